@@ -1,0 +1,26 @@
+"""The errors a user can cause or meet; each is one line that names the value, the limit and the remedy."""
+
+
+class EvalkitError(Exception):
+    """A condition the user can act on; shown as one line on stderr, never as a traceback.
+
+    `exit_code` is what the command line exits with.
+    """
+
+    exit_code = 2
+
+
+class UsageError(EvalkitError):
+    """The request cannot be carried out as it was made: bad value, missing file, unknown name."""
+
+
+class IncompatibleRunError(EvalkitError):
+    """Two things that must agree (a run directory and its new settings) do not."""
+
+
+class SampleDoesNotFitError(EvalkitError):
+    """A task's smallest prompt is larger than the context it was asked for; the sample is unscored."""
+
+
+class RequestFailedError(EvalkitError):
+    """One request failed on the model's side (out of memory, NaN logits, over-long prompt)."""

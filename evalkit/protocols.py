@@ -1,0 +1,105 @@
+"""What the runner needs of a tokenizer, a model adapter and a suite."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+from evalkit.records import (
+    Completion,
+    ModelIdentity,
+    Request,
+    Sample,
+    SampleKey,
+    SampleRecord,
+    Score,
+    SuitePlan,
+    SuiteSummary,
+)
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """A model's tokenizer as suites see it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """`sha256:<hex>` of the tokenizer's definition."""
+        ...
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text` without special tokens."""
+        ...
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Token ids without special tokens, and each token's (start, end) in characters of `text`."""
+        ...
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """Token ids of `text` with the special tokens (such as BOS) that the model expects before a prompt."""
+        ...
+
+    def special_prompt_tokens(self) -> int:
+        """How many tokens `encode_prompt` adds to `encode`."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of `token_ids`, special tokens left out."""
+        ...
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """A model that answers requests."""
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """Answer requests greedily, lazily pulling from `requests`; each is answered exactly once, in any order.
+
+        A request that fails yields a Completion with `finish_reason == "error"`; it never ends the stream.
+        """
+        ...
+
+    def memory(self) -> dict[str, float | int | str | None]:
+        """Peak memory since the adapter was made: `peak_bytes`, `weights_bytes`, `kv_bytes`, `method`, …"""
+        ...
+
+    def describe(self) -> dict[str, str | int | float | None]:
+        """How the model is run (segment tokens, attention path, device …), for the record and the first lines."""
+        ...
+
+
+@runtime_checkable
+class Suite(Protocol):
+    """A benchmark: a set of keyed questions, and how their answers are judged."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the same key would give another prompt or another score."""
+        ...
+
+    @property
+    def dialect(self) -> str: ...
+
+    def plan(self) -> SuitePlan:
+        """All keys in run order, and the cells that cannot be scored; builds no prompt."""
+        ...
+
+    def sample(self, key: SampleKey) -> Sample:
+        """The sample of `key`: a pure function. Raises SampleDoesNotFitError."""
+        ...
+
+    def request(self, sample: Sample) -> Request: ...
+
+    def score(self, sample: Sample, completion: Completion) -> Score: ...
+
+    def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary: ...

@@ -1,0 +1,1 @@
+"""How results are shown: renderers that compute nothing."""
