@@ -10,9 +10,7 @@ from typing import Any, Literal
 SCHEMA = "evalkit.run/1"
 
 FinishReason = Literal["stop", "length", "error"]
-FailureKind = Literal[
-    "empty", "budget_cut", "wrong_format", "wrong_needle", "partial", "prompt_echo", "other"
-]
+FailureKind = Literal["empty", "budget_cut", "wrong_format", "wrong_needle", "partial", "prompt_echo", "other"]
 
 
 @dataclass(frozen=True, slots=True)

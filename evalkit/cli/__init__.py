@@ -1,0 +1,65 @@
+"""The command line: the only part of evalkit that imports suites, model_adapters and reports.
+
+Modules here import only typer and evalkit's records at the top, so that `evalkit --help` stays instant.
+"""
+
+import os
+import sys
+import time
+
+# Read before anything heavy is imported: "seconds from start to the first prompt" counts imports too.
+STARTED_AT = time.perf_counter()
+
+import typer  # noqa: E402
+
+from evalkit import __version__  # noqa: E402
+from evalkit.cli import bench, data, models, ruler, score, show
+from evalkit.errors import EvalkitError
+
+app = typer.Typer(
+    name="evalkit",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Evaluate long-context language models, hybrid or not, and report what can be claimed.",
+    epilog="Example: evalkit ruler --ctx 65536 --model allenai/Olmo-Hybrid-7B",
+)
+app.command("ruler", epilog=ruler.EXAMPLES)(ruler.ruler)
+app.command("show", epilog=show.EXAMPLES)(show.show)
+app.add_typer(score.app, name="score")
+app.add_typer(bench.app, name="bench")
+app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"evalkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    # transformers and tokenizers read these on import; progress bars of theirs would tear ours.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr, a traceback is a bug."""
+    try:
+        app()
+    except EvalkitError as error:
+        print(f"evalkit: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of a pipe (such as head) went away: nothing is left to say, and to nobody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

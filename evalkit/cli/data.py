@@ -1,0 +1,50 @@
+"""`evalkit data`: the corpora behind the suites."""
+
+import typer
+
+from evalkit.cli import options
+from evalkit.errors import UsageError
+
+app = typer.Typer(no_args_is_help=True, help="List, download and verify the corpora behind the suites.")
+
+
+@app.command("list", epilog="Example: EVALKIT_DATA=./corpora evalkit data list")
+def list_command() -> None:
+    """Show which corpus serves each role now, and where it comes from."""
+    from suites.corpora import list_corpora
+
+    _print(("role", "name", "source", "sha256"), [(c.role, c.name, c.source, c.sha256[:16]) for c in list_corpora()])
+
+
+@app.command("fetch", epilog="Example: evalkit data fetch --roles squad,hotpotqa")
+def fetch_command(
+    roles: str | None = typer.Option(None, "--roles", help="Comma-separated roles; all by default."),
+) -> None:
+    """Download the public corpora into the cache and check their sha256."""
+    from suites.corpora import fetch
+
+    for row in fetch(options.parse_names(roles)):
+        typer.echo(f"{row.role}: {row.path} ({row.bytes:,} bytes, sha256 {row.sha256[:16]})")
+
+
+@app.command("verify", epilog="Example: evalkit data verify")
+def verify_command() -> None:
+    """Check the cached corpora against their pinned sha256; exit 2 where one differs."""
+    from suites.corpora import verify
+
+    rows = verify()
+    _print(("role", "path", "state"), [(row.role, str(row.path), row.state) for row in rows])
+    broken = [row.role for row in rows if row.state == "corrupt"]
+    if broken:
+        raise UsageError(f"corrupt in the cache: {', '.join(broken)}; download again with `evalkit data fetch`")
+
+
+def _print(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(table)

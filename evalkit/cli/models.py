@@ -1,0 +1,19 @@
+"""`evalkit models`: what --model can name without a download."""
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="The models that come with evalkit.")
+
+
+@app.command("list", epilog="Example: evalkit models list")
+def list_command() -> None:
+    """List the embedded models; any checkpoint directory or hub id works with --model as well."""
+    from model_adapters.catalog import list_models
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "architecture", "parameters", "trained", "note")
+    for row in list_models():
+        parameters = f"{row.parameters / 1e6:.1f} M"
+        table.add_row(row.name, row.architecture, parameters, "yes" if row.trained else "no", row.note)
+    Console(highlight=False).print(table)

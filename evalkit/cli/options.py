@@ -1,0 +1,75 @@
+"""Options that several commands share, and how their text is read."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import click
+import typer
+from click.core import ParameterSource
+
+from evalkit.errors import UsageError
+
+DEFAULT_MODEL = "reference:hybrid"
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    TERMINAL = "terminal"
+    JSON = "json"
+
+
+class Dtype(StrEnum):
+    """Number format of weights and activations; `auto` is the checkpoint's own on a GPU, float32 on a CPU."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+MODEL = typer.Option(
+    DEFAULT_MODEL, "--model", "-m", help="Checkpoint directory, hub id, or reference:NAME (see `evalkit models list`)."
+)
+DEVICE = typer.Option("auto", "--device", help="Where the model runs: auto, cpu, cuda, cuda:1 …")
+DTYPE = typer.Option(Dtype.AUTO, "--dtype", help="auto: the checkpoint's own on a GPU, float32 on a CPU.")
+SEGMENT = typer.Option(None, "--segment-tokens", min=1, help="Prompt tokens per prefill step; the engine chooses.")
+BATCH = typer.Option(None, "--batch", min=1, help="Sequences decoded together; the engine chooses.")
+OUT = typer.Option(None, "--out", "-o", help="Run folder; runs/<id> by default.")
+RESUME = typer.Option(False, "--resume", help="Continue a run that was stopped; starts one where there is none.")
+REMOTE_CODE = typer.Option(False, "--trust-remote-code", help="Run Python code that comes with the checkpoint.")
+FORMAT = typer.Option(Format.TERMINAL, "--format", help="json prints the run record on stdout.")
+
+
+def parse_contexts(text: str) -> tuple[int, ...]:
+    """Context lengths from `4096,16384,64K`, ascending and without repeats; UsageError for anything else."""
+    lengths = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*([kK]?)\s*", part)
+        if match is None:
+            raise UsageError(
+                f"--ctx {text!r}: {part.strip()!r} is not a context length; write 65536, 64K or 4096,16384"
+            )
+        lengths.add(int(match[1]) * (1024 if match[2] else 1))
+    return tuple(sorted(lengths))
+
+
+def parse_names(text: str | None) -> tuple[str, ...] | None:
+    """Comma-separated names without repeats, in the order given; None stays None."""
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise UsageError(f"{text!r} names nothing; separate names with commas")
+    return names
+
+
+def passed_options(context: click.Context) -> dict[str, Any]:
+    """The options that the user gave, as plain JSON values."""
+    return {
+        name: str(value) if isinstance(value, StrEnum | Path) else value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }

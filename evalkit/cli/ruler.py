@@ -1,0 +1,105 @@
+"""`evalkit ruler`: the RULER benchmark on one model."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from evalkit.cli import options
+
+if TYPE_CHECKING:
+    from suites.ruler import RulerSettings
+
+EXAMPLES = (
+    "Examples: evalkit ruler --ctx 65536 · evalkit ruler --ctx 4K,16K,64K --model ./my-checkpoint --samples 100 · "
+    "evalkit ruler --ctx 4096 --tasks niah_single_2,vt --format json"
+)
+
+
+def ruler(
+    context: typer.Context,
+    ctx: str = typer.Option(..., "--ctx", help="Context lengths in tokens: 65536, or 4096,16384,64K."),
+    model: str = options.MODEL,
+    tasks: str | None = typer.Option(None, "--tasks", help="Comma-separated tasks; all 13 by default."),
+    samples: int | None = typer.Option(
+        None, "--samples", help="Samples a task and length: 100 for a named model, 1 for the embedded default."
+    ),
+    seed: int = typer.Option(42, "--seed", help="Another seed asks other questions."),
+    dialect: str = typer.Option("nvidia", "--dialect", help="nvidia (the paper's) or olmes (Ai2's)."),
+    data: Path | None = typer.Option(None, "--data", help="Run samples prepared elsewhere, from this folder."),
+    out: Path | None = options.OUT,
+    resume: bool = options.RESUME,
+    prepare_only: bool = typer.Option(
+        False, "--prepare-only", help="Write the samples in RULER's layout to --out (default samples/) and stop."
+    ),
+    device: str = options.DEVICE,
+    dtype: options.Dtype = options.DTYPE,
+    segment_tokens: int | None = options.SEGMENT,
+    batch_sequences: int | None = options.BATCH,
+    trust_remote_code: bool = options.REMOTE_CODE,
+    format: options.Format = options.FORMAT,
+) -> None:
+    """Run RULER's 13 tasks at the given context lengths and report the scores.
+
+    The requested length includes prompt, answer prefix and generation budget. Corpora come from the folder in
+    EVALKIT_DATA, else from those fetched with `evalkit data fetch`, else from the embedded corpus.
+    """
+    from evalkit.cli import STARTED_AT
+    from evalkit.cli.execution import ModelOptions, RunOptions, execute
+    from suites import ruler as suite
+
+    passed = options.passed_options(context)
+    settings = suite.RulerSettings.of(
+        ctxs=options.parse_contexts(ctx),
+        tasks=options.parse_names(tasks),
+        samples=_samples(samples, data, named_model="model" in passed),
+        seed=seed,
+        dialect=dialect,
+        data=data,
+    )
+    if prepare_only:
+        _prepare(settings, model, out or Path("samples"), trust_remote_code)
+        return
+    code = execute(
+        lambda tokenizer: suite.build(settings, tokenizer),
+        ModelOptions(model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code),
+        RunOptions(out, resume, format, passed, STARTED_AT),
+        settings={**asdict(settings), "data": None if data is None else str(data)},
+        headline=_headline(settings, model),
+    )
+    raise typer.Exit(code)
+
+
+def _samples(samples: int | None, data: Path | None, *, named_model: bool) -> int | None:
+    """Samples a task and length; None means all that the prepared files hold."""
+    if samples is not None or data is not None:
+        return samples
+    return 100 if named_model else 1
+
+
+def _headline(settings: "RulerSettings", model: str) -> str:
+    lengths = ", ".join(f"{ctx:,}" for ctx in settings.ctxs)
+    if settings.samples is None:
+        return f"ruler: all prepared samples of {len(settings.tasks)} tasks at {lengths} tokens, model {model}"
+    prompts = len(settings.tasks) * len(settings.ctxs) * settings.samples
+    return (
+        f"ruler: {prompts:,} prompts ({len(settings.tasks)} tasks × {settings.samples} samples at {lengths} tokens), "
+        f"model {model}; the time it takes is told after the first"
+    )
+
+
+def _prepare(settings: "RulerSettings", model: str, out: Path, trust_remote_code: bool) -> None:
+    from model_adapters.loading import load_tokenizer
+    from suites.ruler.prepared import PreparedWriter
+
+    from suites.ruler import build
+
+    suite = build(settings, load_tokenizer(model, trust_remote_code=trust_remote_code))
+    plan = suite.plan()
+    with PreparedWriter(out) as writer:
+        for key in plan.keys:
+            writer.write(suite.sample(key))
+    for cell in plan.unscored:
+        typer.echo(f"left out: {cell.task} at {cell.ctx:,}: {cell.reason}", err=True)
+    typer.echo(f"wrote {len(plan.keys)} samples to {out}")

@@ -1,0 +1,98 @@
+"""Records to JSON and back, with the field names of the records."""
+
+import dataclasses
+import json
+import types
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+class RecordError(ValueError):
+    """A JSON object is not the record it should be."""
+
+
+def to_dict(record: Any) -> dict[str, Any]:
+    """The record as plain JSON values; tuples become lists."""
+    return dataclasses.asdict(record)
+
+
+def to_json(record: Any, *, indent: int | None = None) -> str:
+    """The record as one JSON text; NaN is refused, because no reader agrees on it."""
+    return json.dumps(to_dict(record), ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def from_dict(cls: type[T], data: Any) -> T:
+    """Build `cls` from JSON values.
+
+    Unknown fields are ignored (a newer writer may add some). Raises RecordError naming the field where a
+    required one is missing or a value has the wrong type.
+    """
+    if not isinstance(data, dict):
+        raise RecordError(f"{cls.__name__}: expected an object, found {type(data).__name__}")
+    hints = get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # T is always a dataclass here
+        if field.name in data:
+            values[field.name] = _convert(hints[field.name], data[field.name], f"{cls.__name__}.{field.name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise RecordError(f"{cls.__name__}.{field.name} is missing")
+    return cls(**values)
+
+
+def from_json(cls: type[T], text: str) -> T:
+    """Build `cls` from one JSON text; RecordError where it is not JSON or not that record."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RecordError(f"not JSON: {error}") from None
+    return from_dict(cls, data)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin = get_origin(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _convert_union(get_args(hint), value, where)
+    if origin is Literal:
+        return _require(value in get_args(hint), value, where)
+    if origin is tuple:
+        return _convert_tuple(get_args(hint), value, where)
+    if origin is dict:
+        _require(isinstance(value, dict), value, where)
+        return {key: _convert(get_args(hint)[1], item, f"{where}[{key!r}]") for key, item in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value)  # type: ignore[arg-type]  # a class: hints never hold instances
+    if hint is float:
+        _require(isinstance(value, int | float) and not isinstance(value, bool), value, where)
+        return float(value)
+    is_right = isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+    return _require(is_right, value, where)
+
+
+def _convert_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in options:
+        return None
+    # bool before int before float, so that a value keeps the narrowest type that it fits.
+    for option in sorted((o for o in options if o is not type(None)), key=lambda o: o is float):
+        try:
+            return _convert(option, value, where)
+        except RecordError:
+            continue
+    raise RecordError(f"{where}: {value!r} has the wrong type")
+
+
+def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    _require(isinstance(value, list | tuple), value, where)
+    if len(arguments) == 2 and arguments[1] is Ellipsis:
+        return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    _require(len(value) == len(arguments), value, where)
+    return tuple(_convert(hint, item, where) for hint, item in zip(arguments, value, strict=True))
+
+
+def _require(condition: bool, value: Any, where: str) -> Any:
+    if not condition:
+        shown = repr(value)
+        raise RecordError(f"{where}: {shown[:60]}{'…' if len(shown) > 60 else ''} has the wrong type")
+    return value

@@ -1,0 +1,60 @@
+"""Intervals for scores: computed here, printed elsewhere."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Interval = tuple[float, float]
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+def bootstrap_mean_ci(
+    values: Sequence[float], *, seed: int, resamples: int = RESAMPLES, confidence: float = CONFIDENCE
+) -> Interval | None:
+    """Percentile bootstrap interval of a mean, in the unit of `values`.
+
+    Returns None for fewer than two values: one observation says nothing about its spread.
+    """
+    return bootstrap_mean_of_means_ci([values], seed=seed, resamples=resamples, confidence=confidence)
+
+
+def bootstrap_mean_of_means_ci(
+    groups: Sequence[Sequence[float]],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> Interval | None:
+    """Percentile bootstrap interval of the plain mean of several groups' means.
+
+    Each group is resampled within itself, because a benchmark's tasks are fixed and only their samples are drawn.
+    Returns None where there is no group or a group has fewer than two values.
+    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    """
+    if not groups or any(len(group) < 2 for group in groups):
+        return None
+    arrays = [np.asarray(group, dtype=np.float64) for group in groups]
+    if all(np.ptp(array) == 0 for array in arrays):
+        # Resampling equal values can only give them back; scipy warns about this case instead.
+        mean = float(np.mean([array[0] for array in arrays]))
+        return mean, mean
+    from scipy import stats  # half a second of import that `evalkit --help` must not pay
+
+    result = stats.bootstrap(
+        arrays,
+        _mean_of_means,
+        n_resamples=resamples,
+        confidence_level=confidence,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(seed),
+    )
+    interval = result.confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def _mean_of_means(*groups: np.ndarray[Any, np.dtype[np.float64]], axis: int) -> Any:
+    return np.mean([np.mean(group, axis=axis) for group in groups], axis=0)
