@@ -13,8 +13,8 @@ STARTED_AT = time.perf_counter()
 import typer  # noqa: E402
 
 from evalkit import __version__  # noqa: E402
-from evalkit.cli import bench, data, models, ruler, score, show
-from evalkit.errors import EvalkitError
+from evalkit.cli import bench, data, models, ruler, score, show  # noqa: E402
+from evalkit.errors import EvalkitError  # noqa: E402
 
 app = typer.Typer(
     name="evalkit",
@@ -41,7 +41,7 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),  # noqa: ARG001  # its callback acts
 ) -> None:
     # transformers and tokenizers read these on import; progress bars of theirs would tear ours.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

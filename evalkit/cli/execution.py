@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from evalkit.cli import options
 
 if TYPE_CHECKING:
-    from model_adapters.loading import LoadedModel
     from rich.console import Console
 
     from evalkit.protocols import Suite, Tokenizer
     from evalkit.records import RunRecord, SuitePlan
+    from model_adapters.loading import LoadedModel
 
 RUNS = Path("runs")
 
@@ -60,11 +60,11 @@ def execute(
     `settings` are the suite's, completed by defaults; `seed` and `ctxs` must be among them. `headline` is the first
     line of output, printed before anything is loaded.
     """
-    from model_adapters.transformers_adapter import TransformersAdapter
     from rich.console import Console
 
     from evalkit.run_store import RunStore
     from evalkit.runner import RunSettings, run
+    from model_adapters.transformers_adapter import TransformersAdapter
     from reports import markdown, terminal
 
     notes = Console(stderr=True, highlight=False, soft_wrap=True)

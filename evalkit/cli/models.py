@@ -8,9 +8,10 @@ app = typer.Typer(no_args_is_help=True, help="The models that come with evalkit.
 @app.command("list", epilog="Example: evalkit models list")
 def list_command() -> None:
     """List the embedded models; any checkpoint directory or hub id works with --model as well."""
-    from model_adapters.catalog import list_models
     from rich.console import Console
     from rich.table import Table
+
+    from model_adapters.catalog import list_models
 
     table = Table("name", "architecture", "parameters", "trained", "note")
     for row in list_models():

@@ -91,9 +91,8 @@ def _headline(settings: "RulerSettings", model: str) -> str:
 
 def _prepare(settings: "RulerSettings", model: str, out: Path, trust_remote_code: bool) -> None:
     from model_adapters.loading import load_tokenizer
-    from suites.ruler.prepared import PreparedWriter
-
     from suites.ruler import build
+    from suites.ruler.prepared import PreparedWriter
 
     suite = build(settings, load_tokenizer(model, trust_remote_code=trust_remote_code))
     plan = suite.plan()

@@ -23,9 +23,8 @@ def ruler(
     format: options.Format = options.FORMAT,
 ) -> None:
     """Score RULER predictions: a value for each task and length with its interval."""
-    from suites.ruler.predictions import score_folder
-
     from reports.terminal import print_report
+    from suites.ruler.predictions import score_folder
 
     scored = score_folder(path, dialect)
     if format is options.Format.JSON:
