@@ -1,0 +1,26 @@
+"""What transformers says: kept off the terminal, where it would tear a progress bar, or cut to one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Within, transformers logs errors only and shows no progress bar; its settings are put back afterwards."""
+    from transformers.utils import logging
+
+    verbosity, progress = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if progress:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, cut to its first line, without the full stop that would end our own."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().rstrip(".:") if lines else type(error).__name__

@@ -1,0 +1,130 @@
+"""A checkpoint's tokenizer as suites see it: ids, offsets, and a fingerprint of what it does."""
+
+import hashlib
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from evalkit.errors import UsageError
+from model_adapters.messages import first_line, quiet_transformers
+
+TOKENIZER_JSON = "tokenizer.json"
+# What transformers can turn into a fast tokenizer where there is no tokenizer.json.
+OTHER_VOCABULARIES = ("tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tiktoken.model", "tekken.json")
+
+
+class HfTokenizer:
+    """evalkit.protocols.Tokenizer over a `tokenizers` backend; safe to use from several threads.
+
+    Nothing is ever truncated or padded, whatever the definition asks for, and merges are never dropped at random.
+    Special tokens that are spelled out in a text are read as such, as transformers does.
+    """
+
+    def __init__(self, backend: Any, *, name: str) -> None:
+        """Take over `backend`, a `tokenizers.Tokenizer`; raises UsageError where it has no vocabulary."""
+        self._text_tokens: int = backend.get_vocab_size() - len(backend.get_added_tokens_decoder())
+        if self._text_tokens <= 0:
+            raise UsageError(
+                f"{name}: its tokenizer has no vocabulary; add the tokenizer.json that the model was trained with"
+            )
+        backend.no_truncation()
+        backend.no_padding()
+        if getattr(backend.model, "dropout", None):
+            backend.model.dropout = None
+        self._fingerprint = f"sha256:{hashlib.sha256(backend.to_str().encode()).hexdigest()}"
+        self._prefix = _ids_before_text(backend)
+        # It only adds special tokens, which are known now, and may cut spaces off the offsets.
+        backend.post_processor = None
+        self._backend = backend
+
+    @staticmethod
+    def from_file(tokenizer_json: Path) -> "HfTokenizer":
+        """The tokenizer of a bare tokenizer.json; raises UsageError where it cannot be read."""
+        try:
+            backend = tokenizers.Tokenizer.from_file(str(tokenizer_json))
+        except Exception as error:  # tokenizers raises nothing more specific
+            raise _unreadable(str(tokenizer_json), error) from error
+        return HfTokenizer(backend, name=str(tokenizer_json))
+
+    @staticmethod
+    def from_folder(folder: Path, *, name: str, trust_remote_code: bool) -> "HfTokenizer":
+        """The tokenizer of a checkpoint folder, which `name` stands for in messages.
+
+        tokenizer.json is the definition where there is one; otherwise transformers converts what there is. Raises
+        UsageError where there is none, where it cannot be read, and where it has no fast form.
+        """
+        if not any((folder / file).is_file() for file in (TOKENIZER_JSON, *OTHER_VOCABULARIES)):
+            raise UsageError(f"{name}: no tokenizer; add the tokenizer.json that the model was trained with")
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+        try:
+            with quiet_transformers():
+                if (folder / TOKENIZER_JSON).is_file():
+                    loaded = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+                else:
+                    loaded = AutoTokenizer.from_pretrained(
+                        folder, local_files_only=True, trust_remote_code=trust_remote_code
+                    )
+        except Exception as error:  # tokenizers and converters raise plain exceptions
+            raise _unreadable(name, error) from error
+        backend = getattr(loaded, "backend_tokenizer", None)
+        if backend is None:
+            raise UsageError(
+                f"{name}: {type(loaded).__name__} has no fast form, so token offsets are unknown; add a tokenizer.json"
+            )
+        return HfTokenizer(backend, name=name)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the definition as `tokenizers` writes it, without truncation and padding."""
+        return self._fingerprint
+
+    @property
+    def vocab_size(self) -> int:
+        """Entries of the vocabulary, added tokens included."""
+        return int(self._backend.get_vocab_size())
+
+    @property
+    def text_tokens(self) -> int:
+        """Entries of the vocabulary without added tokens, which a text seldom spells out."""
+        return self._text_tokens
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids and (start, end) in characters, spaces included; pieces of one character share its span."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.offsets
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """What the definition puts before a text (BOS, or nothing), then the text.
+
+        What it would put after a text is left out: an end-of-sequence token would end the prompt before its answer.
+        """
+        return [*self._prefix, *self.encode(text)]
+
+    def special_prompt_tokens(self) -> int:
+        return len(self._prefix)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of the ids; special tokens say nothing, nor do ids above the vocabulary that a padded embedding has."""
+        return str(self._backend.decode(list(token_ids), skip_special_tokens=True))
+
+
+def _ids_before_text(backend: Any) -> list[int]:
+    encoding = backend.encode("a", add_special_tokens=True)
+    return [
+        token_id
+        for token_id, _ in takewhile(lambda pair: pair[1], zip(encoding.ids, encoding.special_tokens_mask, strict=True))
+    ]
+
+
+def _unreadable(name: str, error: Exception) -> UsageError:
+    return UsageError(
+        f"{name}: its tokenizer cannot be read ({first_line(error)}); save it again with the library that made it"
+    )
