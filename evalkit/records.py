@@ -10,7 +10,9 @@ from typing import Any, Literal
 SCHEMA = "evalkit.run/1"
 
 FinishReason = Literal["stop", "length", "error"]
-FailureKind = Literal["empty", "budget_cut", "wrong_format", "wrong_needle", "partial", "prompt_echo", "other"]
+FailureKind = Literal[
+    "empty", "budget_cut", "wrong_format", "wrong_needle", "wrong_state", "partial", "prompt_echo", "other"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,10 @@ class SampleKey:
 
     task: str
     ctx: int
-    """Requested context length in tokens: prompt, answer prefix and generation budget together."""
+    """Requested context length in tokens: prompt, answer prefix and generation budget together.
+
+    0 where nothing is requested: the prompt is as long as its question.
+    """
     index: int
     seed: int
 
@@ -197,6 +202,10 @@ class ResultRow:
     ci95: tuple[float, float] | None
     errors: int = 0
     unscored: int = 0
+    chance: float | None = None
+    """What guessing among the possible answers scores, 0-100; None where there is no such list."""
+    updates: int | None = None
+    """State updates in each question; `task` is then `<task>:<updates>`, so that every row has a name of its own."""
 
 
 @dataclass(frozen=True, slots=True)
