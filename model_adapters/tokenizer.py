@@ -97,7 +97,7 @@ class HfTokenizer:
         return ids
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids and (start, end) in characters, spaces included; pieces of one character share its span."""
+        """Ids and (start, end) in characters, spaces included; a character that tokens split is in the span of each."""
         encoding = self._backend.encode(text, add_special_tokens=False)
         return encoding.ids, encoding.offsets
 

@@ -1,0 +1,237 @@
+"""A checkpoint's tokenizer: lossless, never truncating, with true offsets and a fingerprint that stays."""
+
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, pre_tokenizers, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from evalkit.errors import UsageError
+from evalkit.protocols import Tokenizer
+from model_adapters.tokenizer import HfTokenizer
+from tests.model_adapters.small_models import BOS_ID, EOS_ID, PAD_ID, byte_tokenizer
+
+TEXT = "A magic number, 1234567, for héllo 🙂\n\n  two  spaces"
+
+
+def byte_backend() -> Backend:
+    """One token a byte, in a fresh backend that a test may spoil."""
+    return Backend.from_str(byte_tokenizer().backend_tokenizer.to_str())
+
+
+def wrap(backend: Backend) -> HfTokenizer:
+    return HfTokenizer(backend, name="test")
+
+
+BYTES = wrap(byte_backend())
+
+
+@pytest.fixture(scope="module")
+def real(shared_data: Path) -> Callable[[str], HfTokenizer]:
+    kept: dict[str, HfTokenizer] = {}
+
+    def load(name: str) -> HfTokenizer:
+        if name not in kept:
+            kept[name] = HfTokenizer.from_file(shared_data / "tokenizers" / f"{name}.tokenizer.json")
+        return kept[name]
+
+    return load
+
+
+def test_the_protocol_is_met() -> None:
+    assert isinstance(BYTES, Tokenizer)
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(("name", "vocabulary"), [("allenai_dolma2", 100_278), ("gpt2", 50_257)])
+def test_real_tokenizers_are_lossless_on_a_novel(
+    real: Callable[[str], HfTokenizer], shared_data: Path, name: str, vocabulary: int
+) -> None:
+    tokenizer = real(name)
+    with gzip.open(shared_data / "gutenberg" / "2701_moby_dick.txt.gz", "rt", encoding="utf-8") as opened:
+        text = opened.read()[:100_000]
+    ids, offsets = tokenizer.encode_with_offsets(text)
+    assert tokenizer.vocab_size == vocabulary
+    assert ids == tokenizer.encode(text) == tokenizer.encode_prompt(text)
+    assert tokenizer.special_prompt_tokens() == 0
+    assert tokenizer.decode(ids) == text
+    assert_covering(text, offsets)
+
+
+@pytest.mark.shared_data
+def test_real_tokenizers_put_spaces_into_offsets(real: Callable[[str], HfTokenizer]) -> None:
+    ids, offsets = real("allenai_dolma2").encode_with_offsets("The special magic number")
+    assert offsets == [(0, 3), (3, 11), (11, 17), (17, 24)]
+    assert len(ids) == 4
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text())
+def test_bytes_are_lossless_and_offsets_cover_the_text(text: str) -> None:
+    ids, offsets = BYTES.encode_with_offsets(text)
+    assert ids == BYTES.encode(text)
+    if not any(special in text for special in ("<pad>", "<bos>", "<eos>")):
+        assert BYTES.decode(ids) == text
+        assert len(ids) == len(text.encode())
+    assert_covering(text, offsets)
+
+
+def assert_covering(text: str, offsets: list[tuple[int, int]]) -> None:
+    """Each span starts where the one before it ends, or shares one character with it that two tokens split."""
+    end_before = 0
+    for start, end in offsets:
+        assert end_before - 1 <= start <= end_before <= end
+        end_before = end
+    assert end_before == len(text)
+
+
+def test_truncation_and_padding_of_a_definition_are_off() -> None:
+    backend = byte_backend()
+    backend.enable_truncation(max_length=8)
+    backend.enable_padding(pad_id=PAD_ID, pad_token="<pad>", length=500)
+    tokenizer = wrap(backend)
+    text = "x" * 100
+    assert len(tokenizer.encode(text)) == len(tokenizer.encode_with_offsets(text)[0]) == 100
+    assert len(tokenizer.encode_prompt(text)) == 100
+    assert tokenizer.fingerprint == BYTES.fingerprint
+
+
+def test_a_text_far_above_the_stated_maximum_is_read_whole_and_without_a_warning(tmp_path: Path) -> None:
+    fast = byte_tokenizer()
+    fast.model_max_length = 512
+    fast.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["model_max_length"] == 512
+    tokenizer = HfTokenizer.from_folder(tmp_path, name="here", trust_remote_code=False)
+    assert len(tokenizer.encode_prompt("word " * 60_000)) == 300_000
+
+
+def test_dropout_of_merges_is_off() -> None:
+    vocabulary = {"a": 0, "b": 1, "ab": 2, "abab": 3}
+    tokenizer = wrap(Backend(models.BPE(vocab=vocabulary, merges=[("a", "b"), ("ab", "ab")], dropout=0.9)))
+    assert {tuple(tokenizer.encode("abababab")) for _ in range(20)} == {(3, 3)}
+
+
+def test_bos_comes_before_a_prompt_and_eos_never_after_it() -> None:
+    backend = byte_backend()
+    backend.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+        single="<bos> $A <eos>", special_tokens=[("<bos>", BOS_ID), ("<eos>", EOS_ID)]
+    )
+    tokenizer = wrap(backend)
+    assert tokenizer.encode_prompt(TEXT) == [BOS_ID, *tokenizer.encode(TEXT)]
+    assert tokenizer.encode(TEXT) == BYTES.encode(TEXT)
+    assert tokenizer.special_prompt_tokens() == 1
+    assert tokenizer.fingerprint != BYTES.fingerprint
+
+
+def test_a_processor_that_cuts_spaces_off_offsets_is_undone() -> None:
+    backend = byte_backend()
+    backend.post_processor = processors.ByteLevel(trim_offsets=True)  # type: ignore[assignment]
+    assert wrap(backend).encode_with_offsets(" a b")[1] == [(0, 1), (1, 2), (2, 3), (3, 4)]
+
+
+def test_special_and_unknown_ids_say_nothing() -> None:
+    ids = BYTES.encode("yes")
+    assert BYTES.decode([BOS_ID, *ids, EOS_ID, PAD_ID, 287, 10**6]) == "yes"
+
+
+def test_a_folder_gives_what_transformers_gives(tmp_path: Path) -> None:
+    fast = byte_tokenizer()
+    fast.add_bos_token = True
+    fast.save_pretrained(tmp_path)
+    tokenizer = HfTokenizer.from_folder(tmp_path, name="here", trust_remote_code=False)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.encode_prompt(TEXT) == theirs(TEXT)["input_ids"]
+    assert tokenizer.encode_prompt(TEXT)[0] == BOS_ID
+    assert tokenizer.encode(TEXT) == theirs(TEXT, add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(theirs(TEXT)["input_ids"]) == TEXT
+
+
+def test_a_vocabulary_without_tokenizer_json_is_converted(tmp_path: Path) -> None:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {character: index for index, character in enumerate(alphabet)} | {"ab": 256, "<|endoftext|>": 257}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "GPT2Tokenizer"}))
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")
+    tokenizer = HfTokenizer.from_folder(tmp_path, name="here", trust_remote_code=False)
+    assert tokenizer.encode("abc") == [256, vocabulary["c"]]
+    assert tokenizer.decode(tokenizer.encode(TEXT)) == TEXT
+
+
+def test_the_fingerprint_is_that_of_the_definition() -> None:
+    assert wrap(byte_backend()).fingerprint == BYTES.fingerprint
+    other = byte_backend()
+    other.add_special_tokens(["<extra>"])
+    assert wrap(other).fingerprint != BYTES.fingerprint
+
+
+def test_the_fingerprint_is_the_same_in_another_process(tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer.json"
+    # Words in a hash map: their order must not show.
+    Backend(models.WordLevel({f"word{index}": index for index in range(1000)}, unk_token="word0")).save(str(file))
+    program = (
+        "import sys, pathlib; from model_adapters.tokenizer import HfTokenizer; "
+        "print(HfTokenizer.from_file(pathlib.Path(sys.argv[1])).fingerprint)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == HfTokenizer.from_file(file).fingerprint
+
+
+def test_threads_share_one_tokenizer() -> None:
+    texts = [f"{TEXT} {index} " * 200 for index in range(16)]
+    expected = [BYTES.encode_prompt(text) for text in texts]
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        assert list(threads.map(BYTES.encode_prompt, texts)) == expected
+
+
+def no_vocabulary() -> Backend:
+    backend = Backend(models.BPE())
+    backend.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    backend.add_special_tokens(["<pad>", "<eos>"])
+    return backend
+
+
+def refusal(action: Callable[[], object]) -> str:
+    with pytest.raises(UsageError) as raised:
+        action()
+    return str(raised.value)
+
+
+def test_a_tokenizer_without_vocabulary_is_refused(tmp_path: Path) -> None:
+    PreTrainedTokenizerFast(tokenizer_object=no_vocabulary()).save_pretrained(tmp_path)
+    expected = "here: its tokenizer has no vocabulary; add the tokenizer.json that the model was trained with"
+    assert refusal(lambda: HfTokenizer.from_folder(tmp_path, name="here", trust_remote_code=False)) == expected
+
+
+def test_a_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    expected = "here: no tokenizer; add the tokenizer.json that the model was trained with"
+    assert refusal(lambda: HfTokenizer.from_folder(tmp_path, name="here", trust_remote_code=False)) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("{not json", "key must be a string at line 1 column 2"), ("{}", "Model missing. at line 1 column 2")],
+)
+def test_a_damaged_definition_is_refused(tmp_path: Path, content: str, reason: str) -> None:
+    file = tmp_path / "tokenizer.json"
+    file.write_text(content)
+    expected = f"{file}: its tokenizer cannot be read ({reason}); save it again with the library that made it"
+    assert refusal(lambda: HfTokenizer.from_file(file)) == expected
+    folder = refusal(lambda: HfTokenizer.from_folder(tmp_path, name="here", trust_remote_code=False))
+    assert folder.startswith("here: its tokenizer cannot be read (")
+    assert "\n" not in folder
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    message = refusal(lambda: HfTokenizer.from_file(tmp_path / "tokenizer.json"))
+    assert "cannot be read (No such file or directory" in message
