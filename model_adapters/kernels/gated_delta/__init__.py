@@ -1,0 +1,1 @@
+"""The gated delta rule: its definition and chunked form in PyTorch, and the Triton kernels."""

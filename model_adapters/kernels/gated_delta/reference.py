@@ -1,0 +1,180 @@
+"""The gated delta rule in plain PyTorch: token by token (the definition) and chunked (differentiable, fast).
+
+Shape legend: B sequences, T tokens, H value heads (a multiple of the G key heads), K key size, V value size,
+N chunks, C tokens a chunk. Both functions compute in fp64 when the values are fp64 and in fp32 otherwise.
+
+With q and k L2-normalised, scale K^-0.5, decay exp(log_decay) and write strength beta, one head does
+(Yang et al., "Gated Delta Networks", arXiv:2412.06464):
+
+    S_t = exp(log_decay_t) S_{t-1} + k_t beta_t (v_t - k_t^T exp(log_decay_t) S_{t-1})
+    o_t = S_t^T q_t K^-0.5
+"""
+
+import torch
+import torch.nn.functional as F
+
+from model_adapters.kernels.gated_delta.arguments import check_arguments
+
+NORMALIZATION_EPSILON = 1e-6
+
+
+def log_decay_from_input(
+    decay_input_BTH: torch.Tensor, *, decay_rate_log_H: torch.Tensor, decay_bias_H: torch.Tensor
+) -> torch.Tensor:
+    """Log-decay of each token and head, -exp(decay_rate_log) softplus(decay_input + decay_bias), in fp32."""
+    return -decay_rate_log_H.float().exp() * F.softplus(decay_input_BTH.float() + decay_bias_H.float())
+
+
+def beta_from_input(beta_input_BTH: torch.Tensor, *, beta_scale: float) -> torch.Tensor:
+    """Write strength beta_scale × sigmoid(beta_input) in fp32; scale 2 admits negative eigenvalues (up to 2)."""
+    return beta_scale * torch.sigmoid(beta_input_BTH.float())
+
+
+def recurrent_gated_delta_rule(
+    q_BTHK: torch.Tensor,
+    k_BTHK: torch.Tensor,
+    v_BTHV: torch.Tensor,
+    *,
+    log_decay_BTH: torch.Tensor,
+    beta_BTH: torch.Tensor,
+    initial_state_BHKV: torch.Tensor | None = None,
+    normalize_qk: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs and final state by the definition, one token after another.
+
+    q and k may have fewer heads than v: consecutive value heads share a key head. Returns out_BTHV in v's dtype
+    and final_state_BHKV in fp32 (fp64 when v is fp64). Raises ValueError when shapes, dtypes or devices disagree.
+    """
+    check_arguments(q_BTHK, k_BTHK, v_BTHV, log_decay_BTH, beta_BTH, initial_state_BHKV)
+    q, k, v, log_decay, beta = _working_inputs(q_BTHK, k_BTHK, v_BTHV, log_decay_BTH, beta_BTH, normalize_qk)
+    state_BHKV = _working_state(initial_state_BHKV, k, v)
+    out_BTHV = torch.empty_like(v)
+    for token in range(v.shape[1]):
+        k_BHK = k[:, token]
+        state_BHKV = state_BHKV * log_decay[:, token].exp()[..., None, None]
+        recalled_BHV = torch.einsum("bhk,bhkv->bhv", k_BHK, state_BHKV)
+        written_BHV = beta[:, token, :, None] * (v[:, token] - recalled_BHV)
+        state_BHKV = state_BHKV + k_BHK[..., None] * written_BHV[..., None, :]
+        out_BTHV[:, token] = torch.einsum("bhk,bhkv->bhv", q[:, token], state_BHKV)
+    return out_BTHV.to(v_BTHV.dtype), state_BHKV
+
+
+def chunk_gated_delta_rule(
+    q_BTHK: torch.Tensor,
+    k_BTHK: torch.Tensor,
+    v_BTHV: torch.Tensor,
+    *,
+    log_decay_BTH: torch.Tensor,
+    beta_BTH: torch.Tensor,
+    initial_state_BHKV: torch.Tensor | None = None,
+    chunk_tokens: int = 64,
+    normalize_qk: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs and final state through chunks of `chunk_tokens`; differentiable in every tensor argument.
+
+    Everything but one affine step a chunk, S' = M S + F, is computed for all chunks at once, so a pass launches one
+    small batched product a chunk. Shapes are static and nothing waits for the device. Returns out_BTHV in v's dtype
+    and final_state_BHKV in fp32 (fp64 when v is fp64). Raises ValueError when shapes, dtypes or devices disagree.
+    """
+    check_arguments(q_BTHK, k_BTHK, v_BTHV, log_decay_BTH, beta_BTH, initial_state_BHKV)
+    if chunk_tokens < 1:
+        raise ValueError(f"chunk_tokens is {chunk_tokens}; it must be at least 1")
+    # Autocast would take the products to half precision and with them the state.
+    with torch.autocast(device_type=v_BTHV.device.type, enabled=False):
+        q, k, v, log_decay, beta = _working_inputs(q_BTHK, k_BTHK, v_BTHV, log_decay_BTH, beta_BTH, normalize_qk)
+        state_BHKV = _working_state(initial_state_BHKV, k, v)
+        tokens = v.shape[1]
+        q, k, v, log_decay, beta = (_in_chunks(x, chunk_tokens) for x in (q, k, v, log_decay, beta))
+        out_BHNCV, final_state_BHKV = _chunked(q, k, v, log_decay, beta, state_BHKV)
+        out_BHTV = out_BHNCV.flatten(2, 3)[:, :, :tokens]
+        return out_BHTV.transpose(1, 2).to(v_BTHV.dtype), final_state_BHKV
+
+
+def _chunked(
+    q_BHNCK: torch.Tensor,
+    k_BHNCK: torch.Tensor,
+    v_BHNCV: torch.Tensor,
+    log_decay_BHNC: torch.Tensor,
+    beta_BHNC: torch.Tensor,
+    state_BHKV: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    chunk_tokens, key_size, value_size = k_BHNCK.shape[-2], k_BHNCK.shape[-1], v_BHNCV.shape[-1]
+    since_start_BHNC = log_decay_BHNC.cumsum(-1)
+    decay_BHNCC = _pairwise_decay(since_start_BHNC)
+    from_start_BHNC1 = since_start_BHNC.exp()[..., None]
+    to_end_BHNC1 = (since_start_BHNC[..., -1:] - since_start_BHNC).exp()[..., None]
+
+    # (I + L) [U | W] = beta [V | decayed K]: what a chunk writes is U - W S for the state S it starts from.
+    k_beta_BHNCK = k_BHNCK * beta_BHNC[..., None]
+    k_transposed = k_BHNCK.transpose(-1, -2)
+    lower_BHNCC = ((k_beta_BHNCK @ k_transposed) * decay_BHNCC).tril(-1)
+    identity = torch.eye(chunk_tokens, dtype=v_BHNCV.dtype, device=v_BHNCV.device)
+    right_side = torch.cat([v_BHNCV * beta_BHNC[..., None], k_beta_BHNCK * from_start_BHNC1], dim=-1)
+    solved = torch.linalg.solve_triangular(lower_BHNCC + identity, right_side, upper=False, unitriangular=True)
+    u_BHNCV, w_BHNCK = solved.split([value_size, key_size], dim=-1)
+
+    # The state after a chunk: end_decay S + K_end^T (U - W S) = M S + F.
+    k_end_transposed = (k_BHNCK * to_end_BHNC1).transpose(-1, -2)
+    end_decay_BHN11 = from_start_BHNC1[..., -1:, :]
+    added_BHNKV = k_end_transposed @ u_BHNCV
+    key_identity = torch.eye(key_size, dtype=v_BHNCV.dtype, device=v_BHNCV.device)
+    carried_BHNKK = end_decay_BHN11 * key_identity - k_end_transposed @ w_BHNCK
+    states_BHNKV, final_state_BHKV = _scan_states(carried_BHNKK, added_BHNKV, state_BHKV)
+
+    written_BHNCV = u_BHNCV - w_BHNCK @ states_BHNKV
+    attention_BHNCC = (q_BHNCK @ k_transposed) * decay_BHNCC
+    out_BHNCV = (q_BHNCK * from_start_BHNC1) @ states_BHNKV + attention_BHNCC @ written_BHNCV
+    return out_BHNCV, final_state_BHKV
+
+
+def _pairwise_decay(since_start_BHNC: torch.Tensor) -> torch.Tensor:
+    """exp of the log-decay from token j to token i of a chunk, 0 above the diagonal, without overflow there."""
+    chunk_tokens = since_start_BHNC.shape[-1]
+    future = torch.ones(chunk_tokens, chunk_tokens, dtype=torch.bool, device=since_start_BHNC.device).triu(1)
+    difference = since_start_BHNC[..., :, None] - since_start_BHNC[..., None, :]
+    return difference.masked_fill(future, float("-inf")).exp()
+
+
+def _scan_states(
+    carried_BHNKK: torch.Tensor, added_BHNKV: torch.Tensor, state_BHKV: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The state at the start of every chunk and after the last one: one batched product a chunk."""
+    sequences, heads = state_BHKV.shape[:2]
+    # Chunks first and unbound once, so that the backward pass stacks each gradient once.
+    carried = carried_BHNKK.flatten(0, 1).transpose(0, 1).unbind(0)
+    added = added_BHNKV.flatten(0, 1).transpose(0, 1).unbind(0)
+    state = state_BHKV.flatten(0, 1)
+    states = []
+    for carried_chunk, added_chunk in zip(carried, added, strict=True):
+        states.append(state)
+        state = torch.baddbmm(added_chunk, carried_chunk, state)
+    states_BHNKV = torch.stack(states, dim=1).unflatten(0, (sequences, heads))
+    return states_BHNKV, state.unflatten(0, (sequences, heads))
+
+
+def _in_chunks(x_BTH: torch.Tensor, chunk_tokens: int) -> torch.Tensor:
+    """[B, T, H, ...] to [B, H, N, C, ...]; padded tokens are zero, so they neither decay nor write."""
+    padding = -x_BTH.shape[1] % chunk_tokens
+    x_BTH = F.pad(x_BTH, (0, 0) * (x_BTH.dim() - 2) + (0, padding))
+    return x_BTH.unflatten(1, (-1, chunk_tokens)).movedim(3, 1).contiguous()
+
+
+def _working_inputs(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, log_decay: torch.Tensor, beta: torch.Tensor, normalize_qk: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    dtype = torch.float64 if v.dtype == torch.float64 else torch.float32
+    q, k, v, log_decay, beta = (x.to(dtype) for x in (q, k, v, log_decay, beta))
+    if normalize_qk:
+        q, k = (x * torch.rsqrt((x * x).sum(-1, keepdim=True) + NORMALIZATION_EPSILON) for x in (q, k))
+    q = q * q.shape[-1] ** -0.5
+    value_heads_per_key_head = v.shape[2] // k.shape[2]
+    if value_heads_per_key_head > 1:
+        q, k = (x.repeat_interleave(value_heads_per_key_head, dim=2) for x in (q, k))
+    return q, k, v, log_decay, beta
+
+
+def _working_state(initial_state_BHKV: torch.Tensor | None, k_BTHK: torch.Tensor, v_BTHV: torch.Tensor) -> torch.Tensor:
+    if initial_state_BHKV is not None:
+        return initial_state_BHKV.to(v_BTHV.dtype)
+    sequences, _, heads, value_size = v_BTHV.shape
+    return v_BTHV.new_zeros(sequences, heads, k_BTHK.shape[-1], value_size)
