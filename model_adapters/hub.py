@@ -19,7 +19,13 @@ def download(hub_id: str, *, with_weights: bool, trust_remote_code: bool) -> Pat
     """
     folder = _snapshot(hub_id, DEFINITION + (CODE if trust_remote_code else []))
     if with_weights:
-        _snapshot(hub_id, _weights_of(folder))
+        wanted = _weights_of(folder)
+        _snapshot(hub_id, wanted)
+        if not any((folder / name).exists() for name in wanted):
+            raise UsageError(
+                f"{hub_id}: has no {wanted[0]} on the hub or in the local cache; only safetensors are loaded, "
+                "so connect to a network or name a model that has them"
+            )
     return folder
 
 
@@ -47,10 +53,14 @@ def _snapshot(hub_id: str, patterns: list[str]) -> Path:
             f"{hub_id}: no such directory here and no such model on the hub; check the spelling, or `hf auth login` "
             "where it is private"
         ) from error
+    except errors.IncompleteSnapshotError as error:
+        raise UsageError(
+            f"{hub_id}: only a part of it is in the local cache and the hub cannot be reached; connect to a network"
+        ) from error
     except errors.LocalEntryNotFoundError as error:
         raise UsageError(
             f"{hub_id}: no such directory here, not in the local cache, and the hub cannot be reached; "
             "name a checkpoint folder or connect to a network"
         ) from error
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the network, the disk, and the transfer library each have their own
         raise UsageError(f"{hub_id}: cannot be downloaded ({first_line(error)}); try again or name a folder") from error

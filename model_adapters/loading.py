@@ -14,11 +14,12 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from evalkit.errors import UsageError
 from evalkit.records import ModelIdentity
-from model_adapters.checkpoint import CONFIG, Checkpoint, open_checkpoint, weight_files
+from model_adapters.checkpoint import CONFIG, Checkpoint, open_checkpoint
 from model_adapters.fingerprint import fingerprint
 from model_adapters.messages import first_line, quiet_transformers
 from model_adapters.positions import read_positions, read_trained_length
 from model_adapters.tokenizer import HfTokenizer
+from model_adapters.weights import weight_files
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -1,0 +1,38 @@
+"""The models that come with evalkit, told from their files without loading a weight."""
+
+from dataclasses import dataclass
+from math import prod
+
+from model_adapters import reference
+from model_adapters.checkpoint import REFERENCE_PREFIX, open_checkpoint
+from model_adapters.weights import tensor_shapes, weight_files
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One line of `evalkit models list`."""
+
+    name: str
+    """What --model takes."""
+    architecture: str
+    parameters: int
+    """Tied ones once: a checkpoint stores them once."""
+    trained: bool
+    note: str
+
+
+def list_models() -> list[ModelRow]:
+    """All embedded models; UsageError where one is missing or damaged."""
+    return [_row(f"{REFERENCE_PREFIX}{name}") for name in reference.NAMES]
+
+
+def _row(name: str) -> ModelRow:
+    checkpoint = open_checkpoint(name, with_weights=True, trust_remote_code=False)
+    shapes = [shape for file in weight_files(checkpoint) for shape in tensor_shapes(name, file).values()]
+    return ModelRow(
+        name=name,
+        architecture=checkpoint.family,
+        parameters=sum(prod(shape) for shape in shapes),
+        trained=checkpoint.sidecar.trained,
+        note=checkpoint.sidecar.note,
+    )
