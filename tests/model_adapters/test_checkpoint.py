@@ -1,0 +1,163 @@
+"""What --model names, and every way in which a folder can fail to be a checkpoint."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evalkit.errors import UsageError
+from model_adapters import hub, reference
+from model_adapters.checkpoint import Checkpoint, Sidecar, open_checkpoint
+
+
+def open_(model: str | Path) -> Checkpoint:
+    return open_checkpoint(str(model), with_weights=False, trust_remote_code=False)
+
+
+def refusal(model: str | Path) -> str:
+    with pytest.raises(UsageError) as raised:
+        open_(model)
+    message = str(raised.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "llama", "hidden_size": 64}')
+    return folder
+
+
+def test_a_folder_is_read_as_it_is(folder: Path) -> None:
+    checkpoint = open_(folder)
+    assert checkpoint.name == str(folder)
+    assert checkpoint.folder == folder
+    assert checkpoint.config == {"model_type": "llama", "hidden_size": 64}
+    assert checkpoint.family == "llama"
+    assert checkpoint.sidecar == Sidecar(trained=True, tokens_seen=None, note="")
+
+
+def test_a_tilde_is_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert open_("~/checkpoint").folder == folder
+
+
+def test_a_reference_name_is_its_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "folder", lambda name: folder.parent / name)
+    assert open_("reference:checkpoint").folder == folder
+    assert refusal("reference:gone") == (
+        "reference:gone: its files are missing from this installation; install evalkit again"
+    )
+
+
+def test_an_unknown_reference_name_has_a_suggestion() -> None:
+    assert refusal("reference:hybird") == "unknown reference model 'hybird'; did you mean 'hybrid'?"
+
+
+def test_a_reference_name_without_its_prefix_has_a_suggestion() -> None:
+    assert refusal("hybrid") == "hybrid: no such directory; did you mean 'reference:hybrid'?"
+
+
+def test_what_looks_like_a_hub_id_is_asked_of_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def download(hub_id: str, *, with_weights: bool, trust_remote_code: bool) -> Path:
+        asked.append((hub_id, with_weights, trust_remote_code))
+        return folder
+
+    monkeypatch.setattr(hub, "download", download)
+    assert open_checkpoint("org/Name-7B", with_weights=True, trust_remote_code=True).folder == folder
+    assert open_("gpt2").folder == folder
+    assert asked == [("org/Name-7B", True, True), ("gpt2", False, False)]
+
+
+@pytest.mark.parametrize("model", ["./missing", "a/b/c", "/nowhere", "../up", "org/", "reference/", "", " ", "a b"])
+def test_what_can_only_be_a_directory_must_exist(model: str) -> None:
+    expected = f"{model!r}: no such directory; name a checkpoint folder, a hub id or reference:hybrid"
+    assert refusal(model) == expected
+
+
+def test_a_file_is_refused(folder: Path) -> None:
+    file = folder / "config.json"
+    assert refusal(file) == f"{file}: is a file; name the folder that holds it"
+
+
+def test_a_path_that_cannot_be_looked_at_is_refused() -> None:
+    model = "x/" * 3000
+    assert refusal(model) == f"{model}: cannot be read (File name too long); check the path and its permissions"
+
+
+def test_a_folder_without_configuration_is_refused(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    assert refusal(folder) == f"{folder}: has no config.json; name the folder that save_pretrained wrote"
+
+
+def test_an_adapter_alone_is_refused(folder: Path) -> None:
+    (folder / "config.json").rename(folder / "adapter_config.json")
+    assert refusal(folder) == (
+        f"{folder}: is an adapter, not a whole model; merge it into its base model and save that"
+    )
+
+
+def test_an_unreadable_configuration_is_refused(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    (folder / "config.json").mkdir()
+    assert refusal(folder) == f"{folder}: config.json cannot be read (Is a directory); check its permissions"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (
+            b'{"model_type": ',
+            "config.json is not valid JSON (Expecting value: line 1 column 16 (char 15)); restore or repair it",
+        ),
+        (
+            b"\xff\xfe",
+            "config.json is not valid JSON ('utf-8' codec can't decode byte 0xff in position 0: invalid start byte); "
+            "restore or repair it",
+        ),
+        (b"[1, 2]", "config.json holds a list, not an object; restore or repair it"),
+        (b"{}", "config.json has no model_type; add the name transformers has for the architecture"),
+        (
+            b'{"model_type": null}',
+            "config.json has no model_type; add the name transformers has for the architecture",
+        ),
+    ],
+)
+def test_a_malformed_configuration_is_refused(folder: Path, content: bytes, problem: str) -> None:
+    (folder / "config.json").write_bytes(content)
+    assert refusal(folder) == f"{folder}: {problem}"
+
+
+def test_a_sidecar_is_read(folder: Path) -> None:
+    values = {"trained": False, "tokens_seen": 145_000_000, "note": "random weights"}
+    (folder / "evalkit.json").write_text(json.dumps(values))
+    assert open_(folder).sidecar == Sidecar(**values)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (
+            "nonsense",
+            "evalkit.json is not valid JSON (Expecting value: line 1 column 1 (char 0)); restore or repair it",
+        ),
+        ("true", "evalkit.json holds a bool, not an object; restore or repair it"),
+        ('{"tokens": 5}', "evalkit.json has an unknown key 'tokens'; it may have trained, tokens_seen, note"),
+        ('{"trained": "yes"}', 'evalkit.json has trained = "yes"; write true or false'),
+        ('{"trained": 1}', "evalkit.json has trained = 1; write true or false"),
+        ('{"tokens_seen": -1}', "evalkit.json has tokens_seen = -1; write a whole number of tokens, 0 or more"),
+        (
+            '{"tokens_seen": 1e9}',
+            "evalkit.json has tokens_seen = 1000000000.0; write a whole number of tokens, 0 or more",
+        ),
+        ('{"tokens_seen": true}', "evalkit.json has tokens_seen = true; write a whole number of tokens, 0 or more"),
+        ('{"note": null}', "evalkit.json has note = null; write a text"),
+    ],
+)
+def test_a_malformed_sidecar_is_refused(folder: Path, content: str, problem: str) -> None:
+    (folder / "evalkit.json").write_text(content)
+    assert refusal(folder) == f"{folder}: {problem}"
