@@ -2,18 +2,18 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def prefetch(prepare: Callable[[T], R], items: Iterable[T], *, depth: int) -> Iterator[R]:
+def prefetch(prepare: Callable[[T], R], items: Iterable[T], *, depth: int) -> Generator[R, None, None]:
     """Yield `prepare(item)` in order, at most `depth` prepared ahead, so that memory stays bounded.
 
-    An exception in `prepare` is raised here, after the results before it. Closing the iterator stops the
-    thread after the item it is at.
+    An exception in `prepare` is raised here, after the results before it. Closing the generator, or an exception
+    such as KeyboardInterrupt while it waits, stops the thread after the item it is at.
     """
     results: queue.Queue[tuple[bool, R | BaseException | None]] = queue.Queue(maxsize=depth)
     stopped = threading.Event()
@@ -37,8 +37,8 @@ def prefetch(prepare: Callable[[T], R], items: Iterable[T], *, depth: int) -> It
             put(True, error)
 
     thread = threading.Thread(target=work, name="prepare-samples", daemon=True)
-    thread.start()
     try:
+        thread.start()
         while True:
             done, value = results.get()
             if done:
@@ -48,4 +48,5 @@ def prefetch(prepare: Callable[[T], R], items: Iterable[T], *, depth: int) -> It
             yield value  # type: ignore[misc]  # not done: the value is a result
     finally:
         stopped.set()
-        thread.join()
+        if thread.is_alive():
+            thread.join()

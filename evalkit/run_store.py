@@ -2,9 +2,12 @@
 
 samples.jsonl is appended to and flushed as samples end, so a run killed at any moment loses at most what was
 in flight. manifest.json says what the samples were made with, so that a folder is never continued by another
-model, tokenizer, dtype, dialect, corpus or seed.
+model, tokenizer, dtype, dialect, corpus or seed. run.json and report.md exist only while they say what samples.jsonl
+says: the first sample that is added to a finished run removes them.
 """
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -14,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import IncompatibleRunError, UsageError
-from evalkit.records import CorpusUse, ModelIdentity, RunRecord, SampleRecord
-from evalkit.serialization import RecordError, from_dict, from_json, to_json
+from evalkit.records import SCHEMA, CorpusUse, ModelIdentity, RunRecord, SampleRecord
+from evalkit.serialization import RecordError, from_dict, from_json, parse_json, to_json
 
 MANIFEST = "manifest.json"
 SAMPLES = "samples.jsonl"
@@ -80,6 +83,7 @@ class RunStore:
         """Sample id -> record, for every sample that needs no repetition."""
         self._lock = lock
         self._samples = os.open(folder / SAMPLES, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._changed = False
 
     @staticmethod
     def open(folder: Path, manifest: Manifest, *, resume: bool) -> "RunStore":
@@ -92,19 +96,10 @@ class RunStore:
         """
         lock = _lock_folder(folder)
         try:
-            if (folder / MANIFEST).exists():
-                if not resume:
-                    raise UsageError(f"{folder} already holds a run; pass --resume to continue it or another --out")
-                _check_manifest(folder, manifest)
-                records = _load_for_resume(folder)
-            elif (folder / SAMPLES).exists() and (folder / SAMPLES).stat().st_size > 0:
-                raise UsageError(
-                    f"{folder} has samples but no {MANIFEST}, so it cannot be continued; use another --out"
-                )
-            else:
-                _write_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n")
-                records = {}
-            return RunStore(folder, records, lock)
+            return RunStore(folder, _claim(folder, manifest, resume=resume), lock)
+        except OSError as error:
+            os.close(lock)
+            raise _cannot_write(folder, error) from None
         except BaseException:
             os.close(lock)
             raise
@@ -117,16 +112,24 @@ class RunStore:
         line = (to_json(record) + "\n").encode()
         offset = os.fstat(self._samples).st_size
         try:
+            if not self._changed:
+                _remove_results(self.folder)
+                self._changed = True
             written = os.write(self._samples, line)
             while written < len(line):
                 written += os.write(self._samples, line[written:])
         except OSError as error:
-            os.ftruncate(self._samples, offset)
+            with contextlib.suppress(OSError):  # what stays of the line is cut off on --resume
+                os.ftruncate(self._samples, offset)
             raise UsageError(
                 f"cannot write {self.folder / SAMPLES}: {error.strerror}; the {len(self.records)} samples before it "
                 "are safe, free some space and continue with --resume"
             ) from None
         self.records[record.id] = record
+
+    def finished(self) -> RunRecord | None:
+        """The record that run.json holds of exactly the samples here; None where the run has not finished."""
+        return read_run(self.folder) if (self.folder / RUN).exists() else None
 
     def finish(self, record: RunRecord, report: str) -> None:
         """Write run.json and report.md, each whole or not at all."""
@@ -150,23 +153,44 @@ class RunStore:
         self.close()
 
 
-def read_run(folder: Path) -> RunRecord:
-    """The record of a finished run; UsageError names the file where it is missing or not a run record."""
-    path = folder / RUN if folder.is_dir() else folder
-    if not path.exists():
-        unfinished = (folder / SAMPLES).exists()
-        hint = "the run has not finished, continue it with --resume" if unfinished else "not a run folder"
-        raise UsageError(f"{path} does not exist: {hint}")
+def read_run(path: Path) -> RunRecord:
+    """The record of a finished run, given its folder or its run.json.
+
+    Raises UsageError naming the file where it is missing, cannot be read or is not a run record of this schema.
+    """
+    folder, file = (path, path / RUN) if os.path.isdir(path) else (path.parent, path)
     try:
-        return from_json(RunRecord, path.read_text(encoding="utf-8"))
-    except (RecordError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{path} is not a run record: {error}") from None
+        text = file.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        unfinished = os.path.exists(folder / SAMPLES)
+        hint = "the run has not finished, continue it with --resume" if unfinished else "not a run folder"
+        raise UsageError(f"{file} does not exist: {hint}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {error}") from None
+    try:
+        return from_dict(RunRecord, _of_known_schema(text))
+    except RecordError as error:
+        raise UsageError(f"{file} is not a run record: {error}") from None
 
 
 def read_samples(folder: Path) -> list[SampleRecord]:
     """All whole lines of samples.jsonl; UsageError names file and line of a malformed one."""
-    records, _ = _parse_samples(folder / SAMPLES)
+    try:
+        records, _ = _parse_samples(folder / SAMPLES)
+    except OSError as error:
+        raise UsageError(f"{folder / SAMPLES} cannot be read: {error.strerror}") from None
     return records
+
+
+def check_out(folder: Path, *, resume: bool) -> None:
+    """Raise the UsageError that RunStore.open would, where it can be known before a model is loaded."""
+    if os.path.exists(folder / MANIFEST) and not resume:
+        raise _holds_a_run(folder)
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent))
+    if not os.path.isdir(existing):
+        raise _cannot_write(folder, NotADirectoryError(errno.ENOTDIR, f"{existing} is not a folder"))
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise _cannot_write(folder, PermissionError(errno.EACCES, f"no permission to write to {existing}"))
 
 
 def numbered_folder(root: Path, name: str, *, resume: bool) -> Path:
@@ -185,24 +209,55 @@ def _short(value: Any) -> str:
     return text if len(text) <= 160 else text[:157] + "…"
 
 
+def _cannot_write(folder: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out")
+
+
+def _holds_a_run(folder: Path) -> UsageError:
+    return UsageError(f"{folder} already holds a run; pass --resume to continue it or another --out")
+
+
+def _of_known_schema(text: str) -> Any:
+    data = parse_json(text)
+    if isinstance(data, dict) and data.get("schema", SCHEMA) != SCHEMA:
+        raise RecordError(f"its schema is {_short(data['schema'])}, this evalkit reads {SCHEMA}")
+    return data
+
+
 def _lock_folder(folder: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from None
+        raise _cannot_write(folder, error) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         os.close(lock)
         raise UsageError(f"{folder} is in use by another process; wait for it or choose another --out") from None
+    except OSError as error:
+        os.close(lock)
+        raise UsageError(f"cannot lock {folder}: {error.strerror}; choose an --out on another file system") from None
     return lock
+
+
+def _claim(folder: Path, manifest: Manifest, *, resume: bool) -> dict[str, SampleRecord]:
+    """Make `folder` the place of `manifest`'s run, and return the samples that it has already."""
+    if (folder / MANIFEST).exists():
+        if not resume:
+            raise _holds_a_run(folder)
+        _check_manifest(folder, manifest)
+        return _load_for_resume(folder)
+    if (folder / SAMPLES).exists() and (folder / SAMPLES).stat().st_size > 0:
+        raise UsageError(f"{folder} has samples but no {MANIFEST}, so it cannot be continued; use another --out")
+    _write_atomically(folder / MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n")
+    return {}
 
 
 def _check_manifest(folder: Path, manifest: Manifest) -> None:
     try:
-        made_with = from_dict(Manifest, json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-    except (RecordError, ValueError) as error:
+        made_with = from_json(Manifest, (folder / MANIFEST).read_text(encoding="utf-8"))
+    except ValueError as error:
         raise UsageError(f"{folder / MANIFEST} cannot be read ({error}); use another --out") from None
     differences = made_with.differences(manifest)
     if differences:
@@ -218,8 +273,14 @@ def _load_for_resume(folder: Path) -> dict[str, SampleRecord]:
         os.truncate(path, whole_bytes)
     kept = {record.id: record for record in records if record.error is None}
     if len(kept) < len(records):
+        _remove_results(folder)
         _write_atomically(path, "".join(to_json(record) + "\n" for record in kept.values()))
     return kept
+
+
+def _remove_results(folder: Path) -> None:
+    for name in (RUN, REPORT):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _parse_samples(path: Path) -> tuple[list[SampleRecord], int]:
@@ -251,6 +312,6 @@ def _write_atomically(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -3,7 +3,8 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,7 +32,9 @@ PREPARED_AHEAD = 2
 class RunObserver(Protocol):
     """Whoever watches a run, such as a progress bar."""
 
-    def started(self, plan: SuitePlan, pending: int) -> None: ...
+    def started(self, plan: SuitePlan, pending: Sequence[SampleKey]) -> None:
+        """Called once, before the first prompt is made; `pending` are the samples still to be asked."""
+        ...
 
     def sample_ended(self, record: SampleRecord) -> None: ...
 
@@ -62,52 +65,51 @@ class Prepared:
 def run(suite: Suite, adapter: Adapter, store: RunStore, settings: RunSettings, observer: RunObserver) -> RunRecord:
     """Ask all that is still open, store each sample as it ends, and return the run's record.
 
-    `store` holds the samples of an earlier attempt; they are kept as they are. Raises UsageError where the store
-    holds samples that this run does not ask for, or cannot be written.
+    `store` holds the samples of an earlier attempt; they are kept as they are, and where they are all that is asked
+    for, the record of that attempt is returned. Raises UsageError where the store holds samples that this run does
+    not ask for, or cannot be written.
     """
     plan = suite.plan()
     _refuse_leftovers(store, plan)
     pending = [key for key in plan.keys if key.id not in store.records]
-    observer.started(plan, len(pending))
-    stream = _RequestStream(suite, store, observer, pending, settings.started_at)
-    for completion in adapter.generate(stream):
-        sample = stream.in_flight.pop(completion.request_id)
-        record = _answered(sample, completion, _score(suite, sample, completion))
-        store.append(record)
-        observer.sample_ended(record)
-    if stream.in_flight:
-        raise RuntimeError(f"the adapter left {len(stream.in_flight)} requests unanswered")
-    records = [store.records[key.id] for key in plan.keys]
-    return _assemble(suite, adapter, store, settings, plan, records, stream.first_prompt_seconds)
+    observer.started(plan, pending)
+    if not pending and (finished := store.finished()) is not None:
+        return finished
+    stream = _RequestStream(suite, store, observer, settings.started_at)
+    # Closed here whatever happens, so that an abandoned run leaves no thread at work behind it.
+    with closing(stream.requests(pending)) as requests:
+        for completion in adapter.generate(requests):
+            sample = stream.in_flight.pop(completion.request_id)
+            record = _answered(sample, completion, _score(suite, sample, completion))
+            store.append(record)
+            observer.sample_ended(record)
+    unanswered = [key.id for key in plan.keys if key.id not in store.records]
+    if unanswered:
+        raise RuntimeError(f"the adapter left {len(unanswered)} requests unanswered, such as {unanswered[0]}")
+    return _Assembly(suite, adapter, settings, plan).record(store, stream.first_prompt_seconds)
 
 
 class _RequestStream:
     """The requests of a run, made while the model works; samples that cannot be asked are stored at once."""
 
-    def __init__(
-        self,
-        suite: Suite,
-        store: RunStore,
-        observer: RunObserver,
-        pending: Sequence[SampleKey],
-        started_at: float,
-    ) -> None:
+    def __init__(self, suite: Suite, store: RunStore, observer: RunObserver, started_at: float) -> None:
         self.in_flight: dict[str, Sample] = {}
         self.first_prompt_seconds: float | None = None
         self._suite, self._store, self._observer = suite, store, observer
-        self._pending, self._started_at = pending, started_at
+        self._started_at = started_at
 
-    def __iter__(self) -> Iterator[Request]:
-        for prepared in prefetch(self._prepare, self._pending, depth=PREPARED_AHEAD):
-            if prepared.sample is None or prepared.request is None:
-                record = _not_asked(prepared.key, prepared.unscored or "not prepared")
-                self._store.append(record)
-                self._observer.sample_ended(record)
-                continue
-            if self.first_prompt_seconds is None:
-                self.first_prompt_seconds = time.perf_counter() - self._started_at
-            self.in_flight[prepared.request.id] = prepared.sample
-            yield prepared.request
+    def requests(self, pending: Sequence[SampleKey]) -> Generator[Request, None, None]:
+        with closing(prefetch(self._prepare, pending, depth=PREPARED_AHEAD)) as prepared_samples:
+            for prepared in prepared_samples:
+                if prepared.sample is None or prepared.request is None:
+                    record = _not_asked(prepared.key, prepared.unscored or "not prepared")
+                    self._store.append(record)
+                    self._observer.sample_ended(record)
+                    continue
+                if self.first_prompt_seconds is None:
+                    self.first_prompt_seconds = time.perf_counter() - self._started_at
+                self.in_flight[prepared.request.id] = prepared.sample
+                yield prepared.request
 
     def _prepare(self, key: SampleKey) -> Prepared:
         try:
@@ -142,7 +144,7 @@ def _answered(sample: Sample, completion: Completion, score: Score) -> SampleRec
         seed=sample.key.seed,
         prompt_tokens=completion.prompt_tokens,
         completion_tokens=completion.completion_tokens,
-        prompt_sha256=hashlib.sha256(sample.prompt.encode()).hexdigest(),
+        prompt_sha256=hashlib.sha256(sample.prompt.encode("utf-8", "surrogatepass")).hexdigest(),
         depths=sample.depths,
         gold_positions=sample.gold_positions,
         targets=sample.targets,
@@ -183,45 +185,48 @@ def _not_asked(key: SampleKey, reason: str) -> SampleRecord:
     )
 
 
-def _assemble(
-    suite: Suite,
-    adapter: Adapter,
-    store: RunStore,
-    settings: RunSettings,
-    plan: SuitePlan,
-    records: Sequence[SampleRecord],
-    first_prompt_seconds: float | None,
-) -> RunRecord:
-    summary = suite.summarize(records)
-    failures = Counter(record.failure for record in records if record.failure is not None)
-    return RunRecord(
-        schema=SCHEMA,
-        run_id=store.folder.name,
-        suite=suite.name,
-        suite_version=suite.version,
-        dialect=suite.dialect,
-        seed=settings.seed,
-        model=adapter.identity,
-        config={**settings.config, "engine": adapter.describe()},
-        config_passed=settings.config_passed,
-        corpora=plan.corpora,
-        environment=describe_environment(),
-        results=summary.results,
-        summary=summary.summary,
-        effective_length=summary.effective_length,
-        derived=summary.derived,
-        failures=dict(sorted(failures.items())),
-        unscored=plan.unscored,
-        counts={
-            "n": len(records),
-            "errors": sum(record.error is not None for record in records),
-            "unscored": sum(record.unscored is not None for record in records),
-        },
-        timing=_timing(records, settings.started_at, first_prompt_seconds),
-        memory=adapter.memory(),
-        warnings=settings.warnings,
-        tokens_seen=settings.tokens_seen,
-    )
+@dataclass(frozen=True, slots=True)
+class _Assembly:
+    """What the record of a run is made of, beside its samples."""
+
+    suite: Suite
+    adapter: Adapter
+    settings: RunSettings
+    plan: SuitePlan
+
+    def record(self, store: RunStore, first_prompt_seconds: float | None) -> RunRecord:
+        settings = self.settings
+        records = [store.records[key.id] for key in self.plan.keys]
+        summary = self.suite.summarize(records)
+        failures = Counter(record.failure for record in records if record.failure is not None)
+        return RunRecord(
+            schema=SCHEMA,
+            run_id=store.folder.resolve().name,
+            suite=self.suite.name,
+            suite_version=self.suite.version,
+            dialect=self.suite.dialect,
+            seed=settings.seed,
+            model=self.adapter.identity,
+            config={**settings.config, "engine": self.adapter.describe()},
+            config_passed=settings.config_passed,
+            corpora=self.plan.corpora,
+            environment=describe_environment(),
+            results=summary.results,
+            summary=summary.summary,
+            effective_length=summary.effective_length,
+            derived=summary.derived,
+            failures=dict(sorted(failures.items())),
+            unscored=self.plan.unscored,
+            counts={
+                "n": len(records),
+                "errors": sum(record.error is not None for record in records),
+                "unscored": sum(record.unscored is not None for record in records),
+            },
+            timing=_timing(records, settings.started_at, first_prompt_seconds),
+            memory=self.adapter.memory(),
+            warnings=settings.warnings,
+            tokens_seen=settings.tokens_seen,
+        )
 
 
 def _timing(

@@ -1,11 +1,18 @@
 """Records to JSON and back, with the field names of the records."""
 
 import dataclasses
+import functools
 import json
+import math
+import re
 import types
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+
+# Legal in JSON text and yet no text to print: DEL and the C1 controls act on terminals, U+2028 and its like break or
+# reorder lines, and lone surrogates cannot be written as UTF-8. They occur inside strings only, so escaping is safe.
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class RecordError(ValueError):
@@ -13,13 +20,17 @@ class RecordError(ValueError):
 
 
 def to_dict(record: Any) -> dict[str, Any]:
-    """The record as plain JSON values; tuples become lists."""
+    """The record as nested dictionaries; its tuples stay tuples, which JSON writes as lists."""
     return dataclasses.asdict(record)
 
 
 def to_json(record: Any, *, indent: int | None = None) -> str:
-    """The record as one JSON text; NaN is refused, because no reader agrees on it."""
-    return json.dumps(to_dict(record), ensure_ascii=False, allow_nan=False, indent=indent)
+    """The record as one JSON text that any UTF-8 file or terminal can take.
+
+    NaN and infinity raise ValueError, because no two readers agree on them.
+    """
+    text = json.dumps(to_dict(record), ensure_ascii=False, allow_nan=False, indent=indent)
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def from_dict(cls: type[T], data: Any) -> T:
@@ -30,7 +41,7 @@ def from_dict(cls: type[T], data: Any) -> T:
     """
     if not isinstance(data, dict):
         raise RecordError(f"{cls.__name__}: expected an object, found {type(data).__name__}")
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # T is always a dataclass here
         if field.name in data:
@@ -42,11 +53,24 @@ def from_dict(cls: type[T], data: Any) -> T:
 
 def from_json(cls: type[T], text: str) -> T:
     """Build `cls` from one JSON text; RecordError where it is not JSON or not that record."""
+    return from_dict(cls, parse_json(text))
+
+
+def parse_json(text: str) -> Any:
+    """The values of one JSON text; RecordError where it is not JSON, or has NaN or infinity in it."""
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"not JSON: {error}") from None
-    return from_dict(cls, data)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -65,16 +89,23 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value)  # type: ignore[arg-type]  # a class: hints never hold instances
     if hint is float:
-        _require(isinstance(value, int | float) and not isinstance(value, bool), value, where)
+        _require(_is_finite_number(value), value, where)
         return float(value)
     is_right = isinstance(value, hint) and not (hint is int and isinstance(value, bool))
     return _require(is_right, value, where)
 
 
+def _is_finite_number(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond any float
+        return False
+
+
 def _convert_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None and type(None) in options:
         return None
-    # bool before int before float, so that a value keeps the narrowest type that it fits.
+    # float last, so that a value keeps the narrowest type that it fits.
     for option in sorted((o for o in options if o is not type(None)), key=lambda o: o is float):
         try:
             return _convert(option, value, where)

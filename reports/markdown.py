@@ -3,15 +3,22 @@
 import re
 
 from evalkit.records import RunRecord
+from reports.plain_text import one_line
 from reports.run_report import Report, Table, run_report
 
-# Everything that opens markup in GitHub-flavoured markdown, and the pipe that ends a table's cell.
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!&$@])")
+# Everything that opens markup inside a line of GitHub-flavoured markdown, and the pipe that ends a table's cell.
+_MARKUP = re.compile(r"([\\`*_\[\]<>#|~&$])")
+# GitHub links these without any markup; an empty comment inside them shows nothing and breaks the link.
+_AUTOLINK = re.compile(r"(://|www\.|@)", re.IGNORECASE)
+# Opens a list, a rule or a heading where it stands first.
+_BLOCK = re.compile(r"^(?:([-+=])|(\d{1,9})([.)]))")
 
 
 def escape(text: str) -> str:
-    """`text` so that markdown shows it literally, on one line."""
-    return _MARKUP.sub(r"\\\1", " ".join(text.split()))
+    """`text` so that markdown shows it literally, on one line and wherever it stands in one."""
+    escaped = _MARKUP.sub(r"\\\1", one_line(text))
+    unlinked = _AUTOLINK.sub(lambda match: f"{match[0][0]}<!-- -->{match[0][1:]}", escaped)
+    return _BLOCK.sub(lambda match: f"\\{match[1]}" if match[1] else f"{match[2]}\\{match[3]}", unlinked)
 
 
 def render_run(record: RunRecord) -> str:
@@ -27,7 +34,7 @@ def render(report: Report) -> str:
     for table in report.tables:
         lines += [f"## {escape(table.title)}", "", *_table(table), ""]
     lines += [f"- {escape(name)}: {escape(value)}" for name, value in report.facts]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _table(table: Table) -> list[str]:

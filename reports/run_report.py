@@ -1,8 +1,9 @@
 """What the report of one run says, as neutral blocks that every renderer shows alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.records import ModelIdentity, ResultRow, RunRecord, SummaryRow
+from evalkit.records import ModelIdentity, ResultRow, RunRecord, SuiteSummary, SummaryRow, UnscoredCell
 
 UNTRAINED = "UNTRAINED WEIGHTS: the scores below show that the harness runs, not what a model can do."
 
@@ -28,7 +29,7 @@ class Report:
 
 def run_report(record: RunRecord) -> Report:
     """The report of one run."""
-    tables = [_score_table(record)]
+    tables = [_score_table(record.results, record.summary, record.unscored)]
     if record.failures:
         rows = tuple((kind.replace("_", " "), str(count)) for kind, count in record.failures.items())
         tables.append(Table("Why answers were wrong", ("failure", "samples"), rows))
@@ -36,7 +37,17 @@ def run_report(record: RunRecord) -> Report:
         headline=f"{record.suite} · {record.model.path} · dialect {record.dialect}",
         notices=_notices(record),
         tables=tuple(tables),
-        facts=tuple(_facts(record)),
+        facts=(*_derived_facts(record.summary, record.effective_length, record.derived), *_run_facts(record)),
+    )
+
+
+def scores_report(headline: str, scores: SuiteSummary) -> Report:
+    """The report of scores that stand behind no run of ours, such as those of predictions made elsewhere."""
+    return Report(
+        headline=headline,
+        notices=(),
+        tables=(_score_table(scores.results, scores.summary, ()),),
+        facts=_derived_facts(scores.summary, scores.effective_length, scores.derived),
     )
 
 
@@ -53,48 +64,78 @@ def _notices(record: RunRecord) -> tuple[str, ...]:
     return tuple(notices)
 
 
-def _score_table(record: RunRecord) -> Table:
-    ctxs = sorted({row.ctx for row in record.results} | {cell.ctx for cell in record.unscored})
-    cells = {(row.task, row.ctx): row for row in record.results}
-    tasks = list(dict.fromkeys(row.task for row in record.results))
-    tasks += [cell.task for cell in record.unscored if cell.task not in tasks]
-    rows = [(task, *(_result(cells.get((task, ctx))) for ctx in ctxs)) for task in dict.fromkeys(tasks)]
-    summary = {row.ctx: row for row in record.summary}
-    rows.append(("mean", *(_mean(summary.get(ctx)) for ctx in ctxs)))
+def _score_table(
+    results: Sequence[ResultRow], summary: Sequence[SummaryRow], unscored: Sequence[UnscoredCell]
+) -> Table:
+    ctxs = sorted({row.ctx for row in results} | {cell.ctx for cell in unscored})
+    tasks = dict.fromkeys([row.task for row in results] + [cell.task for cell in unscored])
+    cells = {(row.task, row.ctx): row for row in results}
+    counts = {row.n for row in results if row.value is not None}
+    chances = {row.task: f"{row.chance:.1f}" for row in results if row.chance is not None}
+    chance = [*(("chance",) if chances else ())]
+    rows = [
+        (
+            task,
+            *(chances.get(task, "") for _ in chance),
+            *(_result(cells.get((task, ctx)), show_n=len(counts) > 1) for ctx in ctxs),
+        )
+        for task in tasks
+    ]
+    means = {row.ctx: row for row in summary}
+    sizes = {row.tasks for row in summary}
+    if means:
+        label = f"mean of {sizes.pop()} tasks" if len(sizes) == 1 else "mean"
+        rows.append((label, *("" for _ in chance), *(_mean(means.get(ctx), show_tasks=bool(sizes)) for ctx in ctxs)))
     return Table(
-        "Score (0-100) by task and context length, with 95 % bootstrap interval",
-        ("task", *(f"{ctx:,}" for ctx in ctxs)),
-        tuple(rows),
+        _score_title(results, counts), ("task", *chance, *(f"{ctx:,}" if ctx else "score" for ctx in ctxs)), tuple(rows)
     )
 
 
-def _result(row: ResultRow | None) -> str:
+def _score_title(results: Sequence[ResultRow], counts: set[int]) -> str:
+    interval = ", with 95 % bootstrap interval" if any(row.ci95 is not None for row in results) else ""
+    samples = ""
+    if len(counts) == 1:
+        (n,) = counts
+        samples = f"; {n:,} sample{'' if n == 1 else 's'} each"
+    return f"Score (0-100) by task and context length{interval}{samples}"
+
+
+def _result(row: ResultRow | None, *, show_n: bool) -> str:
     if row is None or (row.value is None and not row.errors):
         return "unscored"
     if row.value is None:
         return f"all {row.errors} errored"
-    errors = f", {row.errors} errored" if row.errors else ""
-    return f"{row.value:.1f}{_interval(row.ci95)} (n={row.n}{errors})"
+    remarks = [f"n={row.n:,}"] if show_n else []
+    remarks += [f"{row.errors} errored"] if row.errors else []
+    return f"{row.value:.1f}{_interval(row.ci95)}" + (f" ({', '.join(remarks)})" if remarks else "")
 
 
-def _mean(row: SummaryRow | None) -> str:
+def _mean(row: SummaryRow | None, *, show_tasks: bool) -> str:
     if row is None or row.mean is None:
         return "unscored"
-    return f"{row.mean:.1f}{_interval(row.ci95)} of {row.tasks} tasks{'' if row.complete else ', incomplete'}"
+    remarks = [f"of {row.tasks} tasks"] if show_tasks else []
+    remarks += [] if row.complete else ["incomplete"]
+    return f"{row.mean:.1f}{_interval(row.ci95)}" + (f" ({', '.join(remarks)})" if remarks else "")
 
 
 def _interval(ci95: tuple[float, float] | None) -> str:
     return "" if ci95 is None else f" [{ci95[0]:.1f}, {ci95[1]:.1f}]"
 
 
-def _facts(record: RunRecord) -> list[tuple[str, str]]:
+def _derived_facts(
+    summary: Sequence[SummaryRow], effective_length: int | None, derived: dict[str, float | None]
+) -> tuple[tuple[str, str], ...]:
     facts = []
-    if any(row.complete for row in record.summary):
-        effective = record.effective_length
-        facts.append(("effective length", "below the shortest length" if effective is None else f"{effective:,}"))
-    facts += [(name.replace("_", " "), f"{value:.1f}") for name, value in record.derived.items() if value is not None]
-    facts += [("model", describe_model(record.model)), ("positions", record.model.positions.description)]
-    facts += [(f"corpus: {c.role}", f"{c.name} ({c.source}, sha256 {c.sha256[:12]})") for c in record.corpora]
+    if any(row.complete for row in summary):
+        shown = "below the shortest length" if effective_length is None else f"{effective_length:,}"
+        facts.append(("effective length", shown))
+    facts += [(name.replace("_", " "), f"{value:.1f}") for name, value in derived.items() if value is not None]
+    return tuple(facts)
+
+
+def _run_facts(record: RunRecord) -> list[tuple[str, str]]:
+    facts = [("model", describe_model(record.model)), ("positions", record.model.positions.description)]
+    facts += [(f"corpus: {c.role}", f"{c.name} ({c.source}, sha256 {_digest(c.sha256)})") for c in record.corpora]
     facts += _cost_facts(record)
     facts.append(("run", f"{record.run_id}, seed {record.seed}, suite version {record.suite_version}"))
     return facts
@@ -103,8 +144,12 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
 def describe_model(model: ModelIdentity) -> str:
     """One line that names a model: family, size, dtype, trained length, fingerprint."""
     length = "no stated trained length" if model.trained_length is None else f"trained to {model.trained_length:,}"
-    fingerprint = model.fingerprint.removeprefix("sha256:")[:12]
-    return f"{model.family}, {model.parameters / 1e6:,.1f}M parameters, {model.dtype}, {length}, {fingerprint}"
+    size = f"{model.parameters / 1e6:,.1f}M parameters"
+    return f"{model.family}, {size}, {model.dtype}, {length}, fingerprint {_digest(model.fingerprint)}"
+
+
+def _digest(sha256: str) -> str:
+    return sha256.removeprefix("sha256:")[:12]
 
 
 def _cost_facts(record: RunRecord) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 Modules here import only typer and evalkit's records at the top, so that `evalkit --help` stays instant.
 """
 
+import io
 import os
 import sys
 import time
@@ -50,15 +51,32 @@ def _root(
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr, a traceback is a bug."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a table is worth more than a `×` in Latin-2
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
     except EvalkitError as error:
-        print(f"evalkit: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _complain(str(error))
+        code = error.exit_code
+    except typer.TyperException as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", "evalkit")
+        # Without arguments the help has been printed, and nothing is left to say.
+        if message := error.format_message().strip():
+            _complain(f"{message.rstrip('.')}; see `{command} --help`")
+        code = error.exit_code
     except BrokenPipeError:
         # The reader of a pipe (such as head) went away: nothing is left to say, and to nobody.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        code = 1
+    sys.exit(code)
+
+
+def _complain(message: str) -> None:
+    from reports.plain_text import one_line
+
+    print(f"evalkit: {one_line(message)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

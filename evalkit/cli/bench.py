@@ -39,20 +39,23 @@ def prefill(
         typer.echo(json.dumps([asdict(row) for row in measured], indent=2))
         return
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("tokens", "seconds", "tokens/s", "above weights + keys/values", "keys/values", "states", "weights")
-    for row in measured:
-        table.add_row(
+    from reports.run_report import Report, Table
+    from reports.terminal import print_report
+
+    columns = ("tokens", "seconds", "tokens/s", "above weights + keys/values", "keys/values", "states", "weights")
+    rows = tuple(
+        (
             f"{row.context_tokens:,}",
             f"{row.seconds:.2f}",
             f"{row.context_tokens / row.seconds:,.0f}",
             *(_mebibytes(size) for size in (row.peak_bytes_above_weights_and_kv, row.kv_bytes, row.state_bytes)),
             _mebibytes(row.weights_bytes),
         )
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"segments of {segment_tokens:,} tokens; memory by {measured[0].method}", markup=False)
+        for row in measured
+    )
+    title = f"Prefill time and peak memory, segments of {segment_tokens:,} tokens, memory by {measured[0].method}"
+    print_report(Console(highlight=False), Report(f"bench prefill · {model}", (), (Table(title, columns, rows),), ()))
 
 
 def _mebibytes(size: int) -> str:

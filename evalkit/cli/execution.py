@@ -11,15 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.cli import options
+from evalkit.run_store import Manifest, RunStore, check_out, numbered_folder
+from evalkit.runner import RunSettings, run
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from evalkit.protocols import Suite, Tokenizer
-    from evalkit.records import RunRecord, SuitePlan
+    from evalkit.protocols import Adapter, Suite, Tokenizer
+    from evalkit.records import RunRecord
     from model_adapters.loading import LoadedModel
 
 RUNS = Path("runs")
+
+# Exit codes beside 0 and the 2 of every EvalkitError.
+HAS_ERRORS = 3
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,45 +68,34 @@ def execute(
     """
     from rich.console import Console
 
-    from evalkit.run_store import RunStore
-    from evalkit.runner import RunSettings, run
-    from model_adapters.transformers_adapter import TransformersAdapter
-    from reports import markdown, terminal
-
     notes = Console(stderr=True, highlight=False, soft_wrap=True)
-    notes.print(headline, markup=False)
-    loaded = _load(model_options)
-    suite = build(loaded.tokenizer)
-    plan = suite.plan()
-    warnings = _warnings(loaded, settings["ctxs"])
-    folder = _folder(suite, plan, loaded, run_options, settings)
-    _describe(notes, loaded, warnings, folder)
-    adapter = TransformersAdapter(
-        loaded.model,
-        loaded.tokenizer,
-        loaded.identity,
-        segment_tokens=model_options.segment_tokens,
-        batch_sequences=model_options.batch_sequences,
-    )
-    run_settings = RunSettings(
-        seed=settings["seed"],
-        config={**settings, **asdict(model_options)},
-        config_passed=dict(run_options.passed),
-        warnings=warnings,
-        started_at=run_options.started_at,
-        tokens_seen=loaded.tokens_seen,
-    )
-    with RunStore.open(folder, _manifest(suite, plan, loaded, settings["seed"]), resume=run_options.resume) as store:
-        try:
-            with terminal.ProgressBar(notes) as progress:
-                record = run(suite, adapter, store, run_settings, progress)
-        except KeyboardInterrupt:
-            notes.print(f"\nstopped; continue with: {_resume_command(folder)}", markup=False)
-            return 130
-        store.finish(record, markdown.render_run(record))
+    _note(notes, headline)
+    folder = run_options.out
+    try:
+        _check_out(run_options)
+        loaded = _load(model_options)
+        suite = build(loaded.tokenizer)
+        manifest, cells = _manifest_and_cells(suite, loaded, settings["seed"])
+        folder = folder or _default_folder(manifest, cells, resume=run_options.resume)
+        warnings = _warnings(loaded, settings["ctxs"])
+        _describe(notes, loaded, warnings, folder)
+        run_settings = RunSettings(
+            seed=settings["seed"],
+            config={**settings, **asdict(model_options)},
+            config_passed=dict(run_options.passed),
+            warnings=warnings,
+            started_at=run_options.started_at,
+            tokens_seen=loaded.tokens_seen,
+        )
+        with RunStore.open(folder, manifest, resume=run_options.resume) as store:
+            record = _run(suite, _adapter(loaded, model_options), store, run_settings, notes)
+    except KeyboardInterrupt:
+        hint = "run the same command again" if folder is None else f"continue with: {_resume_command(folder)}"
+        _note(notes, f"stopped; {hint}")
+        return INTERRUPTED
     show_record(record, run_options.format)
-    notes.print(f"stored in {folder}", markup=False)
-    return 3 if record.counts["errors"] else 0
+    _note(notes, f"stored in {folder}")
+    return HAS_ERRORS if record.counts["errors"] else 0
 
 
 def show_record(record: "RunRecord", format: options.Format) -> None:
@@ -117,6 +112,14 @@ def show_record(record: "RunRecord", format: options.Format) -> None:
     print_run(Console(highlight=False), record)
 
 
+def _check_out(run_options: RunOptions) -> None:
+    """Whatever is wrong with the place of the run is said before minutes go into loading a model."""
+    if run_options.out is None:
+        check_out(RUNS, resume=True)
+    else:
+        check_out(run_options.out, resume=run_options.resume)
+
+
 def _load(model_options: ModelOptions) -> "LoadedModel":
     from model_adapters.loading import load_model
 
@@ -128,6 +131,30 @@ def _load(model_options: ModelOptions) -> "LoadedModel":
     )
 
 
+def _adapter(loaded: "LoadedModel", model_options: ModelOptions) -> "Adapter":
+    from model_adapters.transformers_adapter import TransformersAdapter
+
+    return TransformersAdapter(
+        loaded.model,
+        loaded.tokenizer,
+        loaded.identity,
+        segment_tokens=model_options.segment_tokens,
+        batch_sequences=model_options.batch_sequences,
+    )
+
+
+def _run(
+    suite: "Suite", adapter: "Adapter", store: RunStore, run_settings: RunSettings, notes: "Console"
+) -> "RunRecord":
+    from reports import markdown
+    from reports.progress import ProgressBar
+
+    with ProgressBar(notes) as progress:
+        record = run(suite, adapter, store, run_settings, progress)
+    store.finish(record, markdown.render_run(record))
+    return record
+
+
 def _warnings(loaded: "LoadedModel", ctxs: tuple[int, ...]) -> tuple[str, ...]:
     warnings = []
     trained = loaded.identity.trained_length
@@ -137,32 +164,13 @@ def _warnings(loaded: "LoadedModel", ctxs: tuple[int, ...]) -> tuple[str, ...]:
         warnings.append(f"context {lengths} is above the trained length of {trained:,}")
     if loaded.identity.positions.injected:
         warnings.append(f"positions: {loaded.identity.positions.description}")
-    return tuple(warnings)
+    return (*loaded.warnings, *warnings)
 
 
-def _folder(
-    suite: "Suite",
-    plan: "SuitePlan",
-    loaded: "LoadedModel",
-    run_options: RunOptions,
-    settings: Mapping[str, Any],
-) -> Path:
-    """--out, or runs/<suite>-<model>-<digest of all that decides the samples and answers>."""
-    from evalkit.run_store import numbered_folder
-
-    if run_options.out is not None:
-        return run_options.out
-    manifest = asdict(_manifest(suite, plan, loaded, settings["seed"]))
-    asked = [key.id for key in plan.keys]
-    digest = hashlib.sha256(json.dumps([manifest, asked], sort_keys=True).encode()).hexdigest()[:8]
-    model = re.sub(r"[^A-Za-z0-9.]+", "-", loaded.identity.path).strip("-.")[-40:]
-    return numbered_folder(RUNS, f"{suite.name}-{model}-{digest}", resume=run_options.resume)
-
-
-def _manifest(suite: "Suite", plan: "SuitePlan", loaded: "LoadedModel", seed: int) -> Any:
-    from evalkit.run_store import Manifest
-
-    return Manifest.of(
+def _manifest_and_cells(suite: "Suite", loaded: "LoadedModel", seed: int) -> tuple[Manifest, list[tuple[str, int]]]:
+    """What all samples share, and the tasks and lengths that are asked for."""
+    plan = suite.plan()
+    manifest = Manifest.of(
         suite=suite.name,
         version=suite.version,
         dialect=suite.dialect,
@@ -170,21 +178,39 @@ def _manifest(suite: "Suite", plan: "SuitePlan", loaded: "LoadedModel", seed: in
         identity=loaded.identity,
         corpora=plan.corpora,
     )
+    return manifest, sorted({(key.task, key.ctx) for key in plan.keys})
+
+
+def _default_folder(manifest: Manifest, cells: list[tuple[str, int]], *, resume: bool) -> Path:
+    """runs/<suite>-<model>-<digest of all that decides the run but the number of samples>.
+
+    The number is left out so that --resume with more --samples adds to the same run.
+    """
+    decides = {name: value for name, value in asdict(manifest).items() if name != "model"}
+    digest = hashlib.sha256(json.dumps([decides, cells], sort_keys=True).encode()).hexdigest()[:8]
+    model = re.sub(r"[^A-Za-z0-9.]+", "-", manifest.model)[-40:].strip("-.")
+    return numbered_folder(RUNS, f"{manifest.suite}-{model}-{digest}", resume=resume)
 
 
 def _describe(notes: "Console", loaded: "LoadedModel", warnings: tuple[str, ...], folder: Path) -> None:
     from reports.run_report import describe_model
 
-    notes.print(f"model: {describe_model(loaded.identity)}", markup=False)
-    notes.print(f"positions: {loaded.identity.positions.description}", markup=False)
+    _note(notes, f"model: {describe_model(loaded.identity)}")
+    _note(notes, f"positions: {loaded.identity.positions.description}")
     for warning in warnings:
-        notes.print(f"warning: {warning}", markup=False, style="yellow")
-    notes.print(f"run folder: {folder}", markup=False)
+        _note(notes, f"warning: {warning}", style="yellow")
+    _note(notes, f"run folder: {folder}")
+
+
+def _note(notes: "Console", line: str, style: str | None = None) -> None:
+    from reports.plain_text import one_line
+
+    notes.print(one_line(line), markup=False, style=style)
 
 
 def _resume_command(folder: Path) -> str:
     """The command as it was typed, made to continue in the same folder."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    named = any(argument in ("--out", "-o") or argument.startswith("--out=") for argument in arguments)
+    named = any(re.match(r"-o|--out(=|$)", argument) for argument in arguments)
     out = [] if named else ["--out", str(folder)]
     return shlex.join(["evalkit", *arguments, *out, "--resume"])

@@ -5,13 +5,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
-from click.core import ParameterSource
 
 from evalkit.errors import UsageError
 
 DEFAULT_MODEL = "reference:hybrid"
+# No one means more, and int() refuses thousands of digits with an error of its own.
+MAX_CONTEXT_DIGITS = 9
 
 
 class Format(StrEnum):
@@ -47,12 +47,11 @@ def parse_contexts(text: str) -> tuple[int, ...]:
     """Context lengths from `4096,16384,64K`, ascending and without repeats; UsageError for anything else."""
     lengths = set()
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*([kK]?)\s*", part)
-        if match is None:
-            raise UsageError(
-                f"--ctx {text!r}: {part.strip()!r} is not a context length; write 65536, 64K or 4096,16384"
-            )
-        lengths.add(int(match[1]) * (1024 if match[2] else 1))
+        match = re.fullmatch(rf"\s*([0-9]{{1,{MAX_CONTEXT_DIGITS}}})\s*([kK]?)\s*", part)
+        length = int(match[1]) * (1024 if match[2] else 1) if match else 0
+        if length == 0:
+            raise UsageError(f"--ctx: {part.strip()!r} is not a context length; write 65536, 64K or 4096,16384")
+        lengths.add(length)
     return tuple(sorted(lengths))
 
 
@@ -66,10 +65,16 @@ def parse_names(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def passed_options(context: click.Context) -> dict[str, Any]:
-    """The options that the user gave, as plain JSON values."""
+def passed_options(context: typer.Context) -> dict[str, Any]:
+    """The options that the user gave on the command line, as plain JSON values."""
     return {
         name: str(value) if isinstance(value, StrEnum | Path) else value
         for name, value in context.params.items()
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if _was_given(context, name)
     }
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    # By name: the enumeration itself stands in a private module of typer.
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
