@@ -58,3 +58,17 @@ def bootstrap_mean_of_means_ci(
 
 def _mean_of_means(*groups: np.ndarray[Any, np.dtype[np.float64]], axis: int) -> Any:
     return np.mean([np.mean(group, axis=axis) for group in groups], axis=0)
+
+
+def proportion_ci(successes: int, n: int, *, confidence: float = CONFIDENCE) -> Interval | None:
+    """Wilson's score interval of a proportion, in [0, 1]; None for n = 0.
+
+    Unlike a bootstrap it is not empty where all of a few answers are right or all are wrong.
+    Wilson, Probable inference, the law of succession, and statistical inference (1927).
+    """
+    if n == 0:
+        return None
+    from scipy import stats
+
+    interval = stats.binomtest(successes, n).proportion_ci(confidence_level=confidence, method="wilson")
+    return float(interval.low), float(interval.high)

@@ -1,0 +1,17 @@
+"""State tracking: does a model still know a state after so many updates?"""
+
+from evalkit.protocols import Tokenizer
+from suites.corpora import Essays
+from suites.state_tracking.settings import NO_CTX, StateTrackingSettings
+from suites.state_tracking.suite import StateTrackingSuite
+
+__all__ = ["StateTrackingSettings", "StateTrackingSuite", "build"]
+
+
+def build(settings: StateTrackingSettings, tokenizer: Tokenizer, prose: Essays | None = None) -> StateTrackingSuite:
+    """The suite for one tokenizer; `prose` is the distractor text, by default the essays that serve RULER too."""
+    if prose is None and any(ctx != NO_CTX for ctx in settings.ctxs):
+        from suites.corpora import load_essays
+
+        prose = load_essays()
+    return StateTrackingSuite(settings, tokenizer, prose)

@@ -1,0 +1,51 @@
+"""Random walks between two given states, so that neither the first state nor the last update tells the answer.
+
+A free random walk stays near its start: after four swaps of five objects an object is back at its place 25 % of the
+time, not 20 %. Here the two ends are drawn first, independently, and the walk is made to fit.
+"""
+
+import random
+from collections.abc import Callable
+from typing import TypeVar
+
+State = TypeVar("State")
+Step = TypeVar("Step")
+
+# Long enough that any two states are joined by some walk, short enough that a wrong draw costs little.
+REDRAWN_STEPS = 12
+
+
+def steps_between(
+    rng: random.Random,
+    start: State,
+    arrived: Callable[[State], bool],
+    count: int,
+    *,
+    draw: Callable[[random.Random, State], Step],
+    apply: Callable[[State, Step], State],
+) -> list[Step]:
+    """`count` random steps from `start` to a state where `arrived` holds.
+
+    All but the last few are drawn freely; those are drawn again until they arrive. It never returns where no walk of
+    `count` steps arrives.
+    """
+    free_steps, state = _walk(rng, start, max(0, count - REDRAWN_STEPS), draw, apply)
+    while True:
+        last_steps, end = _walk(rng, state, min(count, REDRAWN_STEPS), draw, apply)
+        if arrived(end):
+            return free_steps + last_steps
+
+
+def _walk(
+    rng: random.Random,
+    state: State,
+    count: int,
+    draw: Callable[[random.Random, State], Step],
+    apply: Callable[[State, Step], State],
+) -> tuple[list[Step], State]:
+    steps = []
+    for _ in range(count):
+        step = draw(rng, state)
+        state = apply(state, step)
+        steps.append(step)
+    return steps, state

@@ -1,0 +1,107 @@
+"""From episodes to a prompt: instruction, worked examples, the statements, and distractor text between them."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from evalkit.errors import SampleDoesNotFitError
+from evalkit.protocols import Tokenizer
+from suites.state_tracking.episode import Episode, Task
+
+DISTRACTOR_NOTE = "Sentences about other things stand in between; they change nothing."
+
+
+def plain_prompt(task: Task, examples: Sequence[Episode], episode: Episode) -> str:
+    """The prompt without distractor text."""
+    return _with_examples(task.instruction, examples, _plain(episode))
+
+
+def _with_examples(instruction: str, examples: Sequence[Episode], body: str) -> str:
+    solved = [f"{_plain(example)} {example.answer}" for example in examples]
+    return "\n\n".join([instruction, *solved, body])
+
+
+def _plain(episode: Episode) -> str:
+    opening = [" ".join(episode.opening)] if episode.opening else []
+    return "\n".join([*opening, " ".join(episode.updates), episode.question])
+
+
+@dataclass(frozen=True)
+class DistractedPrompt:
+    """A prompt whose statements stand on lines of their own among any number of consecutive sentences of prose."""
+
+    task: Task
+    examples: Sequence[Episode]
+    episode: Episode
+    sentences: Sequence[str]
+    first_sentence: int
+    """Where in `sentences` the prose begins; after the last it goes on with the first."""
+    places: Sequence[float]
+    """Ascending, one for each statement: the share of the prose before it."""
+
+    @staticmethod
+    def draw(
+        rng: random.Random, task: Task, examples: Sequence[Episode], episode: Episode, sentences: Sequence[str]
+    ) -> "DistractedPrompt":
+        """Statements at random places among prose from a random sentence on."""
+        statements = len(episode.opening) + len(episode.updates)
+        return DistractedPrompt(
+            task=task,
+            examples=examples,
+            episode=episode,
+            sentences=sentences,
+            first_sentence=rng.randrange(len(sentences)),
+            places=sorted(rng.random() for _ in range(statements)),
+        )
+
+    def sentence(self, number: int) -> str:
+        """The prose's sentence of that number, counted from 0."""
+        return self.sentences[(self.first_sentence + number) % len(self.sentences)]
+
+    def text(self, sentence_count: int) -> str:
+        """The whole prompt with so many sentences of prose."""
+        lines = []
+        told = 0
+        for statement, place in zip(self._statements, self.places, strict=True):
+            before = int(place * (sentence_count + 1))
+            lines += [self._prose(told, before), statement]
+            told = before
+        lines += [self._prose(told, sentence_count), self.episode.question]
+        body = "\n".join(line for line in lines if line)
+        return _with_examples(f"{self.task.instruction} {DISTRACTOR_NOTE}", self.examples, body)
+
+    def _prose(self, start: int, end: int) -> str:
+        return " ".join(self.sentence(number) for number in range(start, end))
+
+    @cached_property
+    def _statements(self) -> tuple[str, ...]:
+        return (*self.episode.opening, *(self.task.marker + update for update in self.episode.updates))
+
+
+def fill(prompt: DistractedPrompt, tokenizer: Tokenizer, prompt_tokens: int) -> str:
+    """The prompt with as many sentences as fit `prompt_tokens`, special tokens included, and never one too many.
+
+    Raises SampleDoesNotFitError where the statements alone are longer.
+    """
+    bare = len(tokenizer.encode_prompt(prompt.text(0)))
+    if bare > prompt_tokens:
+        raise SampleDoesNotFitError(
+            f"{prompt.task.name} with {len(prompt.episode.updates):,} updates needs {bare:,} prompt tokens and "
+            f"{prompt_tokens:,} are left for it; raise --ctx"
+        )
+    count, budget = 0, prompt_tokens - bare
+    while (cost := _sentence_tokens(prompt, tokenizer, count)) <= budget:
+        budget -= cost
+        count += 1
+    # Tokens at seams differ from those of sentences alone, a little and either way.
+    while count > 0 and (over := len(tokenizer.encode_prompt(prompt.text(count))) - prompt_tokens) > 0:
+        while over > 0 and count > 0:
+            count -= 1
+            over -= _sentence_tokens(prompt, tokenizer, count)
+    return prompt.text(count)
+
+
+def _sentence_tokens(prompt: DistractedPrompt, tokenizer: Tokenizer, number: int) -> int:
+    # The space before it stands for whatever separates it from its neighbours.
+    return len(tokenizer.encode(" " + prompt.sentence(number)))

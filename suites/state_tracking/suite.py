@@ -1,0 +1,107 @@
+"""The state-tracking suite: questions are functions of task, number of updates, index and seed alone."""
+
+import random
+from collections.abc import Sequence
+
+from evalkit.protocols import Tokenizer
+from evalkit.records import (
+    Completion,
+    Request,
+    Sample,
+    SampleKey,
+    SampleRecord,
+    Score,
+    SuitePlan,
+    SuiteSummary,
+)
+from suites.corpora import Essays
+from suites.state_tracking.episode import Episode, Task
+from suites.state_tracking.prompt import DistractedPrompt, fill, plain_prompt
+from suites.state_tracking.scoring import score_answer
+from suites.state_tracking.settings import NO_CTX, StateTrackingSettings
+from suites.state_tracking.summary import summarize
+from suites.state_tracking.tasks import row_name, split_row_name
+
+GENERATION_TOKENS = 16
+"""Room for one word of any tokenizer; nothing stops a base model after its answer."""
+EXAMPLE_UPDATES = 6
+"""Updates of a worked example, at most as many as the question's own."""
+
+
+class StateTrackingSuite:
+    """State tracking in text, with exact match.
+
+    The same key asks the same question whatever the tokenizer, the context and the distractor text; a context above
+    0 is filled with prose as far as its tokenizer lets it.
+    """
+
+    name = "track"
+    version = "1"
+
+    def __init__(self, settings: StateTrackingSettings, tokenizer: Tokenizer, prose: Essays | None) -> None:
+        self._settings = settings
+        self._tokenizer = tokenizer
+        self._prose = prose
+
+    @property
+    def dialect(self) -> str:
+        """The number of worked examples: scores with another number are not comparable."""
+        return f"{self._settings.shots}-shot"
+
+    def plan(self) -> SuitePlan:
+        settings = self._settings
+        keys = tuple(
+            SampleKey(row_name(task, updates), ctx, index, settings.seed)
+            for ctx in settings.ctxs
+            for task in settings.tasks
+            for updates in settings.updates
+            for index in range(settings.samples)
+        )
+        return SuitePlan(keys=keys, unscored=(), corpora=() if self._prose is None else (self._prose.use,))
+
+    def sample(self, key: SampleKey) -> Sample:
+        """The question of `key`, whose task is named with its number of updates: `parity:64`.
+
+        Any task, number of updates and context can be asked, not only those of the settings. Raises
+        SampleDoesNotFitError, UsageError for an unknown task, and ValueError for a context without prose to fill it.
+        """
+        task, updates = split_row_name(key.task)
+        episode = task.draw(_stream("question", key), updates)
+        examples = self._examples(task, updates, key)
+        prompt = self._prompt(task, examples, episode, key)
+        return Sample(
+            key=key,
+            prompt=prompt,
+            answer_prefix=episode.question,
+            targets=(episode.answer,),
+            generation_tokens=GENERATION_TOKENS,
+            prompt_tokens=len(self._tokenizer.encode_prompt(prompt)),
+            distractors=episode.alternatives,
+        )
+
+    def request(self, sample: Sample) -> Request:
+        token_ids = tuple(self._tokenizer.encode_prompt(sample.prompt))
+        return Request(id=sample.id, token_ids=token_ids, generation_tokens=sample.generation_tokens)
+
+    def score(self, sample: Sample, completion: Completion) -> Score:
+        return score_answer(completion.text, sample.targets[0], sample.distractors, completion.finish_reason)
+
+    def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
+        return summarize(self._settings, records)
+
+    def _examples(self, task: Task, updates: int, key: SampleKey) -> list[Episode]:
+        rng = _stream("examples", key)
+        return [task.draw(rng, min(updates, EXAMPLE_UPDATES)) for _ in range(self._settings.shots)]
+
+    def _prompt(self, task: Task, examples: Sequence[Episode], episode: Episode, key: SampleKey) -> str:
+        if key.ctx == NO_CTX:
+            return plain_prompt(task, examples, episode)
+        if self._prose is None:
+            raise ValueError(f"{key.id} needs prose to fill its context; build the suite with some")
+        distracted = DistractedPrompt.draw(_stream("prose", key), task, examples, episode, self._prose.sentences)
+        return fill(distracted, self._tokenizer, key.ctx - GENERATION_TOKENS)
+
+
+def _stream(role: str, key: SampleKey) -> random.Random:
+    """Random numbers for one role in one sample, whatever its context; what one role draws moves no other."""
+    return random.Random(f"track/{role}/{key.task}/{key.index}/{key.seed}")
