@@ -1,6 +1,10 @@
 """One-line checks of the tensors that every form of the gated delta rule takes."""
 
+from dataclasses import dataclass
+
 import torch
+
+KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
 def check_arguments(
@@ -38,3 +42,55 @@ def check_tensor(name: str, tensor: torch.Tensor, *, shape: tuple[int, ...], dev
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}; {shape} is needed beside the other tensors")
     if tensor.device != device:
         raise ValueError(f"{name} is on {tensor.device}, q on {device}; move them to one device")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawGates:
+    """Outputs [B, T, H] of the two gate projections and the [H] parameters that make gates of them.
+
+    log_decay = -exp(decay_rate_log) softplus(decay_input + decay_bias) and beta = beta_scale sigmoid(beta_input),
+    computed by the kernels as they read. transformers calls decay_rate_log `A_log` and decay_bias `dt_bias`;
+    beta_scale is 2 where negative eigenvalues are allowed and 1 elsewhere.
+    """
+
+    decay_input: torch.Tensor
+    beta_input: torch.Tensor
+    decay_rate_log: torch.Tensor
+    decay_bias: torch.Tensor
+    beta_scale: float
+
+
+def check_kernel_tensors(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    state: torch.Tensor | None,
+    raw_gates: RawGates | None,
+    *,
+    max_head_size: int,
+) -> None:
+    """Raise ValueError when tensors that fit together have a dtype, size or stride that the kernels do not take."""
+    if v.dtype not in KERNEL_DTYPES or q.dtype != v.dtype or k.dtype != v.dtype:
+        raise ValueError(f"q, k, v are {q.dtype}, {k.dtype}, {v.dtype}; the kernels take one of bf16, fp16, fp32")
+    if max(q.shape[-1], v.shape[-1]) > max_head_size:
+        raise ValueError(f"head sizes {q.shape[-1]} and {v.shape[-1]} exceed {max_head_size}; use the PyTorch form")
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        if tensor.stride(-1) != 1:
+            raise ValueError(f"{name} has stride {tensor.stride(-1)} in its last dimension; make it contiguous there")
+    if state is not None and (state.dtype != torch.float32 or not state.is_contiguous()):
+        raise ValueError(f"the state is {state.dtype} with strides {state.stride()}; it must be contiguous fp32")
+    if raw_gates is not None:
+        heads = (v.shape[2],)
+        for name, tensor in (("decay_rate_log", raw_gates.decay_rate_log), ("decay_bias", raw_gates.decay_bias)):
+            check_tensor(name, tensor, shape=heads, device=q.device)
+            if not tensor.is_contiguous():
+                raise ValueError(f"{name} has strides {tensor.stride()}; it must be contiguous")
+
+
+def check_out(
+    name: str, tensor: torch.Tensor, *, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> None:
+    """Raise ValueError unless a result can be written here: this shape and dtype, contiguous, on this device."""
+    check_tensor(name, tensor, shape=shape, device=device)
+    if tensor.dtype != dtype or not tensor.is_contiguous():
+        raise ValueError(f"{name} is {tensor.dtype} with strides {tensor.stride()}; it must be contiguous {dtype}")
