@@ -1,0 +1,58 @@
+"""One forward pass over a slotted cache: which slots it touches and how it appends to their keys and values."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from model_adapters.engine.key_value_buffer import KeysValues
+
+if TYPE_CHECKING:
+    from model_adapters.engine.slotted_cache import SlottedCache
+
+
+class CacheStep:
+    """What every layer of one forward pass shares."""
+
+    rows: slice
+    """The slots in this pass, in the order of its batch."""
+    continued: bool
+    """Whether the slots hold earlier tokens; where not, linear-attention layers start from nothing."""
+
+    def __init__(self, cache: "SlottedCache") -> None:
+        self.cache = cache
+
+    @property
+    def length(self) -> int:
+        """Tokens before this pass (the most of any slot)."""
+        return max(self.cache.lengths[self.rows])
+
+    def append(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeysValues:
+        """Store new keys and values of a layer, and return those that its queries may look at."""
+        raise NotImplementedError
+
+
+class PrefillStep(CacheStep):
+    """A segment of one sequence."""
+
+    def __init__(self, cache: "SlottedCache", slot: int) -> None:
+        super().__init__(cache)
+        self.rows, self.slot = slice(slot, slot + 1), slot
+        self.continued = cache.lengths[slot] > 0
+
+    def append(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeysValues:
+        return self.cache.buffer(layer_index, k_BGTD, v_BGTD).append_segment(self.slot, self.length, k_BGTD, v_BGTD)
+
+
+class DecodeStep(CacheStep):
+    """One token for each of the first slots; nothing depends on a host length, so a step can be captured."""
+
+    def __init__(self, cache: "SlottedCache", sequences: int, places: int) -> None:
+        super().__init__(cache)
+        self.rows, self.places = slice(0, sequences), places
+        self.continued = True
+        self.position_B = cache.length_N[:sequences]
+        """Position of each sequence's new token: a view of the cache's lengths."""
+
+    def append(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeysValues:
+        buffer = self.cache.buffer(layer_index, k_BGTD, v_BGTD)
+        return buffer.append_tokens(self.position_B, k_BGTD, v_BGTD, self.places)

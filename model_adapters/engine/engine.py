@@ -1,0 +1,253 @@
+"""Continuous batching: prompts are prefilled one after another into free slots and decoded together.
+
+engine = Engine(model)
+for generation in engine.generate(requests): ...
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import torch
+from transformers import PreTrainedModel
+
+from evalkit.errors import RequestFailedError
+from evalkit.records import Request
+from model_adapters.engine.failures import is_out_of_memory
+from model_adapters.engine.memory_plan import EnginePlan, choose_plan
+from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.sequence import Generation, Sequence
+from model_adapters.engine.slotted_cache import SlottedCache
+
+DECODE_PLACES = 1024
+"""On a GPU the keys looked at grow in such steps, so that decode steps have few shapes."""
+
+
+class Engine:
+    """Greedy generation with one model.
+
+    `segment_tokens` and `slots` are chosen from the device and its memory where not given; `max_tokens` limits prompt
+    and generation budget together. Raises UsageError for a model that the engine cannot run.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        segment_tokens: int | None = None,
+        slots: int | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
+        self.runner = ModelRunner(model)
+        self.stop_ids = stop_ids(model)
+        self.plan: EnginePlan | None = None
+        """None until the first request tells how long sequences are."""
+        self.cache: SlottedCache | None = None
+        self._segment_tokens, self._slots, self._max_tokens = segment_tokens, slots, max_tokens
+        self._active: list[Sequence] = []
+        # Sequence i stands in slot i: active slots are always the first ones, so a decode step is a slice.
+        self._waiting: deque[Sequence] = deque()
+        self._stale = False
+        # True once memory ran out: the cache serves its active sequences and is then replaced by a smaller one.
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Generation]:
+        """Answer every request once, in any order; the next is pulled only when a slot is free for it.
+
+        A request that fails (out of memory twice, NaN logits, too long) gives a Generation with an error.
+        """
+        self._active.clear()
+        self._waiting.clear()
+        stream = iter(requests)
+        while True:
+            yield from self._admit(stream)
+            if not self._active:
+                return
+            yield from self._decode_step()
+
+    def _admit(self, stream: Iterator[Request]) -> Iterator[Generation]:
+        """Prefill waiting requests while slots are free."""
+        while (sequence := self._next(stream)) is not None:
+            refusal = self._refusal(sequence)
+            if refusal is not None:
+                yield sequence.finish("error", refusal)
+            elif self._fits(sequence):
+                yield from self._prefill(sequence)
+            elif self._active:
+                # A larger cache is made once the sequences in this one have ended.
+                self._waiting.appendleft(sequence)
+                return
+            else:
+                yield from self._make_room(sequence)
+
+    def _next(self, stream: Iterator[Request]) -> Sequence | None:
+        if self.plan is not None and len(self._active) >= self.plan.slots:
+            return None
+        if self._waiting:
+            return self._waiting.popleft()
+        request = next(stream, None)
+        return None if request is None else Sequence(request)
+
+    def _refusal(self, sequence: Sequence) -> str | None:
+        """Why a request cannot be run at all; one line."""
+        token_ids = sequence.request.token_ids
+        vocabulary = self.runner.model.get_input_embeddings().num_embeddings
+        if not token_ids:
+            return "the prompt is empty"
+        if sequence.request.generation_tokens < 1:
+            return "the generation budget is 0 tokens"
+        if self._max_tokens is not None and sequence.need_tokens > self._max_tokens:
+            return (
+                f"{len(token_ids):,} prompt tokens and a budget of {sequence.request.generation_tokens:,} "
+                f"exceed the limit of {self._max_tokens:,} tokens"
+            )
+        if max(token_ids) >= vocabulary or min(token_ids) < 0:
+            return f"the prompt has token ids outside the model's vocabulary of {vocabulary:,}"
+        return None
+
+    def _fits(self, sequence: Sequence) -> bool:
+        """Whether the present cache serves the request; one four times too long is given up for more slots."""
+        if self.plan is None or self._stale:
+            return False
+        too_large = not self._active and sequence.need_tokens * 4 <= self.plan.max_tokens
+        return sequence.need_tokens <= self.plan.max_tokens and not too_large
+
+    def _make_room(self, sequence: Sequence) -> Iterator[Generation]:
+        """Plan and make a cache for the request, and let it wait for its turn; or fail it."""
+        self._drop_cache()
+        try:
+            self.plan = choose_plan(
+                self.runner.model,
+                rounded_length(sequence.need_tokens),
+                segment_tokens=self._segment_tokens,
+                slots=self._slots,
+            )
+        except RequestFailedError as error:
+            yield sequence.finish("error", str(error))
+            return
+        self.cache = SlottedCache(
+            self.runner.model.config,
+            slots=self.plan.slots,
+            max_tokens=self.plan.max_tokens,
+            device=self.runner.device,
+        )
+        self._waiting.appendleft(sequence)
+
+    def _drop_cache(self) -> None:
+        self.plan, self.cache, self._stale = None, None, False
+        if self.runner.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _prefill(self, sequence: Sequence) -> Iterator[Generation]:
+        """Run a prompt into the next free slot; its first token decides whether it stays."""
+        assert self.plan is not None
+        assert self.cache is not None
+        slot = len(self._active)
+        self.cache.reset(slot)
+        started = time.perf_counter()
+        try:
+            logits_1V = self.runner.prefill(self.cache, slot, sequence.request.token_ids, self.plan.segment_tokens)
+            token_id = pick_tokens(logits_1V)[0]
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            token_id = None
+        sequence.prefill_seconds = time.perf_counter() - started
+        if token_id is None:
+            yield from self._out_of_memory([sequence])
+            return
+        self._active.append(sequence)
+        yield from self._take({slot: token_id})
+
+    def _decode_step(self) -> Iterator[Generation]:
+        """One token for every active sequence."""
+        assert self.cache is not None
+        count = len(self._active)
+        started = time.perf_counter()
+        try:
+            id_B1 = torch.tensor([[sequence.token_ids[-1]] for sequence in self._active], device=self.runner.device)
+            picked = pick_tokens(self.runner.decode(self.cache, id_B1, self._places()))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            picked = None
+        if picked is None:
+            failed, self._active = self._active, []
+            yield from self._out_of_memory(failed)
+            return
+        seconds = (time.perf_counter() - started) / count
+        for sequence in self._active:
+            sequence.decode_seconds += seconds
+        yield from self._take(dict(enumerate(picked)))
+
+    def _places(self) -> int:
+        assert self.cache is not None
+        longest = max(self.cache.lengths[: len(self._active)]) + 1
+        if self.runner.device.type != "cuda":
+            return longest
+        return min(-(-longest // DECODE_PLACES) * DECODE_PLACES, self.cache.max_tokens)
+
+    def _take(self, picked: dict[int, int | None]) -> Iterator[Generation]:
+        """Append the picked tokens (slot -> id, None for NaN logits) and let go of sequences that ended."""
+        for slot in sorted(picked, reverse=True):
+            sequence, token_id = self._active[slot], picked[slot]
+            if token_id is None:
+                yield self._release(slot, erase=True).finish(
+                    "error", f"the logits are not finite after {len(sequence.token_ids)} new tokens"
+                )
+                continue
+            sequence.token_ids.append(token_id)
+            if token_id in self.stop_ids:
+                yield self._release(slot).finish("stop")
+            elif len(sequence.token_ids) >= sequence.request.generation_tokens:
+                yield self._release(slot).finish("length")
+
+    def _release(self, slot: int, *, erase: bool = False) -> Sequence:
+        """Free a slot, and let the last active sequence take its place."""
+        assert self.cache is not None
+        sequence, last = self._active[slot], len(self._active) - 1
+        if erase:
+            self.cache.erase(slot)
+        if slot != last:
+            self.cache.move(last, slot)
+            self._active[slot] = self._active[last]
+        self._active.pop()
+        return sequence
+
+    def _out_of_memory(self, failed: list[Sequence]) -> Iterator[Generation]:
+        """Retry once with half the segment and half the slots; a sequence that fails again is an error.
+
+        Sequences that were not at fault run on; the smaller cache is made after them.
+        """
+        assert self.plan is not None
+        tried = self.plan.segment_tokens
+        if not self._stale:
+            self._segment_tokens, self._slots = max(1, tried // 2), max(1, self.plan.slots // 2)
+            self._stale = True
+        for sequence in failed:
+            if sequence.attempts:
+                yield sequence.finish("error", f"out of memory, also with segments of {tried:,} tokens")
+            else:
+                sequence.restart()
+                self._waiting.append(sequence)
+
+
+def rounded_length(need_tokens: int) -> int:
+    """A slot size for a request, at most a quarter larger, so that requests of one context length share a cache."""
+    step = max(1, 1 << (need_tokens.bit_length() - 3))
+    return -(-need_tokens // step) * step
+
+
+def pick_tokens(logits_BV: torch.Tensor) -> list[int | None]:
+    """The greedy choice for each sequence, None where its logits are not finite; waits for the device."""
+    best_B = logits_BV.max(dim=-1)
+    picked: list[int] = torch.where(best_B.values.isfinite(), best_B.indices, -1).tolist()
+    return [None if token_id < 0 else token_id for token_id in picked]
+
+
+def stop_ids(model: PreTrainedModel) -> frozenset[int]:
+    """The end-of-sequence ids of the generation configuration, else of the model's; perhaps none."""
+    for config in (model.generation_config, model.config):
+        stated = getattr(config, "eos_token_id", None)
+        if stated is not None:
+            return frozenset(stated if isinstance(stated, list | tuple) else [stated])
+    return frozenset()

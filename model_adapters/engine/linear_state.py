@@ -1,0 +1,46 @@
+"""Convolution and recurrent states of one linear-attention layer for all slots, written in place.
+
+Shape suffixes: N slots, B sequences in one call, C channels, K convolution kernel size, T new tokens.
+"""
+
+import torch
+
+
+class LinearState:
+    """A linear-attention layer's memory; a model may keep several states a layer, told apart by an index."""
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self.conv_NCK: dict[int, torch.Tensor] = {}
+        self.recurrent: dict[int, torch.Tensor] = {}
+        """State index -> [N, ...], as the model shapes it."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(state.nbytes for state in (*self.conv_NCK.values(), *self.recurrent.values()))
+
+    def roll_conv(
+        self, rows: slice, x_BCT: torch.Tensor, *, index: int, kernel_size: int | None, continued: bool
+    ) -> torch.Tensor:
+        """Keep the last K inputs, and return the inputs with their left context, [B, C, K + T] where one exists."""
+        if index not in self.conv_NCK:
+            places = x_BCT.shape[-1] if kernel_size is None else kernel_size
+            self.conv_NCK[index] = x_BCT.new_zeros((self._slots, x_BCT.shape[1], places))
+        state_BCK = self.conv_NCK[index][rows]
+        if continued:
+            x_BCT = torch.cat([state_BCK, x_BCT], dim=-1)
+        elif x_BCT.shape[-1] < state_BCK.shape[-1]:
+            x_BCT = torch.nn.functional.pad(x_BCT, (state_BCK.shape[-1] - x_BCT.shape[-1], 0))
+        state_BCK.copy_(x_BCT[..., -state_BCK.shape[-1] :])
+        return x_BCT
+
+    def set_recurrent(self, rows: slice, state: torch.Tensor, *, index: int) -> torch.Tensor:
+        """Copy the new recurrent states of some slots in place, and return them as stored."""
+        if index not in self.recurrent:
+            self.recurrent[index] = state.new_zeros((self._slots, *state.shape[1:]))
+        stored = self.recurrent[index][rows]
+        return stored.copy_(state)
+
+    def tensors(self, slot: int) -> list[torch.Tensor]:
+        """Views of all that a slot remembers here."""
+        return [state[slot] for state in (*self.conv_NCK.values(), *self.recurrent.values())]

@@ -1,0 +1,145 @@
+"""How large segments are and how many sequences run together, from what a model needs and a device has.
+
+cost = slot_cost(model.config, model.dtype)
+cost.bytes(65_536)          # keys, values and states of one sequence of 65,536 tokens
+"""
+
+import os
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from evalkit.errors import RequestFailedError
+from model_adapters.engine.layer_kinds import layer_kinds
+
+CPU_SEGMENT_TOKENS, CPU_SLOTS = 1024, 4
+GPU_SEGMENT_TOKENS, GPU_SLOTS = 8192, 16
+LEAST_SEGMENT_TOKENS = 256
+GPU_SEGMENT_SHARE = 0.25
+"""Part of the free memory that one segment's activations may take."""
+SPARE_SHARE = 0.1
+"""Part of the free memory left alone: fragmentation, workspaces, and other programs on a CPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotCost:
+    """What one sequence keeps in memory."""
+
+    kv_bytes_per_token: int
+    """Keys and values of all full-attention layers."""
+    window_bytes_per_token: int
+    """Keys and values of all sliding-window layers; paid for at most `window_tokens`."""
+    window_tokens: int
+    state_bytes: int
+    """Convolution and recurrent states of all linear-attention layers, whatever the length."""
+
+    def bytes(self, max_tokens: int) -> int:
+        """Bytes of one slot made for `max_tokens` tokens."""
+        windowed = min(max_tokens, self.window_tokens)
+        return self.kv_bytes_per_token * max_tokens + self.window_bytes_per_token * windowed + self.state_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """How an engine runs until a longer request or a lack of memory makes it plan again."""
+
+    segment_tokens: int
+    slots: int
+    max_tokens: int
+    """Places in a slot: prompt and generation budget together."""
+
+
+def slot_cost(config: PreTrainedConfig, dtype: torch.dtype) -> SlotCost:
+    """The cost of a slot by the configuration's own sizes; recurrent states are kept in fp32."""
+    kinds = layer_kinds(config)
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    per_token = 2 * kv_heads * head_size * dtype.itemsize
+    return SlotCost(
+        kv_bytes_per_token=per_token * kinds.count("attention"),
+        window_bytes_per_token=per_token * kinds.count("sliding"),
+        window_tokens=config.sliding_window if "sliding" in kinds else 0,
+        state_bytes=kinds.count("linear") * _linear_state_bytes(config, dtype),
+    )
+
+
+def activation_bytes_per_token(config: PreTrainedConfig, dtype: torch.dtype) -> int:
+    """An upper estimate of one segment's activations, a token: the widest layer, in its own dtype and in fp32.
+
+    Counted are the residual stream and its norms, the projections of one layer and its copies for attention or the
+    delta rule, and the gated MLP.
+    """
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    mixer = 4 * config.num_attention_heads * head_size
+    if "linear" in layer_kinds(config):
+        mixer = max(mixer, 4 * _linear_channels(config))
+    mlp = 3 * getattr(config, "intermediate_size", 4 * config.hidden_size)
+    return (dtype.itemsize + 4) * (4 * config.hidden_size + max(mixer, mlp))
+
+
+def available_bytes(device: torch.device) -> int:
+    """Memory that a new allocation could take: free on the card and in PyTorch's own pool, or free on the host."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return _host_available_bytes()
+
+
+def choose_plan(
+    model: PreTrainedModel, max_tokens: int, *, segment_tokens: int | None = None, slots: int | None = None
+) -> EnginePlan:
+    """A plan for sequences of `max_tokens`; a given segment or number of slots is kept, the rest is fitted to memory.
+
+    Raises RequestFailedError where not even one slot fits.
+    """
+    free = int(available_bytes(model.device) * (1 - SPARE_SHARE))
+    on_gpu = model.device.type == "cuda"
+    activation = activation_bytes_per_token(model.config, model.dtype)
+    if segment_tokens is None:
+        segment_tokens = GPU_SEGMENT_TOKENS if on_gpu else CPU_SEGMENT_TOKENS
+        while segment_tokens > LEAST_SEGMENT_TOKENS and segment_tokens * activation > free * GPU_SEGMENT_SHARE:
+            segment_tokens //= 2
+    segment_tokens = min(segment_tokens, max_tokens)
+    per_slot = slot_cost(model.config, model.dtype).bytes(max_tokens)
+    fitting = (free - segment_tokens * activation) // per_slot
+    if fitting < 1:
+        raise RequestFailedError(
+            f"{max_tokens:,} tokens need {_gib(per_slot)} of keys, values and states and "
+            f"{_gib(segment_tokens * activation)} of activations, but {_gib(free)} are free; "
+            "use a shorter context, a smaller --segment-tokens or a larger device"
+        )
+    wanted = slots if slots is not None else GPU_SLOTS if on_gpu else CPU_SLOTS
+    return EnginePlan(segment_tokens, min(wanted, fitting), max_tokens)
+
+
+def _linear_channels(config: PreTrainedConfig) -> int:
+    """Channels of queries, keys and values of a gated linear-attention layer; 0 where the sizes have other names."""
+    keys = getattr(config, "linear_num_key_heads", 0) * getattr(config, "linear_key_head_dim", 0)
+    values = getattr(config, "linear_num_value_heads", 0) * getattr(config, "linear_value_head_dim", 0)
+    return int(2 * keys + values)
+
+
+def _linear_state_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:
+    conv = _linear_channels(config) * getattr(config, "linear_conv_kernel_dim", 0) * dtype.itemsize
+    recurrent = (
+        getattr(config, "linear_num_value_heads", 0)
+        * getattr(config, "linear_key_head_dim", 0)
+        * getattr(config, "linear_value_head_dim", 0)
+        * torch.float32.itemsize
+    )
+    return int(conv + recurrent)
+
+
+def _host_available_bytes() -> int:
+    try:
+        with open("/proc/meminfo") as lines:
+            sizes = {name: int(rest.split()[0]) * 1024 for name, rest in (line.split(":") for line in lines)}
+        return sizes["MemAvailable"]
+    except FileNotFoundError:
+        # Not Linux: what is physically there is the best that the standard library knows.
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"

@@ -1,0 +1,83 @@
+"""Forward passes of one model over a slotted cache: segments of a prompt, and one token for each of many sequences.
+
+Shape suffixes: B sequences, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from evalkit.errors import UsageError
+from model_adapters.engine.attention import STEP, use_slot_attention
+from model_adapters.engine.cache_view import CacheView
+from model_adapters.engine.full_precision_head import full_precision_head
+from model_adapters.engine.slotted_cache import SlottedCache
+
+
+class ModelRunner:
+    """A model with the engine's attention; afterwards it runs only through an engine.
+
+    Raises UsageError where the model is no causal language model or cannot take the engine's attention.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        if model.get_output_embeddings() is None:
+            raise UsageError(f"{type(model).__name__} has no language-model head; use a causal language model")
+        use_slot_attention(model)
+        self.model = model.eval()
+        self._decoder = model.get_decoder()
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @torch.no_grad()
+    def prefill(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> torch.Tensor:
+        """Append a prompt to a slot in segments; the fp32 logits [1, V] after its last token.
+
+        Memory above weights and cache is one segment's activations. The last segment takes what is left.
+        """
+        id_1T = torch.tensor([token_ids], dtype=torch.long, device=self.device)
+        *earlier, last = id_1T.split(segment_tokens, dim=1)
+        for segment in earlier:
+            self._forward(self._decoder, cache.prefill_view(slot), segment, self._positions(cache, slot, segment))
+            cache.advance_slot(slot, segment.shape[1])
+        positions = self._positions(cache, slot, last)
+        logits_1V = self._logits(cache.prefill_view(slot), last, positions)
+        cache.advance_slot(slot, last.shape[1])
+        return logits_1V
+
+    @torch.no_grad()
+    def decode(self, cache: SlottedCache, id_B1: torch.Tensor, places: int) -> torch.Tensor:
+        """Append one token to each of the first B slots; the fp32 logits [B, V] after them.
+
+        `places` bounds the keys looked at and exceeds every length. Nothing here waits for the device.
+        """
+        sequences = id_B1.shape[0]
+        view = cache.decode_view(sequences, places)
+        logits_BV = self._logits(view, id_B1, cache.length_N[:sequences, None])
+        cache.advance(sequences)
+        return logits_BV
+
+    def _positions(self, cache: SlottedCache, slot: int, id_1T: torch.Tensor) -> torch.Tensor:
+        start = cache.lengths[slot]
+        return torch.arange(start, start + id_1T.shape[1], device=self.device)[None]
+
+    def _logits(self, view: CacheView, input_ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        with full_precision_head(self.model):
+            output = self._forward(self.model, view, input_ids, positions, logits_to_keep=1)
+        return output.logits[:, -1].float()
+
+    def _forward(
+        self, module: torch.nn.Module, view: CacheView, input_ids: torch.Tensor, positions: torch.Tensor, **options: Any
+    ) -> Any:
+        return module(
+            input_ids=input_ids,
+            position_ids=positions,
+            past_key_values=view,
+            use_cache=True,
+            **{STEP: view.step},
+            **options,
+        )

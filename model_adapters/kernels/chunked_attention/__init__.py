@@ -1,0 +1,1 @@
+"""Causal attention over cached keys, block by block with a running softmax."""

@@ -1,0 +1,94 @@
+"""Any causal language model of transformers, hybrid or not, as an adapter: one engine runs them all."""
+
+import resource
+import sys
+from collections.abc import Iterable, Iterator
+
+import torch
+from transformers import PreTrainedModel
+
+from evalkit.protocols import Tokenizer
+from evalkit.records import Completion, ModelIdentity, Request
+from model_adapters.engine.engine import Engine
+from model_adapters.engine.sequence import Generation
+
+
+class TransformersAdapter:
+    """Answers requests greedily with a transformers model.
+
+    `segment_tokens` (prompt tokens a prefill step) and `batch_sequences` (sequences decoded together) are chosen
+    from the device and its memory where they are None. The model runs only through this adapter afterwards. Raises
+    UsageError for a model that the engine cannot run.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Tokenizer,
+        identity: ModelIdentity,
+        *,
+        segment_tokens: int | None = None,
+        batch_sequences: int | None = None,
+    ) -> None:
+        self._tokenizer, self._identity = tokenizer, identity
+        self._engine = Engine(model, segment_tokens=segment_tokens, slots=batch_sequences)
+        self._weights_bytes = sum(parameter.nbytes for parameter in model.parameters())
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return self._identity
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """Answer requests in any order, pulling the next only when there is room for it."""
+        return map(self._completion, self._engine.generate(requests))
+
+    def memory(self) -> dict[str, float | int | str | None]:
+        """Peak memory: the CUDA allocator's since the adapter was made, or the process's resident set on a CPU."""
+        on_gpu = self._device.type == "cuda"
+        cache = self._engine.cache
+        return {
+            "peak_bytes": torch.cuda.max_memory_allocated(self._device) if on_gpu else _peak_resident_bytes(),
+            "weights_bytes": self._weights_bytes,
+            "kv_bytes": None if cache is None else cache.kv_bytes,
+            "state_bytes": None if cache is None else cache.state_bytes,
+            "method": "peak of the CUDA allocator" if on_gpu else "peak resident set of the process",
+        }
+
+    def describe(self) -> dict[str, str | int | float | None]:
+        """Device, and the plan once the first request has made one."""
+        plan = self._engine.plan
+        return {
+            "device": str(self._device),
+            "dtype": str(self._engine.runner.model.dtype).removeprefix("torch."),
+            "segment_tokens": None if plan is None else plan.segment_tokens,
+            "batch_sequences": None if plan is None else plan.slots,
+            "max_tokens": None if plan is None else plan.max_tokens,
+        }
+
+    @property
+    def _device(self) -> torch.device:
+        return self._engine.runner.device
+
+    def _completion(self, generation: Generation) -> Completion:
+        shown = [token_id for token_id in generation.token_ids if token_id not in self._engine.stop_ids]
+        return Completion(
+            request_id=generation.request_id,
+            text=self._tokenizer.decode(shown),
+            prompt_tokens=generation.prompt_tokens,
+            completion_tokens=len(generation.token_ids),
+            finish_reason=generation.finish_reason,
+            prefill_seconds=generation.prefill_seconds,
+            decode_seconds=generation.decode_seconds,
+            error=generation.error,
+        )
+
+
+def _peak_resident_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
