@@ -5,11 +5,13 @@ is not the one that was trained. Kinds: none; RoPE (arXiv:2104.09864); linear in
 dynamic NTK scaling of it; YaRN (arXiv:2309.00071); LongRoPE (arXiv:2402.13753); Llama 3's scaling (arXiv:2407.21783).
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -30,6 +32,7 @@ FAMILIES_WITHOUT_POSITIONS = frozenset(
     {"mamba", "mamba2", "falcon_mamba", "jamba", "kimi_linear", "nemotron_h", "rwkv", "xlstm", "zamba"}
 )
 LEARNED = re.compile(r"(^|\.)(wpe|embed_positions|position_embeddings?)$")
+OTHER_MODALITIES = re.compile(r"vision|visual|audio")
 THETA_KEY = re.compile(r"(rope|rotary).*(theta|base)")
 ORIGINAL_LENGTH = "original_max_position_embeddings"
 KINDS_WITH_ORIGINAL_LENGTH = ("yarn", "longrope", "llama3")
@@ -45,7 +48,7 @@ def read_positions(config_json: Mapping[str, Any], model: PreTrainedModel) -> Po
     if getattr(config, "alibi", False) or config.model_type in ("bloom", "mpt"):
         return PositionScheme(kind="other", description="ALiBi (a bias by distance)")
     if _has_rotary(model):
-        return _rotary_scheme(_text_part(config_json), config)
+        return _rotary_scheme(_text_part(config_json), model)
     if (learned := _learned_positions(model)) is not None:
         return PositionScheme(kind="other", description=f"learned absolute positions, at most {learned:,}")
     if _rotary_left_out(model):
@@ -138,12 +141,13 @@ class _Rotary:
         return text if self.partial == 1.0 else f"{text}, on {self.partial:.0%} of each head"
 
 
-def _rotary_scheme(stated: Mapping[str, Any], config: PreTrainedConfig) -> PositionScheme:
+def _rotary_scheme(stated: Mapping[str, Any], model: PreTrainedModel) -> PositionScheme:
+    config = model.config.get_text_config()
     parameters = getattr(config, "rope_parameters", None)
     if not isinstance(parameters, Mapping) or not parameters:
         return PositionScheme(kind="other", description=f"rotary, in a form of its own ({config.model_type})")
     by_layer_type = {
-        layer_type: None if values is None else _built(values, config)
+        layer_type: None if values is None else _built(values, config, _theta_of(_frequencies(model, layer_type)))
         for layer_type, values in _by_layer_type(parameters, config).items()
     }
     notes = _injected(by_layer_type, stated)
@@ -174,7 +178,38 @@ def _by_layer_type(parameters: Mapping[str, Any], config: PreTrainedConfig) -> d
     return {name: parameters[name] for name in sorted(used, key=lambda name: (name != "full_attention", name))}
 
 
-def _built(values: Mapping[str, Any], config: PreTrainedConfig) -> _Rotary:
+def _frequencies(model: PreTrainedModel, layer_type: str) -> torch.Tensor | None:
+    """The language model's rotary frequencies for a type of layer, as built."""
+    for name, module in model.named_modules():
+        if type(module).__name__.endswith("RotaryEmbedding") and not OTHER_MODALITIES.search(name):
+            buffers = dict(module.named_buffers(recurse=False))
+            return buffers.get(f"{layer_type}_inv_freq", buffers.get("inv_freq"))
+    return None
+
+
+def _theta_of(inv_freq: torch.Tensor | None) -> float | None:
+    """θ of n frequencies c·θ^(-i/n); None for frequencies of another form, such as YaRN's."""
+    if inv_freq is None or inv_freq.ndim != 1 or inv_freq.numel() < 2:
+        return None
+    logs = inv_freq.double().cpu().log()
+    step = (logs[0] - logs[-1]) / (logs.numel() - 1)
+    straight = logs[0] - step * torch.arange(logs.numel())
+    if not torch.allclose(logs, straight, rtol=0.0, atol=1e-4):
+        return None
+    return math.exp(float(step) * logs.numel())
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal up to what fp32 frequencies tell of a θ."""
+    numbers = isinstance(one, int | float) and isinstance(other, int | float)
+    return math.isclose(one, other, rel_tol=1e-3) if numbers else one == other
+
+
+def _built(values: Mapping[str, Any], config: PreTrainedConfig, built_theta: float | None) -> _Rotary:
+    theta = values.get("rope_theta")
+    if built_theta is not None and not _same(built_theta, theta):
+        # A module that does not follow its own configuration: what runs is what counts.
+        theta = built_theta
     type_name = str(values.get("rope_type", "default"))
     kind = KINDS.get(type_name, "other")
     length = getattr(config, "max_position_embeddings", None)
@@ -191,7 +226,7 @@ def _built(values: Mapping[str, Any], config: PreTrainedConfig) -> _Rotary:
     return _Rotary(
         kind=kind,
         type_name=type_name,
-        theta=values.get("rope_theta"),
+        theta=theta,
         factor=factor,
         original_length=original,
         extended_length=extended,
@@ -206,7 +241,7 @@ def _injected(by_layer_type: Mapping[str, _Rotary | None], stated: Mapping[str, 
     for rotary in by_layer_type.values():
         if rotary is None:
             continue
-        if rotary.theta is not None and rotary.theta not in thetas:
+        if rotary.theta is not None and not any(_same(rotary.theta, theta) for theta in thetas):
             instead = "none" if not thetas else " and ".join(_text(theta) for theta in dict.fromkeys(thetas))
             notes[f"(θ={rotary.theta:.10g} is injected by transformers: the checkpoint states {instead})"] = None
         if rotary.kind in KINDS_WITH_ORIGINAL_LENGTH and rotary.original_length not in lengths:
