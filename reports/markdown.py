@@ -4,7 +4,8 @@ import re
 
 from evalkit.records import RunRecord
 from reports.plain_text import one_line
-from reports.run_report import Report, Table, run_report
+from reports.report import Report, Table
+from reports.run_report import run_report
 
 # Everything that opens markup inside a line of GitHub-flavoured markdown, and the pipe that ends a table's cell.
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|~&$])")

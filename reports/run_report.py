@@ -1,35 +1,22 @@
-"""What the report of one run says, as neutral blocks that every renderer shows alike."""
+"""What the report of one run says."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from evalkit.records import ModelIdentity, ResultRow, RunRecord, SuiteSummary, SummaryRow, UnscoredCell
+from reports.report import Report, Table
+from reports.state_tracking import updates_tables
 
 UNTRAINED = "UNTRAINED WEIGHTS: the scores below show that the harness runs, not what a model can do."
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A titled grid of plain text; the first column names the row."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A headline, notices that must be read with the scores, tables, and facts as name and value."""
-
-    headline: str
-    notices: tuple[str, ...]
-    tables: tuple[Table, ...]
-    facts: tuple[tuple[str, str], ...]
-
-
 def run_report(record: RunRecord) -> Report:
     """The report of one run."""
-    tables = [_score_table(record.results, record.summary, record.unscored)]
+    counts_updates = any(row.updates is not None for row in record.results)
+    tables = (
+        updates_tables(record.results, record.derived)
+        if counts_updates
+        else [_score_table(record.results, record.summary, record.unscored)]
+    )
     if record.failures:
         rows = tuple((kind.replace("_", " "), str(count)) for kind, count in record.failures.items())
         tables.append(Table("Why answers were wrong", ("failure", "samples"), rows))
@@ -37,7 +24,10 @@ def run_report(record: RunRecord) -> Report:
         headline=f"{record.suite} · {record.model.path} · dialect {record.dialect}",
         notices=_notices(record),
         tables=tuple(tables),
-        facts=(*_derived_facts(record.summary, record.effective_length, record.derived), *_run_facts(record)),
+        facts=(
+            *(() if counts_updates else _derived_facts(record.summary, record.effective_length, record.derived)),
+            *_run_facts(record),
+        ),
     )
 
 

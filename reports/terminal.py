@@ -6,7 +6,8 @@ from rich.text import Text
 
 from evalkit.records import RunRecord
 from reports.plain_text import one_line
-from reports.run_report import Report, Table, run_report
+from reports.report import Report, Table
+from reports.run_report import run_report
 
 
 def print_run(console: Console, record: RunRecord) -> None:

@@ -14,7 +14,7 @@ STARTED_AT = time.perf_counter()
 import typer  # noqa: E402
 
 from evalkit import __version__  # noqa: E402
-from evalkit.cli import bench, data, models, ruler, score, show  # noqa: E402
+from evalkit.cli import bench, data, models, ruler, score, show, track  # noqa: E402
 from evalkit.errors import EvalkitError  # noqa: E402
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
     epilog="Example: evalkit ruler --ctx 65536 --model allenai/Olmo-Hybrid-7B",
 )
 app.command("ruler", epilog=ruler.EXAMPLES)(ruler.ruler)
+app.command("track", epilog=track.EXAMPLES)(track.track)
 app.command("show", epilog=show.EXAMPLES)(show.show)
 app.add_typer(score.app, name="score")
 app.add_typer(bench.app, name="bench")

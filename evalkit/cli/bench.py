@@ -40,7 +40,7 @@ def prefill(
         return
     from rich.console import Console
 
-    from reports.run_report import Report, Table
+    from reports.report import Report, Table
     from reports.terminal import print_report
 
     columns = ("tokens", "seconds", "tokens/s", "above weights + keys/values", "keys/values", "states", "weights")

@@ -55,6 +55,15 @@ def parse_contexts(text: str) -> tuple[int, ...]:
     return tuple(sorted(lengths))
 
 
+def parse_counts(option: str, text: str) -> tuple[int, ...]:
+    """Whole numbers from `4,8,16`, ascending and without repeats; UsageError naming `option` for anything else."""
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not re.fullmatch(rf"[0-9]{{1,{MAX_CONTEXT_DIGITS}}}", part):
+            raise UsageError(f"{option}: {part!r} is not a whole number; write 64 or 4,16,64")
+    return tuple(sorted({int(part) for part in parts}))
+
+
 def parse_names(text: str | None) -> tuple[str, ...] | None:
     """Comma-separated names without repeats, in the order given; None stays None."""
     if text is None:

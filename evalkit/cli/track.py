@@ -1,0 +1,76 @@
+"""`evalkit track`: does a model still know a state after so many updates?"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from evalkit.cli import options
+
+if TYPE_CHECKING:
+    from suites.state_tracking import StateTrackingSettings
+
+EXAMPLES = (
+    "Examples: evalkit track · evalkit track --tasks parity,state_recall --updates 4,64,512 --model ./my-checkpoint · "
+    "evalkit track --ctx 4096,65536 --samples 100"
+)
+EMBEDDED_SAMPLES = 10
+
+
+def track(
+    context: typer.Context,
+    model: str = options.MODEL,
+    tasks: str | None = typer.Option(None, "--tasks", help="Comma-separated tasks; all nine by default."),
+    updates: str = typer.Option("4,8,16,32,64,128,256,512", "--updates", help="Numbers of state updates to ask."),
+    ctx: str | None = typer.Option(
+        None, "--ctx", help="Fill these contexts with other text between the updates; none by default."
+    ),
+    samples: int | None = typer.Option(
+        None, "--samples", help="Samples a cell: 50 for a named model, 10 for the embedded default."
+    ),
+    shots: int = typer.Option(3, "--shots", help="Worked examples before the question."),
+    seed: int = typer.Option(42, "--seed", help="Another seed asks other questions."),
+    out: Path | None = options.OUT,
+    resume: bool = options.RESUME,
+    device: str = options.DEVICE,
+    dtype: options.Dtype = options.DTYPE,
+    segment_tokens: int | None = options.SEGMENT,
+    batch_sequences: int | None = options.BATCH,
+    trust_remote_code: bool = options.REMOTE_CODE,
+    format: options.Format = options.FORMAT,
+) -> None:
+    """Ask for a state after a growing number of updates, and report accuracy against it.
+
+    Tasks: parity, a modular counter, five things permuted (S5 and A5, as a shell game and as bare symbols), a
+    register machine, entities in boxes, and recall of a value by a tracked slot. Chance is shown beside every score.
+    """
+    from evalkit.cli import STARTED_AT
+    from evalkit.cli.execution import ModelOptions, RunOptions, execute
+    from suites import state_tracking as suite
+
+    passed = options.passed_options(context)
+    settings = suite.StateTrackingSettings.of(
+        tasks=options.parse_names(tasks),
+        updates=options.parse_counts("--updates", updates),
+        ctxs=None if ctx is None else options.parse_contexts(ctx),
+        samples=EMBEDDED_SAMPLES if samples is None and "model" not in passed else samples,
+        seed=seed,
+        shots=shots,
+    )
+    code = execute(
+        lambda tokenizer: suite.build(settings, tokenizer),
+        ModelOptions(model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code),
+        RunOptions(out, resume, format, passed, STARTED_AT),
+        settings=asdict(settings),
+        headline=_headline(settings, model),
+    )
+    raise typer.Exit(code)
+
+
+def _headline(settings: "StateTrackingSettings", model: str) -> str:
+    prompts = len(settings.tasks) * len(settings.updates) * len(settings.ctxs) * settings.samples
+    return (
+        f"track: {prompts:,} prompts ({len(settings.tasks)} tasks, {settings.updates[0]:,} to "
+        f"{settings.updates[-1]:,} updates, {settings.samples} samples each), model {model}"
+    )
