@@ -1,0 +1,65 @@
+"""A whole run with a model that keeps track up to 16 updates and says the same word beyond."""
+
+from pathlib import Path
+
+from evalkit.protocols import Adapter
+from evalkit.records import Request, RunRecord
+from evalkit.run_store import Manifest, RunStore
+from evalkit.runner import run
+from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedTokenizer
+from reports.markdown import render, render_run
+from reports.report import Report
+from reports.state_tracking import updates_tables
+from suites.state_tracking import StateTrackingSettings, build
+from suites.state_tracking.tasks import TASKS
+from tests.evalkit.runs import Observer, settings
+from tests.suites.state_tracking.simulation import solve
+from tests.suites.state_tracking.test_prompts import PROSE
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "state_tracking"
+TRACKED_UPDATES = 16
+
+
+def reply(request: Request) -> str:
+    task, updates = request.id.split("/")[0].split(":")
+    if int(updates) > TRACKED_UPDATES:
+        return " even"
+    return " " + solve(task, ScriptedTokenizer().decode(request.token_ids))
+
+
+def run_track(folder: Path, asked: StateTrackingSettings, adapter: Adapter) -> RunRecord:
+    suite = build(asked, ScriptedTokenizer(), PROSE)
+    manifest = Manifest.of(
+        suite=suite.name,
+        version=suite.version,
+        dialect=suite.dialect,
+        seed=asked.seed,
+        identity=SCRIPTED_IDENTITY,
+        corpora=suite.plan().corpora,
+    )
+    with RunStore.open(folder, manifest, resume=False) as store:
+        record = run(suite, adapter, store, settings(), Observer())
+        store.finish(record, render_run(record))
+    return record
+
+
+def test_a_run_tells_how_far_the_state_is_held(tmp_path: Path) -> None:
+    asked = StateTrackingSettings.of(updates=(4, 16, 32), samples=6, ctxs=(0, 2048))
+    record = run_track(tmp_path, asked, ScriptedAdapter(reply, batch_sequences=3))
+    assert record.derived == {f"updates_held/{task}{where}": 16 for where in ("", "@2048") for task in TASKS}
+    assert record.counts == {"n": 9 * 3 * 6 * 2, "errors": 0, "unscored": 0}
+    assert set(record.failures) == {"other", "wrong_state"}
+    tables = updates_tables(record.results, record.derived)
+    shown = render(Report("track", (), tuple(tables), ()))
+    assert shown == (GOLDEN / "report.md").read_text(encoding="utf-8")
+    assert all(line in (tmp_path / "report.md").read_text(encoding="utf-8") for line in shown.splitlines()[2:])
+
+
+def test_what_does_not_fit_is_left_out_and_said(tmp_path: Path) -> None:
+    asked = StateTrackingSettings.of(tasks=("s5_shell",), updates=(4, 64), samples=2, ctxs=(1024,))
+    record = run_track(tmp_path, asked, ScriptedAdapter(reply))
+    four, many = record.results
+    assert (four.value, four.unscored) == (100.0, 0)
+    assert (many.value, many.unscored) == (None, 2)
+    assert record.derived == {"updates_held/s5_shell@1024": 4}
+    assert "| unscored |" in render_run(record)
