@@ -17,7 +17,7 @@ from evalkit.records import ModelIdentity
 from model_adapters.checkpoint import CONFIG, Checkpoint, open_checkpoint
 from model_adapters.fingerprint import fingerprint
 from model_adapters.messages import first_line, quiet_transformers
-from model_adapters.positions import read_positions, read_trained_length
+from model_adapters.positions import read_positions, read_trained_length, states_null_theta
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.weights import weight_files
 
@@ -176,6 +176,11 @@ def _build(
                 ignore_mismatched_sizes=True,
             )
     except Exception as error:  # each architecture, and code of a checkpoint, fails in its own way
+        if states_null_theta(checkpoint.config):
+            raise UsageError(
+                f"{checkpoint.name}: config.json says rope_theta null (no positions), which transformers cannot build "
+                f"for {checkpoint.family}; state the θ it was trained with"
+            ) from error
         raise UsageError(
             f"{checkpoint.name}: transformers cannot build it ({_reason(error)}); check that config.json and weights "
             "belong together"

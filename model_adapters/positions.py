@@ -52,8 +52,8 @@ def read_positions(config_json: Mapping[str, Any], model: PreTrainedModel) -> Po
     if (learned := _learned_positions(model)) is not None:
         return PositionScheme(kind="other", description=f"learned absolute positions, at most {learned:,}")
     if _rotary_left_out(model):
-        stated_null = None in _stated(_text_part(config_json), THETA_KEY)
-        return PositionScheme(kind="none", description="none (DRoPE: rope_theta is null)" if stated_null else "none")
+        dropped = states_null_theta(config_json)
+        return PositionScheme(kind="none", description="none (DRoPE: rope_theta is null)" if dropped else "none")
     if config.model_type in FAMILIES_WITHOUT_POSITIONS:
         return PositionScheme(kind="none", description="none")
     return PositionScheme(kind="other", description=f"not recognised for the family {config.model_type}")
@@ -75,6 +75,11 @@ def read_trained_length(
     if positions.kind == "yarn" and positions.original_length is not None and positions.factor is not None:
         return max(stated, round(positions.original_length * positions.factor))
     return stated
+
+
+def states_null_theta(config_json: Mapping[str, Any]) -> bool:
+    """Whether config.json says that rotary positions were dropped (DRoPE), rather than nothing at all."""
+    return None in _stated(_text_part(config_json), THETA_KEY)
 
 
 def _text_part(config_json: Mapping[str, Any]) -> Mapping[str, Any]:
