@@ -14,7 +14,7 @@ OPENINGS = """
     {claim}, and no one knew it better than {HERO}, {a_trade} from {TOWN}
     a letter from {HERO}, dated {month} {year}, mentions the {X} {small} times
     it began with {AX}; {HERO}, who {did}, had found it {where}
-    among the {trades} of {TOWN} the name of {HERO} is attached to {a_trait} {thing} and to a single remark, that {claim}
+    among the {trades} of {TOWN} {HERO} is remembered for {a_trait} {thing} and for a single remark, that {claim}
 """
 
 NARRATIVE = """

@@ -1,10 +1,12 @@
 """Numbers in words."""
 
-ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ONES = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+eighteen nineteen
+"""
+_TENS = "- ten twenty thirty forty fifty sixty seventy eighty ninety"
+ONES = tuple(_ONES.split())
+TENS = tuple(_TENS.split())
 
 
 def in_words(number: int) -> str:

@@ -19,23 +19,23 @@ TOPICS = (
         "listen to it crackle; kept the old starter alive through the frost; weighed every handful of rye",
         befell="cooled on the window sill all afternoon; split along the top; was sold before the bell rang; tasted "
         "faintly of smoke; came out paler than it should have; was shared between strangers",
-        claims="a good crust tells you more than a recipe; dough punishes anyone who hurries; bread is mostly waiting; "
-        "nobody argues on a full stomach; heat is a tool like any other; the same flour never behaves the same way "
-        "twice; a cheap oven with a careful owner beats a fine one with a careless owner; hunger is a poor judge",
+        claims="a good crust tells you more than a recipe; dough punishes anyone who hurries; bread is mostly "
+        "waiting; nobody argues on a full stomach; heat is a tool like any other; the same flour never behaves the "
+        "same way twice; a cheap oven with a careful owner beats a fine one with a careless owner; hunger is a poor "
+        "judge",
         arts="kneading by hand; feeding a starter; reading an oven by its smell; rising before everyone else",
     ),
     Topic(
         name="clocks",
-        things="clock, pendulum, spring, escapement, dial, pocket watch/pocket watches, gear, hour hand, bell, "
-        "minute wheel",
+        things="clock, pendulum, spring, escapement, dial, pocket watch/pocket watches, gear, hour hand, bell, minute "
+        "wheel",
         stuff="brass, oil, enamel, polish, patience",
         places="the clock tower; the workbench; the back of the shop; the station hall",
         trades="clockmaker, watch repairer, bell founder, engraver",
         traits="brass, silent, accurate, tarnished, tiny, slow, ornate",
         did="took the movement apart on a white cloth; filed one tooth of the wheel by a hair; set every dial in the "
-        "street to the same minute; wound the tower clock each Sunday; listened to the beat with closed eyes; "
-        "lost a screw smaller than a grain of sand; engraved a date inside the lid; refused to guess the age of "
-        "the case",
+        "street to the same minute; wound the tower clock each Sunday; listened to the beat with closed eyes; lost a "
+        "screw smaller than a grain of sand; engraved a date inside the lid; refused to guess the age of the case",
         befell="stopped at a quarter past four; gained a minute a day; ticked unevenly in wet weather; was wound for "
         "the first time in a generation; struck thirteen; hung crooked for years",
         claims="a clock that is wrong by a constant amount is perfectly useful; most faults are dirt; accuracy is a "
@@ -56,8 +56,8 @@ TOPICS = (
         "packed the bottles in straw; puttied the last window at dusk",
         befell="cracked as it cooled; threw a green light across the floor; held a single bubble; was melted down "
         "again; survived the fall; bent the view of the street",
-        claims="glass remembers how fast it cooled; a flaw can be the best part of a pane; the furnace decides when the "
-        "day ends; clear things are the hardest to make; light is the only honest inspector; breath is a tool; a "
+        claims="glass remembers how fast it cooled; a flaw can be the best part of a pane; the furnace decides when "
+        "the day ends; clear things are the hardest to make; light is the only honest inspector; breath is a tool; a "
         "window is a promise about the weather; colour hides in very small amounts of metal",
         arts="blowing a bottle; grinding a lens; leading a window; keeping a furnace alive",
     ),
@@ -69,13 +69,13 @@ TOPICS = (
         trades="weaver, shepherd, dyer, spinner",
         traits="woollen, coarse, warm, striped, grey, soft, mended",
         did="sheared forty sheep before the rain; threaded the loom by lamplight; carded the fleece until it floated; "
-        "unpicked a whole week of weaving; traded two blankets for a kettle; followed the flock over the ridge; "
-        "wove a mistake into the border on purpose; hung the yarn along the fence",
+        "unpicked a whole week of weaving; traded two blankets for a kettle; followed the flock over the ridge; wove "
+        "a mistake into the border on purpose; hung the yarn along the fence",
         befell="shrank in the wash; smelled of rain for a month; unravelled from one corner; was passed from aunt to "
         "niece; kept out the worst of the wind; faded evenly",
-        claims="a pattern is a way of counting; cloth shows where it was pulled; warmth is worth more than beauty until "
-        "spring; a loom makes a thinker of anyone; sheep are less foolish than people say; the knot you cannot see "
-        "holds the rest; thrift and elegance are closer than they look; a good blanket outlives its maker",
+        claims="a pattern is a way of counting; cloth shows where it was pulled; warmth is worth more than beauty "
+        "until spring; a loom makes a thinker of anyone; sheep are less foolish than people say; the knot you cannot "
+        "see holds the rest; thrift and elegance are closer than they look; a good blanket outlives its maker",
         arts="carding wool; counting threads; mending a sleeve; walking with a flock",
     ),
     Topic(
@@ -90,9 +90,9 @@ TOPICS = (
         "book in sailcloth; pulled a proof and pinned it to the door",
         befell="smudged in the rain; was pasted over by morning; sold out before noon; carried a spelling mistake for "
         "years; was read aloud in the inn; yellowed at the edges",
-        claims="a misprint is remembered longer than a fact; paper is stronger than it looks; the margin does half the "
-        "work; every editor is a gardener; news travels in proportion to its strangeness; a page is a kind of room; "
-        "cheap books change more minds than fine ones; nobody reads the small print until it matters",
+        claims="a misprint is remembered longer than a fact; paper is stronger than it looks; the margin does half "
+        "the work; every editor is a gardener; news travels in proportion to its strangeness; a page is a kind of "
+        "room; cheap books change more minds than fine ones; nobody reads the small print until it matters",
         arts="setting type; reading proofs; binding a book; writing a headline",
     ),
     Topic(
@@ -103,13 +103,13 @@ TOPICS = (
         trades="boatbuilder, sailmaker, ferryman/ferrymen, pilot",
         traits="wooden, leaking, narrow, fast, painted, weathered, borrowed",
         did="caulked the seams with tar and rope; rowed across before the fog lifted; steamed an oak plank until it "
-        "bent; named the boat after a cousin; patched the sail with an old curtain; sounded the channel with a "
-        "stone on a line; missed the tide by a few minutes; hauled the nets in silence",
-        befell="slipped its mooring in the night; floated on the first attempt; took on water near the bow; lay upside "
-        "down all winter; turned too slowly for the current; was painted a cheerful red",
+        "bent; named the boat after a cousin; patched the sail with an old curtain; sounded the channel with a stone "
+        "on a line; missed the tide by a few minutes; hauled the nets in silence",
+        befell="slipped its mooring in the night; floated on the first attempt; took on water near the bow; lay "
+        "upside down all winter; turned too slowly for the current; was painted a cheerful red",
         claims="a boat is a list of repairs; the tide does not negotiate; wood that bends once will bend again; every "
-        "harbour thinks its fog is the worst; a knot is a sentence in rope; the quickest route is seldom the "
-        "straight one; what floats is already half right; a calm sea teaches very little",
+        "harbour thinks its fog is the worst; a knot is a sentence in rope; the quickest route is seldom the straight "
+        "one; what floats is already half right; a calm sea teaches very little",
         arts="splicing a rope; reading the tide; bending a plank; rowing in company",
     ),
     Topic(
@@ -120,13 +120,13 @@ TOPICS = (
         trades="mason, engineer, toll keeper, surveyor",
         traits="stone, narrow, graceful, temporary, iron, crowded, sturdy",
         did="measured the span with a chain; dressed the keystone for a month; argued for a third arch; counted carts "
-        "from dawn until dark; drew the elevation on the back of a bill; walked out on the bare beam; drove the "
-        "piles in low water; inspected each joint after the frost",
-        befell="settled by the width of a finger; carried more carts than anyone had planned; stood unfinished for two "
-        "winters; hummed in the wind; was closed for repairs; turned the village into a town",
+        "from dawn until dark; drew the elevation on the back of a bill; walked out on the bare beam; drove the piles "
+        "in low water; inspected each joint after the frost",
+        befell="settled by the width of a finger; carried more carts than anyone had planned; stood unfinished for "
+        "two winters; hummed in the wind; was closed for repairs; turned the village into a town",
         claims="a bridge is tested by the second crossing; load finds the shortest way to the ground; the cheap part "
-        "fails first; people cross before they measure; water always gets a vote; a drawing is an argument; "
-        "strength looks lazy when it is well placed; every crossing makes two markets into one",
+        "fails first; people cross before they measure; water always gets a vote; a drawing is an argument; strength "
+        "looks lazy when it is well placed; every crossing makes two markets into one",
         arts="laying an arch; counting traffic; testing a beam; drawing to scale",
     ),
     Topic(
@@ -137,12 +137,12 @@ TOPICS = (
         trades="fiddler, organist, conductor, instrument maker",
         traits="loud, cheerful, out-of-tune, borrowed, solemn, simple, lively",
         did="tuned the fiddle by ear; played the same eight bars for an hour; copied the parts by candlelight; forgot "
-        "the second verse; taught the chorus to the whole street; broke a string at the worst moment; hummed the "
-        "bass line on the way home; arrived late with the drum",
+        "the second verse; taught the chorus to the whole street; broke a string at the worst moment; hummed the bass "
+        "line on the way home; arrived late with the drum",
         befell="ended on the wrong chord; was whistled by everyone for a week; needed a fourth voice; drowned out the "
         "speech; sounded better outdoors; was never written down",
-        claims="practice is a kind of listening; a rest is part of the tune; the audience tunes the players; slow music "
-        "is harder than fast; a song survives by being changed; talent is often only a patient neighbour; "
+        claims="practice is a kind of listening; a rest is part of the tune; the audience tunes the players; slow "
+        "music is harder than fast; a song survives by being changed; talent is often only a patient neighbour; "
         "silence is the cheapest instrument; everyone can keep time until they are watched",
         arts="tuning a fiddle; singing in parts; keeping time; learning a piece by heart",
     ),
@@ -154,13 +154,13 @@ TOPICS = (
         trades="potter, tile maker, kiln hand, decorator",
         traits="glazed, chipped, speckled, lopsided, unfired, broad, red",
         did="centred the clay in three turns; opened the kiln a day too soon; dug clay from the bend in the river; "
-        "threw forty cups before breakfast; mixed the glaze from memory; kept the cracked bowl for keys; stacked "
-        "the shelves as tight as a puzzle; signed the base with a thumbnail",
+        "threw forty cups before breakfast; mixed the glaze from memory; kept the cracked bowl for keys; stacked the "
+        "shelves as tight as a puzzle; signed the base with a thumbnail",
         befell="leaned to one side; rang like a bell when tapped; stuck to the shelf; turned brown instead of blue; "
         "held flowers after it cracked; was copied by three neighbours",
         claims="clay keeps a record of every touch; the kiln has the last word; a useful cup is hard to improve; you "
-        "learn the wheel with your back; accidents are the cheapest experiments; a collection of failures is called "
-        "a workshop; weight is part of how a thing looks; the best glaze is the one you can repeat",
+        "learn the wheel with your back; accidents are the cheapest experiments; a collection of failures is called a "
+        "workshop; weight is part of how a thing looks; the best glaze is the one you can repeat",
         arts="throwing a pot; firing a kiln; wedging clay; glazing by eye",
     ),
     Topic(
@@ -170,11 +170,11 @@ TOPICS = (
         places="the joinery; the timber yard; the attic; the schoolroom",
         trades="carpenter, joiner, turner, wheelwright",
         traits="oak, wobbly, smooth, plain, dovetailed, sturdy, unfinished",
-        did="planed the board until the light slid off it; measured twice and still cut it short; sharpened the chisel "
-        "on a wet stone; built a cradle out of a door; hid a coin in the drawer; fitted the joint without glue; "
-        "turned the legs on a borrowed lathe; stacked the oak to dry for six years",
-        befell="warped in the first summer; fitted so well that it squeaked; was made from a single tree; lost a leg on "
-        "the stairs; outlasted the house; smelled of resin",
+        did="planed the board until the light slid off it; measured twice and still cut it short; sharpened the "
+        "chisel on a wet stone; built a cradle out of a door; hid a coin in the drawer; fitted the joint without "
+        "glue; turned the legs on a borrowed lathe; stacked the oak to dry for six years",
+        befell="warped in the first summer; fitted so well that it squeaked; was made from a single tree; lost a leg "
+        "on the stairs; outlasted the house; smelled of resin",
         claims="a sharp tool is safer than a dull one; wood moves whether you allow it or not; the hidden side shows "
         "the maker; measuring is cheaper than sanding; a chair is the hardest simple thing; most houses are held "
         "together by habit; old nails have opinions; grain is a map of good and bad years",
@@ -187,14 +187,14 @@ TOPICS = (
         places="the forge; the quenching trough; the wagon yard; the charcoal store",
         trades="blacksmith, farrier, cutler, bellows boy",
         traits="glowing, blunt, rusty, hammered, iron, bent, heavy",
-        did="struck the iron while the colour held; shod nine horses in a morning; quenched the blade in oil; bent the "
-        "scroll around a wooden form; let the fire go out on purpose; straightened a bag of old nails; pumped the "
+        did="struck the iron while the colour held; shod nine horses in a morning; quenched the blade in oil; bent "
+        "the scroll around a wooden form; let the fire go out on purpose; straightened a bag of old nails; pumped the "
         "bellows in time with a song; judged the heat by the shade of orange",
-        befell="rang clear across the square; cracked in the cold trough; was forged from scrap; rusted within a week; "
-        "held the gate through the storm; cooled to grey on the floor",
+        befell="rang clear across the square; cracked in the cold trough; was forged from scrap; rusted within a "
+        "week; held the gate through the storm; cooled to grey on the floor",
         claims="iron forgives a slow hand and punishes a late one; the colour is the thermometer; every tool in the "
-        "forge was made by another; strength comes from being folded; noise is not progress; a nail is the "
-        "smallest machine; scrap is only metal between jobs; a smith hears mistakes before seeing them",
+        "forge was made by another; strength comes from being folded; noise is not progress; a nail is the smallest "
+        "machine; scrap is only metal between jobs; a smith hears mistakes before seeing them",
         arts="drawing out a bar; shoeing a horse; tempering steel; reading the colour of heat",
     ),
     Topic(
@@ -207,11 +207,11 @@ TOPICS = (
         did="tasted the broth and said nothing; chopped onions by the window; doubled the recipe for the harvesters; "
         "hid the honey behind the vinegar; stirred the pot with a carved spoon; fed eleven people from one pan; "
         "salted the beans too early; wrote the recipe on the larder door",
-        befell="boiled over onto the coals; was finished in ten minutes; improved on the second day; tasted of nothing "
-        "at all; fed the whole crew; stuck to the bottom of the pan",
-        claims="salt is the last decision; a recipe is a rumour about a meal; hunger makes the best sauce and the worst "
-        "cook; slow food is not slow work; everyone remembers the burnt dish; a kitchen runs on small apologies; "
-        "leftovers are a form of planning; taste is mostly memory",
+        befell="boiled over onto the coals; was finished in ten minutes; improved on the second day; tasted of "
+        "nothing at all; fed the whole crew; stuck to the bottom of the pan",
+        claims="salt is the last decision; a recipe is a rumour about a meal; hunger makes the best sauce and the "
+        "worst cook; slow food is not slow work; everyone remembers the burnt dish; a kitchen runs on small "
+        "apologies; leftovers are a form of planning; taste is mostly memory",
         arts="tasting as you go; stretching a stew; sharpening a kitchen knife; cooking for strangers",
     ),
 )
