@@ -1,0 +1,17 @@
+"""RULER: 13 tasks that ask what a model finds, follows and counts in a long context.
+
+Hsieh et al., RULER: What's the Real Context Size of Your Long-Context Language Models? arXiv:2404.06654.
+"""
+
+from evalkit.protocols import Suite, Tokenizer
+from suites.ruler.corpora import RulerCorpora
+from suites.ruler.settings import RulerSettings
+from suites.ruler.suite import RulerSuite
+from suites.ruler.tasks import TASKS
+
+__all__ = ["TASKS", "RulerCorpora", "RulerSettings", "RulerSuite", "build"]
+
+
+def build(settings: RulerSettings, tokenizer: Tokenizer, corpora: RulerCorpora | None = None) -> Suite:
+    """The suite of `settings`: native samples over `corpora` (by default those at hand)."""
+    return RulerSuite(settings, tokenizer, RulerCorpora.default() if corpora is None else corpora)

@@ -1,0 +1,58 @@
+"""The corpora behind RULER's haystacks, each loaded when a task first reads it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from evalkit.records import CorpusUse
+from suites.corpora import Essays, QuestionCorpus
+
+
+@dataclass(frozen=True, slots=True)
+class RulerCorpora:
+    """Where the three corpora come from."""
+
+    essays: Callable[[], Essays]
+    squad: Callable[[], QuestionCorpus]
+    hotpotqa: Callable[[], QuestionCorpus]
+
+    @staticmethod
+    def default() -> "RulerCorpora":
+        """From the folder in EVALKIT_DATA, else the cache of fetched ones, else embedded."""
+        from suites.corpora import load_essays, load_hotpotqa, load_squad
+
+        return RulerCorpora(load_essays, load_squad, load_hotpotqa)
+
+    @staticmethod
+    def embedded(seed: int = 0) -> "RulerCorpora":
+        """Those that come with the project; another seed writes another text."""
+        from suites.corpora import embedded_essays, embedded_hotpotqa, embedded_squad
+
+        return RulerCorpora(
+            lambda: embedded_essays(seed), lambda: embedded_squad(seed), lambda: embedded_hotpotqa(seed)
+        )
+
+
+class LoadedCorpora:
+    """`RulerCorpora` that keep what they have loaded."""
+
+    def __init__(self, corpora: RulerCorpora) -> None:
+        self._corpora = corpora
+        self._essays: Essays | None = None
+        self._questions: dict[str, QuestionCorpus] = {}
+
+    @property
+    def essays(self) -> Essays:
+        if self._essays is None:
+            self._essays = self._corpora.essays()
+        return self._essays
+
+    def questions(self, role: str) -> QuestionCorpus:
+        """The corpus of `role`: `squad` or `hotpotqa`."""
+        if role not in self._questions:
+            load = self._corpora.squad if role == "squad" else self._corpora.hotpotqa
+            self._questions[role] = load()
+        return self._questions[role]
+
+    def use(self, role: str) -> CorpusUse:
+        """How the corpus of `role` is named in a result."""
+        return self.essays.use if role == "essays" else self.questions(role).use

@@ -1,0 +1,50 @@
+"""Random draws that are a function of named parts and of nothing else."""
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Draws:
+    """A stream of draws for one purpose, such as the values of one sample.
+
+    Only `random.Random.random` is used: it is the one method whose sequence Python promises to keep, so a seed asks
+    the same questions in every process and under every Python.
+    """
+
+    def __init__(self, *parts: str | int) -> None:
+        """A stream named by `parts`; other parts give an independent stream."""
+        digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+        self._random = random.Random(int.from_bytes(digest, "big")).random
+
+    def fraction(self) -> float:
+        """Uniform in [0, 1)."""
+        return self._random()
+
+    def below(self, bound: int) -> int:
+        """Uniform in 0 … bound - 1."""
+        return int(self._random() * bound)
+
+    def pick(self, items: Sequence[T]) -> T:
+        return items[self.below(len(items))]
+
+    def letters(self, alphabet: str, length: int) -> str:
+        return "".join(self.pick(alphabet) for _ in range(length))
+
+    def shuffle(self, items: list[T]) -> None:
+        """In place, every order equally likely."""
+        draw = self._random
+        for last in range(len(items) - 1, 0, -1):
+            other = int(draw() * (last + 1))
+            items[last], items[other] = items[other], items[last]
+
+    def order(self, count: int) -> Iterator[int]:
+        """0 … count - 1 in random order, drawn one at a time: taking more never changes what came first."""
+        moved: dict[int, int] = {}
+        for position in range(count):
+            other = position + self.below(count - position)
+            yield moved.get(other, other)
+            moved[other] = moved.pop(position, position)

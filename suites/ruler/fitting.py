@@ -1,0 +1,84 @@
+"""Filling a prompt up to its limit, never over it."""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from evalkit.errors import SampleDoesNotFitError
+from suites.ruler.measure import Measure
+
+SizeT = TypeVar("SizeT")
+
+# Counts of parts miss what happens at the few seams between haystack, needles and question.
+SEAM_TOKENS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A sample's text at one size of its haystack."""
+
+    body: str
+    """All of the prompt but the answer prefix."""
+    depths: tuple[float, ...] = ()
+    gold_positions: tuple[int, ...] = ()
+    distractors: tuple[str, ...] = ()
+    """Answers to questions that were not asked."""
+
+
+class Draft(Protocol[SizeT]):
+    """A sample whose content is drawn and whose haystack can still have any size.
+
+    Nothing in it but the size depends on the tokenizer.
+    """
+
+    @property
+    def prefix(self) -> str:
+        """The answer prefix as the paper has it, leading space included."""
+        ...
+
+    @property
+    def targets(self) -> tuple[str, ...]: ...
+
+    @property
+    def smallest(self) -> SizeT:
+        """The smallest size that still is this task."""
+        ...
+
+    def largest(self, tokens: int) -> SizeT:
+        """The largest size that adds at most `tokens` to the smallest, by the counts of its parts."""
+        ...
+
+    def layout(self, size: SizeT) -> Layout: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A draft at the size that fills its limit."""
+
+    layout: Layout
+    prompt: str
+    token_ids: list[int]
+
+
+def smallest_tokens(draft: Draft[SizeT], opening: str, measure: Measure) -> int:
+    """Prompt tokens at the smallest size; `opening` is the answer prefix as the dialect has it."""
+    return len(measure.prompt_ids(draft.layout(draft.smallest).body + opening))
+
+
+def fit(draft: Draft[SizeT], opening: str, limit: int, measure: Measure) -> Fitted:
+    """Lay `draft` out so that its prompt has at most `limit` tokens and nearly that many.
+
+    The whole prompt is tokenised once; again only where the parts' counts were wrong. Raises SampleDoesNotFitError
+    where even the smallest size is over.
+    """
+    least = smallest_tokens(draft, opening, measure)
+    if least > limit:
+        raise SampleDoesNotFitError(f"its smallest prompt has {least:,} tokens of {limit:,}")
+    allowance = limit - least - SEAM_TOKENS
+    while True:
+        size = draft.largest(allowance) if allowance > 0 else draft.smallest
+        layout = draft.layout(size)
+        prompt = layout.body + opening
+        token_ids = measure.prompt_ids(prompt)
+        if len(token_ids) <= limit:
+            return Fitted(layout, prompt, token_ids)
+        allowance -= len(token_ids) - limit

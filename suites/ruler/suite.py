@@ -1,0 +1,193 @@
+"""RULER as a suite: which samples there are, how each is made, and how its answer is judged."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from evalkit.errors import SampleDoesNotFitError, UsageError
+from evalkit.protocols import Tokenizer
+from evalkit.records import (
+    Completion,
+    CorpusUse,
+    Request,
+    Sample,
+    SampleKey,
+    SampleRecord,
+    Score,
+    SuitePlan,
+    SuiteSummary,
+    UnscoredCell,
+)
+from suites.ruler import metrics, summary, tasks
+from suites.ruler.common_words import CommonWordsDraft
+from suites.ruler.corpora import LoadedCorpora, RulerCorpora
+from suites.ruler.draws import Draws
+from suites.ruler.failures import failure_kind
+from suites.ruler.fitting import Draft, fit, smallest_tokens
+from suites.ruler.frequent_words import FrequentWordsDraft
+from suites.ruler.haystacks import EssayHaystack, NeedleHaystack, NoiseHaystack, SentenceTokens
+from suites.ruler.measure import Measure
+from suites.ruler.needles import NeedleDraft, draw_needles
+from suites.ruler.questions import DocumentTokens, QuestionDraft, question_index
+from suites.ruler.settings import RulerSettings
+from suites.ruler.variable_tracking import VariableDraft
+from suites.ruler.words import words_use
+
+VERSION = "1"
+"""Raise it with every change after which a key gives another prompt or an answer another score."""
+# A sample is asked for right after it is made; a few more may wait while the model works.
+_REMEMBERED = 4
+
+
+class PromptIds:
+    """Token ids of the last few prompts, so that the count that fitted a prompt also serves its request."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._ids: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+
+    def remember(self, prompt: str, token_ids: Sequence[int]) -> None:
+        self._ids[prompt] = tuple(token_ids)
+        while len(self._ids) > _REMEMBERED:
+            self._ids.popitem(last=False)
+
+    def of(self, prompt: str) -> tuple[int, ...]:
+        known = self._ids.get(prompt)
+        return tuple(self._tokenizer.encode_prompt(prompt)) if known is None else known
+
+
+class RulerJudge:
+    """The half of a RULER suite that native and prepared samples share: requests, scores and the table."""
+
+    name = "ruler"
+    version = VERSION
+
+    def __init__(self, dialect: tasks.Dialect, tokenizer: Tokenizer) -> None:
+        self.dialect: tasks.Dialect = dialect
+        self.prompt_ids = PromptIds(tokenizer)
+
+    def request(self, sample: Sample) -> Request:
+        """The sample's prompt as token ids, with its budget."""
+        return Request(sample.id, self.prompt_ids.of(sample.prompt), sample.generation_tokens)
+
+    def score(self, sample: Sample, completion: Completion) -> Score:
+        """RULER's metric of one answer; a completion that failed is not scored."""
+        metric = tasks.metric(self.dialect, sample.key.task)
+        if completion.error is not None:
+            return Score(metric, None)
+        prediction = metrics.postprocess(completion.text)
+        value = metrics.value_of(metrics.found(prediction, sample.targets, metric), metric)
+        return Score(metric, value, None if value == 1 else failure_kind(sample, completion, metric))
+
+    def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
+        return summary.summarize(records)
+
+
+class RulerSuite(RulerJudge):
+    """Native samples: each is a function of its key, the dialect, the corpora and the tokenizer."""
+
+    def __init__(self, settings: RulerSettings, tokenizer: Tokenizer, corpora: RulerCorpora) -> None:
+        super().__init__(settings.dialect, tokenizer)
+        self._settings = settings
+        self._corpora = LoadedCorpora(corpora)
+        self._measure = Measure(tokenizer)
+
+    def plan(self) -> SuitePlan:
+        """All keys, by length and task; a cell that no sample fits is left out and named.
+
+        Raises UsageError where nothing that was asked for fits.
+        """
+        keys: list[SampleKey] = []
+        unscored: list[UnscoredCell] = []
+        for ctx in self._settings.ctxs:
+            for task in self._settings.tasks:
+                of_cell = [SampleKey(task, ctx, index, self._settings.seed) for index in range(self._samples)]
+                reason = self._misfit(of_cell)
+                if reason is None:
+                    keys += of_cell
+                else:
+                    unscored.append(UnscoredCell(task, ctx, reason))
+        if not keys:
+            first = unscored[0]
+            raise UsageError(f"{first.task} does not fit --ctx {first.ctx:,}: {first.reason}; use a longer one")
+        return SuitePlan(tuple(keys), tuple(unscored), self._corpora_used())
+
+    def sample(self, key: SampleKey) -> Sample:
+        """The sample of `key`, whether or not the plan holds it. Raises SampleDoesNotFitError."""
+        draft = self._draft(key)
+        budget = tasks.generation_tokens(self.dialect, key.task, key.ctx)
+        opening = tasks.opening(self.dialect, draft.prefix)
+        fitted = fit(draft, opening, key.ctx - budget, self._measure)
+        self.prompt_ids.remember(fitted.prompt, fitted.token_ids)
+        return Sample(
+            key=key,
+            prompt=fitted.prompt,
+            answer_prefix=opening,
+            targets=draft.targets,
+            generation_tokens=budget,
+            prompt_tokens=len(fitted.token_ids),
+            depths=fitted.layout.depths,
+            gold_positions=fitted.layout.gold_positions,
+            distractors=fitted.layout.distractors,
+        )
+
+    @property
+    def _samples(self) -> int:
+        if self._settings.samples is None:
+            raise UsageError("the number of samples is open; give --samples")
+        return self._settings.samples
+
+    def _misfit(self, keys: Sequence[SampleKey]) -> str | None:
+        """Why none of `keys` fits its length; None as soon as one does."""
+        reason = None
+        for key in keys:
+            draft = self._draft(key)
+            limit = key.ctx - tasks.generation_tokens(self.dialect, key.task, key.ctx)
+            least = smallest_tokens(draft, tasks.opening(self.dialect, draft.prefix), self._measure)
+            if least <= limit:
+                return None
+            reason = reason or str(SampleDoesNotFitError(f"its smallest prompt has {least:,} tokens of {limit:,}"))
+        return reason
+
+    def _corpora_used(self) -> tuple[CorpusUse, ...]:
+        roles = tasks.haystack_corpora(self._settings.tasks)
+        return (*(self._corpora.use(role) for role in roles), words_use())
+
+    def _draft(self, key: SampleKey) -> Draft[Any]:
+        if key.task in tasks.NEEDLE_TASKS:
+            return self._needle_draft(key, tasks.NEEDLE_TASKS[key.task])
+        if key.task in tasks.QA_CORPORA:
+            return self._question_draft(key, tasks.QA_CORPORA[key.task])
+        if key.task == "vt":
+            return VariableDraft(_draws(key, "content"), NoiseHaystack(self._measure))
+        if key.task == "cwe":
+            return CommonWordsDraft(key.ctx, _draws(key, "content"), _draws(key, "order"), self._measure)
+        if key.task == "fwe":
+            return FrequentWordsDraft(key.ctx, _draws(key, "content"), _draws(key, "order"), self._measure)
+        raise ValueError(f"no such task: {key.task!r}")
+
+    def _needle_draft(self, key: SampleKey, task: tasks.NeedleTask) -> Draft[Any]:
+        taken: set[str] = set()
+        needles = draw_needles(task, _draws(key, "content"), taken)
+        if task.haystack == "essays":
+            return NeedleDraft(task, needles, self._essay_haystack(_draws(key, "haystack")))
+        if task.haystack == "noise":
+            return NeedleDraft(task, needles, NoiseHaystack(self._measure))
+        lines = NeedleHaystack(task.key_kind, task.value_kind, _draws(key, "haystack"), taken, self._measure)
+        return NeedleDraft(task, needles, lines)
+
+    def _essay_haystack(self, draws: Draws) -> EssayHaystack:
+        sentences = self._corpora.essays.sentences
+        tokens = self._measure.kept.setdefault("sentences", SentenceTokens(sentences, self._measure))
+        return EssayHaystack(tokens, draws.below(len(sentences)))
+
+    def _question_draft(self, key: SampleKey, role: str) -> QuestionDraft:
+        corpus = self._corpora.questions(role)
+        tokens = self._measure.kept.setdefault(role, DocumentTokens(corpus, self._measure))
+        index = question_index(len(corpus.questions), Draws(key.seed, key.task, "questions"), key.index)
+        return QuestionDraft(corpus.questions[index], tokens, _draws(key, "content"), _draws(key, "order"))
+
+
+def _draws(key: SampleKey, purpose: str) -> Draws:
+    """The draws of one sample for one purpose; purposes do not disturb one another."""
+    return Draws(key.seed, key.task, key.ctx, key.index, purpose)
