@@ -54,6 +54,8 @@ class Sample:
     """Where the targets' sources stand: document slots (QA), needle or line numbers (other tasks)."""
     distractors: tuple[str, ...] = ()
     """Answers to questions that were not asked, planted in the prompt: finding one is a `wrong_needle`."""
+    scored_from: int | None = None
+    """Character of `prompt` from which on it is scored itself, as text; None where an answer is generated."""
 
     @property
     def id(self) -> str:
@@ -68,6 +70,8 @@ class Request:
     token_ids: tuple[int, ...]
     """The prompt as the model reads it, special tokens included."""
     generation_tokens: int
+    scored_from: int | None = None
+    """Index, at least 1, of the first token whose log-probability is asked for; nothing is generated then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,10 @@ class Completion:
     decode_seconds: float
     error: str | None = None
     """One line saying what failed; set exactly when `finish_reason` is "error"."""
+    log_probabilities: tuple[float, ...] | None = None
+    """Nats, of the request's tokens from `scored_from` on; None where text was generated, and after an error."""
+    is_greedy: bool | None = None
+    """Whether each of those tokens is the one that the model finds most probable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +99,11 @@ class Score:
 
     metric: str
     value: float | None
-    """In [0, 1]; None means not scored (never a sentinel, never NaN)."""
+    """In [0, 1], or in the metric's unit (`bits_per_byte`); None means not scored (never a sentinel, never NaN)."""
     failure: FailureKind | None = None
     """Why the value is below 1; None for a full score and for an unscored sample."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """Sums that the value is made of, where summaries need them: `nats`, `bytes`, …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,8 @@ class SampleRecord:
     """Why the sample could not be asked at all (for instance: it cannot fit the context)."""
     prefill_seconds: float
     decode_seconds: float
+    measures: dict[str, float] = field(default_factory=dict)
+    """Sums that `score` is made of, where summaries need them: `nats`, `bytes`, …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +203,7 @@ class SuitePlan:
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """The score of one task at one context length, 0-100."""
+    """The score of one task at one context length, 0-100, or in the metric's unit (`bits_per_byte`)."""
 
     task: str
     ctx: int

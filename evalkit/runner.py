@@ -157,6 +157,7 @@ def _answered(sample: Sample, completion: Completion, score: Score) -> SampleRec
         unscored=None,
         prefill_seconds=completion.prefill_seconds,
         decode_seconds=completion.decode_seconds,
+        measures=score.measures,
     )
 
 
