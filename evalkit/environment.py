@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,9 @@ def _cpu_name() -> str | None:
 
 
 def _gpu() -> dict[str, Any] | None:
-    try:
-        import torch
-    except ImportError:
-        return None
-    if not torch.cuda.is_available():
+    # A run that has not imported torch has not used a GPU, and importing it here would take seconds.
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
         return None
     properties = torch.cuda.get_device_properties(0)
     return {

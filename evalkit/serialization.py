@@ -111,7 +111,7 @@ def _convert_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
             return _convert(option, value, where)
         except RecordError:
             continue
-    raise RecordError(f"{where}: {value!r} has the wrong type")
+    return _require(False, value, where)
 
 
 def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

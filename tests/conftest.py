@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Time says nothing on a machine that does other things too; a CI run is the same each time.
+settings.register_profile("evalkit", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("evalkit")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -1,0 +1,69 @@
+"""A program: what `evalkit <suite>` does from its options on, with a tiny suite and a scripted model.
+
+python -m tests.evalkit.cli.scripted_command --out DIR --samples 40 --seconds 0.02 --asked FILE [--resume]
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from evalkit.cli import execution
+from evalkit.cli.execution import ModelOptions, RunOptions, execute
+from evalkit.cli.options import Format
+from evalkit.errors import EvalkitError
+from evalkit.records import Request
+from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedTokenizer
+from tests.evalkit.tiny_suite import TinySuite, right_answer
+
+MODEL_OPTIONS = ModelOptions("scripted", "cpu", "float32", None, None, False)
+
+
+def loaded(**changes: Any) -> Any:
+    """What loading a model would have returned."""
+    values = {
+        "model": None,
+        "tokenizer": ScriptedTokenizer(),
+        "identity": SCRIPTED_IDENTITY,
+        "tokens_seen": None,
+        "warnings": (),
+    }
+    return SimpleNamespace(**{**values, **changes})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--samples", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--asked", type=Path, required=True)
+    parser.add_argument("--resume", action="store_true")
+    options = parser.parse_args()
+
+    def reply(request: Request) -> str:
+        with options.asked.open("a") as file:
+            file.write(f"{request.id}\n")
+        time.sleep(options.seconds)
+        # One answer in three is wrong, so that equal scores say something.
+        return "no idea" if int(request.id.split("/")[2]) % 3 == 0 else right_answer(request)
+
+    execution._load = lambda model_options: loaded()
+    execution._adapter = lambda loaded, model_options: ScriptedAdapter(reply)
+    suite = TinySuite(samples=options.samples)
+    return execute(
+        lambda tokenizer: suite,
+        MODEL_OPTIONS,
+        RunOptions(options.out, options.resume, Format.TERMINAL, {}, time.perf_counter()),
+        settings={"seed": suite.seed, "ctxs": suite.ctxs},
+        headline=f"tiny: {options.samples} prompts",
+    )
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except EvalkitError as error:
+        print(f"evalkit: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

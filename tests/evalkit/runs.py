@@ -1,0 +1,66 @@
+"""Short cuts for tests that make runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from evalkit.protocols import Adapter
+from evalkit.records import RunRecord, SampleKey, SampleRecord, SuitePlan
+from evalkit.run_store import Manifest, RunStore
+from evalkit.runner import RunSettings, run
+from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter
+from tests.evalkit.tiny_suite import TinySuite, right_answer
+
+
+@dataclass
+class Observer:
+    """Remembers what it was told."""
+
+    pending: list[SampleKey] = field(default_factory=list)
+    ended: list[SampleRecord] = field(default_factory=list)
+
+    def started(self, plan: SuitePlan, pending: Sequence[SampleKey]) -> None:
+        self.pending = list(pending)
+
+    def sample_ended(self, record: SampleRecord) -> None:
+        self.ended.append(record)
+
+
+def manifest_of(suite: TinySuite, **changes: Any) -> Manifest:
+    """The manifest of a run of `suite` on the scripted model, with some fields changed."""
+    values: dict[str, Any] = {
+        "suite": suite.name,
+        "version": suite.version,
+        "dialect": suite.dialect,
+        "seed": suite.seed,
+        "identity": SCRIPTED_IDENTITY,
+        "corpora": suite.plan().corpora,
+    }
+    return Manifest.of(**{**values, **changes})
+
+
+def settings() -> RunSettings:
+    return RunSettings(
+        seed=42, config={"ctxs": (512,)}, config_passed={"ctx": "512"}, warnings=(), started_at=perf_counter()
+    )
+
+
+def right_adapter() -> ScriptedAdapter:
+    return ScriptedAdapter(right_answer, prefill_seconds=0.5, decode_seconds=0.25)
+
+
+def run_in(
+    folder: Path,
+    suite: TinySuite,
+    adapter: Adapter | None = None,
+    *,
+    resume: bool = False,
+    observer: Observer | None = None,
+) -> RunRecord:
+    """One run from start to run.json, as the command line does it."""
+    with RunStore.open(folder, manifest_of(suite), resume=resume) as store:
+        record = run(suite, adapter or right_adapter(), store, settings(), observer or Observer())
+        store.finish(record, "# report\n")
+    return record

@@ -1,0 +1,96 @@
+"""A suite of sums, small enough to follow by eye: the questions of tests of the runner and of whole commands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from evalkit.errors import SampleDoesNotFitError
+from evalkit.protocols import Tokenizer
+from evalkit.records import (
+    Completion,
+    CorpusUse,
+    Request,
+    ResultRow,
+    Sample,
+    SampleKey,
+    SampleRecord,
+    Score,
+    SuitePlan,
+    SuiteSummary,
+    SummaryRow,
+    UnscoredCell,
+)
+from model_adapters.scripted import ScriptedTokenizer
+
+
+@dataclass(frozen=True)
+class TinySuite:
+    """`index + seed` for each task; the task `too_long` fits no context, and `never` is not even planned."""
+
+    tasks: tuple[str, ...] = ("sum",)
+    ctxs: tuple[int, ...] = (512,)
+    samples: int = 3
+    seed: int = 42
+    tokenizer: Tokenizer = field(default_factory=ScriptedTokenizer)
+
+    name = "tiny"
+    version = "1"
+    dialect = "plain"
+
+    def plan(self) -> SuitePlan:
+        keys = tuple(
+            SampleKey(task, ctx, index, self.seed)
+            for ctx in self.ctxs
+            for task in self.tasks
+            for index in range(self.samples)
+            if task != "never"
+        )
+        unscored = tuple(UnscoredCell("never", ctx, "it never fits") for ctx in self.ctxs if "never" in self.tasks)
+        return SuitePlan(keys, unscored, (CorpusUse("numbers", "counted", "ab" * 32, "embedded"),))
+
+    def sample(self, key: SampleKey) -> Sample:
+        if key.task == "too_long":
+            raise SampleDoesNotFitError(f"too_long needs more than {key.ctx} tokens")
+        prompt = f"What is {key.index} + {key.seed}?"
+        tokens = len(self.tokenizer.encode_prompt(prompt))
+        return Sample(key, prompt, "", (str(key.index + key.seed),), 8, tokens, depths=(0.5,), gold_positions=(1,))
+
+    def request(self, sample: Sample) -> Request:
+        return Request(sample.id, tuple(self.tokenizer.encode_prompt(sample.prompt)), sample.generation_tokens)
+
+    def score(self, sample: Sample, completion: Completion) -> Score:
+        right = sample.targets[0] in completion.text
+        return Score("all", float(right), None if right else "other" if completion.text else "empty")
+
+    def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
+        cells = dict.fromkeys((record.task, record.ctx) for record in records)
+        results = tuple(_row(task, ctx, records) for task, ctx in cells)
+        summary = tuple(_mean(ctx, [row for row in results if row.ctx == ctx]) for ctx in self.ctxs)
+        return SuiteSummary(results, summary, max(self.ctxs), {"best": 100.0})
+
+
+def right_answer(request: Request) -> str:
+    """What a model without fault replies to a request of this suite."""
+    _, _, index, seed = request.id.split("/")
+    return f"It is {int(index) + int(seed)}."
+
+
+def _row(task: str, ctx: int, records: Sequence[SampleRecord]) -> ResultRow:
+    here = [record for record in records if (record.task, record.ctx) == (task, ctx)]
+    scores = [record.score for record in here if record.score is not None]
+    return ResultRow(
+        task=task,
+        ctx=ctx,
+        metric="all",
+        value=100 * fmean(scores) if scores else None,
+        n=len(scores),
+        ci95=None,
+        errors=sum(record.error is not None for record in here),
+        unscored=sum(record.unscored is not None for record in here),
+    )
+
+
+def _mean(ctx: int, rows: Sequence[ResultRow]) -> SummaryRow:
+    values = [row.value for row in rows if row.value is not None]
+    complete = len(values) == len(rows) and not any(row.errors for row in rows)
+    return SummaryRow(ctx, fmean(values) if values else None, None, len(values), complete)
