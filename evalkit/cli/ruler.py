@@ -90,15 +90,21 @@ def _headline(settings: "RulerSettings", model: str) -> str:
 
 
 def _prepare(settings: "RulerSettings", model: str, out: Path, trust_remote_code: bool) -> None:
+    from evalkit.errors import SampleDoesNotFitError
     from model_adapters.loading import load_tokenizer
     from suites.ruler import build
     from suites.ruler.prepared import PreparedWriter
 
     suite = build(settings, load_tokenizer(model, trust_remote_code=trust_remote_code))
     plan = suite.plan()
+    left_out = 0
     with PreparedWriter(out) as writer:
         for key in plan.keys:
-            writer.write(suite.sample(key))
+            try:
+                writer.write(suite.sample(key))
+            except SampleDoesNotFitError as error:
+                left_out += 1
+                typer.echo(f"left out: {key.id}: {error}", err=True)
     for cell in plan.unscored:
         typer.echo(f"left out: {cell.task} at {cell.ctx:,}: {cell.reason}", err=True)
-    typer.echo(f"wrote {len(plan.keys)} samples to {out}")
+    typer.echo(f"wrote {len(plan.keys) - left_out} samples to {out}")

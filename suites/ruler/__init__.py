@@ -5,13 +5,16 @@ Hsieh et al., RULER: What's the Real Context Size of Your Long-Context Language 
 
 from evalkit.protocols import Suite, Tokenizer
 from suites.ruler.corpora import RulerCorpora
+from suites.ruler.prepared import PreparedSuite
 from suites.ruler.settings import RulerSettings
 from suites.ruler.suite import RulerSuite
 from suites.ruler.tasks import TASKS
 
-__all__ = ["TASKS", "RulerCorpora", "RulerSettings", "RulerSuite", "build"]
+__all__ = ["TASKS", "PreparedSuite", "RulerCorpora", "RulerSettings", "RulerSuite", "build"]
 
 
 def build(settings: RulerSettings, tokenizer: Tokenizer, corpora: RulerCorpora | None = None) -> Suite:
-    """The suite of `settings`: native samples over `corpora` (by default those at hand)."""
+    """The suite of `settings`: samples of its data folder, or native ones over `corpora` (by default those at hand)."""
+    if settings.data is not None:
+        return PreparedSuite(settings, tokenizer, settings.data)
     return RulerSuite(settings, tokenizer, RulerCorpora.default() if corpora is None else corpora)

@@ -1,5 +1,6 @@
 """The eight needle tasks: find what a key stands for."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +27,7 @@ SEVERAL_PREFIX = " The special magic {kind} for {query} mentioned in the provide
 
 DEPTHS: tuple[float, ...] = tuple(round(100 * step / 39) / 100 for step in range(40))
 """The 40 depths at which needles stand in essays, as fractions."""
+_NEEDLE = re.compile(r"One of the special magic \w+ for (?P<key>[^\n]+?) is: (?P<value>[\w-]+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,15 @@ def _depths(task: NeedleTask, draws: Draws) -> Iterator[float]:
     if task.haystack == "essays":
         return (DEPTHS[place] for place in draws.order(len(DEPTHS)))
     return iter(draws.fraction, None)
+
+
+def found(prompt: str) -> list[Needle]:
+    """The needles of a prompt that someone else has written, in reading order; depths by characters."""
+    start, end = prompt.find("\n") + 1, max(prompt.rfind("\n"), 1)
+    return [
+        Needle(match[0], match["key"], match["value"], min(max(match.start() - start, 0) / max(end - start, 1), 1.0))
+        for match in _NEEDLE.finditer(prompt)
+    ]
 
 
 def plant(units: list[str], joint: str, planted: list[tuple[str, float]]) -> tuple[str, list[int]]:

@@ -1,0 +1,73 @@
+"""Files of one JSON object a line, whose mistakes are named by file and line."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class JsonLine:
+    """One object and where it stands."""
+
+    path: Path
+    number: int
+    """From 1, blank lines counted."""
+    offset: int
+    """Where the line begins, in bytes."""
+    fields: dict[str, Any]
+
+    def error(self, message: str) -> UsageError:
+        """`file:line: message`."""
+        return UsageError(f"{self.path}:{self.number}: {message}")
+
+    def text(self, name: str) -> str:
+        """The string called `name`; UsageError where it is missing or something else."""
+        value = self.fields.get(name)
+        if not isinstance(value, str):
+            raise self.error(f"`{name}` is {_shown(value)}; it must be a string")
+        return value
+
+    def references(self) -> tuple[str, ...]:
+        """The right answers: `outputs`, or `answer` as HELMET's files call it."""
+        name = "outputs" if "outputs" in self.fields or "answer" not in self.fields else "answer"
+        value = self.fields.get(name)
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
+            raise self.error(f"`{name}` is {_shown(value)}; it must be a list of one or more strings")
+        return tuple(texts)
+
+
+def read_json_lines(path: Path) -> Iterator[JsonLine]:
+    """The objects of `path` in order; UsageError where it cannot be read or a line is no JSON object."""
+    try:
+        with path.open("rb") as file:
+            offset = 0
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield parse_json_line(path, number, offset, line)
+                offset += len(line)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+
+
+def parse_json_line(path: Path, number: int, offset: int, line: bytes) -> JsonLine:
+    """One line's object; UsageError names file and line where it is none."""
+    try:
+        fields = json.loads(line)
+    except ValueError as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not JSON ({error})"
+        raise UsageError(f"{path}:{number}: {reason}; write one JSON object a line") from None
+    if not isinstance(fields, dict):
+        raise UsageError(f"{path}:{number}: {_shown(fields)} is not a JSON object")
+    return JsonLine(path, number, offset, fields)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "missing"
+    shown = repr(value)
+    return f"{shown[:40]}…" if len(shown) > 40 else shown

@@ -1,0 +1,203 @@
+"""Samples in files: RULER's own layout written, and that and Ai2's read."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from evalkit.errors import UsageError
+from evalkit.protocols import Tokenizer
+from evalkit.records import CorpusUse, Sample, SampleKey, SuitePlan, UnscoredCell
+from suites.ruler import needles, tasks
+from suites.ruler.answer_prefix import full_prompt
+from suites.ruler.json_lines import JsonLine, parse_json_line, read_json_lines
+from suites.ruler.settings import RulerSettings
+from suites.ruler.suite import RulerJudge
+
+VALIDATION = "validation.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedFile:
+    """One file of samples, of which only the places of the lines are held."""
+
+    path: Path
+    sha256: str
+    lines: tuple[tuple[int, int], ...]
+    """(number, offset in bytes) of each sample's line."""
+
+    def read(self, index: int) -> JsonLine:
+        """Sample `index` from the file."""
+        number, offset = self.lines[index]
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            return parse_json_line(self.path, number, offset, file.readline())
+
+
+class PreparedSuite(RulerJudge):
+    """Samples from a folder, asked as they are written; their lengths are those of whoever made them."""
+
+    def __init__(self, settings: RulerSettings, tokenizer: Tokenizer, folder: Path) -> None:
+        """Read through the files asked for. Raises UsageError, by file and line where a line is malformed."""
+        super().__init__(settings.dialect, tokenizer)
+        self._settings = settings
+        self._folder = folder
+        self._files: dict[tuple[str, int], PreparedFile] = {}
+        for ctx in settings.ctxs:
+            for task in settings.tasks:
+                path = self._locate(task, ctx)
+                if path is not None:
+                    self._files[task, ctx] = _index(path, ctx, settings.samples)
+
+    def plan(self) -> SuitePlan:
+        """All samples of the files, or the first `samples` of each; tasks without a file are left out and named."""
+        if not self._files:
+            asked = f"{self._settings.tasks[0]} at {self._settings.ctxs[0]:,}"
+            raise UsageError(
+                f"--data {self._folder} holds no samples of what was asked for (such as {asked}); name a folder with "
+                f"<task>/{VALIDATION}, <ctx>/<task>/{VALIDATION} or <task>/validation_<ctx>.jsonl"
+            )
+        cells = [(task, ctx) for ctx in self._settings.ctxs for task in self._settings.tasks]
+        return SuitePlan(
+            keys=tuple(
+                SampleKey(task, ctx, index, self._settings.seed)
+                for task, ctx in cells
+                if (task, ctx) in self._files
+                for index in range(len(self._files[task, ctx].lines))
+            ),
+            unscored=tuple(
+                UnscoredCell(task, ctx, f"no file in {self._folder}")
+                for task, ctx in cells
+                if (task, ctx) not in self._files
+            ),
+            corpora=tuple(self._uses()),
+        )
+
+    def sample(self, key: SampleKey) -> Sample:
+        """The sample of line `key.index`, its prompt put together by the dialect's rule."""
+        row = self._files[key.task, key.ctx].read(key.index)
+        targets = row.references()
+        prefix = row.text("answer_prefix") if "answer_prefix" in row.fields else None
+        prompt, opening = full_prompt(self.dialect, key.task, row.text("input"), prefix, targets)
+        hidden = needles.found(prompt) if key.task in tasks.NEEDLE_TASKS else []
+        depths = {needle.value: needle.depth for needle in reversed(hidden)}
+        ids = self.prompt_ids.of(prompt)
+        self.prompt_ids.remember(prompt, ids)
+        return Sample(
+            key=key,
+            prompt=prompt,
+            answer_prefix=opening,
+            targets=targets,
+            generation_tokens=tasks.generation_tokens(self.dialect, key.task, key.ctx),
+            prompt_tokens=len(ids),
+            depths=tuple(depths[target] for target in targets if target in depths),
+            distractors=tuple(value for value in dict.fromkeys(n.value for n in hidden) if value not in targets),
+        )
+
+    def _locate(self, task: str, ctx: int) -> Path | None:
+        named = (
+            self._folder / str(ctx) / task / VALIDATION,
+            self._folder / str(ctx) / "data" / task / VALIDATION,
+            self._folder / task / f"validation_{ctx}.jsonl",
+            self._folder / "data" / "ruler" / task / f"validation_{ctx}.jsonl",
+        )
+        unnamed = self._folder / task / VALIDATION
+        path = next((path for path in named if path.is_file()), unnamed if unnamed.is_file() else None)
+        if path == unnamed and len(self._settings.ctxs) > 1:
+            raise UsageError(f"{path} does not say for which length it was made; ask for a single --ctx")
+        return path
+
+    def _uses(self) -> Iterator[CorpusUse]:
+        for file in self._files.values():
+            name = file.path.relative_to(self._folder).as_posix()
+            yield CorpusUse("samples", name, file.sha256, file.path.name)
+
+
+def _index(path: Path, ctx: int, samples: int | None) -> PreparedFile:
+    """Check the lines that will be asked, and note where they are."""
+    lines: list[tuple[int, int]] = []
+    for row in read_json_lines(path):
+        if samples is not None and len(lines) == samples:
+            break
+        _check(row, ctx)
+        lines.append((row.number, row.offset))
+    if not lines:
+        raise UsageError(f"{path} holds no samples")
+    if samples is not None and len(lines) < samples:
+        raise UsageError(
+            f"--samples {samples}: {path} holds {len(lines)}; ask for as many or leave --samples out to run all"
+        )
+    with path.open("rb") as file:
+        return PreparedFile(path, hashlib.file_digest(file, "sha256").hexdigest(), tuple(lines))
+
+
+def _check(row: JsonLine, ctx: int) -> None:
+    row.references()
+    if not row.text("input"):
+        raise row.error("`input` is empty")
+    if "answer_prefix" in row.fields:
+        row.text("answer_prefix")
+    length = row.fields.get("length", 0)
+    if not isinstance(length, int) or isinstance(length, bool):
+        raise row.error(f"`length` is {length!r}; it must be a number of tokens")
+    if length > ctx:
+        raise row.error(f"`length` {length:,} is above --ctx {ctx:,}; ask for the length the file was made for")
+
+
+class PreparedWriter:
+    """Writes samples as <ctx>/<task>/validation.jsonl, the layout that other RULER tools read; a context manager."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._files: dict[Path, int] = {}
+
+    def write(self, sample: Sample) -> None:
+        """Append one sample. Raises UsageError where it cannot be written; the lines before it stay whole."""
+        path = self._out / str(sample.key.ctx) / sample.key.task / VALIDATION
+        line = json.dumps(_row(sample), ensure_ascii=False).encode() + b"\n"
+        file = self._open(path)
+        offset = os.fstat(file).st_size
+        try:
+            written = 0
+            while written < len(line):
+                written += os.write(file, line[written:])
+        except OSError as error:
+            os.ftruncate(file, offset)
+            raise UsageError(
+                f"cannot write {path}: {error.strerror}; its lines so far are whole, free some space and start again "
+                "with another --out"
+            ) from None
+
+    def __enter__(self) -> "PreparedWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for file in self._files.values():
+            os.close(file)
+
+    def _open(self, path: Path) -> int:
+        if path not in self._files:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._files[path] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+            except FileExistsError:
+                raise UsageError(f"{path} exists already; use another --out") from None
+            except OSError as error:
+                raise UsageError(f"cannot write {path}: {error.strerror}; use another --out") from None
+        return self._files[path]
+
+
+def _row(sample: Sample) -> dict[str, int | str | Sequence[str]]:
+    """RULER's fields; `length` counts the generation budget too."""
+    return {
+        "index": sample.key.index,
+        "input": sample.prompt.removesuffix(sample.answer_prefix),
+        "answer_prefix": sample.answer_prefix,
+        "outputs": list(sample.targets),
+        "length": sample.prompt_tokens + sample.generation_tokens,
+    }
