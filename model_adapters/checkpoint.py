@@ -70,16 +70,9 @@ def _find(model: str, *, with_weights: bool, trust_remote_code: bool) -> Path:
         if not folder.is_dir():
             raise UsageError(f"{model}: its files are missing from this installation; install evalkit again")
         return folder
-    folder = Path(model).expanduser()
-    try:
-        kind = (
-            "nothing" if not model.strip() else "folder" if folder.is_dir() else "file" if folder.exists() else "name"
-        )
-    except OSError as error:
-        raise UsageError(f"{model}: cannot be read ({error.strerror}); check the path and its permissions") from error
-    if kind == "folder":
-        return folder
-    if kind == "file":
+    if (folder := _existing(model)) is not None:
+        if folder.is_dir():
+            return folder
         raise UsageError(f"{model}: is a file; name the folder that holds it")
     if model in reference.NAMES:
         raise UsageError(f"{model}: no such directory; did you mean '{REFERENCE_PREFIX}{model}'?")
@@ -88,6 +81,17 @@ def _find(model: str, *, with_weights: bool, trust_remote_code: bool) -> Path:
             f"{model!r}: no such directory; name a checkpoint folder, a hub id or {REFERENCE_PREFIX}hybrid"
         )
     return hub.download(model, with_weights=with_weights, trust_remote_code=trust_remote_code)
+
+
+def _existing(model: str) -> Path | None:
+    """The path that `model` spells, where there is something."""
+    try:
+        path = Path(model).expanduser()
+        return path if model.strip() and path.exists() else None
+    except OSError as error:
+        raise UsageError(f"{model}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    except RuntimeError as error:
+        raise UsageError(f"{model}: there is no such user's home folder; write the path in full") from error
 
 
 def read_object(model: str, path: Path) -> dict[str, Any]:

@@ -41,20 +41,21 @@ def weight_files(checkpoint: Checkpoint) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def tensor_shapes(name: str, file: Path) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(model: str, file: Path) -> dict[str, tuple[int, ...]]:
     """Shapes of a safetensors file's tensors, from its header; UsageError where it is missing or damaged."""
     if not file.exists():
-        raise UsageError(f"{name}: {file.name} is missing; download or copy the checkpoint again")
+        raise UsageError(f"{model}: {file.name} is missing; download or copy the checkpoint again")
     try:
         with file.open("rb") as opened:
             if opened.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise UsageError(f"{name}: {file.name} is a Git LFS pointer, not the file; run `git lfs pull` there")
+                raise UsageError(f"{model}: {file.name} is a Git LFS pointer, not the file; run `git lfs pull` there")
         with safe_open(file, framework="numpy") as tensors:
-            return {key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.offset_keys()}
+            names = tensors.keys()
+            return {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
     except OSError as error:
-        raise UsageError(f"{name}: {file.name} cannot be read ({error.strerror}); check its permissions") from error
+        raise UsageError(f"{model}: {file.name} cannot be read ({error.strerror}); check its permissions") from error
     except SafetensorError as error:
-        raise UsageError(f"{name}: {file.name} is damaged ({error}); download or copy it again") from error
+        raise UsageError(f"{model}: {file.name} is damaged ({error}); download or copy it again") from error
 
 
 def _shards(checkpoint: Checkpoint) -> list[Path]:

@@ -89,6 +89,11 @@ def test_a_path_that_cannot_be_looked_at_is_refused() -> None:
     assert refusal(model) == f"{model}: cannot be read (File name too long); check the path and its permissions"
 
 
+def test_a_home_folder_of_nobody_is_refused() -> None:
+    model = "~nobody-of-this-name/checkpoint"
+    assert refusal(model) == f"{model}: there is no such user's home folder; write the path in full"
+
+
 def test_a_folder_without_configuration_is_refused(folder: Path) -> None:
     (folder / "config.json").unlink()
     assert refusal(folder) == f"{folder}: has no config.json; name the folder that save_pretrained wrote"

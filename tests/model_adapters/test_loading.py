@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
-from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2ForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    PreTrainedTokenizerFast,
+    dynamic_module_utils,
+)
 
 from evalkit.errors import UsageError
 from model_adapters import reference
@@ -233,6 +241,17 @@ def test_code_of_a_checkpoint_is_not_run_unasked(folder: Path) -> None:
     )
 
 
+@pytest.fixture
+def _module_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """transformers copies trusted code to a folder that it imports from; here it is a temporary one."""
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] == "transformers_modules"]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("_module_cache")
 def test_code_of_a_checkpoint_runs_when_it_is_trusted_and_counts_for_the_fingerprint(folder: Path) -> None:
     edit(folder, model_type="custom", auto_map={"AutoConfig": "custom.Config", "AutoModelForCausalLM": "custom.Model"})
     code = (
