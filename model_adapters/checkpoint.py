@@ -70,9 +70,9 @@ def _find(model: str, *, with_weights: bool, trust_remote_code: bool) -> Path:
         if not folder.is_dir():
             raise UsageError(f"{model}: its files are missing from this installation; install evalkit again")
         return folder
-    if (folder := _existing(model)) is not None:
-        if folder.is_dir():
-            return folder
+    if (path := _existing(model)) is not None:
+        if path.is_dir():
+            return path
         raise UsageError(f"{model}: is a file; name the folder that holds it")
     if model in reference.NAMES:
         raise UsageError(f"{model}: no such directory; did you mean '{REFERENCE_PREFIX}{model}'?")
