@@ -4,9 +4,16 @@ from functools import lru_cache
 
 from evalkit.records import CorpusUse
 from suites.corpora.embedded.definition import definition_sha256
-from suites.corpora.records import Essays
+from suites.corpora.records import Essays, QuestionCorpus
 
-__all__ = ["embedded_essays"]
+__all__ = ["embedded_essays", "embedded_hotpotqa", "embedded_squad", "embedded_use"]
+
+_NAMES = {"essays": "embedded-prose-v1", "squad": "embedded-articles-v1", "hotpotqa": "embedded-country-v1"}
+
+
+def embedded_use(role: str, seed: int = 0) -> CorpusUse:
+    """How a record names the embedded corpus of a role; the sha256 is of the generator's sources and the seed."""
+    return CorpusUse(role, f"{_NAMES[role]}/seed{seed}", definition_sha256(role, seed), "embedded")
 
 
 @lru_cache(maxsize=4)
@@ -17,5 +24,20 @@ def embedded_essays(seed: int = 0) -> Essays:
     """
     from suites.corpora.embedded.essays import Prose
 
-    use = CorpusUse("essays", f"embedded-prose-v1/seed{seed}", definition_sha256("essays", seed), "embedded")
-    return Essays(use, Prose(seed))
+    return Essays(embedded_use("essays", seed), Prose(seed))
+
+
+@lru_cache(maxsize=4)
+def embedded_squad(seed: int = 0) -> QuestionCorpus:
+    """Eighty articles about invented places and things; each answer stands in one paragraph of its article."""
+    from suites.corpora.embedded.squad import documents_and_questions
+
+    return QuestionCorpus(embedded_use("squad", seed), *documents_and_questions(seed))
+
+
+@lru_cache(maxsize=4)
+def embedded_hotpotqa(seed: int = 0) -> QuestionCorpus:
+    """Documents about an invented country; each question needs two of them and has eight that distract."""
+    from suites.corpora.embedded.hotpotqa import documents_and_questions
+
+    return QuestionCorpus(embedded_use("hotpotqa", seed), *documents_and_questions(seed))

@@ -19,6 +19,20 @@ _SOURCES = {
         "topics_mind.py",
         "topics_town.py",
     ),
+    "squad": (
+        *_SHARED,
+        "aspects_craft.py",
+        "aspects_place.py",
+        "aspects_society.py",
+        "aspects_structure.py",
+        "facts.py",
+        "fillers.py",
+        "squad.py",
+        "subjects.py",
+        "topic.py",
+        "values.py",
+    ),
+    "hotpotqa": (*_SHARED, "hotpotqa.py", "topic.py", "world.py", "world_documents.py"),
 }
 
 

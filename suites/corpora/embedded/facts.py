@@ -1,0 +1,123 @@
+"""The block form of paragraphs with facts, and the values that fill it (see `aspects_place` for the form)."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from suites.corpora.embedded import names
+from suites.corpora.embedded.stream import Draw
+from suites.corpora.embedded.topic import with_article
+from suites.corpora.embedded.values import value_list
+
+_SLOT = re.compile(r"\{(?:(\w+):)?(\w+)(?:\.(\w+))?\}")
+_ARTICLE = re.compile(r"\b([Aa])n? (?=(\w[\w'-]*))")
+_HE = "person_he"
+
+
+@dataclass(frozen=True, slots=True)
+class Aspect:
+    """One kind of paragraph."""
+
+    sentences: tuple[tuple[str, ...], ...]
+    """The ways to say each sentence."""
+    questions: tuple[tuple[str, tuple[str, ...]], ...]
+    """Question and answers, with slots."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What stands in a slot."""
+
+    text: str
+    he: str = "it"
+
+    @property
+    def last(self) -> str:
+        """The last word: a surname, or a hill's own name."""
+        return self.text.rpartition(" ")[2]
+
+    @property
+    def bare(self) -> str:
+        """Without its article."""
+        return self.text.partition(" ")[2]
+
+
+def parse_aspects(text: str) -> tuple[Aspect, ...]:
+    """The blocks of one text, separated by blank lines."""
+    return tuple(_parse_block(block) for block in text.strip().split("\n\n"))
+
+
+def _parse_block(block: str) -> Aspect:
+    lines = block.splitlines()
+    sentences = tuple(tuple(way.strip() for way in line.split("||")) for line in lines if line[0] != "?")
+    questions = []
+    for line in lines:
+        if line.startswith("? "):
+            question, _, answers = line[2:].partition(" = ")
+            questions.append((question, tuple(answer.strip() for answer in answers.split("|"))))
+    return Aspect(sentences, tuple(questions))
+
+
+class Decks:
+    """Values by kind, none twice before all of a kind were drawn."""
+
+    def __init__(self, draw: Draw) -> None:
+        self._draw = draw
+        self._decks: dict[str, list[str]] = {}
+
+    def draw(self, kind: str) -> Value:
+        """The next value of a kind; KeyError for an unknown kind."""
+        makers: dict[str, Callable[[], Value]] = {
+            "person": self._person,
+            "year": lambda: Value(str(self._draw.between(1480, 1930))),
+            "town": lambda: Value(names.joined(self._next(names.TOWN_STARTS), self._next(names.TOWN_ENDS))),
+            "hill": lambda: Value(f"Mount {names.joined(self._next(names.TOWN_STARTS), 'en')}"),
+            "date": lambda: Value(f"{self._draw.between(1, 28)} {self._next_value('month')}"),
+            "money": lambda: Value(f"{self._next_value('count')} {self._next_value('money_unit')}"),
+        }
+        return makers[kind]() if kind in makers else Value(self._next_value(kind))
+
+    def _person(self) -> Value:
+        group, he = (names.WOMEN, "she") if self._draw.random() < 0.5 else (names.MEN, "he")
+        surname = names.joined(self._next(names.SURNAME_STARTS), self._next(names.SURNAME_ENDS))
+        return Value(f"{self._draw.one(group)} {surname}", he)
+
+    def _next_value(self, kind: str) -> str:
+        return self._next(value_list(kind), kind)
+
+    def _next(self, values: tuple[str, ...], kind: str = "") -> str:
+        key = kind or values[0]
+        if not self._decks.get(key):
+            self._decks[key] = self._draw.shuffled(values)
+        return self._decks[key].pop()
+
+
+class Filling:
+    """The slots of one paragraph."""
+
+    def __init__(self, decks: Decks, subject: dict[str, str]) -> None:
+        self._decks = decks
+        self._values = {name: Value(text) for name, text in subject.items()}
+
+    def fill(self, template: str) -> str:
+        """The template with its slots filled and `a` or `an` set right; KeyError where a slot was never drawn."""
+        return _ARTICLE.sub(_right_article, _SLOT.sub(self._slot, template))
+
+    def sentence(self, template: str) -> str:
+        """As `fill`, beginning with a capital."""
+        text = self.fill(template)
+        return text[0].upper() + text[1:]
+
+    def _slot(self, match: re.Match[str]) -> str:
+        kind, name, attribute = match.groups()
+        if kind == _HE:
+            return self._values[name].he
+        if kind is not None and name not in self._values:
+            self._values[name] = self._decks.draw(kind)
+        value = self._values[name]
+        return value.text if attribute is None else str(getattr(value, attribute))
+
+
+def _right_article(match: re.Match[str]) -> str:
+    article = with_article(match[2].lower()).split(" ")[0]
+    return f"{match[1]}{article[1:]} "

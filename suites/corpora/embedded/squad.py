@@ -1,0 +1,146 @@
+"""The embedded counterpart of SQuAD: articles about invented places and things, with questions on each paragraph."""
+
+from dataclasses import dataclass, field
+
+from suites.corpora.embedded import fillers, names, subjects
+from suites.corpora.embedded.aspects_craft import CRAFTS
+from suites.corpora.embedded.aspects_place import TOWNS
+from suites.corpora.embedded.aspects_society import SOCIETIES
+from suites.corpora.embedded.aspects_structure import STRUCTURES
+from suites.corpora.embedded.facts import Aspect, Decks, Filling, parse_aspects
+from suites.corpora.embedded.stream import Draw
+from suites.corpora.records import Question
+
+ARTICLES_PER_FAMILY = 20
+PARAGRAPHS_PER_ARTICLE = 14
+PARAGRAPH_WORDS = (80, 130)
+_ATTEMPTS = 50
+_ATTEMPTS_PER_PARAGRAPH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What one article is about: the slots E, K, T and N of its family's texts."""
+
+    phrase: str
+    kind: str
+    town: str
+    name: str
+
+    @property
+    def slots(self) -> dict[str, str]:
+        return {"E": self.phrase, "K": self.kind, "T": self.town, "N": self.name}
+
+
+@dataclass(slots=True)
+class Article:
+    """The paragraphs of one subject, each with its questions and their answers."""
+
+    paragraphs: list[str] = field(default_factory=list)
+    questions: list[list[tuple[str, tuple[str, ...]]]] = field(default_factory=list)
+
+    def admits(self, paragraph: str, questions: list[tuple[str, tuple[str, ...]]]) -> bool:
+        """Whether every answer, old and new, stands in its own paragraph only and in no question that it answers."""
+        new, lowered = _answers(questions), paragraph.lower()
+        earlier = [text.lower() for text in self.paragraphs]
+        return (
+            not any(answer in text for answer in new for text in earlier)
+            and not any(answer in lowered for old in self.questions for answer in _answers(old))
+            and all(answers for _, answers in questions)
+            and not any(answer.lower() in question.lower() for question, answers in questions for answer in answers)
+        )
+
+
+def _answers(questions: list[tuple[str, tuple[str, ...]]]) -> list[str]:
+    return [answer.lower() for _, answers in questions for answer in answers]
+
+
+def articles(seed: int) -> list[Article]:
+    """All articles of a seed, the families mixed."""
+    draw = Draw("squad", seed)
+    written = []
+    families = zip(_subjects(draw), (TOWNS, STRUCTURES, SOCIETIES, CRAFTS), _FILLERS, strict=True)
+    for family, (subject_list, aspects, filler_text) in enumerate(families):
+        parsed, lines = parse_aspects(aspects), filler_text.strip().splitlines()
+        for number, subject in enumerate(subject_list):
+            written.append(_write((seed, family, number), subject, parsed, lines))
+    return draw.shuffled(written)
+
+
+_FILLERS = (fillers.TOWNS, fillers.STRUCTURES, fillers.SOCIETIES, fillers.CRAFTS)
+
+
+def _subjects(draw: Draw) -> tuple[list[Subject], ...]:
+    """The subjects of each family; every one has a town of its own, so no two share a name."""
+    towns: dict[str, None] = {}
+    while len(towns) < 4 * ARTICLES_PER_FAMILY:
+        towns[names.joined(draw.one(names.TOWN_STARTS), draw.one(names.TOWN_ENDS))] = None
+    groups = [list(towns)[i::4] for i in range(4)]
+    crafts = [draw.one(subjects.CRAFT_KINDS) for _ in groups[3]]
+    return (
+        [Subject(town, "town", town, town) for town in groups[0]],
+        [_named(town, kind, kind.lower()) for town in groups[1] for kind in [draw.one(subjects.STRUCTURE_KINDS)]],
+        [_named(town, kind, "society") for town in groups[2] for kind in [draw.one(subjects.SOCIETY_KINDS)]],
+        [_named(town, thing, kind) for town, (thing, kind) in zip(groups[3], crafts, strict=True)],
+    )
+
+
+def _named(town: str, thing: str, kind: str) -> Subject:
+    return Subject(f"the {town} {thing}", kind, town, f"{town} {thing}")
+
+
+def _write(key: tuple[int, ...], subject: Subject, aspects: tuple[Aspect, ...], filler_lines: list[str]) -> Article:
+    for attempt in range(_ATTEMPTS):
+        article = _attempt(Draw("article", *key, attempt), subject, aspects, filler_lines)
+        if article is not None:
+            return article
+    raise ValueError(f"no article about {subject.phrase} in {_ATTEMPTS} attempts: the value lists are too short")
+
+
+def _attempt(draw: Draw, subject: Subject, aspects: tuple[Aspect, ...], filler_lines: list[str]) -> Article | None:
+    """An article, or None where a value drawn early stands in the fixed words of a later paragraph."""
+    article, decks = Article(), Decks(draw)
+    filler_deck = draw.shuffled(filler_lines)
+    for aspect in draw.some(aspects, PARAGRAPHS_PER_ARTICLE):
+        for _ in range(_ATTEMPTS_PER_PARAGRAPH):
+            paragraph, questions, used = _paragraph(draw, Filling(decks, subject.slots), aspect, filler_deck)
+            if article.admits(paragraph, questions):
+                break
+        else:
+            return None
+        article.paragraphs.append(paragraph)
+        article.questions.append(questions)
+        # What was used goes to the end of the deck, so that fillers return as late as possible.
+        filler_deck = filler_deck[used:] + filler_deck[:used]
+    return article
+
+
+def _paragraph(
+    draw: Draw, filling: Filling, aspect: Aspect, filler_deck: list[str]
+) -> tuple[str, list[tuple[str, tuple[str, ...]]], int]:
+    """A paragraph, its questions, and how many fillers it took from the head of the deck."""
+    sentences = [filling.sentence(draw.one(ways)) for ways in aspect.sentences]
+    used = 0
+    while sum(len(sentence.split()) for sentence in sentences) < PARAGRAPH_WORDS[0] + draw.below(12):
+        sentences.insert(1 + draw.below(len(sentences)), filling.sentence(filler_deck[used]))
+        used += 1
+    text = " ".join(sentences)
+    questions = []
+    for question, answers in aspect.questions:
+        filled = dict.fromkeys(filling.fill(answer) for answer in answers)
+        # Which aliases occur depends on the way a sentence was said.
+        questions.append((filling.fill(question), tuple(answer for answer in filled if answer in text)))
+    return text, questions, used
+
+
+def documents_and_questions(seed: int) -> tuple[tuple[str, ...], tuple[Question, ...]]:
+    """The corpus in the shape of SQuAD: paragraphs as documents, the rest of the article as related ones."""
+    documents: list[str] = []
+    questions: list[Question] = []
+    for article in articles(seed):
+        places = range(len(documents), len(documents) + len(article.paragraphs))
+        documents.extend(article.paragraphs)
+        for gold, asked in zip(places, article.questions, strict=True):
+            related = tuple(place for place in places if place != gold)
+            questions.extend(Question(question, answers, (gold,), related) for question, answers in asked)
+    return tuple(documents), tuple(questions)

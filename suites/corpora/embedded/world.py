@@ -1,0 +1,234 @@
+"""An invented country: towns, people, works, companies and bridges that refer to one another."""
+
+from dataclasses import dataclass
+
+from suites.corpora.embedded import names
+from suites.corpora.embedded.stream import Draw
+from suites.corpora.embedded.topic import split_words
+
+TOWNS = 280
+PEOPLE = 620
+WORKS = 480
+COMPANIES = 260
+BRIDGES = 260
+
+COUNTIES = split_words(
+    "Upper Morwen, Lower Morwen, Eastmark, Haldane, Tessaly, the Fells, Greyshire, Orrenland, Vale of Kesh, "
+    "Northreach, Salter Coast, Dunmere"
+)
+RIVERS = split_words(
+    "Abbel, Berrow, Cresk, Dannet, Ervane, Fossel, Gilder, Hobel, Inver, Jarrel, Kinner, Lossen, Mirrel, Nodder, "
+    "Olfen, Perrin, Quillon, Rossel, Stour, Tavren, Uskel, Virrel, Wendle, Yarrel"
+)
+PRODUCTS = split_words(
+    "pipe organs, lace, mustard, barometers, mirrors, felt, cider, marble, cutlery, playing cards, saffron, paper, "
+    "carriages, rope, porcelain, smoked fish, candles, umbrellas, printing ink, bells, violins, tiles, gloves, salt"
+)
+PROFESSIONS = {
+    "novel": "novelist",
+    "opera": "composer",
+    "painting": "painter",
+    "play": "playwright",
+    "symphony": "composer",
+    "travel book": "explorer",
+    "statue": "sculptor",
+    "poem": "poet",
+}
+OTHER_PROFESSIONS = split_words(
+    "engineer, botanist, astronomer, chess master, swimmer, physician, mathematician, judge"
+)
+HOBBIES = split_words(
+    "keeping bees, repairing clocks, skating, collecting ferns, baking, playing the bassoon, breeding pigeons, "
+    "mapping caves, writing riddles, restoring boats, growing dahlias, fencing, walking at night, pressing flowers, "
+    "carving spoons, learning dead languages, watching trains, brewing cider, juggling, binding books"
+)
+TITLE_ADJECTIVES = split_words(
+    "Salt, Quiet, Burning, Second, Hollow, Winter, Crooked, Golden, Last, Drowned, Paper, Silver, Wandering, Empty, "
+    "Painted, Distant, Broken, Hidden, Northern, Velvet, Iron, Sleeping, Borrowed, Seventh, Bitter, Endless"
+)
+TITLE_NOUNS = split_words(
+    "Ladder, Harbour, Orchard, Letter, Lantern, Garden, Bell, Window, Crown, Bridge, Mirror, Forest, Shore, Compass, "
+    "Staircase, Feast, Island, Comet, Journey, Clock, Ferryman, Widow, Carnival, Silence, Stranger, Kingdom, Map, "
+    "Nightingale"
+)
+COMPANY_KINDS = split_words(
+    "Football Club, Rowing Club, Brewery, Ironworks, Shipyard, Publishing House, Instrument Company, Glassworks, "
+    "Railway Company, Chocolate Works, Theatre Company, Watch Company"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Town:
+    name: str
+    county: str
+    river: str
+    product: str
+    people: int
+    chartered: int
+
+    def resembles(self, other: "Entity") -> bool:
+        """Whether a hasty reader could take one for the other."""
+        return isinstance(other, Town) and self.county == other.county
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    name: str
+    he: str
+    profession: str
+    born: int
+    town: Town
+    hobby: str
+    teacher: str
+
+    def resembles(self, other: "Entity") -> bool:
+        """Whether a hasty reader could take one for the other."""
+        return isinstance(other, Person) and (
+            self.profession == other.profession or self.name.split()[1] == other.name.split()[1]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    name: str
+    kind: str
+    creator: Person
+    year: int
+    place: Town
+
+    def resembles(self, other: "Entity") -> bool:
+        """Whether a hasty reader could take one for the other."""
+        return isinstance(other, Work) and (
+            self.name.split()[1] == other.name.split()[1] or self.name.split()[2] == other.name.split()[2]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    name: str
+    kind: str
+    founder: Person
+    year: int
+    town: Town
+
+    def resembles(self, other: "Entity") -> bool:
+        """Whether a hasty reader could take one for the other."""
+        return isinstance(other, Company) and self.kind == other.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    name: str
+    town: Town
+    engineer: Person
+    year: int
+    metres: int
+
+    def resembles(self, other: "Entity") -> bool:
+        """Whether a hasty reader could take one for the other."""
+        return isinstance(other, Bridge) and self.town.river == other.town.river
+
+
+Entity = Town | Person | Work | Company | Bridge
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that the documents tell of; the names are the documents' titles, and no two are equal."""
+
+    towns: tuple[Town, ...]
+    people: tuple[Person, ...]
+    works: tuple[Work, ...]
+    companies: tuple[Company, ...]
+    bridges: tuple[Bridge, ...]
+
+    def of_sort(self, entity: Entity) -> tuple[Entity, ...]:
+        """All things of the same class."""
+        sorts: dict[type, tuple[Entity, ...]] = {
+            Town: self.towns,
+            Person: self.people,
+            Work: self.works,
+            Company: self.companies,
+            Bridge: self.bridges,
+        }
+        return sorts[type(entity)]
+
+
+def make_world(draw: Draw) -> World:
+    """A world of the standard size; no two of its documents share a title."""
+    towns = tuple(_town(draw, name) for name in _town_names(draw))
+    people = tuple(_person(draw, name, he, towns) for name, he in _person_names(draw))
+    return World(
+        towns, people, _works(draw, people, towns), _companies(draw, people, towns), _bridges(draw, people, towns)
+    )
+
+
+def _town_names(draw: Draw) -> list[str]:
+    found: dict[str, None] = {}
+    while len(found) < TOWNS:
+        found[names.joined(draw.one(names.TOWN_STARTS), draw.one(names.TOWN_ENDS))] = None
+    return list(found)
+
+
+def _town(draw: Draw, name: str) -> Town:
+    return Town(
+        name,
+        draw.one(COUNTIES),
+        draw.one(RIVERS),
+        draw.one(PRODUCTS),
+        draw.between(900, 94_000),
+        draw.between(1150, 1690),
+    )
+
+
+def _person_names(draw: Draw) -> list[tuple[str, str]]:
+    surnames = [_surname(draw) for _ in range(400)]
+    found: dict[str, str] = {}
+    while len(found) < PEOPLE:
+        group, he = (names.WOMEN, "she") if draw.random() < 0.5 else (names.MEN, "he")
+        found.setdefault(f"{draw.one(group)} {draw.one(surnames)}", he)
+    return list(found.items())
+
+
+def _surname(draw: Draw) -> str:
+    return names.joined(draw.one(names.SURNAME_STARTS), draw.one(names.SURNAME_ENDS))
+
+
+def _person(draw: Draw, name: str, he: str, towns: tuple[Town, ...]) -> Person:
+    profession = draw.one((*PROFESSIONS.values(), *OTHER_PROFESSIONS))
+    teacher = f"{draw.one((*names.WOMEN, *names.MEN))} {_surname(draw)}"
+    return Person(name, he, profession, draw.between(1640, 1915), draw.one(towns), draw.one(HOBBIES), teacher)
+
+
+def _works(draw: Draw, people: tuple[Person, ...], towns: tuple[Town, ...]) -> tuple[Work, ...]:
+    by_profession = {
+        kind: [person for person in people if person.profession == profession]
+        for kind, profession in PROFESSIONS.items()
+    }
+    found: dict[str, Work] = {}
+    while len(found) < WORKS:
+        title = f"The {draw.one(TITLE_ADJECTIVES)} {draw.one(TITLE_NOUNS)}"
+        kind = draw.one(tuple(PROFESSIONS))
+        creator = draw.one(by_profession[kind])
+        found.setdefault(title, Work(title, kind, creator, creator.born + draw.between(22, 70), draw.one(towns)))
+    return tuple(found.values())
+
+
+def _companies(draw: Draw, people: tuple[Person, ...], towns: tuple[Town, ...]) -> tuple[Company, ...]:
+    found: dict[str, Company] = {}
+    while len(found) < COMPANIES:
+        town, kind, founder = draw.one(towns), draw.one(COMPANY_KINDS), draw.one(people)
+        name = f"{town.name} {kind}"
+        found.setdefault(name, Company(name, kind.lower(), founder, founder.born + draw.between(24, 60), town))
+    return tuple(found.values())
+
+
+def _bridges(draw: Draw, people: tuple[Person, ...], towns: tuple[Town, ...]) -> tuple[Bridge, ...]:
+    engineers = [person for person in people if person.profession == "engineer"]
+    found: dict[str, Bridge] = {}
+    while len(found) < BRIDGES:
+        town, engineer = draw.one(towns), draw.one(engineers)
+        name = f"{town.name} {draw.one(('Bridge', 'New Bridge', 'Railway Bridge', 'Footbridge'))}"
+        year = engineer.born + draw.between(25, 62)
+        found.setdefault(name, Bridge(name, town, engineer, year, draw.between(18, 740)))
+    return tuple(found.values())
