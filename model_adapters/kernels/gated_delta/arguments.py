@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+MAX_HEAD_SIZE = 256
 
 
 def check_arguments(
@@ -60,6 +61,17 @@ class RawGates:
     beta_scale: float
 
 
+def gate_tensors(
+    log_decay: torch.Tensor | None, beta: torch.Tensor | None, raw_gates: RawGates | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two gate tensors to read; raises ValueError unless exactly one of the two ways of giving them is used."""
+    if raw_gates is not None and log_decay is None and beta is None:
+        return raw_gates.decay_input, raw_gates.beta_input
+    if raw_gates is None and log_decay is not None and beta is not None:
+        return log_decay, beta
+    raise ValueError("give either log_decay and beta, or raw_gates alone")
+
+
 def check_kernel_tensors(
     q: torch.Tensor,
     k: torch.Tensor,
@@ -80,7 +92,7 @@ def check_kernel_tensors(
     if state is not None and (state.dtype != torch.float32 or not state.is_contiguous()):
         raise ValueError(f"the state is {state.dtype} with strides {state.stride()}; it must be contiguous fp32")
     if raw_gates is not None:
-        heads = (v.shape[2],)
+        heads = (v.shape[-2],)
         for name, tensor in (("decay_rate_log", raw_gates.decay_rate_log), ("decay_bias", raw_gates.decay_bias)):
             check_tensor(name, tensor, shape=heads, device=q.device)
             if not tensor.is_contiguous():

@@ -10,8 +10,11 @@ With q and k L2-normalised, scale K^-0.5, decay exp(log_decay) and write strengt
     o_t = S_t^T q_t K^-0.5
 """
 
+from typing import Any, NamedTuple, cast
+
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import FunctionCtx
 
 from model_adapters.kernels.gated_delta.arguments import check_arguments
 
@@ -84,21 +87,40 @@ def chunk_gated_delta_rule(
         q, k, v, log_decay, beta = _working_inputs(q_BTHK, k_BTHK, v_BTHV, log_decay_BTH, beta_BTH, normalize_qk)
         state_BHKV = _working_state(initial_state_BHKV, k, v)
         tokens = v.shape[1]
-        q, k, v, log_decay, beta = (_in_chunks(x, chunk_tokens) for x in (q, k, v, log_decay, beta))
-        out_BHNCV, final_state_BHKV = _chunked(q, k, v, log_decay, beta, state_BHKV)
+        parts = prepare_chunks(q, k, v, log_decay, beta, chunk_tokens)
+        states_BHNKV, final_state_BHKV = _scan_states(parts.carried_BHNKK, parts.added_BHNKV, state_BHKV)
+        out_BHNCV = finish_chunks(parts, states_BHNKV)
         out_BHTV = out_BHNCV.flatten(2, 3)[:, :, :tokens]
         return out_BHTV.transpose(1, 2).to(v_BTHV.dtype), final_state_BHKV
 
 
-def _chunked(
-    q_BHNCK: torch.Tensor,
-    k_BHNCK: torch.Tensor,
-    v_BHNCV: torch.Tensor,
-    log_decay_BHNC: torch.Tensor,
-    beta_BHNC: torch.Tensor,
-    state_BHKV: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    chunk_tokens, key_size, value_size = k_BHNCK.shape[-2], k_BHNCK.shape[-1], v_BHNCV.shape[-1]
+class ChunkParts(NamedTuple):
+    """What is known of all chunks before any state is: the affine step S' = M S + F and the outputs' parts.
+
+    Outputs are `q_from_start S + attention (u - w S)` for the state S a chunk starts from.
+    """
+
+    carried_BHNKK: torch.Tensor
+    added_BHNKV: torch.Tensor
+    q_from_start_BHNCK: torch.Tensor
+    attention_BHNCC: torch.Tensor
+    u_BHNCV: torch.Tensor
+    w_BHNCK: torch.Tensor
+
+
+def prepare_chunks(
+    q_BTHK: torch.Tensor,
+    k_BTHK: torch.Tensor,
+    v_BTHV: torch.Tensor,
+    log_decay_BTH: torch.Tensor,
+    beta_BTH: torch.Tensor,
+    chunk_tokens: int,
+) -> ChunkParts:
+    """The parts of every chunk, chunk-parallel; inputs as `_working_inputs` leaves them."""
+    q_BHNCK, k_BHNCK, v_BHNCV, log_decay_BHNC, beta_BHNC = (
+        _in_chunks(x, chunk_tokens) for x in (q_BTHK, k_BTHK, v_BTHV, log_decay_BTH, beta_BTH)
+    )
+    key_size, value_size = k_BHNCK.shape[-1], v_BHNCV.shape[-1]
     since_start_BHNC = log_decay_BHNC.cumsum(-1)
     decay_BHNCC = _pairwise_decay(since_start_BHNC)
     from_start_BHNC1 = since_start_BHNC.exp()[..., None]
@@ -116,15 +138,21 @@ def _chunked(
     # The state after a chunk: end_decay S + K_end^T (U - W S) = M S + F.
     k_end_transposed = (k_BHNCK * to_end_BHNC1).transpose(-1, -2)
     end_decay_BHN11 = from_start_BHNC1[..., -1:, :]
-    added_BHNKV = k_end_transposed @ u_BHNCV
     key_identity = torch.eye(key_size, dtype=v_BHNCV.dtype, device=v_BHNCV.device)
-    carried_BHNKK = end_decay_BHN11 * key_identity - k_end_transposed @ w_BHNCK
-    states_BHNKV, final_state_BHKV = _scan_states(carried_BHNKK, added_BHNKV, state_BHKV)
+    return ChunkParts(
+        carried_BHNKK=end_decay_BHN11 * key_identity - k_end_transposed @ w_BHNCK,
+        added_BHNKV=k_end_transposed @ u_BHNCV,
+        q_from_start_BHNCK=q_BHNCK * from_start_BHNC1,
+        attention_BHNCC=(q_BHNCK @ k_transposed) * decay_BHNCC,
+        u_BHNCV=u_BHNCV,
+        w_BHNCK=w_BHNCK,
+    )
 
-    written_BHNCV = u_BHNCV - w_BHNCK @ states_BHNKV
-    attention_BHNCC = (q_BHNCK @ k_transposed) * decay_BHNCC
-    out_BHNCV = (q_BHNCK * from_start_BHNC1) @ states_BHNKV + attention_BHNCC @ written_BHNCV
-    return out_BHNCV, final_state_BHKV
+
+def finish_chunks(parts: ChunkParts, states_BHNKV: torch.Tensor) -> torch.Tensor:
+    """The outputs of every chunk from the state that each starts from."""
+    written_BHNCV = parts.u_BHNCV - parts.w_BHNCK @ states_BHNKV
+    return parts.q_from_start_BHNCK @ states_BHNKV + parts.attention_BHNCC @ written_BHNCV
 
 
 def _pairwise_decay(since_start_BHNC: torch.Tensor) -> torch.Tensor:
@@ -135,21 +163,49 @@ def _pairwise_decay(since_start_BHNC: torch.Tensor) -> torch.Tensor:
     return difference.masked_fill(future, float("-inf")).exp()
 
 
+class _ScanStates(torch.autograd.Function):
+    """S' = M S + F over the chunks; one batched product a chunk, forward as backward.
+
+    Left to autograd, every chunk would also copy and add up its share of the gradients. With G the gradient of the
+    state after a chunk: dF = G, dM = G S^T, and the chunk before gets M^T G. N chunks, X = B × H heads.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, carried_NXKK: torch.Tensor, added_NXKV: torch.Tensor, state_XKV: torch.Tensor
+    ) -> torch.Tensor:
+        states_NXKV = torch.empty(
+            (added_NXKV.shape[0] + 1, *added_NXKV.shape[1:]), dtype=added_NXKV.dtype, device=added_NXKV.device
+        )
+        states_NXKV[0] = state_XKV
+        for chunk in range(added_NXKV.shape[0]):
+            torch.baddbmm(added_NXKV[chunk], carried_NXKK[chunk], states_NXKV[chunk], out=states_NXKV[chunk + 1])
+        ctx.save_for_backward(carried_NXKK, states_NXKV)
+        return states_NXKV
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        (gradient_NXKV,) = gradients
+        carried_NXKK, states_NXKV = ctx.saved_tensors
+        total_NXKV = torch.empty_like(gradient_NXKV)
+        total_NXKV[-1] = gradient_NXKV[-1]
+        for chunk in reversed(range(carried_NXKK.shape[0])):
+            transposed = carried_NXKK[chunk].transpose(-1, -2)
+            torch.baddbmm(gradient_NXKV[chunk], transposed, total_NXKV[chunk + 1], out=total_NXKV[chunk])
+        added_NXKV = total_NXKV[1:]
+        return added_NXKV @ states_NXKV[:-1].transpose(-1, -2), added_NXKV, total_NXKV[0]
+
+
 def _scan_states(
     carried_BHNKK: torch.Tensor, added_BHNKV: torch.Tensor, state_BHKV: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The state at the start of every chunk and after the last one: one batched product a chunk."""
-    sequences, heads = state_BHKV.shape[:2]
-    # Chunks first and unbound once, so that the backward pass stacks each gradient once.
-    carried = carried_BHNKK.flatten(0, 1).transpose(0, 1).unbind(0)
-    added = added_BHNKV.flatten(0, 1).transpose(0, 1).unbind(0)
-    state = state_BHKV.flatten(0, 1)
-    states = []
-    for carried_chunk, added_chunk in zip(carried, added, strict=True):
-        states.append(state)
-        state = torch.baddbmm(added_chunk, carried_chunk, state)
-    states_BHNKV = torch.stack(states, dim=1).unflatten(0, (sequences, heads))
-    return states_BHNKV, state.unflatten(0, (sequences, heads))
+    """The state at the start of every chunk and after the last one."""
+    sequences = state_BHKV.shape[0]
+    carried_NXKK = carried_BHNKK.flatten(0, 1).transpose(0, 1).contiguous()
+    added_NXKV = added_BHNKV.flatten(0, 1).transpose(0, 1).contiguous()
+    states_NXKV = cast(torch.Tensor, _ScanStates.apply(carried_NXKK, added_NXKV, state_BHKV.flatten(0, 1)))
+    states_BHNKV = states_NXKV[:-1].transpose(0, 1).unflatten(0, (sequences, -1))
+    return states_BHNKV, states_NXKV[-1].unflatten(0, (sequences, -1))
 
 
 def _in_chunks(x_BTH: torch.Tensor, chunk_tokens: int) -> torch.Tensor:

@@ -21,12 +21,18 @@ import torch
 import triton
 import triton.language as tl
 
-from model_adapters.kernels.gated_delta.arguments import RawGates, check_arguments, check_kernel_tensors, check_out
+from model_adapters.kernels.gated_delta.arguments import (
+    MAX_HEAD_SIZE,
+    RawGates,
+    check_arguments,
+    check_kernel_tensors,
+    check_out,
+    gate_tensors,
+)
 from model_adapters.kernels.gated_delta.gates import load_gates
 from model_adapters.kernels.gated_delta.reference import NORMALIZATION_EPSILON
 
 CHUNK_TOKENS = 64
-MAX_HEAD_SIZE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +78,7 @@ def prefill_gated_delta_rule(
 
     The chunked form is that of Yang et al., "Gated Delta Networks" (arXiv:2412.06464).
     """
-    first_gate, second_gate = _gate_tensors(log_decay_BTH, beta_BTH, raw_gates)
+    first_gate, second_gate = gate_tensors(log_decay_BTH, beta_BTH, raw_gates)
     check_arguments(q_BTHK, k_BTHK, v_BTHV, first_gate, second_gate, initial_state_BHKV)
     check_kernel_tensors(q_BTHK, k_BTHK, v_BTHV, initial_state_BHKV, raw_gates, max_head_size=MAX_HEAD_SIZE)
     sequences, _, value_heads, value_size = v_BTHV.shape
@@ -90,16 +96,6 @@ def prefill_gated_delta_rule(
     segment = _Segment(q_BTHK, k_BTHK, v_BTHV, gates, out, final_state, normalize_qk, launch)
     _run_pieces(segment, initial_state_BHKV)
     return out, final_state
-
-
-def _gate_tensors(
-    log_decay_BTH: torch.Tensor | None, beta_BTH: torch.Tensor | None, raw_gates: RawGates | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    if raw_gates is not None and log_decay_BTH is None and beta_BTH is None:
-        return raw_gates.decay_input, raw_gates.beta_input
-    if raw_gates is None and log_decay_BTH is not None and beta_BTH is not None:
-        return log_decay_BTH, beta_BTH
-    raise ValueError("give either log_decay_BTH and beta_BTH, or raw_gates alone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,8 +296,24 @@ def _row_squares(b_rows):
 
 
 @triton.jit
+def _double_blocks(
+    b_inverse, b_lower, SIZE: tl.constexpr, C: tl.constexpr, HALF: tl.constexpr, PRECISION: tl.constexpr
+):
+    """From inverted diagonal blocks of SIZE rows to blocks of twice that: below, -inverse lower inverse."""
+    o_i = tl.arange(0, C)[:, None] // SIZE
+    o_j = tl.arange(0, C)[None, :] // SIZE
+    b_below = tl.where((o_i == o_j + 1) & (o_j % 2 == 0), b_lower, 0.0)
+    if HALF:
+        b_half = b_inverse.to(tl.float16)
+        b_product = tl.dot(b_half, b_below.to(tl.float16)).to(tl.float16)
+        return b_inverse - tl.dot(b_product, b_half)
+    b_product = tl.dot(b_inverse, b_below, input_precision=PRECISION)
+    return b_inverse - tl.dot(b_product, b_inverse, input_precision=PRECISION)
+
+
+@triton.jit
 def _invert_unit_lower(b_lower, C: tl.constexpr, LEVELS: tl.constexpr, HALF: tl.constexpr, PRECISION: tl.constexpr):
-    """(I + b_lower)^-1 for a strictly lower triangular block, doubling inverted diagonal blocks from 2 to C rows.
+    """(I + b_lower)^-1 for a strictly lower triangular block of C = 2^LEVELS rows, by doubling inverted blocks.
 
     As exact as substitution: every intermediate is a block of the inverse itself, unlike in a power series.
     """
@@ -309,16 +321,7 @@ def _invert_unit_lower(b_lower, C: tl.constexpr, LEVELS: tl.constexpr, HALF: tl.
     o_j = tl.arange(0, C)[None, :]
     b_inverse = tl.where(o_i == o_j, 1.0, 0.0) - tl.where(o_i // 2 == o_j // 2, b_lower, 0.0)
     for level in tl.static_range(1, LEVELS):
-        SIZE: tl.constexpr = 2**level
-        m_below = (o_i // SIZE == o_j // SIZE + 1) & ((o_j // SIZE) % 2 == 0)
-        b_below = tl.where(m_below, b_lower, 0.0)
-        if HALF:
-            b_half = b_inverse.to(tl.float16)
-            b_product = tl.dot(b_half, b_below.to(tl.float16))
-            b_inverse -= tl.dot(b_product.to(tl.float16), b_half)
-        else:
-            b_product = tl.dot(b_inverse, b_below, input_precision=PRECISION)
-            b_inverse -= tl.dot(b_product, b_inverse, input_precision=PRECISION)
+        b_inverse = _double_blocks(b_inverse, b_lower, 2**level, C, HALF, PRECISION)
     return b_inverse
 
 
