@@ -134,6 +134,8 @@ class SampleRecord:
     decode_seconds: float
     measures: dict[str, float] = field(default_factory=dict)
     """Sums that `score` is made of, where summaries need them: `nats`, `bytes`, …"""
+    generation_tokens: int | None = None
+    """Budget of new tokens; None in records that do not tell."""
 
 
 @dataclass(frozen=True, slots=True)
