@@ -158,7 +158,7 @@ def detectable_difference(pairs: PairedDifferences, confidence: float = CONFIDEN
         return None
     from scipy import stats
 
-    sigmas = float(stats.norm.ppf((1 + confidence) / 2) + stats.norm.ppf(POWER))
+    sigmas: float = stats.norm.ppf((1 + confidence) / 2) + stats.norm.ppf(POWER)
     if not pairs.bounded:
         moments = _strata_moments(pairs)
         return None if moments is None else sigmas * math.sqrt(moments[0])
