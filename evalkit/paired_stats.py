@@ -156,14 +156,11 @@ def detectable_difference(pairs: PairedDifferences, confidence: float = CONFIDEN
     """
     if len(pairs.differences) == 0:
         return None
-    from scipy import stats
-
-    sigmas: float = stats.norm.ppf((1 + confidence) / 2) + stats.norm.ppf(POWER)
     if not pairs.bounded:
         moments = _strata_moments(pairs)
-        return None if moments is None else sigmas * math.sqrt(moments[0])
-    spread = float(np.sum((pairs.weights * pairs.differences) ** 2)) ** 0.5
-    return min(1.0, max(sigmas * spread, fewest_events(confidence) * event_size(pairs)))
+        return None if moments is None else detectable_sigmas(confidence) * math.sqrt(moments[0])
+    spread = math.sqrt(float(np.sum((pairs.weights * pairs.differences) ** 2)))
+    return min(1.0, max(detectable_sigmas(confidence) * spread, fewest_events(confidence) * event_size(pairs)))
 
 
 def event_size(pairs: PairedDifferences) -> float:
@@ -236,6 +233,13 @@ def unit_quadrature() -> tuple[Array, Array]:
     """Gauss-Legendre nodes and weights on [0, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     return (nodes + 1) / 2, weights / 2
+
+
+def detectable_sigmas(confidence: float) -> float:
+    """How many standard errors a difference must be to be told from zero with a power of 80 %."""
+    from scipy import stats
+
+    return float(stats.norm.ppf((1 + confidence) / 2) + stats.norm.ppf(POWER))
 
 
 @cache

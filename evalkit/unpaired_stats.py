@@ -1,11 +1,12 @@
 """Statistics of two models on different samples: weaker than pairs, because the questions differ too."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.paired_stats import POWER, Array, fewest_events, unit_quadrature
+from evalkit.paired_stats import Array, detectable_sigmas, fewest_events, unit_quadrature
 from evalkit.stats import CONFIDENCE, Interval
 
 
@@ -62,12 +63,15 @@ def difference_p(base: MeanScore, new: MeanScore) -> float:
 
 def detectable_unpaired(base: MeanScore, new: MeanScore, confidence: float = CONFIDENCE) -> float:
     """The smallest true difference that would be told from zero with a power of 80 %, at the spread seen."""
-    from scipy import stats
-
     variance = sum(side.mean * (1 - side.mean) / side.effective for side in (base, new))
-    sigmas = float(stats.norm.ppf((1 + confidence) / 2) + stats.norm.ppf(POWER))
     # Means of 0 and 1 show no spread, but no test tells less than some number of answers from none.
-    return min(1.0, max(sigmas * float(variance**0.5), fewest_events(confidence) / min(base.effective, new.effective)))
+    return min(
+        1.0,
+        max(
+            detectable_sigmas(confidence) * math.sqrt(variance),
+            fewest_events(confidence) / min(base.effective, new.effective),
+        ),
+    )
 
 
 def _lower_quantile(plus: MeanScore, minus: MeanScore, tail: float) -> float:
