@@ -81,6 +81,8 @@ class ScriptedReply:
     """One line saying what failed; the completion then has no text and ends with "error"."""
     prefill_seconds: float | None = None
     decode_seconds: float | None = None
+    log_probabilities: tuple[float, ...] | None = None
+    """For a request that asks for them: one for each of its tokens from `scored_from` on."""
 
 
 Reply = str | ScriptedReply
@@ -154,6 +156,7 @@ class ScriptedAdapter:
         if cut:
             token_ids = token_ids[: request.generation_tokens]
         failed = reply.error is not None
+        _check_scores(request, reply)
         return Completion(
             request_id=request.id,
             text="" if failed else self._tokenizer.decode(token_ids) if cut else reply.text,
@@ -163,6 +166,7 @@ class ScriptedAdapter:
             prefill_seconds=_first(reply.prefill_seconds, self._prefill_seconds),
             decode_seconds=_first(reply.decode_seconds, self._decode_seconds),
             error=reply.error,
+            log_probabilities=reply.log_probabilities,
         )
 
     def _reply(self, request: Request) -> ScriptedReply:
@@ -171,6 +175,12 @@ class ScriptedAdapter:
         except RequestFailedError as error:
             return ScriptedReply(error=str(error))
         return ScriptedReply(reply) if isinstance(reply, str) else reply
+
+
+def _check_scores(request: Request, reply: ScriptedReply) -> None:
+    asked = 0 if request.scored_from is None else len(request.token_ids) - request.scored_from
+    if reply.error is None and len(reply.log_probabilities or ()) != asked:
+        raise ValueError(f"{request.id} asks for {asked} log-probabilities, not {len(reply.log_probabilities or ())}")
 
 
 def _first(value: float | None, default: float) -> float:

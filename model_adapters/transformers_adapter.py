@@ -86,6 +86,8 @@ class TransformersAdapter:
             prefill_seconds=generation.prefill_seconds,
             decode_seconds=generation.decode_seconds,
             error=generation.error,
+            log_probabilities=None if generation.scores is None else generation.scores.log_probabilities,
+            is_greedy=None if generation.scores is None else generation.scores.is_greedy,
         )
 
 

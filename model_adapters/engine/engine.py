@@ -16,6 +16,7 @@ from evalkit.records import Request
 from model_adapters.engine.failures import is_out_of_memory
 from model_adapters.engine.memory_plan import EnginePlan, choose_plan
 from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.scoring import score_tokens
 from model_adapters.engine.sequence import Generation, Sequence
 from model_adapters.engine.slotted_cache import SlottedCache
 
@@ -71,7 +72,7 @@ class Engine:
             if refusal is not None:
                 yield sequence.finish("error", refusal)
             elif self._fits(sequence):
-                yield from self._prefill(sequence)
+                yield from self._prefill(sequence) if sequence.request.scored_from is None else self._score(sequence)
             elif self._active:
                 # A larger cache is made once the sequences in this one have ended.
                 self._waiting.appendleft(sequence)
@@ -93,8 +94,11 @@ class Engine:
         vocabulary = self.runner.model.get_input_embeddings().num_embeddings
         if not token_ids:
             return "the prompt is empty"
-        if sequence.request.generation_tokens < 1:
+        scored_from = sequence.request.scored_from
+        if scored_from is None and sequence.request.generation_tokens < 1:
             return "the generation budget is 0 tokens"
+        if scored_from is not None and not 1 <= scored_from < len(token_ids):
+            return f"token {scored_from:,} of {len(token_ids):,} cannot be the first to be scored"
         if self._max_tokens is not None and sequence.need_tokens > self._max_tokens:
             return (
                 f"{len(token_ids):,} prompt tokens and a budget of {sequence.request.generation_tokens:,} "
@@ -157,6 +161,35 @@ class Engine:
             return
         self._active.append(sequence)
         yield from self._take({slot: token_id})
+
+    def _score(self, sequence: Sequence) -> Iterator[Generation]:
+        """Score a request's own tokens in the next free slot, which is free again afterwards."""
+        assert self.plan is not None
+        assert self.cache is not None
+        assert sequence.request.scored_from is not None
+        slot = len(self._active)
+        self.cache.reset(slot)
+        started = time.perf_counter()
+        try:
+            scores = score_tokens(
+                self.runner,
+                self.cache,
+                slot,
+                sequence.request.token_ids,
+                scored_from=sequence.request.scored_from,
+                segment_tokens=self.plan.segment_tokens,
+            )
+            failure = None
+        except RequestFailedError as error:
+            scores, failure = None, str(error)
+            self.cache.erase(slot)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            yield from self._out_of_memory([sequence])
+            return
+        sequence.prefill_seconds = time.perf_counter() - started
+        yield sequence.finish("stop" if failure is None else "error", failure, scores=scores)
 
     def _decode_step(self) -> Iterator[Generation]:
         """One token for every active sequence."""

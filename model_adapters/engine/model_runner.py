@@ -3,7 +3,8 @@
 Shape suffixes: B sequences, V vocabulary.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +34,11 @@ class ModelRunner:
     def device(self) -> torch.device:
         return self.model.device
 
+    @property
+    def logit_count(self) -> int:
+        """Logits at one position: the vocabulary, with its padding."""
+        return int(self.model.get_output_embeddings().weight.shape[0])
+
     @torch.no_grad()
     def prefill(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> torch.Tensor:
         """Append a prompt to a slot in segments; the fp32 logits [1, V] after its last token.
@@ -42,12 +48,38 @@ class ModelRunner:
         id_1T = torch.tensor([token_ids], dtype=torch.long, device=self.device)
         *earlier, last = id_1T.split(segment_tokens, dim=1)
         for segment in earlier:
-            self._forward(self._decoder, cache.prefill_view(slot), segment, self._positions(cache, slot, segment))
+            self._forward(self._decoder, cache.prefill_view(slot, 0), segment, self._positions(cache, slot, segment))
             cache.advance_slot(slot, segment.shape[1])
         positions = self._positions(cache, slot, last)
         logits_1V = self._logits(cache.prefill_view(slot), last, positions)
         cache.advance_slot(slot, last.shape[1])
         return logits_1V
+
+    @torch.no_grad()
+    def segments(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> Iterator[Any]:
+        """Append tokens to a slot in segments; the decoder's output for each, with hidden states [1, T, D]."""
+        id_1T = torch.tensor([token_ids], dtype=torch.long, device=self.device)
+        for segment in id_1T.split(segment_tokens, dim=1):
+            view = cache.prefill_view(slot, output_tokens=segment.shape[1])
+            yield self._forward(self._decoder, view, segment, self._positions(cache, slot, segment))
+            cache.advance_slot(slot, segment.shape[1])
+
+    @torch.no_grad()
+    def logits(self, output: Any, first: int, end: int) -> torch.Tensor:
+        """The fp32 logits [end - first, V] at some positions of what `segments` yields, a class of each family's own.
+
+        The model's own forward makes them, with the decoder stood in for: whatever it does after its head (a scale, a
+        cap) is done here too.
+        """
+        part = copy.copy(output)
+        part.last_hidden_state = output.last_hidden_state[:, first:end]
+        unread_1T = torch.zeros((1, end - first), dtype=torch.long, device=self.device)
+        self._decoder.forward = lambda *_, **__: part
+        try:
+            with full_precision_head(self.model):
+                return self.model(input_ids=unread_1T, use_cache=False).logits[0].float()
+        finally:
+            del self._decoder.forward
 
     @torch.no_grad()
     def decode(self, cache: SlottedCache, id_B1: torch.Tensor, places: int) -> torch.Tensor:

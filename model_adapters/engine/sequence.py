@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from evalkit.records import FinishReason, Request
+from model_adapters.engine.scoring import TokenScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Generation:
     decode_seconds: float
     """This request's share: the time of a decode step is divided evenly among the sequences in it."""
     error: str | None = None
+    scores: TokenScores | None = None
+    """Of a request that asked for log-probabilities."""
 
 
 @dataclass(slots=True)
@@ -41,7 +44,9 @@ class Sequence:
         self.token_ids.clear()
         self.prefill_seconds = self.decode_seconds = 0.0
 
-    def finish(self, reason: FinishReason, error: str | None = None) -> Generation:
+    def finish(
+        self, reason: FinishReason, error: str | None = None, *, scores: TokenScores | None = None
+    ) -> Generation:
         """The result; a failed request has no tokens."""
         return Generation(
             request_id=self.request.id,
@@ -51,4 +56,5 @@ class Sequence:
             prefill_seconds=self.prefill_seconds,
             decode_seconds=self.decode_seconds,
             error=error,
+            scores=scores,
         )
