@@ -5,7 +5,8 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 
 from evalkit.errors import UsageError
 from evalkit.records import CorpusUse
@@ -50,7 +51,11 @@ def words_use() -> CorpusUse:
 
 
 def _read(name: str) -> tuple[str, ...]:
-    content = (resources.files("wonderwords") / "assets" / name).read_bytes()
+    spec = find_spec("wonderwords")
+    if spec is None or spec.origin is None:
+        raise UsageError(f"wonderwords is not installed; pip install wonderwords=={WONDERWORDS}")
+    # Read, not imported: the package opens its lists with a function that Python has deprecated.
+    content = (Path(spec.origin).parent / "assets" / name).read_bytes()
     if hashlib.sha256(content).hexdigest() != _SHA256[name]:
         raise UsageError(
             f"wonderwords' {name} is not that of {WONDERWORDS}, so the questions would be others; "
