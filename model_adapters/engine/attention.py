@@ -62,10 +62,16 @@ def slot_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if isinstance(step, DecodeStep):
         out_BHTE = decode_attention(query, key, value, position_B=step.position_B, scale=scale)
-    else:
-        window = step.cache.layer_window(int(module.layer_idx))  # type: ignore[arg-type]  # an int on every module
-        out_BHTE = prefill_attention(query, key, value, window=window, scale=scale)
-    return out_BHTE.transpose(1, 2).contiguous(), None
+        return out_BHTE.transpose(1, 2).contiguous(), None
+    layer_index = int(module.layer_idx)  # type: ignore[arg-type]  # an int on every module
+    # Nothing reads the last layer's output but the logits: elsewhere it only has to leave its keys and values.
+    needed = step.output_tokens if layer_index == len(step.cache.kinds) - 1 else query.shape[2]
+    window = step.cache.layer_window(layer_index)
+    out_BTHE = query.new_zeros((query.shape[0], query.shape[2], query.shape[1], value.shape[3]))
+    if needed:
+        out_BHTE = prefill_attention(query[:, :, -needed:], key, value, window=window, scale=scale)
+        out_BTHE[:, -needed:] = out_BHTE.transpose(1, 2)
+    return out_BTHE, None
 
 
 def prefill_attention(

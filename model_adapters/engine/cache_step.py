@@ -32,10 +32,11 @@ class CacheStep:
 
 
 class PrefillStep(CacheStep):
-    """A segment of one sequence."""
+    """A segment of one sequence, of whose positions only the last `output_tokens` go on to the logits."""
 
-    def __init__(self, cache: "SlottedCache", slot: int) -> None:
+    def __init__(self, cache: "SlottedCache", slot: int, output_tokens: int) -> None:
         super().__init__(cache)
+        self.output_tokens = output_tokens
         self.rows, self.slot = slice(slot, slot + 1), slot
         self.continued = cache.lengths[slot] > 0
 

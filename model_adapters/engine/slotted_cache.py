@@ -1,7 +1,7 @@
 """The memory of several sequences: one slot each, allocated once, shared by prefill and decode.
 
 cache = SlottedCache(model.config, slots=4, max_tokens=65_536, device=model.device)
-view = cache.prefill_view(slot=0)          # goes to the model as `past_key_values`
+view = cache.prefill_view(0)               # goes to the model as `past_key_values`
 cache.advance_slot(0, tokens=2_048)        # after every layer has seen the segment
 view = cache.decode_view(sequences=2, places=4_096)
 cache.advance(sequences=2)
@@ -77,9 +77,12 @@ class SlottedCache:
         """Keys that a query of the layer may see, its own included; None without a limit."""
         return self.window if self.kinds[layer_index] == "sliding" else None
 
-    def prefill_view(self, slot: int) -> CacheView:
-        """What a segment of one sequence reads and writes; it starts at the slot's present length."""
-        return CacheView(PrefillStep(self, slot))
+    def prefill_view(self, slot: int, output_tokens: int = 1) -> CacheView:
+        """What a segment of one sequence reads and writes; it starts at the slot's present length.
+
+        The model's output is right for the segment's last `output_tokens` positions only.
+        """
+        return CacheView(PrefillStep(self, slot, output_tokens))
 
     def decode_view(self, sequences: int, places: int) -> CacheView:
         """What a step of one token for each of the first `sequences` slots reads and writes.
