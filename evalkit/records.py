@@ -235,6 +235,19 @@ class SummaryRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A number beside the rows that has an interval or a unit of its own."""
+
+    name: str
+    """Path-like, such as `nats_per_token/copy`."""
+    value: float | None
+    unit: str
+    ci95: tuple[float, float] | None
+    n: int
+    """What it rests on: samples, or windows of text."""
+
+
+@dataclass(frozen=True, slots=True)
 class SuiteSummary:
     """What a suite makes of its sample records."""
 
@@ -243,6 +256,7 @@ class SuiteSummary:
     effective_length: int | None
     derived: dict[str, float | None] = field(default_factory=dict)
     """Named figures beside the table, such as `wavg_increasing`."""
+    figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,3 +291,4 @@ class RunRecord:
     warnings: tuple[str, ...]
     tokens_seen: int | None = None
     """Training tokens behind the checkpoint, where known."""
+    figures: tuple[Figure, ...] = ()

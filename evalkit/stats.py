@@ -72,3 +72,28 @@ def proportion_ci(successes: int, n: int, *, confidence: float = CONFIDENCE) -> 
 
     interval = stats.binomtest(successes, n).proportion_ci(confidence_level=confidence, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def bootstrap_ratio_ci(
+    numerators: Sequence[float],
+    denominators: Sequence[float],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> Interval | None:
+    """Percentile bootstrap interval of a ratio of sums, such as nats per token over windows of text.
+
+    Pairs are resampled together. Returns None for fewer than two pairs and where a resample has a denominator of 0.
+    """
+    if len(numerators) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    # Counts of each pair instead of indices: one matrix product serves both sums.
+    counts = rng.multinomial(len(numerators), np.full(len(numerators), 1 / len(numerators)), size=resamples)
+    totals = counts @ np.asarray(denominators, dtype=np.float64)
+    if not np.all(totals > 0):
+        return None
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(counts @ np.asarray(numerators, dtype=np.float64) / totals, [tail, 1 - tail])
+    return float(low), float(high)
