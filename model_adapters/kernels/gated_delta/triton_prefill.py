@@ -33,6 +33,8 @@ from model_adapters.kernels.gated_delta.gates import load_gates
 from model_adapters.kernels.gated_delta.reference import NORMALIZATION_EPSILON
 
 CHUNK_TOKENS = 64
+# Left out of compile-time specialisation: a new number of heads or tokens must not compile the kernels again.
+_GATE_STRIDES = ["s_decay_b", "s_decay_t", "s_decay_h", "s_beta_b", "s_beta_t", "s_beta_h"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +52,9 @@ class PrefillLaunch:
 
 def choose_prefill_launch(*, key_size: int, value_size: int, dtype: torch.dtype) -> PrefillLaunch:
     """Launch configuration for a shape; a plain function, since tuning needs a driver and first-call time."""
-    value_block = min(64, max(16, triton.next_power_of_2(value_size)))
-    wide = key_size > 128 or dtype == torch.float32
+    exact = dtype == torch.float32
+    value_block = min(32 if exact else 64, max(16, triton.next_power_of_2(value_size)))
+    wide = key_size > 128 or exact
     return PrefillLaunch(value_block=value_block, scan_stages=1 if wide else 2)
 
 
@@ -216,11 +219,11 @@ def _prepare(segment: _Segment, scratch: _Scratch, start: int, stop: int) -> Non
         *beta.stride(),
         stop - start,
         scratch.inverse.shape[1],
+        heads,
+        heads // key_heads,
         key_size**-0.5,
         1.0 if raw is None else raw.beta_scale,
         NORMALIZATION_EPSILON,
-        H=heads,
-        GROUP=heads // key_heads,
         K=key_size,
         KEY_1=key_1,
         KEY_2=key_2,
@@ -231,7 +234,7 @@ def _prepare(segment: _Segment, scratch: _Scratch, start: int, stop: int) -> Non
         RAW_GATES=raw is not None,
         # Entries of the inverse stay within 2 for unit keys, which fp16 holds with 8 times the precision of bf16.
         HALF_INVERSE=segment.normalize_qk and not exact,
-        PRECISION="ieee" if exact else "tf32",
+        PRECISION="tf32x3" if exact else "tf32",
         num_warps=launch.prepare_warps,
         num_stages=launch.prepare_stages,
     )
@@ -258,8 +261,8 @@ def _scan(segment: _Segment, scratch: _Scratch, start: int, stop: int, state: to
         *segment.out.stride()[:3],
         stop - start,
         scratch.inverse.shape[1],
-        H=heads,
-        GROUP=heads // key_heads,
+        heads,
+        heads // key_heads,
         K=key_size,
         V=value_size,
         KEY_1=key_1,
@@ -268,7 +271,7 @@ def _scan(segment: _Segment, scratch: _Scratch, start: int, stop: int, state: to
         BV=launch.value_block,
         C=CHUNK_TOKENS,
         HAS_STATE=state is not None,
-        PRECISION="ieee" if v.dtype == torch.float32 else "tf32",
+        PRECISION="tf32x3" if v.dtype == torch.float32 else "tf32",
         num_warps=launch.scan_warps,
         num_stages=launch.scan_stages,
     )
@@ -325,7 +328,7 @@ def _invert_unit_lower(b_lower, C: tl.constexpr, LEVELS: tl.constexpr, HALF: tl.
     return b_inverse
 
 
-@triton.jit(do_not_specialize=["T", "N"])
+@triton.jit(do_not_specialize=["T", "N", "H", "GROUP", *_GATE_STRIDES])
 def _prepare_chunks(
     p_q,
     p_k,
@@ -350,11 +353,11 @@ def _prepare_chunks(
     s_beta_h,
     T,
     N,
+    H,
+    GROUP,
     scale,
     beta_scale,
     epsilon,
-    H: tl.constexpr,
-    GROUP: tl.constexpr,
     K: tl.constexpr,
     KEY_1: tl.constexpr,
     KEY_2: tl.constexpr,
@@ -447,7 +450,7 @@ def _store_state(p_state, b_state, o_v, FIRST: tl.constexpr, WIDTH: tl.constexpr
     tl.store(p_state + o_state, b_state, mask=m_state)
 
 
-@triton.jit(do_not_specialize=["T", "N"])
+@triton.jit(do_not_specialize=["T", "N", "H", "GROUP"])
 def _scan_chunks(
     p_q,
     p_k,
@@ -472,8 +475,8 @@ def _scan_chunks(
     s_out_h,
     T,
     N,
-    H: tl.constexpr,
-    GROUP: tl.constexpr,
+    H,
+    GROUP,
     K: tl.constexpr,
     V: tl.constexpr,
     KEY_1: tl.constexpr,
