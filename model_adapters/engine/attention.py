@@ -13,7 +13,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from evalkit.errors import UsageError
 from model_adapters.engine.cache_step import DecodeStep, PrefillStep
-from model_adapters.engine.fused_attention import AttentionShape, FusedKernel, find_fused
+from model_adapters.engine.fused_attention import AttentionShape, FusedKernel, find_fused, find_windowed
 from model_adapters.kernels.chunked_attention.reference import chunked_attention, merge_attention
 
 NAME = "evalkit_slots"
@@ -25,6 +25,8 @@ _REFUSED = ("softcap", "s_aux", "position_bias", "cu_seq_lens_q", "cu_seq_lens_k
 
 WINDOW_BLOCK_TOKENS = 512
 """Queries of a sliding-window layer that go through one masked call."""
+RECURRING_TOKENS = 256
+"""Segments of a multiple of this come again in other prompts; what a prompt has left over at its end does not."""
 
 
 def use_slot_attention(model: PreTrainedModel) -> None:
@@ -80,20 +82,31 @@ def prefill_attention(
     """Causal attention of the last T of S positions: [B, H, T, E].
 
     Without a window in reach, one fused call covers the cached keys and another the segment itself; they are merged
-    by log-sum-exp.
+    by log-sum-exp. Where no fused kernel applies, the chunked reference does all.
     """
     T, S = q_BHTD.shape[2], k_BGSD.shape[2]
-    if window is not None and window < S:
-        return _windowed(q_BHTD, k_BGSD, v_BGSE, window, scale)
-    kernel = _kernel_for(q_BHTD, k_BGSD, v_BGSE)
+    shape = AttentionShape.of(q_BHTD, k_BGSD, v_BGSE)
+    kernel = _pick_kernel(shape, T, S)
     if kernel is None:
-        return chunked_attention(q_BHTD, k_BGSD, v_BGSE, query_offset=S - T, scale=scale)[0]
+        return chunked_attention(q_BHTD, k_BGSD, v_BGSE, query_offset=S - T, window=window, scale=scale)[0]
+    if window is not None and window < S:
+        windowed = find_windowed(shape) or _windowed_by_masks
+        return windowed(q_BHTD, k_BGSD, v_BGSE, window, scale)
     old = S - T
     segment = kernel.attend(q_BHTD, k_BGSD[:, :, old:], v_BGSE[:, :, old:], True, scale)
     if old == 0:
         return segment[0]
     cached = kernel.attend(q_BHTD, k_BGSD[:, :, :old], v_BGSE[:, :, :old], False, scale)
     return merge_attention(cached, segment)[0]
+
+
+def attention_path(model: PreTrainedModel) -> str:
+    """The name of the kernel that prefills the model's full-attention layers, for records."""
+    heads = model.config.num_attention_heads
+    kv_heads = getattr(model.config, "num_key_value_heads", None) or heads
+    size = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
+    kernels = find_fused(AttentionShape(model.device.type, model.dtype, heads, kv_heads, size, size))
+    return kernels[0].name if kernels else "chunked reference"
 
 
 def decode_attention(
@@ -112,19 +125,19 @@ def decode_attention(
     return out_BGRE.reshape(*q_BH1D.shape[:3], -1)
 
 
-def _kernel_for(q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor) -> FusedKernel | None:
-    shape = AttentionShape(
-        q_BHTD.device.type, q_BHTD.dtype, q_BHTD.shape[1], k_BGSD.shape[1], k_BGSD.shape[3], v_BGSE.shape[3]
-    )
+def _pick_kernel(shape: AttentionShape, queries: int, keys: int) -> FusedKernel | None:
+    """The fastest kernel for these lengths: one that plans for each pair of them only where they come again."""
     kernels = find_fused(shape)
-    return kernels[0] if kernels else None
+    recurring = queries % RECURRING_TOKENS == 0 and keys % RECURRING_TOKENS == 0
+    fitting = [kernel for kernel in kernels if recurring or not kernel.plans_lengths]
+    return next(iter(fitting or kernels), None)
 
 
-def _windowed(
+def _windowed_by_masks(
     q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, window: int, scale: float
 ) -> torch.Tensor:
     """Sliding-window attention in blocks of queries, each over the keys that its window can reach."""
-    T, S = q_BHTD.shape[2], k_BGSD.shape[2]
+    (B, H, T, D), (G, S) = q_BHTD.shape, k_BGSD.shape[1:3]
     outs = []
     for start in range(0, T, WINDOW_BLOCK_TOKENS):
         stop = min(start + WINDOW_BLOCK_TOKENS, T)
@@ -133,14 +146,11 @@ def _windowed(
         query_T1 = torch.arange(first, last, device=q_BHTD.device)[:, None]
         key_S = torch.arange(low, last, device=q_BHTD.device)
         visible_TS = (key_S <= query_T1) & (key_S > query_T1 - window)
-        outs.append(
-            F.scaled_dot_product_attention(
-                q_BHTD[:, :, start:stop],
-                k_BGSD[:, :, low:last],
-                v_BGSE[:, :, low:last],
-                visible_TS,
-                scale=scale,
-                enable_gqa=q_BHTD.shape[1] != k_BGSD.shape[1],
-            )
+        # Query heads that share keys become more queries of one head: PyTorch fuses no masked grouped attention.
+        q_BGXD = q_BHTD[:, :, start:stop].reshape(B, G, H // G * (stop - start), D)
+        visible_XS = visible_TS.repeat(H // G, 1)
+        out_BGXE = F.scaled_dot_product_attention(
+            q_BGXD, k_BGSD[:, :, low:last], v_BGSE[:, :, low:last], visible_XS, scale=scale
         )
+        outs.append(out_BGXE.reshape(B, H, stop - start, -1))
     return torch.cat(outs, dim=2)

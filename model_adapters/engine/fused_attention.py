@@ -14,6 +14,8 @@ from model_adapters.kernels.chunked_attention.reference import Attended, chunked
 
 FusedAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool, float], Attended]
 """(q_BHTD, k_BGSD, v_BGSE, causal, scale) -> attention; `causal` only with T = S."""
+WindowedAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int, float], torch.Tensor]
+"""(q_BHTD, k_BGSD, v_BGSE, window, scale) -> out_BHTE; the queries are the last T of S positions."""
 
 
 class AttentionShape(NamedTuple):
@@ -26,12 +28,20 @@ class AttentionShape(NamedTuple):
     key_size: int
     value_size: int
 
+    @classmethod
+    def of(cls, q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor) -> "AttentionShape":
+        """The shape of one call."""
+        heads, kv_heads = q_BHTD.shape[1], k_BGSD.shape[1]
+        return cls(q_BHTD.device.type, q_BHTD.dtype, heads, kv_heads, k_BGSD.shape[3], v_BGSE.shape[3])
+
 
 class FusedKernel(NamedTuple):
     """A fused kernel and the name by which records call it."""
 
     name: str
     attend: FusedAttention
+    plans_lengths: bool = False
+    """Whether the first call at each pair of lengths is slow: such a kernel is for lengths that come again."""
 
 
 def _cpu_flash(
@@ -71,10 +81,35 @@ def _cuda_efficient(
     return found[0], found[1][..., : q_BHTD.shape[2]]
 
 
+def _cuda_flash_window(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, window: int, scale: float
+) -> torch.Tensor:
+    # Called below scaled_dot_product_attention, which has no windows; causality is aligned to the last key.
+    q_BTHD, k_BSGD, v_BSGE = (x.transpose(1, 2) for x in (q_BHTD, k_BGSD, v_BGSE))
+    queries, keys = q_BTHD.shape[1], k_BSGD.shape[1]
+    found = torch.ops.aten._flash_attention_forward(
+        q_BTHD,
+        k_BSGD,
+        v_BSGE,
+        None,
+        None,
+        queries,
+        keys,
+        0.0,
+        True,
+        False,
+        scale=scale,
+        window_size_left=window - 1,
+        window_size_right=0,
+    )
+    out_BHTE: torch.Tensor = found[0].transpose(1, 2)
+    return out_BHTE
+
+
 _KERNELS: dict[str, tuple[FusedKernel, ...]] = {
     "cpu": (FusedKernel("flash (CPU)", _cpu_flash),),
     "cuda": (
-        FusedKernel("cuDNN", _cuda_cudnn),
+        FusedKernel("cuDNN", _cuda_cudnn, plans_lengths=True),
         FusedKernel("flash", _cuda_flash),
         FusedKernel("memory-efficient", _cuda_efficient),
     ),
@@ -86,33 +121,58 @@ _TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, to
 def find_fused(shape: AttentionShape) -> tuple[FusedKernel, ...]:
     """The fused kernels that run on this shape and agree with the reference, fastest first; perhaps none.
 
-    Each is tried once a process on small tensors, because what PyTorch builds support differs by version and card.
+    Each is tried once a process on small tensors, because what PyTorch's builds support differs by version and card.
     """
-    return tuple(kernel for kernel in _KERNELS.get(shape.device_type, ()) if _agrees(kernel, shape))
+    return tuple(kernel for kernel in _KERNELS.get(shape.device_type, ()) if _fused_agrees(kernel.attend, shape))
 
 
-def _agrees(kernel: FusedKernel, shape: AttentionShape) -> bool:
-    generator = torch.Generator().manual_seed(0)
-    tolerance = _TOLERANCE.get(shape.dtype, 0.0)
+@lru_cache(maxsize=64)
+def find_windowed(shape: AttentionShape) -> WindowedAttention | None:
+    """The fused kernel with sliding windows where it runs on this shape and agrees with the reference."""
+    return _cuda_flash_window if shape.device_type == "cuda" and _windowed_agrees(_cuda_flash_window, shape) else None
+
+
+def _fused_agrees(attend: FusedAttention, shape: AttentionShape) -> bool:
     for queries, keys, causal in ((7, 7, True), (128, 128, True), (7, 130, False), (128, 256, False)):
-        q, k, v = (
-            torch.randn(1, heads, length, size, generator=generator).to(shape.device_type, shape.dtype)
-            for heads, length, size in (
-                (shape.heads, queries, shape.key_size),
-                (shape.kv_heads, keys, shape.key_size),
-                (shape.kv_heads, keys, shape.value_size),
-            )
-        )
+        q, k, v = _samples(shape, queries, keys)
         scale = shape.key_size**-0.5
         try:
-            found = kernel.attend(q, k, v, causal, scale)
+            found = attend(q, k, v, causal, scale)
         except (RuntimeError, NotImplementedError, ValueError):
-            # The kernel refuses this shape, device or dtype: the next one is tried.
-            return False
+            return False  # refused for this shape, device or dtype
         expected = chunked_attention(q, k, v, query_offset=0 if causal else keys, scale=scale)
-        if any(
-            not torch.allclose(a.float(), b.float(), atol=tolerance, rtol=tolerance)
-            for a, b in zip(found, expected, strict=True)
-        ):
+        if not all(_close(a, b, shape.dtype) for a, b in zip(found, expected, strict=True)):
             return False
     return True
+
+
+def _windowed_agrees(attend: WindowedAttention, shape: AttentionShape) -> bool:
+    for queries, keys, window in ((7, 150, 40), (128, 300, 129), (200, 200, 64)):
+        q, k, v = _samples(shape, queries, keys)
+        scale = shape.key_size**-0.5
+        try:
+            found = attend(q, k, v, window, scale)
+        except (RuntimeError, NotImplementedError, ValueError):
+            return False  # refused for this shape, device or dtype
+        expected, _ = chunked_attention(q, k, v, query_offset=keys - queries, window=window, scale=scale)
+        if not _close(found, expected, shape.dtype):
+            return False
+    return True
+
+
+def _samples(shape: AttentionShape, queries: int, keys: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+
+    def sample(heads: int, length: int, size: int) -> torch.Tensor:
+        return torch.randn(1, heads, length, size, generator=generator).to(shape.device_type, shape.dtype)
+
+    return (
+        sample(shape.heads, queries, shape.key_size),
+        sample(shape.kv_heads, keys, shape.key_size),
+        sample(shape.kv_heads, keys, shape.value_size),
+    )
+
+
+def _close(found: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
+    tolerance = _TOLERANCE.get(dtype, 0.0)
+    return torch.allclose(found.float(), expected.float(), atol=tolerance, rtol=tolerance)
