@@ -62,14 +62,22 @@ class Prepared:
     unscored: str | None = None
 
 
-def run(suite: Suite, adapter: Adapter, store: RunStore, settings: RunSettings, observer: RunObserver) -> RunRecord:
+def run(
+    suite: Suite,
+    adapter: Adapter,
+    store: RunStore,
+    settings: RunSettings,
+    observer: RunObserver,
+    plan: SuitePlan | None = None,
+) -> RunRecord:
     """Ask all that is still open, store each sample as it ends, and return the run's record.
 
+    `plan` is the suite's, where the caller has made it already, since it may read whole corpora.
     `store` holds the samples of an earlier attempt; they are kept as they are, and where they are all that is asked
     for, the record of that attempt is returned. Raises UsageError where the store holds samples that this run does
     not ask for, or cannot be written.
     """
-    plan = suite.plan()
+    plan = plan or suite.plan()
     _refuse_leftovers(store, plan)
     pending = [key for key in plan.keys if key.id not in store.records]
     observer.started(plan, pending)
@@ -158,6 +166,7 @@ def _answered(sample: Sample, completion: Completion, score: Score) -> SampleRec
         prefill_seconds=completion.prefill_seconds,
         decode_seconds=completion.decode_seconds,
         measures=score.measures,
+        generation_tokens=sample.generation_tokens,
     )
 
 
@@ -227,6 +236,7 @@ class _Assembly:
             memory=self.adapter.memory(),
             warnings=settings.warnings,
             tokens_seen=settings.tokens_seen,
+            figures=summary.figures,
         )
 
 

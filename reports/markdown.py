@@ -7,19 +7,20 @@ from reports.plain_text import one_line
 from reports.report import Report, Table
 from reports.run_report import run_report
 
-# Everything that opens markup inside a line of GitHub-flavoured markdown, and the pipe that ends a table's cell.
-_MARKUP = re.compile(r"([\\`*_\[\]<>#|~&$])")
+# Everything that opens markup inside a line of GitHub-flavoured markdown, and the pipe that ends a table's cell; an
+# underscore within a word opens none, and names of tasks read better without a backslash.
+_MARKUP = re.compile(r"([\\`*\[<>#|~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 # GitHub links these without any markup; an empty comment inside them shows nothing and breaks the link.
 _AUTOLINK = re.compile(r"(://|www\.|@)", re.IGNORECASE)
-# Opens a list, a rule or a heading where it stands first.
-_BLOCK = re.compile(r"^(?:([-+=])|(\d{1,9})([.)]))")
+# Opens a list or draws a rule where it stands first.
+_BLOCK = re.compile(r"^(\d{0,9})([-+.)])(?=\s|-|$)")
 
 
 def escape(text: str) -> str:
     """`text` so that markdown shows it literally, on one line and wherever it stands in one."""
     escaped = _MARKUP.sub(r"\\\1", one_line(text))
     unlinked = _AUTOLINK.sub(lambda match: f"{match[0][0]}<!-- -->{match[0][1:]}", escaped)
-    return _BLOCK.sub(lambda match: f"\\{match[1]}" if match[1] else f"{match[2]}\\{match[3]}", unlinked)
+    return _BLOCK.sub(r"\1\\\2", unlinked)
 
 
 def render_run(record: RunRecord) -> str:

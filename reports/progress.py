@@ -89,7 +89,7 @@ class ProgressBar:
         self._last_line = time.perf_counter()
 
     def _say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False)
+        self._console.print(Text(line))
 
 
 class _TimeLeft(ProgressColumn):

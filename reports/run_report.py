@@ -5,18 +5,14 @@ from collections.abc import Sequence
 from evalkit.records import ModelIdentity, ResultRow, RunRecord, SuiteSummary, SummaryRow, UnscoredCell
 from reports.report import Report, Table
 from reports.state_tracking import updates_tables
+from reports.text_loss import loss_facts, loss_table
 
 UNTRAINED = "UNTRAINED WEIGHTS: the scores below show that the harness runs, not what a model can do."
 
 
 def run_report(record: RunRecord) -> Report:
     """The report of one run."""
-    counts_updates = any(row.updates is not None for row in record.results)
-    tables = (
-        updates_tables(record.results, record.derived)
-        if counts_updates
-        else [_score_table(record.results, record.summary, record.unscored)]
-    )
+    tables = _tables(record)
     if record.failures:
         rows = tuple((kind.replace("_", " "), str(count)) for kind, count in record.failures.items())
         tables.append(Table("Why answers were wrong", ("failure", "samples"), rows))
@@ -25,10 +21,31 @@ def run_report(record: RunRecord) -> Report:
         notices=_notices(record),
         tables=tuple(tables),
         facts=(
-            *(() if counts_updates else _derived_facts(record.summary, record.effective_length, record.derived)),
+            *_own_facts(record),
             *_run_facts(record),
         ),
     )
+
+
+def _tables(record: RunRecord) -> list[Table]:
+    """The tables of the suite that ran."""
+    match record.suite:
+        case "track":
+            return updates_tables(record.results, record.derived)
+        case "loss":
+            return [loss_table(record.results, record.figures)]
+        case _:
+            return [_score_table(record.results, record.summary, record.unscored)]
+
+
+def _own_facts(record: RunRecord) -> tuple[tuple[str, str], ...]:
+    match record.suite:
+        case "track":
+            return ()
+        case "loss":
+            return loss_facts(record.derived)
+        case _:
+            return _derived_facts(record.summary, record.effective_length, record.derived)
 
 
 def scores_report(headline: str, scores: SuiteSummary) -> Report:
@@ -74,7 +91,7 @@ def _score_table(
     means = {row.ctx: row for row in summary}
     sizes = {row.tasks for row in summary}
     if means:
-        label = f"mean of {sizes.pop()} tasks" if len(sizes) == 1 else "mean"
+        label = f"mean of {_tasks(sizes.pop())}" if len(sizes) == 1 else "mean"
         rows.append((label, *("" for _ in chance), *(_mean(means.get(ctx), show_tasks=bool(sizes)) for ctx in ctxs)))
     return Table(
         _score_title(results, counts), ("task", *chance, *(f"{ctx:,}" if ctx else "score" for ctx in ctxs)), tuple(rows)
@@ -103,9 +120,13 @@ def _result(row: ResultRow | None, *, show_n: bool) -> str:
 def _mean(row: SummaryRow | None, *, show_tasks: bool) -> str:
     if row is None or row.mean is None:
         return "unscored"
-    remarks = [f"of {row.tasks} tasks"] if show_tasks else []
+    remarks = [f"of {_tasks(row.tasks)}"] if show_tasks else []
     remarks += [] if row.complete else ["incomplete"]
     return f"{row.mean:.1f}{_interval(row.ci95)}" + (f" ({', '.join(remarks)})" if remarks else "")
+
+
+def _tasks(number: int) -> str:
+    return f"{number} task{'' if number == 1 else 's'}"
 
 
 def _interval(ci95: tuple[float, float] | None) -> str:

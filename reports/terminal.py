@@ -1,5 +1,8 @@
 """Reports on the terminal."""
 
+import os
+import sys
+
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -9,29 +12,44 @@ from reports.plain_text import one_line
 from reports.report import Report, Table
 from reports.run_report import run_report
 
+WIDTH_OF_FILES = 160
+"""Room for six context lengths with their intervals."""
+
 
 def print_run(console: Console, record: RunRecord) -> None:
     """Print the report of one run."""
     print_report(console, run_report(record))
 
 
+def stdout_console() -> Console:
+    """Where reports go: the terminal at its width, a file or a pipe at one where no table has to fold."""
+    # COLUMNS is what people set to ask for another width, and rich reads it by itself.
+    free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, width=WIDTH_OF_FILES if free else None)
+
+
 def print_report(console: Console, report: Report) -> None:
     """Print a report; its text is never read as rich markup, and its control characters are spelled out."""
-    console.print(Text(one_line(report.headline), style="bold"))
+    _print_line(console, one_line(report.headline), "bold")
     for notice in report.notices:
-        console.print(Text(one_line(notice), style="yellow"))
+        _print_line(console, one_line(notice), "yellow")
     for table in report.tables:
+        # Not the table's own title, which would be folded to the table's width.
+        _print_line(console, one_line(table.title))
         console.print(_rich_table(table))
-    names = [one_line(name) for name, _ in report.facts]
-    facts = RichTable.grid(padding=(0, 2))
-    for name, (_, value) in zip(names, report.facts, strict=True):
-        facts.add_row(Text(name), Text(one_line(value)))
-    if names:
-        console.print(facts)
+    facts = [(one_line(name), one_line(value)) for name, value in report.facts]
+    width = max((len(name) for name, _ in facts), default=0)
+    for name, value in facts:
+        _print_line(console, f"{name:<{width}}  {value}".rstrip())
+
+
+def _print_line(console: Console, text: str, style: str = "") -> None:
+    # Without a hard break: the terminal folds a long line, and what is copied from it stays whole.
+    console.print(Text(text, style=style), soft_wrap=True)
 
 
 def _rich_table(table: Table) -> RichTable:
-    shown = RichTable(title=Text(one_line(table.title)), title_justify="left")
+    shown = RichTable()
     for position, column in enumerate(table.columns):
         shown.add_column(Text(one_line(column)), justify="left" if position == 0 else "right", overflow="fold")
     for row in table.rows:

@@ -38,10 +38,8 @@ def prefill(
     if format is options.Format.JSON:
         typer.echo(json.dumps([asdict(row) for row in measured], indent=2))
         return
-    from rich.console import Console
-
     from reports.report import Report, Table
-    from reports.terminal import print_report
+    from reports.terminal import print_report, stdout_console
 
     columns = ("tokens", "seconds", "tokens/s", "above weights + keys/values", "keys/values", "states", "weights")
     rows = tuple(
@@ -55,7 +53,7 @@ def prefill(
         for row in measured
     )
     title = f"Prefill time and peak memory, segments of {segment_tokens:,} tokens, memory by {measured[0].method}"
-    print_report(Console(highlight=False), Report(f"bench prefill · {model}", (), (Table(title, columns, rows),), ()))
+    print_report(stdout_console(), Report(f"bench prefill · {model}", (), (Table(title, columns, rows),), ()))
 
 
 def _mebibytes(size: int) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from evalkit.protocols import Adapter, Suite, Tokenizer
-    from evalkit.records import RunRecord
+    from evalkit.records import RunRecord, SuitePlan
     from model_adapters.loading import LoadedModel
 
 RUNS = Path("runs")
@@ -68,6 +68,9 @@ def execute(
     """
     from rich.console import Console
 
+    from reports import markdown
+    from reports.progress import ProgressBar
+
     notes = Console(stderr=True, highlight=False, soft_wrap=True)
     _note(notes, headline)
     folder = run_options.out
@@ -75,8 +78,9 @@ def execute(
         _check_out(run_options)
         loaded = _load(model_options)
         suite = build(loaded.tokenizer)
-        manifest, cells = _manifest_and_cells(suite, loaded, settings["seed"])
-        folder = folder or _default_folder(manifest, cells, resume=run_options.resume)
+        plan = suite.plan()
+        manifest = _manifest(suite, plan, loaded, settings["seed"])
+        folder = folder or _default_folder(manifest, plan, resume=run_options.resume)
         warnings = _warnings(loaded, settings["ctxs"])
         _describe(notes, loaded, warnings, folder)
         run_settings = RunSettings(
@@ -88,7 +92,10 @@ def execute(
             tokens_seen=loaded.tokens_seen,
         )
         with RunStore.open(folder, manifest, resume=run_options.resume) as store:
-            record = _run(suite, _adapter(loaded, model_options), store, run_settings, notes)
+            adapter = _adapter(loaded, model_options)
+            with ProgressBar(notes) as progress:
+                record = run(suite, adapter, store, run_settings, progress, plan)
+            store.finish(record, markdown.render_run(record))
     except KeyboardInterrupt:
         hint = "run the same command again" if folder is None else f"continue with: {_resume_command(folder)}"
         _note(notes, f"stopped; {hint}")
@@ -105,11 +112,9 @@ def show_record(record: "RunRecord", format: options.Format) -> None:
 
         print(to_json(record, indent=2))
         return
-    from rich.console import Console
+    from reports.terminal import print_run, stdout_console
 
-    from reports.terminal import print_run
-
-    print_run(Console(highlight=False), record)
+    print_run(stdout_console(), record)
 
 
 def _check_out(run_options: RunOptions) -> None:
@@ -143,18 +148,6 @@ def _adapter(loaded: "LoadedModel", model_options: ModelOptions) -> "Adapter":
     )
 
 
-def _run(
-    suite: "Suite", adapter: "Adapter", store: RunStore, run_settings: RunSettings, notes: "Console"
-) -> "RunRecord":
-    from reports import markdown
-    from reports.progress import ProgressBar
-
-    with ProgressBar(notes) as progress:
-        record = run(suite, adapter, store, run_settings, progress)
-    store.finish(record, markdown.render_run(record))
-    return record
-
-
 def _warnings(loaded: "LoadedModel", ctxs: tuple[int, ...]) -> tuple[str, ...]:
     warnings = []
     trained = loaded.identity.trained_length
@@ -167,10 +160,8 @@ def _warnings(loaded: "LoadedModel", ctxs: tuple[int, ...]) -> tuple[str, ...]:
     return (*loaded.warnings, *warnings)
 
 
-def _manifest_and_cells(suite: "Suite", loaded: "LoadedModel", seed: int) -> tuple[Manifest, list[tuple[str, int]]]:
-    """What all samples share, and the tasks and lengths that are asked for."""
-    plan = suite.plan()
-    manifest = Manifest.of(
+def _manifest(suite: "Suite", plan: "SuitePlan", loaded: "LoadedModel", seed: int) -> Manifest:
+    return Manifest.of(
         suite=suite.name,
         version=suite.version,
         dialect=suite.dialect,
@@ -178,14 +169,14 @@ def _manifest_and_cells(suite: "Suite", loaded: "LoadedModel", seed: int) -> tup
         identity=loaded.identity,
         corpora=plan.corpora,
     )
-    return manifest, sorted({(key.task, key.ctx) for key in plan.keys})
 
 
-def _default_folder(manifest: Manifest, cells: list[tuple[str, int]], *, resume: bool) -> Path:
+def _default_folder(manifest: Manifest, plan: "SuitePlan", *, resume: bool) -> Path:
     """runs/<suite>-<model>-<digest of all that decides the run but the number of samples>.
 
     The number is left out so that --resume with more --samples adds to the same run.
     """
+    cells = sorted({(key.task, key.ctx) for key in plan.keys})
     decides = {name: value for name, value in asdict(manifest).items() if name != "model"}
     digest = hashlib.sha256(json.dumps([decides, cells], sort_keys=True).encode()).hexdigest()[:8]
     model = re.sub(r"[^A-Za-z0-9.]+", "-", manifest.model)[-40:].strip("-.")
@@ -202,10 +193,12 @@ def _describe(notes: "Console", loaded: "LoadedModel", warnings: tuple[str, ...]
     _note(notes, f"run folder: {folder}")
 
 
-def _note(notes: "Console", line: str, style: str | None = None) -> None:
+def _note(notes: "Console", line: str, style: str = "") -> None:
+    from rich.text import Text
+
     from reports.plain_text import one_line
 
-    notes.print(one_line(line), markup=False, style=style)
+    notes.print(Text(one_line(line), style=style))
 
 
 def _resume_command(folder: Path) -> str:

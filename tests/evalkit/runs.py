@@ -9,7 +9,7 @@ from typing import Any
 from evalkit.protocols import Adapter
 from evalkit.records import RunRecord, SampleKey, SampleRecord, SuitePlan
 from evalkit.run_store import Manifest, RunStore
-from evalkit.runner import RunSettings, run
+from evalkit.runner import RunObserver, RunSettings, run
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter
 from tests.evalkit.tiny_suite import TinySuite, right_answer
 
@@ -57,7 +57,7 @@ def run_in(
     adapter: Adapter | None = None,
     *,
     resume: bool = False,
-    observer: Observer | None = None,
+    observer: RunObserver | None = None,
 ) -> RunRecord:
     """One run from start to run.json, as the command line does it."""
     with RunStore.open(folder, manifest_of(suite), resume=resume) as store:

@@ -17,9 +17,9 @@ SAMPLES = 40
 SECONDS = 0.02
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, seconds: float = SECONDS) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.evalkit.cli.scripted_command", "--out", str(folder / "run")]
-    command += ["--samples", str(SAMPLES), "--seconds", str(SECONDS), "--asked", str(folder / "asked"), *arguments]
+    command += ["--samples", str(SAMPLES), "--seconds", str(seconds), "--asked", str(folder / "asked"), *arguments]
     return subprocess.Popen(command, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -92,7 +92,7 @@ def test_ctrl_c_says_how_to_continue_and_exits_130(tmp_path: Path, uninterrupted
 
 
 def test_a_second_process_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    with start(tmp_path) as first:
+    with start(tmp_path, seconds=0.5) as first:
         wait_for_samples(tmp_path, 1)
         with start(tmp_path, "--resume") as second:
             _, notes = second.communicate(timeout=30)

@@ -1,0 +1,82 @@
+"""Markdown shows text as text: what a reader's parser finds is exactly what the report says."""
+
+import html
+import re
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from reports.markdown import escape, render, render_run
+from reports.plain_text import one_line
+from reports.report import Report, Table
+from tests.reports.example_runs import hostile
+from tests.reports.hostile_text import HOSTILE_TEXTS
+
+# CommonMark with GitHub's tables and strike-through, raw HTML allowed, as GitHub's parser has it before it sanitises.
+PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+any_text = st.text(st.sampled_from("ab12 \n\t-+*_.:)(|[]<>!#`~\\&;/@$=\x1b\u202e")) | st.sampled_from(HOSTILE_TEXTS)
+
+
+def report_of(text: str) -> Report:
+    return Report(text, (text,), (Table(text, (text, text), ((text, text), (text, text))),), ((text, text),))
+
+
+def inline_texts(tokens: list[Token]) -> list[str]:
+    """The text of each block, empty comments left out; fails on any other markup within a line."""
+    texts = []
+    for token in tokens:
+        if token.type != "inline":
+            continue
+        pieces = []
+        for child in token.children or []:
+            assert child.type in ("text", "text_special") or child.content == "<!-- -->", (child, token.content)
+            pieces.append("" if child.type == "html_inline" else child.content)
+        texts.append("".join(pieces))
+    return texts
+
+
+def blocks(tokens: list[Token]) -> list[str]:
+    return [token.type for token in tokens if token.type != "inline" and not token.hidden]
+
+
+EXPECTED_BLOCKS = blocks(PARSER.parse(render(report_of("harmless"))))
+
+
+@given(any_text)
+def test_any_text_is_shown_as_it_is(text: str) -> None:
+    shown = one_line(text)
+    assume(shown)
+    tokens = PARSER.parse(render(report_of(text)))
+    assert blocks(tokens) == EXPECTED_BLOCKS
+    # Heading, notice, table title, 2 columns, 2 × 2 cells, one fact.
+    assert [unspaced(found) for found in inline_texts(tokens)] == [unspaced(shown)] * 9 + [unspaced(f"{shown}:{shown}")]
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
+def test_a_run_with_hostile_text_keeps_its_structure(text: str) -> None:
+    document = render_run(hostile(text))
+    assert blocks(PARSER.parse(document)) == blocks(PARSER.parse(render_run(hostile("harmless"))))
+    inline_texts(PARSER.parse(document))
+    document.encode()
+
+
+@given(any_text)
+def test_what_is_shown_holds_no_tag_and_no_link(text: str) -> None:
+    page = PARSER.render(render(report_of(text)))
+    tags = set(re.findall(r"</?([a-zA-Z]\w*)", page))
+    assert tags <= {"h1", "h2", "p", "blockquote", "table", "thead", "tbody", "tr", "th", "td", "ul", "li"}
+    assert not re.search(r"(https?://|www\.|\w@\w)", html.unescape(page))
+
+
+@pytest.mark.parametrize(
+    "text", ["-3.2", "+1.0 [0.5, 1.5]", "100.0", "2.5 of 3", "1.5e9", "a-b", "100", "niah_multikey_2"]
+)
+def test_figures_are_left_alone(text: str) -> None:
+    assert escape(text).replace("\\[", "[") == text
+
+
+def unspaced(text: str) -> str:
+    return re.sub(r"\s+", "", text)

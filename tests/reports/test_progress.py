@@ -1,0 +1,105 @@
+"""What a waiting reader is told: how fast it goes, and how long it will take."""
+
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from evalkit.records import SampleKey, SampleRecord, SuitePlan
+from evalkit.run_store import read_samples
+from reports import progress
+from reports.progress import ProgressBar
+from tests.evalkit.runs import run_in
+from tests.evalkit.tiny_suite import TinySuite
+
+
+class Clock:
+    """Stands in for `time`; each reading is what a test set."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def perf_counter(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleRecord:
+    folder = tmp_path_factory.mktemp("sample")
+    run_in(folder, TinySuite(samples=1))
+    return replace(read_samples(folder)[0], prompt_tokens=4000, completion_tokens=96, ctx=4096)
+
+
+def plan(*ctxs: int, samples: int = 1) -> SuitePlan:
+    return SuitePlan(tuple(SampleKey("vt", ctx, i, 42) for ctx in ctxs for i in range(samples)), (), ())
+
+
+def watch(clock: Clock, asked: SuitePlan, ended: list[tuple[float, SampleRecord]], *, kept: int = 0) -> list[str]:
+    """The lines a log file gets; `ended` says after how many seconds each sample ends."""
+    file = io.StringIO()
+    with ProgressBar(Console(file=file, width=200)) as bar:
+        bar.started(asked, asked.keys[kept:])
+        for seconds, record in ended:
+            clock.seconds = 100.0 + seconds
+            bar.sample_ended(record)
+    return file.getvalue().splitlines()
+
+
+def test_the_first_sample_tells_how_long_the_others_take(clock: Clock, sample: SampleRecord) -> None:
+    lines = watch(clock, plan(4096, samples=31), [(2.0, sample)])
+    assert lines == ["the first sample took 2.0 s (2,048 tokens/s); about 1 min 00 s for 30 more"]
+
+
+def test_longer_samples_are_expected_to_take_longer(clock: Clock, sample: SampleRecord) -> None:
+    lines = watch(clock, plan(4096, 65536), [(2.0, sample)])
+    assert lines == ["the first sample took 2.0 s (2,048 tokens/s); about 32 s for 1 more"]
+
+
+def test_a_single_sample_needs_no_estimate(clock: Clock, sample: SampleRecord) -> None:
+    assert watch(clock, plan(4096), [(2.0, sample)]) == []
+
+
+def test_kept_samples_are_told_and_not_counted_as_work(clock: Clock, sample: SampleRecord) -> None:
+    lines = watch(clock, plan(4096, samples=5), [(10.0, sample)], kept=3)
+    assert lines == [
+        "3 of 5 samples were finished before; 2 to go",
+        "the first sample took 10.0 s (410 tokens/s); about 10 s for 1 more",
+    ]
+
+
+def test_a_log_gets_a_line_a_minute(clock: Clock, sample: SampleRecord) -> None:
+    lines = watch(clock, plan(4096, samples=200), [(20.0 * i, sample) for i in range(1, 10)])
+    assert [line.partition(",")[0] for line in lines[1:]] == ["5 of 200 samples", "9 of 200 samples"]
+    assert lines[1] == "5 of 200 samples, 205 tokens/s, about 1 h 05 min left"
+
+
+def test_samples_without_a_requested_length_count_alike(clock: Clock, sample: SampleRecord) -> None:
+    lines = watch(clock, plan(0, samples=3), [(5.0, replace(sample, ctx=0))])
+    assert lines[0].endswith("about 10 s for 2 more")
+
+
+def test_on_a_terminal_a_bar_shows_rate_and_time_left(sample: SampleRecord) -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=160, force_terminal=True, color_system=None)
+    with ProgressBar(console) as bar:
+        bar.started(plan(4096, samples=3), plan(4096, samples=3).keys)
+        bar.sample_ended(replace(sample, task="[red]vt[/red]\x1b[2J"))
+    last = file.getvalue().rsplit("\r", 1)[-1]
+    assert re.search(r"\[red\]vt\[/red\]\\x1b\[2J @ 4,096 .* 1/3 [\d,]+ tokens/s 0:00:00 \d+ s left", last)
+
+
+def test_a_run_on_a_terminal_ends_with_its_bar_full(tmp_path: Path) -> None:
+    file = io.StringIO()
+    with ProgressBar(Console(file=file, width=120, force_terminal=True, color_system=None)) as bar:
+        run_in(tmp_path, TinySuite(samples=2), observer=bar)
+    assert "2/2" in file.getvalue().rsplit("\r", 1)[-1]
