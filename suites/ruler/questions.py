@@ -127,7 +127,7 @@ class QuestionDraft:
 
     def _candidate(self, place: int) -> int | None:
         """The distractor drawn at `place`, or None where the corpus has no more."""
-        self._drawn += islice(self._candidates, place + 1 - len(self._drawn))
+        self._drawn += islice(self._candidates, max(0, place + 1 - len(self._drawn)))
         return self._drawn[place] if place < len(self._drawn) else None
 
     def _draw(self, draws: Draws) -> Iterator[int]:
