@@ -1,0 +1,231 @@
+"""The prefill kernels against the fp64 recurrence."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from model_adapters.kernels.gated_delta.arguments import RawGates
+from model_adapters.kernels.gated_delta.reference import beta_from_input, chunk_gated_delta_rule, log_decay_from_input
+from model_adapters.kernels.gated_delta.triton_prefill import (
+    PrefillLaunch,
+    choose_prefill_launch,
+    prefill_gated_delta_rule,
+    split_key_size,
+)
+from tests.model_adapters.kernels.gated_delta.cases import (
+    DEVICE,
+    DTYPES,
+    TOLERANCE,
+    Case,
+    Inputs,
+    make_inputs,
+    relative_error,
+)
+
+on_gpu = pytest.mark.skipif(DEVICE != "cuda", reason="needs a GPU: too large for the interpreter")
+
+
+def prefill_poisoned(inputs: Inputs, launch: PrefillLaunch | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The kernels' results, written over NaN."""
+    return prefill_gated_delta_rule(
+        inputs.q,
+        inputs.k,
+        inputs.v,
+        log_decay_BTH=inputs.log_decay,
+        beta_BTH=inputs.beta,
+        initial_state_BHKV=inputs.state,
+        out_BTHV=torch.full_like(inputs.v.contiguous(), torch.nan),
+        final_state_BHKV=torch.full_like(inputs.state, torch.nan),
+        launch=launch,
+    )
+
+
+def assert_right(inputs: Inputs, launch: PrefillLaunch | None = None) -> None:
+    truth, truth_state = inputs.truth()
+    out, state = prefill_poisoned(inputs, launch)
+    assert out.dtype == inputs.v.dtype
+    assert relative_error(out, truth) <= TOLERANCE[inputs.v.dtype]
+    assert relative_error(state, truth_state) <= TOLERANCE[inputs.v.dtype]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("tokens", [1, 63, 64, 65, 1000, pytest.param(8192, marks=on_gpu)])
+def test_lengths_around_a_chunk(tokens: int, dtype: torch.dtype) -> None:
+    assert_right(make_inputs(Case(tokens=tokens, value_heads=1, dtype=dtype)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("key_size", "value_size"), [(96, 192), (16, 16), (100, 70), (128, 128), pytest.param(256, 256, marks=on_gpu)]
+)
+def test_head_sizes(key_size: int, value_size: int, dtype: torch.dtype) -> None:
+    assert_right(make_inputs(Case(tokens=70, key_size=key_size, value_size=value_size, value_heads=1, dtype=dtype)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("decay", "lowest_beta"), [(20.0, 0.0), (0.01, 1.9), (0.0, 1.99)], ids=["strong", "negative", "reflections"]
+)
+def test_extreme_gates(decay: float, lowest_beta: float, dtype: torch.dtype) -> None:
+    assert_right(make_inputs(Case(tokens=200, decay=decay, lowest_beta=lowest_beta, value_heads=1, dtype=dtype)))
+
+
+def test_a_decay_of_exactly_zero_forgets_everything() -> None:
+    inputs = make_inputs(Case(tokens=90, value_heads=1))
+    inputs.log_decay[:, 40] = -torch.inf
+    assert_right(inputs)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_grouped_value_heads_and_many_sequences(dtype: torch.dtype) -> None:
+    assert_right(make_inputs(Case(sequences=2, tokens=65, key_heads=2, value_heads=4, dtype=dtype)))
+
+
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(stops=st.sets(st.integers(1, 199), min_size=1, max_size=2))
+def test_a_split_anywhere_changes_nothing(stops: set[int]) -> None:
+    inputs = make_inputs(Case(tokens=200, value_heads=1, key_size=16, value_size=16))
+    truth, truth_state = inputs.truth()
+    outs, start = [], 0
+    for stop in [*sorted(stops), 200]:
+        out, state = prefill_poisoned(inputs.tokens(start, stop))
+        inputs = replace(inputs, state=state)
+        outs.append(out)
+        start = stop
+    assert relative_error(torch.cat(outs, dim=1), truth) <= 1e-4
+    assert relative_error(inputs.state, truth_state) <= 1e-4
+
+
+@pytest.mark.parametrize("overlap_pieces", [False, pytest.param(True, marks=on_gpu)])
+def test_pieces_within_a_call_change_nothing(overlap_pieces: bool) -> None:
+    case = Case(tokens=400)
+    chosen = choose_prefill_launch(key_size=case.key_size, value_size=case.value_size, dtype=case.dtype)
+    assert_right(make_inputs(case), replace(chosen, piece_tokens=128, overlap_pieces=overlap_pieces))
+
+
+def test_a_state_updated_in_place() -> None:
+    inputs = make_inputs(Case())
+    _, truth_state = inputs.truth()
+    _, state = prefill_gated_delta_rule(
+        inputs.q,
+        inputs.k,
+        inputs.v,
+        log_decay_BTH=inputs.log_decay,
+        beta_BTH=inputs.beta,
+        initial_state_BHKV=inputs.state,
+        final_state_BHKV=inputs.state,
+    )
+    assert state is inputs.state
+    assert relative_error(state, truth_state) <= 1e-4
+
+
+def test_no_state_is_a_state_of_zeros() -> None:
+    inputs = replace(make_inputs(Case()), state=torch.zeros(1, 2, 24, 40, device=DEVICE))
+    truth, _ = inputs.truth()
+    out, _ = prefill_gated_delta_rule(
+        inputs.q, inputs.k, inputs.v, log_decay_BTH=inputs.log_decay, beta_BTH=inputs.beta
+    )
+    assert relative_error(out, truth) <= 1e-4
+
+
+def test_ready_norms_are_left_alone() -> None:
+    inputs = make_inputs(Case())
+    unit = [torch.nn.functional.normalize(x, dim=-1) for x in (inputs.q, inputs.k)]
+    gates = {"log_decay_BTH": inputs.log_decay, "beta_BTH": inputs.beta, "initial_state_BHKV": inputs.state}
+    truth, _ = chunk_gated_delta_rule(*(x.double() for x in (*unit, inputs.v)), **gates, normalize_qk=False)
+    out, _ = prefill_gated_delta_rule(*unit, inputs.v, **gates, normalize_qk=False)
+    assert relative_error(out, truth) <= 1e-4
+
+
+def test_raw_gates_are_computed_on_the_way() -> None:
+    inputs = make_inputs(Case(tokens=70))
+    # Inputs up to ±30, where a plain log(1 + exp(x)) would already be off.
+    decay_input, beta_input = 60 * inputs.log_decay / 0.3 + 30, 5 * (inputs.beta - 1)
+    rate_log, bias = torch.tensor([-2.0, 0.5], device=DEVICE), torch.tensor([0.3, -0.7], device=DEVICE)
+    ready = replace(
+        inputs,
+        log_decay=log_decay_from_input(decay_input, decay_rate_log_H=rate_log, decay_bias_H=bias),
+        beta=beta_from_input(beta_input, beta_scale=2.0),
+    )
+    truth, truth_state = ready.truth()
+    raw = RawGates(
+        decay_input=decay_input, beta_input=beta_input, decay_rate_log=rate_log, decay_bias=bias, beta_scale=2.0
+    )
+    out, state = prefill_gated_delta_rule(inputs.q, inputs.k, inputs.v, raw_gates=raw, initial_state_BHKV=inputs.state)
+    assert relative_error(out, truth) <= 1e-4
+    assert relative_error(state, truth_state) <= 1e-4
+
+
+def test_swapped_gates_are_noticed() -> None:
+    inputs = make_inputs(Case())
+    truth, _ = inputs.truth()
+    swapped = replace(inputs, log_decay=-inputs.beta, beta=-inputs.log_decay)
+    assert relative_error(prefill_poisoned(swapped)[0], truth) > 0.1
+
+
+@pytest.mark.parametrize("size", range(1, 257))
+def test_key_parts_cover_every_size(size: int) -> None:
+    parts = [part for part in split_key_size(size) if part]
+    assert size <= sum(parts) < size + 64
+    assert all(part >= 16 and part & (part - 1) == 0 for part in parts)
+    assert sum(parts[:-1]) < size
+
+
+def _broken(change: str, inputs: Inputs) -> Callable[[], object]:
+    arguments = {
+        "log_decay_BTH": inputs.log_decay,
+        "beta_BTH": inputs.beta,
+        "initial_state_BHKV": inputs.state,
+    }
+    q, k, v = inputs.q, inputs.k, inputs.v
+    if change == "heads":
+        q = k = torch.cat([inputs.k] * 3, dim=2)
+    elif change == "dtype":
+        q = q.double()
+    elif change == "stride":
+        v = v.contiguous().transpose(-1, -2).contiguous().transpose(-1, -2)
+    elif change == "beta":
+        arguments["beta_BTH"] = inputs.beta[:, :-1]
+    elif change == "state":
+        arguments["initial_state_BHKV"] = inputs.state.half()
+    elif change == "out":
+        arguments["out_BTHV"] = torch.empty_like(v, dtype=torch.float64)
+    elif change == "gates":
+        arguments["beta_BTH"] = None
+    elif change == "size":
+        q = k = torch.zeros(1, 100, 1, 264, device=DEVICE)
+        arguments["initial_state_BHKV"] = None
+    return lambda: prefill_gated_delta_rule(q, k, v, **arguments)
+
+
+@pytest.mark.parametrize("change", ["heads", "dtype", "stride", "beta", "state", "out", "gates", "size"])
+def test_what_does_not_fit_is_one_line(change: str) -> None:
+    with pytest.raises(ValueError, match=r"\S+") as caught:
+        _broken(change, make_inputs(Case()))()
+    assert "\n" not in str(caught.value)
+
+
+@on_gpu
+def test_addresses_past_two_to_the_31_elements() -> None:
+    heads, key_size, value_size = 30, 96, 192
+    width = heads * (2 * key_size + value_size)
+    tokens = 2**31 // width + 3000
+    mixed = torch.empty(1, tokens, width, device=DEVICE, dtype=torch.bfloat16).normal_()
+    q, k, v = mixed.split([heads * key_size, heads * key_size, heads * value_size], dim=-1)
+    q, k = (x.unflatten(-1, (heads, key_size)) for x in (q, k))
+    v = v.unflatten(-1, (heads, value_size))
+    log_decay, beta = -0.1 * torch.rand(1, tokens, heads, device=DEVICE), torch.rand(1, tokens, heads, device=DEVICE)
+    out, state = prefill_gated_delta_rule(
+        q, k, v, log_decay_BTH=log_decay, beta_BTH=beta, launch=PrefillLaunch(piece_tokens=tokens)
+    )
+    # What lies thousands of tokens back has decayed to nothing, so the tail alone gives the truth.
+    tail = slice(tokens - 4000, tokens)
+    truth, truth_state = chunk_gated_delta_rule(
+        *(x[:, tail].double() for x in (q, k, v)), log_decay_BTH=log_decay[:, tail], beta_BTH=beta[:, tail]
+    )
+    assert relative_error(out[:, -2000:], truth[:, -2000:]) <= 5e-3
+    assert relative_error(state, truth_state) <= 5e-3
