@@ -63,12 +63,16 @@ class PairedDifferences:
         return detectable_difference(self, confidence)
 
 
-def pool(groups: Sequence[Array], *, bounded: bool) -> PairedDifferences:
-    """The plain mean over `groups` (tasks) of their mean differences, as one weighted sample."""
+def pool(groups: Sequence[Array], *, bounded: bool, weights: Sequence[Array] | None = None) -> PairedDifferences:
+    """The plain mean over `groups` (tasks) of their mean differences, as one weighted sample.
+
+    `weights` say what a pair weighs within its group, adding up to 1 in each; alike by default.
+    """
     sizes = [len(group) for group in groups]
+    within = [np.full(size, 1 / size) for size in sizes] if weights is None else weights
     return PairedDifferences(
         differences=np.concatenate([np.asarray(group, dtype=np.float64) for group in groups]),
-        weights=np.concatenate([np.full(size, 1 / (size * len(sizes))) for size in sizes]),
+        weights=np.concatenate([group / len(groups) for group in within]),
         strata=np.repeat(np.arange(len(sizes), dtype=np.int64), sizes),
         bounded=bounded,
     )
