@@ -1,0 +1,242 @@
+"""One token's attention to a long cache in Triton: keys are split among programs, then the parts are merged.
+
+The lengths are read on the device, so a captured CUDA graph stays right while sequences grow.
+Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+
+from model_adapters.kernels.chunked_attention.triton_arguments import check_attention_out, check_attention_tensors
+from model_adapters.kernels.chunked_attention.triton_prefill import absorb_scores, load_rows
+
+SMALLEST_PRODUCT = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeAttentionLaunch:
+    """How the two kernels are launched: `splits` programs share one key head's keys."""
+
+    splits: int
+    key_block: int = 64
+    warps: int = 4
+    stages: int = 3
+
+
+def choose_decode_attention_launch(
+    *, sequences: int, key_heads: int, keys: int, head_size: int, dtype: torch.dtype
+) -> DecodeAttentionLaunch:
+    """Launch configuration for a shape: about 264 programs, two on each multiprocessor of the largest cards."""
+    key_block = 32 if head_size > 128 or dtype == torch.float32 else 64
+    wanted = max(1, 264 // (sequences * key_heads))
+    return DecodeAttentionLaunch(
+        splits=max(1, min(wanted, triton.cdiv(keys, key_block), 128)),
+        key_block=key_block,
+        stages=2 if dtype == torch.float32 else 3,
+    )
+
+
+def decode_attention(
+    q_BHD: torch.Tensor,
+    k_BGSD: torch.Tensor,
+    v_BGSE: torch.Tensor,
+    *,
+    key_counts_B: torch.Tensor,
+    window: int | None = None,
+    scale: float | None = None,
+    out_BHE: torch.Tensor | None = None,
+    launch: DecodeAttentionLaunch | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention of one query a sequence to its first `key_counts_B` keys: `(out_BHE, lse_BH)`, lse in fp32 nats.
+
+    `key_counts_B` (int32 or int64, on the device) counts the new token's own key; places at and past it are never
+    seen and may hold anything. With `window` only the last `window` keys are seen. A sequence with no keys gives
+    zeros and -inf. The grid depends on S alone. Raises ValueError for shapes, dtypes, strides or devices that do
+    not fit.
+
+    Splitting the keys is Flash-Decoding's (Dao et al., 2023); parts merge by their log-sum-exp.
+    """
+    check_attention_tensors(q_BHD.unsqueeze(2), k_BGSD, v_BGSE, window=window)
+    sequences, heads, key_size = q_BHD.shape
+    key_heads, keys, value_size = v_BGSE.shape[1:]
+    _check_counts(key_counts_B, sequences, q_BHD.device)
+    shape = (sequences, heads, value_size)
+    out = q_BHD.new_empty(shape) if out_BHE is None else out_BHE
+    check_attention_out("out", out, q_BHD, shape)
+    if launch is None:
+        launch = choose_decode_attention_launch(
+            sequences=sequences,
+            key_heads=key_heads,
+            keys=keys,
+            head_size=max(key_size, value_size),
+            dtype=q_BHD.dtype,
+        )
+    part_out = torch.empty(sequences, heads, launch.splits, value_size, dtype=torch.float32, device=q_BHD.device)
+    part_lse = torch.empty(sequences, heads, launch.splits, dtype=torch.float32, device=q_BHD.device)
+    lse_BH = torch.empty(sequences, heads, dtype=torch.float32, device=q_BHD.device)
+    group = heads // key_heads
+    block_e = max(16, triton.next_power_of_2(value_size))
+    _attend_split[(launch.splits, sequences * key_heads)](
+        q_BHD,
+        k_BGSD,
+        v_BGSE,
+        key_counts_B,
+        part_out,
+        part_lse,
+        *q_BHD.stride()[:2],
+        *k_BGSD.stride()[:3],
+        *v_BGSE.stride()[:3],
+        keys,
+        0 if window is None else window,
+        key_heads,
+        (key_size**-0.5 if scale is None else scale) / math.log(2),
+        GROUP=group,
+        D=key_size,
+        E=value_size,
+        BG=max(SMALLEST_PRODUCT, triton.next_power_of_2(group)),
+        BD=max(16, triton.next_power_of_2(key_size)),
+        BE=block_e,
+        BS=launch.key_block,
+        WINDOWED=window is not None,
+        PRECISION="tf32x3" if q_BHD.dtype == torch.float32 else "tf32",
+        num_warps=launch.warps,
+        num_stages=launch.stages,
+    )
+    _merge_splits[(sequences * heads,)](
+        part_out,
+        part_lse,
+        out,
+        lse_BH,
+        *out.stride()[:2],
+        heads,
+        SPLITS=launch.splits,
+        BLOCK_SPLITS=triton.next_power_of_2(launch.splits),
+        E=value_size,
+        BE=block_e,
+        num_warps=2,
+    )
+    return out, lse_BH
+
+
+def _check_counts(key_counts_B: torch.Tensor, sequences: int, device: torch.device) -> None:
+    if key_counts_B.dtype not in (torch.int32, torch.int64) or not key_counts_B.is_contiguous():
+        raise ValueError(f"key_counts is {key_counts_B.dtype}; contiguous int32 or int64 is needed")
+    if tuple(key_counts_B.shape) != (sequences,) or key_counts_B.device != device:
+        raise ValueError(
+            f"key_counts is {tuple(key_counts_B.shape)} on {key_counts_B.device}; ({sequences},) on {device} is needed"
+        )
+
+
+@triton.jit(do_not_specialize=["S", "window", "G"])
+def _attend_split(
+    p_q,
+    p_k,
+    p_v,
+    p_counts,
+    p_part_out,
+    p_part_lse,
+    s_q_b,
+    s_q_h,
+    s_k_b,
+    s_k_h,
+    s_k_s,
+    s_v_b,
+    s_v_h,
+    s_v_s,
+    S,
+    window,
+    G,
+    scale,
+    GROUP: tl.constexpr,
+    D: tl.constexpr,
+    E: tl.constexpr,
+    BG: tl.constexpr,
+    BD: tl.constexpr,
+    BE: tl.constexpr,
+    BS: tl.constexpr,
+    WINDOWED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    i_split, splits = tl.program_id(0), tl.num_programs(0)
+    i_bg = tl.program_id(1).to(tl.int64)
+    i_b, i_g = i_bg // G, i_bg % G
+    count = tl.minimum(tl.load(p_counts + i_b).to(tl.int32), S)
+    oldest = 0
+    if WINDOWED:
+        oldest = tl.maximum(0, count - window)
+    # Whole blocks, shared out by the sequence's own length, so that no program idles on a short one.
+    first_block, stop_block = oldest // BS, tl.cdiv(count, BS)
+    share = tl.cdiv(stop_block - first_block, splits)
+    first = (first_block + i_split * share) * BS
+    stop = tl.minimum((first_block + (i_split + 1) * share) * BS, count)
+
+    o_g = tl.arange(0, BG)
+    o_s = tl.arange(0, BS)
+    i_query = i_g * GROUP
+    b_q = load_rows(p_q + i_b * s_q_b + (i_query + o_g) * s_q_h, o_g < GROUP, BD, D)
+    p_k += i_b * s_k_b + i_g * s_k_h + first.to(tl.int64) * s_k_s
+    p_v += i_b * s_v_b + i_g * s_v_h + first.to(tl.int64) * s_v_s
+    b_out = tl.zeros([BG, BE], tl.float32)
+    b_peak = tl.full([BG], -float("inf"), tl.float32)
+    b_total = tl.zeros([BG], tl.float32)
+    for start in range(first, stop, BS):
+        o_key = start + o_s
+        m_key = o_key < count
+        if WINDOWED:
+            m_key = m_key & (o_key >= oldest)
+        b_k = load_rows(p_k + o_s * s_k_s, m_key, BD, D)
+        b_v = load_rows(p_v + o_s * s_v_s, m_key, BE, E)
+        b_scores = tl.dot(b_q, tl.trans(b_k), input_precision=PRECISION) * scale
+        b_scores = tl.where(m_key[None, :], b_scores, -float("inf"))
+        b_out, b_peak, b_total = absorb_scores(b_scores, b_v, b_out, b_peak, b_total, PRECISION)
+        p_k += BS * s_k_s
+        p_v += BS * s_v_s
+
+    b_seen = b_total > 0
+    b_total = tl.where(b_seen, b_total, 1.0)
+    b_lse = tl.where(b_seen, b_peak + tl.log2(b_total), -float("inf"))
+    o_part = ((i_b * G * GROUP + i_query + o_g) * splits + i_split).to(tl.int64)
+    o_e = tl.arange(0, BE)
+    m_g = o_g < GROUP
+    tl.store(p_part_lse + o_part, b_lse, mask=m_g)
+    m_part = m_g[:, None] & (o_e < E)[None, :]
+    tl.store(p_part_out + o_part[:, None] * E + o_e[None, :], b_out / b_total[:, None], mask=m_part)
+
+
+@triton.jit(do_not_specialize=["H"])
+def _merge_splits(
+    p_part_out,
+    p_part_lse,
+    p_out,
+    p_lse,
+    s_out_b,
+    s_out_h,
+    H,
+    SPLITS: tl.constexpr,
+    BLOCK_SPLITS: tl.constexpr,
+    E: tl.constexpr,
+    BE: tl.constexpr,
+):
+    """Parts with base-2 log-sum-exps into one output and a log-sum-exp in nats."""
+    i_bh = tl.program_id(0).to(tl.int64)
+    o_part = tl.arange(0, BLOCK_SPLITS)
+    o_e = tl.arange(0, BE)
+    m_part = o_part < SPLITS
+    b_lse = tl.load(p_part_lse + i_bh * SPLITS + o_part, mask=m_part, other=-float("inf"))
+    m_rows = m_part[:, None] & (o_e < E)[None, :]
+    p_rows = p_part_out + (i_bh * SPLITS + o_part)[:, None] * E + o_e[None, :]
+    b_rows = tl.load(p_rows, mask=m_rows, other=0.0)
+    peak = tl.max(b_lse, axis=0)
+    base = tl.where(peak == -float("inf"), 0.0, peak)
+    b_weights = tl.exp2(b_lse - base)
+    total = tl.sum(b_weights, axis=0)
+    seen = total > 0
+    total = tl.where(seen, total, 1.0)
+    b_out = tl.sum(b_rows * b_weights[:, None], axis=0) / total
+    p_row = p_out + (i_bh // H) * s_out_b + (i_bh % H) * s_out_h
+    tl.store(p_row + o_e, b_out.to(p_out.dtype.element_ty), mask=o_e < E)
+    tl.store(p_lse + i_bh, tl.where(seen, (base + tl.log2(total)) * 0.6931471805599453, -float("inf")))
