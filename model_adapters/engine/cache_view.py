@@ -26,13 +26,13 @@ class CacheView(Cache):
         self.step = step
 
 
-class AttentionLayerView(CacheLayerMixin):
+class AttentionLayerView(CacheLayerMixin):  # type: ignore[no-untyped-call]  # the base registers subclasses
     """An attention layer in one pass."""
 
     is_sliding = False  # windows are the attention function's matter; no mask is built from this
 
     def __init__(self, step: CacheStep, index: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._step, self._index = step, index
         self.is_initialized = True
 
@@ -61,15 +61,15 @@ class LinearLayerView(LinearAttentionCacheLayerMixin):
         self.record_past = False
 
     @property
-    def has_previous_state(self) -> dict[int, bool]:
+    def has_previous_state(self) -> dict[int, bool]:  # type: ignore[override]  # stored in the base
         return dict.fromkeys(range(self.number_of_states), self._step.continued)
 
     @property
-    def conv_states(self) -> dict[int, torch.Tensor | None]:
+    def conv_states(self) -> dict[int, torch.Tensor | None]:  # type: ignore[override]  # stored in the base
         return self._of_rows(self._state.conv_NCK)
 
     @property
-    def recurrent_states(self) -> dict[int, torch.Tensor | None]:
+    def recurrent_states(self) -> dict[int, torch.Tensor | None]:  # type: ignore[override]  # stored in the base
         return self._of_rows(self._state.recurrent)
 
     def lazy_initialization(self, *_: Any, **__: Any) -> None:

@@ -91,7 +91,7 @@ class Engine:
     def _refusal(self, sequence: Sequence) -> str | None:
         """Why a request cannot be run at all; one line."""
         token_ids = sequence.request.token_ids
-        vocabulary = self.runner.model.get_input_embeddings().num_embeddings
+        vocabulary = next(self.runner.model.get_input_embeddings().parameters()).shape[0]
         if not token_ids:
             return "the prompt is empty"
         scored_from = sequence.request.scored_from

@@ -75,7 +75,7 @@ def activation_bytes_per_token(config: PreTrainedConfig, dtype: torch.dtype) -> 
     if "linear" in layer_kinds(config):
         mixer = max(mixer, 4 * _linear_channels(config))
     mlp = 3 * getattr(config, "intermediate_size", 4 * config.hidden_size)
-    return (dtype.itemsize + 4) * (4 * config.hidden_size + max(mixer, mlp))
+    return int((dtype.itemsize + 4) * (4 * config.hidden_size + max(mixer, mlp)))
 
 
 def available_bytes(device: torch.device) -> int:

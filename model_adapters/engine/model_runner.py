@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from evalkit.errors import UsageError
 from model_adapters.engine.attention import STEP, use_slot_attention
 from model_adapters.engine.cache_view import CacheView
-from model_adapters.engine.full_precision_head import full_precision_head
+from model_adapters.engine.full_precision_head import full_precision_head, output_embeddings
 from model_adapters.engine.slotted_cache import SlottedCache
 
 
@@ -24,20 +23,20 @@ class ModelRunner:
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        if model.get_output_embeddings() is None:
-            raise UsageError(f"{type(model).__name__} has no language-model head; use a causal language model")
+        self._head = output_embeddings(model)
         use_slot_attention(model)
-        self.model = model.eval()
-        self._decoder = model.get_decoder()
+        model.train(False)
+        self.model = model
+        self._decoder: torch.nn.Module = model.get_decoder()  # type: ignore[no-untyped-call]
 
     @property
     def device(self) -> torch.device:
-        return self.model.device
+        return torch.device(self.model.device)
 
     @property
     def logit_count(self) -> int:
         """Logits at one position: the vocabulary, with its padding."""
-        return int(self.model.get_output_embeddings().weight.shape[0])
+        return self._head.weight.shape[0]
 
     @torch.no_grad()
     def prefill(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> torch.Tensor:
@@ -45,8 +44,7 @@ class ModelRunner:
 
         Memory above weights and cache is one segment's activations. The last segment takes what is left.
         """
-        id_1T = torch.tensor([token_ids], dtype=torch.long, device=self.device)
-        *earlier, last = id_1T.split(segment_tokens, dim=1)
+        *earlier, last = self._split(token_ids, segment_tokens)
         for segment in earlier:
             self._forward(self._decoder, cache.prefill_view(slot, 0), segment, self._positions(cache, slot, segment))
             cache.advance_slot(slot, segment.shape[1])
@@ -58,8 +56,7 @@ class ModelRunner:
     @torch.no_grad()
     def segments(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> Iterator[Any]:
         """Append tokens to a slot in segments; the decoder's output for each, with hidden states [1, T, D]."""
-        id_1T = torch.tensor([token_ids], dtype=torch.long, device=self.device)
-        for segment in id_1T.split(segment_tokens, dim=1):
+        for segment in self._split(token_ids, segment_tokens):
             view = cache.prefill_view(slot, output_tokens=segment.shape[1])
             yield self._forward(self._decoder, view, segment, self._positions(cache, slot, segment))
             cache.advance_slot(slot, segment.shape[1])
@@ -77,7 +74,8 @@ class ModelRunner:
         self._decoder.forward = lambda *_, **__: part
         try:
             with full_precision_head(self.model):
-                return self.model(input_ids=unread_1T, use_cache=False).logits[0].float()
+                logits_1TV: torch.Tensor = self.model(input_ids=unread_1T, use_cache=False).logits
+                return logits_1TV[0].float()
         finally:
             del self._decoder.forward
 
@@ -93,6 +91,11 @@ class ModelRunner:
         cache.advance(sequences)
         return logits_BV
 
+    def _split(self, token_ids: Sequence[int], segment_tokens: int) -> list[torch.Tensor]:
+        """The prompt on the device as segments [1, T]; the last is what is left."""
+        id_1T = torch.tensor([token_ids], dtype=torch.long, device=self.device)
+        return [id_1T[:, start : start + segment_tokens] for start in range(0, id_1T.shape[1], segment_tokens)]
+
     def _positions(self, cache: SlottedCache, slot: int, id_1T: torch.Tensor) -> torch.Tensor:
         start = cache.lengths[slot]
         return torch.arange(start, start + id_1T.shape[1], device=self.device)[None]
@@ -100,7 +103,8 @@ class ModelRunner:
     def _logits(self, view: CacheView, input_ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         with full_precision_head(self.model):
             output = self._forward(self.model, view, input_ids, positions, logits_to_keep=1)
-        return output.logits[:, -1].float()
+        logits_B1V: torch.Tensor = output.logits
+        return logits_B1V[:, -1].float()
 
     def _forward(
         self, module: torch.nn.Module, view: CacheView, input_ids: torch.Tensor, positions: torch.Tensor, **options: Any
