@@ -14,7 +14,7 @@ STARTED_AT = time.perf_counter()
 import typer  # noqa: E402
 
 from evalkit import __version__  # noqa: E402
-from evalkit.cli import bench, data, models, ruler, score, show, track  # noqa: E402
+from evalkit.cli import bench, compare, data, loss, models, ruler, score, show, track  # noqa: E402
 from evalkit.errors import EvalkitError  # noqa: E402
 
 app = typer.Typer(
@@ -28,7 +28,9 @@ app = typer.Typer(
 )
 app.command("ruler", epilog=ruler.EXAMPLES)(ruler.ruler)
 app.command("track", epilog=track.EXAMPLES)(track.track)
+app.command("loss", epilog=loss.EXAMPLES)(loss.loss)
 app.command("show", epilog=show.EXAMPLES)(show.show)
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.add_typer(score.app, name="score")
 app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")

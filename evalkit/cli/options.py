@@ -55,6 +55,14 @@ def parse_contexts(text: str) -> tuple[int, ...]:
     return tuple(sorted(lengths))
 
 
+def parse_context(option: str, text: str) -> int:
+    """One context length; UsageError where `text` names several, or none."""
+    lengths = parse_contexts(text)
+    if len(lengths) != 1:
+        raise UsageError(f"{option} {text!r}: one context length is needed, not {len(lengths)}")
+    return lengths[0]
+
+
 def parse_counts(option: str, text: str) -> tuple[int, ...]:
     """Whole numbers from `4,8,16`, ascending and without repeats; UsageError naming `option` for anything else."""
     parts = [part.strip() for part in text.split(",")]

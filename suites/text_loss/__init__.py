@@ -1,0 +1,23 @@
+"""Text loss: bits per byte and nats per token of any text, and how much of it is copying."""
+
+from pathlib import Path
+
+from evalkit.protocols import Tokenizer
+from suites.text_loss.settings import TextLossSettings
+from suites.text_loss.sources import EssayText, Source, open_source
+from suites.text_loss.suite import TextLossSuite
+
+__all__ = ["TextLossSettings", "TextLossSuite", "build"]
+
+
+def build(settings: TextLossSettings, tokenizer: Tokenizer, source: Source | None = None) -> TextLossSuite:
+    """The suite for one tokenizer; `source` is by default what the settings name."""
+    if source is None:
+        source = _essays() if settings.path is None else open_source(Path(settings.path), settings.field)
+    return TextLossSuite(settings, tokenizer, source)
+
+
+def _essays() -> Source:
+    from suites.corpora import load_essays
+
+    return EssayText(load_essays())

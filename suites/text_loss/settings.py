@@ -1,0 +1,61 @@
+"""What a text-loss run reads, and how."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from evalkit.errors import UsageError
+
+CTX = 4096
+MIN_CTX = 128
+NGRAM = 4
+MAX_NGRAM = 64
+EMBEDDED_SAMPLES = 16
+"""Windows of the embedded essays, which are long and were written by a program."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextLossSettings:
+    """A text and how it is cut; make it with `of`, which checks the values."""
+
+    path: str | None
+    """A text file, or a .jsonl file with one document a line; None reads the essays."""
+    ctxs: tuple[int, ...]
+    """One context: tokens of a window, special tokens included."""
+    overlap: int
+    """Tokens of each window that are read as context and not scored again."""
+    ngram: int
+    """A token is a copy where the n-gram that it ends stands earlier in its window."""
+    samples: int | None
+    """Windows from the beginning; None reads all."""
+    field: str
+    """Of a JSONL line, the field with the text."""
+    seed: int
+
+    @staticmethod
+    def of(
+        *,
+        path: Path | None = None,
+        ctx: int = CTX,
+        overlap: int = 0,
+        ngram: int = NGRAM,
+        samples: int | None = None,
+        field: str = "text",
+    ) -> "TextLossSettings":
+        """Settings completed by defaults; UsageError names the value, the limit and the remedy."""
+        if ctx < MIN_CTX:
+            raise UsageError(f"context {ctx:,}: at least {MIN_CTX} tokens are needed; raise --ctx")
+        if not 0 <= overlap <= ctx // 2:
+            raise UsageError(f"overlap {overlap:,}: from 0 to half the context, {ctx // 2:,}; change --overlap")
+        if not 1 <= ngram <= MAX_NGRAM:
+            raise UsageError(f"n-grams of {ngram}: from 1 to {MAX_NGRAM} tokens can be compared; change --ngram")
+        if samples is not None and samples < 1:
+            raise UsageError(f"{samples} samples: at least 1 is needed; raise --samples")
+        return TextLossSettings(
+            path=None if path is None else str(path),
+            ctxs=(ctx,),
+            overlap=overlap,
+            ngram=ngram,
+            samples=EMBEDDED_SAMPLES if samples is None and path is None else samples,
+            field=field,
+            seed=0,
+        )

@@ -1,0 +1,171 @@
+"""Where the text comes from: a text file, a JSONL file with one document a line, or the essays.
+
+A source is read twice, first from start to end to cut it into windows and then window by window, and never held in
+memory as a whole.
+"""
+
+import codecs
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from evalkit.errors import UsageError
+from evalkit.records import CorpusUse
+from suites.corpora import Essays
+
+BLOCK_BYTES = 1 << 16
+SENTENCES_PER_BLOCK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text, readable again from anywhere; positions are in the source's own unit."""
+
+    start: int
+    """Position of its first character."""
+    blocks: Callable[[], Iterator[str]]
+    """Its text from start to end, in pieces of any size."""
+
+
+class Source(Protocol):
+    """A corpus of documents."""
+
+    @property
+    def use(self) -> CorpusUse: ...
+
+    def documents(self) -> Iterator[Document]: ...
+
+    def read(self, document: int, start: int, end: int) -> str:
+        """The text between two positions of the document that starts at position `document`."""
+        ...
+
+    def size(self, text: str) -> int:
+        """How far `text` moves a position."""
+        ...
+
+
+class TextFile:
+    """A text file as one document; positions are bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.use = _file_use(path)
+
+    def documents(self) -> Iterator[Document]:
+        yield Document(0, self._blocks)
+
+    def read(self, document: int, start: int, end: int) -> str:
+        with self._path.open("rb") as file:
+            file.seek(document + start)
+            return file.read(end - start).decode("utf-8")
+
+    def size(self, text: str) -> int:
+        return len(text.encode("utf-8"))
+
+    def _blocks(self) -> Iterator[str]:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        position = 0
+        with self._path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                yield self._decode(decoder, block, position)
+                position += len(block)
+        yield self._decode(decoder, b"", position, final=True)
+
+    def _decode(self, decoder: codecs.IncrementalDecoder, block: bytes, position: int, *, final: bool = False) -> str:
+        waiting = len(decoder.getstate()[0])
+        try:
+            return decoder.decode(block, final)
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"{self._path}: byte {position - waiting + error.start:,} is not UTF-8 text; convert the file to UTF-8"
+            ) from None
+
+
+class JsonLines:
+    """A JSONL file with a document in one field of each line; positions are characters of that text."""
+
+    def __init__(self, path: Path, field: str) -> None:
+        self._path, self._field = path, field
+        self.use = _file_use(path)
+
+    def documents(self) -> Iterator[Document]:
+        offset = 0
+        with self._path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    text = self._text(line, f"{self._path}:{number}")
+                    yield Document(offset, lambda text=text: iter([text]))  # type: ignore[misc]  # bound at once
+                offset += len(line)
+
+    def read(self, document: int, start: int, end: int) -> str:
+        with self._path.open("rb") as file:
+            file.seek(document)
+            return self._text(file.readline(), f"{self._path} at byte {document:,}")[start:end]
+
+    def size(self, text: str) -> int:
+        return len(text)
+
+    def _text(self, line: bytes, where: str) -> str:
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise UsageError(f"{where} is not JSON: {error}") from None
+        if not isinstance(record, dict) or self._field not in record:
+            raise UsageError(f"{where} has no field {self._field!r}; name the one with the text by --field")
+        text = record[self._field]
+        if not isinstance(text, str):
+            raise UsageError(f"{where}: field {self._field!r} is not text; name the one with the text by --field")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{where}: character {error.start:,} is half a surrogate pair; write it whole") from None
+        return text
+
+
+class EssayText:
+    """The essays' sentences as one document; positions are characters of the sentences joined by spaces."""
+
+    def __init__(self, essays: Essays) -> None:
+        self._sentences = essays.sentences
+        self.use = essays.use
+
+    def documents(self) -> Iterator[Document]:
+        yield Document(0, self._blocks)
+
+    def read(self, document: int, start: int, end: int) -> str:
+        parts, position = [], document
+        for block in self._blocks():
+            parts.append(block[max(0, start - position) : max(0, end - position)])
+            position += len(block)
+            if position >= end:
+                break
+        return "".join(parts)
+
+    def size(self, text: str) -> int:
+        return len(text)
+
+    def _blocks(self) -> Iterator[str]:
+        for first in range(0, len(self._sentences), SENTENCES_PER_BLOCK):
+            yield "".join(f"{sentence} " for sentence in self._sentences[first : first + SENTENCES_PER_BLOCK])
+
+
+def open_source(path: Path, field: str) -> Source:
+    """A source by the ending of its name: `.jsonl` has a document a line, anything else is one text.
+
+    Raises UsageError where the file cannot be read.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path} is not a file; name a text file, or a .jsonl file with one document a line")
+    return JsonLines(path, field) if path.suffix == ".jsonl" else TextFile(path)
+
+
+def _file_use(path: Path) -> CorpusUse:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    return CorpusUse(role="text", name=path.name, sha256=digest, source=str(path))

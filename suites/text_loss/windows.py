@@ -1,0 +1,119 @@
+"""Cuts a source into windows that fit a context: each token of the text is scored once, in one of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from evalkit.protocols import Tokenizer
+from suites.text_loss.sources import Document, Source
+
+# Text taken at a time: more than fills a context, because a token of prose has about four characters.
+CHARACTERS_PER_TOKEN = 8
+NEAR_END = 0.9
+"""A window may end this early, so that it ends before white space and not inside a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of a document, in its source's positions."""
+
+    document: int
+    context: int
+    """Where the text begins that is read and not scored."""
+    start: int
+    """Where the scored text begins."""
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSize:
+    """Tokens of a window, without special tokens."""
+
+    tokens: int
+    overlap: int
+    """Tokens of the text before that are read again, as context; at most half of `tokens`."""
+
+
+def cut_windows(source: Source, tokenizer: Tokenizer, size: WindowSize) -> Iterator[Window]:
+    """The windows of all documents in order; each document begins anew, without the one before it.
+
+    A window's own text, tokenized alone, has at most `size.tokens` tokens. Memory holds a few windows of text.
+    """
+    for document in source.documents():
+        yield from _cut_document(source, document, tokenizer, size)
+
+
+def _cut_document(source: Source, document: Document, tokenizer: Tokenizer, size: WindowSize) -> Iterator[Window]:
+    start = 0
+    for piece in _Cutter(document, tokenizer, size).pieces():
+        end = start + source.size(piece.text)
+        yield Window(document.start, start - source.size(piece.context), start, end)
+        start = end
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The texts of one window."""
+
+    context: str
+    text: str
+
+
+class _Cutter:
+    """Takes a document's text from the front, a window at a time."""
+
+    def __init__(self, document: Document, tokenizer: Tokenizer, size: WindowSize) -> None:
+        self._blocks = document.blocks()
+        self._tokenizer, self._size = tokenizer, size
+        self._waiting = ""
+        self._ended = False
+
+    def pieces(self) -> Iterator[Piece]:
+        context = ""
+        while self._fill():
+            text = self._take(context)
+            yield Piece(context, text)
+            context = self._last_tokens(context + text)
+
+    def _fill(self) -> bool:
+        """Read on until the waiting text is longer than a window; False at the end of all text."""
+        parts, characters = [self._waiting], len(self._waiting)
+        while not self._ended and characters < self._size.tokens * CHARACTERS_PER_TOKEN:
+            block = next(self._blocks, None)
+            self._ended = block is None
+            parts.append(block or "")
+            characters += len(block or "")
+        self._waiting = "".join(parts)
+        return bool(self._waiting)
+
+    def _take(self, context: str) -> str:
+        """As much of the waiting text as fits behind `context`, and never less than one character."""
+        taken = self._waiting[: self._size.tokens * CHARACTERS_PER_TOKEN]
+        if self._ended and len(taken) == len(self._waiting) and self._fits(context + taken):
+            self._waiting = ""
+            return taken
+        _, offsets = self._tokenizer.encode_with_offsets(context + taken)
+        if len(offsets) > self._size.tokens:
+            taken = taken[: max(1, offsets[self._size.tokens][0] - len(context))]
+        taken = _before_white_space(taken)
+        while len(taken) > 1 and not self._fits(context + taken):
+            # Cutting a word can change how its first part is tokenized.
+            taken = taken[: -max(1, len(taken) // 64)]
+        self._waiting = self._waiting[len(taken) :]
+        return taken
+
+    def _fits(self, text: str) -> bool:
+        return len(self._tokenizer.encode(text)) <= self._size.tokens
+
+    def _last_tokens(self, text: str) -> str:
+        if self._size.overlap == 0:
+            return ""
+        _, offsets = self._tokenizer.encode_with_offsets(text)
+        return text[offsets[max(0, len(offsets) - self._size.overlap)][0] :]
+
+
+def _before_white_space(text: str) -> str:
+    """`text` up to its last white space, where that is near its end."""
+    for position in range(len(text) - 1, int(len(text) * NEAR_END), -1):
+        if text[position].isspace() and not text[position - 1].isspace():
+            return text[:position]
+    return text

@@ -1,0 +1,124 @@
+"""Windows tile their documents, fit their context, and are found again by position."""
+
+import json
+import tracemalloc
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evalkit.errors import UsageError
+from evalkit.records import CorpusUse
+from model_adapters.scripted import ScriptedTokenizer
+from suites.corpora import Essays
+from suites.text_loss.sources import EssayText, JsonLines, Source, TextFile, open_source
+from suites.text_loss.windows import WindowSize, cut_windows
+
+TOKENIZER = ScriptedTokenizer()
+WORDS = st.lists(
+    st.sampled_from(["river", "é", "a", "Donaudampfschiff", "\n", "日本", "  ", "42,", "x" * 40]), max_size=400
+)
+SIZES = st.tuples(st.integers(12, 200), st.integers(0, 6)).map(lambda pair: WindowSize(*pair))
+
+
+def texts_of(source: Source, size: WindowSize) -> list[tuple[str, str]]:
+    """(context, scored text) of every window, read back by position."""
+    return [
+        (source.read(w.document, w.context, w.start), source.read(w.document, w.start, w.end))
+        for w in cut_windows(source, TOKENIZER, size)
+    ]
+
+
+def check(texts: list[tuple[str, str]], whole: str, size: WindowSize) -> None:
+    assert "".join(text for _, text in texts) == whole
+    before = ""
+    for context, text in texts:
+        assert text
+        assert len(TOKENIZER.encode(context + text)) <= size.tokens
+        assert before.endswith(context)
+        if before and size.overlap:
+            assert context
+        before += text
+
+
+@settings(deadline=None)
+@given(WORDS, SIZES)
+def test_a_text_file_is_tiled(tmp_path_factory: pytest.TempPathFactory, words: list[str], size: WindowSize) -> None:
+    path = tmp_path_factory.mktemp("text") / "a.txt"
+    path.write_bytes(" ".join(words).encode())
+    check(texts_of(TextFile(path), size), " ".join(words), size)
+
+
+@settings(deadline=None)
+@given(st.lists(WORDS, max_size=3), SIZES)
+def test_each_line_of_a_jsonl_file_begins_anew(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[list[str]], size: WindowSize
+) -> None:
+    path = tmp_path_factory.mktemp("lines") / "a.jsonl"
+    lines = [
+        json.dumps({"text": " ".join(words)}, ensure_ascii=index % 2 == 0) for index, words in enumerate(documents)
+    ]
+    path.write_text("\n\n".join(lines), encoding="utf-8")
+    source = JsonLines(path, "text")
+    windows = list(cut_windows(source, TOKENIZER, size))
+    starts = list(dict.fromkeys(window.document for window in windows))
+    told = [" ".join(words) for words in documents if " ".join(words)]
+    assert len(starts) == len(told)
+    for start, whole in zip(starts, told, strict=True):
+        own = [window for window in windows if window.document == start]
+        assert own[0].context == own[0].start == 0
+        texts = [(source.read(start, w.context, w.start), source.read(start, w.start, w.end)) for w in own]
+        check(texts, whole, size)
+
+
+def test_windows_are_nearly_full_and_end_between_words(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("The quick brown fox jumps over the lazy dog. " * 2000, encoding="utf-8")
+    texts = [text for _, text in texts_of(TextFile(path), WindowSize(256, 0))]
+    assert len(texts) > 50
+    for text in texts[:-1]:
+        assert 230 < len(TOKENIZER.encode(text)) <= 256
+        assert text[-1] in ".abcdefghijklmnopqrstuvwxyz"
+    assert all(text[0] == " " for text in texts[1:])
+
+
+def test_memory_is_bounded_by_the_window(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("the quick brown fox\n" * 400_000, encoding="utf-8")
+    tracemalloc.start()
+    assert len(list(islice(cut_windows(TextFile(path), TOKENIZER, WindowSize(1024, 0)), 20))) == 20
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < path.stat().st_size / 4
+
+
+def test_essays_are_read_by_position() -> None:
+    sentences = tuple(f"Sentence {number} is here." for number in range(300))
+    source = EssayText(Essays(CorpusUse("essays", "x", "0" * 64, "test"), sentences))
+    size = WindowSize(100, 10)
+    check(texts_of(source, size), "".join(f"{sentence} " for sentence in sentences), size)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b'{"text": "fine"}\n{"text": 3}\n', r"a.jsonl:2: field 'text' is not text"),
+        ("a.jsonl", b'{"text": "fine"}\n\n{"body": "x"}\n', r"a.jsonl:3 has no field 'text'; .*--field"),
+        ("a.jsonl", b'{"text": "fine"}\n{"text"\n', r"a.jsonl:2 is not JSON"),
+        ("a.jsonl", b'"text"\n', r"a.jsonl:1 has no field"),
+        ("a.jsonl", b'{"text": "ab\\ud800"}\n', r"a.jsonl:1: character 2 is half a surrogate pair"),
+        ("a.txt", b"fine\n" * 20_000 + b"\xff", r"byte 100,000 is not UTF-8"),
+        ("a.txt", b"fine \xc3", r"byte 5 is not UTF-8"),
+    ],
+)
+def test_bad_input_is_named_with_its_place(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        list(cut_windows(open_source(tmp_path / name, "text"), TOKENIZER, WindowSize(64, 0)))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nope\.txt is not a file"):
+        open_source(tmp_path / "nope.txt", "text")
