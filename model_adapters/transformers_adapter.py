@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from evalkit.protocols import Tokenizer
 from evalkit.records import Completion, ModelIdentity, Request
+from model_adapters.engine.attention import attention_path
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.sequence import Generation
 
@@ -66,6 +67,7 @@ class TransformersAdapter:
         return {
             "device": str(self._device),
             "dtype": str(self._engine.runner.model.dtype).removeprefix("torch."),
+            "attention": attention_path(self._engine.runner.model),
             "segment_tokens": None if plan is None else plan.segment_tokens,
             "batch_sequences": None if plan is None else plan.slots,
             "max_tokens": None if plan is None else plan.max_tokens,
