@@ -17,9 +17,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 import triton.testing
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from model_adapters.kernels.chunked_attention.triton_decode import DecodeAttentionLaunch, decode_attention
+from model_adapters.kernels.chunked_attention.triton_prefill import AttentionLaunch, prefill_attention
 from model_adapters.kernels.gated_delta.arguments import RawGates
 from model_adapters.kernels.gated_delta.reference import (
     beta_from_input,
@@ -481,9 +484,140 @@ def time_graph(run: Run, kernel: str, case: str, step: Callable[[], None], *, fl
     run.time(kernel, case, graph.replay, floor_ms=floor_ms, rep=30)
 
 
+# Attention
+
+ATTENTION_HEADS, HEAD_SIZE = 30, 128
+
+
+def random_attention(
+    query_tokens: int,
+    keys: int,
+    *,
+    sequences: int = 1,
+    heads: int = ATTENTION_HEADS,
+    key_heads: int | None = None,
+    size: int = HEAD_SIZE,
+    dtype: torch.dtype = torch.bfloat16,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """q as a transposed projection, keys and values as one cache [B, G, S, D] holds them."""
+    q = torch.randn(sequences, query_tokens, heads, size, device="cuda").to(dtype).transpose(1, 2)
+    shape = (sequences, heads if key_heads is None else key_heads, keys, size)
+    return q, torch.randn(shape, device="cuda").to(dtype), torch.randn(shape, device="cuda").to(dtype)
+
+
+def dense_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, position_BT: torch.Tensor, window: int | None
+) -> torch.Tensor:
+    group = q.shape[1] // k.shape[1]
+    k, v = (x.double().repeat_interleave(group, dim=1) for x in (k, v))
+    scores = q.double() @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    key_S = torch.arange(k.shape[2], device=k.device)
+    seen = key_S <= position_BT[..., None]
+    if window is not None:
+        seen &= key_S > position_BT[..., None] - window
+    return scores.masked_fill(~seen[:, None], -torch.inf).softmax(-1) @ v
+
+
+def attention_prefill_errors(
+    query_tokens: int, offset: int, window: int | None, launch: AttentionLaunch | None = None, **sizes: object
+) -> dict[str, float]:
+    q, k, v = random_attention(query_tokens, offset + query_tokens, **sizes)
+    position = offset + torch.arange(query_tokens, device="cuda")[None]
+    out = torch.full_like(q, torch.nan)
+    prefill_attention(q, k, v, query_offset=offset, window=window, out_BHTE=out, launch=launch)
+    return {"out": relative_error(out, dense_attention(q, k, v, position, window))}
+
+
+def attention_decode_errors(splits: int | None, **sizes: object) -> dict[str, float]:
+    keys = 5000
+    q, k, v = random_attention(1, keys, sequences=3, **sizes)
+    counts = torch.tensor([1, 777, keys], device="cuda", dtype=torch.int32)
+    out = torch.full_like(q[:, :, 0].contiguous(), torch.nan)
+    launch = None if splits is None else DecodeAttentionLaunch(splits=splits)
+    decode_attention(q[:, :, 0], k, v, key_counts_B=counts, out_BHE=out, launch=launch)
+    return {"out": relative_error(out, dense_attention(q, k, v, counts[:, None] - 1, None)[:, :, 0])}
+
+
+def attention_variants() -> list[AttentionLaunch]:
+    return [
+        AttentionLaunch(query_block=128, key_block=128, warps=8, stages=2),
+        AttentionLaunch(query_block=128, key_block=64, warps=8, stages=3),
+        AttentionLaunch(query_block=128, key_block=64, warps=8, stages=2),
+        AttentionLaunch(query_block=64, key_block=64, warps=4, stages=3),
+    ]
+
+
+def _attention_name(launch: AttentionLaunch) -> str:
+    return f"attention {launch.query_block}x{launch.key_block} w{launch.warps} s{launch.stages}"
+
+
+def run_attention_prefill(run: Run) -> None:
+    for dtype, tolerance in TOLERANCE.items():
+        for tokens, offset, window in ((1, 0, None), (65, 0, 50), (500, 3000, None), (500, 3000, 700)):
+            case = f"T {tokens} offset {offset} window {window} {str(dtype).removeprefix('torch.')}"
+            errors = partial(attention_prefill_errors, tokens, offset, window, heads=4, key_heads=2, dtype=dtype)
+            run.check("attention prefill", case, errors, tolerance)
+    for launch in attention_variants():
+        errors = partial(attention_prefill_errors, 500, 3000, None, launch, heads=4, key_heads=2)
+        run.check(_attention_name(launch), "T 500 offset 3000", errors, 5e-3)
+    rate = run.record.ceilings["product_tflops"] * 1e9
+    for tokens, offset, window in ((8192, 0, None), (8192, 57344, None), (8192, 57344, 4096)):
+        q, k, v = random_attention(tokens, offset + tokens)
+        pairs = tokens * window if window else tokens * offset + tokens * tokens // 2
+        floor = 4 * HEAD_SIZE * ATTENTION_HEADS * pairs / rate
+        case = f"T {tokens} offset {offset} window {window}"
+        for launch in attention_variants():
+            call = partial(prefill_attention, q, k, v, query_offset=offset, window=window, launch=launch)
+            run.time(_attention_name(launch), case, call, floor_ms=floor, rep=40)
+        if window is None:
+            for backend in (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION):
+                call = partial(fused_attention, backend, q, k, v, offset)
+                run.time(f"sdpa {backend.name[:5]}", case, call, floor_ms=floor, rep=40)
+
+
+def fused_attention(
+    backend: SDPBackend, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, offset: int
+) -> list[torch.Tensor]:
+    """PyTorch's own: one call over the cached part, one causal call over the segment; their merge is not counted."""
+    with sdpa_kernel(backend):
+        outs = [F.scaled_dot_product_attention(q, k[:, :, offset:], v[:, :, offset:], is_causal=True)]
+        if offset:
+            outs.append(F.scaled_dot_product_attention(q, k[:, :, :offset], v[:, :, :offset]))
+    return outs
+
+
+def run_attention_decode(run: Run) -> None:
+    for dtype, tolerance in TOLERANCE.items():
+        for heads, key_heads, splits in ((4, 4, None), (32, 4, None), (4, 4, 7)):
+            name = f"{heads}/{key_heads} heads splits {splits} {str(dtype).removeprefix('torch.')}"
+            errors = partial(attention_decode_errors, splits, heads=heads, key_heads=key_heads, dtype=dtype)
+            run.check("attention decode", name, errors, tolerance)
+    for sequences, keys, candidates in (
+        (1, 65536, (4, 8, 13, 17, 26, 35)),
+        (1, 4096, (4, 8, 13)),
+        (32, 4096, (1, 2, 4)),
+    ):
+        q, k, v = random_attention(1, keys, sequences=sequences)
+        counts = torch.full((sequences,), keys, device="cuda", dtype=torch.int32)
+        cache_bytes = 2 * 2 * sequences * keys * ATTENTION_HEADS * HEAD_SIZE
+        floor = cache_bytes / run.record.ceilings["copy_terabytes_per_second"] / 1e9
+        launches = [DecodeAttentionLaunch(splits=splits) for splits in candidates]
+        launches += [
+            DecodeAttentionLaunch(splits=candidates[1], stages=4),
+            DecodeAttentionLaunch(splits=candidates[1], key_block=128, stages=2),
+        ]
+        for launch in launches:
+            step = partial(decode_attention, q[:, :, 0], k, v, key_counts_B=counts, launch=launch)
+            name = f"B {sequences} S {keys} splits {launch.splits} block {launch.key_block} stages {launch.stages}"
+            time_graph(run, "attention decode", name, step, floor_ms=floor)
+        fused = partial(F.scaled_dot_product_attention, q, k, v)
+        time_graph(run, "sdpa decode", f"B {sequences} S {keys}", fused, floor_ms=floor)
+
+
 SECTIONS: dict[str, tuple[Callable[[Run], None], ...]] = {
     "prefill": (check_gated_delta_prefill, time_gated_delta_prefill),
     "decode": (run_gated_delta_decode, time_gated_delta_decode),
+    "attention": (run_attention_prefill, run_attention_decode),
     "sizes": (check_gated_delta_sizes,),
     "far": (check_far_addresses,),
 }

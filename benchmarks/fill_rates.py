@@ -1,0 +1,99 @@
+"""How full RULER's prompts are, and what making one costs: python benchmarks/fill_rates.py --help.
+
+A row a task and length: mean and least fill (prompt and budget over the context length), tokenised text as a
+multiple of the prompt, and processor milliseconds a sample, first and median. Processor time, because other programs
+on the machine would count as well; the first sample of a task also counts the parts of its corpus.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from evalkit.cli.options import parse_contexts, parse_names
+from evalkit.errors import SampleDoesNotFitError
+from evalkit.protocols import Tokenizer
+from evalkit.records import SampleKey
+from model_adapters.tokenizer import HfTokenizer
+from suites.ruler import RulerCorpora, RulerSettings, RulerSuite
+
+
+class CountingTokenizer:
+    """A tokenizer with a count of the characters it was given."""
+
+    def __init__(self, inner: Tokenizer) -> None:
+        self._inner = inner
+        self.characters = 0
+        self.fingerprint, self.vocab_size = inner.fingerprint, inner.vocab_size
+
+    def encode(self, text: str) -> list[int]:
+        return self._counted(self._inner.encode, text)
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        return self._counted(self._inner.encode_with_offsets, text)
+
+    def encode_prompt(self, text: str) -> list[int]:
+        return self._counted(self._inner.encode_prompt, text)
+
+    def special_prompt_tokens(self) -> int:
+        return self._inner.special_prompt_tokens()
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return self._inner.decode(token_ids)
+
+    def _counted(self, call: Callable[[str], Any], text: str) -> Any:
+        self.characters += len(text)
+        return call(text)
+
+
+def measure(suite: RulerSuite, tokenizer: CountingTokenizer, keys: Sequence[SampleKey]) -> str:
+    """The row of one task and length."""
+    fills, passes, milliseconds, misfits = [], [], [], 0
+    for key in keys:
+        tokenizer.characters = 0
+        started = time.process_time()
+        try:
+            sample = suite.sample(key)
+        except SampleDoesNotFitError:
+            misfits += 1
+            continue
+        suite.request(sample)
+        milliseconds.append(1000 * (time.process_time() - started))
+        fills.append((sample.prompt_tokens + sample.generation_tokens) / key.ctx)
+        passes.append(tokenizer.characters / len(sample.prompt))
+        if fills[-1] > 1:
+            raise AssertionError(f"{key.id} is over its length")
+    if not fills:
+        return f"{keys[0].task:16} {keys[0].ctx:8,}  none of {misfits} samples fits"
+    return (
+        f"{keys[0].task:16} {keys[0].ctx:8,} {statistics.mean(fills):8.4f} {min(fills):8.4f} {max(passes):8.2f} "
+        f"{milliseconds[0]:9.1f} {statistics.median(milliseconds):9.1f}{f'  {misfits} do not fit' if misfits else ''}"
+    )
+
+
+def main(
+    tokenizer_json: Path = typer.Option(..., "--tokenizer", exists=True, dir_okay=False, help="A tokenizer.json."),
+    ctx: str = typer.Option("4096,65536", help="Context lengths."),
+    samples: int = typer.Option(20, min=1, help="Samples a task and length."),
+    tasks: str | None = typer.Option(None, help="Comma-separated tasks; all 13 by default."),
+    embedded: bool = typer.Option(False, help="Use the embedded corpora even where others are at hand."),
+) -> None:
+    """Print fill rates and costs of RULER's samples."""
+    tokenizer = CountingTokenizer(HfTokenizer.from_file(tokenizer_json))
+    corpora = RulerCorpora.embedded() if embedded else RulerCorpora.default()
+    settings = RulerSettings.of(ctxs=parse_contexts(ctx), tasks=parse_names(tasks), samples=samples)
+    suite = RulerSuite(settings, tokenizer, corpora)
+    for use in suite.plan().corpora:
+        print(f"{use.role}: {use.name} ({use.source})")
+    print(f"{'task':16} {'ctx':>8} {'fill':>8} {'least':>8} {'passes':>8} {'first ms':>9} {'median ms':>9}")
+    for length in settings.ctxs:
+        for task in settings.tasks:
+            keys = [SampleKey(task, length, index, settings.seed) for index in range(samples)]
+            print(measure(suite, tokenizer, keys), flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
