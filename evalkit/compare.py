@@ -11,7 +11,7 @@ from evalkit.paired_stats import holm
 from evalkit.pairing import PairedRow, Pairing
 from evalkit.records import FailureKind, ModelIdentity, RunRecord
 from evalkit.stats import CONFIDENCE, Interval
-from evalkit.stored_run import StoredRun
+from evalkit.stored_run import StoredRun, weighted_mean
 
 Change = Literal["better", "worse", "~"]
 """`~`: the difference cannot be told from chance."""
@@ -155,8 +155,8 @@ def has_mean(record: RunRecord, ctx: int) -> bool:
 
 def _compare_row(pairing: Pairing, task: str | None, rows: Sequence[PairedRow]) -> RowComparison:
     metric = rows[0].metric
-    base = float(np.mean([row.weights @ row.base_values for row in rows]))
-    new = float(np.mean([row.weights @ row.new_values for row in rows]))
+    base = float(np.mean([weighted_mean(row.base_values, row.weights) for row in rows]))
+    new = float(np.mean([weighted_mean(row.new_values, row.weights) for row in rows]))
     pairs = pairing.differences(rows)
     changes = [pair.change for row in rows for pair in row.pairs]
     up, down = sum(change > 0 for change in changes), sum(change < 0 for change in changes)
@@ -169,9 +169,9 @@ def _compare_row(pairing: Pairing, task: str | None, rows: Sequence[PairedRow]) 
         metric=metric.name if task is not None else "mean",
         unit=metric.unit,
         higher_is_better=metric.higher_is_better,
-        base=metric.scale * base,
-        new=metric.scale * new,
-        difference=metric.scale * pairs.mean,
+        base=round(metric.scale * base, 9),
+        new=round(metric.scale * new, 9),
+        difference=round(metric.scale * (new - base), 9),
         ci95=None if interval is None else (metric.scale * interval[0], metric.scale * interval[1]),
         p=pairs.p_value(f"{task or ''}@{rows[0].ctx}"),
         p_holm=None,

@@ -10,7 +10,7 @@ from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.metrics import Metric, metric_of
 from evalkit.paired_stats import Array, PairedDifferences, pool
 from evalkit.records import RunRecord, SampleRecord
-from evalkit.stored_run import Cell, StoredRun, sample_weight
+from evalkit.stored_run import Cell, StoredRun, sample_weights
 
 # Settings of suites that change what is asked or how it is judged, without a new dialect or suite version.
 QUESTION_SETTINGS = ("shots", "variant", "budget", "generation_tokens", "overlap", "ngram")
@@ -59,9 +59,7 @@ class PairedRow:
     @property
     def weights(self) -> Array:
         """What each pair weighs in the row; they add up to 1."""
-        weights = np.array([sample_weight(pair.base) for pair in self.pairs], dtype=np.float64)
-        total = float(weights.sum())
-        return weights / total if total > 0 else weights
+        return sample_weights([pair.base for pair in self.pairs])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.metrics import metric_of
+from evalkit.paired_stats import Array
 from evalkit.records import ResultRow, RunRecord, SampleRecord
 from evalkit.run_store import MANIFEST, RUN, SAMPLES, Manifest, read_run, read_samples
 from evalkit.serialization import RecordError, from_json
@@ -204,21 +207,21 @@ def row_value(samples: Sequence[SampleRecord]) -> float | None:
     if not samples:
         return None
     metric = metric_of(samples[0].metric)
-    weights = [sample_weight(sample) for sample in samples]
-    total = sum(weights)
-    if total <= 0:
-        return None
-    return (
-        metric.scale
-        * sum(weight * (sample.score or 0.0) for weight, sample in zip(weights, samples, strict=True))
-        / total
-    )
+    values = np.array([sample.score for sample in samples], dtype=np.float64)
+    return metric.scale * weighted_mean(values, sample_weights(samples))
 
 
-def sample_weight(sample: SampleRecord) -> float:
-    """What a sample weighs in its row's value: 1, or a measure of it such as its bytes."""
-    weight = metric_of(sample.metric).weight
-    return 1.0 if weight is None else sample.measures.get(weight, 1.0)
+def sample_weights(samples: Sequence[SampleRecord]) -> Array:
+    """What each sample weighs in its row's value, adding up to 1: alike, or by a measure such as its bytes."""
+    weight = metric_of(samples[0].metric).weight if samples else None
+    raw = np.array([1.0 if weight is None else sample.measures.get(weight, 0.0) for sample in samples])
+    total = float(raw.sum())
+    return raw / total if total > 0 else raw
+
+
+def weighted_mean(values: Array, weights: Array) -> float:
+    """Their sum, summed so that it does not depend on the order: 442 of 500 right answers are 0.884."""
+    return round(math.fsum(weights * values), 12)
 
 
 def same_value(left: float | None, right: float | None) -> bool:

@@ -1,0 +1,173 @@
+"""What the comparison of two runs says."""
+
+from collections.abc import Sequence
+
+from evalkit.compare import ComparedRun, Comparison, FigureComparison, Flip, RowComparison
+from evalkit.costs import CostComparison
+from reports.report import Report, Table
+from reports.run_report import describe_model
+
+SHOWN_FLIPS = 20
+
+
+def comparison_report(comparison: Comparison, *, flips: int = SHOWN_FLIPS) -> Report:
+    """The report of one comparison, with at most `flips` of the samples that changed each way."""
+    tables = [_rows_table(comparison)]
+    if comparison.flips:
+        tables.append(_flips_table(comparison.flips, flips))
+    if comparison.costs:
+        tables.append(_costs_table(comparison.costs))
+    if comparison.figures:
+        tables.append(_figures_table(comparison.figures))
+    return Report(
+        headline=f"{comparison.suite} · {comparison.base.model.path} → {comparison.new.model.path}",
+        notices=(_verdict(comparison), *comparison.notes),
+        tables=tuple(tables),
+        facts=tuple(_facts(comparison)),
+    )
+
+
+def row_name(task: str | None) -> str:
+    return "mean of the tasks" if task is None else task
+
+
+def figure(value: float | None, unit: str) -> str:
+    """A value in its unit: points with one decimal, losses with four."""
+    return "-" if value is None else f"{value:.{decimals(unit)}f}"
+
+
+def signed(value: float | None, interval: tuple[float, float] | None, unit: str) -> str:
+    """A difference with its interval."""
+    if value is None:
+        return "-"
+    places = decimals(unit)
+    shown = f"{value:+.{places}f}"
+    return shown if interval is None else f"{shown} [{interval[0]:+.{places}f}, {interval[1]:+.{places}f}]"
+
+
+def decimals(unit: str) -> int:
+    return 1 if unit == "points" else 4
+
+
+def probability(p: float | None) -> str:
+    if p is None:
+        return "-"
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _verdict(comparison: Comparison) -> str:
+    """One sentence that names what can be told, the mean first where there is one."""
+    better = [row for row in comparison.rows if row.change == "better"]
+    worse = [row for row in comparison.rows if row.change == "worse"]
+    if not better and not worse:
+        return "Nothing can be told apart: no row differs by more than chance would make it."
+    named = [f"{_named(rows)} {word}" for rows, word in ((worse, "worse"), (better, "better")) if rows]
+    return f"NEW is {' and '.join(named)}; the other {len(comparison.rows) - len(better) - len(worse)} rows are ~."
+
+
+def _named(rows: Sequence[RowComparison]) -> str:
+    first = sorted(rows, key=lambda row: (row.task is not None, row.ctx))[0]
+    others = "" if len(rows) == 1 else f" and {len(rows) - 1} more"
+    return f"{row_name(first.task)} at {first.ctx:,}{others}"
+
+
+def _rows_table(comparison: Comparison) -> Table:
+    how = "paired by sample" if comparison.paired else "NOT PAIRED"
+    return Table(
+        f"{comparison.suite}: NEW - BASE, {how}, with {comparison.confidence:.0%} interval; "
+        "~ where nothing can be told after Holm's correction over the table",
+        ("task", "length", "BASE", "NEW", "NEW - BASE", "told", "p", "p (Holm)", "n", "± changed", "could be seen"),
+        tuple(_row(row, paired=comparison.paired) for row in comparison.rows),
+    )
+
+
+def _row(row: RowComparison, *, paired: bool) -> tuple[str, ...]:
+    return (
+        row_name(row.task),
+        f"{row.ctx:,}",
+        figure(row.base, row.unit),
+        figure(row.new, row.unit),
+        signed(row.difference, row.ci95, row.unit),
+        row.change,
+        probability(row.p),
+        probability(row.p_holm),
+        str(row.n),
+        f"+{row.improved} -{row.worsened}" if paired else "-",
+        figure(row.detectable, row.unit),
+    )
+
+
+def _flips_table(flips: Sequence[Flip], shown: int) -> Table:
+    worse = [flip for flip in flips if not flip.improved]
+    better = [flip for flip in flips if flip.improved]
+    listed = worse[:shown] + better[:shown]
+    left_out = len(flips) - len(listed)
+    rest = f"; {left_out} more with --flips {max(len(worse), len(better))}" if left_out else ""
+    return Table(
+        f"Samples that changed: {len(worse)} worse, {len(better)} better{rest}",
+        ("sample", "change", "BASE", "NEW", "BASE's failure", "NEW's failure"),
+        tuple(
+            (
+                flip.id,
+                "better" if flip.improved else "worse",
+                f"{flip.base_score:.2f}",
+                f"{flip.new_score:.2f}",
+                (flip.base_failure or "-").replace("_", " "),
+                (flip.new_failure or "-").replace("_", " "),
+            )
+            for flip in listed
+        ),
+    )
+
+
+def _costs_table(costs: Sequence[CostComparison]) -> Table:
+    return Table(
+        "Times and memory on the same hardware (times: medians a sample, change as the median over the pairs)",
+        ("what", "length", "BASE", "NEW", "change", "n"),
+        tuple(
+            (
+                cost.name.replace("_", " "),
+                "-" if cost.ctx is None else f"{cost.ctx:,}",
+                amount(cost.base, cost.unit),
+                amount(cost.new, cost.unit),
+                "-" if cost.change is None else f"{cost.change:+.1%}",
+                str(cost.n),
+            )
+            for cost in costs
+        ),
+    )
+
+
+def amount(value: float, unit: str) -> str:
+    """A time or an amount of memory, in a unit that people read."""
+    return f"{value / 2**30:.2f} GiB" if unit == "bytes" else f"{value:.3g} {unit}"
+
+
+def _figures_table(figures: Sequence[FigureComparison]) -> Table:
+    return Table(
+        "Derived figures (not tested)",
+        ("figure", "BASE", "NEW"),
+        tuple((figure.name.replace("_", " "), _plain(figure.base), _plain(figure.new)) for figure in figures),
+    )
+
+
+def _plain(value: float | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
+
+
+def _facts(comparison: Comparison) -> list[tuple[str, str]]:
+    facts = [("BASE", _run(comparison.base)), ("NEW", _run(comparison.new)), ("dialect", comparison.dialect)]
+    if comparison.paired:
+        facts.append(("p", "exact sign test for right and wrong answers, seeded paired bootstrap for fractions"))
+    else:
+        facts.append(("p", "two samples of questions; one right-or-wrong task: Fisher's exact test"))
+    facts.append(("could be seen", "smallest true difference told with a power of 80 %, before the correction"))
+    if comparison.flips:
+        facts.append(("see a sample", f"evalkit show {comparison.new.folder} --sample ID"))
+    return facts
+
+
+def _run(run: ComparedRun) -> str:
+    return f"{run.run_id}: {run.model.path}; {describe_model(run.model)}"

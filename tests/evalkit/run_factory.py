@@ -1,0 +1,240 @@
+"""Complete run folders (run.json, samples.jsonl, manifest.json) made from scores, without a model."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalkit.metrics import metric_of
+from evalkit.records import (
+    SCHEMA,
+    CorpusUse,
+    Figure,
+    ModelIdentity,
+    PositionScheme,
+    ResultRow,
+    RunRecord,
+    SampleRecord,
+    SummaryRow,
+)
+from evalkit.run_store import MANIFEST, RUN, SAMPLES, Manifest
+from evalkit.serialization import to_json
+from evalkit.stats import bootstrap_mean_ci, bootstrap_mean_of_means_ci
+from evalkit.stored_run import StoredRun, load_run, row_value
+
+ERRORED = "errored"
+UNSCORED = "unscored"
+Score = float | str
+"""A score, ERRORED or UNSCORED."""
+
+GPU = {"name": "NVIDIA H100 80GB HBM3", "count": 1}
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A run to be made; scores by task and context length."""
+
+    scores: Mapping[tuple[str, int], Sequence[Score]]
+    model: str = "./base"
+    weights: str = "base"
+    """What the fingerprint is made of."""
+    tokenizer: str = "dolma2"
+    suite: str = "ruler"
+    suite_version: str = "1"
+    dialect: str = "nvidia"
+    seed: int = 42
+    metric: str = "all"
+    corpora: Mapping[str, str] = field(default_factory=lambda: {"essays": "novels"})
+    """Role -> content."""
+    gpu: Mapping[str, Any] | None = field(default_factory=lambda: dict(GPU))
+    prefill_seconds: float = 1.0
+    decode_seconds: float = 0.5
+    peak_bytes: int | None = 20 * 2**30
+    generation_tokens: int | None = 128
+    tokens_seen: int | None = None
+    trained: bool = True
+    effective_length: int | None = None
+    derived: Mapping[str, float | None] = field(default_factory=dict)
+    figures: tuple[Figure, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    prediction: str = "the answer"
+    run_id: str | None = None
+    """The folder's name by default."""
+
+
+def write_run(folder: Path, spec: RunSpec) -> Path:
+    """Write the run into `folder` and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = make_samples(spec)
+    record = make_record(spec, samples, spec.run_id or folder.name)
+    manifest = Manifest.of(
+        suite=spec.suite,
+        version=spec.suite_version,
+        dialect=spec.dialect,
+        seed=spec.seed,
+        identity=record.model,
+        corpora=record.corpora,
+    )
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest)), encoding="utf-8")
+    (folder / SAMPLES).write_text("".join(to_json(sample) + "\n" for sample in samples), encoding="utf-8")
+    (folder / RUN).write_text(to_json(record, indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def make_run(folder: Path, spec: RunSpec) -> StoredRun:
+    """Write the run and load it as commands do."""
+    return load_run(write_run(folder, spec))
+
+
+def make_samples(spec: RunSpec) -> list[SampleRecord]:
+    return [
+        make_sample(spec, task, ctx, index, score)
+        for (task, ctx), scores in spec.scores.items()
+        for index, score in enumerate(scores)
+    ]
+
+
+def make_sample(spec: RunSpec, task: str, ctx: int, index: int, score: Score) -> SampleRecord:
+    value = None if isinstance(score, str) else float(score)
+    wrong = value is not None and metric_of(spec.metric).bounded and value < 1
+    name = f"{task}/{ctx}/{index}/{spec.seed}"
+    return SampleRecord(
+        id=name,
+        task=task,
+        ctx=ctx,
+        index=index,
+        seed=spec.seed,
+        prompt_tokens=ctx - 128,
+        completion_tokens=0 if score == ERRORED else 20,
+        prompt_sha256=_sha256(f"{spec.suite_version}:{spec.dialect}:{spec.tokenizer}:{name}"),
+        depths=(0.5,),
+        gold_positions=(),
+        targets=("1234567",),
+        prediction="" if score == ERRORED else spec.prediction,
+        finish_reason="error" if score in (ERRORED, UNSCORED) else "stop",
+        metric="" if score == UNSCORED else spec.metric,
+        score=value,
+        failure=("wrong_needle" if value == 0 else "partial") if wrong else None,
+        error="out of memory" if score == ERRORED else None,
+        unscored="it does not fit" if score == UNSCORED else None,
+        prefill_seconds=0.0 if score == UNSCORED else spec.prefill_seconds * (1 + 0.01 * (index % 7)),
+        decode_seconds=0.0 if score == UNSCORED else spec.decode_seconds * (1 + 0.01 * (index % 5)),
+        measures={"nats": 0.69 * (value or 0) * 1000, "bytes": 1000.0, "tokens": 250.0}
+        if not metric_of(spec.metric).bounded
+        else {},
+        generation_tokens=spec.generation_tokens,
+    )
+
+
+def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> RunRecord:
+    cells: dict[tuple[str, int], list[SampleRecord]] = {cell: [] for cell in spec.scores}
+    for sample in samples:
+        cells[sample.task, sample.ctx].append(sample)
+    results = tuple(_row(task, ctx, spec.metric, cell) for (task, ctx), cell in cells.items())
+    failures = sorted(sample.failure for sample in samples if sample.failure is not None)
+    return RunRecord(
+        schema=SCHEMA,
+        run_id=run_id,
+        suite=spec.suite,
+        suite_version=spec.suite_version,
+        dialect=spec.dialect,
+        seed=spec.seed,
+        model=ModelIdentity(
+            path=spec.model,
+            family="olmo_hybrid",
+            fingerprint="sha256:" + _sha256(spec.weights),
+            tokenizer="sha256:" + _sha256(spec.tokenizer),
+            dtype="bfloat16",
+            positions=PositionScheme("none", "none (DRoPE)"),
+            trained_length=65536,
+            parameters=6_700_000_000,
+            trained=spec.trained,
+        ),
+        config={
+            "ctxs": sorted({ctx for _, ctx in spec.scores}),
+            "engine": {"device": "cuda" if spec.gpu else "cpu"},
+            **spec.config,
+        },
+        config_passed={},
+        corpora=tuple(CorpusUse(role, text, _sha256(text), "embedded") for role, text in spec.corpora.items()),
+        environment={"cpu": "AMD EPYC", "cpu_count": 2, "gpu": None if spec.gpu is None else dict(spec.gpu)},
+        results=results,
+        summary=_summary(results, cells) if metric_of(spec.metric).bounded else (),
+        effective_length=spec.effective_length,
+        derived=dict(spec.derived),
+        failures={kind: failures.count(kind) for kind in dict.fromkeys(failures)},
+        unscored=(),
+        counts={
+            "n": len(samples),
+            "errors": sum(sample.error is not None for sample in samples),
+            "unscored": sum(sample.unscored is not None for sample in samples),
+        },
+        timing={
+            "wall_seconds": 100.0,
+            "prefill_seconds": sum(sample.prefill_seconds for sample in samples),
+            "decode_seconds": sum(sample.decode_seconds for sample in samples),
+            "prefill_tokens_per_second": 30_000.0 / spec.prefill_seconds if spec.prefill_seconds else None,
+            "decode_tokens_per_second": 50.0 / spec.decode_seconds if spec.decode_seconds else None,
+        },
+        memory={"peak_bytes": spec.peak_bytes, "method": "CUDA allocator"},
+        warnings=(),
+        tokens_seen=spec.tokens_seen,
+        figures=spec.figures,
+    )
+
+
+def simulate(
+    rng: np.random.Generator, accuracy: Mapping[tuple[str, int], float], samples: int
+) -> dict[tuple[str, int], list[Score]]:
+    """Right-or-wrong scores with these accuracies."""
+    return {cell: [float(value) for value in rng.random(samples) < rate] for cell, rate in accuracy.items()}
+
+
+def changed(spec: RunSpec, scores: Mapping[tuple[str, int], Sequence[Score]], **changes: Any) -> RunSpec:
+    """Another model's run of the same samples."""
+    return replace(spec, **{"model": "./new", "weights": "new", "scores": scores, **changes})
+
+
+def _row(task: str, ctx: int, metric: str, samples: Sequence[SampleRecord]) -> ResultRow:
+    scored = [sample for sample in samples if sample.score is not None]
+    interval = bootstrap_mean_ci([sample.score or 0.0 for sample in scored], seed=0, resamples=200)
+    scale = metric_of(metric).scale
+    return ResultRow(
+        task=task,
+        ctx=ctx,
+        metric=metric,
+        value=row_value(scored),
+        n=len(scored),
+        ci95=None if interval is None else (scale * interval[0], scale * interval[1]),
+        errors=sum(sample.error is not None for sample in samples),
+        unscored=sum(sample.unscored is not None for sample in samples),
+    )
+
+
+def _summary(
+    results: Sequence[ResultRow], cells: Mapping[tuple[str, int], Sequence[SampleRecord]]
+) -> tuple[SummaryRow, ...]:
+    rows = []
+    for ctx in sorted({row.ctx for row in results}):
+        here = [row for row in results if row.ctx == ctx and row.value is not None]
+        groups = [[s.score for s in cells[row.task, ctx] if s.score is not None] for row in here]
+        interval = bootstrap_mean_of_means_ci(groups, seed=0, resamples=200)
+        complete = all(not row.errors and not row.unscored for row in results if row.ctx == ctx)
+        rows.append(
+            SummaryRow(
+                ctx=ctx,
+                mean=sum(row.value or 0 for row in here) / len(here) if here else None,
+                ci95=None if interval is None else (100 * interval[0], 100 * interval[1]),
+                tasks=len(here),
+                complete=complete,
+            )
+        )
+    return tuple(rows)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
