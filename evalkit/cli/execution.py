@@ -85,7 +85,7 @@ def execute(
         _describe(notes, loaded, warnings, folder)
         run_settings = RunSettings(
             seed=settings["seed"],
-            config={**settings, **asdict(model_options)},
+            config={name: _plain(value) for name, value in {**settings, **asdict(model_options)}.items()},
             config_passed=dict(run_options.passed),
             warnings=warnings,
             started_at=run_options.started_at,
@@ -191,6 +191,11 @@ def _describe(notes: "Console", loaded: "LoadedModel", warnings: tuple[str, ...]
     for warning in warnings:
         _note(notes, f"warning: {warning}", style="yellow")
     _note(notes, f"run folder: {folder}")
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold of a setting."""
+    return str(value) if isinstance(value, Path) else value
 
 
 def _note(notes: "Console", line: str, style: str = "") -> None:

@@ -1,0 +1,81 @@
+"""Every command explains itself, is quick to do so, and stands in the README."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from evalkit.cli import app
+from tests.conftest import REPOSITORY
+
+HELP_SECONDS = 1.0
+# What no help may wait for; rich and typer are what it is made of.
+HEAVY = ("torch", "transformers", "numpy", "scipy", "datasets", "lm_eval", "tokenizers", "yaml", "wonderwords")
+
+
+def commands() -> Iterator[str]:
+    """Every command that does something, as it is typed after `evalkit`."""
+    root = typer.main.get_command(app)
+    groups = [((), root)]
+    while groups:
+        path, group = groups.pop()
+        for name, command in group.commands.items():  # type: ignore[attr-defined]  # only groups are in the list
+            if hasattr(command, "commands"):
+                groups.append(((*path, name), command))
+            else:
+                yield " ".join((*path, name))
+
+
+COMMANDS = sorted(commands())
+
+
+def test_the_commands_of_this_issue_are_there() -> None:
+    assert {"ruler", "score ruler", "show", "bench prefill", "models list"} <= set(COMMANDS)
+    assert {"data list", "data fetch", "data verify"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_has_help_with_an_example(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERMINAL_WIDTH", "100")
+    result = CliRunner().invoke(app, [*command.split(), "--help"], catch_exceptions=False)
+    assert result.exit_code == 0
+    shown = " ".join(result.output.split())
+    assert re.search(rf"Examples?: (\w+=\S+ )?evalkit {command}( |$)", shown), shown
+    undescribed = re.findall(r"(--[a-z-]+) +(?:-\w)? +<[^>]+> +(?=│)", result.output)
+    assert undescribed == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_in_the_readme(command: str) -> None:
+    assert f"evalkit {command}" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_exit_code_is_in_the_readme() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for code in ("0", "1", "2", "3", "130"):
+        assert re.search(rf"\| `?{code}`? \|", readme)
+
+
+@pytest.mark.parametrize("command", [[], ["ruler"]])
+def test_help_imports_nothing_heavy(command: list[str]) -> None:
+    code = (
+        "import sys; from evalkit.cli import app; app([*sys.argv[1:], '--help'], standalone_mode=False); "
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "[]"
+
+
+def test_help_answers_in_under_a_second() -> None:
+    durations = []
+    # The quickest of five: others may be using the machine.
+    while len(durations) < 5 and min(durations, default=HELP_SECONDS) >= HELP_SECONDS:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "evalkit", "--help"], capture_output=True, check=True)
+        durations.append(time.perf_counter() - started)
+    assert min(durations) < HELP_SECONDS

@@ -1,0 +1,103 @@
+"""One direction of flow: evalkit stands below its three siblings, and only its command line reaches up to them."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+SIBLINGS = {"suites", "model_adapters", "reports"}
+PACKAGES = {"evalkit", *SIBLINGS}
+RECIPE = "model_adapters.reference"
+FILES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(node: ast.AST, *, late: bool = False) -> Iterator[tuple[str, bool]]:
+    """Absolute names that are imported, and whether that happens late: in a function, or for type checkers only."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from ((name.name, late) for name in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module is not None and child.level == 0:
+            yield from ((f"{child.module}.{name.name}", late) for name in child.names)
+        else:
+            is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+            for_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            yield from imports(child, late=late or is_function or for_types)
+
+
+def recipe(sources: Mapping[str, str]) -> set[str]:
+    """Modules of the program that trained the reference models: those beside them that nothing else imports.
+
+    `sources` maps module names to their text.
+    """
+    names = {module: {name for name, _ in imports(ast.parse(source))} for module, source in sources.items()}
+    used = {module for module in sources if not module.startswith(f"{RECIPE}.")}
+    while True:
+        reached = {name for module in used for name in names[module]}
+        found = {module for module in sources if any(f"{name}.".startswith(f"{module}.") for name in reached)}
+        if found <= used:
+            return set(sources) - used
+        used |= found
+
+
+def forbidden(module: str, source: str) -> list[str]:
+    """Imports of `module` that break the rule."""
+    package = module.split(".")[0]
+    in_command_line = f"{module}.".startswith("evalkit.cli.")
+    broken = []
+    for name, late in imports(ast.parse(source)):
+        top = name.split(".")[0]
+        reaches_up = top in SIBLINGS - {package} and not (in_command_line and late)
+        runs_commands = name.startswith("evalkit.cli") and package != "evalkit"
+        if reaches_up or runs_commands or top in ("tests", "benchmarks"):
+            broken.append(name)
+    return broken
+
+
+SOURCES = {module_name(path): path.read_text(encoding="utf-8") for path in FILES}
+
+
+@pytest.mark.parametrize("module", sorted(set(SOURCES) - recipe(SOURCES)))
+def test_a_module_imports_only_what_it_may(module: str) -> None:
+    assert forbidden(module, SOURCES[module]) == []
+
+
+def test_no_import_is_relative() -> None:
+    nodes = [(module, node) for module, source in SOURCES.items() for node in ast.walk(ast.parse(source))]
+    assert [module for module, node in nodes if isinstance(node, ast.ImportFrom) and node.level] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "expected"),
+    [
+        ("evalkit.runner", "def f():\n    from suites import ruler\n", ["suites.ruler"]),
+        ("evalkit.cli.ruler", "def f():\n    from suites import ruler\n", []),
+        ("evalkit.cli.ruler", "if TYPE_CHECKING:\n    from suites.ruler import A\n", []),
+        ("evalkit.cli.ruler", "import suites.ruler\n", ["suites.ruler"]),
+        ("suites.ruler.suite", "import evalkit.records\nfrom suites.ruler import x\n", []),
+        ("suites.ruler.suite", "try:\n    import reports\nexcept E:\n    pass\n", ["reports"]),
+        ("suites.ruler.suite", "class A:\n    from model_adapters import x\n", ["model_adapters.x"]),
+        ("reports.html", "from evalkit.cli import options\n", ["evalkit.cli.options"]),
+        ("reports.html", "import tests.conftest\n", ["tests.conftest"]),
+    ],
+)
+def test_the_rule_is_held(module: str, source: str, expected: list[str]) -> None:
+    assert forbidden(module, source) == expected
+
+
+def test_the_recipe_is_what_only_its_program_imports() -> None:
+    sources = {
+        "model_adapters.loading": "from model_adapters import reference\n",
+        "model_adapters.reference": "from model_adapters.reference.tokenizer import build\n",
+        "model_adapters.reference.tokenizer": "def f():\n    import model_adapters.reference.words\n",
+        "model_adapters.reference.words": "",
+        "model_adapters.reference.train": "from model_adapters.reference import batches, words\n",
+        "model_adapters.reference.batches": "import suites\n",
+    }
+    assert recipe(sources) == {"model_adapters.reference.train", "model_adapters.reference.batches"}
