@@ -13,7 +13,8 @@ def list_command() -> None:
     """Show which corpus serves each role now, and where it comes from."""
     from suites.corpora import list_corpora
 
-    _print(("role", "name", "source", "sha256"), [(c.role, c.name, c.source, c.sha256[:16]) for c in list_corpora()])
+    rows = [(c.role, c.name, _shorten(c.source), c.sha256[:16], c.state) for c in list_corpora()]
+    _print(("role", "name", "source", "sha256", "sha256 is"), rows)
 
 
 @app.command("fetch", epilog="Example: evalkit data fetch --roles squad,hotpotqa")
@@ -23,8 +24,10 @@ def fetch_command(
     """Download the public corpora into the cache and check their sha256."""
     from suites.corpora import fetch
 
-    for row in fetch(options.parse_names(roles)):
-        typer.echo(f"{row.role}: {row.path} ({row.bytes:,} bytes, sha256 {row.sha256[:16]})")
+    for row in fetch(options.parse_names(roles), report=lambda line: typer.echo(line, err=True)):
+        known = "as published" if row.pinned else "recorded now, checked from here on"
+        done = "already there" if row.kept else "fetched"
+        typer.echo(f"{row.role}: {done}: {row.path} ({row.bytes:,} bytes, sha256 {row.sha256[:16]}: {known})")
 
 
 @app.command("verify", epilog="Example: evalkit data verify")
@@ -39,12 +42,26 @@ def verify_command() -> None:
         raise UsageError(f"corrupt in the cache: {', '.join(broken)}; download again with `evalkit data fetch`")
 
 
+def _shorten(source: str) -> str:
+    """Of a source that names many files, the first."""
+    first, *others = source.split("; ")
+    return f"{first.partition(' ')[0]} and {len(others)} more" if others else source
+
+
 def _print(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # A pipe has no width: every row stays on one line, for grep and awk.
+        console = Console(
+            highlight=False, width=sum(max(map(len, column)) + 3 for column in zip(columns, *rows, strict=True)) + 1
+        )
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False).print(table)
+    console.print(table)

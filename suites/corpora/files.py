@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 from evalkit.errors import UsageError
 
@@ -22,6 +22,10 @@ _GZIP, _XZ, _BZIP2 = b"\x1f\x8b", b"\xfd7zXZ\x00", b"BZh"
 _ZIP = b"PK\x03\x04"
 _TAR, _TAR_OFFSET = b"ustar", 257
 _DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile, RuntimeError)
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +80,16 @@ def _unpack(name: str, content: bytes) -> Iterator[Member]:
 
 
 def _decompressed(content: bytes) -> bytes:
-    stream: IO[bytes]
     if content.startswith(_GZIP):
-        stream = gzip.GzipFile(fileobj=io.BytesIO(content))
-    elif content.startswith(_XZ):
-        stream = lzma.LZMAFile(io.BytesIO(content))
-    elif content.startswith(_BZIP2):
-        stream = bz2.BZ2File(io.BytesIO(content))
-    else:
-        return content
-    with stream:
-        return _bounded(stream)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as gzipped:
+            return _bounded(gzipped)
+    if content.startswith(_XZ):
+        with lzma.LZMAFile(io.BytesIO(content)) as xz:
+            return _bounded(xz)
+    if content.startswith(_BZIP2):
+        with bz2.BZ2File(io.BytesIO(content)) as bzip2:
+            return _bounded(bzip2)
+    return content
 
 
 def _unzip(content: bytes) -> Iterator[Member]:
@@ -105,7 +108,7 @@ def _untar(content: bytes) -> Iterator[Member]:
                 yield from _unpack(entry.name, _bounded(stream))
 
 
-def _bounded(stream: IO[bytes]) -> bytes:
+def _bounded(stream: _Readable) -> bytes:
     content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise OSError(f"unpacks to more than {MAX_BYTES:,} bytes")

@@ -35,6 +35,8 @@ class _Role:
     """Names, folders included, that claim to be this role: such a file is taken or refused, never passed over."""
     holds: Callable[[Member], bool]
     """Whether the content is this role's."""
+    meant: re.Pattern[str] | None = None
+    """Which of several is the one, for a role that is one file; None for a role that is all of them."""
 
 
 def data_folder() -> Path | None:
@@ -53,19 +55,17 @@ def data_folder() -> Path | None:
 def find(role: str, folder: Path) -> Found | None:
     """The role's file or files in the folder and below, None where there are none.
 
-    Raises UsageError for a file that claims the role and does not hold it, and where several claim a role that is one
-    file.
+    Of several that could be the one meant, the published name decides; UsageError where it does not.
     """
+    suffixes = (".json",)
     if role == "essays":
-        collected = _take(_ROLES["essays_json"], folder, (".json",)) or _take(_ROLES["essays"], folder, (".txt",))
+        # The essays themselves come before novels, which stand in for them.
+        collected = _take(_ROLES["essays_json"], folder, suffixes) or _take(_ROLES["novels"], folder, (".txt",))
     else:
-        collected = _take(_ROLES[role], folder, (".json",))
+        collected = _take(_ROLES[role], folder, suffixes)
     if not collected:
         return None
     texts = tuple((f"{file.path}{_inside(file, member)}", member.data) for file, member in collected)
-    if len(texts) > 1 and not all(member.name.lower().endswith(".txt") for _, member in collected):
-        names = " and ".join(sorted({file.shown for file, _ in collected}))
-        raise UsageError(f"{folder}: {names} both hold {role}; keep the one that is meant")
     return Found(
         _use(role, tuple({file.path: file for file, _ in collected}.values())), texts, "as it lies in the folder"
     )
@@ -76,9 +76,17 @@ def _take(role: _Role, folder: Path, suffixes: tuple[str, ...]) -> list[tuple[Co
     files = [(path, path.relative_to(folder).as_posix()) for path in _candidates(folder, suffixes)]
     claiming = [(path, shown) for path, shown in files if role.hint.search(shown)]
     taken = list(_members(claiming, suffixes))
-    if taken:
-        return taken
-    return [(file, member) for file, member in _members(files, suffixes) if role.holds(member)]
+    if not taken:
+        taken = [(file, member) for file, member in _members(files, suffixes) if role.holds(member)]
+    return taken if role.meant is None or len(taken) < 2 else [_the_one(role.meant, taken, folder)]
+
+
+def _the_one(meant: re.Pattern[str], taken: list[tuple[CorpusFile, Member]], folder: Path) -> tuple[CorpusFile, Member]:
+    named = [(file, member) for file, member in taken if meant.search(member.name.rpartition("/")[2])]
+    if len(named) != 1:
+        shown = ", ".join(f"{file.shown}{_inside(file, member)}" for file, member in taken)
+        raise UsageError(f"{folder}: each of {shown} could be meant for one corpus; keep one of them")
+    return named[0]
 
 
 def _members(files: Iterable[tuple[Path, str]], suffixes: tuple[str, ...]) -> Iterator[tuple[CorpusFile, Member]]:
@@ -109,7 +117,7 @@ def _use(role: str, files: tuple[CorpusFile, ...]) -> CorpusUse:
     """One file by its name and hash; of several, each is named with its hash and the role's is over that list."""
     if len(files) == 1:
         return CorpusUse(role, files[0].path.name, files[0].sha256, files[0].shown)
-    listed = [f"{file.sha256}  {file.shown}" for file in files]
+    listed = [f"{file.shown} sha256:{file.sha256}" for file in files]
     names = ", ".join(file.path.name for file in files[:8])
     more = f" and {len(files) - 8} more" if len(files) > 8 else ""
     sha256 = hashlib.sha256("".join(f"{line}\n" for line in listed).encode()).hexdigest()
@@ -139,8 +147,10 @@ def _is_novel(member: Member) -> bool:
 
 
 _ROLES = {
-    "essays": _Role(re.compile(r"gutenberg|essay|novel|haystack|paulgraham", re.IGNORECASE), _is_novel),
-    "essays_json": _Role(re.compile(r"essay[^/]*\.json|paulgraham[^/]*\.json", re.IGNORECASE), _is_essays_json),
-    "squad": _Role(re.compile(r"squad|dev-v2\.0", re.IGNORECASE), _is_squad),
-    "hotpotqa": _Role(re.compile(r"hotpot", re.IGNORECASE), _is_hotpotqa),
+    "essays_json": _Role(
+        re.compile(r"(?:essay|paulgraham)[^/]*\.json", re.IGNORECASE), _is_essays_json, re.compile(r"(?i)paulgraham")
+    ),
+    "novels": _Role(re.compile(r"gutenberg|essay|novel|haystack|paulgraham", re.IGNORECASE), _is_novel),
+    "squad": _Role(re.compile(r"squad|dev-v2\.0", re.IGNORECASE), _is_squad, re.compile(r"(?i)dev.*v?2")),
+    "hotpotqa": _Role(re.compile(r"hotpot", re.IGNORECASE), _is_hotpotqa, re.compile(r"(?i)dev_distractor")),
 }

@@ -14,7 +14,8 @@ _GUTENBERG_END = re.compile(
 _CREDIT = re.compile(r"produced by|prepared by|transcribed by|volunteer|proofread", re.IGNORECASE)
 _CREDIT_CHARACTERS = 300
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\ufeff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff]")
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _CLOSING = "\"'”’)]*_"
 _END_OF_PARAGRAPH = re.compile(rf"[.!?…][{re.escape(_CLOSING)}]*$")
@@ -68,7 +69,7 @@ def is_prose(text: str) -> bool:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    text = _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _INVISIBLE.sub("", _CONTROL.sub(" ", text.replace("\r\n", "\n").replace("\r", "\n")))
     opening = ""
     for block in _BLANK_LINE.split(text):
         paragraph = " ".join([*opening.split(), *block.split()])

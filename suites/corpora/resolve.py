@@ -1,0 +1,144 @@
+"""Which corpus serves a role: the folder in EVALKIT_DATA, else the cache, else the embedded one."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from evalkit.errors import UsageError
+from evalkit.records import CorpusUse
+from suites.corpora import folder
+from suites.corpora.embedded import embedded_essays, embedded_hotpotqa, embedded_squad, embedded_use
+from suites.corpora.files import read_file
+from suites.corpora.folder import Found
+from suites.corpora.lock import LOCK, corpora_folder, read_lock
+from suites.corpora.prose import MIN_PROSE_CHARACTERS, is_prose, sentences_of
+from suites.corpora.questions import Parsed, parse_hotpotqa, parse_squad
+from suites.corpora.records import Essays, QuestionCorpus
+from suites.corpora.sources import ROLES, SOURCES
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One row of `evalkit data list`."""
+
+    role: str
+    name: str
+    source: str
+    sha256: str
+    state: str
+    """How far the sha256 can be trusted."""
+
+
+def load_essays() -> Essays:
+    """The haystack that serves now; loaded once a process. Raises UsageError for a file that is not as it should be."""
+    return _essays(*_where())
+
+
+def load_squad() -> QuestionCorpus:
+    """SQuAD v2's development set, or what stands in for it; as `load_essays`."""
+    return _squad(*_where())
+
+
+def load_hotpotqa() -> QuestionCorpus:
+    """HotpotQA's development set, or what stands in for it; as `load_essays`."""
+    return _hotpotqa(*_where())
+
+
+def list_corpora() -> tuple[Listed, ...]:
+    """What serves each role now, without reading more than is needed to name it."""
+    return tuple(_listed(role) for role in ROLES)
+
+
+def _listed(role: str) -> Listed:
+    found = _find(role, folder.data_folder())
+    use, state = (found.use, found.state) if found else (embedded_use(role), "generated from its sources")
+    return Listed(use.role, use.name, use.source, use.sha256, state)
+
+
+def _where() -> tuple[Path | None, Path, int]:
+    """What a result depends on: the two folders, and when something was last fetched."""
+    cache = corpora_folder()
+    lock = cache / LOCK
+    return folder.data_folder(), cache, lock.stat().st_mtime_ns if lock.exists() else 0
+
+
+def _find(role: str, data: Path | None) -> Found | None:
+    """The role's files, None where the embedded corpus serves."""
+    found = folder.find(role, data) if data is not None else None
+    return found or _find_fetched(role)
+
+
+def _find_fetched(role: str) -> Found | None:
+    entry = read_lock().get(role)
+    path = corpora_folder() / (entry.file if entry else SOURCES[role].file)
+    if not path.exists():
+        return None
+    file = read_file(path)
+    if entry is None or file.sha256 != entry.sha256:
+        expected = f"{entry.sha256[:16]}…" if entry else "none on record"
+        raise UsageError(
+            f"{path}: corrupt: sha256 {file.sha256[:16]}…, expected {expected}; run `evalkit data fetch --roles {role}`"
+        )
+    use = CorpusUse(role, entry.file, file.sha256, entry.url)
+    state = "as published" if entry.pinned else "as first fetched"
+    return Found(use, tuple((str(path), member.data) for member in file.members), state)
+
+
+# Corpora are immutable, so one load serves a process for as long as `_where` says the same.
+@lru_cache(maxsize=2)
+def _essays(data: Path | None, _cache: Path, _fetched: int) -> Essays:
+    found = _find("essays", data)
+    if found is None:
+        return embedded_essays()
+    sentences = tuple(sentence for shown, content in found.texts for sentence in _essay_sentences(shown, content))
+    return Essays(found.use, sentences)
+
+
+def _essay_sentences(shown: str, content: bytes) -> tuple[str, ...]:
+    if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        sentences = sentences_of(_text_of_json(shown, content))
+    else:
+        text = _decoded(content)
+        sentences = sentences_of(text) if len(text) < MIN_PROSE_CHARACTERS or is_prose(text) else ()
+    if not sentences:
+        raise UsageError(f"{shown}: is not running text; use essays or novels, or remove the file")
+    return sentences
+
+
+def _text_of_json(shown: str, content: bytes) -> str:
+    try:
+        tree = json.loads(content)
+    except ValueError as error:
+        raise UsageError(
+            f"{shown}: not JSON ({error}); use the file that RULER's download makes, or remove it"
+        ) from None
+    text = tree.get("text") if isinstance(tree, dict) else None
+    if not isinstance(text, str):
+        raise UsageError(f"{shown}: has no text `text`; use the file that RULER's download makes, or remove it")
+    return text
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+@lru_cache(maxsize=2)
+def _squad(data: Path | None, _cache: Path, _fetched: int) -> QuestionCorpus:
+    return _question_corpus(_find("squad", data), parse_squad) or embedded_squad()
+
+
+@lru_cache(maxsize=2)
+def _hotpotqa(data: Path | None, _cache: Path, _fetched: int) -> QuestionCorpus:
+    return _question_corpus(_find("hotpotqa", data), parse_hotpotqa) or embedded_hotpotqa()
+
+
+def _question_corpus(found: Found | None, parse: Callable[[bytes, str], Parsed]) -> QuestionCorpus | None:
+    if found is None:
+        return None
+    ((shown, content),) = found.texts
+    return QuestionCorpus(found.use, *parse(content, shown))
