@@ -106,17 +106,20 @@ class WordTokens:
 
     def __init__(self, measure: Measure) -> None:
         self._measure = measure
+        self._before = measure.count("list")
         self._tokens: dict[str, int] = {}
 
     @staticmethod
     def of(measure: Measure) -> "WordTokens":
-        kept: WordTokens = measure.kept.setdefault("words", WordTokens(measure))
+        if "words" not in measure.kept:
+            measure.kept["words"] = WordTokens(measure)
+        kept: WordTokens = measure.kept["words"]
         return kept
 
     def __getitem__(self, word: str) -> int:
         if word not in self._tokens:
             # One at a time: what was counted together must not depend on the samples before this one.
-            self._tokens[word] = self._measure.count(f"list {word}") - self._measure.count("list")
+            self._tokens[word] = self._measure.count(f"list {word}") - self._before
         return self._tokens[word]
 
 

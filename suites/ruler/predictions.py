@@ -39,11 +39,10 @@ def score_folder(path: Path, dialect: str) -> SuiteSummary:
 def _files(path: Path) -> Iterator[tuple[int, Path]]:
     """(length, file) of every .jsonl where predictions can stand."""
     own = path.parent.name if path.name == "pred" else path.name
-    yield from ((int(own) if own.isdecimal() else NO_LENGTH, file) for file in sorted(path.glob("*.jsonl")))
-    for folder in sorted(path.iterdir()):
-        if folder.is_dir() and folder.name.isdecimal():
-            files = sorted(folder.glob("*.jsonl")) + sorted((folder / "pred").glob("*.jsonl"))
-            yield from ((int(folder.name), file) for file in files)
+    folders = [(int(own) if own.isdecimal() else NO_LENGTH, path)]
+    folders += [(int(folder.name), folder) for folder in sorted(path.iterdir()) if folder.name.isdecimal()]
+    for ctx, folder in folders:
+        yield from ((ctx, file) for file in sorted((*folder.glob("*.jsonl"), *folder.glob("pred/*.jsonl"))))
 
 
 def _score_file(path: Path, dialect: tasks.Dialect) -> Cell:

@@ -1,0 +1,83 @@
+"""All 13 tasks through the runner, with models that know everything, nothing, or one needle too many."""
+
+from pathlib import Path
+
+import pytest
+
+from evalkit.records import Request, RunRecord, SampleRecord, SuitePlan
+from evalkit.run_store import Manifest, RunStore
+from evalkit.runner import RunSettings, run
+from model_adapters.scripted import SCRIPTED_IDENTITY, Replies, ScriptedAdapter, ScriptedReply, ScriptedTokenizer
+from suites.ruler import TASKS
+from tests.suites.ruler import small_corpora
+
+TOKENIZER = ScriptedTokenizer()
+
+
+class Silent:
+    def started(self, plan: SuitePlan, pending: int) -> None: ...
+
+    def sample_ended(self, record: SampleRecord) -> None: ...
+
+
+def run_with(replies: Replies, folder: Path, *, tasks: tuple[str, ...] = TASKS, ctx: int = 1024) -> RunRecord:
+    suite = small_corpora.suite(TOKENIZER, ctxs=(ctx,), tasks=tasks, samples=2)
+    plan = suite.plan()
+    manifest = Manifest.of(
+        suite=suite.name,
+        version=suite.version,
+        dialect=suite.dialect,
+        seed=42,
+        identity=SCRIPTED_IDENTITY,
+        corpora=plan.corpora,
+    )
+    with RunStore.open(folder, manifest, resume=False) as store:
+        settings = RunSettings(seed=42, config={}, config_passed={}, warnings=(), started_at=0.0)
+        return run(suite, ScriptedAdapter(replies, tokenizer=TOKENIZER), store, settings, Silent())
+
+
+def right_answers(ctx: int = 1024) -> dict[str, str]:
+    suite = small_corpora.suite(TOKENIZER, ctxs=(ctx,), samples=2)
+    return {key.id: ", ".join(suite.sample(key).targets) for key in suite.plan().keys}
+
+
+def test_a_model_that_knows_everything_scores_100(tmp_path: Path) -> None:
+    record = run_with(right_answers(), tmp_path / "run")
+    assert {(row.task, row.value) for row in record.results} == {(task, 100.0) for task in TASKS}
+    assert [(row.mean, row.complete) for row in record.summary] == [(100.0, True)]
+    assert record.effective_length == 1024
+    assert record.failures == {}
+    assert [use.role for use in record.corpora] == ["essays", "squad", "hotpotqa", "words"]
+
+
+def test_a_model_that_says_nothing_scores_0(tmp_path: Path) -> None:
+    record = run_with(lambda request: "", tmp_path / "run")
+    assert {row.value for row in record.results} == {0.0}
+    assert record.failures == {"empty": 26}
+
+
+def test_a_model_that_mixes_keys_up_is_seen_to(tmp_path: Path) -> None:
+    suite = small_corpora.suite(TOKENIZER, ctxs=(1024,), samples=2)
+
+    def wrong(request: Request) -> str:
+        key = next(key for key in suite.plan().keys if key.id == request.id)
+        return suite.sample(key).distractors[0]
+
+    tasks = ("niah_multikey_1", "niah_multikey_2", "niah_multikey_3", "vt", "cwe")
+    record = run_with(wrong, tmp_path / "run", tasks=tasks)
+    assert record.failures == {"wrong_needle": 10}
+
+
+def test_a_model_that_fails_is_not_scored(tmp_path: Path) -> None:
+    record = run_with(lambda request: ScriptedReply(error="out of memory"), tmp_path / "run", tasks=("vt",))
+    (row,) = record.results
+    assert (row.value, row.errors) == (None, 2)
+    assert record.counts["errors"] == 2
+
+
+@pytest.mark.parametrize("ctx", [512, 4096])
+def test_what_was_asked_is_stored_with_each_sample(tmp_path: Path, ctx: int) -> None:
+    run_with(right_answers(ctx), tmp_path / "run", tasks=("niah_multikey_1", "qa_2"), ctx=ctx)
+    lines = (tmp_path / "run" / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 4
+    assert all('"depths": [' in line and '"gold_positions": [' in line for line in lines)

@@ -1,0 +1,256 @@
+"""Samples in files: written in RULER's layout, read in its and Ai2's, and never misread in silence."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.errors import UsageError
+from evalkit.protocols import Suite
+from evalkit.records import SampleKey
+from model_adapters.scripted import ScriptedTokenizer
+from suites.ruler import TASKS, PreparedSuite, RulerSettings, build
+from suites.ruler.prepared import PreparedWriter
+from tests.suites.ruler import small_corpora
+
+TOKENIZER = ScriptedTokenizer(adds_bos=True)
+NEEDLES = (
+    "One of the special magic numbers for {} is: {}.",
+    "What is the special magic number for {} mentioned in the provided text?",
+)
+QUESTION = f"Remember.\nProse. {NEEDLES[0].format('red-fox', '1234567')} More.\n{NEEDLES[1].format('red-fox')}"
+PREFIX = " The special magic number for red-fox mentioned in the provided text is"
+
+
+def rows(path: Path, *rows: dict[str, Any] | str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def prepared(folder: Path, *, ctxs: tuple[int, ...] = (4096,), **settings: Any) -> Suite:
+    return build(RulerSettings.of(ctxs=ctxs, data=folder, **settings), TOKENIZER)
+
+
+@pytest.mark.parametrize("dialect", ["nvidia", "olmes"])
+def test_prepared_samples_are_the_very_prompts_that_were_sampled(tmp_path: Path, dialect: str) -> None:
+    native = small_corpora.suite(TOKENIZER, ctxs=(1024, 2048), samples=2, dialect=dialect)
+    plan = native.plan()
+    with PreparedWriter(tmp_path) as writer:
+        for key in plan.keys:
+            writer.write(native.sample(key))
+    again = prepared(tmp_path, ctxs=(1024, 2048), dialect=dialect)
+    assert again.plan().keys == plan.keys
+    for key in plan.keys:
+        expected, sample = native.sample(key), again.sample(key)
+        assert sample.prompt == expected.prompt
+        assert sample.targets == expected.targets
+        assert sample.answer_prefix == expected.answer_prefix
+        assert (sample.prompt_tokens, sample.generation_tokens) == (expected.prompt_tokens, expected.generation_tokens)
+        assert again.request(sample) == native.request(expected)
+
+
+def test_rulers_layout_holds_rulers_fields(tmp_path: Path) -> None:
+    native = small_corpora.suite(TOKENIZER, ctxs=(1024,), tasks=("vt",), samples=2)
+    with PreparedWriter(tmp_path) as writer:
+        for key in native.plan().keys:
+            writer.write(native.sample(key))
+    lines = (tmp_path / "1024" / "vt" / "validation.jsonl").read_text(encoding="utf-8").splitlines()
+    first, second = (json.loads(line) for line in lines)
+    assert list(first) == ["index", "input", "answer_prefix", "outputs", "length"]
+    assert [first["index"], second["index"]] == [0, 1]
+    sample = native.sample(SampleKey("vt", 1024, 0, 42))
+    assert first["input"] + first["answer_prefix"] == sample.prompt
+    assert first["answer_prefix"].startswith(" Answer: According to")
+    assert first["outputs"] == list(sample.targets)
+    assert first["length"] == sample.prompt_tokens + 30
+
+
+def test_a_nvidia_file_can_be_asked_in_olmes_form(tmp_path: Path) -> None:
+    native = small_corpora.suite(TOKENIZER, ctxs=(1024,))
+    olmes = small_corpora.suite(TOKENIZER, ctxs=(1024,), dialect="olmes")
+    key = SampleKey("cwe", 1024, 0, 42)
+    with PreparedWriter(tmp_path) as writer:
+        writer.write(native.sample(key))
+    sample = prepared(tmp_path, ctxs=(1024,), tasks=("cwe",), dialect="olmes").sample(key)
+    assert sample.answer_prefix == olmes.sample(key).answer_prefix
+    assert sample.prompt == native.sample(key).prompt.removesuffix(native.sample(key).answer_prefix) + (
+        "\nAnswer: The top 10 words that appear most often in the list are:"
+    )
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "4096/niah_single_2/validation.jsonl",
+        "4096/data/niah_single_2/validation.jsonl",
+        "niah_single_2/validation_4096.jsonl",
+        "data/ruler/niah_single_2/validation_4096.jsonl",
+        "niah_single_2/validation.jsonl",
+    ],
+)
+def test_every_layout_is_found(tmp_path: Path, place: str) -> None:
+    path = rows(tmp_path / place, {"input": QUESTION, "outputs": ["1234567"], "length": 4000, "answer_prefix": PREFIX})
+    suite = prepared(tmp_path)
+    plan = suite.plan()
+    assert [key.id for key in plan.keys] == ["niah_single_2/4096/0/42"]
+    assert {cell.task for cell in plan.unscored} == set(TASKS) - {"niah_single_2"}
+    (use,) = plan.corpora
+    assert (use.role, use.name, use.source) == ("samples", place, path.name)
+    assert use.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    sample = suite.sample(plan.keys[0])
+    assert sample.prompt == QUESTION + PREFIX
+    assert sample.answer_prefix == PREFIX
+    assert sample.prompt_tokens == len(TOKENIZER.encode_prompt(sample.prompt))
+    assert 0 < sample.depths[0] < 1
+
+
+def test_one_file_a_task_needs_one_length(tmp_path: Path) -> None:
+    rows(tmp_path / "vt" / "validation.jsonl", {"input": "x", "outputs": ["ABCDE"]})
+    with pytest.raises(UsageError, match="does not say for which length"):
+        prepared(tmp_path, ctxs=(4096, 8192))
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix", "nvidia", "olmes"),
+    [
+        (QUESTION, PREFIX, QUESTION + PREFIX, QUESTION + "\n" + PREFIX.strip()),
+        (QUESTION, None, QUESTION, QUESTION + "\n" + PREFIX.strip()),
+        (QUESTION + PREFIX, PREFIX, QUESTION + PREFIX, QUESTION + PREFIX),
+        (QUESTION + PREFIX, None, QUESTION + PREFIX, QUESTION + PREFIX),
+        (QUESTION + "\n" + PREFIX.strip(), None, QUESTION + "\n" + PREFIX.strip(), QUESTION + "\n" + PREFIX.strip()),
+        (QUESTION, "", QUESTION, QUESTION),
+    ],
+)
+def test_the_prefix_is_added_by_the_dialects_rule(
+    tmp_path: Path, text: str, prefix: str | None, nvidia: str, olmes: str
+) -> None:
+    given = {} if prefix is None else {"answer_prefix": prefix}
+    rows(tmp_path / "niah_single_2" / "validation.jsonl", {"input": text, "outputs": ["1234567"], **given})
+    key = SampleKey("niah_single_2", 4096, 0, 42)
+    assert prepared(tmp_path).sample(key).prompt == nvidia
+    assert prepared(tmp_path, dialect="olmes").sample(key).prompt == olmes
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_olmes_reads_the_prefix_from_the_question_where_the_file_has_none(tmp_path: Path, task: str) -> None:
+    native = small_corpora.suite(TOKENIZER, dialect="olmes").sample(SampleKey(task, 1024, 0, 42))
+    body = native.prompt.removesuffix(native.answer_prefix)
+    rows(tmp_path / task / "validation.jsonl", {"input": body, "outputs": list(native.targets)})
+    sample = prepared(tmp_path, ctxs=(1024,), tasks=(task,), dialect="olmes").sample(native.key)
+    assert sample.prompt == native.prompt
+    assert sample.answer_prefix == native.answer_prefix
+
+
+def test_values_of_other_needles_are_known_in_files_too(tmp_path: Path) -> None:
+    others = [NEEDLES[0].format(key, value) for key, value in (("blue-cat", "7654321"), ("sea-dog", "1112223"))]
+    text = "\n".join(("Remember.", *others, QUESTION.partition("\n")[2]))
+    rows(tmp_path / "niah_multikey_2" / "validation.jsonl", {"input": text, "outputs": ["1234567"]})
+    sample = prepared(tmp_path).sample(SampleKey("niah_multikey_2", 4096, 0, 42))
+    assert sample.distractors == ("7654321", "1112223")
+    assert len(sample.depths) == 1
+
+
+def test_answers_can_be_called_as_helmet_calls_them(tmp_path: Path) -> None:
+    rows(
+        tmp_path / "qa_1" / "validation.jsonl", {"input": "Q", "answer": "Paris"}, {"input": "Q", "answer": ["a", "b"]}
+    )
+    suite = prepared(tmp_path)
+    assert [suite.sample(key).targets for key in suite.plan().keys] == [("Paris",), ("a", "b")]
+
+
+GOOD = {"input": "x", "outputs": ["y"], "length": 100}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{", "not JSON"),
+        ("[1]", r"\[1\] is not a JSON object"),
+        ({**GOOD, "input": None}, "`input` is missing"),
+        ({**GOOD, "input": ""}, "`input` is empty"),
+        ({**GOOD, "input": 3}, "`input` is 3"),
+        ({"input": "x"}, "`outputs` is missing"),
+        ({**GOOD, "outputs": []}, r"`outputs` is \[\]"),
+        ({**GOOD, "outputs": [7]}, r"`outputs` is \[7\]"),
+        ({**GOOD, "outputs": [""]}, "list of one or more strings"),
+        ({**GOOD, "length": "4096"}, "`length` is '4096'"),
+        ({**GOOD, "length": 4097}, r"`length` 4,097 is above --ctx 4,096"),
+        ({**GOOD, "answer_prefix": 1}, "`answer_prefix` is 1"),
+    ],
+)
+def test_a_malformed_line_is_named_by_file_and_line(tmp_path: Path, row: dict[str, Any] | str, message: str) -> None:
+    path = rows(tmp_path / "vt" / "validation.jsonl", GOOD, "", row)
+    with pytest.raises(UsageError, match=rf"validation\.jsonl:3: .*{message}") as raised:
+        prepared(tmp_path)
+    assert str(raised.value).startswith(f"{path}:3: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    path = rows(tmp_path / "vt" / "validation.jsonl", GOOD)
+    path.write_bytes(path.read_bytes() + b'{"input": "\xff"}\n')
+    with pytest.raises(UsageError, match=r"validation\.jsonl:2: not UTF-8"):
+        prepared(tmp_path)
+
+
+def test_a_folder_without_samples_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds no samples .*<task>/validation\.jsonl"):
+        prepared(tmp_path).plan()
+    rows(tmp_path / "vt" / "validation.jsonl", "")
+    with pytest.raises(UsageError, match=r"validation\.jsonl holds no samples"):
+        prepared(tmp_path)
+
+
+def test_as_many_samples_as_asked_for_or_a_refusal(tmp_path: Path) -> None:
+    rows(tmp_path / "vt" / "validation.jsonl", *[{**GOOD, "input": str(index)} for index in range(5)])
+    assert len(prepared(tmp_path).plan().keys) == 5
+    assert len(prepared(tmp_path, samples=3).plan().keys) == 3
+    with pytest.raises(UsageError, match=r"--samples 6: .* holds 5"):
+        prepared(tmp_path, samples=6)
+
+
+def test_samples_are_read_one_at_a_time(tmp_path: Path) -> None:
+    rows(tmp_path / "vt" / "validation.jsonl", *[{**GOOD, "input": "é" * index + "!"} for index in range(40)])
+    suite = prepared(tmp_path)
+    assert isinstance(suite, PreparedSuite)
+    for index in (39, 0, 17):
+        assert suite.sample(SampleKey("vt", 4096, index, 42)).prompt == "é" * index + "!"
+
+
+def test_written_samples_are_never_overwritten(tmp_path: Path) -> None:
+    sample = small_corpora.suite(TOKENIZER).sample(SampleKey("vt", 1024, 0, 42))
+    with PreparedWriter(tmp_path) as writer:
+        writer.write(sample)
+    with PreparedWriter(tmp_path) as writer, pytest.raises(UsageError, match="exists already; use another --out"):
+        writer.write(sample)
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    sample = small_corpora.suite(TOKENIZER).sample(SampleKey("vt", 1024, 0, 42))
+    with PreparedWriter(tmp_path / "file") as writer, pytest.raises(UsageError, match="cannot write"):
+        writer.write(sample)
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = small_corpora.suite(TOKENIZER)
+    write = os.write
+
+    def full(file: int, data: bytes) -> int:
+        if os.fstat(file).st_size > 5000:
+            raise OSError(28, "No space left on device")
+        return write(file, data[:1000])
+
+    with PreparedWriter(tmp_path) as writer:
+        writer.write(suite.sample(SampleKey("vt", 1024, 0, 42)))
+        monkeypatch.setattr("suites.ruler.prepared.os.write", full)
+        with pytest.raises(UsageError, match="No space left on device"):
+            writer.write(suite.sample(SampleKey("vt", 1024, 1, 42)))
+    monkeypatch.undo()
+    lines = (tmp_path / "1024" / "vt" / "validation.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["index"] for line in lines] == [0]
