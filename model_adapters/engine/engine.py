@@ -266,7 +266,7 @@ class Engine:
 
 def rounded_length(need_tokens: int) -> int:
     """A slot size for a request, at most a quarter larger, so that requests of one context length share a cache."""
-    step = max(1, 1 << (need_tokens.bit_length() - 3))
+    step = 1 << max(0, need_tokens.bit_length() - 3)
     return -(-need_tokens // step) * step
 
 
