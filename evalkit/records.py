@@ -248,6 +248,26 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check concludes, and what it could have concluded."""
+
+    check: str
+    """Path-like, such as `effective_length/fixed`."""
+    verdict: Literal["pass", "fail", "undecided"]
+    """`undecided`: these samples cannot tell."""
+    statement: str
+    """One line for people: what was found, and held against what."""
+    unit: str
+    value: float | None
+    bound: float | None
+    """What the value is held against."""
+    ci95: tuple[float, float] | None
+    detectable: float | None
+    """The smallest true difference that this many samples show with a power of 80 %, in `detectable_unit`."""
+    detectable_unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SuiteSummary:
     """What a suite makes of its sample records."""
 
@@ -292,3 +312,5 @@ class RunRecord:
     tokens_seen: int | None = None
     """Training tokens behind the checkpoint, where known."""
     figures: tuple[Figure, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    """Of checks that say pass or fail; most suites have none."""
