@@ -144,7 +144,8 @@ def _rows(pairing: Pairing) -> Iterator[RowComparison]:
         if has_mean(pairing.base.record, ctx) and has_mean(pairing.new.record, ctx):
             # By name, so that the mean is the same from either side.
             shared = sorted((row for row in rows if row.pairs), key=lambda row: row.task)
-            if shared:
+            # The mean over one task is that task, and a row twice would be a look twice.
+            if len(shared) > 1:
                 yield _compare_row(pairing, None, shared)
 
 

@@ -61,7 +61,7 @@ def _rows(base: StoredRun, new: StoredRun) -> Iterator[RowComparison]:
         cells = [cell for cell in shared if cell[1] == ctx]
         for cell in cells:
             yield _row(cell[0], ctx, [of_base[cell]], [of_new[cell]])
-        if has_mean(base.record, ctx) and has_mean(new.record, ctx):
+        if len(cells) > 1 and has_mean(base.record, ctx) and has_mean(new.record, ctx):
             yield _row(None, ctx, [of_base[cell] for cell in cells], [of_new[cell] for cell in cells])
 
 
