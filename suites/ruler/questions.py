@@ -47,13 +47,15 @@ class DocumentTokens:
         self._heading: dict[int, int] = {}
 
     def of(self, document: int, number: int) -> int:
-        """What `document` costs as the prompt's document `number`, the blank line before it included."""
+        """What `document` costs as the prompt's document `number`, the blank line after it included.
+
+        After, not before: many tokenizers join a full stop with the line ends that follow it.
+        """
         if document not in self._text:
-            self._text[document] = self._measure.count(self.corpus.documents[document])
+            self._text[document] = self._measure.count(self.corpus.documents[document] + _JOINT)
         digits = len(str(number))
         if digits not in self._heading:
-            heading = _JOINT + DOCUMENT.format(number="8" * digits, text="")
-            self._heading[digits] = self._measure.count(heading)
+            self._heading[digits] = self._measure.count(DOCUMENT.format(number="8" * digits, text=""))
         return self._text[document] + self._heading[digits]
 
 
