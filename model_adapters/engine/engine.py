@@ -7,13 +7,14 @@ for generation in engine.generate(requests): ...
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import torch
 from transformers import PreTrainedModel
 
 from evalkit.errors import RequestFailedError
 from evalkit.records import Request
-from model_adapters.engine.failures import is_out_of_memory
+from model_adapters.engine.failures import within_memory
 from model_adapters.engine.memory_plan import EnginePlan, choose_plan
 from model_adapters.engine.model_runner import ModelRunner
 from model_adapters.engine.scoring import score_tokens
@@ -145,69 +146,63 @@ class Engine:
         """Run a prompt into the next free slot; its first token decides whether it stays."""
         assert self.plan is not None
         assert self.cache is not None
-        slot = len(self._active)
-        self.cache.reset(slot)
+        cache, plan, slot = self.cache, self.plan, len(self._active)
+        cache.reset(slot)
         started = time.perf_counter()
-        try:
-            logits_1V = self.runner.prefill(self.cache, slot, sequence.request.token_ids, self.plan.segment_tokens)
-            token_id = pick_tokens(logits_1V)[0]
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            token_id = None
+        picked = within_memory(
+            lambda: pick_tokens(
+                self.runner.prefill(cache, slot, sequence.request.token_ids, plan.segment_tokens),
+            )
+        )
         sequence.prefill_seconds = time.perf_counter() - started
-        if token_id is None:
+        if picked is None:
             yield from self._out_of_memory([sequence])
             return
         self._active.append(sequence)
-        yield from self._take({slot: token_id})
+        yield from self._take({slot: picked[0]})
 
     def _score(self, sequence: Sequence) -> Iterator[Generation]:
         """Score a request's own tokens in the next free slot, which is free again afterwards."""
         assert self.plan is not None
         assert self.cache is not None
         assert sequence.request.scored_from is not None
-        slot = len(self._active)
-        self.cache.reset(slot)
+        cache, slot, failure = self.cache, len(self._active), None
+        work = partial(
+            score_tokens,
+            self.runner,
+            cache,
+            slot,
+            sequence.request.token_ids,
+            scored_from=sequence.request.scored_from,
+            segment_tokens=self.plan.segment_tokens,
+        )
+        cache.reset(slot)
         started = time.perf_counter()
         try:
-            scores = score_tokens(
-                self.runner,
-                self.cache,
-                slot,
-                sequence.request.token_ids,
-                scored_from=sequence.request.scored_from,
-                segment_tokens=self.plan.segment_tokens,
-            )
-            failure = None
+            scores = within_memory(work)
         except RequestFailedError as error:
             scores, failure = None, str(error)
-            self.cache.erase(slot)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            yield from self._out_of_memory([sequence])
-            return
+            cache.erase(slot)
         sequence.prefill_seconds = time.perf_counter() - started
-        yield sequence.finish("stop" if failure is None else "error", failure, scores=scores)
+        if failure is not None:
+            yield sequence.finish("error", failure)
+        elif scores is None:
+            yield from self._out_of_memory([sequence])
+        else:
+            yield sequence.finish("stop", scores=scores)
 
     def _decode_step(self) -> Iterator[Generation]:
         """One token for every active sequence."""
         assert self.cache is not None
-        count = len(self._active)
+        cache = self.cache
         started = time.perf_counter()
-        try:
-            id_B1 = torch.tensor([[sequence.token_ids[-1]] for sequence in self._active], device=self.runner.device)
-            picked = pick_tokens(self.runner.decode(self.cache, id_B1, self._places()))
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            picked = None
+        id_B1 = torch.tensor([[sequence.token_ids[-1]] for sequence in self._active], device=self.runner.device)
+        picked = within_memory(lambda: pick_tokens(self.runner.decode(cache, id_B1, self._places())))
         if picked is None:
             failed, self._active = self._active, []
             yield from self._out_of_memory(failed)
             return
-        seconds = (time.perf_counter() - started) / count
+        seconds = (time.perf_counter() - started) / len(self._active)
         for sequence in self._active:
             sequence.decode_seconds += seconds
         yield from self._take(dict(enumerate(picked)))
@@ -253,15 +248,15 @@ class Engine:
         """
         assert self.plan is not None
         tried = self.plan.segment_tokens
-        if not self._stale:
-            self._segment_tokens, self._slots = max(1, tried // 2), max(1, self.plan.slots // 2)
-            self._stale = True
         for sequence in failed:
             if sequence.attempts:
                 yield sequence.finish("error", f"out of memory, also with segments of {tried:,} tokens")
-            else:
-                sequence.restart()
-                self._waiting.append(sequence)
+                continue
+            sequence.restart()
+            self._waiting.append(sequence)
+            # The smaller plan stays for the rest of the run: what comes next is likely to be as large.
+            self._segment_tokens, self._slots = max(1, tried // 2), max(1, self.plan.slots // 2)
+            self._stale = True
 
 
 def rounded_length(need_tokens: int) -> int:

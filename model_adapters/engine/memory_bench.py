@@ -68,11 +68,13 @@ def measure_prefill(model: PreTrainedModel, context_tokens: int, segment_tokens:
 def _peak_bytes(work: Callable[[], None], device: torch.device) -> int:
     """The most that is allocated at once during the work, above what was there before it."""
     if device.type != "cuda":
-        with AllocationCounter() as counter:
+        counter = AllocationCounter()
+        with counter:
             work()
         return counter.peak_bytes
     torch.cuda.synchronize(device)
-    before = torch.cuda.memory_allocated(device)
+    before: int = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     work()
-    return int(torch.cuda.max_memory_allocated(device)) - before
+    peak: int = torch.cuda.max_memory_allocated(device)
+    return peak - before

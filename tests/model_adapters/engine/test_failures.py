@@ -1,0 +1,178 @@
+"""A request that fails is an error of its own: the stream goes on, and memory that ran out is tried once more."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from evalkit.errors import RequestFailedError
+from evalkit.records import Request
+from model_adapters.engine import memory_plan
+from model_adapters.engine.engine import Engine
+from model_adapters.engine.failures import is_out_of_memory
+from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.sequence import Generation
+from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
+from tests.model_adapters.small_models import VOCAB_SIZE, small_model
+
+OUT_OF_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"),
+)
+
+
+def answers(engine: Engine, requests: list[Request]) -> dict[str, Generation]:
+    found = list(engine.generate(requests))
+    assert len(found) == len(requests)
+    return {generation.request_id: generation for generation in found}
+
+
+def fail_when(
+    monkeypatch: pytest.MonkeyPatch, method: str, condition: Callable[..., bool], error: Exception
+) -> list[tuple[Any, ...]]:
+    """Let a method of the runner raise where the condition holds for its arguments; the calls are recorded."""
+    original = getattr(ModelRunner, method)
+    calls: list[tuple[Any, ...]] = []
+
+    def wrapped(self: ModelRunner, *args: Any) -> Any:
+        calls.append(args)
+        if condition(*args):
+            raise error
+        return original(self, *args)
+
+    monkeypatch.setattr(ModelRunner, method, wrapped)
+    return calls
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_prefill_out_of_memory_is_retried_with_half_the_segment_and_half_the_slots(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = make_requests((130, 140, 150), budget=6)
+    expected = {request.id: transformers_generate("olmo_hybrid", request) for request in requests}
+    engine = Engine(small_model("olmo_hybrid"), segment_tokens=64, slots=2)
+    calls = fail_when(monkeypatch, "prefill", lambda cache, slot, ids, segment: segment > 32 and len(ids) == 140, error)
+    found = answers(engine, requests)
+    assert {key: generation.token_ids for key, generation in found.items()} == expected
+    assert [(len(ids), segment) for _, _, ids, segment in calls] == [(130, 64), (140, 64), (140, 32), (150, 32)]
+    assert engine.plan is not None
+    assert (engine.plan.segment_tokens, engine.plan.slots) == (32, 1)
+
+
+def test_out_of_memory_twice_is_an_error_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = make_requests((130, 140, 150), budget=6)
+    engine = Engine(small_model("llama"), segment_tokens=64, slots=3)
+    fail_when(monkeypatch, "prefill", lambda cache, slot, ids, segment: len(ids) == 140, OUT_OF_MEMORY[0])
+    found = answers(engine, requests)
+    failed = found.pop("1")
+    assert (failed.finish_reason, failed.token_ids) == ("error", ())
+    assert failed.error == "out of memory, also with segments of 32 tokens"
+    for request in (requests[0], requests[2]):
+        assert found[request.id].token_ids == transformers_generate("llama", request)
+
+
+def test_decode_out_of_memory_starts_its_sequences_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = make_requests((130, 140, 150, 60), budget=6)
+    engine = Engine(small_model("olmo_hybrid"), segment_tokens=64, slots=4)
+    steps = fail_when(monkeypatch, "decode", lambda cache, ids, places: len(ids) > 2, OUT_OF_MEMORY[0])
+    found = answers(engine, requests)
+    for request in requests:
+        assert found[request.id].token_ids == transformers_generate("olmo_hybrid", request)
+    assert [len(ids) for _, ids, _ in steps[:2]] == [4, 2]
+
+
+def test_decode_out_of_memory_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(small_model("llama"), segment_tokens=64, slots=2)
+    fail_when(monkeypatch, "decode", lambda *_: True, OUT_OF_MEMORY[1])
+    found = answers(engine, make_requests((80, 79), budget=6))
+    assert {generation.error for generation in found.values()} == {"out of memory, also with segments of 32 tokens"}
+
+
+def test_other_errors_are_bugs_and_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(small_model("llama"))
+    fail_when(monkeypatch, "prefill", lambda *_: True, RuntimeError("shape mismatch"))
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        list(engine.generate(make_requests((30,), budget=2)))
+
+
+def poison(model: torch.nn.Module, token_id: int) -> None:
+    """Let one token's embedding, and so every state after it, be NaN."""
+    with torch.no_grad():
+        model.get_input_embeddings().weight[token_id] = float("nan")  # type: ignore[operator, union-attr]
+
+
+@pytest.mark.parametrize("family", ["olmo_hybrid", "olmo3"])
+def test_nan_logits_are_an_error_and_leave_nothing_behind(family: str) -> None:
+    """The poisoned sequence shares the batch with others, and its slot is used again."""
+    bad_id = VOCAB_SIZE - 1
+    model = small_model(family)
+    poison(model, bad_id)
+    good = make_requests((60, 250, 70, 90), budget=5)
+    bad = Request("bad", (*random_prompt(300), bad_id, *random_prompt(20)), 9)
+    requests = [good[0], bad, *good[1:]]
+    found = answers(Engine(model, segment_tokens=64, slots=2), requests)
+    failed = found.pop("bad")
+    assert failed.finish_reason == "error"
+    assert failed.error == "the logits are not finite after 0 new tokens"
+    for request in good:
+        assert found[request.id].token_ids == transformers_generate(family, request)
+
+
+def test_nan_in_the_middle_of_a_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = make_requests((60, 70), budget=8)
+    original = ModelRunner.decode
+    steps = 0
+
+    def decode(self: ModelRunner, *args: Any) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        logits_BV = original(self, *args)
+        if steps == 3:
+            logits_BV[0, 5] = float("nan")
+        return logits_BV
+
+    monkeypatch.setattr(ModelRunner, "decode", decode)
+    found = answers(Engine(small_model("llama"), slots=2), requests)
+    assert found["0"].error == "the logits are not finite after 3 new tokens"
+    assert found["1"].token_ids == transformers_generate("llama", requests[1])
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request("x", random_prompt(95), 6), "95 prompt tokens and a budget of 6 exceed the limit of 100 tokens"),
+        (Request("x", (), 6), "the prompt is empty"),
+        (
+            Request("x", (1, 2, VOCAB_SIZE), 6),
+            f"the prompt has token ids outside the model's vocabulary of {VOCAB_SIZE}",
+        ),
+        (Request("x", (1, -1), 6), f"the prompt has token ids outside the model's vocabulary of {VOCAB_SIZE}"),
+        (Request("x", (1, 2), 0), "the generation budget is 0 tokens"),
+    ],
+)
+def test_requests_that_cannot_run_are_errors(request_: Request, message: str) -> None:
+    good = Request("good", random_prompt(90), 10)
+    found = answers(Engine(small_model("llama"), max_tokens=100), [request_, good])
+    assert (found["x"].finish_reason, found["x"].error) == ("error", message)
+    assert found["good"].token_ids == transformers_generate("llama", good)
+
+
+def test_a_prompt_that_memory_cannot_hold_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model("llama")
+    cost = memory_plan.slot_cost(model.config, torch.float32).bytes(1024)
+    activations = 64 * memory_plan.activation_bytes_per_token(model.config, torch.float32)
+    monkeypatch.setattr(memory_plan, "available_bytes", lambda device: (cost + activations) * 2)
+    good, long = Request("good", random_prompt(90), 10), Request("long", random_prompt(4000), 10)
+    found = answers(Engine(model, segment_tokens=64), [good, long, Request("again", good.token_ids, 10)])
+    assert found["good"].token_ids == found["again"].token_ids == transformers_generate("llama", good)
+    error = found["long"].error
+    assert error is not None
+    assert error.startswith("4,096 tokens need 0.00 GiB of keys, values and states")
+    assert "\n" not in error
+
+
+def test_what_counts_as_out_of_memory() -> None:
+    assert all(map(is_out_of_memory, (*OUT_OF_MEMORY, MemoryError())))
+    assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    assert not is_out_of_memory(RequestFailedError("out of memory"))
