@@ -33,38 +33,59 @@ class ProgressBar:
         )
         self._console = console
         self._bar = self._progress.add_task(
-            "waiting for the first sample", total=None, samples="", rate="", seconds_expected=None
+            "waiting for the first sample", total=None, samples="", rate="", ends_at=None
         )
-        self._samples = self._pending = 0
-        self._work_done = self._work = 0
-        self._tokens = 0
-        self._started = self._last_line = time.perf_counter()
+        self._ended = self._pending = 0
+        self._asked = 0
+        """Samples among those ended that the model has answered; the others could not be asked."""
+        self._work_done = self._work_left = self._tokens = 0
+        self._first_prompt_at = self._last_line_at = time.perf_counter()
 
     def started(self, plan: SuitePlan, pending: Sequence[SampleKey]) -> None:
         self._pending = len(pending)
-        self._work = sum(_work(key.ctx) for key in pending)
-        self._started = self._last_line = time.perf_counter()
+        self._work_left = sum(_work(key.ctx) for key in pending)
         kept = len(plan.keys) - len(pending)
         if kept:
             self._say(f"{kept:,} of {len(plan.keys):,} samples were finished before; {len(pending):,} to go")
-        self._progress.update(self._bar, total=self._work)
+        self._progress.update(self._bar, total=self._work_left)
+
+    def first_prompt(self) -> None:
+        self._first_prompt_at = self._last_line_at = time.perf_counter()
 
     def sample_ended(self, record: SampleRecord) -> None:
-        self._samples += 1
-        self._work_done += _work(record.ctx)
-        self._tokens += record.prompt_tokens + record.completion_tokens
-        seconds = time.perf_counter() - self._started
-        rate = f"{self._tokens / max(seconds, 1e-9):,.0f} tokens/s"
-        expected = seconds * self._work / self._work_done
+        work = _work(record.ctx)
+        self._ended += 1
+        self._work_left -= work
         self._progress.update(
             self._bar,
-            completed=self._work_done,
+            advance=work,
             description=one_line(f"{record.task} @ {record.ctx:,}" if record.ctx else record.task),
-            samples=f"{self._samples}/{self._pending}",
-            rate=rate,
-            seconds_expected=expected,
+            samples=f"{self._ended}/{self._pending}",
         )
-        self._tell(seconds, expected - seconds, rate)
+        if record.unscored is None:
+            self._asked += 1
+            self._work_done += work
+            self._tokens += record.prompt_tokens + record.completion_tokens
+            self._estimate()
+
+    def _estimate(self) -> None:
+        now = time.perf_counter()
+        seconds = now - self._first_prompt_at
+        seconds_left = seconds * self._work_left / self._work_done
+        rate = f"{self._tokens / max(seconds, 1e-9):,.0f} tokens/s"
+        self._progress.update(self._bar, rate=rate, ends_at=now + seconds_left)
+        left = self._pending - self._ended
+        quiet_for = now - self._last_line_at
+        if left and self._asked == 1:
+            self._say(
+                f"the first sample took {seconds:.1f} s ({rate}); about {_duration(seconds_left)} for {left} more"
+            )
+        elif left and not self._console.is_terminal and quiet_for > SECONDS_BETWEEN_LOG_LINES:
+            self._say(f"{self._ended} of {self._pending} samples, {rate}, about {_duration(seconds_left)} left")
+
+    def _say(self, line: str) -> None:
+        self._console.print(Text(line))
+        self._last_line_at = time.perf_counter()
 
     def __enter__(self) -> "ProgressBar":
         self._progress.start()
@@ -73,33 +94,14 @@ class ProgressBar:
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
-    def _tell(self, seconds: float, seconds_left: float, rate: str) -> None:
-        """The estimate, once there is one, and where no bar is drawn a line a minute."""
-        left = self._pending - self._samples
-        if left == 0:
-            return
-        if self._samples == 1:
-            self._say(
-                f"the first sample took {seconds:.1f} s ({rate}); about {_duration(seconds_left)} for {left} more"
-            )
-        elif not self._console.is_terminal and seconds - (self._last_line - self._started) > SECONDS_BETWEEN_LOG_LINES:
-            self._say(f"{self._samples} of {self._pending} samples, {rate}, about {_duration(seconds_left)} left")
-        else:
-            return
-        self._last_line = time.perf_counter()
-
-    def _say(self, line: str) -> None:
-        self._console.print(Text(line))
-
 
 class _TimeLeft(ProgressColumn):
     """Time left by the average so far; rich's own looks at the last half minute, in which no sample may end."""
 
     def render(self, task: Task) -> Text:
-        expected, elapsed = task.fields["seconds_expected"], task.elapsed
-        if expected is None or elapsed is None:
-            return Text("time left: –", style="progress.remaining")
-        return Text(f"{_duration(max(0.0, expected - elapsed))} left", style="progress.remaining")
+        ends_at = task.fields["ends_at"]
+        left = "–" if ends_at is None else _duration(max(0.0, ends_at - time.perf_counter()))
+        return Text(f"{left} left", style="progress.remaining")
 
 
 def _work(ctx: int) -> int:

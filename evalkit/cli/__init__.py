@@ -47,9 +47,10 @@ def _print_version(value: bool) -> None:
 def _root(
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),  # noqa: ARG001  # its callback acts
 ) -> None:
-    # transformers and tokenizers read these on import; progress bars of theirs would tear ours.
+    # transformers and tokenizers read these on import; lines and progress bars of theirs would tear ours.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
 def main() -> None:

@@ -24,6 +24,9 @@ class Observer:
     def started(self, plan: SuitePlan, pending: Sequence[SampleKey]) -> None:
         self.pending = list(pending)
 
+    def first_prompt(self) -> None:
+        assert not self.ended or all(record.unscored for record in self.ended)
+
     def sample_ended(self, record: SampleRecord) -> None:
         self.ended.append(record)
 

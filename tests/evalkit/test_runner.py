@@ -51,6 +51,7 @@ class TestOneRun:
             unscored=None,
             prefill_seconds=0.5,
             decode_seconds=0.25,
+            generation_tokens=8,
         )
 
     def test_the_record_adds_it_up(self, tmp_path: Path) -> None:

@@ -49,8 +49,10 @@ def watch(clock: Clock, asked: SuitePlan, ended: list[tuple[float, SampleRecord]
     file = io.StringIO()
     with ProgressBar(Console(file=file, width=200)) as bar:
         bar.started(asked, asked.keys[kept:])
+        clock.seconds += 30.0  # corpora are read, the first prompt is made
+        bar.first_prompt()
         for seconds, record in ended:
-            clock.seconds = 100.0 + seconds
+            clock.seconds = 130.0 + seconds
             bar.sample_ended(record)
     return file.getvalue().splitlines()
 
@@ -88,11 +90,18 @@ def test_samples_without_a_requested_length_count_alike(clock: Clock, sample: Sa
     assert lines[0].endswith("about 10 s for 2 more")
 
 
+def test_samples_that_cannot_be_asked_say_nothing_about_the_time(clock: Clock, sample: SampleRecord) -> None:
+    unscored = replace(sample, unscored="it does not fit", prompt_tokens=0, completion_tokens=0)
+    lines = watch(clock, plan(4096, samples=4), [(0.0, unscored), (2.0, sample), (2.0, unscored), (4.0, sample)])
+    assert lines == ["the first sample took 2.0 s (2,048 tokens/s); about 4 s for 2 more"]
+
+
 def test_on_a_terminal_a_bar_shows_rate_and_time_left(sample: SampleRecord) -> None:
     file = io.StringIO()
     console = Console(file=file, width=160, force_terminal=True, color_system=None)
     with ProgressBar(console) as bar:
         bar.started(plan(4096, samples=3), plan(4096, samples=3).keys)
+        bar.first_prompt()
         bar.sample_ended(replace(sample, task="[red]vt[/red]\x1b[2J"))
     last = file.getvalue().rsplit("\r", 1)[-1]
     assert re.search(r"\[red\]vt\[/red\]\\x1b\[2J @ 4,096 .* 1/3 [\d,]+ tokens/s 0:00:00 \d+ s left", last)

@@ -1,10 +1,11 @@
 """All 13 tasks through the runner, with models that know everything, nothing, or one needle too many."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from evalkit.records import Request, RunRecord, SampleRecord, SuitePlan
+from evalkit.records import Request, RunRecord, SampleKey, SampleRecord, SuitePlan
 from evalkit.run_store import Manifest, RunStore
 from evalkit.runner import RunSettings, run
 from model_adapters.scripted import SCRIPTED_IDENTITY, Replies, ScriptedAdapter, ScriptedReply, ScriptedTokenizer
@@ -15,7 +16,9 @@ TOKENIZER = ScriptedTokenizer()
 
 
 class Silent:
-    def started(self, plan: SuitePlan, pending: int) -> None: ...
+    def started(self, plan: SuitePlan, pending: Sequence[SampleKey]) -> None: ...
+
+    def first_prompt(self) -> None: ...
 
     def sample_ended(self, record: SampleRecord) -> None: ...
 
