@@ -1,0 +1,139 @@
+"""Every fast path of attention against the chunked reference, and what the engine's attention refuses."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evalkit.errors import UsageError
+from model_adapters.engine import attention
+from model_adapters.engine.attention import attention_path, decode_attention, prefill_attention, slot_attention
+from model_adapters.engine.fused_attention import AttentionShape, FusedKernel, find_fused, find_windowed
+from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.slotted_cache import SlottedCache
+from model_adapters.kernels.chunked_attention.reference import Attended, chunked_attention
+from tests.model_adapters.engine.prompts import random_prompt
+from tests.model_adapters.small_models import FAMILIES, small_model
+
+
+def random_qkv(seed: int, *, B: int = 1, G: int, R: int, T: int, S: int, D: int) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(
+        torch.randn(B, heads, length, D, generator=generator) for heads, length in ((G * R, T), (G, S), (G, S))
+    )
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    G=st.integers(1, 3),
+    R=st.integers(1, 3),
+    T=st.integers(1, 200),
+    cached=st.integers(0, 300),
+    window=st.one_of(st.none(), st.integers(1, 320)),
+    block=st.sampled_from([16, 64, 512]),
+)
+@settings(max_examples=80, deadline=None)
+def test_prefill_equals_reference(
+    seed: int, G: int, R: int, T: int, cached: int, window: int | None, block: int
+) -> None:
+    q, k, v = random_qkv(seed, G=G, R=R, T=T, S=T + cached, D=16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "WINDOW_BLOCK_TOKENS", block)
+        found = prefill_attention(q, k, v, window=window, scale=0.2)
+    expected, _ = chunked_attention(q, k, v, query_offset=cached, window=window, scale=0.2)
+    torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    G=st.integers(1, 3),
+    R=st.integers(1, 3),
+    lengths=st.lists(st.integers(0, 99), min_size=1, max_size=4),
+)
+@settings(max_examples=60, deadline=None)
+def test_decode_equals_reference(seed: int, G: int, R: int, lengths: list[int]) -> None:
+    q, k, v = random_qkv(seed, B=len(lengths), G=G, R=R, T=1, S=100, D=16)
+    position_B = torch.tensor(lengths)
+    found = decode_attention(q, k, v, position_B=position_B, scale=0.2)
+    expected, _ = chunked_attention(q, k, v, query_offset=position_B, scale=0.2)
+    torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_fused_kernel_serves_on_a_cpu(kv_heads: int, dtype: torch.dtype) -> None:
+    kernels = find_fused(AttentionShape("cpu", dtype, 4, kv_heads, 16, 16))
+    assert [kernel.name for kernel in kernels] == ["flash (CPU)"]
+    assert find_windowed(AttentionShape("cpu", dtype, 4, kv_heads, 16, 16)) is None
+
+
+def test_a_fused_kernel_that_disagrees_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = AttentionShape("cpu", torch.float32, 4, 2, 12, 12)
+    (real,) = find_fused(shape)
+
+    def off(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float) -> Attended:
+        out, lse = real.attend(q, k, v, causal, scale)
+        return out, lse + 0.01
+
+    def refusing(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float) -> Attended:
+        raise RuntimeError("no kernel for this shape")
+
+    kernels = FusedKernel("off", off), FusedKernel("refusing", refusing), real
+    monkeypatch.setattr("model_adapters.engine.fused_attention._KERNELS", {"cpu": kernels})
+    find_fused.cache_clear()
+    assert find_fused(shape) == (real,)
+    find_fused.cache_clear()
+
+
+def test_kernels_that_plan_for_lengths_get_those_that_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = AttentionShape("cpu", torch.float32, 4, 2, 16, 16)
+    (flash,) = find_fused(shape)
+    planning = FusedKernel("planning", flash.attend, plans_lengths=True)
+    monkeypatch.setattr(attention, "find_fused", lambda shape: (planning, flash))
+    assert attention._pick_kernel(shape, 2048, 8192) is planning
+    assert attention._pick_kernel(shape, 2047, 8191) is flash
+    monkeypatch.setattr(attention, "find_fused", lambda shape: (planning,))
+    assert attention._pick_kernel(shape, 2047, 8191) is planning
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_more_than_the_last_position_of_the_last_layer_is_computed(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last layer's queries whose output nobody reads are left out; the others all count."""
+    runner = ModelRunner(small_model(family))
+    cache = SlottedCache(runner.model.config, slots=1, max_tokens=300, device=torch.device("cpu"))
+    counts: list[int] = []
+    original = prefill_attention
+
+    def counted(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, window: int | None, scale: float) -> torch.Tensor:
+        counts.append(q.shape[2])
+        return original(q, k, v, window=window, scale=scale)
+
+    monkeypatch.setattr(attention, "prefill_attention", counted)
+    runner.prefill(cache, 0, random_prompt(300), 100)
+    inner = sum(kind != "linear" for kind in cache.kinds) - 1
+    assert counts == [100] * (3 * inner) + [1]
+
+
+@pytest.mark.parametrize("name", ["softcap", "s_aux", "position_bias"])
+def test_attention_terms_that_are_not_computed_are_refused(name: str) -> None:
+    runner = ModelRunner(small_model("llama"))
+    cache = SlottedCache(runner.model.config, slots=1, max_tokens=10, device=torch.device("cpu"))
+    q, k, v = random_qkv(0, G=2, R=2, T=3, S=3, D=16)
+    step = cache.prefill_view(0).step
+    with pytest.raises(UsageError, match=f"attention with {name} .* is not supported"):
+        slot_attention(torch.nn.Module(), q, k, v, None, slot_step=step, **{name: 1.0})
+
+
+def test_the_attention_does_not_run_outside_the_engine() -> None:
+    runner = ModelRunner(small_model("llama"))
+    with pytest.raises(RuntimeError, match="works only inside the engine"):
+        runner.model(torch.tensor([[1, 2, 3]]))
+
+
+def test_attention_path_names_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model("qwen3_next")
+    assert attention_path(model) == "flash (CPU)"
+    monkeypatch.setattr(attention, "find_fused", lambda shape: ())
+    assert attention_path(model) == "chunked reference"
