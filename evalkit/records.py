@@ -150,6 +150,8 @@ class PositionScheme:
     original_length: int | None = None
     injected: bool = False
     """True where transformers fills in a value that the checkpoint does not state."""
+    override: str | None = None
+    """What was forced in the place of the checkpoint's own positions: a control experiment, not the model itself."""
 
 
 @dataclass(frozen=True, slots=True)

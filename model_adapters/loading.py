@@ -13,10 +13,11 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTr
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from evalkit.errors import UsageError
-from evalkit.records import ModelIdentity
+from evalkit.records import ModelIdentity, PositionScheme
 from model_adapters.checkpoint import CONFIG, Checkpoint, open_checkpoint
 from model_adapters.fingerprint import fingerprint
 from model_adapters.messages import first_line, quiet_transformers
+from model_adapters.position_override import PositionOverride
 from model_adapters.positions import read_positions, read_trained_length, states_null_theta
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.weights import weight_files
@@ -38,21 +39,33 @@ class LoadedModel:
     """What a reader of a result should know about how it was loaded."""
 
 
-def load_model(model: str, *, device: str, dtype: str, trust_remote_code: bool) -> LoadedModel:
+def load_model(
+    model: str, *, device: str, dtype: str, trust_remote_code: bool, override: str | None = None
+) -> LoadedModel:
     """Load a directory, a hub id or reference:NAME.
 
     `device` is auto (a GPU where there is one), cpu, cuda or cuda:N; `dtype` is auto (the checkpoint's own on a
-    GPU, float32 on a CPU), float32, bfloat16 or float16. Raises UsageError, one line, for whatever is wrong.
+    GPU, float32 on a CPU), float32, bfloat16 or float16; `override` puts other positions in the place of the
+    checkpoint's own, as `PositionOverride.parse` reads them. Raises UsageError, one line, for whatever is wrong.
     """
+    forced = None if override is None else PositionOverride.parse(override)
     place = _device(device)
     checkpoint = open_checkpoint(model, with_weights=True, trust_remote_code=trust_remote_code)
     files = weight_files(checkpoint)
     config = _config(checkpoint, trust_remote_code)
     tokenizer = HfTokenizer.from_folder(checkpoint.folder, name=model, trust_remote_code=trust_remote_code)
     _check_tokenizer(checkpoint, config, tokenizer)
+    stated = checkpoint.config
+    if forced is not None:
+        stated = {**stated, "rope_parameters": forced.configure(config)}
     built, warnings = _build(checkpoint, config, _dtype(dtype, place), trust_remote_code)
     built = _place(checkpoint, built, place)
-    positions = read_positions(checkpoint.config, built)
+    positions = own_positions = read_positions(stated, built)
+    if forced is not None:
+        forced.finish(built)
+        positions = forced.describe(positions)
+        # What it was trained to, a forced scheme does not change.
+        own_positions = PositionScheme(kind="rope", description="")
     code = sorted(checkpoint.folder.glob("*.py")) if trust_remote_code and "auto_map" in checkpoint.config else []
     identity = ModelIdentity(
         path=model,
@@ -61,7 +74,7 @@ def load_model(model: str, *, device: str, dtype: str, trust_remote_code: bool) 
         tokenizer=tokenizer.fingerprint,
         dtype=str(built.dtype).removeprefix("torch."),
         positions=positions,
-        trained_length=read_trained_length(checkpoint.config, built.config, positions),
+        trained_length=read_trained_length(checkpoint.config, built.config, own_positions),
         parameters=count_parameters(built),
         trained=checkpoint.sidecar.trained,
     )

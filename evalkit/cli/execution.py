@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from evalkit.protocols import Adapter, Suite, Tokenizer
-    from evalkit.records import RunRecord, SuitePlan
+    from evalkit.records import RunRecord, SampleRecord, SuitePlan
     from model_adapters.loading import LoadedModel
 
 RUNS = Path("runs")
@@ -38,6 +38,8 @@ class ModelOptions:
     segment_tokens: int | None
     batch_sequences: int | None
     trust_remote_code: bool
+    override: str | None = None
+    """Positions other than the checkpoint's own, for a control experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,19 @@ class RunOptions:
     """`time.perf_counter()` at the start of the command."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that came to its end, and where it is stored."""
+
+    record: "RunRecord"
+    samples: "tuple[SampleRecord, ...]"
+    folder: Path
+
+
+Conclude = Callable[["RunRecord", "Sequence[SampleRecord]", Path], "RunRecord"]
+"""Adds to a record what follows from its samples, and may write files into its folder."""
+
+
 def execute(
     build: "Callable[[Tokenizer], Suite]",
     model_options: ModelOptions,
@@ -60,18 +75,35 @@ def execute(
     *,
     settings: Mapping[str, Any],
     headline: str,
+    conclude: Conclude | None = None,
 ) -> int:
-    """Run one suite on one model and return the exit code.
+    """Run one suite on one model, show the run, and return the exit code."""
+    finished = perform(build, model_options, run_options, settings=settings, headline=headline, conclude=conclude)
+    if not isinstance(finished, Finished):
+        return finished
+    show_record(finished.record, run_options.format)
+    _note(_notes(), f"stored in {finished.folder}")
+    return HAS_ERRORS if finished.record.counts["errors"] else 0
+
+
+def perform(
+    build: "Callable[[Tokenizer], Suite]",
+    model_options: ModelOptions,
+    run_options: RunOptions,
+    *,
+    settings: Mapping[str, Any],
+    headline: str,
+    conclude: Conclude | None = None,
+) -> Finished | int:
+    """Run one suite on one model and store the run; an exit code where it was stopped.
 
     `settings` are the suite's, completed by defaults; `seed` and `ctxs` must be among them. `headline` is the first
     line of output, printed before anything is loaded.
     """
-    from rich.console import Console
-
     from reports import markdown
     from reports.progress import ProgressBar
 
-    notes = Console(stderr=True, highlight=False, soft_wrap=True)
+    notes = _notes()
     _note(notes, headline)
     folder = run_options.out
     try:
@@ -85,7 +117,7 @@ def execute(
         _describe(notes, loaded, warnings, folder)
         run_settings = RunSettings(
             seed=settings["seed"],
-            config={name: _plain(value) for name, value in {**settings, **asdict(model_options)}.items()},
+            config={**settings, **asdict(model_options)},
             config_passed=dict(run_options.passed),
             warnings=warnings,
             started_at=run_options.started_at,
@@ -95,14 +127,21 @@ def execute(
             adapter = _adapter(loaded, model_options)
             with ProgressBar(notes) as progress:
                 record = run(suite, adapter, store, run_settings, progress, plan)
+            samples = tuple(store.records[key.id] for key in plan.keys)
+            if conclude is not None:
+                record = conclude(record, samples, folder)
             store.finish(record, markdown.render_run(record))
     except KeyboardInterrupt:
         hint = "run the same command again" if folder is None else f"continue with: {_resume_command(folder)}"
         _note(notes, f"stopped; {hint}")
         return INTERRUPTED
-    show_record(record, run_options.format)
-    _note(notes, f"stored in {folder}")
-    return HAS_ERRORS if record.counts["errors"] else 0
+    return Finished(record, samples, folder)
+
+
+def _notes() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def show_record(record: "RunRecord", format: options.Format) -> None:
@@ -133,6 +172,7 @@ def _load(model_options: ModelOptions) -> "LoadedModel":
         device=model_options.device,
         dtype=model_options.dtype,
         trust_remote_code=model_options.trust_remote_code,
+        override=model_options.override,
     )
 
 

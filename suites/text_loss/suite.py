@@ -24,8 +24,12 @@ class TextLossSuite:
     name = "loss"
     version = "1"
 
-    def __init__(self, settings: TextLossSettings, tokenizer: Tokenizer, source: Source) -> None:
+    def __init__(
+        self, settings: TextLossSettings, tokenizer: Tokenizer, source: Source, *, least_tokens: int = 0
+    ) -> None:
+        """Windows of fewer than `least_tokens` tokens are passed over."""
         self._settings, self._tokenizer, self._source = settings, tokenizer, source
+        self._least_tokens = least_tokens
         self._size = WindowSize(settings.ctxs[0] - tokenizer.special_prompt_tokens(), settings.overlap)
         self._windows: tuple[Window, ...] | None = None
 
@@ -43,6 +47,10 @@ class TextLossSuite:
             SampleKey(TASK, self._settings.ctxs[0], index, self._settings.seed) for index in range(len(windows))
         )
         return SuitePlan(keys=keys, unscored=(), corpora=(self._source.use,))
+
+    def window_count(self) -> int:
+        """Windows of the text that will be scored; reads and tokenizes it."""
+        return len(self._all_windows())
 
     def sample(self, key: SampleKey) -> Sample:
         """Window number `key.index`. Raises SampleDoesNotFitError for a single token with nothing before it."""
@@ -106,5 +114,6 @@ class TextLossSuite:
     def _all_windows(self) -> tuple[Window, ...]:
         if self._windows is None:
             windows = cut_windows(self._source, self._tokenizer, self._size)
-            self._windows = tuple(islice(windows, self._settings.samples))
+            long_enough = (window for window in windows if window.tokens >= self._least_tokens)
+            self._windows = tuple(islice(long_enough, self._settings.samples))
         return self._windows

@@ -22,6 +22,8 @@ class Window:
     start: int
     """Where the scored text begins."""
     end: int
+    tokens: int
+    """Tokens of the whole window, special tokens not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def _cut_document(source: Source, document: Document, tokenizer: Tokenizer, size
     start = 0
     for piece in _Cutter(document, tokenizer, size).pieces():
         end = start + source.size(piece.text)
-        yield Window(document.start, start - source.size(piece.context), start, end)
+        yield Window(document.start, start - source.size(piece.context), start, end, piece.tokens)
         start = end
 
 
@@ -56,6 +58,7 @@ class Piece:
 
     context: str
     text: str
+    tokens: int
 
 
 class _Cutter:
@@ -71,8 +74,10 @@ class _Cutter:
         context = ""
         while self._fill():
             text = self._take(context)
-            yield Piece(context, text)
-            context = self._last_tokens(context + text)
+            ids, offsets = self._tokenizer.encode_with_offsets(context + text)
+            yield Piece(context, text, len(ids))
+            overlap = self._size.overlap
+            context = (context + text)[offsets[max(0, len(offsets) - overlap)][0] :] if overlap else ""
 
     def _fill(self) -> bool:
         """Read on until the waiting text is longer than a window; False at the end of all text."""
@@ -103,12 +108,6 @@ class _Cutter:
 
     def _fits(self, text: str) -> bool:
         return len(self._tokenizer.encode(text)) <= self._size.tokens
-
-    def _last_tokens(self, text: str) -> str:
-        if self._size.overlap == 0:
-            return ""
-        _, offsets = self._tokenizer.encode_with_offsets(text)
-        return text[offsets[max(0, len(offsets) - self._size.overlap)][0] :]
 
 
 def _before_white_space(text: str) -> str:
