@@ -226,9 +226,10 @@ def _flips(pairing: Pairing) -> Iterator[Flip]:
 
 
 def compare_figures(base: RunRecord, new: RunRecord) -> tuple[FigureComparison, ...]:
-    """Derived figures that both runs have."""
+    """Derived figures that both runs have, and that one of them could compute."""
     of_base, of_new = _figures(base), _figures(new)
-    return tuple(FigureComparison(name, of_base[name], of_new[name]) for name in of_base if name in of_new)
+    shared = [name for name in of_base if name in of_new and (of_base[name], of_new[name]) != (None, None)]
+    return tuple(FigureComparison(name, of_base[name], of_new[name]) for name in shared)
 
 
 def _figures(record: RunRecord) -> dict[str, float | None]:

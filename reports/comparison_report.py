@@ -40,9 +40,14 @@ def signed(value: float | None, interval: tuple[float, float] | None, unit: str)
     """A difference with its interval."""
     if value is None:
         return "-"
+    shown = _with_sign(value, unit)
+    return shown if interval is None else f"{shown} [{_with_sign(interval[0], unit)}, {_with_sign(interval[1], unit)}]"
+
+
+def _with_sign(value: float, unit: str) -> str:
     places = decimals(unit)
-    shown = f"{value:+.{places}f}"
-    return shown if interval is None else f"{shown} [{interval[0]:+.{places}f}, {interval[1]:+.{places}f}]"
+    # Rounded first, so that what rounds to zero has no minus.
+    return f"{round(value, places) + 0.0:+.{places}f}"
 
 
 def decimals(unit: str) -> int:

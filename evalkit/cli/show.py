@@ -1,20 +1,65 @@
-"""`evalkit show`: a stored run, shown again."""
+"""`evalkit show`: a stored run, or one of its samples, shown again."""
 
+import difflib
 from pathlib import Path
 
 import typer
 
 from evalkit.cli import options
+from evalkit.errors import UsageError
 
-EXAMPLES = "Example: evalkit show runs/ruler-reference-hybrid-1a2b3c4d"
+EXAMPLES = (
+    "Examples: evalkit show runs/ruler-reference-hybrid-1a2b3c4d · "
+    "evalkit show runs/ruler-reference-hybrid-1a2b3c4d --sample vt/65536/3/42"
+)
 
 
 def show(
     run: Path = typer.Argument(..., help="A run folder, or its run.json."),
+    sample: str | None = typer.Option(None, "--sample", metavar="ID", help="Show this sample: task/length/index/seed."),
     format: options.Format = options.FORMAT,
 ) -> None:
-    """Show the report of a finished run."""
+    """Show the report of a finished run, or one sample with its prompt, targets and answer.
+
+    Prompts are not stored: they are made again from the suite, the corpora and the model's tokenizer, and checked
+    against the stored sha256.
+    """
     from evalkit.cli.execution import show_record
     from evalkit.run_store import read_run
 
-    show_record(read_run(run), format)
+    if sample is None:
+        show_record(read_run(run), format)
+    else:
+        _show_sample(run, sample, format)
+
+
+def _show_sample(run: Path, sample_id: str, format: options.Format) -> None:
+    from evalkit.excerpts import excerpts
+    from evalkit.stored_run import load_run
+    from reports.sample_report import sample_report
+    from reports.terminal import print_report, stdout_console
+
+    stored = load_run(run)
+    sample = stored.samples.get(sample_id)
+    if sample is None:
+        near = difflib.get_close_matches(sample_id, stored.samples, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "an ID is task/length/index/seed, such as vt/65536/3/42"
+        raise UsageError(f"{stored.folder} has no sample {sample_id!r}; {hint}")
+    prompt, reason = None, None
+    if sample.unscored is None:
+        from evalkit.cli.remake import PromptRemaker
+
+        try:
+            prompt = PromptRemaker(stored.record).sample(sample).prompt
+        except UsageError as error:
+            reason = str(error)
+    if format is options.Format.JSON:
+        import json
+
+        from evalkit.serialization import to_dict
+
+        shown = {**to_dict(sample), "prompt": prompt, "prompt_missing": reason}
+        print(json.dumps(shown, indent=2))
+        return
+    pieces = [] if prompt is None else excerpts(prompt, sample.targets)
+    print_report(stdout_console(), sample_report(stored.record, sample, pieces, reason))

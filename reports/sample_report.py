@@ -1,0 +1,42 @@
+"""What is known of one sample: how it was asked, what was right, what the model said."""
+
+from collections.abc import Sequence
+
+from evalkit.excerpts import Excerpt
+from evalkit.records import RunRecord, SampleRecord
+from reports.report import Report, Table
+
+
+def sample_report(record: RunRecord, sample: SampleRecord, pieces: Sequence[Excerpt], reason: str | None) -> Report:
+    """The report of one sample; `pieces` are of its prompt, or `reason` says why there are none."""
+    tables = (_prompt_table(sample, pieces),) if pieces else ()
+    return Report(
+        headline=f"{sample.id} · {record.model.path} · {record.suite}, dialect {record.dialect}",
+        notices=(f"The prompt is not shown: {reason}.",) if reason else (),
+        tables=tables,
+        facts=tuple((name, value) for name, value in _facts(sample) if value),
+    )
+
+
+def _prompt_table(sample: SampleRecord, pieces: Sequence[Excerpt]) -> Table:
+    return Table(
+        f"Prompt of {sample.prompt_tokens:,} tokens, in pieces; the whole of it with --format json",
+        ("piece", "from character", "text"),
+        tuple((piece.label, f"{piece.start:,}", piece.text) for piece in pieces),
+    )
+
+
+def _facts(sample: SampleRecord) -> list[tuple[str, str]]:
+    return [
+        ("targets", " | ".join(sample.targets)),
+        ("prediction", sample.prediction),
+        ("score", "not scored" if sample.score is None else f"{sample.score:g} ({sample.metric})"),
+        ("failure", (sample.failure or "").replace("_", " ")),
+        ("error", sample.error or ""),
+        ("unscored", sample.unscored or ""),
+        ("needle depths", ", ".join(f"{depth:.2f}" for depth in sample.depths)),
+        ("finish reason", sample.finish_reason),
+        ("completion tokens", f"{sample.completion_tokens:,}"),
+        ("prefill, decode", f"{sample.prefill_seconds:.3g} s, {sample.decode_seconds:.3g} s"),
+        ("prompt sha256", sample.prompt_sha256),
+    ]

@@ -1,0 +1,136 @@
+"""`evalkit compare` and `evalkit show --sample` as they are typed."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evalkit.cli import main, remake
+from evalkit.serialization import to_json
+from model_adapters.scripted import ScriptedTokenizer
+from tests.evalkit.run_factory import RunSpec, changed, make_record, make_samples, write_run
+from tests.evalkit.tiny_suite import TinySuite
+
+SPEC = RunSpec({("vt", 4096): [1.0] * 30 + [0.0] * 10, ("cwe", 4096): [0.5] * 40})
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "base", SPEC)
+    scores = {**SPEC.scores, ("vt", 4096): [0.0] * 12 + [1.0] * 18 + [0.0] * 10}
+    write_run(tmp_path / "new", changed(SPEC, scores))
+    write_run(tmp_path / "olmes", changed(SPEC, scores, dialect="olmes"))
+    return tmp_path
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["evalkit", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0)
+
+
+def test_two_runs_on_the_terminal(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(monkeypatch, "compare", "base", "new", "--flips", "2") == 0
+    shown = capsys.readouterr().out
+    assert "NEW is mean of the tasks at 4,096 and 1 more worse" in shown
+    assert "Samples that changed: 12 worse, 0 better; 10 more with --flips 12" in shown
+    assert "evalkit show new --sample ID" in shown
+
+
+def test_json_and_markdown(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(monkeypatch, "compare", "base", "new", "--format", "json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["schema"] == "evalkit.comparisons/1"
+    assert data["comparisons"][0]["rows"][0]["difference"] == -30.0
+    assert run_command(monkeypatch, "compare", "base", "new", "--format", "markdown") == 0
+    assert capsys.readouterr().out.startswith("# ruler · ./base → ./new\n")
+
+
+def test_unlike_runs_are_refused_unless_asked(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(monkeypatch, "compare", "base", "olmes") == 2
+    assert capsys.readouterr().err == (
+        "evalkit: base and olmes asked different things (dialect: nvidia in BASE, olmes in NEW); "
+        "run both alike, or see --unpaired for a weaker comparison\n"
+    )
+    assert run_command(monkeypatch, "compare", "base", "olmes", "--unpaired") == 0
+    assert "NOT PAIRED" in capsys.readouterr().out
+
+
+def test_folders_of_runs_are_compared_suite_by_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    track = RunSpec({("parity:4", 0): [1.0, 0.0]}, suite="track")
+    for side in ("left", "right"):
+        write_run(tmp_path / side / "ruler", SPEC)
+        write_run(tmp_path / side / "track", track)
+    write_run(tmp_path / "other" / "loss", replace(track, suite="loss"))
+    assert run_command(monkeypatch, "compare", str(tmp_path / "left"), str(tmp_path / "right"), "--format", "json") == 0
+    assert [c["suite"] for c in json.loads(capsys.readouterr().out)["comparisons"]] == ["ruler", "track"]
+    assert run_command(monkeypatch, "compare", str(tmp_path / "left"), str(tmp_path / "other")) == 2
+    assert "holds ruler, track and" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["absent", "empty", "broken"])
+def test_what_is_no_run_is_one_line(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (runs / "empty").mkdir()
+    (runs / "broken").mkdir()
+    (runs / "broken" / "run.json").write_text("{")
+    assert run_command(monkeypatch, "compare", "base", name) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("evalkit: ")
+    assert name in error
+    assert error.count("\n") == 1
+
+
+def test_a_sample_whose_model_is_gone_shows_what_is_stored(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(monkeypatch, "show", "new", "--sample", "vt/4096/0/42") == 0
+    shown = capsys.readouterr().out
+    assert "The prompt is not shown: ./new" in shown
+    assert "wrong needle" in shown
+    assert run_command(monkeypatch, "show", "new", "--sample", "vt/4096/99/42") == 2
+    assert "has no sample 'vt/4096/99/42'; did you mean 'vt/4096/9/42'?" in capsys.readouterr().err
+
+
+@pytest.fixture
+def tiny_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of a suite whose prompts can be made again."""
+    suite, tokenizer = TinySuite(), ScriptedTokenizer()
+    monkeypatch.setitem(remake._BUILDERS, "tiny", lambda config, tokenizer: suite)
+    monkeypatch.setattr("model_adapters.loading.load_tokenizer", lambda *_, **__: tokenizer)
+    spec = RunSpec({("sum", 512): [1.0, 0.0]}, suite="tiny", dialect="plain", model="scripted", corpora={})
+    prompt = suite.sample(suite.plan().keys[0]).prompt
+    samples = make_samples(spec)
+    samples[0] = replace(samples[0], prompt_sha256=hashlib.sha256(prompt.encode()).hexdigest())
+    record = make_record(spec, samples, "tiny")
+    record = replace(record, model=replace(record.model, tokenizer=tokenizer.fingerprint))
+    (tmp_path / "run.json").write_text(to_json(record))
+    (tmp_path / "samples.jsonl").write_text("".join(to_json(sample) + "\n" for sample in samples))
+    return tmp_path
+
+
+def test_a_prompt_is_made_again_and_checked(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(monkeypatch, "show", str(tiny_run), "--sample", "sum/512/0/42", "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["prompt"] == "What is 0 + 42?"
+    assert run_command(monkeypatch, "show", str(tiny_run), "--sample", "sum/512/0/42") == 0
+    assert "What is 0 + 42?" in capsys.readouterr().out
+
+
+def test_a_prompt_that_changed_is_not_shown_as_the_one_that_was_asked(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(monkeypatch, "show", str(tiny_run), "--sample", "sum/512/1/42") == 0
+    assert "sample sum/512/1/42 would be another prompt now" in capsys.readouterr().out

@@ -1,0 +1,104 @@
+"""Whole comparisons as people read them, and hostile text in every field of theirs."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+from rich.console import Console
+
+from evalkit.compare import Comparison, compare
+from evalkit.compare_unpaired import compare_unpaired
+from evalkit.pairing import pair_runs
+from evalkit.serialization import to_json
+from reports import markdown, terminal
+from reports.comparison_report import comparison_report, probability, signed
+from tests.evalkit.run_factory import RunSpec, changed, make_run, simulate
+from tests.reports.hostile_text import HOSTILE_TEXTS
+from tests.reports.test_markdown import PARSER, blocks, inline_texts
+
+TASKS = ("niah_single_1", "vt", "qa_1")
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """A pair of runs with a real drop at 65,536 and none at 4,096."""
+    folder = tmp_path_factory.mktemp("runs")
+    rng = np.random.default_rng(7)
+    base = RunSpec(
+        simulate(rng, {(task, ctx): 0.9 for ctx in (4096, 65536) for task in TASKS}, 60),
+        derived={"wavg_increasing": 90.25},
+        effective_length=65536,
+    )
+    scores = {
+        cell: [0.0 if cell[1] == 65536 and rng.random() < 0.3 else score for score in scores]
+        for cell, scores in base.scores.items()
+    }
+    scores["vt", 4096] = [0.5 if index in (3, 9) else score for index, score in enumerate(scores["vt", 4096])]
+    new = changed(base, scores, prefill_seconds=0.8, derived={"wavg_increasing": 71.5}, effective_length=4096)
+    compared = compare(pair_runs(make_run(folder / "base", base), make_run(folder / "new", new)))
+    return replace(
+        compared,
+        base=replace(compared.base, folder="runs/base"),
+        new=replace(compared.new, folder="runs/new"),
+    )
+
+
+def test_markdown(comparison: Comparison, check_golden: Callable[[str, str], None]) -> None:
+    check_golden("reports/comparison.md", markdown.render(comparison_report(comparison, flips=3)))
+
+
+def test_terminal(comparison: Comparison, check_golden: Callable[[str, str], None]) -> None:
+    console = Console(width=160, highlight=False, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        terminal.print_report(console, comparison_report(comparison, flips=3))
+    check_golden("reports/comparison.txt", capture.get())
+
+
+def test_unpaired(tmp_path: Path, check_golden: Callable[[str, str], None]) -> None:
+    rng = np.random.default_rng(1)
+    base = RunSpec(simulate(rng, {("vt", 4096): 0.9, ("qa_1", 4096): 0.6}, 50))
+    new = changed(base, simulate(rng, {("vt", 4096): 0.5, ("qa_1", 4096): 0.6}, 40), dialect="olmes", seed=1)
+    compared = compare_unpaired(make_run(tmp_path / "base", base), make_run(tmp_path / "new", new))
+    check_golden("reports/comparison_unpaired.md", markdown.render(comparison_report(compared)))
+
+
+def test_json_holds_all_of_it(comparison: Comparison) -> None:
+    data = json.loads(to_json(comparison))
+    assert [row["task"] for row in data["rows"][:4]] == [*TASKS, None]
+    assert len(data["flips"]) == len(comparison.flips)
+
+
+@pytest.mark.parametrize("text", [text for text in HOSTILE_TEXTS if text.strip()])
+def test_hostile_text_stays_text(comparison: Comparison, text: str) -> None:
+    def with_text(text: str) -> str:
+        model = replace(comparison.base.model, path=text, family=text, dtype=text, fingerprint=text)
+        run = replace(comparison.base, run_id=text, folder=text, model=model)
+        spoiled = replace(
+            comparison,
+            suite=text,
+            dialect=text,
+            base=run,
+            new=run,
+            rows=tuple(replace(row, task=text) for row in comparison.rows),
+            flips=tuple(replace(flip, id=text, task=text) for flip in comparison.flips),
+            costs=tuple(replace(cost, name=text) for cost in comparison.costs),
+            figures=tuple(replace(figure, name=text) for figure in comparison.figures),
+            notes=(text,),
+        )
+        return markdown.render(comparison_report(spoiled))
+
+    tokens = PARSER.parse(with_text(text))
+    assert blocks(tokens) == blocks(PARSER.parse(with_text("harmless")))
+    inline_texts(tokens)
+    assert "<script" not in MarkdownIt().render(with_text(text))
+
+
+def test_small_figures() -> None:
+    assert [probability(p) for p in (None, 0.00001, 0.0312, 0.5)] == ["-", "< 0.0001", "0.0312", "0.50"]
+    assert signed(-0.02, (-0.03, -0.01), "bits per byte") == "-0.0200 [-0.0300, -0.0100]"
+    assert signed(0.0, (0.0, -0.0), "points") == "+0.0 [+0.0, +0.0]"
+    assert signed(None, None, "points") == "-"
