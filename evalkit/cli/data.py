@@ -1,5 +1,7 @@
 """`evalkit data`: the corpora behind the suites."""
 
+from collections.abc import Sequence
+
 import typer
 
 from evalkit.cli import options
@@ -48,7 +50,7 @@ def _shorten(source: str) -> str:
     return f"{first.partition(' ')[0]} and {len(others)} more" if others else source
 
 
-def _print(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _print(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -66,9 +66,7 @@ def find(role: str, folder: Path) -> Found | None:
     if not collected:
         return None
     texts = tuple((f"{file.path}{_inside(file, member)}", member.data) for file, member in collected)
-    return Found(
-        _use(role, tuple({file.path: file for file, _ in collected}.values())), texts, "as it lies in the folder"
-    )
+    return Found(_use(role, tuple({file.path: file for file, _ in collected}.values())), texts, "taken as it is")
 
 
 def _take(role: _Role, folder: Path, suffixes: tuple[str, ...]) -> list[tuple[CorpusFile, Member]]:

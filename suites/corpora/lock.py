@@ -41,7 +41,7 @@ def read_lock() -> dict[str, Entry]:
     try:
         tree = json.loads(path.read_bytes())
         return {str(role): from_dict(Entry, entry) for role, entry in tree.items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, AttributeError, RecordError) as error:
         raise UsageError(f"{path}: cannot be read ({error}); remove it and run `evalkit data fetch`") from None

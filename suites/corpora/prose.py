@@ -10,9 +10,11 @@ _GUTENBERG_END = re.compile(
     r"^(?:\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG|End of (?:the )?Project Gutenberg)",
     re.MULTILINE | re.IGNORECASE,
 )
-# Who typed the book stands between the header and the title; it is no part of the text either.
-_CREDIT = re.compile(r"produced by|prepared by|transcribed by|volunteer|proofread", re.IGNORECASE)
-_CREDIT_CHARACTERS = 300
+# Who typed the book, and from what, stands between the header and the text; it is no part of the text either.
+_EDITORIAL = re.compile(
+    r"^(?:e-?text |text )?(?:produced|prepared|transcribed) by|anonymous volunteer|transcriber.s note|\be-?texts?\b",
+    re.IGNORECASE,
+)
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff]")
@@ -49,9 +51,8 @@ def strip_gutenberg(text: str) -> str:
         return text
     body = text[start.end() :]
     end = _GUTENBERG_END.search(body)
-    body = (body[: end.start()] if end else body).lstrip()
-    first, _, rest = body.partition("\n\n")
-    return rest if len(first) < _CREDIT_CHARACTERS and _CREDIT.search(first) else body
+    blocks = _BLANK_LINE.split(body[: end.start()] if end else body)
+    return "\n\n".join(block for block in blocks if not _EDITORIAL.search(block.lstrip()))
 
 
 def is_prose(text: str) -> bool:

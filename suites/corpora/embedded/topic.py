@@ -47,6 +47,6 @@ def singular_and_plural(entry: str) -> tuple[str, str]:
 def with_article(phrase: str) -> str:
     """`a` or `an` before the phrase, by its first sound."""
     silent_h = phrase.startswith(("hour", "honest", "heir"))
-    consonant_u = phrase.startswith(("use", "uni", "one"))
+    consonant_u = phrase.startswith(("use", "uni", "unanim", "one"))
     is_vowel = (phrase[0] in "aeiou" or silent_h) and not consonant_u
     return f"{'an' if is_vowel else 'a'} {phrase}"

@@ -1,0 +1,147 @@
+"""The published JSON of SQuAD and HotpotQA, and one clear line for anything else."""
+
+import json
+from typing import Any
+
+import pytest
+
+from evalkit.errors import UsageError
+from suites.corpora.questions import parse_hotpotqa, parse_squad
+from suites.corpora.records import Question
+
+
+def squad() -> dict[str, Any]:
+    answers = [{"text": "Ida", "answer_start": 0}, {"text": "Ida"}, {"text": "Ida Moor"}]
+    return {
+        "version": "v2.0",
+        "data": [
+            {
+                "title": "Hills",
+                "paragraphs": [
+                    {
+                        "context": "Ida Moor lives here.",
+                        "qas": [
+                            {"question": "Who lives here?", "answers": answers, "is_impossible": False},
+                            {"question": "Why?", "answers": [], "is_impossible": True, "plausible_answers": []},
+                        ],
+                    },
+                    {
+                        "context": "The hill is 90 m high.",
+                        "qas": [{"question": "How high?", "answers": [{"text": "90 m"}]}],
+                    },
+                ],
+            },
+            {"title": "Seas", "paragraphs": [{"context": "The sea\nis flat.", "qas": []}]},
+        ],
+    }
+
+
+def hotpot() -> list[dict[str, Any]]:
+    def document(title: str) -> list[Any]:
+        return [title, [f"{title} is here.", f" {title} is old."]]
+
+    return [
+        {
+            "_id": None,
+            "question": "Is A older than B?",
+            "answer": "yes",
+            "supporting_facts": [["A", 0], ["B", 1], ["A", 1]],
+            "context": [document("C"), document("A"), document("B")],
+        },
+        {
+            "question": "What is C?",
+            "answer": "old",
+            "supporting_facts": [["C", 1]],
+            "context": [document("D"), document("C")],
+        },
+    ]
+
+
+def encoded(tree: Any) -> bytes:
+    return json.dumps(tree).encode()
+
+
+def test_squad_keeps_answerable_questions_and_names_their_article() -> None:
+    documents, questions = parse_squad(encoded(squad()), "f")
+    assert documents == ("Ida Moor lives here.", "The hill is 90 m high.", "The sea\nis flat.")
+    assert questions == (
+        Question("Who lives here?", ("Ida", "Ida Moor"), (0,), (1,)),
+        Question("How high?", ("90 m",), (1,), (0,)),
+    )
+
+
+def test_hotpotqa_splits_supporting_documents_from_the_others() -> None:
+    documents, questions = parse_hotpotqa(encoded(hotpot()), "f")
+    assert documents == tuple(f"{t}\n{t} is here. {t} is old." for t in "CABD")
+    assert questions == (
+        Question("Is A older than B?", ("yes",), (1, 2), (0,)),
+        Question("What is C?", ("old",), (0,), (3,)),
+    )
+
+
+def changed(tree: Any, path: list[Any], value: Any) -> bytes:
+    node = tree
+    for key in path[:-1]:
+        node = node[key]
+    if value is None:
+        del node[path[-1]]
+    else:
+        node[path[-1]] = value
+    return encoded(tree)
+
+
+P = ["data", 0, "paragraphs", 0]
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "Expecting value"),
+        (encoded(squad())[:-9], "delimiter"),
+        (b"\xff\xfe\x00", "decode"),
+        (b"[" * 100_000, "recursion"),
+        (encoded([]), "it holds [] where an object belongs"),
+        (encoded({"data": []}), "it has no answerable question"),
+        (changed(squad(), ["data"], "x"), "the file has no list `data`"),
+        (changed(squad(), ["data", 1], 3), "data[1] is 3 where an object belongs"),
+        (changed(squad(), ["data", 0, "paragraphs"], None), "data[0] has no list `paragraphs`"),
+        (changed(squad(), [*P, "context"], None), "data[0].paragraphs[0] has no text `context`"),
+        (changed(squad(), [*P, "qas"], None), "data[0].paragraphs[0] has no list `qas`"),
+        (changed(squad(), [*P, "qas", 0, "question"], " "), "data[0].paragraphs[0].qas[0] has no text `question`"),
+        (changed(squad(), [*P, "qas", 0, "answers"], []), "qas[0] is answerable and has no answer"),
+        (changed(squad(), [*P, "qas", 0, "answers"], [{"text": 1}]), "qas[0].answers has no text `text`"),
+    ],
+)
+def test_what_is_wrong_with_a_squad_file_is_said_in_one_line(data: bytes, what: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_squad(data, "dev.json")
+    message = str(caught.value)
+    assert message.startswith("dev.json: not SQuAD v2 JSON: ")
+    assert what in message
+    assert message.endswith("use dev-v2.0.json as published, or remove the file")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (encoded({}), "it holds {} where a list belongs"),
+        (encoded([]), "it has no question"),
+        (encoded(["x"]), "[0] is 'x' where an object belongs"),
+        (changed(hotpot(), [1, "answer"], None), "[1] has no text `answer`"),
+        (changed(hotpot(), [1, "question"], None), "[1] has no text `question`"),
+        (changed(hotpot(), [0, "context"], None), "[0] has no list `context`"),
+        (changed(hotpot(), [0, "supporting_facts"], None), "[0] has no list `supporting_facts`"),
+        (changed(hotpot(), [0, "supporting_facts", 0], "A"), "[0].supporting_facts holds 'A' where a pair belongs"),
+        (changed(hotpot(), [1, "supporting_facts"], [["Z", 0]]), "[1] has none of its supporting documents"),
+        (changed(hotpot(), [0, "context", 0], ["C"]), "[0].context holds ['C'] where a pair belongs"),
+        (changed(hotpot(), [0, "context", 0], ["C", "x" * 60]), "… where [title, [sentence, …]] belongs"),
+    ],
+)
+def test_what_is_wrong_with_a_hotpotqa_file_is_said_in_one_line(data: bytes, what: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_hotpotqa(data, "h.json")
+    message = str(caught.value)
+    assert message.startswith("h.json: not HotpotQA JSON: ")
+    assert what in message
+    assert "\n" not in message
