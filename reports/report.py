@@ -10,6 +10,8 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    shades: tuple[tuple[float | None, ...], ...] = ()
+    """Where cells have colours: for each row, how good each cell after the first is, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """What the report of one run says."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from evalkit.records import ModelIdentity, ResultRow, RunRecord, SuiteSummary, SummaryRow, UnscoredCell
+from reports.context_extension import TEXTS, extension_tables, verdict_table
 from reports.report import Report, Table
 from reports.state_tracking import updates_tables
 from reports.text_loss import loss_facts, loss_table
@@ -12,7 +14,7 @@ UNTRAINED = "UNTRAINED WEIGHTS: the scores below show that the harness runs, not
 
 def run_report(record: RunRecord) -> Report:
     """The report of one run."""
-    tables = _tables(record)
+    tables = [_labelled(table, record) for table in _tables(record)]
     if record.failures:
         rows = tuple((kind.replace("_", " "), str(count)) for kind, count in record.failures.items())
         tables.append(Table("Why answers were wrong", ("failure", "samples"), rows))
@@ -34,13 +36,30 @@ def _tables(record: RunRecord) -> list[Table]:
             return updates_tables(record.results, record.derived)
         case "loss":
             return [loss_table(record.results, record.figures)]
+        case "extend":
+            found = [row for row in record.results if row.task not in TEXTS]
+            losses = [row for row in record.results if row.task in TEXTS]
+            return [
+                verdict_table(record.verdicts),
+                _score_table(found, (), record.unscored),
+                *extension_tables(record.figures),
+                *([loss_table(losses, ())] if losses else []),
+            ]
         case _:
             return [_score_table(record.results, record.summary, record.unscored)]
 
 
+def _labelled(table: Table, record: RunRecord) -> Table:
+    """With the control experiment in its title, where the run is one."""
+    override = record.model.positions.override
+    if override is None:
+        return table
+    return replace(table, title=f"{table.title} · CONTROL EXPERIMENT: positions forced to {override}")
+
+
 def _own_facts(record: RunRecord) -> tuple[tuple[str, str], ...]:
     match record.suite:
-        case "track":
+        case "track" | "extend":
             return ()
         case "loss":
             return loss_facts(record.derived)

@@ -52,6 +52,16 @@ def _rich_table(table: Table) -> RichTable:
     shown = RichTable()
     for position, column in enumerate(table.columns):
         shown.add_column(Text(one_line(column)), justify="left" if position == 0 else "right", overflow="fold")
-    for row in table.rows:
-        shown.add_row(*(Text(one_line(cell)) for cell in row))
+    for place, row in enumerate(table.rows):
+        shades = table.shades[place] if table.shades else ()
+        styles = ["", *(_shade(value) for value in shades), *[""] * len(row)]
+        shown.add_row(*(Text(one_line(cell), style=style) for cell, style in zip(row, styles, strict=False)))
     return shown
+
+
+def _shade(value: float | None) -> str:
+    """Dark on a colour from red (0) over yellow to green (1)."""
+    if value is None:
+        return ""
+    red, green = min(1.0, 2 - 2 * value), min(1.0, 2 * value)
+    return f"black on rgb({int(80 + 175 * red)},{int(80 + 175 * green)},80)"

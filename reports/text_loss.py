@@ -14,7 +14,10 @@ _LABELS = {
 
 def loss_table(results: Sequence[ResultRow], figures: Sequence[Figure]) -> Table:
     """A row for the whole text in bits per byte, then rows in nats per token."""
-    lines = [("text", _value(row.value, row.ci95), "bits per byte") for row in results]
+    lines = [
+        (f"{row.task.replace('_', ' ')} in {row.ctx:,} tokens", _value(row.value, row.ci95), "bits per byte")
+        for row in results
+    ]
     lines += [
         (_LABELS.get(figure.name, figure.name), _value(figure.value, figure.ci95), figure.unit) for figure in figures
     ]

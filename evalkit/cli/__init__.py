@@ -14,7 +14,7 @@ STARTED_AT = time.perf_counter()
 import typer  # noqa: E402
 
 from evalkit import __version__  # noqa: E402
-from evalkit.cli import bench, compare, data, loss, models, ruler, score, show, track  # noqa: E402
+from evalkit.cli import bench, compare, data, extend, loss, models, ruler, score, show, track  # noqa: E402
 from evalkit.errors import EvalkitError  # noqa: E402
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("ruler", epilog=ruler.EXAMPLES)(ruler.ruler)
 app.command("track", epilog=track.EXAMPLES)(track.track)
+app.command("extend", epilog=extend.EXAMPLES)(extend.extend)
 app.command("loss", epilog=loss.EXAMPLES)(loss.loss)
 app.command("show", epilog=show.EXAMPLES)(show.show)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
@@ -59,7 +60,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a table is worth more than a `×` in Latin-2
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="evalkit", standalone_mode=False)
         sys.stdout.flush()
     except EvalkitError as error:
         _complain(str(error))

@@ -1,0 +1,66 @@
+"""The depth × length grid: samples of RULER's needle tasks, spread evenly over the depth of what is asked for."""
+
+from collections.abc import Sequence
+
+from evalkit.records import Figure, SampleKey, SampleRecord
+from evalkit.stats import bootstrap_mean_ci
+from suites.ruler.draws import Draws
+from suites.ruler.needles import draw_needles
+from suites.ruler.tasks import NEEDLE_TASKS
+
+GRID = "grid"
+
+
+def has_one_needle(task: str) -> bool:
+    """Whether the answer stands at one place, so that a depth can be said."""
+    needle_task = NEEDLE_TASKS.get(task)
+    return needle_task is not None and needle_task.queries * needle_task.values == 1
+
+
+def needle_depth(key: SampleKey) -> float:
+    """Depth of the needle that a key asks for, known without its prompt."""
+    draws = Draws(key.seed, key.task, key.ctx, key.index, "content")
+    return draw_needles(NEEDLE_TASKS[key.task], draws, set())[0].depth
+
+
+def depth_bin(depth: float, bins: int) -> int:
+    """The bin of a depth in [0, 1]; the last includes 1."""
+    return min(int(depth * bins), bins - 1)
+
+
+def spread_keys(task: str, ctx: int, seed: int, *, samples: int, bins: int) -> list[SampleKey]:
+    """The first keys, by index, of which no depth bin gets more than its share.
+
+    They are RULER's own keys, so they pair with a RULER run of the same seed. Tasks without one depth take the first.
+    """
+    if not has_one_needle(task):
+        return [SampleKey(task, ctx, index, seed) for index in range(samples)]
+    room = [samples // bins + (place < samples % bins) for place in range(bins)]
+    keys: list[SampleKey] = []
+    index = 0
+    while len(keys) < samples:
+        key = SampleKey(task, ctx, index, seed)
+        place = depth_bin(needle_depth(key), bins)
+        if room[place]:
+            room[place] -= 1
+            keys.append(key)
+        index += 1
+    return keys
+
+
+def grid_figures(records: Sequence[SampleRecord], bins: int, seed: int) -> list[Figure]:
+    """`grid/<length>/<first depth>-<last depth>`: mean score, 0-100, over the tasks with one needle."""
+    cells: dict[tuple[int, int], list[float]] = {}
+    for record in records:
+        if has_one_needle(record.task) and record.score is not None:
+            cells.setdefault((record.ctx, depth_bin(record.depths[0], bins)), []).append(100 * record.score)
+    return [
+        Figure(
+            name=f"{GRID}/{ctx}/{place / bins:.3g}-{(place + 1) / bins:.3g}",
+            value=sum(values) / len(values),
+            unit="points",
+            ci95=bootstrap_mean_ci(values, seed=seed),
+            n=len(values),
+        )
+        for (ctx, place), values in sorted(cells.items())
+    ]

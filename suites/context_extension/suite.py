@@ -1,0 +1,142 @@
+"""The checks of a context extension as one suite: a grid of RULER samples, long documents, and short ones."""
+
+from collections.abc import Sequence
+
+from evalkit.errors import UsageError
+from evalkit.protocols import Suite, Tokenizer
+from evalkit.records import (
+    Completion,
+    Request,
+    ResultRow,
+    Sample,
+    SampleKey,
+    SampleRecord,
+    Score,
+    SuitePlan,
+    SuiteSummary,
+)
+from suites.context_extension.depth_grid import grid_figures, spread_keys
+from suites.context_extension.effective_length import above_fixed, above_own_share, collect, effective_length
+from suites.context_extension.length_figures import length_figure, mean_figures
+from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_measures, loss_row, position_figures
+from suites.context_extension.settings import ExtensionSettings
+from suites.ruler import RulerCorpora, RulerSettings, RulerSuite
+from suites.ruler.summary import summarize as summarize_ruler
+from suites.text_loss import TextLossSettings, TextLossSuite
+from suites.text_loss.sources import Source
+
+FULL_SHARE = 0.9
+"""A document counts as long where it fills this much of the context."""
+
+
+class ContextExtensionSuite:
+    """RULER samples by length and needle depth, and the loss of long and of short documents.
+
+    RULER's samples are its own, so its version is part of this suite's.
+    """
+
+    name = "extend"
+    version = f"1+ruler-{RulerSuite.version}+loss-{TextLossSuite.version}"
+
+    def __init__(
+        self, settings: ExtensionSettings, tokenizer: Tokenizer, source: Source, corpora: RulerCorpora
+    ) -> None:
+        self._settings = settings
+        self._tokenizer = tokenizer
+        self._source = source
+        self._ruler = RulerSuite(
+            RulerSettings.of(ctxs=settings.ctxs, tasks=settings.tasks, samples=1, seed=settings.seed),
+            tokenizer,
+            corpora,
+        )
+        self._texts = {
+            LONG_TEXT: self._text_suite(settings.ctx, least_tokens=int(FULL_SHARE * settings.ctx)),
+            SHORT_TEXT: self._text_suite(settings.short_ctx, least_tokens=int(FULL_SHARE * settings.short_ctx)),
+        }
+
+    @property
+    def dialect(self) -> str:
+        return self._ruler.dialect
+
+    def plan(self) -> SuitePlan:
+        """Keys by length, then the documents. Raises UsageError where no document is long enough."""
+        settings, ruler = self._settings, self._ruler.plan()
+        left_out = {(cell.task, cell.ctx) for cell in ruler.unscored}
+        keys = [
+            key
+            for ctx in settings.ctxs
+            for task in settings.tasks
+            if (task, ctx) not in left_out
+            for key in spread_keys(task, ctx, settings.seed, samples=settings.samples, bins=settings.depths)
+        ]
+        for task, ctx in ((SHORT_TEXT, settings.short_ctx), (LONG_TEXT, settings.ctx)):
+            keys += [SampleKey(task, ctx, index, settings.seed) for index in range(self._document_count(task, ctx))]
+        corpora = dict.fromkeys((*ruler.corpora, self._source.use))
+        return SuitePlan(keys=tuple(keys), unscored=ruler.unscored, corpora=tuple(corpora))
+
+    def sample(self, key: SampleKey) -> Sample:
+        return self._part(key).sample(key)
+
+    def request(self, sample: Sample) -> Request:
+        return self._part(sample.key).request(sample)
+
+    def score(self, sample: Sample, completion: Completion) -> Score:
+        """The part's own score; a long document's also has its sums by bucket of position."""
+        score = self._part(sample.key).score(sample, completion)
+        if sample.key.task != LONG_TEXT or completion.log_probabilities is None:
+            return score
+        nats = [-value for value in completion.log_probabilities]
+        token_bytes = self._token_bytes(sample.prompt)[-len(nats) :]
+        first_position = sample.prompt_tokens - len(nats)
+        by_bucket = bucket_measures(nats, token_bytes, first_position, sample.key.ctx)
+        return Score(score.metric, score.value, measures={**score.measures, **by_bucket})
+
+    def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
+        """Rows of every task and length; means, grid, loss by position and effective lengths as figures."""
+        settings = self._settings
+        asked = [record for record in records if record.task not in self._texts]
+        scores = collect(asked, settings.tasks)
+        fixed = effective_length(scores, above_fixed, seed=settings.seed)
+        own = effective_length(scores, above_own_share, seed=settings.seed)
+        return SuiteSummary(
+            results=(*summarize_ruler(asked).results, *self._loss_rows(records)),
+            summary=(),
+            effective_length=fixed.tokens or None if fixed is not None else None,
+            figures=(
+                *mean_figures(scores, settings.seed),
+                *length_figure("fixed", fixed, len(asked)),
+                *length_figure("own_share", own, len(asked)),
+                *grid_figures(asked, settings.depths, settings.seed),
+                *position_figures(records, settings.ctx, settings.seed),
+            ),
+        )
+
+    def _loss_rows(self, records: Sequence[SampleRecord]) -> list[ResultRow]:
+        rows = []
+        for task, ctx in ((SHORT_TEXT, self._settings.short_ctx), (LONG_TEXT, self._settings.ctx)):
+            here = [record for record in records if record.task == task]
+            if here:
+                rows.append(loss_row(task, ctx, here, self._settings.seed))
+        return rows
+
+    def _part(self, key: SampleKey) -> Suite:
+        return self._texts.get(key.task, self._ruler)
+
+    def _text_suite(self, ctx: int, *, least_tokens: int) -> TextLossSuite:
+        settings = TextLossSettings.of(ctx=ctx, samples=self._settings.windows)
+        return TextLossSuite(settings, self._tokenizer, self._source, least_tokens=least_tokens)
+
+    def _document_count(self, task: str, ctx: int) -> int:
+        count = self._texts[task].window_count()
+        if count == 0:
+            raise UsageError(
+                f"{self._source.use.name} holds no document of {ctx:,} tokens; name a longer text with --text"
+            )
+        return count
+
+    def _token_bytes(self, text: str) -> list[int]:
+        _, offsets = self._tokenizer.encode_with_offsets(text)
+        begins = [begin for begin, _ in offsets]
+        return [
+            len(text[begin:end].encode("utf-8")) for begin, end in zip(begins, [*begins[1:], len(text)], strict=True)
+        ]

@@ -1,0 +1,291 @@
+"""What the checks of an extension conclude: pass, fail, or not to be told from this many samples.
+
+A check that holds a difference against a margin passes where the 95 % interval of the difference lies within the
+margin, fails where it lies beyond, and is undecided in between.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from evalkit.paired_stats import POWER, PairedDifferences, detectable_sigmas, pool
+from evalkit.records import Figure, RunRecord, SampleRecord, Verdict
+from evalkit.stats import CONFIDENCE
+from suites.context_extension.effective_length import (
+    FIXED_SCORE,
+    OWN_SHARE,
+    EffectiveLength,
+    Scores,
+    above_zero,
+    collect,
+    differences,
+    effective_length,
+)
+from suites.context_extension.length_figures import EFFECTIVE_LENGTH, length_figure
+from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_width, mean_nats
+from suites.context_extension.settings import MARGIN_NATS, ExtensionSettings
+
+Outcome = Literal["pass", "fail", "undecided"]
+
+LEAST_DOCUMENTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """How much worse is still healthy."""
+
+    nats: float = MARGIN_NATS
+    """Per token: loss past the trained window against loss at its edge."""
+    points: float = 2.0
+    """Of the mean score at the short length, against the checkpoint before the extension."""
+    bits: float = 0.02
+    """Per byte: loss at the short length, against the checkpoint before the extension."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionRun:
+    """A run of the suite, with its samples."""
+
+    record: RunRecord
+    samples: Sequence[SampleRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What is added to the record of the run."""
+
+    figures: tuple[Figure, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+def conclude(
+    settings: ExtensionSettings,
+    run: ExtensionRun,
+    *,
+    trained_length: int | None,
+    margins: Margins,
+    before: ExtensionRun | None = None,
+    baseline: ExtensionRun | None = None,
+) -> Conclusion:
+    """All verdicts that the runs allow; `trained_length` is the window before the extension."""
+    verdicts = list(_position_verdicts(settings, run.samples, trained_length, margins.nats))
+    figures: list[Figure] = []
+    scores = collect(run.samples, settings.tasks)
+    told = {figure.name: figure for figure in run.record.figures}
+    for rule, text in (
+        ("fixed", f"at least {FIXED_SCORE} points"),
+        ("own_share", f"at least {OWN_SHARE:.0%} of its own score at {settings.short_ctx:,}"),
+    ):
+        length = _read_length(told.get(f"{EFFECTIVE_LENGTH}/{rule}"))
+        verdicts.append(_length_verdict(settings, rule, text, length, scores))
+    if baseline is not None:
+        gains = differences(scores, collect(baseline.samples, settings.tasks))
+        length = effective_length(gains, above_zero, seed=settings.seed)
+        figures += length_figure("baseline", length, sum(len(cell) for by in gains.values() for cell in by.values()))
+        name = baseline.record.model.path
+        verdicts.append(_length_verdict(settings, "baseline", f"better than {name}", length, gains))
+    if before is not None:
+        verdicts += _retention(settings, run.samples, before, margins)
+    return Conclusion(tuple(figures), tuple(verdicts))
+
+
+def _position_verdicts(
+    settings: ExtensionSettings, samples: Sequence[SampleRecord], trained_length: int | None, margin: float
+) -> Iterator[Verdict]:
+    """One verdict for each doubling past the trained window, by document."""
+    if trained_length is None or trained_length >= settings.ctx:
+        window = "it is not stated" if trained_length is None else f"it ends at {trained_length:,}"
+        yield _untold(
+            "position_loss",
+            f"nothing was read beyond the trained window ({window}); name it with --trained or raise --ctx",
+            margin,
+            "nats per token",
+        )
+        return
+    documents = [sample.measures for sample in samples if sample.task == LONG_TEXT and sample.score is not None]
+    width = bucket_width(settings.ctx)
+    stretches = list(_doublings(trained_length, settings.ctx))
+    # All stretches must hold at once: each is held to a part of the 5 %.
+    confidence = 1 - (1 - CONFIDENCE) / len(stretches)
+    for first, end in stretches:
+        excess = [
+            past - edge
+            for measures in documents
+            if (past := mean_nats(measures, first, end, width)) is not None
+            and (edge := mean_nats(measures, trained_length // 2, trained_length, width)) is not None
+        ]
+        yield _position_verdict((first, end), excess, margin, confidence, trained_length)
+
+
+def _doublings(start: int, end: int) -> Iterator[tuple[int, int]]:
+    while start < end:
+        yield start, min(2 * start, end)
+        start *= 2
+
+
+def _position_verdict(
+    stretch: tuple[int, int], excess: Sequence[float], margin: float, confidence: float, trained_length: int
+) -> Verdict:
+    first, end = stretch
+    check = f"position_loss/{first}-{end}"
+    where = f"at {first:,} to {end:,} against the edge of the trained window ({trained_length:,})"
+    if len(excess) < LEAST_DOCUMENTS:
+        return _untold(
+            check,
+            f"{len(excess)} documents reach {where}: 2 or more are needed; raise --windows",
+            margin,
+            "nats per token",
+        )
+    pairs = PairedDifferences(
+        differences=np.array(excess),
+        weights=np.full(len(excess), 1 / len(excess)),
+        strata=np.zeros(len(excess), dtype=np.int64),
+        bounded=False,
+    )
+    interval = pairs.interval(confidence)
+    outcome = _against_margin(interval, margin)
+    return Verdict(
+        check=check,
+        verdict=outcome,
+        statement=f"loss {where}: {pairs.mean:+.3f} nats per token, {margin:g} allowed, {len(excess)} documents",
+        unit="nats per token",
+        value=pairs.mean,
+        bound=margin,
+        ci95=interval,
+        detectable=_detectable_mean(pairs.differences, confidence),
+        detectable_unit="nats per token",
+    )
+
+
+def _detectable_mean(values: npt.NDArray[np.float64], confidence: float) -> float:
+    """The smallest true mean that a t test of so many values shows with a power of 80 %, given their spread.
+
+    The noncentral t is approximated by a shifted central one, which matters where documents are few.
+    """
+    from scipy import stats
+
+    quantiles = stats.t.ppf([(1 + confidence) / 2, POWER], len(values) - 1)
+    return float(quantiles.sum() * values.std(ddof=1) / math.sqrt(len(values)))
+
+
+def _length_verdict(
+    settings: ExtensionSettings, rule: str, text: str, length: EffectiveLength | None, scores: Scores
+) -> Verdict:
+    """Whether the effective length is the tested one; its power is told in points at that length."""
+    check = f"{EFFECTIVE_LENGTH}/{rule}"
+    missing = [ctx for ctx in settings.ctxs if ctx not in scores]
+    if length is None or missing:
+        return _untold(check, f"no scores of every task at {_lengths(missing)} ({text})", settings.ctx, "tokens")
+    outcome: Outcome = "pass" if length.low >= settings.ctx else "fail" if length.high < settings.ctx else "undecided"
+    shown = f"{length.tokens:,}" if length.tokens else f"below {settings.short_ctx:,}"
+    return Verdict(
+        check=check,
+        verdict=outcome,
+        statement=f"effective length {shown} of {settings.ctx:,} tested ({text}; mean of {_tasks(settings)})",
+        unit="tokens",
+        value=length.tokens,
+        bound=settings.ctx,
+        ci95=(length.low, length.high),
+        detectable=_detectable_points(scores[settings.ctx]),
+        detectable_unit="points",
+    )
+
+
+def _detectable_points(cells: Mapping[str, Mapping[str, float]]) -> float:
+    """Of the mean over tasks, on the scale 0-100.
+
+    Spreads are those of scores with two right and two wrong answers added (Agresti and Coull, 1998), so that a task
+    without a single miss does not look as if it could see anything.
+    """
+    variances = []
+    for cell in cells.values():
+        values = np.array([*cell.values(), 0.0, 0.0, 100.0, 100.0])
+        variances.append(values.var() / len(values))
+    return min(100.0, detectable_sigmas(CONFIDENCE) * math.sqrt(sum(variances)) / len(variances))
+
+
+def _retention(
+    settings: ExtensionSettings, samples: Sequence[SampleRecord], before: ExtensionRun, margins: Margins
+) -> Iterator[Verdict]:
+    """The short length against the checkpoint before the extension, on the same samples."""
+    ctx, name = settings.short_ctx, before.record.model.path
+    earlier = {sample.id: sample for sample in before.samples if sample.ctx == ctx and sample.score is not None}
+    pairs = [
+        (sample, earlier[sample.id])
+        for sample in samples
+        if sample.ctx == ctx and sample.score is not None and sample.id in earlier
+    ]
+    groups = [
+        np.array([100 * (_score(old) - _score(new)) for new, old in pairs if new.task == task])
+        for task in settings.tasks
+    ]
+    where = f"at {ctx:,} tokens against {name}"
+    if groups and all(len(group) for group in groups):
+        # In points: bounded differences are events, of which the interval is told on the scale 0-1.
+        drop = pool([group / 100 for group in groups], bounded=True)
+        yield _drop_verdict("retention/ruler", f"score {where}", drop, margins.points, 100.0, "points")
+    else:
+        yield _untold("retention/ruler", f"no samples of every task are shared {where}", margins.points, "points")
+    texts = [(new, old) for new, old in pairs if new.task == SHORT_TEXT]
+    if len(texts) >= LEAST_DOCUMENTS:
+        sizes = np.array([new.measures["bytes"] for new, _ in texts])
+        rise = pool(
+            [np.array([_score(new) - _score(old) for new, old in texts])], bounded=False, weights=[sizes / sizes.sum()]
+        )
+        yield _drop_verdict("retention/loss", f"loss {where}", rise, margins.bits, 1.0, "bits per byte")
+    else:
+        yield _untold(
+            "retention/loss", f"{len(texts)} documents are shared {where}: 2 are needed", margins.bits, "bits per byte"
+        )
+
+
+def _drop_verdict(check: str, what: str, worse: PairedDifferences, margin: float, scale: float, unit: str) -> Verdict:
+    interval = worse.interval()
+    scaled = None if interval is None else (scale * interval[0], scale * interval[1])
+    detectable = worse.detectable()
+    return Verdict(
+        check=check,
+        verdict=_against_margin(scaled, margin),
+        statement=(
+            f"{what}: worse by {scale * worse.mean:.3g} {unit}, {margin:g} allowed, {len(worse.differences)} pairs"
+        ),
+        unit=unit,
+        value=scale * worse.mean,
+        bound=margin,
+        ci95=scaled,
+        detectable=None if detectable is None else scale * detectable,
+        detectable_unit=unit,
+    )
+
+
+def _against_margin(worse: tuple[float, float] | None, margin: float) -> Outcome:
+    if worse is None:
+        return "undecided"
+    return "pass" if worse[1] <= margin else "fail" if worse[0] > margin else "undecided"
+
+
+def _untold(check: str, statement: str, bound: float, unit: str) -> Verdict:
+    return Verdict(check, "undecided", statement, unit, None, bound, None, None)
+
+
+def _read_length(figure: Figure | None) -> EffectiveLength | None:
+    if figure is None or figure.value is None or figure.ci95 is None:
+        return None
+    return EffectiveLength(int(figure.value), int(figure.ci95[0]), int(figure.ci95[1]))
+
+
+def _tasks(settings: ExtensionSettings) -> str:
+    return settings.tasks[0] if len(settings.tasks) == 1 else f"{len(settings.tasks)} tasks"
+
+
+def _lengths(ctxs: Sequence[int]) -> str:
+    return ", ".join(f"{ctx:,}" for ctx in ctxs) or "any length"
+
+
+def _score(sample: SampleRecord) -> float:
+    assert sample.score is not None
+    return sample.score
