@@ -29,7 +29,7 @@ def embedded_essays(seed: int = 0) -> Essays:
 
 @lru_cache(maxsize=4)
 def embedded_squad(seed: int = 0) -> QuestionCorpus:
-    """Eighty articles about invented places and things; each answer stands in one paragraph of its article."""
+    """Ninety-six articles about invented places and things; each answer stands in one paragraph of its article."""
     from suites.corpora.embedded.squad import documents_and_questions
 
     return QuestionCorpus(embedded_use("squad", seed), *documents_and_questions(seed))

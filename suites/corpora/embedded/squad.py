@@ -11,7 +11,7 @@ from suites.corpora.embedded.facts import Aspect, Decks, Filling, parse_aspects
 from suites.corpora.embedded.stream import Draw
 from suites.corpora.records import Question
 
-ARTICLES_PER_FAMILY = 20
+ARTICLES_PER_FAMILY = 24
 PARAGRAPHS_PER_ARTICLE = 14
 PARAGRAPH_WORDS = (80, 130)
 _ATTEMPTS = 50

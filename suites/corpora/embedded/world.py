@@ -6,11 +6,11 @@ from suites.corpora.embedded import names
 from suites.corpora.embedded.stream import Draw
 from suites.corpora.embedded.topic import split_words
 
-TOWNS = 280
-PEOPLE = 620
-WORKS = 480
-COMPANIES = 260
-BRIDGES = 260
+TOWNS = 340
+PEOPLE = 760
+WORKS = 560
+COMPANIES = 320
+BRIDGES = 320
 
 COUNTIES = split_words(
     "Upper Morwen, Lower Morwen, Eastmark, Haldane, Tessaly, the Fells, Greyshire, Orrenland, Vale of Kesh, "

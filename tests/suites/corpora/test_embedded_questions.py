@@ -46,10 +46,10 @@ def test_articles_answer_each_question_in_one_paragraph_only(seed: int) -> None:
             assert not any(answer.lower() in lowered[place] for place in question.related), (question, answer)
 
 
-def test_there_are_eighty_articles_of_fourteen_paragraphs() -> None:
+def test_there_are_ninety_six_articles_of_fourteen_paragraphs() -> None:
     corpus = embedded_squad()
     articles = {tuple(sorted((*question.gold, *question.related))) for question in corpus.questions}
-    assert len(articles) == 80
+    assert len(articles) == 96
     assert {len(article) for article in articles} == {14}
     asked = [sum(question.gold == (place,) for question in corpus.questions) for place in range(len(corpus.documents))]
     assert min(asked) >= 3
