@@ -43,12 +43,13 @@ def _grid(record: RunRecord) -> "Picture | None":
     ctxs = sorted({ctx for _, ctx in cells})
     depths = sorted({depth for depth, _ in cells}, key=lambda depth: float(depth.split("-")[0]))
     values = [[_or_nan(cells[depth, ctx].value if (depth, ctx) in cells else None) for ctx in ctxs] for depth in depths]
-    picture = Picture(figsize=(1.8 + 0.9 * len(ctxs), 1.6 + 0.35 * len(depths)), layout="constrained")
+    picture = Picture(figsize=(max(5.0, 1.8 + 0.9 * len(ctxs)), 1.9 + 0.35 * len(depths)), layout="constrained")
     axes = picture.subplots()
     image = axes.imshow(values, cmap="RdYlGn", vmin=0, vmax=100, aspect="auto")
     axes.set_xticks(range(len(ctxs)), [f"{ctx:,}" for ctx in ctxs], rotation=45, ha="right")
     axes.set_yticks(range(len(depths)), depths)
-    axes.set(xlabel="context length (tokens)", ylabel="needle depth", title=_title(record, "needles found (0-100)"))
+    axes.set(xlabel="context length (tokens)", ylabel="needle depth")
+    axes.set_title(_title(record, "needles found (0-100)"), fontsize=9)
     for row, line in enumerate(values):
         for column, value in enumerate(line):
             if value == value:
@@ -69,7 +70,8 @@ def _positions(record: RunRecord) -> "Picture | None":
     axes.plot(middles, [_or_nan(figure.value) for _, _, figure in series], marker="o", markersize=3)
     bounds = [figure.ci95 or (float("nan"), float("nan")) for _, _, figure in series]
     axes.fill_between(middles, [low for low, _ in bounds], [high for _, high in bounds], alpha=0.25)
-    axes.set(xlabel="position (tokens)", ylabel="nats per token", title=_title(record, "loss by position"))
+    axes.set(xlabel="position (tokens)", ylabel="nats per token")
+    axes.set_title(_title(record, "loss by position"), fontsize=9)
     axes.grid(alpha=0.3)
     return picture
 
@@ -77,7 +79,7 @@ def _positions(record: RunRecord) -> "Picture | None":
 def _title(record: RunRecord, what: str) -> str:
     override = record.model.positions.override
     control = "" if override is None else f"\ncontrol experiment: positions forced to {one_line(override)}"
-    return f"{one_line(record.model.path)}: {what}{control}"
+    return f"{one_line(record.model.path)[-60:]}\n{what}{control}"
 
 
 def _or_nan(value: float | None) -> float:
