@@ -16,8 +16,10 @@ from model_adapters.engine.layer_kinds import layer_kinds
 CPU_SEGMENT_TOKENS, CPU_SLOTS = 1024, 4
 GPU_SEGMENT_TOKENS, GPU_SLOTS = 8192, 16
 LEAST_SEGMENT_TOKENS = 256
-GPU_SEGMENT_SHARE = 0.25
+SEGMENT_SHARE = 0.25
 """Part of the free memory that one segment's activations may take."""
+ACTIVATION_MARGIN = 1.6
+"""What the count of a layer's tensors is raised by, so that no family measured needs more."""
 SPARE_SHARE = 0.1
 """Part of the free memory left alone: fragmentation, workspaces, and other programs on a CPU."""
 
@@ -75,7 +77,7 @@ def activation_bytes_per_token(config: PreTrainedConfig, dtype: torch.dtype) -> 
     if "linear" in layer_kinds(config):
         mixer = max(mixer, 4 * _linear_channels(config))
     mlp = 3 * getattr(config, "intermediate_size", 4 * config.hidden_size)
-    return int((dtype.itemsize + 4) * (4 * config.hidden_size + max(mixer, mlp)))
+    return int(ACTIVATION_MARGIN * (dtype.itemsize + 4) * (4 * config.hidden_size + max(mixer, mlp)))
 
 
 def available_bytes(device: torch.device) -> int:
@@ -96,12 +98,13 @@ def choose_plan(
     free = int(available_bytes(model.device) * (1 - SPARE_SHARE))
     on_gpu = model.device.type == "cuda"
     activation = activation_bytes_per_token(model.config, model.dtype)
+    per_slot = slot_cost(model.config, model.dtype).bytes(max_tokens)
     if segment_tokens is None:
         segment_tokens = GPU_SEGMENT_TOKENS if on_gpu else CPU_SEGMENT_TOKENS
-        while segment_tokens > LEAST_SEGMENT_TOKENS and segment_tokens * activation > free * GPU_SEGMENT_SHARE:
+        room = min(free * SEGMENT_SHARE, free - per_slot)
+        while segment_tokens > LEAST_SEGMENT_TOKENS and segment_tokens * activation > room:
             segment_tokens //= 2
     segment_tokens = min(segment_tokens, max_tokens)
-    per_slot = slot_cost(model.config, model.dtype).bytes(max_tokens)
     fitting = (free - segment_tokens * activation) // per_slot
     if fitting < 1:
         raise RequestFailedError(

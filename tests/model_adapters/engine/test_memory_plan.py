@@ -61,6 +61,9 @@ def test_slots_and_segments_shrink_with_memory(monkeypatch: pytest.MonkeyPatch) 
     assert choose_plan(model, 65_536).slots == 2
     free(monkeypatch, 2000 * activation / 0.9)
     assert choose_plan(model, 512).segment_tokens == 256
+    # Smaller segments than a quarter of the memory would hold, where that lets one sequence in.
+    free(monkeypatch, (slot + 300 * activation) / 0.9)
+    assert choose_plan(model, 65_536) == EnginePlan(256, 1, 65_536)
 
 
 def test_what_does_not_fit_names_need_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,8 +77,8 @@ def test_free_memory_of_this_machine_is_known() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_activations_are_estimated_within_a_small_factor(family: str) -> None:
+def test_activations_are_estimated_from_above(family: str) -> None:
     model = small_model(family)
     estimate = 512 * activation_bytes_per_token(model.config, torch.float32)
     measured = measure_prefill(model, 1024, 512)
-    assert 0.5 < estimate / (measured.peak_bytes_above_weights_and_kv - measured.state_bytes) < 4
+    assert 1 < estimate / (measured.peak_bytes_above_weights_and_kv - measured.state_bytes) < 4
