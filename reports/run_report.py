@@ -14,14 +14,14 @@ UNTRAINED = "UNTRAINED WEIGHTS: the scores below show that the harness runs, not
 
 def run_report(record: RunRecord) -> Report:
     """The report of one run."""
-    tables = [_labelled(table, record) for table in _tables(record)]
+    tables = _tables(record)
     if record.failures:
         rows = tuple((kind.replace("_", " "), str(count)) for kind, count in record.failures.items())
         tables.append(Table("Why answers were wrong", ("failure", "samples"), rows))
     return Report(
         headline=f"{record.suite} · {record.model.path} · dialect {record.dialect}",
         notices=_notices(record),
-        tables=tuple(tables),
+        tables=tuple(_labelled(table, record) for table in tables),
         facts=(
             *_own_facts(record),
             *_run_facts(record),

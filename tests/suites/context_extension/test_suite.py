@@ -1,0 +1,188 @@
+"""A whole check with a model that finds and predicts up to 2,048 tokens, and neither beyond."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evalkit.errors import UsageError
+from evalkit.records import CorpusUse, Request, RunRecord
+from evalkit.run_store import Manifest, RunStore
+from evalkit.runner import run
+from evalkit.stored_run import load_run
+from model_adapters.scripted import ScriptedAdapter, ScriptedReply, ScriptedTokenizer
+from reports.extension_pictures import write_pictures
+from reports.markdown import render_run
+from suites.context_extension import (
+    ContextExtensionSuite,
+    ExtensionRun,
+    ExtensionSettings,
+    Margins,
+    build,
+    conclude,
+)
+from suites.corpora import Essays
+from suites.ruler import RulerCorpora
+from suites.text_loss.sources import EssayText
+from tests.evalkit.runs import Observer, settings
+
+HELD = 2048
+SETTINGS = replace(
+    ExtensionSettings.of(ctx=4096, tasks=("niah_single_1", "niah_multivalue"), samples=6, depths=3, windows=3),
+    ctxs=(1024, 2048, 4096),
+)
+PROSE = Essays(
+    CorpusUse("essays", "numbered", "0" * 64, "test"),
+    tuple(f"Sentence {number} tells of {'quiet ' * (number % 7)}days." for number in range(3000)),
+)
+CORPORA = RulerCorpora(lambda: PROSE, RulerCorpora.embedded().squad, RulerCorpora.embedded().hotpotqa)
+
+
+def suite(asked: ExtensionSettings = SETTINGS) -> ContextExtensionSuite:
+    return build(asked, ScriptedTokenizer(), source=EssayText(PROSE), corpora=CORPORA)
+
+
+def reply(request: Request) -> ScriptedReply:
+    if request.scored_from is not None:
+        positions = range(request.scored_from, len(request.token_ids))
+        return ScriptedReply(log_probabilities=tuple(-1.0 if place < HELD else -1.5 for place in positions))
+    if len(request.token_ids) > HELD:
+        return ScriptedReply("nothing")
+    targets = TARGETS[request.id]
+    return ScriptedReply(", ".join(targets))
+
+
+TARGETS: dict[str, tuple[str, ...]] = {}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, Path]:
+    folder = tmp_path_factory.mktemp("run")
+    checked = suite()
+    plan = checked.plan()
+    TARGETS.update({key.id: checked.sample(key).targets for key in plan.keys})
+    adapter = ScriptedAdapter(reply, batch_sequences=2)
+    manifest = Manifest.of(
+        suite=checked.name,
+        version=checked.version,
+        dialect=checked.dialect,
+        seed=42,
+        identity=adapter.identity,
+        corpora=plan.corpora,
+    )
+    with RunStore.open(folder, manifest, resume=False) as store:
+        record = run(checked, adapter, store, settings(), Observer())
+        samples = [store.records[key.id] for key in plan.keys]
+        found = conclude(SETTINGS, ExtensionRun(record, samples), trained_length=2048, margins=Margins())
+        record = replace(record, figures=(*record.figures, *found.figures), verdicts=found.verdicts)
+        store.finish(record, render_run(record))
+    return record, folder
+
+
+def test_the_plan_holds_the_grid_and_the_documents() -> None:
+    keys = suite().plan().keys
+    assert len({key.id for key in keys}) == len(keys) == 2 * 3 * 6 + 3 + 3
+    assert [key.task for key in keys[-6:]] == ["short_text"] * 3 + ["long_text"] * 3
+    assert {key.ctx for key in keys if key.task == "short_text"} == {1024}
+
+
+def test_the_short_part_asks_the_same_questions() -> None:
+    short, whole = suite(SETTINGS.short_only()), suite()
+    ids = {key.id for key in whole.plan().keys}
+    shared = [key for key in short.plan().keys if key.id in ids]
+    assert len(shared) == 2 * 6 + 3
+    assert all(short.sample(key) == whole.sample(key) for key in shared)
+
+
+def test_verdicts_say_where_it_breaks(stored: tuple[RunRecord, Path]) -> None:
+    record, _ = stored
+    assert {verdict.check: verdict.verdict for verdict in record.verdicts} == {
+        "position_loss/2048-4096": "fail",
+        "effective_length/fixed": "fail",
+        "effective_length/own_share": "fail",
+    }
+    assert record.effective_length == 2048
+    position = record.verdicts[0]
+    assert position.value == pytest.approx(0.5, abs=1e-6)
+
+
+def test_figures_tell_grid_and_positions(stored: tuple[RunRecord, Path]) -> None:
+    figures = {figure.name: figure.value for figure in stored[0].figures}
+    # niah_multivalue has four needles, so it stands in no depth of the grid; the mean is over both tasks.
+    assert {name: value for name, value in figures.items() if name.startswith("grid/")} == {
+        f"grid/{ctx}/{depth}": value
+        for ctx, value in ((1024, 100.0), (2048, 100.0), (4096, 0.0))
+        for depth in ("0-0.333", "0.333-0.667", "0.667-1")
+    }
+    assert (figures["mean/2048"], figures["mean/4096"]) == (100.0, 0.0)
+    assert figures["position_nats/1920-2048"] == pytest.approx(1.0)
+    assert figures["position_nats/2048-2176"] == pytest.approx(1.5)
+
+
+def test_the_stored_run_agrees_with_its_samples(stored: tuple[RunRecord, Path]) -> None:
+    record, folder = stored
+    # JSON has no tuples.
+    assert load_run(folder).record == replace(record, config={**record.config, "ctxs": [512]})
+
+
+def test_the_report_shows_verdicts_grid_and_losses(stored: tuple[RunRecord, Path]) -> None:
+    report = (stored[1] / "report.md").read_text(encoding="utf-8")
+    for expected in ("Verdicts", "FAIL", "Needles found", "Loss by position", "Effective length", "long text in 4,096"):
+        assert expected in report
+
+
+def test_a_control_experiment_is_named_in_every_table(stored: tuple[RunRecord, Path]) -> None:
+    record = stored[0]
+    positions = replace(record.model.positions, override="rope:theta=5e5")
+    report = render_run(replace(record, model=replace(record.model, positions=positions)))
+    titles = [line for line in report.splitlines() if line.startswith("## ")]
+    assert len(titles) == 7
+    assert all("CONTROL EXPERIMENT: positions forced to rope:theta=5e5" in title for title in titles)
+
+
+def test_pictures_are_written_and_stay_the_same(stored: tuple[RunRecord, Path], tmp_path: Path) -> None:
+    written = write_pictures(stored[0], tmp_path / "one")
+    assert [file.name for file in written] == [
+        "depth_grid.png",
+        "depth_grid.svg",
+        "position_loss.png",
+        "position_loss.svg",
+    ]
+    again = write_pictures(stored[0], tmp_path / "two")
+    for first, second in zip(written, again, strict=True):
+        assert first.read_bytes() == second.read_bytes()
+    assert b"needles found" in written[1].read_bytes()
+
+
+def test_a_hostile_name_is_text_in_a_picture(stored: tuple[RunRecord, Path], tmp_path: Path) -> None:
+    record = replace(stored[0], model=replace(stored[0].model, path="$x^{$<script>\x1b[31m&"))
+    for file in write_pictures(record, tmp_path):
+        assert b"<script>" not in file.read_bytes()
+
+
+def test_a_text_that_is_too_short_is_refused() -> None:
+    short = Essays(PROSE.use, PROSE.sentences[:100])
+    checked = build(SETTINGS, ScriptedTokenizer(), source=EssayText(short), corpora=CORPORA)
+    with pytest.raises(UsageError, match=r"numbered holds no document of 4,096 tokens; name a longer text with --text"):
+        checked.plan()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ctx": 1000}, "context 1,000: an extension is tested from 1,024"),
+        ({"ctx": 8192, "samples": 0}, "0 samples"),
+        ({"ctx": 8192, "depths": 41}, "41 depths: from 1 to 40"),
+        ({"ctx": 8192, "windows": 0}, "0 windows"),
+        ({"ctx": 8192, "tasks": ("niah_singel_2",)}, "did you mean 'niah_single_2'"),
+    ],
+)
+def test_bad_settings_name_value_limit_and_remedy(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        ExtensionSettings.of(**options)  # type: ignore[arg-type]
+
+
+def test_the_grid_doubles_up_to_the_tested_length() -> None:
+    assert ExtensionSettings.of(ctx=65_536).ctxs == (4096, 8192, 16_384, 32_768, 65_536)
+    assert ExtensionSettings.of(ctx=20_000).ctxs == (4096, 8192, 16_384, 20_000)
+    assert ExtensionSettings.of(ctx=2048).ctxs == (2048,)

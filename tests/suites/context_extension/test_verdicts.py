@@ -1,0 +1,211 @@
+"""Checks pass, fail, or say that they cannot tell; and with what they could have seen."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from evalkit.records import Figure, ModelIdentity, PositionScheme, RunRecord, SampleRecord, Verdict
+from suites.context_extension import ExtensionRun, ExtensionSettings, Margins, conclude
+from suites.context_extension.effective_length import above_fixed, above_own_share, collect, effective_length
+from suites.context_extension.length_figures import length_figure
+from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_width
+from tests.suites.context_extension.records import scored
+
+SETTINGS = replace(ExtensionSettings.of(ctx=8192, tasks=("niah_single_2", "vt")), ctxs=(1024, 2048, 4096, 8192))
+MODEL = ModelIdentity("new", "llama", "sha256:0", "sha256:0", "float32", PositionScheme("none", "none"), None, 1)
+
+
+def run_of(samples: Sequence[SampleRecord], name: str = "new") -> ExtensionRun:
+    scores = collect(samples, SETTINGS.tasks)
+    figures: list[Figure] = []
+    for rule, passes in (("fixed", above_fixed), ("own_share", above_own_share)):
+        figures += length_figure(rule, effective_length(scores, passes, seed=0), len(samples))
+    record = RunRecord(
+        schema="evalkit.run/1",
+        run_id="r",
+        suite="extend",
+        suite_version="1",
+        dialect="nvidia",
+        seed=42,
+        model=replace(MODEL, path=name),
+        config={},
+        config_passed={},
+        corpora=(),
+        environment={},
+        results=(),
+        summary=(),
+        effective_length=None,
+        derived={},
+        failures={},
+        unscored=(),
+        counts={},
+        timing={},
+        memory={},
+        warnings=(),
+        figures=tuple(figures),
+    )
+    return ExtensionRun(record, samples)
+
+
+def grid(shares: Sequence[float], n: int = 40) -> list[SampleRecord]:
+    """So many right at each length, spread evenly."""
+    return [
+        scored(task, ctx, index, float(index < round(share * n)))
+        for ctx, share in zip(SETTINGS.ctxs, shares, strict=True)
+        for task in SETTINGS.tasks
+        for index in range(n)
+    ]
+
+
+def document(index: int, loss_at: Sequence[float]) -> SampleRecord:
+    """A document with one loss for each quarter of the context."""
+    width = bucket_width(8192)
+    measures: dict[str, float] = {"nats": 1.0, "tokens": 1.0, "bytes": 4.0}
+    for start in range(0, 8192, width):
+        measures |= {
+            f"tokens@{start}": float(width),
+            f"nats@{start}": width * loss_at[start * 4 // 8192],
+            f"bytes@{start}": 1.0,
+        }
+    return scored(LONG_TEXT, 8192, index, 1.0, measures=measures)
+
+
+def verdicts_of(
+    samples: Sequence[SampleRecord],
+    trained: int | None = 2048,
+    before: ExtensionRun | None = None,
+    baseline: ExtensionRun | None = None,
+) -> dict[str, Verdict]:
+    conclusion = conclude(
+        SETTINGS, run_of(samples), trained_length=trained, margins=Margins(), before=before, baseline=baseline
+    )
+    return {verdict.check: verdict for verdict in conclusion.verdicts}
+
+
+class TestPositionLoss:
+    def test_a_rise_past_the_window_fails_at_the_stretch_where_it_is(self) -> None:
+        noise = random.Random(0)
+        documents = [
+            document(index, [2.5, 2.5 + noise.gauss(0, 0.01), 2.5, 3.1 + noise.gauss(0, 0.05)]) for index in range(8)
+        ]
+        found = verdicts_of(documents)
+        assert found["position_loss/2048-4096"].verdict == "pass"
+        assert found["position_loss/4096-8192"].verdict == "fail"
+        value = found["position_loss/4096-8192"].value
+        assert value == pytest.approx((0.0 + 0.6) / 2, abs=0.05)
+
+    def test_noise_larger_than_the_margin_cannot_be_told(self) -> None:
+        noise = random.Random(1)
+        documents = [document(index, [2.5, 2.5 + noise.gauss(0, 0.5), 2.5, 2.5]) for index in range(4)]
+        found = verdicts_of(documents)["position_loss/2048-4096"]
+        assert found.verdict == "undecided"
+        assert found.detectable is not None
+        assert found.detectable > 0.3
+
+    def test_a_healthy_model_is_failed_at_most_one_time_in_twenty(self) -> None:
+        """Losses are equal but for noise, and the margin is nothing at all."""
+        noise = random.Random(2)
+        failed = 0
+        for _ in range(150):
+            documents = [document(index, [2.5 + noise.gauss(0, 0.1) for _ in range(4)]) for index in range(6)]
+            conclusion = conclude(SETTINGS, run_of(documents), trained_length=2048, margins=Margins(nats=0.0))
+            failed += any(v.verdict == "fail" for v in conclusion.verdicts if v.check.startswith("position_loss"))
+        assert failed <= 13
+
+    def test_the_smallest_visible_difference_is_seen_four_times_in_five(self) -> None:
+        noise = random.Random(3)
+
+        def drawn(rise: float) -> Verdict:
+            documents = [document(index, [2.5, 2.5 + noise.gauss(rise, 0.1), 2.5, 2.5]) for index in range(12)]
+            return verdicts_of(documents)["position_loss/2048-4096"]
+
+        visible = sum(drawn(0.0).detectable or 0.0 for _ in range(60)) / 60
+        assert visible == pytest.approx(0.1, abs=0.01)
+        seen = [drawn(visible).ci95 or (0.0, 0.0) for _ in range(150)]
+        assert 0.68 <= sum(low > 0 for low, _ in seen) / len(seen) <= 0.92
+
+    @pytest.mark.parametrize("trained", [None, 8192, 65_536])
+    def test_without_anything_past_the_window_nothing_is_told(self, trained: int | None) -> None:
+        found = verdicts_of([document(0, [2.5] * 4)], trained)["position_loss"]
+        assert found.verdict == "undecided"
+        assert "nothing was read beyond the trained window" in found.statement
+
+    def test_one_document_is_not_enough(self) -> None:
+        found = verdicts_of([document(0, [2.5] * 4)])["position_loss/2048-4096"]
+        assert (found.verdict, found.value) == ("undecided", None)
+        assert "2 or more are needed" in found.statement
+
+
+class TestEffectiveLength:
+    def test_a_model_that_holds_passes(self) -> None:
+        found = verdicts_of(grid([1.0, 1.0, 1.0, 1.0]))
+        assert found["effective_length/fixed"].verdict == "pass"
+        assert found["effective_length/own_share"].verdict == "pass"
+
+    def test_a_model_that_breaks_fails_and_says_where(self) -> None:
+        found = verdicts_of(grid([1.0, 1.0, 0.1, 0.0]))["effective_length/fixed"]
+        assert found.verdict == "fail"
+        assert (found.value, found.ci95) == (2048, (2048, 2048))
+        assert "effective length 2,048 of 8,192 tested" in found.statement
+
+    def test_near_the_threshold_it_cannot_be_told(self) -> None:
+        found = verdicts_of(grid([1.0, 1.0, 1.0, 0.85]))["effective_length/fixed"]
+        assert found.verdict == "undecided"
+        assert found.detectable_unit == "points"
+        assert 5 < (found.detectable or 0) < 20
+
+    def test_a_missing_length_is_named(self) -> None:
+        samples = [sample for sample in grid([1.0] * 4) if (sample.task, sample.ctx) != ("vt", 4096)]
+        found = verdicts_of(samples)["effective_length/fixed"]
+        assert found.verdict == "undecided"
+        assert "no scores of every task at 4,096" in found.statement
+
+    def test_better_than_a_baseline_at_every_length(self) -> None:
+        baseline = run_of(grid([0.9, 0.6, 0.2, 0.1]), "old")
+        found = verdicts_of(grid([1.0, 1.0, 0.9, 0.8]), baseline=baseline)["effective_length/baseline"]
+        assert found.verdict == "pass"
+        assert "better than old" in found.statement
+        worse = verdicts_of(grid([0.5, 1.0, 0.9, 0.8]), baseline=baseline)["effective_length/baseline"]
+        assert worse.verdict == "fail"
+
+
+class TestRetention:
+    def texts(self, bits: float, spread: float = 0.0) -> list[SampleRecord]:
+        noise = random.Random(5)
+        return [
+            scored(SHORT_TEXT, 1024, index, bits + index / 10 + noise.gauss(0, spread), measures={"bytes": 4000.0})
+            for index in range(8)
+        ]
+
+    def test_equal_models_pass_with_enough_samples(self) -> None:
+        samples = [*grid([0.9, 0.5, 0.5, 0.5], n=400), *self.texts(0.9)]
+        found = verdicts_of(samples, before=run_of(samples, "old"))
+        assert found["retention/ruler"].verdict == "pass"
+        assert found["retention/ruler"].value == 0
+        assert found["retention/loss"].verdict == "pass"
+
+    def test_few_samples_cannot_tell(self) -> None:
+        samples = [*grid([0.9, 0.5, 0.5, 0.5], n=10), *self.texts(0.9)]
+        assert verdicts_of(samples, before=run_of(samples, "old"))["retention/ruler"].verdict == "undecided"
+
+    def test_a_loss_of_score_and_of_text_fails(self) -> None:
+        samples = [*grid([0.5, 0.5, 0.5, 0.5]), *self.texts(1.0)]
+        old = run_of([*grid([0.9, 0.5, 0.5, 0.5]), *self.texts(0.9)], "old")
+        found = verdicts_of(samples, before=old)
+        assert found["retention/ruler"].verdict == "fail"
+        assert found["retention/ruler"].value == pytest.approx(40.0)
+        assert found["retention/loss"].verdict == "fail"
+        assert found["retention/loss"].value == pytest.approx(0.1)
+
+    def test_a_better_model_passes(self) -> None:
+        samples = [*grid([0.9] * 4, n=200), *self.texts(0.8)]
+        found = verdicts_of(samples, before=run_of([*grid([0.5] * 4, n=200), *self.texts(0.9)], "old"))
+        assert found["retention/ruler"].verdict == found["retention/loss"].verdict == "pass"
+        assert (found["retention/ruler"].value or 0) < 0
+
+    def test_nothing_shared_is_said(self) -> None:
+        found = verdicts_of(grid([1.0] * 4), before=run_of([], "old"))
+        assert found["retention/ruler"].verdict == "undecided"
+        assert "no samples of every task are shared" in found["retention/ruler"].statement
