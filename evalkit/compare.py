@@ -227,14 +227,15 @@ def _flips(pairing: Pairing) -> Iterator[Flip]:
 
 def compare_figures(base: RunRecord, new: RunRecord) -> tuple[FigureComparison, ...]:
     """Derived figures that both runs have, and that one of them could compute."""
-    of_base, of_new = _figures(base), _figures(new)
+    of_base, of_new = record_figures(base), record_figures(new)
     shared = [name for name in of_base if name in of_new and (of_base[name], of_new[name]) != (None, None)]
     return tuple(FigureComparison(name, of_base[name], of_new[name]) for name in shared)
 
 
-def _figures(record: RunRecord) -> dict[str, float | None]:
-    complete = any(row.complete for row in record.summary)
-    length = {"effective_length": record.effective_length} if complete else {}
+def record_figures(record: RunRecord) -> dict[str, float | None]:
+    """The figures of a record that are no rows, by the name that policies and reports give them."""
+    known = record.effective_length is not None or any(row.complete for row in record.summary)
+    length = {"effective_length": record.effective_length} if known else {}
     return {**length, **record.derived, **{figure.name: figure.value for figure in record.figures}}
 
 

@@ -102,20 +102,25 @@ def pair_runs(base: StoredRun, new: StoredRun) -> Pairing:
     """Pair two runs by sample id.
 
     Raises IncompatibleRunError naming what differs where they asked unlike things, and UsageError where they have no
-    sample in common.
+    scored sample in common.
     """
+    pairing = pair_rows(base, new)
+    if not any(row.pairs for row in pairing.rows):
+        raise UsageError(f"{base.folder} and {new.folder} have no scored sample in common, so nothing can be paired")
+    return pairing
+
+
+def pair_rows(base: StoredRun, new: StoredRun) -> Pairing:
+    """Pair two runs by sample id, even if no sample was scored in both; IncompatibleRunError as for `pair_runs`."""
     unlike = unlike_things(base.record, new.record)
     if unlike:
         raise IncompatibleRunError(
             f"{base.folder} and {new.folder} asked different things ({'; '.join(unlike)}); "
-            "run both alike, or see --unpaired for a weaker comparison"
+            "run both alike, or see compare --unpaired for a weaker comparison"
         )
-    rows = tuple(_rows(base, new))
-    pairing = Pairing(base, new, rows)
+    pairing = Pairing(base, new, tuple(_rows(base, new)))
     for pair in pairing.pairs():
         _refuse_other_question(pairing, pair)
-    if not any(row.pairs for row in rows):
-        raise UsageError(f"{base.folder} and {new.folder} have no scored sample in common, so nothing can be paired")
     return pairing
 
 
@@ -209,7 +214,7 @@ def _refuse_other_question(pairing: Pairing, pair: Pair) -> None:
     if None not in budgets and budgets[0] != budgets[1]:
         raise IncompatibleRunError(
             f"{where}: the generation budget is {budgets[0]} tokens in BASE, {budgets[1]} in NEW; run both alike, "
-            "or see --unpaired for a weaker comparison"
+            "or see compare --unpaired for a weaker comparison"
         )
     if base.metric != new.metric:
         raise IncompatibleRunError(f"{where}: the metric is {base.metric} in BASE, {new.metric} in NEW; run both alike")
@@ -223,5 +228,5 @@ def _refuse_other_question(pairing: Pairing, pair: Pair) -> None:
     if not metric_of(base.metric).bounded:
         raise IncompatibleRunError(
             f"{where}: another tokenizer cuts the text into other windows, so losses are not of the same text; "
-            "see --unpaired for a weaker comparison"
+            "see compare --unpaired for a weaker comparison"
         )

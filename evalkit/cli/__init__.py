@@ -14,7 +14,7 @@ STARTED_AT = time.perf_counter()
 import typer  # noqa: E402
 
 from evalkit import __version__  # noqa: E402
-from evalkit.cli import bench, compare, data, extend, loss, models, ruler, score, show, track  # noqa: E402
+from evalkit.cli import bench, compare, data, extend, gate, loss, models, ruler, score, show, track  # noqa: E402
 from evalkit.errors import EvalkitError  # noqa: E402
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("extend", epilog=extend.EXAMPLES)(extend.extend)
 app.command("loss", epilog=loss.EXAMPLES)(loss.loss)
 app.command("show", epilog=show.EXAMPLES)(show.show)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
+app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.add_typer(score.app, name="score")
 app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")

@@ -58,7 +58,7 @@ def test_unlike_runs_are_refused_unless_asked(
     assert run_command(monkeypatch, "compare", "base", "olmes") == 2
     assert capsys.readouterr().err == (
         "evalkit: base and olmes asked different things (dialect: nvidia in BASE, olmes in NEW); "
-        "run both alike, or see --unpaired for a weaker comparison\n"
+        "run both alike, or see compare --unpaired for a weaker comparison\n"
     )
     assert run_command(monkeypatch, "compare", "base", "olmes", "--unpaired") == 0
     assert "NOT PAIRED" in capsys.readouterr().out

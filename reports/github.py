@@ -1,0 +1,31 @@
+"""A gate's verdicts as GitHub workflow annotations.
+
+Workflow commands are lines such as `::error title=…::message`; what could end a property or a line is escaped as
+GitHub's toolkit does it.
+"""
+
+from evalkit.gate import GateResult, Verdict
+from reports.gate_report import headline, rule_text
+from reports.plain_text import one_line
+
+
+def render_annotations(result: GateResult) -> str:
+    """One error for each check that fails, one warning for each that is undecided and passes, and a notice."""
+    lines = [_annotation(verdict) for verdict in result.verdicts if not verdict.passes or verdict.outcome != "pass"]
+    return "\n".join([*lines, f"::notice title=evalkit gate::{escape_message(headline(result))}"]) + "\n"
+
+
+def escape_message(text: str) -> str:
+    """Text after the second `::`."""
+    return one_line(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def escape_property(text: str) -> str:
+    """Text of a property such as the title."""
+    return escape_message(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _annotation(verdict: Verdict) -> str:
+    level = "warning" if verdict.passes else "error"
+    title = escape_property(f"gate: {verdict.target} {rule_text(verdict)}")
+    return f"::{level} title={title}::{escape_message(verdict.reason)}"

@@ -1,0 +1,48 @@
+"""A gate's verdicts as JUnit XML, which CI systems show as tests."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+from evalkit.gate import GateResult, Verdict
+from reports.gate_report import failure_line, rule_text
+from reports.plain_text import one_line
+
+# All that XML 1.0 forbids, escaped or not.
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render_junit(result: GateResult) -> str:
+    """One test case for each check of each row; an undecided check that passes says so in its output."""
+    failures = sum(not verdict.passes for verdict in result.verdicts)
+    suite = ElementTree.Element(
+        "testsuite",
+        name="evalkit gate",
+        tests=str(len(result.verdicts)),
+        failures=str(failures),
+        errors="0",
+        skipped="0",
+    )
+    for verdict in result.verdicts:
+        _add_case(suite, verdict)
+    root = ElementTree.Element("testsuites", tests=suite.get("tests", ""), failures=str(failures))
+    root.append(suite)
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _add_case(suite: ElementTree.Element, verdict: Verdict) -> None:
+    case = ElementTree.SubElement(
+        suite,
+        "testcase",
+        classname=_text(f"evalkit.gate.{verdict.rule}"),
+        name=_text(f"{verdict.target} {rule_text(verdict)}"),
+    )
+    if not verdict.passes:
+        failure = ElementTree.SubElement(case, "failure", type=verdict.outcome, message=_text(verdict.reason))
+        failure.text = _text(failure_line(verdict))
+    elif verdict.outcome == "undecided":
+        ElementTree.SubElement(case, "system-out").text = _text(f"undecided: {verdict.reason}")
+
+
+def _text(text: str) -> str:
+    return _FORBIDDEN.sub("", one_line(text))

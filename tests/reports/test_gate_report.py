@@ -1,0 +1,134 @@
+"""What a gate says to people, to CI systems and to GitHub, hostile text included."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from evalkit.gate import GateResult, gate
+from evalkit.policy import Policy, parse_policy
+from reports import markdown, terminal
+from reports.gate_report import gate_report
+from reports.github import escape_message, escape_property, render_annotations
+from reports.junit import render_junit
+from reports.policy_template import policy_template
+from tests.evalkit.run_factory import RunSpec, changed, make_run
+from tests.reports.hostile_text import HOSTILE_TEXTS
+from tests.reports.test_markdown import PARSER, blocks, inline_texts
+
+RULES = """
+rules:
+  ruler@4096: {max_drop: 1.0}
+  ruler/vt@4096: {non_inferior: 2.0, min: 80}
+  ruler/cwe@4096: {max_drop: 0}
+  prefill_seconds: {max_increase: 5%}
+  peak_memory: {max_increase: 5%}
+"""
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> GateResult:
+    folder = tmp_path_factory.mktemp("runs")
+    base = RunSpec({("vt", 4096): [1.0] * 90 + [0.0] * 10, ("cwe", 4096): [1.0] * 100})
+    scores = {("vt", 4096): [0.0] * 30 + [1.0] * 60 + [0.0] * 10, ("cwe", 4096): [0.0] * 3 + [1.0] * 97}
+    new = changed(base, scores, prefill_seconds=1.2)
+    return gate([make_run(folder / "base", base)], [make_run(folder / "new", new)], Policy("p", parse_policy(RULES)))
+
+
+def test_markdown(result: GateResult, check_golden: Callable[[str, str], None]) -> None:
+    check_golden("reports/gate.md", markdown.render(gate_report(result)))
+
+
+def test_terminal(result: GateResult, check_golden: Callable[[str, str], None]) -> None:
+    console = Console(width=200, highlight=False, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        terminal.print_report(console, gate_report(result))
+    check_golden("reports/gate.txt", capture.get())
+
+
+def test_junit(result: GateResult, check_golden: Callable[[str, str], None]) -> None:
+    check_golden("reports/gate.junit.xml", render_junit(result))
+
+
+def test_annotations(result: GateResult, check_golden: Callable[[str, str], None]) -> None:
+    check_golden("reports/gate.annotations.txt", render_annotations(result))
+
+
+def spoiled(result: GateResult, text: str) -> GateResult:
+    """`result` with `text` wherever a run or a policy can put text."""
+    verdicts = tuple(replace(verdict, rule=text, target=text, reason=text) for verdict in result.verdicts)
+    run = replace(result.base[0], run_id=text, model=replace(result.base[0].model, path=text, family=text))
+    return replace(result, verdicts=verdicts, policy=text, base=(run,), new=(run,))
+
+
+any_text = st.text(max_size=40) | st.sampled_from(HOSTILE_TEXTS)
+
+
+@given(any_text)
+def test_junit_is_xml_that_says_the_same(result: GateResult, text: str) -> None:
+    root = ElementTree.fromstring(render_junit(spoiled(result, text)).encode())
+    cases = root.findall("./testsuite/testcase")
+    assert len(cases) == len(result.verdicts)
+    assert len(root.findall(".//failure")) == sum(not verdict.passes for verdict in result.verdicts)
+    assert {child.tag for case in cases for child in case} <= {"failure", "system-out"}
+
+
+@given(any_text)
+def test_an_annotation_is_one_command_on_one_line(result: GateResult, text: str) -> None:
+    lines = render_annotations(spoiled(result, text)).splitlines()
+    assert len(lines) == sum(verdict.outcome != "pass" or not verdict.passes for verdict in result.verdicts) + 1
+    for line in lines:
+        assert re.fullmatch(r"::(error|warning|notice) title=[^:,\r\n]*::[^\r\n]*", line), line
+
+
+def test_githubs_escapes() -> None:
+    assert escape_message("100%\r\n::error::x") == "100%25 ::error::x"
+    assert escape_property("a:b,c%") == "a%3Ab%2Cc%25"
+
+
+@pytest.mark.parametrize("text", [text for text in HOSTILE_TEXTS if text.strip()])
+def test_hostile_text_is_no_markup(result: GateResult, text: str) -> None:
+    tokens = PARSER.parse(markdown.render(gate_report(spoiled(result, text))))
+    harmless = PARSER.parse(markdown.render(gate_report(spoiled(result, "harmless"))))
+    assert blocks(tokens) == blocks(harmless)
+    inline_texts(tokens)
+
+
+def test_a_written_policy_is_read_and_passed_by_its_baseline(
+    tmp_path: Path, check_golden: Callable[[str, str], None]
+) -> None:
+    ruler = RunSpec(
+        {("vt", 4096): [1.0, 1.0, 0.0], ("cwe", 4096): [1.0] * 3, ("vt", 65536): [0.0, 1.0, 0.5]},
+        effective_length=4096,
+    )
+    loss = RunSpec({("text", 4096): [0.5, 0.7]}, suite="loss", metric="bits_per_byte")
+    track = RunSpec({("parity:64", 0): [1.0, 0.0], ("s5:64", 0): [1.0, 1.0]}, suite="track")
+    runs = [make_run(tmp_path / spec.suite, spec) for spec in (loss, ruler, track)]
+    text = policy_template([run.record for run in runs])
+    check_golden("reports/gate_policy.yaml", text)
+    assert gate(runs, runs, Policy("p", parse_policy(text))).passed
+    # What is commented out is sound too.
+    commented = re.findall(r"^  # (\S+: \{.*\})", text, re.MULTILINE)
+    assert parse_policy("rules:\n" + "\n".join(f"  {line}" for line in commented))
+
+
+def test_a_policy_for_unlike_hardware_holds_no_times(tmp_path: Path) -> None:
+    first = make_run(tmp_path / "a", RunSpec({("vt", 4096): [1.0]}))
+    second = make_run(tmp_path / "b", RunSpec({("parity:4", 0): [1.0]}, suite="track", gpu=None))
+    text = policy_template([first.record, second.record])
+    assert "  # prefill_seconds: {max_increase: 10%}" in text
+    assert "prefill_seconds" not in yaml.safe_load(text)["rules"]
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
+def test_a_policy_of_hostile_names_is_yaml(tmp_path: Path, text: str) -> None:
+    run = make_run(tmp_path / "run", RunSpec({("vt", 4096): [1.0], ("cwe", 4096): [1.0]}))
+    record = replace(run.record, run_id=text, dialect=text, environment={"gpu": {"name": text, "count": 1}})
+    assert set(yaml.safe_load(policy_template([record]))["rules"]) >= {"ruler@4096", "prefill_seconds"}
