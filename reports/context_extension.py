@@ -113,7 +113,7 @@ def _token_range(bounds: tuple[float, float]) -> str:
 
 
 def _visible(verdict: Verdict) -> str:
-    return "" if verdict.detectable is None else f"{verdict.detectable:.2g} {verdict.detectable_unit}"
+    return "" if verdict.detectable is None else f"{verdict.detectable:.3g} {verdict.detectable_unit}"
 
 
 def _tokens(value: float) -> str:

@@ -1,0 +1,124 @@
+"""track, loss and extend as they are typed, with small random models on disk."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from evalkit.cli import main
+from evalkit.stored_run import load_run
+from tests.model_adapters.small_models import save_small_checkpoint
+
+Typed = Callable[..., int]
+
+
+@pytest.fixture
+def evalkit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Typed:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["evalkit", *arguments])
+        with pytest.raises(SystemExit) as exit:
+            main()
+        code = exit.value.code or 0
+        assert isinstance(code, int)
+        return code
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_small_checkpoint(tmp_path_factory.mktemp("checkpoint"), "llama"))
+
+
+@pytest.fixture(scope="module")
+def hybrid(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_small_checkpoint(tmp_path_factory.mktemp("hybrid"), "olmo_hybrid"))
+
+
+def test_track(evalkit: Typed, hybrid: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--tasks", "parity,state_recall", "--updates", "4,8", "--samples", "2", "--shots", "1", "--out", "run")
+    assert evalkit("track", "--model", hybrid, *options) == 0
+    shown = capsys.readouterr().out
+    assert "held at ≥ 90 %" in shown
+    assert "50.0" in shown
+    run = load_run(Path("run"))
+    assert [(row.task, row.n) for row in run.record.results] == [
+        (f"{task}:{updates}", 2) for task in ("parity", "state_recall") for updates in (4, 8)
+    ]
+    assert evalkit("track", "--model", hybrid, *options, "--resume", "--shots", "2") == 2
+    assert "dialect: 1-shot -> 2-shot" in capsys.readouterr().err
+
+
+def test_track_with_text_in_between(evalkit: Typed, checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code = evalkit(
+        "track", "--model", checkpoint, "--tasks", "counter", "--updates", "4,200", "--samples", "1", "--ctx", "1K",
+        "--shots", "0", "--format", "json",
+    )  # fmt: skip
+    record = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert [(row["ctx"], row["n"], row["unscored"]) for row in record["results"]] == [(1024, 1, 0), (1024, 0, 1)]
+    assert record["corpora"][0]["role"] == "essays"
+
+
+def test_loss(evalkit: Typed, hybrid: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.jsonl").write_text("".join(json.dumps({"body": f"Text {n}. " * 60}) + "\n" for n in range(3)))
+    options = ("--ctx", "256", "--overlap", "32", "--field", "body", "--out", "run")
+    assert evalkit("loss", "a.jsonl", "--model", hybrid, *options) == 0
+    assert "bits per byte" in capsys.readouterr().out
+    run = load_run(Path("run"))
+    # Each document but its first byte, which has nothing before it.
+    assert run.record.derived["scored_bytes"] == sum(len(f"Text {n}. " * 60) - 1 for n in range(3))
+    assert evalkit("loss", "a.jsonl", "--model", hybrid, *options, "--resume", "--ngram", "5") == 2
+
+
+def test_extend_with_all_that_it_compares(
+    evalkit: Typed, checkpoint: str, hybrid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = evalkit(
+        "extend", "--ctx", "1K", "--model", hybrid, "--before", checkpoint, "--baseline", checkpoint, "--samples", "2",
+        "--windows", "2", "--tasks", "niah_single_1", "--trained", "512",
+        "--override", "rope:theta=500", "--out", "run",
+    )  # fmt: skip
+    shown = capsys.readouterr().out
+    assert code == 0
+    assert "CONTROL EXPERIMENT: positions forced to rope:theta=500" in shown
+    run = load_run(Path("run"))
+    assert [verdict.check for verdict in run.record.verdicts] == [
+        "position_loss/512-1024",
+        "effective_length/fixed",
+        "effective_length/own_share",
+        "effective_length/baseline",
+        "retention/ruler",
+        "retention/loss",
+    ]
+    assert run.record.config["before"] == checkpoint
+    assert load_run(Path("run/before")).record.model.positions.override is None
+    assert sorted(path.name for path in Path("run/figures").iterdir())[:2] == ["depth_grid.png", "depth_grid.svg"]
+    assert evalkit("show", "run") == 0
+    assert "position_loss/512-1024" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("track", "--updates", "4,x"), "--updates: 'x' is not a whole number"),
+        (("track", "--updates", "2"), "2 updates: from 4"),
+        (("track", "--tasks", "paritty"), "did you mean 'parity'"),
+        (("loss", "missing.txt"), "missing.txt is not a file"),
+        (("loss", "--ctx", "1K,2K"), "one context length is needed, not 2"),
+        (("loss", "--overlap", "4000"), "overlap 4,000: from 0 to half the context, 2,048"),
+        (("extend", "--ctx", "512"), "an extension is tested from 1,024"),
+        (("extend", "--ctx", "4K", "--override", "yam"), "did you mean 'yarn'"),
+    ],
+)
+def test_bad_input_is_one_line(
+    evalkit: Typed, checkpoint: str, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert evalkit(*arguments, "--model", checkpoint) == 2
+    complaints = [line for line in capsys.readouterr().err.splitlines() if line.startswith("evalkit: ")]
+    assert len(complaints) == 1
+    assert message in complaints[0]
