@@ -36,8 +36,8 @@ class RunObserver(Protocol):
         """Called once, before the first prompt is made; `pending` are the samples still to be asked."""
         ...
 
-    def first_prompt(self) -> None:
-        """Called once, when the first prompt goes to the model: from here on time tells how long the rest will take."""
+    def prompt_sent(self, key: SampleKey) -> None:
+        """Called whenever a prompt goes to the model; several may be there at once."""
         ...
 
     def sample_ended(self, record: SampleRecord) -> None: ...
@@ -120,8 +120,8 @@ class _RequestStream:
                     continue
                 if self.first_prompt_seconds is None:
                     self.first_prompt_seconds = time.perf_counter() - self._started_at
-                    self._observer.first_prompt()
                 self.in_flight[prepared.request.id] = prepared.sample
+                self._observer.prompt_sent(prepared.key)
                 yield prepared.request
 
     def _prepare(self, key: SampleKey) -> Prepared:

@@ -1,7 +1,6 @@
 """Records to JSON and back, with the field names of the records."""
 
 import dataclasses
-import functools
 import json
 import math
 import re
@@ -68,9 +67,14 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-@functools.cache
+_HINTS: dict[type[Any], dict[str, Any]] = {}
+
+
 def _hints(cls: type[Any]) -> dict[str, Any]:
-    return get_type_hints(cls)
+    # Resolving them costs more than converting a whole sample record.
+    if cls not in _HINTS:
+        _HINTS[cls] = get_type_hints(cls)
+    return _HINTS[cls]
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
@@ -14,10 +15,7 @@ SECONDS_BETWEEN_LOG_LINES = 60.0
 
 
 class ProgressBar:
-    """Watches a run: samples done, tokens per second, time left; use as a context manager.
-
-    The work is counted in requested tokens, because a sample of 65,536 tokens takes longer than one of 4,096.
-    """
+    """Watches a run: samples done, tokens per second, time left; use as a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -35,57 +33,36 @@ class ProgressBar:
         self._bar = self._progress.add_task(
             "waiting for the first sample", total=None, samples="", rate="", ends_at=None
         )
+        self._pace = _Pace()
         self._ended = self._pending = 0
-        self._asked = 0
-        """Samples among those ended that the model has answered; the others could not be asked."""
-        self._work_done = self._work_left = self._tokens = 0
-        self._first_prompt_at = self._last_line_at = time.perf_counter()
+        self._first_prompt_at: float | None = None
+        self._last_line_at = time.perf_counter()
 
     def started(self, plan: SuitePlan, pending: Sequence[SampleKey]) -> None:
         self._pending = len(pending)
-        self._work_left = sum(_work(key.ctx) for key in pending)
+        self._pace.work = sum(_work(key.ctx) for key in pending)
         kept = len(plan.keys) - len(pending)
         if kept:
             self._say(f"{kept:,} of {len(plan.keys):,} samples were finished before; {len(pending):,} to go")
-        self._progress.update(self._bar, total=self._work_left)
+        self._progress.update(self._bar, total=self._pace.work)
 
-    def first_prompt(self) -> None:
-        self._first_prompt_at = self._last_line_at = time.perf_counter()
+    def prompt_sent(self, key: SampleKey) -> None:
+        if self._first_prompt_at is None:
+            # What came before, such as reading corpora, says nothing about the time that prompts take.
+            self._first_prompt_at = self._last_line_at = time.perf_counter()
+        self._pace.sent += _work(key.ctx)
 
     def sample_ended(self, record: SampleRecord) -> None:
-        work = _work(record.ctx)
         self._ended += 1
-        self._work_left -= work
+        self._pace.add(record)
         self._progress.update(
             self._bar,
-            advance=work,
+            advance=_work(record.ctx),
             description=one_line(f"{record.task} @ {record.ctx:,}" if record.ctx else record.task),
             samples=f"{self._ended}/{self._pending}",
         )
-        if record.unscored is None:
-            self._asked += 1
-            self._work_done += work
-            self._tokens += record.prompt_tokens + record.completion_tokens
-            self._estimate()
-
-    def _estimate(self) -> None:
-        now = time.perf_counter()
-        seconds = now - self._first_prompt_at
-        seconds_left = seconds * self._work_left / self._work_done
-        rate = f"{self._tokens / max(seconds, 1e-9):,.0f} tokens/s"
-        self._progress.update(self._bar, rate=rate, ends_at=now + seconds_left)
-        left = self._pending - self._ended
-        quiet_for = now - self._last_line_at
-        if left and self._asked == 1:
-            self._say(
-                f"the first sample took {seconds:.1f} s ({rate}); about {_duration(seconds_left)} for {left} more"
-            )
-        elif left and not self._console.is_terminal and quiet_for > SECONDS_BETWEEN_LOG_LINES:
-            self._say(f"{self._ended} of {self._pending} samples, {rate}, about {_duration(seconds_left)} left")
-
-    def _say(self, line: str) -> None:
-        self._console.print(Text(line))
-        self._last_line_at = time.perf_counter()
+        if record.unscored is None and self._first_prompt_at is not None:
+            self._tell(time.perf_counter(), self._first_prompt_at)
 
     def __enter__(self) -> "ProgressBar":
         self._progress.start()
@@ -93,6 +70,54 @@ class ProgressBar:
 
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
+
+    def _tell(self, now: float, first_prompt_at: float) -> None:
+        """The estimate, once there is one, and where no bar is drawn a line a minute."""
+        seconds = now - first_prompt_at
+        seconds_left = seconds * (1 / self._pace.share_done - 1)
+        rate = f"{self._pace.tokens / max(seconds, 1e-9):,.0f} tokens/s"
+        self._progress.update(self._bar, rate=rate, ends_at=now + seconds_left)
+        left = self._pending - self._ended
+        if left and self._pace.answered == 1:
+            self._say(f"first answer after {seconds:.1f} s; about {_duration(seconds_left)} for the other {left}")
+        elif left and not self._console.is_terminal and now - self._last_line_at > SECONDS_BETWEEN_LOG_LINES:
+            self._say(f"{self._ended} of {self._pending} samples, {rate}, about {_duration(seconds_left)} left")
+
+    def _say(self, line: str) -> None:
+        self._console.print(Text(line))
+        self._last_line_at = time.perf_counter()
+
+
+@dataclass(slots=True)
+class _Pace:
+    """How far a run is, in requested tokens: a sample of 65,536 tokens takes longer than one of 4,096."""
+
+    work: int = 0
+    """Of all samples that are still to be asked."""
+    sent: int = 0
+    """Of the prompts that the model has; a model that answers several at once has read them before it answers."""
+    done: int = 0
+    tokens: int = 0
+    answered: int = 0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+
+    def add(self, record: SampleRecord) -> None:
+        if record.unscored is not None:
+            self.work -= _work(record.ctx)
+            return
+        self.answered += 1
+        self.done += _work(record.ctx)
+        self.tokens += record.prompt_tokens + record.completion_tokens
+        self.prefill_seconds += record.prefill_seconds
+        self.decode_seconds += record.decode_seconds
+
+    @property
+    def share_done(self) -> float:
+        """In (0, 1]: prefill is done for what was sent, decoding for what has ended, each with its share of time."""
+        seconds = self.prefill_seconds + self.decode_seconds
+        prefill = self.prefill_seconds / seconds if seconds > 0 else 0.0
+        return (prefill * self.sent + (1 - prefill) * self.done) / self.work
 
 
 class _TimeLeft(ProgressColumn):

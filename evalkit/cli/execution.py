@@ -117,7 +117,7 @@ def perform(
         _describe(notes, loaded, warnings, folder)
         run_settings = RunSettings(
             seed=settings["seed"],
-            config={**settings, **asdict(model_options)},
+            config={name: _plain(value) for name, value in {**settings, **asdict(model_options)}.items()},
             config_passed=dict(run_options.passed),
             warnings=warnings,
             started_at=run_options.started_at,

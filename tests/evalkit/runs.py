@@ -19,13 +19,14 @@ class Observer:
     """Remembers what it was told."""
 
     pending: list[SampleKey] = field(default_factory=list)
+    sent: list[SampleKey] = field(default_factory=list)
     ended: list[SampleRecord] = field(default_factory=list)
 
     def started(self, plan: SuitePlan, pending: Sequence[SampleKey]) -> None:
         self.pending = list(pending)
 
-    def first_prompt(self) -> None:
-        assert not self.ended or all(record.unscored for record in self.ended)
+    def prompt_sent(self, key: SampleKey) -> None:
+        self.sent.append(key)
 
     def sample_ended(self, record: SampleRecord) -> None:
         self.ended.append(record)

@@ -82,6 +82,7 @@ class TestOneRun:
         observer = Observer()
         run_in(tmp_path, TinySuite(samples=3), observer=observer)
         assert [key.index for key in observer.pending] == [0, 1, 2]
+        assert [key.index for key in observer.sent] == [0, 1, 2]
         assert [record.index for record in observer.ended] == [0, 1, 2]
 
     def test_answers_in_any_order_are_stored_as_they_come_and_counted_as_planned(self, tmp_path: Path) -> None:

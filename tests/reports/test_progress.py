@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,14 +45,20 @@ def plan(*ctxs: int, samples: int = 1) -> SuitePlan:
     return SuitePlan(tuple(SampleKey("vt", ctx, i, 42) for ctx in ctxs for i in range(samples)), (), ())
 
 
-def watch(clock: Clock, asked: SuitePlan, ended: list[tuple[float, SampleRecord]], *, kept: int = 0) -> list[str]:
-    """The lines a log file gets; `ended` says after how many seconds each sample ends."""
-    file = io.StringIO()
+def watch(
+    clock: Clock, asked: SuitePlan, ended: list[tuple[float, SampleRecord]], *, kept: int = 0, together: int = 1
+) -> list[str]:
+    """The lines a log file gets; `ended` says after how many seconds each sample ends, `together` how many are sent."""
+    file, sent = io.StringIO(), 0
     with ProgressBar(Console(file=file, width=200)) as bar:
         bar.started(asked, asked.keys[kept:])
         clock.seconds += 30.0  # corpora are read, the first prompt is made
-        bar.first_prompt()
+        waiting, answered = deque(asked.keys[kept:]), 0
         for seconds, record in ended:
+            while record.unscored is None and waiting and sent < answered + together:
+                bar.prompt_sent(waiting.popleft())
+                sent += 1
+            answered += record.unscored is None
             clock.seconds = 130.0 + seconds
             bar.sample_ended(record)
     return file.getvalue().splitlines()
@@ -59,12 +66,21 @@ def watch(clock: Clock, asked: SuitePlan, ended: list[tuple[float, SampleRecord]
 
 def test_the_first_sample_tells_how_long_the_others_take(clock: Clock, sample: SampleRecord) -> None:
     lines = watch(clock, plan(4096, samples=31), [(2.0, sample)])
-    assert lines == ["the first sample took 2.0 s (2,048 tokens/s); about 1 min 00 s for 30 more"]
+    assert lines == ["first answer after 2.0 s; about 1 min 00 s for the other 30"]
 
 
 def test_longer_samples_are_expected_to_take_longer(clock: Clock, sample: SampleRecord) -> None:
     lines = watch(clock, plan(4096, 65536), [(2.0, sample)])
-    assert lines == ["the first sample took 2.0 s (2,048 tokens/s); about 32 s for 1 more"]
+    assert lines == ["first answer after 2.0 s; about 32 s for the other 1"]
+
+
+def test_prompts_that_are_read_before_the_first_answer_count_as_far_as_they_are(
+    clock: Clock, sample: SampleRecord
+) -> None:
+    mostly_prefill = replace(sample, prefill_seconds=9.0, decode_seconds=1.0)
+    lines = watch(clock, plan(4096, samples=13), [(80.0, mostly_prefill)], together=8)
+    # 8 of 13 prompts are read, 1 of 13 answers given: 0.9 * 8 / 13 + 0.1 * 1 / 13 = 56 % are done.
+    assert lines == ["first answer after 80.0 s; about 1 min 02 s for the other 12"]
 
 
 def test_a_single_sample_needs_no_estimate(clock: Clock, sample: SampleRecord) -> None:
@@ -75,7 +91,7 @@ def test_kept_samples_are_told_and_not_counted_as_work(clock: Clock, sample: Sam
     lines = watch(clock, plan(4096, samples=5), [(10.0, sample)], kept=3)
     assert lines == [
         "3 of 5 samples were finished before; 2 to go",
-        "the first sample took 10.0 s (410 tokens/s); about 10 s for 1 more",
+        "first answer after 10.0 s; about 10 s for the other 1",
     ]
 
 
@@ -87,13 +103,13 @@ def test_a_log_gets_a_line_a_minute(clock: Clock, sample: SampleRecord) -> None:
 
 def test_samples_without_a_requested_length_count_alike(clock: Clock, sample: SampleRecord) -> None:
     lines = watch(clock, plan(0, samples=3), [(5.0, replace(sample, ctx=0))])
-    assert lines[0].endswith("about 10 s for 2 more")
+    assert lines[0].endswith("about 10 s for the other 2")
 
 
 def test_samples_that_cannot_be_asked_say_nothing_about_the_time(clock: Clock, sample: SampleRecord) -> None:
     unscored = replace(sample, unscored="it does not fit", prompt_tokens=0, completion_tokens=0)
     lines = watch(clock, plan(4096, samples=4), [(0.0, unscored), (2.0, sample), (2.0, unscored), (4.0, sample)])
-    assert lines == ["the first sample took 2.0 s (2,048 tokens/s); about 4 s for 2 more"]
+    assert lines == ["first answer after 2.0 s; about 4 s for the other 2"]
 
 
 def test_on_a_terminal_a_bar_shows_rate_and_time_left(sample: SampleRecord) -> None:
@@ -101,7 +117,7 @@ def test_on_a_terminal_a_bar_shows_rate_and_time_left(sample: SampleRecord) -> N
     console = Console(file=file, width=160, force_terminal=True, color_system=None)
     with ProgressBar(console) as bar:
         bar.started(plan(4096, samples=3), plan(4096, samples=3).keys)
-        bar.first_prompt()
+        bar.prompt_sent(plan(4096).keys[0])
         bar.sample_ended(replace(sample, task="[red]vt[/red]\x1b[2J"))
     last = file.getvalue().rsplit("\r", 1)[-1]
     assert re.search(r"\[red\]vt\[/red\]\\x1b\[2J @ 4,096 .* 1/3 [\d,]+ tokens/s 0:00:00 \d+ s left", last)

@@ -81,9 +81,7 @@ class TestOutput:
             "positions: none",
             "run folder: here",
         ]
-        assert re.fullmatch(
-            r"the first sample took [\d.]+ s \([\d,]+ tokens/s\); about 0 s for 2 more", notes.splitlines()[4]
-        )
+        assert re.fullmatch(r"first answer after [\d.]+ s; about 0 s for the other 2", notes.splitlines()[4])
         assert notes.splitlines()[5:] == ["stored in here"]
         assert output.startswith("tiny · scripted · dialect plain\n")
         assert "100.0" in output
