@@ -1,0 +1,104 @@
+"""`evalkit leaderboard`: many runs in one table."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from evalkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from evalkit.foreign_results import ForeignResult
+    from evalkit.leaderboard import Leaderboard
+
+EXAMPLES = (
+    "Examples: evalkit leaderboard runs -o LEADERBOARD.md · "
+    "evalkit leaderboard runs/a runs/b lm_eval_results.json RULER/model/synthetic/4096/pred/summary.csv -o board.html"
+)
+
+
+class BoardFormat(StrEnum):
+    """How a leaderboard is written."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    HTML = "html"
+    CSV = "csv"
+    JSON = "json"
+
+
+_SUFFIXES = {
+    ".md": BoardFormat.MARKDOWN,
+    ".html": BoardFormat.HTML,
+    ".csv": BoardFormat.CSV,
+    ".json": BoardFormat.JSON,
+    ".txt": BoardFormat.TERMINAL,
+}
+
+
+def leaderboard(
+    runs: list[Path] = typer.Argument(
+        ..., metavar="RUNS…", help="Run folders, folders of them, lm-eval's result JSON, or RULER's summary.csv."
+    ),
+    out: Path | None = typer.Option(None, "--out", "-o", help="Write here; the suffix says how: .md .html .csv .json"),
+    format: BoardFormat | None = typer.Option(
+        None, "--format", help="terminal on stdout by default; with --out, what the suffix says."
+    ),
+    rank_by: str | None = typer.Option(
+        None, "--rank-by", help="The column to rank by, such as ruler@65536; by default the longest that most have."
+    ),
+) -> None:
+    """Put models side by side: scores by length, effective length, losses, speed and memory, ranked with ties.
+
+    The same runs give the same bytes, in whatever order they are named, so a difference in git is a real change.
+    Runs of another dialect, suite version or corpora, and results of other tools, stand in tables of their own.
+    """
+    from evalkit.foreign_results import is_foreign, read_foreign
+    from evalkit.leaderboard import build_leaderboard, read_records
+
+    chosen = format or _format_of(out)
+    foreign = [read_foreign(path) for path in runs if is_foreign(path)]
+    board = build_leaderboard(read_records([path for path in runs if not is_foreign(path)]), rank_by)
+    text = _render(board, foreign, chosen)
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        out.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}") from None
+
+
+def _format_of(out: Path | None) -> BoardFormat:
+    if out is None:
+        return BoardFormat.TERMINAL
+    if out.suffix not in _SUFFIXES:
+        raise UsageError(f"{out}: the suffix does not say how to write it; use {', '.join(_SUFFIXES)}, or --format")
+    return _SUFFIXES[out.suffix]
+
+
+def _render(board: "Leaderboard", foreign: "list[ForeignResult]", format: BoardFormat) -> str:
+    from reports import markdown, terminal
+    from reports.html import render_html
+    from reports.leaderboard_report import leaderboard_report, render_csv
+
+    match format:
+        case BoardFormat.JSON:
+            import json
+
+            from evalkit.serialization import to_dict
+
+            values = {**to_dict(board), "foreign": [to_dict(result) for result in foreign]}
+            return json.dumps(values, indent=2) + "\n"
+        case BoardFormat.CSV:
+            return render_csv(board, foreign)
+        case BoardFormat.HTML:
+            return render_html(leaderboard_report(board, foreign))
+        case BoardFormat.MARKDOWN:
+            return markdown.render(leaderboard_report(board, foreign))
+        case BoardFormat.TERMINAL:
+            console = terminal.stdout_console()
+            with console.capture() as capture:
+                terminal.print_report(console, leaderboard_report(board, foreign))
+            return capture.get()

@@ -1,0 +1,62 @@
+"""`evalkit leaderboard` as it is typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.evalkit.cli.test_compare import run_command
+from tests.evalkit.run_factory import RunSpec, write_run
+from tests.evalkit.test_foreign_results import LM_EVAL
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name, right in (("good", 45), ("poor", 10)):
+        scores = {("vt", 4096): [1.0] * right + [0.0] * (50 - right)}
+        write_run(tmp_path / "runs" / name, RunSpec(scores, model=name, weights=name))
+    (tmp_path / "lm_eval.json").write_text(json.dumps(LM_EVAL))
+    return tmp_path
+
+
+def test_every_format(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(monkeypatch, "leaderboard", "runs", "lm_eval.json") == 0
+    shown = capsys.readouterr().out
+    assert "Ranked by ruler@4096" in shown
+    assert "By lm-eval 0.4.13" in shown
+    for suffix, found in (
+        (".md", "| 1 | good"),
+        (".html", "<td>good"),
+        (".csv", "Models,1,good"),
+        (".json", '"boards"'),
+    ):
+        assert run_command(monkeypatch, "leaderboard", "runs", "lm_eval.json", "-o", f"board{suffix}") == 0
+        assert found in (runs / f"board{suffix}").read_text(), suffix
+    assert run_command(monkeypatch, "leaderboard", "runs/poor", "runs/good", "-o", "again.md") == 0
+    assert run_command(monkeypatch, "leaderboard", "runs", "-o", "board.md") == 0
+    assert (runs / "again.md").read_bytes() == (runs / "board.md").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("absent",), "not a run folder"),
+        (("runs", "-o", "board.xlsx"), "the suffix does not say how to write it; use .md, .html, .csv, .json, .txt"),
+        (("runs", "-o", "absent/board.md"), "absent/board.md cannot be written: No such file or directory"),
+        (("runs", "--rank-by", "rular@4096"), "no column 'rular@4096' to rank by; did you mean 'ruler@4096'?"),
+        (("runs/good", "runs/good/samples.jsonl"), "is not a run record"),
+        (("absent.json",), "absent.json cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line(
+    runs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    said: str,
+) -> None:
+    assert run_command(monkeypatch, "leaderboard", *arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
