@@ -1,9 +1,7 @@
-"""Names that resolve to objects on first use, so that listing them imports nothing."""
+"""Names that a user may mistype: checks with a hint."""
 
 import difflib
-import importlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from evalkit.errors import UsageError
 
@@ -21,10 +19,3 @@ def check_known(kind: str, names: Iterable[str], choices: Iterable[str]) -> None
     for name in names:
         if name not in known:
             raise UsageError(f"unknown {kind} {name!r}{did_you_mean(name, known)}")
-
-
-def resolve(kind: str, name: str, registry: Mapping[str, str]) -> Any:
-    """The object that `registry` files under `name` as `module:attribute`; UsageError for an unknown name."""
-    check_known(kind, [name], registry)
-    module, _, attribute = registry[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
