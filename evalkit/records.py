@@ -175,6 +175,27 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class PreflightCheck:
+    """One way in which a model could be run wrongly, and whether it is."""
+
+    name: str
+    outcome: Literal["pass", "note", "stop"]
+    """`note`: to be known, and no reason to stop."""
+    statement: str
+    """One line for people."""
+    logit_gap: float | None = None
+    """Largest difference of a logit."""
+    relative_gap: float | None = None
+    """Root mean square of the logits' differences, relative to that of the logits."""
+    bound: float | None = None
+    """What `relative_gap` must not exceed."""
+    top1_agreement: float | None = None
+    """Share of positions whose most probable token is the same."""
+    first_departing_layer: int | None = None
+    """The first layer whose output departs by more than the bound."""
+
+
+@dataclass(frozen=True, slots=True)
 class CorpusUse:
     """A corpus that stood behind a result."""
 
@@ -316,3 +337,5 @@ class RunRecord:
     figures: tuple[Figure, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     """Of checks that say pass or fail; most suites have none."""
+    preflight: tuple[PreflightCheck, ...] = ()
+    """What was checked before the first sample; empty where it was skipped."""

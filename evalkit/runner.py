@@ -15,6 +15,7 @@ from evalkit.protocols import Adapter, Suite
 from evalkit.records import (
     SCHEMA,
     Completion,
+    PreflightCheck,
     Request,
     RunRecord,
     Sample,
@@ -54,6 +55,7 @@ class RunSettings:
     started_at: float
     """`time.perf_counter()` at the start of the command."""
     tokens_seen: int | None = None
+    preflight: tuple[PreflightCheck, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,7 @@ class _Assembly:
             warnings=settings.warnings,
             tokens_seen=settings.tokens_seen,
             figures=summary.figures,
+            preflight=settings.preflight,
         )
 
 

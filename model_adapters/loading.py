@@ -13,7 +13,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTr
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from evalkit.errors import UsageError
-from evalkit.records import ModelIdentity, PositionScheme
+from evalkit.records import ModelIdentity, PositionScheme, PreflightCheck
 from model_adapters.checkpoint import CONFIG, Checkpoint, open_checkpoint
 from model_adapters.fingerprint import fingerprint
 from model_adapters.messages import first_line, quiet_transformers
@@ -37,6 +37,8 @@ class LoadedModel:
     """Training tokens behind the checkpoint, where its evalkit.json says."""
     warnings: tuple[str, ...] = ()
     """What a reader of a result should know about how it was loaded."""
+    preflight: tuple[PreflightCheck, ...] = ()
+    """What was checked before it is used; empty where nothing was."""
 
 
 def load_model(

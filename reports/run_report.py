@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from evalkit.records import ModelIdentity, ResultRow, RunRecord, SuiteSummary, SummaryRow, UnscoredCell
 from reports.context_extension import TEXTS, extension_tables, verdict_table
+from reports.preflight_report import preflight_fact
 from reports.report import Report, Table
 from reports.state_tracking import updates_tables
 from reports.text_loss import loss_facts, loss_table
@@ -165,6 +166,7 @@ def _derived_facts(
 
 def _run_facts(record: RunRecord) -> list[tuple[str, str]]:
     facts = [("model", describe_model(record.model)), ("positions", record.model.positions.description)]
+    facts.append(preflight_fact(record.preflight))
     facts += [(f"corpus: {c.role}", f"{c.name} ({c.source}, sha256 {_digest(c.sha256)})") for c in record.corpora]
     facts += _cost_facts(record)
     facts.append(("run", f"{record.run_id}, seed {record.seed}, suite version {record.suite_version}"))

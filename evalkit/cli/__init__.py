@@ -14,7 +14,22 @@ STARTED_AT = time.perf_counter()
 import typer  # noqa: E402
 
 from evalkit import __version__  # noqa: E402
-from evalkit.cli import bench, compare, data, extend, gate, loss, models, ruler, score, show, track  # noqa: E402
+from evalkit.cli import (  # noqa: E402
+    bench,
+    compare,
+    data,
+    efficiency,
+    extend,
+    gate,
+    leaderboard,
+    loss,
+    models,
+    preflight,
+    ruler,
+    score,
+    show,
+    track,
+)
 from evalkit.errors import EvalkitError  # noqa: E402
 
 app = typer.Typer(
@@ -30,9 +45,12 @@ app.command("ruler", epilog=ruler.EXAMPLES)(ruler.ruler)
 app.command("track", epilog=track.EXAMPLES)(track.track)
 app.command("extend", epilog=extend.EXAMPLES)(extend.extend)
 app.command("loss", epilog=loss.EXAMPLES)(loss.loss)
+app.command("preflight", epilog=preflight.EXAMPLES)(preflight.preflight)
 app.command("show", epilog=show.EXAMPLES)(show.show)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
+app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.leaderboard)
+app.command("efficiency", cls=efficiency.BaselineCommand, epilog=efficiency.EXAMPLES)(efficiency.efficiency)
 app.add_typer(score.app, name="score")
 app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")

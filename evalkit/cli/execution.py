@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ class ModelOptions:
     trust_remote_code: bool
     override: str | None = None
     """Positions other than the checkpoint's own, for a control experiment."""
+    skip_preflight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,7 @@ def perform(
             warnings=warnings,
             started_at=run_options.started_at,
             tokens_seen=loaded.tokens_seen,
+            preflight=loaded.preflight,
         )
         with RunStore.open(folder, manifest, resume=run_options.resume) as store:
             adapter = _adapter(loaded, model_options)
@@ -165,15 +167,23 @@ def _check_out(run_options: RunOptions) -> None:
 
 
 def _load(model_options: ModelOptions) -> "LoadedModel":
+    """The model, checked in a short preflight; raises UsageError where that stops."""
     from model_adapters.loading import load_model
 
-    return load_model(
+    loaded = load_model(
         model_options.model,
         device=model_options.device,
         dtype=model_options.dtype,
         trust_remote_code=model_options.trust_remote_code,
         override=model_options.override,
     )
+    if model_options.skip_preflight:
+        return loaded
+    from model_adapters.preflight import Subject, refuse_stopped, short_preflight
+
+    checks = short_preflight(Subject(loaded.model, loaded.tokenizer, loaded.identity))
+    refuse_stopped(model_options.model, checks)
+    return replace(loaded, preflight=checks)
 
 
 def _adapter(loaded: "LoadedModel", model_options: ModelOptions) -> "Adapter":

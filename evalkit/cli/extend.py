@@ -64,6 +64,7 @@ def extend(
     dtype: options.Dtype = options.DTYPE,
     segment_tokens: int | None = options.SEGMENT,
     batch_sequences: int | None = options.BATCH,
+    skip_preflight: bool = options.SKIP_PREFLIGHT,
     trust_remote_code: bool = options.REMOTE_CODE,
     format: options.Format = options.FORMAT,
 ) -> None:
@@ -96,7 +97,7 @@ def extend(
         baseline=baseline,
     )
     model_options = ModelOptions(
-        model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code, override
+        model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code, override, skip_preflight
     )
     raise typer.Exit(check.run(model_options, RunOptions(out, resume, format, passed, STARTED_AT)))
 

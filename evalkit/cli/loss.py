@@ -31,6 +31,7 @@ def loss(
     device: str = options.DEVICE,
     dtype: options.Dtype = options.DTYPE,
     segment_tokens: int | None = options.SEGMENT,
+    skip_preflight: bool = options.SKIP_PREFLIGHT,
     trust_remote_code: bool = options.REMOTE_CODE,
     format: options.Format = options.FORMAT,
 ) -> None:
@@ -54,7 +55,7 @@ def loss(
     )
     code = execute(
         lambda tokenizer: suite.build(settings, tokenizer),
-        ModelOptions(model, device, str(dtype), segment_tokens, 1, trust_remote_code),
+        ModelOptions(model, device, str(dtype), segment_tokens, 1, trust_remote_code, skip_preflight=skip_preflight),
         RunOptions(out, resume, format, passed, STARTED_AT),
         settings=asdict(settings),
         headline=f"loss: {path or 'the essays'} in windows of {settings.ctxs[0]:,} tokens, model {model}",

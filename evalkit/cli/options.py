@@ -40,6 +40,9 @@ BATCH = typer.Option(None, "--batch", min=1, help="Sequences decoded together; t
 OUT = typer.Option(None, "--out", "-o", help="Run folder; runs/<id> by default.")
 RESUME = typer.Option(False, "--resume", help="Continue a run that was stopped; starts one where there is none.")
 REMOTE_CODE = typer.Option(False, "--trust-remote-code", help="Run Python code that comes with the checkpoint.")
+SKIP_PREFLIGHT = typer.Option(
+    False, "--skip-preflight", help="Do not check first that the model is run correctly; the run says so."
+)
 FORMAT = typer.Option(Format.TERMINAL, "--format", help="json prints the run record on stdout.")
 
 

@@ -37,6 +37,7 @@ def ruler(
     dtype: options.Dtype = options.DTYPE,
     segment_tokens: int | None = options.SEGMENT,
     batch_sequences: int | None = options.BATCH,
+    skip_preflight: bool = options.SKIP_PREFLIGHT,
     trust_remote_code: bool = options.REMOTE_CODE,
     format: options.Format = options.FORMAT,
 ) -> None:
@@ -63,7 +64,9 @@ def ruler(
         return
     code = execute(
         lambda tokenizer: suite.build(settings, tokenizer),
-        ModelOptions(model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code),
+        ModelOptions(
+            model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code, skip_preflight=skip_preflight
+        ),
         RunOptions(out, resume, format, passed, STARTED_AT),
         settings={**asdict(settings), "data": None if data is None else str(data)},
         headline=_headline(settings, model),

@@ -37,6 +37,7 @@ def track(
     dtype: options.Dtype = options.DTYPE,
     segment_tokens: int | None = options.SEGMENT,
     batch_sequences: int | None = options.BATCH,
+    skip_preflight: bool = options.SKIP_PREFLIGHT,
     trust_remote_code: bool = options.REMOTE_CODE,
     format: options.Format = options.FORMAT,
 ) -> None:
@@ -60,7 +61,9 @@ def track(
     )
     code = execute(
         lambda tokenizer: suite.build(settings, tokenizer),
-        ModelOptions(model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code),
+        ModelOptions(
+            model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code, skip_preflight=skip_preflight
+        ),
         RunOptions(out, resume, format, passed, STARTED_AT),
         settings=asdict(settings),
         headline=_headline(settings, model),

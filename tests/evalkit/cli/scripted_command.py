@@ -29,6 +29,7 @@ def loaded(**changes: Any) -> Any:
         "identity": SCRIPTED_IDENTITY,
         "tokens_seen": None,
         "warnings": (),
+        "preflight": (),
     }
     return SimpleNamespace(**{**values, **changes})
 

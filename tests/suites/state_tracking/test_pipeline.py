@@ -1,5 +1,6 @@
 """A whole run with a model that keeps track up to 16 updates and says the same word beyond."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from evalkit.protocols import Adapter
@@ -16,7 +17,6 @@ from tests.evalkit.runs import Observer, settings
 from tests.suites.state_tracking.simulation import solve
 from tests.suites.state_tracking.test_prompts import PROSE
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "state_tracking"
 TRACKED_UPDATES = 16
 
 
@@ -43,7 +43,7 @@ def run_track(folder: Path, asked: StateTrackingSettings, adapter: Adapter) -> R
     return record
 
 
-def test_a_run_tells_how_far_the_state_is_held(tmp_path: Path) -> None:
+def test_a_run_tells_how_far_the_state_is_held(tmp_path: Path, check_golden: Callable[[str, str], None]) -> None:
     asked = StateTrackingSettings.of(updates=(4, 16, 32), samples=6, ctxs=(0, 2048))
     record = run_track(tmp_path, asked, ScriptedAdapter(reply, batch_sequences=3))
     assert record.derived == {f"updates_held/{task}{where}": 16 for where in ("", "@2048") for task in TASKS}
@@ -51,7 +51,7 @@ def test_a_run_tells_how_far_the_state_is_held(tmp_path: Path) -> None:
     assert set(record.failures) == {"other", "wrong_state"}
     tables = updates_tables(record.results, record.derived)
     shown = render(Report("track", (), tuple(tables), ()))
-    assert shown == (GOLDEN / "report.md").read_text(encoding="utf-8")
+    check_golden("state_tracking/report.md", shown)
     assert all(line in (tmp_path / "report.md").read_text(encoding="utf-8") for line in shown.splitlines()[2:])
 
 

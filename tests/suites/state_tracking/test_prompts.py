@@ -1,7 +1,7 @@
 """Prompts: worked examples, distractor text that never goes over, and the same question for every tokenizer."""
 
 import re
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +17,6 @@ from suites.state_tracking.suite import GENERATION_TOKENS
 from suites.state_tracking.tasks import TASKS
 from tests.suites.state_tracking.simulation import solve
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "state_tracking"
 PROSE = Essays(
     CorpusUse("essays", "numbered", "0" * 64, "test"),
     tuple(f"Sentence {number} tells of {'quiet ' * (number % 7)}days." for number in range(500)),
@@ -145,11 +144,11 @@ def test_bad_settings_name_value_limit_and_remedy(arguments: dict[str, object], 
         StateTrackingSettings.of(**arguments)  # type: ignore[arg-type]
 
 
-def test_prompts_read_as_recorded() -> None:
+def test_prompts_read_as_recorded(check_golden: Callable[[str, str], None]) -> None:
     prompts = []
     for task in TASKS:
         sample = suite().sample(SampleKey(f"{task}:6", 0, 0, 42))
         prompts.append(f"##### {sample.id} -> {sample.targets[0]}\n{sample.prompt}\n")
     sample = suite().sample(SampleKey("a5_symbols:6", 512, 0, 42))
     prompts.append(f"##### {sample.id} -> {sample.targets[0]}\n{sample.prompt}\n")
-    assert "\n".join(prompts) == (GOLDEN / "prompts.txt").read_text(encoding="utf-8")
+    check_golden("state_tracking/prompts.txt", "\n".join(prompts))

@@ -1,0 +1,44 @@
+"""`evalkit preflight`: is a model run correctly, and will it fit?"""
+
+import json
+from dataclasses import asdict
+
+import typer
+
+from evalkit.cli import options
+
+EXAMPLES = (
+    "Examples: evalkit preflight --model ./my-checkpoint --ctx 65536 · "
+    "evalkit preflight --model allenai/Olmo-Hybrid-7B --ctx 64K --dtype bfloat16"
+)
+STOPPED = 1
+
+
+def preflight(
+    ctx: str = typer.Option(..., "--ctx", help="Longest context that will be run."),
+    model: str = options.MODEL,
+    device: str = options.DEVICE,
+    dtype: options.Dtype = options.DTYPE,
+    trust_remote_code: bool = options.REMOTE_CODE,
+    format: options.Format = options.FORMAT,
+) -> None:
+    """Check positions, tokenizer, memory, and that every way of running the model gives the same logits.
+
+    Segments against one piece, a batch against single prompts, kernels against their definition, a reused prefix
+    against a fresh one: largest logit gap, the first layer that departs, top-1 agreement. Exits 1 where it says stop.
+    """
+    from model_adapters.loading import load_model
+    from model_adapters.preflight import Subject, full_preflight
+
+    length = options.parse_context("--ctx", ctx)
+    loaded = load_model(model, device=device, dtype=str(dtype), trust_remote_code=trust_remote_code)
+    checks = full_preflight(Subject(loaded.model, loaded.tokenizer, loaded.identity), length)
+    if format is options.Format.JSON:
+        typer.echo(json.dumps([asdict(check) for check in checks], indent=2, ensure_ascii=False))
+    else:
+        from reports.preflight_report import preflight_report
+        from reports.terminal import print_report, stdout_console
+
+        print_report(stdout_console(), preflight_report(loaded.identity, length, checks))
+    if any(check.outcome == "stop" for check in checks):
+        raise typer.Exit(STOPPED)

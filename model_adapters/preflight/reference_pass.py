@@ -1,0 +1,86 @@
+"""One plain forward pass in transformers' own code, with the gated delta rule by its definition.
+
+Shape suffixes: B sequences, T tokens, H heads, K key size, V value size.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from model_adapters.engine.full_precision_head import full_precision_head
+from model_adapters.kernels.gated_delta.reference import recurrent_gated_delta_rule
+from model_adapters.preflight.trace import LayerRecorder, Trace
+
+CHUNK_RULE = "torch_chunk_gated_delta_rule"
+"""Name of the rule in the modeling modules of transformers that have it."""
+
+
+@torch.no_grad()
+def plain_trace(model: PreTrainedModel, token_ids: Sequence[int]) -> Trace:
+    """Layers and logits of one pass without a cache, by the code that is in place."""
+    recorder = LayerRecorder(model)
+    id_1T = torch.tensor([token_ids], dtype=torch.long, device=model.device)
+    with recorder.recording(), full_precision_head(model):
+        logits_TV = model(input_ids=id_1T, use_cache=False).logits[0]
+    return Trace(recorder.layers(), logits_TV.float().cpu())
+
+
+@torch.no_grad()
+def padded_logits(model: PreTrainedModel, long_ids: Sequence[int], short_ids: Sequence[int]) -> torch.Tensor:
+    """Logits [short, vocabulary] of a short prompt padded on the left beside a longer one in one batch."""
+    padding = len(long_ids) - len(short_ids)
+    id_BT = torch.tensor([list(long_ids), [long_ids[0]] * padding + list(short_ids)], device=model.device)
+    mask_BT = torch.ones_like(id_BT)
+    mask_BT[1, :padding] = 0
+    position_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
+    with full_precision_head(model):
+        output = model(input_ids=id_BT, attention_mask=mask_BT, position_ids=position_BT, use_cache=False)
+    found: torch.Tensor = output.logits[1, padding:].float().cpu()
+    return found
+
+
+@contextmanager
+def rule_by_definition(model: PreTrainedModel) -> Iterator[bool]:
+    """While it lasts, the model's gated delta rule goes token by token; False where its code has no such rule."""
+    modules = _modules_with_rule(model)
+    own = [getattr(module, CHUNK_RULE) for module in modules]
+    for module in modules:
+        setattr(module, CHUNK_RULE, _by_definition)
+    try:
+        yield bool(modules)
+    finally:
+        for module, rule in zip(modules, own, strict=True):
+            setattr(module, CHUNK_RULE, rule)
+
+
+def _modules_with_rule(model: PreTrainedModel) -> list[ModuleType]:
+    names = sorted({type(module).__module__ for module in model.modules()})
+    return [sys.modules[name] for name in names if hasattr(sys.modules[name], CHUNK_RULE)]
+
+
+def _by_definition(
+    q_BTHK: torch.Tensor,
+    k_BTHK: torch.Tensor,
+    v_BTHV: torch.Tensor,
+    *,
+    g: torch.Tensor,
+    beta: torch.Tensor,
+    initial_state: torch.Tensor | None = None,
+    use_qk_l2norm_in_kernel: bool = False,
+    **_: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """transformers' signature around the definition."""
+    return recurrent_gated_delta_rule(
+        q_BTHK,
+        k_BTHK,
+        v_BTHV,
+        log_decay_BTH=g,
+        beta_BTH=beta,
+        initial_state_BHKV=initial_state,
+        normalize_qk=use_qk_l2norm_in_kernel,
+    )

@@ -1,0 +1,164 @@
+"""Healthy models pass in every dtype, and each planted fault is named."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from evalkit.errors import UsageError
+from evalkit.records import PreflightCheck
+from model_adapters.engine.cache_step import PrefillStep
+from model_adapters.engine.linear_state import LinearState
+from model_adapters.loading import load_model
+from model_adapters.preflight import Subject, full_preflight, refuse_stopped, short_preflight
+from model_adapters.preflight.reference_pass import CHUNK_RULE
+from tests.model_adapters.small_models import FAMILIES, save_small_checkpoint
+
+FULL = {
+    "positions", "trained length", "tokenizer", "special tokens", "memory", "kernels", "segments", "prefix reuse",
+    "batch", "padding", "first layers",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_small_checkpoint(tmp_path_factory.mktemp("hybrid"), "olmo_hybrid")
+
+
+def subject(folder: Path, dtype: str = "float32") -> Subject:
+    loaded = load_model(str(folder), device="cpu", dtype=dtype, trust_remote_code=False)
+    return Subject(loaded.model, loaded.tokenizer, loaded.identity)
+
+
+def stopped(checks: Sequence[PreflightCheck]) -> set[str]:
+    return {check.name for check in checks if check.outcome == "stop"}
+
+
+def named(checks: Sequence[PreflightCheck], name: str) -> PreflightCheck:
+    (check,) = [check for check in checks if check.name == name]
+    return check
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_healthy_model_passes(tmp_path: Path, family: str) -> None:
+    checks = full_preflight(subject(save_small_checkpoint(tmp_path / "model", family)), 4096)
+    assert {check.name for check in checks} == FULL
+    assert stopped(checks) == set()
+    assert all(check.relative_gap < 1e-4 for check in checks if check.relative_gap is not None)
+    json.dumps([check.logit_gap for check in checks], allow_nan=False)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_rounding_alone_does_not_stop(hybrid: Path, dtype: str) -> None:
+    checks = full_preflight(subject(hybrid, dtype), 4096)
+    assert stopped(checks) == set()
+    assert (named(checks, "kernels").relative_gap or 0) > 1e-4
+
+
+def test_an_injected_theta_is_named(tmp_path: Path) -> None:
+    folder = save_small_checkpoint(tmp_path / "model", "olmo_hybrid")
+    config = json.loads((folder / "config.json").read_text())
+    del config["rope_parameters"]
+    (folder / "config.json").write_text(json.dumps(config))
+    checks = full_preflight(subject(folder), 4096)
+    assert stopped(checks) == {"positions"}
+    assert "θ=10000 is injected by transformers: the checkpoint states none" in named(checks, "positions").statement
+    with pytest.raises(UsageError, match=r"preflight stops at positions.*--skip-preflight"):
+        refuse_stopped("model", short_preflight(subject(folder)))
+
+
+def test_a_dropped_padding_mask_is_named(hybrid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = subject(hybrid)
+    monkeypatch.setattr(
+        f"{type(checked.model).__module__}.apply_mask_to_padding_states",
+        lambda hidden_states, attention_mask: hidden_states,
+    )
+    checks = full_preflight(checked, 4096)
+    assert stopped(checks) == {"padding"}
+    assert (named(checks, "padding").logit_gap or 0) > 1e-2
+
+
+@pytest.mark.parametrize("fault", ["convolution", "recurrence"])
+def test_a_state_lost_between_segments_is_named(hybrid: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if fault == "convolution":
+        roll = LinearState.roll_conv
+
+        def forgetful(self: LinearState, rows: slice, x_BCT: torch.Tensor, **options: Any) -> torch.Tensor:
+            return roll(self, rows, x_BCT, **{**options, "continued": False})
+
+        monkeypatch.setattr(LinearState, "roll_conv", forgetful)
+    else:
+        keep = LinearState.set_recurrent
+
+        def forget(self: LinearState, rows: slice, state: torch.Tensor, *, index: int) -> torch.Tensor:
+            return keep(self, rows, torch.zeros_like(state), index=index)
+
+        monkeypatch.setattr(LinearState, "set_recurrent", forget)
+    checks = short_preflight(subject(hybrid))
+    assert "segments" in stopped(checks)
+    assert "kernels" not in stopped(checks)
+    assert named(checks, "segments").first_departing_layer == 0
+
+
+def swapped(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule with beta and the decay in each other's place: same shapes, nothing raises."""
+
+    def with_gates_swapped(*tensors: torch.Tensor, g: torch.Tensor, beta: torch.Tensor, **options: Any) -> Any:
+        return rule(*tensors, g=-beta, beta=g.exp(), **options)
+
+    return with_gates_swapped
+
+
+def test_a_kernel_with_swapped_gates_is_named(hybrid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = subject(hybrid)
+    module = sys.modules[type(checked.model).__module__]
+    monkeypatch.setattr(module, CHUNK_RULE, swapped(getattr(module, CHUNK_RULE)))
+    checks = full_preflight(checked, 4096)
+    assert stopped(checks) == {"kernels", "first layers", "batch"}
+    assert named(checks, "kernels").first_departing_layer == 0
+    assert "layer 0 is the first to depart" in named(checks, "kernels").statement
+
+
+def test_a_fault_in_a_later_layer_is_placed_there(hybrid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = PrefillStep.append
+
+    def corrupt(self: PrefillStep, layer_index: int, k: torch.Tensor, v: torch.Tensor) -> Any:
+        return append(self, layer_index, k, v.flip(-1))
+
+    monkeypatch.setattr(PrefillStep, "append", corrupt)
+    check = named(short_preflight(subject(hybrid)), "kernels")
+    # The only attention layer of the small hybrid is its last.
+    assert (check.outcome, check.first_departing_layer) == ("stop", 3)
+
+
+def test_a_snapshot_that_misses_a_state_is_named(hybrid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = LinearState.tensors
+    monkeypatch.setattr(LinearState, "tensors", lambda self, slot: tensors(self, slot)[:-1])
+    assert stopped(short_preflight(subject(hybrid))) == {"prefix reuse"}
+
+
+def test_logits_that_are_not_finite_stop(hybrid: Path) -> None:
+    checked = subject(hybrid)
+    with torch.no_grad():
+        checked.model.get_output_embeddings().weight[3] = float("nan")
+    checks = short_preflight(checked)
+    assert "kernels" in stopped(checks)
+    assert named(checks, "kernels").logit_gap is None
+
+
+def test_what_does_not_fit_is_said(hybrid: Path) -> None:
+    checks = full_preflight(subject(hybrid), 10**12)
+    assert "memory" in stopped(checks)
+    assert named(checks, "trained length").outcome == "note"
+
+
+def test_a_family_that_the_engine_does_not_know_is_refused_by_name(hybrid: Path) -> None:
+    checked = subject(hybrid)
+    checked.model.config.layer_types[0] = "chunked_attention"
+    (check,) = short_preflight(checked)
+    assert (check.name, check.outcome) == ("family", "stop")
+    assert check.statement.startswith("olmo_hybrid: layers of type 'chunked_attention'")
