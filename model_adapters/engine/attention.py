@@ -69,11 +69,12 @@ def slot_attention(
     # Nothing reads the last layer's output but the logits: elsewhere it only has to leave its keys and values.
     needed = step.output_tokens if layer_index == len(step.cache.kinds) - 1 else query.shape[2]
     window = step.cache.layer_window(layer_index)
-    out_BTHE = query.new_zeros((query.shape[0], query.shape[2], query.shape[1], value.shape[3]))
-    if needed:
-        out_BHTE = prefill_attention(query[:, :, -needed:], key, value, window=window, scale=scale)
-        out_BTHE[:, -needed:] = out_BHTE.transpose(1, 2)
-    return out_BTHE, None
+    if needed == 0:
+        return query.new_zeros((query.shape[0], query.shape[2], query.shape[1], value.shape[3])), None
+    out_BTHE = prefill_attention(query[:, :, -needed:], key, value, window=window, scale=scale).transpose(1, 2)
+    if needed < query.shape[2]:
+        out_BTHE = F.pad(out_BTHE, (0, 0, 0, 0, query.shape[2] - needed, 0))
+    return out_BTHE.contiguous(), None
 
 
 def prefill_attention(

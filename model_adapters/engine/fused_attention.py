@@ -123,7 +123,7 @@ def find_fused(shape: AttentionShape) -> tuple[FusedKernel, ...]:
 
     Each is tried once a process on small tensors, because what PyTorch's builds support differs by version and card.
     """
-    return tuple(kernel for kernel in _KERNELS.get(shape.device_type, ()) if _fused_agrees(kernel.attend, shape))
+    return tuple(kernel for kernel in _KERNELS.get(shape.device_type, ()) if _fused_agrees(kernel, shape))
 
 
 @lru_cache(maxsize=64)
@@ -132,12 +132,13 @@ def find_windowed(shape: AttentionShape) -> WindowedAttention | None:
     return _cuda_flash_window if shape.device_type == "cuda" and _windowed_agrees(_cuda_flash_window, shape) else None
 
 
-def _fused_agrees(attend: FusedAttention, shape: AttentionShape) -> bool:
-    for queries, keys, causal in ((7, 7, True), (128, 128, True), (7, 130, False), (128, 256, False)):
+def _fused_agrees(kernel: FusedKernel, shape: AttentionShape) -> bool:
+    even, ragged = ((256, 256, True), (256, 512, False)), ((7, 7, True), (7, 130, False))
+    for queries, keys, causal in even if kernel.plans_lengths else even + ragged:
         q, k, v = _samples(shape, queries, keys)
         scale = shape.key_size**-0.5
         try:
-            found = attend(q, k, v, causal, scale)
+            found = kernel.attend(q, k, v, causal, scale)
         except (RuntimeError, NotImplementedError, ValueError):
             return False  # refused for this shape, device or dtype
         expected = chunked_attention(q, k, v, query_offset=0 if causal else keys, scale=scale)
