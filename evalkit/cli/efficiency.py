@@ -1,0 +1,94 @@
+"""`evalkit efficiency`: training tokens to reach what another architecture reached."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand
+
+from evalkit.cli.compare import ReportFormat
+from evalkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from evalkit.stored_run import StoredRun
+
+EXAMPLES = (
+    "Example: evalkit efficiency history/hybrid --baseline history/transformer --metric ruler@4096 --figures pictures"
+)
+_BASELINE = "--baseline"
+
+
+class BaselineCommand(TyperCommand):
+    """All paths that follow --baseline are the baseline's, as in `HYBRID… --baseline BASELINE…`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, spread_baseline(args))
+
+
+def spread_baseline(arguments: Sequence[str]) -> list[str]:
+    """`--baseline a b` as `--baseline a --baseline b`, up to the next option."""
+    spread: list[str] = []
+    in_baseline = False
+    for argument in arguments:
+        if argument.startswith("-"):
+            in_baseline = argument == _BASELINE
+            spread.append(argument)
+        else:
+            if in_baseline and spread[-1] != _BASELINE:
+                spread.append(_BASELINE)
+            spread.append(argument)
+    return spread
+
+
+def efficiency(
+    hybrid: list[Path] = typer.Argument(
+        ..., metavar="HYBRID_RUNS…", help="Runs along the hybrid's training, or folders of them."
+    ),
+    baseline: list[Path] = typer.Option(
+        ..., _BASELINE, metavar="RUNS…", help="Runs along the baseline's training: all paths that follow."
+    ),
+    metric: str = typer.Option(..., "--metric", help="What is measured: mmlu, loss, ruler@65536, ruler/vt@4096 …"),
+    extrapolate: bool = typer.Option(
+        False, "--extrapolate", help="Where the data end before a score is reached, ask the scaling law; marked."
+    ),
+    format: ReportFormat = typer.Option(ReportFormat.TERMINAL, "--format", help="json prints all that was computed."),
+    figures: Path | None = typer.Option(None, "--figures", help="Write the curves here, as PNG and SVG."),
+) -> None:
+    """Ask how many tokens the hybrid needs for the baseline's final score, and for each one on the way.
+
+    Runs must know their checkpoint's training tokens (`tokens_seen`). Savings come with a bootstrap interval and, where
+    there are points enough, with a fit of E + B / tokens^β.
+    """
+    from evalkit.efficiency import measure_efficiency
+    from reports import markdown, terminal
+    from reports.efficiency_report import efficiency_report, write_efficiency_pictures
+
+    measured = measure_efficiency(_runs(hybrid, metric), _runs(baseline, metric), metric, extrapolate=extrapolate)
+    report = efficiency_report(measured)
+    match format:
+        case ReportFormat.JSON:
+            from evalkit.serialization import to_json
+
+            print(to_json(measured, indent=2))
+        case ReportFormat.MARKDOWN:
+            print(markdown.render(report), end="")
+        case ReportFormat.TERMINAL:
+            terminal.print_report(terminal.stdout_console(), report)
+    if figures is not None:
+        for file in write_efficiency_pictures(measured, figures):
+            typer.echo(f"wrote {file}", err=True)
+
+
+def _runs(paths: Sequence[Path], metric: str) -> "list[StoredRun]":
+    """The runs of the metric's suite; UsageError where there is none."""
+    from evalkit.policy import Selector
+    from evalkit.stored_run import load_run, run_folders
+
+    suite = Selector.parse(metric).name
+    loaded = [load_run(folder) for path in paths for folder in run_folders(path)]
+    runs = [run for run in loaded if run.record.suite == suite]
+    if not runs:
+        suites = ", ".join(sorted({run.record.suite for run in loaded}))
+        raise UsageError(f"--metric {metric}: {' '.join(map(str, paths))} hold no run of {suite}, only of {suites}")
+    return runs
