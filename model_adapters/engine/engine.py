@@ -17,6 +17,7 @@ from evalkit.records import Request
 from model_adapters.engine.failures import within_memory
 from model_adapters.engine.memory_plan import EnginePlan, choose_plan
 from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.position_limit import position_limit
 from model_adapters.engine.scoring import score_tokens
 from model_adapters.engine.sequence import Generation, Sequence
 from model_adapters.engine.slotted_cache import SlottedCache
@@ -46,6 +47,7 @@ class Engine:
         """None until the first request tells how long sequences are."""
         self.cache: SlottedCache | None = None
         self._segment_tokens, self._slots, self._max_tokens = segment_tokens, slots, max_tokens
+        self._position_limit = position_limit(model.config)
         self._active: list[Sequence] = []
         # Sequence i stands in slot i: active slots are always the first ones, so a decode step is a slice.
         self._waiting: deque[Sequence] = deque()
@@ -68,6 +70,8 @@ class Engine:
 
     def _admit(self, stream: Iterator[Request]) -> Iterator[Generation]:
         """Prefill waiting requests while slots are free."""
+        if self._active and self._waiting and not self._fits(self._waiting[0]):
+            return  # for a larger cache, once the sequences in this one have ended
         while (sequence := self._next(stream)) is not None:
             refusal = self._refusal(sequence)
             if refusal is not None:
@@ -75,7 +79,6 @@ class Engine:
             elif self._fits(sequence):
                 yield from self._prefill(sequence) if sequence.request.scored_from is None else self._score(sequence)
             elif self._active:
-                # A larger cache is made once the sequences in this one have ended.
                 self._waiting.appendleft(sequence)
                 return
             else:
@@ -100,10 +103,13 @@ class Engine:
             return "the generation budget is 0 tokens"
         if scored_from is not None and not 1 <= scored_from < len(token_ids):
             return f"token {scored_from:,} of {len(token_ids):,} cannot be the first to be scored"
+        size = f"{len(token_ids):,} prompt tokens and a budget of {sequence.request.generation_tokens:,}"
         if self._max_tokens is not None and sequence.need_tokens > self._max_tokens:
+            return f"{size} exceed the limit of {self._max_tokens:,} tokens"
+        if self._position_limit is not None and sequence.need_tokens > self._position_limit.tokens:
             return (
-                f"{len(token_ids):,} prompt tokens and a budget of {sequence.request.generation_tokens:,} "
-                f"exceed the limit of {self._max_tokens:,} tokens"
+                f"{size} exceed {self._position_limit.tokens:,} tokens, beyond which {self._position_limit.rope_type} "
+                "positions depend on the prompt's whole length and cannot be read in segments"
             )
         if max(token_ids) >= vocabulary or min(token_ids) < 0:
             return f"the prompt has token ids outside the model's vocabulary of {vocabulary:,}"

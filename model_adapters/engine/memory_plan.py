@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from evalkit.errors import RequestFailedError
 from model_adapters.engine.layer_kinds import layer_kinds
+from model_adapters.engine.layer_sizes import cached_values, head_size, linear_sizes
 
 CPU_SEGMENT_TOKENS, CPU_SLOTS = 1024, 4
 GPU_SEGMENT_TOKENS, GPU_SLOTS = 8192, 16
@@ -55,9 +56,7 @@ class EnginePlan:
 def slot_cost(config: PreTrainedConfig, dtype: torch.dtype) -> SlotCost:
     """The cost of a slot by the configuration's own sizes; recurrent states are kept in fp32."""
     kinds = layer_kinds(config)
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    per_token = 2 * kv_heads * head_size * dtype.itemsize
+    per_token = cached_values(config) * dtype.itemsize
     return SlotCost(
         kv_bytes_per_token=per_token * kinds.count("attention"),
         window_bytes_per_token=per_token * kinds.count("sliding"),
@@ -72,10 +71,9 @@ def activation_bytes_per_token(config: PreTrainedConfig, dtype: torch.dtype) -> 
     Counted are the residual stream and its norms, the projections of one layer and its copies for attention or the
     delta rule, and the gated MLP.
     """
-    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    mixer = 4 * config.num_attention_heads * head_size
+    mixer = 4 * getattr(config, "num_attention_heads", 0) * head_size(config)
     if "linear" in layer_kinds(config):
-        mixer = max(mixer, 4 * _linear_channels(config))
+        mixer = max(mixer, 4 * linear_sizes(config).conv_channels)
     mlp = 3 * getattr(config, "intermediate_size", 4 * config.hidden_size)
     return int(ACTIVATION_MARGIN * (dtype.itemsize + 4) * (4 * config.hidden_size + max(mixer, mlp)))
 
@@ -105,7 +103,7 @@ def choose_plan(
         while segment_tokens > LEAST_SEGMENT_TOKENS and segment_tokens * activation > room:
             segment_tokens //= 2
     segment_tokens = min(segment_tokens, max_tokens)
-    fitting = (free - segment_tokens * activation) // per_slot
+    fitting = (free - segment_tokens * activation) // max(per_slot, 1)
     if fitting < 1:
         raise RequestFailedError(
             f"{max_tokens:,} tokens need {_gib(per_slot)} of keys, values and states and "
@@ -116,22 +114,9 @@ def choose_plan(
     return EnginePlan(segment_tokens, min(wanted, fitting), max_tokens)
 
 
-def _linear_channels(config: PreTrainedConfig) -> int:
-    """Channels of queries, keys and values of a gated linear-attention layer; 0 where the sizes have other names."""
-    keys = getattr(config, "linear_num_key_heads", 0) * getattr(config, "linear_key_head_dim", 0)
-    values = getattr(config, "linear_num_value_heads", 0) * getattr(config, "linear_value_head_dim", 0)
-    return int(2 * keys + values)
-
-
 def _linear_state_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:
-    conv = _linear_channels(config) * getattr(config, "linear_conv_kernel_dim", 0) * dtype.itemsize
-    recurrent = (
-        getattr(config, "linear_num_value_heads", 0)
-        * getattr(config, "linear_key_head_dim", 0)
-        * getattr(config, "linear_value_head_dim", 0)
-        * torch.float32.itemsize
-    )
-    return int(conv + recurrent)
+    sizes = linear_sizes(config)
+    return sizes.conv_channels * sizes.conv_kernel * dtype.itemsize + sizes.state_values * torch.float32.itemsize
 
 
 def _host_available_bytes() -> int:

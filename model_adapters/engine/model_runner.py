@@ -4,6 +4,7 @@ Shape suffixes: B sequences, V vocabulary.
 """
 
 import copy
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,9 @@ class ModelRunner:
         model.train(False)
         self.model = model
         self._decoder: torch.nn.Module = model.get_decoder()  # type: ignore[no-untyped-call]
+        # Mamba-2 has a name of its own for its cache, and would leave one under the usual name unread.
+        named = inspect.signature(self._decoder.forward).parameters
+        self._cache_argument = "cache_params" if "cache_params" in named else "past_key_values"
 
     @property
     def device(self) -> torch.device:
@@ -112,8 +116,7 @@ class ModelRunner:
         return module(
             input_ids=input_ids,
             position_ids=positions,
-            past_key_values=view,
             use_cache=True,
-            **{STEP: view.step},
+            **{self._cache_argument: view, STEP: view.step},
             **options,
         )

@@ -1,0 +1,63 @@
+"""How much a layer remembers, by the sizes that its family's configuration gives."""
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedConfig
+
+
+@dataclass(frozen=True, slots=True)
+class LinearSizes:
+    """One linear-attention or state-space layer."""
+
+    conv_channels: int
+    conv_kernel: int
+    state_values: int
+    """Numbers in the recurrent state of one sequence, whatever its length."""
+
+
+def linear_sizes(config: PreTrainedConfig) -> LinearSizes:
+    """Sizes by family: the gated delta rule, Kimi's delta attention, Mamba-2; all 0 where none of these is meant."""
+    for sizes in (_gated_delta(config), _kimi_delta(config), _mamba2(config)):
+        if sizes.state_values:
+            return sizes
+    return LinearSizes(0, 0, 0)
+
+
+def cached_values(config: PreTrainedConfig) -> int:
+    """Numbers that an attention layer caches for one token, keys and values together."""
+    if config.model_type == "kimi_linear":
+        # Latent attention: what keys and values are expanded from, and the part of the keys that all heads share.
+        return int(config.kv_lora_rank + config.qk_rope_head_dim)
+    heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", 0)
+    return int(2 * heads * head_size(config))
+
+
+def head_size(config: PreTrainedConfig) -> int:
+    """Dimensions of an attention head; 0 where the family has no attention."""
+    heads = getattr(config, "num_attention_heads", 0)
+    return int(getattr(config, "head_dim", None) or config.hidden_size // heads) if heads else 0
+
+
+def _gated_delta(config: PreTrainedConfig) -> LinearSizes:
+    key_heads, key = getattr(config, "linear_num_key_heads", 0), getattr(config, "linear_key_head_dim", 0)
+    value_heads, value = getattr(config, "linear_num_value_heads", 0), getattr(config, "linear_value_head_dim", 0)
+    kernel = getattr(config, "linear_conv_kernel_dim", 0)
+    return LinearSizes(2 * key_heads * key + value_heads * value, kernel, value_heads * key * value)
+
+
+def _kimi_delta(config: PreTrainedConfig) -> LinearSizes:
+    heads, size = getattr(config, "linear_num_heads", 0), getattr(config, "linear_head_dim", 0)
+    return LinearSizes(3 * heads * size, getattr(config, "linear_conv_kernel_dim", 0), heads * size * size)
+
+
+def _mamba2(config: PreTrainedConfig) -> LinearSizes:
+    """Mamba-2 alone and inside a hybrid, whose configuration puts `mamba_` before the names."""
+    if hasattr(config, "mamba_n_heads"):
+        inner = config.mamba_n_heads * config.mamba_d_head
+        state, groups, kernel = config.mamba_d_state, config.mamba_n_groups, config.mamba_d_conv
+    elif hasattr(config, "state_size") and hasattr(config, "n_groups"):
+        inner = config.num_heads * config.head_dim
+        state, groups, kernel = config.state_size, config.n_groups, config.conv_kernel
+    else:
+        return LinearSizes(0, 0, 0)
+    return LinearSizes(inner + 2 * groups * state, kernel, inner * state)
