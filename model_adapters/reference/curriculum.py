@@ -1,0 +1,72 @@
+"""What the reference models are asked in training, and at which lengths, as a function of progress."""
+
+import random
+from collections.abc import Mapping, Sequence
+
+BATCH_TOKENS = 65_536
+
+# Copying a value from under a key is found first, and most else builds on it.
+_FIRST_TASKS: Mapping[str, float] = {
+    "niah_single_1": 0.05,
+    "niah_single_2": 0.07,
+    "niah_single_3": 0.10,
+    "niah_multikey_1": 0.09,
+    "niah_multikey_2": 0.11,
+    "niah_multikey_3": 0.15,
+    "niah_multivalue": 0.08,
+    "niah_multiquery": 0.09,
+    "vt": 0.10,
+    "cwe": 0.06,
+    "fwe": 0.06,
+    "qa_1": 0.02,
+    "qa_2": 0.02,
+}
+# Once needles are found (within the first fifth), following and counting need the most practice.
+_LATER_TASKS: Mapping[str, float] = {
+    "niah_single_1": 0.02,
+    "niah_single_2": 0.02,
+    "niah_single_3": 0.03,
+    "niah_multikey_1": 0.03,
+    "niah_multikey_2": 0.07,
+    "niah_multikey_3": 0.08,
+    "niah_multivalue": 0.05,
+    "niah_multiquery": 0.05,
+    "vt": 0.20,
+    "cwe": 0.24,
+    "fwe": 0.15,
+    "qa_1": 0.03,
+    "qa_2": 0.03,
+}
+_FIRST_UNTIL = 0.15
+TASKS = tuple(_FIRST_TASKS)
+
+# (progress up to which it holds, row length -> share of the batches). Short rows first: what copies a value
+# from under a key is found soonest where few positions compete.
+_LENGTHS: Sequence[tuple[float, Mapping[int, float]]] = (
+    (0.08, {512: 1.0}),
+    (0.20, {1024: 0.8, 512: 0.2}),
+    (0.40, {2048: 0.7, 1024: 0.3}),
+    (0.65, {4096: 0.8, 2048: 0.2}),
+    (1.01, {8192: 0.5, 4096: 0.5}),
+)
+
+LENGTHS = tuple(sorted({length for _, shares in _LENGTHS for length in shares}))
+
+
+def row_tokens(progress: float, rng: random.Random) -> int:
+    """Length of a batch's rows at `progress` in [0, 1]."""
+    shares = next(shares for until, shares in _LENGTHS if progress < until)
+    return rng.choices(list(shares), weights=list(shares.values()))[0]
+
+
+def sample_tokens(row: int, rng: random.Random) -> int:
+    """Context length of a row's samples: the row's own as often as any shorter one that then fills it in parts."""
+    if rng.random() < 0.5:
+        return row
+    return rng.choice([length for length in LENGTHS if length <= row])
+
+
+def task(progress: float, rng: random.Random) -> str:
+    """The next task to ask at `progress`."""
+    weights = _FIRST_TASKS if progress < _FIRST_UNTIL else _LATER_TASKS
+    return rng.choices(list(weights), weights=list(weights.values()))[0]

@@ -1,0 +1,97 @@
+"""Training rows: what is learned stands where the answers are, and a batch is a function of its index."""
+
+import random
+
+import numpy as np
+import pytest
+
+from evalkit.protocols import Suite
+from evalkit.records import SampleKey
+from model_adapters.reference import curriculum, folder
+from model_adapters.reference.answers import answer_text
+from model_adapters.reference.architecture import EOS_ID, PAD_ID
+from model_adapters.reference.batches import (
+    FIRST_TRAINING_SEED,
+    PROSE_SEEDS,
+    SCORED_POSITIONS,
+    Row,
+    assemble,
+    join,
+    make_part,
+    training_suite,
+)
+from model_adapters.reference.step import learning_rate
+from model_adapters.tokenizer import HfTokenizer
+from suites.ruler import metrics
+from suites.ruler import tasks as ruler_tasks
+
+CTX = 1024
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> HfTokenizer:
+    return HfTokenizer.from_file(folder("hybrid") / "tokenizer.json")
+
+
+@pytest.fixture(scope="module")
+def suite(tokenizer: HfTokenizer) -> Suite:
+    return training_suite(tokenizer, PROSE_SEEDS[0])
+
+
+@pytest.mark.parametrize("task", curriculum.TASKS)
+def test_the_answer_to_learn_scores_full_marks_and_fits_its_budget(
+    task: str, suite: Suite, tokenizer: HfTokenizer
+) -> None:
+    sample = suite.sample(SampleKey(task, CTX, 0, FIRST_TRAINING_SEED))
+    answer = answer_text(sample)
+    metric = ruler_tasks.metric("nvidia", task)
+    assert metrics.value_of(metrics.found(metrics.postprocess(answer), sample.targets, metric), metric) == 1
+    part = make_part(sample, suite, tokenizer, random.Random(0))
+    assert part is not None
+    (name, start, end), *_ = part.answers
+    assert name == task
+    assert tokenizer.decode(part.token_ids[:start]) == sample.prompt
+    assert tokenizer.decode(part.token_ids[start:end]) == answer
+    assert part.token_ids[end - 1] == EOS_ID
+    assert len(part.token_ids) <= CTX
+
+
+def test_follow_ups_ask_for_other_needles_of_the_same_haystack(suite: Suite, tokenizer: HfTokenizer) -> None:
+    sample = suite.sample(SampleKey("niah_multikey_2", CTX, 0, FIRST_TRAINING_SEED))
+    part = make_part(sample, suite, tokenizer, random.Random(0))
+    assert part is not None
+    assert len(part.answers) > 1
+    for _, start, end in part.answers:
+        value = tokenizer.decode(part.token_ids[start : end - 1]).strip(" .")
+        assert f"is: {value}." in sample.prompt
+
+
+def test_a_batch_scores_every_answer_token_and_fills_up_with_text() -> None:
+    row = join([Row([5, 6, 7, 8, 9], [("a", 3, 5)]), Row([10, 11, 12], [("b", 1, 3)])])
+    batch = assemble([row, Row([20, 21, EOS_ID], [("c", 1, 3)])], 12, np.random.default_rng(0))
+    asked = batch.questions_P >= 0
+    assert batch.targets_P[asked].tolist() == [8, 9, 11, 12, 21, EOS_ID]
+    assert [batch.tasks[question] for question in batch.questions_P[asked]] == ["a", "a", "b", "b", "c", "c"]
+    assert batch.token_ids_BT[1].tolist() == [20, 21, EOS_ID] + [PAD_ID] * 9
+    text = ~asked & (batch.weights_P > 0)
+    assert sorted(batch.targets_P[text].tolist()) == [6, 7, 10]
+    assert len(batch.positions_P) == SCORED_POSITIONS
+    assert batch.weights_P[asked].sum() == pytest.approx(1.0)
+
+
+def test_lengths_grow_and_samples_fill_their_rows() -> None:
+    rng = random.Random(0)
+    assert {curriculum.row_tokens(0.0, rng) for _ in range(50)} == {512}
+    assert {curriculum.row_tokens(1.0, rng) for _ in range(200)} == {4096, 8192}
+    for _ in range(100):
+        assert 8192 % curriculum.sample_tokens(8192, rng) == 0
+
+
+def test_the_learning_rate_rises_then_falls_to_zero() -> None:
+    rates = [learning_rate(step / 1000, 1.0) for step in range(1001)]
+    peak = rates.index(max(rates))
+    assert rates[0] == 0.0
+    assert max(rates) == pytest.approx(1.0, abs=1e-3)
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert rates[-1] == pytest.approx(0.0)
