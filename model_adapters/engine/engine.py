@@ -77,7 +77,8 @@ class Engine:
             if refusal is not None:
                 yield sequence.finish("error", refusal)
             elif self._fits(sequence):
-                yield from self._prefill(sequence) if sequence.request.scored_from is None else self._score(sequence)
+                scored_from = sequence.request.scored_from
+                yield from self._prefill(sequence) if scored_from is None else self._score(sequence, scored_from)
             elif self._active:
                 self._waiting.appendleft(sequence)
                 return
@@ -143,6 +144,12 @@ class Engine:
         )
         self._waiting.appendleft(sequence)
 
+    def _room(self) -> tuple[SlottedCache, EnginePlan]:
+        """The cache that active sequences stand in, with its plan."""
+        if self.cache is None or self.plan is None:
+            raise RuntimeError("no request has been admitted yet")
+        return self.cache, self.plan
+
     def _drop_cache(self) -> None:
         self.plan, self.cache, self._stale = None, None, False
         if self.runner.device.type == "cuda":
@@ -150,9 +157,7 @@ class Engine:
 
     def _prefill(self, sequence: Sequence) -> Iterator[Generation]:
         """Run a prompt into the next free slot; its first token decides whether it stays."""
-        assert self.plan is not None
-        assert self.cache is not None
-        cache, plan, slot = self.cache, self.plan, len(self._active)
+        (cache, plan), slot = self._room(), len(self._active)
         cache.reset(slot)
         started = time.perf_counter()
         picked = within_memory(
@@ -167,20 +172,17 @@ class Engine:
         self._active.append(sequence)
         yield from self._take({slot: picked[0]})
 
-    def _score(self, sequence: Sequence) -> Iterator[Generation]:
+    def _score(self, sequence: Sequence, scored_from: int) -> Iterator[Generation]:
         """Score a request's own tokens in the next free slot, which is free again afterwards."""
-        assert self.plan is not None
-        assert self.cache is not None
-        assert sequence.request.scored_from is not None
-        cache, slot, failure = self.cache, len(self._active), None
+        (cache, plan), slot, failure = self._room(), len(self._active), None
         work = partial(
             score_tokens,
             self.runner,
             cache,
             slot,
             sequence.request.token_ids,
-            scored_from=sequence.request.scored_from,
-            segment_tokens=self.plan.segment_tokens,
+            scored_from=scored_from,
+            segment_tokens=plan.segment_tokens,
         )
         cache.reset(slot)
         started = time.perf_counter()
@@ -199,8 +201,7 @@ class Engine:
 
     def _decode_step(self) -> Iterator[Generation]:
         """One token for every active sequence."""
-        assert self.cache is not None
-        cache = self.cache
+        cache, _ = self._room()
         started = time.perf_counter()
         id_B1 = torch.tensor([[sequence.token_ids[-1]] for sequence in self._active], device=self.runner.device)
         picked = within_memory(lambda: pick_tokens(self.runner.decode(cache, id_B1, self._places())))
@@ -214,11 +215,11 @@ class Engine:
         yield from self._take(dict(enumerate(picked)))
 
     def _places(self) -> int:
-        assert self.cache is not None
-        longest = max(self.cache.lengths[: len(self._active)]) + 1
+        cache, _ = self._room()
+        longest = max(cache.lengths[: len(self._active)]) + 1
         if self.runner.device.type != "cuda":
             return longest
-        return min(-(-longest // DECODE_PLACES) * DECODE_PLACES, self.cache.max_tokens)
+        return min(-(-longest // DECODE_PLACES) * DECODE_PLACES, cache.max_tokens)
 
     def _take(self, picked: dict[int, int | None]) -> Iterator[Generation]:
         """Append the picked tokens (slot -> id, None for NaN logits) and let go of sequences that ended."""
@@ -237,12 +238,12 @@ class Engine:
 
     def _release(self, slot: int, *, erase: bool = False) -> Sequence:
         """Free a slot, and let the last active sequence take its place."""
-        assert self.cache is not None
+        cache, _ = self._room()
         sequence, last = self._active[slot], len(self._active) - 1
         if erase:
-            self.cache.erase(slot)
+            cache.erase(slot)
         if slot != last:
-            self.cache.move(last, slot)
+            cache.move(last, slot)
             self._active[slot] = self._active[last]
         self._active.pop()
         return sequence
@@ -252,16 +253,15 @@ class Engine:
 
         Sequences that were not at fault run on; the smaller cache is made after them.
         """
-        assert self.plan is not None
-        tried = self.plan.segment_tokens
+        _, plan = self._room()
         for sequence in failed:
             if sequence.attempts:
-                yield sequence.finish("error", f"out of memory, also with segments of {tried:,} tokens")
+                yield sequence.finish("error", f"out of memory, also with segments of {plan.segment_tokens:,} tokens")
                 continue
             sequence.restart()
             self._waiting.append(sequence)
             # The smaller plan stays for the rest of the run: what comes next is likely to be as large.
-            self._segment_tokens, self._slots = max(1, tried // 2), max(1, self.plan.slots // 2)
+            self._segment_tokens, self._slots = max(1, plan.segment_tokens // 2), max(1, plan.slots // 2)
             self._stale = True
 
 
