@@ -28,8 +28,8 @@ def cached_values(config: PreTrainedConfig) -> int:
     if config.model_type == "kimi_linear":
         # Latent attention: what keys and values are expanded from, and the part of the keys that all heads share.
         return int(config.kv_lora_rank + config.qk_rope_head_dim)
-    heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", 0)
-    return int(2 * heads * head_size(config))
+    heads: int = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", 0)
+    return 2 * heads * head_size(config)
 
 
 def head_size(config: PreTrainedConfig) -> int:

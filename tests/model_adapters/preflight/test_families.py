@@ -1,0 +1,56 @@
+"""Families beyond those that the engine was made for: equal logits every way, states that count, and known sizes."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from evalkit.records import ModelIdentity, PositionScheme
+from model_adapters.engine.linear_state import LinearState
+from model_adapters.engine.memory_plan import slot_cost
+from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.slotted_cache import SlottedCache
+from model_adapters.preflight import Subject, full_preflight, short_preflight
+from model_adapters.tokenizer import HfTokenizer
+from tests.model_adapters.preflight.other_families import OTHER_FAMILIES, other_model
+from tests.model_adapters.small_models import FAMILIES, byte_tokenizer, small_model
+
+TOKENIZER = HfTokenizer(byte_tokenizer().backend_tokenizer, name="bytes")
+
+
+def subject(family: str) -> Subject:
+    model = other_model(family)
+    identity = ModelIdentity(family, family, "", "", "float32", PositionScheme("none", "none"), 4096, 1)
+    return Subject(model, TOKENIZER, identity)
+
+
+@pytest.mark.parametrize("family", OTHER_FAMILIES)
+def test_every_way_of_running_gives_the_same_logits(family: str) -> None:
+    checks = full_preflight(subject(family), 1024)
+    assert [check.statement for check in checks if check.outcome == "stop"] == []
+    gaps = {check.name: check.relative_gap for check in checks if check.relative_gap is not None}
+    assert set(gaps) == {"kernels", "segments", "prefix reuse", "batch", "padding", "first layers"}
+    assert max(gaps.values()) < 1e-4
+
+
+@pytest.mark.parametrize("family", OTHER_FAMILIES)
+def test_a_state_that_is_lost_shows(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the equality above would say nothing about states."""
+    keep = LinearState.set_recurrent
+
+    def forget(self: LinearState, rows: slice, state: torch.Tensor, *, index: int) -> torch.Tensor:
+        return keep(self, rows, torch.zeros_like(state), index=index)
+
+    monkeypatch.setattr(LinearState, "set_recurrent", forget)
+    stopped = {check.name for check in short_preflight(subject(family)) if check.outcome == "stop"}
+    assert "segments" in stopped
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *OTHER_FAMILIES])
+def test_the_plan_knows_what_a_sequence_keeps(family: str) -> None:
+    model: Any = small_model(family) if family in FAMILIES else other_model(family)
+    tokens = 300
+    cache = SlottedCache(model.config, slots=1, max_tokens=tokens, device=model.device)
+    ModelRunner(model).prefill(cache, 0, list(range(1, 251)), 100)
+    cost = slot_cost(model.config, torch.float32)
+    assert cache.kv_bytes + cache.state_bytes == cost.bytes(tokens)
