@@ -28,7 +28,7 @@ def cached_values(config: PreTrainedConfig) -> int:
     if config.model_type == "kimi_linear":
         # Latent attention: what keys and values are expanded from, and the part of the keys that all heads share.
         return int(config.kv_lora_rank + config.qk_rope_head_dim)
-    heads: int = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", 0)
+    heads: int = getattr(config, "num_key_value_heads", 0) or getattr(config, "num_attention_heads", 0)
     return 2 * heads * head_size(config)
 
 
