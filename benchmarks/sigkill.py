@@ -21,39 +21,42 @@ from evalkit.run_store import SAMPLES, read_run, read_samples
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--ctx", default="1024", help="context length of both runs")
-    parser.add_argument("--samples", type=int, default=2, help="samples a task")
+    parser.add_argument("--samples", type=int, default=6, help="samples a task")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
     command = [sys.executable, "-m", "evalkit", "ruler", "--ctx", options.ctx, "--samples", str(options.samples)]
     folder = Path(tempfile.mkdtemp(prefix="evalkit-sigkill-"))
     try:
-        seconds = undisturbed(command, folder / "undisturbed")
-        kill_and_resume(command, folder / "killed", options.kills, random.Random(options.seed), seconds)
+        latest = undisturbed(command, folder / "undisturbed", options.kills)
+        kill_and_resume(command, folder / "killed", options.kills, random.Random(options.seed), latest)
         return verdict(folder / "killed", folder / "undisturbed")
     finally:
         shutil.rmtree(folder)
 
 
-def undisturbed(command: list[str], out: Path) -> float:
-    """Run to the end; returns the seconds it took."""
+def undisturbed(command: list[str], out: Path, kills: int) -> float:
+    """Run to the end; returns the seconds after which a run is killed at the latest.
+
+    Late enough that half of the kills meet samples under way, and early enough that the run outlives all of them.
+    """
     started = time.perf_counter()
     subprocess.run([*command, "--out", str(out)], check=True, capture_output=True)
     seconds = time.perf_counter() - started
-    print(f"undisturbed: {len(read_samples(out))} samples in {seconds:.1f} s")
-    return seconds
+    first_prompt = read_run(out).timing["first_prompt_seconds"] or 0.0
+    print(f"undisturbed: {len(read_samples(out))} samples in {seconds:.1f} s, first prompt after {first_prompt:.1f} s")
+    return first_prompt + 2 * (seconds - first_prompt) / kills
 
 
-def kill_and_resume(command: list[str], out: Path, kills: int, moments: random.Random, seconds: float) -> None:
+def kill_and_resume(command: list[str], out: Path, kills: int, moments: random.Random, latest: float) -> None:
     """Start, kill and continue `kills` times, then run to the end.
 
-    The moments lie between the start and 60 % of an undisturbed run, so that some fall before the first sample; a
-    run that ended before its kill is started again from nothing, since there is nothing left to kill.
+    A run that ended before its kill is started again from nothing, since there is nothing left to kill.
     """
     done = 0
     while done < kills:
         process = subprocess.Popen([*command, "--out", str(out), "--resume"], stderr=subprocess.DEVNULL)
-        moment = moments.uniform(0.0, 0.6 * seconds)
+        moment = moments.uniform(0.0, latest)
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
