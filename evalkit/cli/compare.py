@@ -1,5 +1,9 @@
 """`evalkit compare`: two runs, sample by sample."""
 
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +14,7 @@ from evalkit.errors import IncompatibleRunError
 
 if TYPE_CHECKING:
     from evalkit.compare import Comparison
+    from evalkit.pairing import Pairing
     from evalkit.stored_run import StoredRun
 
 EXAMPLES = (
@@ -28,6 +33,15 @@ class ReportFormat(StrEnum):
     JSON = "json"
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two runs of one suite, compared."""
+
+    comparison: "Comparison"
+    pairing: "Pairing | None"
+    """None where they were not paired."""
+
+
 def compare(
     base: Path = typer.Argument(..., metavar="BASE", help="A run folder, or a folder of runs of several suites."),
     new: Path = typer.Argument(..., metavar="NEW", help="The run or runs to hold against BASE."),
@@ -36,16 +50,17 @@ def compare(
     ),
     flips: int = typer.Option(20, "--flips", min=0, help="Changed samples to list, each way."),
     format: ReportFormat = typer.Option(ReportFormat.TERMINAL, "--format", help="json prints all that was computed."),
+    figures: Path | None = typer.Option(None, "--figures", help="Write charts here, as PNG and SVG."),
 ) -> None:
     """Compare two runs, paired by sample: differences with intervals, p values, and the samples that changed.
 
     Runs that asked different things are refused, naming what differs. Times and memory stand beside the scores where
     the hardware was the same.
     """
-    show_comparisons(compare_folders(base, new, unpaired=unpaired), format, flips)
+    show_compared(compare_folders(base, new, unpaired=unpaired), format, flips=flips, figures=figures)
 
 
-def compare_folders(base: Path, new: Path, *, unpaired: bool = False) -> "list[Comparison]":
+def compare_folders(base: Path, new: Path, *, unpaired: bool = False) -> list[Compared]:
     """One comparison for each suite that both hold; IncompatibleRunError where there is none."""
     from evalkit.compare import compare
     from evalkit.compare_unpaired import compare_unpaired
@@ -53,8 +68,9 @@ def compare_folders(base: Path, new: Path, *, unpaired: bool = False) -> "list[C
 
     sides = pair_suites(base, new)
     if unpaired:
-        return [compare_unpaired(left, right) for left, right in sides]
-    return [compare(pair_runs(left, right)) for left, right in sides]
+        return [Compared(compare_unpaired(left, right), None) for left, right in sides]
+    pairings = [pair_runs(left, right) for left, right in sides]
+    return [Compared(compare(pairing), pairing) for pairing in pairings]
 
 
 def pair_suites(base: Path, new: Path) -> "list[tuple[StoredRun, StoredRun]]":
@@ -71,22 +87,38 @@ def pair_suites(base: Path, new: Path) -> "list[tuple[StoredRun, StoredRun]]":
     return [(of_base[suite], of_new[suite]) for suite in shared]
 
 
-def show_comparisons(comparisons: "list[Comparison]", format: ReportFormat, flips: int) -> None:
-    """Print comparisons on stdout."""
+def show_compared(
+    compared: Sequence[Compared], format: ReportFormat, *, flips: int = 20, figures: Path | None = None
+) -> None:
+    """Print comparisons on stdout, and draw their charts into `figures`."""
     from reports import markdown, terminal
     from reports.comparison_report import comparison_report
 
-    if format is ReportFormat.JSON:
-        import json
+    reports = [comparison_report(one.comparison, flips=flips) for one in compared]
+    match format:
+        case ReportFormat.JSON:
+            print(_json(compared))
+        case ReportFormat.MARKDOWN:
+            print("\n".join(markdown.render(report) for report in reports), end="")
+        case ReportFormat.TERMINAL:
+            for report in reports:
+                terminal.print_report(terminal.stdout_console(), report)
+    if figures is not None:
+        _draw(compared, figures)
 
-        from evalkit.serialization import to_json
 
-        listed = [json.loads(to_json(comparison)) for comparison in comparisons]
-        print(json.dumps({"schema": SCHEMA, "comparisons": listed}, indent=2))
-        return
-    reports = [comparison_report(comparison, flips=flips) for comparison in comparisons]
-    if format is ReportFormat.MARKDOWN:
-        print("\n".join(markdown.render(report) for report in reports), end="")
-        return
-    for report in reports:
-        terminal.print_report(terminal.stdout_console(), report)
+def _json(compared: Sequence[Compared]) -> str:
+    from evalkit.serialization import to_json
+
+    listed = [json.loads(to_json(one.comparison)) for one in compared]
+    return json.dumps({"schema": SCHEMA, "comparisons": listed}, indent=2)
+
+
+def _draw(compared: Sequence[Compared], folder: Path) -> None:
+    from reports.pictures import write_charts
+    from reports.run_charts import comparison_charts
+
+    for one in compared:
+        prefix = f"{re.sub(r'[^A-Za-z0-9]+', '_', one.comparison.suite)}_" if len(compared) > 1 else ""
+        for file in write_charts(comparison_charts(one.comparison, one.pairing), folder, prefix):
+            typer.echo(f"wrote {file}", err=True)

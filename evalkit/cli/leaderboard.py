@@ -45,6 +45,7 @@ def leaderboard(
     format: BoardFormat | None = typer.Option(
         None, "--format", help="terminal on stdout by default; with --out, what the suffix says."
     ),
+    figures: Path | None = typer.Option(None, "--figures", help="Write scores by length here, as PNG and SVG."),
     rank_by: str | None = typer.Option(
         None, "--rank-by", help="The column to rank by, such as ruler@65536; by default the longest that most have."
     ),
@@ -61,6 +62,8 @@ def leaderboard(
     foreign = [read_foreign(path) for path in runs if is_foreign(path)]
     board = build_leaderboard(read_records([path for path in runs if not is_foreign(path)]), rank_by)
     text = _render(board, foreign, chosen)
+    if figures is not None:
+        _draw(board, figures)
     if out is None:
         print(text, end="")
         return
@@ -68,6 +71,16 @@ def leaderboard(
         out.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}") from None
+
+
+def _draw(board: "Leaderboard", folder: Path) -> None:
+    from reports.pictures import write_charts
+    from reports.run_charts import board_charts
+
+    for number, one in enumerate(board.boards):
+        prefix = f"protocol_{number + 1}_" if number else ""
+        for file in write_charts(board_charts(one), folder, prefix):
+            typer.echo(f"wrote {file}", err=True)
 
 
 def _format_of(out: Path | None) -> BoardFormat:

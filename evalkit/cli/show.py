@@ -17,6 +17,7 @@ EXAMPLES = (
 def show(
     run: Path = typer.Argument(..., help="A run folder, or its run.json."),
     sample: str | None = typer.Option(None, "--sample", metavar="ID", help="Show this sample: task/length/index/seed."),
+    figures: Path | None = typer.Option(None, "--figures", help="Write charts of the run here, as PNG and SVG."),
     format: options.Format = options.FORMAT,
 ) -> None:
     """Show the report of a finished run, or one sample with its prompt, targets and answer.
@@ -27,10 +28,22 @@ def show(
     from evalkit.cli.execution import show_record
     from evalkit.run_store import read_run
 
-    if sample is None:
-        show_record(read_run(run), format)
-    else:
+    if sample is not None:
         _show_sample(run, sample, format)
+        return
+    show_record(read_run(run), format)
+    if figures is not None:
+        _draw(run, figures)
+
+
+def _draw(run: Path, folder: Path) -> None:
+    from evalkit.stored_run import load_run
+    from reports.pictures import write_charts
+    from reports.run_charts import run_charts
+
+    stored = load_run(run)
+    for file in write_charts(run_charts(stored.record, list(stored.samples.values())), folder):
+        typer.echo(f"wrote {file}", err=True)
 
 
 def _show_sample(run: Path, sample_id: str, format: options.Format) -> None:

@@ -134,3 +134,15 @@ def test_a_prompt_that_changed_is_not_shown_as_the_one_that_was_asked(
 ) -> None:
     assert run_command(monkeypatch, "show", str(tiny_run), "--sample", "sum/512/1/42") == 0
     assert "sample sum/512/1/42 would be another prompt now" in capsys.readouterr().out
+
+
+def test_pictures_of_a_run_a_comparison_and_a_leaderboard(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(monkeypatch, "compare", "base", "new", "--figures", "pictures/compare") == 0
+    assert run_command(monkeypatch, "show", "new", "--figures", "pictures/show") == 0
+    assert run_command(monkeypatch, "leaderboard", "base", "new", "--figures", "pictures/board") == 0
+    assert "wrote pictures/compare/differences.png" in capsys.readouterr().err
+    assert {path.name for path in Path("pictures/compare").iterdir()} >= {"differences.svg", "task_differences.png"}
+    assert {path.name for path in Path("pictures/show").iterdir()} >= {"tasks.png", "failures.svg"}
+    assert not Path("pictures/board").exists(), "one length makes no line"
