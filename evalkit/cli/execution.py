@@ -80,9 +80,12 @@ def execute(
 ) -> int:
     """Run one suite on one model, show the run, and return the exit code."""
     finished = perform(build, model_options, run_options, settings=settings, headline=headline, conclude=conclude)
-    if not isinstance(finished, Finished):
-        return finished
-    show_record(finished.record, run_options.format)
+    return show_finished(finished, run_options.format) if isinstance(finished, Finished) else finished
+
+
+def show_finished(finished: Finished, format: options.Format) -> int:
+    """Show a run that came to its end, and return the exit code."""
+    show_record(finished.record, format)
     _note(_notes(), f"stored in {finished.folder}")
     return HAS_ERRORS if finished.record.counts["errors"] else 0
 
@@ -259,6 +262,7 @@ def _note(notes: "Console", line: str, style: str = "") -> None:
 def _resume_command(folder: Path) -> str:
     """The command as it was typed, made to continue in the same folder."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    named = any(re.match(r"-o|--out(=|$)", argument) for argument in arguments)
+    # With other models several runs are made, and their folders are found by what they are.
+    named = any(re.match(r"-o|--(out|baseline|before)(=|$)", argument) for argument in arguments)
     out = [] if named else ["--out", str(folder)]
     return shlex.join(["evalkit", *arguments, *out, "--resume"])

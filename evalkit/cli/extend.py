@@ -120,19 +120,22 @@ class _Check:
 
     def run(self, model_options: "ModelOptions", run_options: "RunOptions") -> int:
         """Run the other models first, so that their verdicts are part of the run that is shown."""
-        from evalkit.cli.execution import Finished, execute
+        from evalkit.cli.against import show_both
+        from evalkit.cli.execution import Finished, perform, show_finished
 
+        baseline: Finished | None = None
         for role, name in self._others.items():
             if name is not None:
                 finished = self._run_other(role, name, model_options, run_options)
                 if not isinstance(finished, Finished):
                     return finished
                 self._runs[role] = _extension_run(finished.record, finished.samples)
+                baseline = finished if role == "baseline" else baseline
         settings = self._settings
         if self._runs:
             # The other models' time is not this one's.
             run_options = replace(run_options, started_at=time.perf_counter())
-        return execute(
+        finished = perform(
             lambda tokenizer: _build(settings, tokenizer),
             model_options,
             run_options,
@@ -140,6 +143,11 @@ class _Check:
             headline=_headline(settings, model_options.model),
             conclude=self._conclude,
         )
+        if not isinstance(finished, Finished):
+            return finished
+        if baseline is not None:
+            return show_both(baseline, finished, run_options.format)
+        return show_finished(finished, run_options.format)
 
     def _run_other(
         self, role: str, name: str, model_options: "ModelOptions", run_options: "RunOptions"

@@ -19,6 +19,7 @@ def loss(
         None, help="A text file, or a .jsonl file with one document a line; the essays by default."
     ),
     model: str = options.MODEL,
+    baseline: str | None = options.BASELINE,
     ctx: str = typer.Option("4096", "--ctx", help="Tokens of a window; each is predicted anew."),
     overlap: int = typer.Option(0, "--overlap", help="Tokens before each window that are read again as context."),
     ngram: int = typer.Option(4, "--ngram", help="A token is a copy where the n-gram that it ends stands earlier."),
@@ -41,7 +42,8 @@ def loss(
     comparable between tokenizers; those in nats per token are not.
     """
     from evalkit.cli import STARTED_AT
-    from evalkit.cli.execution import ModelOptions, RunOptions, execute
+    from evalkit.cli.against import execute_against
+    from evalkit.cli.execution import ModelOptions, RunOptions
     from suites import text_loss as suite
 
     passed = options.passed_options(context)
@@ -53,11 +55,12 @@ def loss(
         samples=samples,
         field=field,
     )
-    code = execute(
+    code = execute_against(
+        baseline,
         lambda tokenizer: suite.build(settings, tokenizer),
         ModelOptions(model, device, str(dtype), segment_tokens, 1, trust_remote_code, skip_preflight=skip_preflight),
         RunOptions(out, resume, format, passed, STARTED_AT),
         settings=asdict(settings),
-        headline=f"loss: {path or 'the essays'} in windows of {settings.ctxs[0]:,} tokens, model {model}",
+        headline=lambda name: f"loss: {path or 'the essays'} in windows of {settings.ctxs[0]:,} tokens, model {name}",
     )
     raise typer.Exit(code)

@@ -33,6 +33,7 @@ class Dtype(StrEnum):
 MODEL = typer.Option(
     DEFAULT_MODEL, "--model", "-m", help="Checkpoint directory, hub id, or reference:NAME (see `evalkit models list`)."
 )
+BASELINE = typer.Option(None, "--baseline", help="Run this model on the same samples too, and end in the comparison.")
 DEVICE = typer.Option("auto", "--device", help="Where the model runs: auto, cpu, cuda, cuda:1 …")
 DTYPE = typer.Option(Dtype.AUTO, "--dtype", help="auto: the checkpoint's own on a GPU, float32 on a CPU.")
 SEGMENT = typer.Option(None, "--segment-tokens", min=1, help="Prompt tokens per prefill step; the engine chooses.")

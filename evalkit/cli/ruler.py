@@ -21,6 +21,7 @@ def ruler(
     context: typer.Context,
     ctx: str = typer.Option(..., "--ctx", help="Context lengths in tokens: 65536, or 4096,16384,64K."),
     model: str = options.MODEL,
+    baseline: str | None = options.BASELINE,
     tasks: str | None = typer.Option(None, "--tasks", help="Comma-separated tasks; all 13 by default."),
     samples: int | None = typer.Option(
         None, "--samples", help="Samples a task and length: 100 for a named model, 1 for the embedded default."
@@ -47,14 +48,15 @@ def ruler(
     EVALKIT_DATA, else from those fetched with `evalkit data fetch`, else from the embedded corpus.
     """
     from evalkit.cli import STARTED_AT
-    from evalkit.cli.execution import ModelOptions, RunOptions, execute
+    from evalkit.cli.against import execute_against
+    from evalkit.cli.execution import ModelOptions, RunOptions
     from suites import ruler as suite
 
     passed = options.passed_options(context)
     settings = suite.RulerSettings.of(
         ctxs=options.parse_contexts(ctx),
         tasks=options.parse_names(tasks),
-        samples=_samples(samples, data, named_model="model" in passed),
+        samples=_samples(samples, data, named_model="model" in passed or baseline is not None),
         seed=seed,
         dialect=dialect,
         data=data,
@@ -62,14 +64,15 @@ def ruler(
     if prepare_only:
         _prepare(settings, model, out or Path("samples"), trust_remote_code)
         return
-    code = execute(
+    code = execute_against(
+        baseline,
         lambda tokenizer: suite.build(settings, tokenizer),
         ModelOptions(
             model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code, skip_preflight=skip_preflight
         ),
         RunOptions(out, resume, format, passed, STARTED_AT),
         settings={**asdict(settings), "data": None if data is None else str(data)},
-        headline=_headline(settings, model),
+        headline=lambda name: _headline(settings, name),
     )
     raise typer.Exit(code)
 

@@ -21,6 +21,7 @@ EMBEDDED_SAMPLES = 10
 def track(
     context: typer.Context,
     model: str = options.MODEL,
+    baseline: str | None = options.BASELINE,
     tasks: str | None = typer.Option(None, "--tasks", help="Comma-separated tasks; all nine by default."),
     updates: str = typer.Option("4,8,16,32,64,128,256,512", "--updates", help="Numbers of state updates to ask."),
     ctx: str | None = typer.Option(
@@ -47,7 +48,8 @@ def track(
     register machine, entities in boxes, and recall of a value by a tracked slot. Chance is shown beside every score.
     """
     from evalkit.cli import STARTED_AT
-    from evalkit.cli.execution import ModelOptions, RunOptions, execute
+    from evalkit.cli.against import execute_against
+    from evalkit.cli.execution import ModelOptions, RunOptions
     from suites import state_tracking as suite
 
     passed = options.passed_options(context)
@@ -55,18 +57,19 @@ def track(
         tasks=options.parse_names(tasks),
         updates=options.parse_counts("--updates", updates),
         ctxs=None if ctx is None else options.parse_contexts(ctx),
-        samples=EMBEDDED_SAMPLES if samples is None and "model" not in passed else samples,
+        samples=EMBEDDED_SAMPLES if samples is None and "model" not in passed and baseline is None else samples,
         seed=seed,
         shots=shots,
     )
-    code = execute(
+    code = execute_against(
+        baseline,
         lambda tokenizer: suite.build(settings, tokenizer),
         ModelOptions(
             model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code, skip_preflight=skip_preflight
         ),
         RunOptions(out, resume, format, passed, STARTED_AT),
         settings=asdict(settings),
-        headline=_headline(settings, model),
+        headline=lambda name: _headline(settings, name),
     )
     raise typer.Exit(code)
 
