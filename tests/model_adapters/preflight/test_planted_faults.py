@@ -45,7 +45,7 @@ def named(checks: Sequence[PreflightCheck], name: str) -> PreflightCheck:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_healthy_model_passes(tmp_path: Path, family: str) -> None:
-    checks = full_preflight(subject(save_small_checkpoint(tmp_path / "model", family)), 4096)
+    checks = full_preflight(subject(save_small_checkpoint(tmp_path / "model", family)), 400)
     assert {check.name for check in checks} == FULL
     assert stopped(checks) == set()
     assert all(check.relative_gap < 1e-4 for check in checks if check.relative_gap is not None)
@@ -54,7 +54,7 @@ def test_a_healthy_model_passes(tmp_path: Path, family: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_rounding_alone_does_not_stop(hybrid: Path, dtype: str) -> None:
-    checks = full_preflight(subject(hybrid, dtype), 4096)
+    checks = full_preflight(subject(hybrid, dtype), 400)
     assert stopped(checks) == set()
     assert (named(checks, "kernels").relative_gap or 0) > 1e-4
 
@@ -64,7 +64,7 @@ def test_an_injected_theta_is_named(tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     del config["rope_parameters"]
     (folder / "config.json").write_text(json.dumps(config))
-    checks = full_preflight(subject(folder), 4096)
+    checks = full_preflight(subject(folder), 400)
     assert stopped(checks) == {"positions"}
     assert "θ=10000 is injected by transformers: the checkpoint states none" in named(checks, "positions").statement
     with pytest.raises(UsageError, match=r"preflight stops at positions.*--skip-preflight"):
@@ -77,7 +77,7 @@ def test_a_dropped_padding_mask_is_named(hybrid: Path, monkeypatch: pytest.Monke
         f"{type(checked.model).__module__}.apply_mask_to_padding_states",
         lambda hidden_states, attention_mask: hidden_states,
     )
-    checks = full_preflight(checked, 4096)
+    checks = full_preflight(checked, 400)
     assert stopped(checks) == {"padding"}
     assert (named(checks, "padding").logit_gap or 0) > 1e-2
 
@@ -117,7 +117,7 @@ def test_a_kernel_with_swapped_gates_is_named(hybrid: Path, monkeypatch: pytest.
     checked = subject(hybrid)
     module = sys.modules[type(checked.model).__module__]
     monkeypatch.setattr(module, CHUNK_RULE, swapped(getattr(module, CHUNK_RULE)))
-    checks = full_preflight(checked, 4096)
+    checks = full_preflight(checked, 400)
     assert stopped(checks) == {"kernels", "first layers", "batch"}
     assert named(checks, "kernels").first_departing_layer == 0
     assert "layer 0 is the first to depart" in named(checks, "kernels").statement

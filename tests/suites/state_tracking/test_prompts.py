@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.protocols import Tokenizer
 from evalkit.records import CorpusUse, SampleKey
 from model_adapters.scripted import ScriptedTokenizer
+from model_adapters.tokenizer import HfTokenizer
 from suites.corpora import Essays
 from suites.state_tracking import StateTrackingSettings, StateTrackingSuite, build
 from suites.state_tracking.suite import GENERATION_TOKENS
@@ -152,3 +154,13 @@ def test_prompts_read_as_recorded(check_golden: Callable[[str, str], None]) -> N
     sample = suite().sample(SampleKey("a5_symbols:6", 512, 0, 42))
     prompts.append(f"##### {sample.id} -> {sample.targets[0]}\n{sample.prompt}\n")
     check_golden("state_tracking/prompts.txt", "\n".join(prompts))
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("task", ["parity", "state_recall"])
+def test_a_real_tokenizer_is_filled_and_never_over(shared_data: Path, task: str) -> None:
+    tokenizer = HfTokenizer.from_file(shared_data / "tokenizers" / "allenai_dolma2.tokenizer.json")
+    asked = build(StateTrackingSettings.of(ctxs=(4096,)), tokenizer)
+    sample = asked.sample(SampleKey(f"{task}:64", 4096, 0, 42))
+    assert 4096 - 80 < len(tokenizer.encode_prompt(sample.prompt)) + GENERATION_TOKENS <= 4096
+    assert (solve(task, sample.prompt),) == sample.targets

@@ -1,5 +1,6 @@
 """Windows tile their documents, fit their context, and are found again by position."""
 
+import gzip
 import json
 import tracemalloc
 from itertools import islice
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from evalkit.errors import UsageError
 from evalkit.records import CorpusUse
 from model_adapters.scripted import ScriptedTokenizer
+from model_adapters.tokenizer import HfTokenizer
 from suites.corpora import Essays
 from suites.text_loss.sources import EssayText, JsonLines, Source, TextFile, open_source
 from suites.text_loss.windows import WindowSize, cut_windows
@@ -122,3 +124,19 @@ def test_bad_input_is_named_with_its_place(tmp_path: Path, name: str, content: b
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nope\.txt is not a file"):
         open_source(tmp_path / "nope.txt", "text")
+
+
+@pytest.mark.shared_data
+def test_a_novel_is_tiled_by_a_real_tokenizer(shared_data: Path, tmp_path: Path) -> None:
+    tokenizer = HfTokenizer.from_file(shared_data / "tokenizers" / "allenai_dolma2.tokenizer.json")
+    novel = gzip.decompress(sorted((shared_data / "gutenberg").glob("*.gz"))[0].read_bytes()).decode()[:300_000]
+    path = tmp_path / "novel.txt"
+    path.write_bytes(novel.encode())
+    source, size = TextFile(path), WindowSize(2048, 256)
+    windows = list(cut_windows(source, tokenizer, size))
+    texts = [source.read(w.document, w.start, w.end) for w in windows]
+    assert "".join(texts) == novel
+    whole = [len(tokenizer.encode(source.read(w.document, w.context, w.end))) for w in windows]
+    assert whole == [window.tokens for window in windows]
+    assert max(whole) <= 2048
+    assert min(whole[:-1]) > 1800
