@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "Examples: evalkit extend --ctx 65536 --trained 8192 · "
-    "evalkit extend --ctx 64K --model ./extended --before ./base --baseline reference:transformer · "
+    "evalkit extend --ctx 64K --model ./extended --before ./base --baseline ./transformer · "
     "evalkit extend --ctx 32K --model ./base --override yarn:factor=4,original=8192"
 )
 EMBEDDED_SAMPLES, EMBEDDED_WINDOWS = 4, 2

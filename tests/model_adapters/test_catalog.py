@@ -28,6 +28,7 @@ def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         save_file({"embed": zeros((1000, 700)), "norm": zeros(700)}, folder / "model.safetensors")
     sidecar = {"trained": False, "note": "random weights [not markup]"}
     (tmp_path / "hybrid" / "evalkit.json").write_text(json.dumps(sidecar))
+    monkeypatch.setattr(reference, "NAMES", ("hybrid", "transformer"))
     monkeypatch.setattr(reference, "folder", lambda name: tmp_path / name)
     return tmp_path
 

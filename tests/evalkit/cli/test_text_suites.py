@@ -76,8 +76,10 @@ def test_loss(evalkit: Typed, hybrid: str, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_extend_with_all_that_it_compares(
-    evalkit: Typed, checkpoint: str, hybrid: str, capsys: pytest.CaptureFixture[str]
+    evalkit: Typed, checkpoint: str, hybrid: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Wide enough for the names of checks, whatever the terminal of the test run.
+    monkeypatch.setenv("COLUMNS", "200")
     code = evalkit(
         "extend", "--ctx", "1K", "--model", hybrid, "--before", checkpoint, "--baseline", checkpoint, "--samples", "2",
         "--windows", "2", "--tasks", "niah_single_1", "--trained", "512",
