@@ -17,6 +17,10 @@ from pathlib import Path
 from evalkit.records import SampleRecord
 from evalkit.run_store import SAMPLES, read_run, read_samples
 
+BREAK = b"\n"
+EARLY_SHARE = 0.3
+"""Of the kills that meet a run before its first new sample; the others come after one."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -28,48 +32,55 @@ def main() -> int:
     command = [sys.executable, "-m", "evalkit", "ruler", "--ctx", options.ctx, "--samples", str(options.samples)]
     folder = Path(tempfile.mkdtemp(prefix="evalkit-sigkill-"))
     try:
-        latest = undisturbed(command, folder / "undisturbed", options.kills)
-        kill_and_resume(command, folder / "killed", options.kills, random.Random(options.seed), latest)
+        first_prompt, seconds = undisturbed(command, folder / "undisturbed")
+        kill_and_resume(
+            [*command, "--out", str(folder / "killed"), "--resume"],
+            folder / "killed",
+            early=[random.Random(options.seed + kill).random() < EARLY_SHARE for kill in range(options.kills)],
+            moments=random.Random(options.seed),
+            longest=(first_prompt, (seconds - first_prompt) / options.kills / 2),
+        )
         return verdict(folder / "killed", folder / "undisturbed")
     finally:
         shutil.rmtree(folder)
 
 
-def undisturbed(command: list[str], out: Path, kills: int) -> float:
-    """Run to the end; returns the seconds after which a run is killed at the latest.
-
-    Late enough that half of the kills meet samples under way, and early enough that the run outlives all of them.
-    """
+def undisturbed(command: list[str], out: Path) -> tuple[float, float]:
+    """Run to the end; returns the seconds to the first prompt and in all."""
     started = time.perf_counter()
     subprocess.run([*command, "--out", str(out)], check=True, capture_output=True)
     seconds = time.perf_counter() - started
     first_prompt = read_run(out).timing["first_prompt_seconds"] or 0.0
     print(f"undisturbed: {len(read_samples(out))} samples in {seconds:.1f} s, first prompt after {first_prompt:.1f} s")
-    return first_prompt + 2 * (seconds - first_prompt) / kills
+    return first_prompt, seconds
 
 
-def kill_and_resume(command: list[str], out: Path, kills: int, moments: random.Random, latest: float) -> None:
-    """Start, kill and continue `kills` times, then run to the end.
+def kill_and_resume(
+    command: list[str], out: Path, *, early: list[bool], moments: random.Random, longest: tuple[float, float]
+) -> None:
+    """Start, kill and continue once for each of `early`, then run to the end.
 
-    A run that ended before its kill is started again from nothing, since there is nothing left to kill.
+    An early kill comes within `longest[0]` seconds of the start, another within `longest[1]` of a new sample.
     """
-    done = 0
-    while done < kills:
-        process = subprocess.Popen([*command, "--out", str(out), "--resume"], stderr=subprocess.DEVNULL)
-        moment = moments.uniform(0.0, latest)
-        try:
-            process.wait(moment)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            done += 1
-            written = (out / SAMPLES).read_bytes() if (out / SAMPLES).exists() else b""
-            half = ", a half-written line" if written and not written.endswith(b"\n") else ""
-            print(f"kill {done}: after {moment:.1f} s, {len(read_samples(out))} samples kept{half}")
-        else:
-            print(f"ended by itself within {moment:.1f} s; started from nothing")
-            shutil.rmtree(out)
-    subprocess.run([*command, "--out", str(out), "--resume"], check=True, capture_output=True)
+    for number, is_early in enumerate(early, start=1):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        if not is_early:
+            wait_for_growth(out / SAMPLES, process)
+        time.sleep(moments.uniform(0.0, longest[0 if is_early else 1]))
+        ended = process.poll() is not None
+        process.kill()
+        process.wait()
+        written = (out / SAMPLES).read_bytes() if (out / SAMPLES).exists() else b""
+        half = ", a half-written line" if written and not written.endswith(b"\n") else ""
+        late = ", after its end" if ended else ""
+        print(f"kill {number}: {'early' if is_early else 'under way'}{late}, {written.count(BREAK)} samples kept{half}")
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def wait_for_growth(samples: Path, process: subprocess.Popen[bytes]) -> None:
+    before = samples.stat().st_size if samples.exists() else 0
+    while process.poll() is None and not (samples.exists() and samples.stat().st_size > before):
+        time.sleep(0.01)
 
 
 def verdict(killed: Path, undisturbed: Path) -> int:
