@@ -83,10 +83,10 @@ def load_policy(path: Path) -> Policy:
 
 def parse_policy(text: str) -> tuple[Check, ...]:
     """The checks of a policy's text, in its order."""
-    data = _read_yaml(text)
+    data = read_yaml(text)
     if not isinstance(data, dict) or not isinstance(data.get("rules"), dict):
         raise UsageError("it needs a mapping `rules:` of selectors to rules, such as `ruler@65536: {max_drop: 1.0}`")
-    _refuse_unknown("key", data, _POLICY_KEYS)
+    refuse_unknown("key", data, _POLICY_KEYS)
     confidence = _confidence(data.get("confidence", CONFIDENCE))
     undecided = _undecided(data.get("undecided", "pass"))
     checks = [check for key, rule in data["rules"].items() for check in _rule(key, rule, confidence, undecided)]
@@ -106,7 +106,8 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read_yaml(text: str) -> Any:
+def read_yaml(text: str) -> Any:
+    """The values of a YAML text in which every key stands once; UsageError says what and where it is not that."""
     if len(text) > _LARGEST_POLICY:
         raise UsageError(f"it has {len(text):,} characters, more than {_LARGEST_POLICY:,}")
     try:
@@ -125,7 +126,7 @@ def _rule(key: Any, rule: Any, confidence: float, undecided_passes: bool) -> lis
         selector = Selector.parse(key)
         if not isinstance(rule, dict):
             raise UsageError(f"{rule!r} is no rule; write {{max_drop: 1.0}}")
-        _refuse_unknown("key", rule, _RULE_KEYS)
+        refuse_unknown("key", rule, _RULE_KEYS)
         kinds = [kind for kind in KINDS if kind in rule]
         if not kinds:
             raise UsageError(f"it asks for nothing; give one of {', '.join(KINDS)}")
@@ -137,7 +138,8 @@ def _rule(key: Any, rule: Any, confidence: float, undecided_passes: bool) -> lis
         raise UsageError(f"rule {key!r}: {error}") from None
 
 
-def _refuse_unknown(kind: str, data: Mapping[Any, Any], known: tuple[str, ...]) -> None:
+def refuse_unknown(kind: str, data: Mapping[Any, Any], known: tuple[str, ...]) -> None:
+    """Raise UsageError with a suggestion for the first key of `data` that is not `known`."""
     for name in data:
         if name not in known:
             raise UsageError(f"unknown {kind} {name!r}{did_you_mean(str(name), known)}")

@@ -16,6 +16,11 @@ def one_line(text: str) -> str:
     return "".join(_shown(character) for character in re.sub(r"\s+", " ", text).strip())
 
 
+def visible(text: str) -> str:
+    """`text` with its lines and tabs, and otherwise with nothing in it that could hide, move or reorder text."""
+    return "".join(character if character in "\n\t" else _shown(character) for character in text)
+
+
 def _shown(character: str) -> str:
     if unicodedata.category(character) not in ("Cc", "Cs") and character not in _REORDERING:
         return character

@@ -26,6 +26,7 @@ from evalkit.cli import (  # noqa: E402
     models,
     preflight,
     ruler,
+    run,
     score,
     show,
     track,
@@ -47,6 +48,7 @@ app.command("extend", epilog=extend.EXAMPLES)(extend.extend)
 app.command("loss", epilog=loss.EXAMPLES)(loss.loss)
 app.command("preflight", epilog=preflight.EXAMPLES)(preflight.preflight)
 app.command("show", epilog=show.EXAMPLES)(show.show)
+app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.leaderboard)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "Examples: evalkit compare runs/ruler-base runs/ruler-new · "
-    "evalkit compare runs/ruler-base runs/ruler-new --format markdown > comment.md"
+    "evalkit compare runs/ruler-base runs/ruler-new --format html > comparison.html"
 )
 
 SCHEMA = "evalkit.comparisons/1"
@@ -31,6 +31,15 @@ class ReportFormat(StrEnum):
     TERMINAL = "terminal"
     MARKDOWN = "markdown"
     JSON = "json"
+
+
+class ComparisonFormat(StrEnum):
+    """How a comparison is printed."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    HTML = "html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,14 @@ def compare(
         False, "--unpaired", help="Compare what asked different questions; weaker, and said to be."
     ),
     flips: int = typer.Option(20, "--flips", min=0, help="Changed samples to list, each way."),
-    format: ReportFormat = typer.Option(ReportFormat.TERMINAL, "--format", help="json prints all that was computed."),
+    format: ComparisonFormat = typer.Option(
+        ComparisonFormat.TERMINAL,
+        "--format",
+        help="json prints all that was computed, html a page with charts and samples.",
+    ),
+    prompts: int = typer.Option(
+        20, "--prompts", min=0, help="Of html: prompts made again to be shown, those that got worse first."
+    ),
     figures: Path | None = typer.Option(None, "--figures", help="Write charts here, as PNG and SVG."),
 ) -> None:
     """Compare two runs, paired by sample: differences with intervals, p values, and the samples that changed.
@@ -57,7 +73,15 @@ def compare(
     Runs that asked different things are refused, naming what differs. Times and memory stand beside the scores where
     the hardware was the same.
     """
-    show_compared(compare_folders(base, new, unpaired=unpaired), format, flips=flips, figures=figures)
+    compared = compare_folders(base, new, unpaired=unpaired)
+    if format is ComparisonFormat.HTML:
+        from evalkit.cli.pages import comparison_page
+
+        print(comparison_page(compared, flips=flips, prompts=prompts), end="")
+    else:
+        show_compared(compared, ReportFormat(format), flips=flips)
+    if figures is not None:
+        _draw(compared, figures)
 
 
 def compare_folders(base: Path, new: Path, *, unpaired: bool = False) -> list[Compared]:
@@ -87,10 +111,8 @@ def pair_suites(base: Path, new: Path) -> "list[tuple[StoredRun, StoredRun]]":
     return [(of_base[suite], of_new[suite]) for suite in shared]
 
 
-def show_compared(
-    compared: Sequence[Compared], format: ReportFormat, *, flips: int = 20, figures: Path | None = None
-) -> None:
-    """Print comparisons on stdout, and draw their charts into `figures`."""
+def show_compared(compared: Sequence[Compared], format: ReportFormat, *, flips: int = 20) -> None:
+    """Print comparisons on stdout."""
     from reports import markdown, terminal
     from reports.comparison_report import comparison_report
 
@@ -103,8 +125,6 @@ def show_compared(
         case ReportFormat.TERMINAL:
             for report in reports:
                 terminal.print_report(terminal.stdout_console(), report)
-    if figures is not None:
-        _draw(compared, figures)
 
 
 def _json(compared: Sequence[Compared]) -> str:

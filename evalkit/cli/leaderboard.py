@@ -58,10 +58,10 @@ def leaderboard(
     from evalkit.foreign_results import is_foreign, read_foreign
     from evalkit.leaderboard import build_leaderboard, read_records
 
-    chosen = format or _format_of(out)
+    chosen = format or format_of(out)
     foreign = [read_foreign(path) for path in runs if is_foreign(path)]
     board = build_leaderboard(read_records([path for path in runs if not is_foreign(path)]), rank_by)
-    text = _render(board, foreign, chosen)
+    text = render(board, foreign, chosen)
     if figures is not None:
         _draw(board, figures)
     if out is None:
@@ -83,7 +83,8 @@ def _draw(board: "Leaderboard", folder: Path) -> None:
             typer.echo(f"wrote {file}", err=True)
 
 
-def _format_of(out: Path | None) -> BoardFormat:
+def format_of(out: Path | None) -> BoardFormat:
+    """What a file's suffix asks for; the terminal without a file."""
     if out is None:
         return BoardFormat.TERMINAL
     if out.suffix not in _SUFFIXES:
@@ -91,7 +92,8 @@ def _format_of(out: Path | None) -> BoardFormat:
     return _SUFFIXES[out.suffix]
 
 
-def _render(board: "Leaderboard", foreign: "list[ForeignResult]", format: BoardFormat) -> str:
+def render(board: "Leaderboard", foreign: "list[ForeignResult]", format: BoardFormat) -> str:
+    """A leaderboard as text."""
     from reports import markdown, terminal
     from reports.html import render_html
     from reports.leaderboard_report import leaderboard_report, render_csv

@@ -10,13 +10,16 @@ from evalkit.errors import UsageError
 
 EXAMPLES = (
     "Examples: evalkit show runs/ruler-reference-hybrid-1a2b3c4d · "
-    "evalkit show runs/ruler-reference-hybrid-1a2b3c4d --sample vt/65536/3/42"
+    "evalkit show runs/ruler-reference-hybrid-1a2b3c4d --sample vt/65536/3/42 · "
+    "evalkit show runs/ruler-reference-hybrid-1a2b3c4d --html report.html"
 )
 
 
 def show(
     run: Path = typer.Argument(..., help="A run folder, or its run.json."),
     sample: str | None = typer.Option(None, "--sample", metavar="ID", help="Show this sample: task/length/index/seed."),
+    html: Path | None = typer.Option(None, "--html", help="Write a page with tables, charts and samples here."),
+    prompts: int = typer.Option(20, "--prompts", min=0, help="Of --html: prompts made again to be shown, wrong first."),
     figures: Path | None = typer.Option(None, "--figures", help="Write charts of the run here, as PNG and SVG."),
     format: options.Format = options.FORMAT,
 ) -> None:
@@ -34,6 +37,20 @@ def show(
     show_record(read_run(run), format)
     if figures is not None:
         _draw(run, figures)
+    if html is not None:
+        _write_page(run, html, prompts)
+
+
+def _write_page(run: Path, page: Path, prompts: int) -> None:
+    from evalkit.cli.pages import run_page
+    from evalkit.stored_run import load_run
+
+    text = run_page(load_run(run), prompts=prompts)
+    try:
+        page.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{page} cannot be written: {error.strerror}") from None
+    typer.echo(f"wrote {page}", err=True)
 
 
 def _draw(run: Path, folder: Path) -> None:

@@ -146,3 +146,27 @@ def test_pictures_of_a_run_a_comparison_and_a_leaderboard(
     assert {path.name for path in Path("pictures/compare").iterdir()} >= {"differences.svg", "task_differences.png"}
     assert {path.name for path in Path("pictures/show").iterdir()} >= {"tasks.png", "failures.svg"}
     assert not Path("pictures/board").exists(), "one length makes no line"
+
+
+def test_pages_of_a_run_and_a_comparison(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(monkeypatch, "show", "new", "--html", "page.html", "--prompts", "0") == 0
+    assert Path("page.html").read_text().startswith("<!doctype html>")
+    capsys.readouterr()
+    assert run_command(monkeypatch, "compare", "base", "new", "--format", "html") == 0
+    page = capsys.readouterr().out
+    assert page.startswith("<!doctype html>")
+    assert "Prompts are not shown: ./new" in page
+    assert 'id="flipped"' in page
+    assert run_command(monkeypatch, "show", "new", "--html", "absent/page.html") == 2
+    assert "absent/page.html cannot be written" in capsys.readouterr().err
+
+
+def test_a_page_shows_prompts_that_were_made_again(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(monkeypatch, "show", str(tiny_run), "--html", str(tmp_path / "page.html")) == 0
+    page = (tmp_path / "page.html").read_text()
+    # The wrong answer's prompt is asked for first, and it has changed since; that is said.
+    assert "Prompts are not shown: sample sum/512/1/42 would be another prompt now" in page

@@ -1,0 +1,57 @@
+"""Pages to test: a run's and a comparison's, with any text wherever a model or a name can put one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from evalkit.compare import compare
+from evalkit.excerpts import Excerpt
+from evalkit.pairing import pair_runs
+from evalkit.sample_views import PromptSource, SampleView, comparison_views, run_views
+from reports.comparison_report import comparison_report
+from reports.page import Page
+from reports.run_charts import comparison_charts, run_charts
+from reports.run_report import run_report
+from tests.evalkit.run_factory import RunSpec, changed, make_run
+from tests.evalkit.test_sample_views import remake
+
+SPEC = RunSpec({(task, ctx): [1.0, 0.0] * 30 for task in ("vt", "cwe") for ctx in (4096, 65536)})
+WORSE = changed(SPEC, {cell: [0.0, 0.0] * 15 + [1.0, 1.0] * 15 for cell in SPEC.scores})
+
+
+def run_page(folder: Path) -> Page:
+    run = make_run(folder / "base", SPEC)
+    samples = list(run.samples.values())
+    charts = tuple(run_charts(run.record, samples))
+    views = tuple(run_views(samples, PromptSource(remake, 5)))
+    return Page(run_report(run.record), charts, views, "evalkit show base --sample ID")
+
+
+def comparison_page(folder: Path) -> Page:
+    pairing = pair_runs(make_run(folder / "base", SPEC), make_run(folder / "new", WORSE))
+    compared = compare(pairing)
+    charts = tuple(comparison_charts(compared, pairing))
+    views = tuple(comparison_views(pairing, PromptSource(remake, 5)))
+    return Page(comparison_report(compared), charts, views, "evalkit show new --sample ID")
+
+
+def spoiled(page: Page, text: str) -> Page:
+    """`page` with `text` in every field that a model, a file or a user can fill."""
+    report = replace(
+        page.report,
+        headline=text,
+        notices=(text,),
+        tables=tuple(
+            replace(table, title=text, columns=(text,) * len(table.columns), rows=((text,) * len(table.columns),))
+            for table in page.report.tables
+        ),
+        facts=((text, text),),
+    )
+    charts = tuple(replace(chart, title=text, x_label=text) for chart in page.charts)
+    return Page(report, charts, tuple(_spoiled_view(view, text) for view in page.samples), text)
+
+
+def _spoiled_view(view: SampleView, text: str) -> SampleView:
+    new = replace(view.new, prediction=text, failure=text, problem=text, finish_reason=text)
+    base = None if view.base is None else replace(view.base, prediction=text, failure=text)
+    pieces = (Excerpt(text, text, 0),)
+    return replace(view, id=view.id + text, task=text, targets=(text, text), new=new, base=base, pieces=pieces)
