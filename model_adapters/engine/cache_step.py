@@ -1,5 +1,6 @@
 """One forward pass over a slotted cache: which slots it touches and how it appends to their keys and values."""
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from model_adapters.engine.slotted_cache import SlottedCache
 
 
-class CacheStep:
+class CacheStep(ABC):
     """What every layer of one forward pass shares."""
 
     rows: slice
@@ -26,9 +27,9 @@ class CacheStep:
         """Tokens before this pass (the most of any slot)."""
         return max(self.cache.lengths[self.rows])
 
+    @abstractmethod
     def append(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeysValues:
         """Store new keys and values of a layer, and return those that its queries may look at."""
-        raise NotImplementedError
 
 
 class PrefillStep(CacheStep):
