@@ -13,10 +13,7 @@ from evalkit.errors import UsageError
 if TYPE_CHECKING:
     from evalkit.run_plan import PlannedReport, PlannedRun, RunPlan
 
-EXAMPLES = (
-    "Examples: evalkit run reference-pair · evalkit run my-plan.yaml --out runs/mine · "
-    "evalkit run olmo-hybrid-7b --dry-run"
-)
+EXAMPLES = "Examples: evalkit run olmo-hybrid-7b --dry-run · evalkit run my-plan.yaml --out runs/mine"
 SUITES = ("ruler", "mmlu", "track", "extend", "loss")
 """Commands that run a suite, where this version has them."""
 
