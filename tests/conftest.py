@@ -1,6 +1,7 @@
 """Fixtures shared by all tests; every path a test writes to is temporary."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from hypothesis import settings
 # Time says nothing on a machine that does other things too; a CI run is the same each time.
 settings.register_profile("evalkit", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("evalkit")
+
+# A job in the background is started with interrupts ignored, and so would be every run that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 GOLDEN = REPOSITORY / "tests" / "golden"
