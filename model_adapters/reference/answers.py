@@ -46,6 +46,17 @@ def follow_ups(sample: Sample, rng: random.Random) -> Iterator[tuple[str, str]]:
         yield opening, f" {_listed(tuple(found))}."
 
 
+def solved_pieces(sample: Sample) -> Iterator[tuple[str, str]]:
+    """A state-tracking prompt as (text, answer) pairs: its worked examples, then its question with the answer."""
+    *solved, body = sample.prompt.split("\n\n")
+    opening = f"{solved.pop(0)}\n\n"
+    for example in solved:
+        text, _, answer = example.rpartition(" ")
+        yield opening + text, f" {answer}"
+        opening = "\n\n"
+    yield opening + body, f" {sample.targets[0]}"
+
+
 def _listed(values: tuple[str, ...]) -> str:
     if len(values) == 1:
         return values[0]

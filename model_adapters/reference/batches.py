@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -14,20 +14,23 @@ import numpy as np
 
 from evalkit.errors import SampleDoesNotFitError
 from evalkit.protocols import Suite, Tokenizer
-from evalkit.records import Sample, SampleKey
+from evalkit.records import SampleKey
 from model_adapters.reference import curriculum
-from model_adapters.reference.answers import answer_text, follow_ups
-from model_adapters.reference.architecture import EOS_ID, PAD_ID
-from suites.ruler import RulerCorpora, RulerSettings, build
+from model_adapters.reference.architecture import PAD_ID
+from model_adapters.reference.curriculum import FIRST_TRAINING_SEED, PROSE_SEEDS
+from model_adapters.reference.rows import Answer, Row, join, ruler_part, track_part
+from suites import ruler, state_tracking
+from suites.ruler import RulerSettings
+from suites.state_tracking import StateTrackingSettings
+from suites.state_tracking.tasks import TASKS as TRACK_TASKS
+from suites.state_tracking.tasks import row_name
 
-FIRST_TRAINING_SEED = 1_000_000_000
-"""Training samples have seeds from here on; evaluation seeds lie below."""
-PROSE_SEEDS = (101, 102, 103, 104)
-"""Seeds of the embedded corpora behind training prompts; evaluation reads seed 0."""
 SCORED_POSITIONS = 12_288
 """Positions a batch whose next token is learned: all answers, the rest drawn from the text."""
-FOLLOW_UPS = 4
 TEXT_WEIGHT = 0.1
+"""Of all text together, where the answers' weight is 1."""
+COUNTING_WEIGHT = 4.0
+"""Of text that is practice in counting, where other text's weight is 1."""
 AHEAD = 48
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -50,78 +53,48 @@ class Batch:
     tasks: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Samples with their answers and follow-ups as tokens; `answers` are (task, start, end) of answer tokens."""
-
-    token_ids: list[int]
-    answers: list[tuple[str, int, int]]
-
-
-def make_part(sample: Sample, suite: Suite, tokenizer: Tokenizer, rng: random.Random) -> Row | None:
-    """`sample`, its answer and its follow-ups within the sample's length; None where the answer is over its budget."""
-    token_ids = list(suite.request(sample).token_ids)
-    answers: list[tuple[str, int, int]] = []
-
-    def add(opening: str, answer: str, task: str) -> bool:
-        opening_ids = tokenizer.encode(opening) if opening else []
-        answer_ids = [*tokenizer.encode(answer), EOS_ID]
-        start = len(token_ids) + len(opening_ids)
-        if start + len(answer_ids) > sample.key.ctx:
-            return False
-        token_ids.extend(opening_ids + answer_ids)
-        answers.append((task, start, start + len(answer_ids)))
-        return True
-
-    answer = answer_text(sample)
-    if len(tokenizer.encode(answer)) > sample.generation_tokens or not add("", answer, sample.key.task):
-        return None
-    if sample.key.task.startswith("niah"):
-        for count, (opening, text) in enumerate(follow_ups(sample, rng), start=1):
-            if not add(opening, text, f"{sample.key.task}+") or count == FOLLOW_UPS:
-                break
-    return Row(token_ids, answers)
-
-
-def join(parts: list[Row]) -> Row:
-    """Parts one after another in one row; nothing resets a model's state between them."""
-    token_ids: list[int] = []
-    answers: list[tuple[str, int, int]] = []
-    for part in parts:
-        offset = len(token_ids)
-        token_ids += part.token_ids
-        answers += [(task, offset + start, offset + end) for task, start, end in part.answers]
-    return Row(token_ids, answers)
-
-
 def assemble(rows: list[Row], length: int, rng: np.random.Generator) -> Batch:
     """Rows padded on the right to `length`, with all answers and as much text as fits the scored positions."""
     token_ids_BT = np.full((len(rows), length), PAD_ID, dtype=np.int64)
-    is_text = np.zeros((len(rows), length), dtype=bool)
-    positions: list[IntArray] = []
-    questions: list[IntArray] = []
+    text_BT = np.zeros((len(rows), length), dtype=np.float32)
+    asked: list[tuple[int, int, float, int]] = []
     tasks: list[str] = []
     for index, row in enumerate(rows):
         token_ids_BT[index, : len(row.token_ids)] = row.token_ids
-        is_text[index, : len(row.token_ids) - 1] = True
-        for task, start, end in row.answers:
-            is_text[index, start - 1 : end - 1] = False
-            positions.append(np.arange(start - 1, end - 1) + index * length)
-            questions.append(np.full(end - start, len(tasks)))
-            tasks.append(task)
-    answer_positions = np.concatenate(positions)[:SCORED_POSITIONS]
-    text_positions = rng.permutation(np.flatnonzero(is_text))[: SCORED_POSITIONS - len(answer_positions)]
+        text_BT[index, : len(row.token_ids) - 1] = 1.0
+        for start, end in row.counted:
+            text_BT[index, start : end - 1] = COUNTING_WEIGHT
+        for answer in row.answers:
+            text_BT[index, answer.start - 1 : answer.end - 1] = 0.0
+            asked += [(index * length + place, *rest) for place, *rest in _asked(row, answer, len(tasks))]
+            tasks.append(answer.task)
+    del asked[SCORED_POSITIONS:]
+    text_positions = rng.permutation(np.flatnonzero(text_BT))[: SCORED_POSITIONS - len(asked)]
     # Rows of padding alone cannot fill the text's share: repeat what there is, at the weight of padding, zero.
-    missing = SCORED_POSITIONS - len(answer_positions) - len(text_positions)
-    positions_P = np.concatenate([answer_positions, text_positions, np.zeros(missing, dtype=np.int64)])
-    weights_P = np.zeros(SCORED_POSITIONS, dtype=np.float32)
-    weights_P[: len(answer_positions)] = 1.0 / len(answer_positions)
-    weights_P[len(answer_positions) : SCORED_POSITIONS - missing] = TEXT_WEIGHT / max(len(text_positions), 1)
-    questions_P = np.full(SCORED_POSITIONS, -1, dtype=np.int64)
-    questions_P[: len(answer_positions)] = np.concatenate(questions)[: len(answer_positions)]
+    missing = SCORED_POSITIONS - len(asked) - len(text_positions)
+    places, targets, shares, questions = zip(*asked, strict=True)
+    positions_P = np.concatenate([places, text_positions, np.zeros(missing)]).astype(np.int64)
     flat = token_ids_BT.reshape(-1)
     targets_P = flat[np.minimum(positions_P + 1, flat.size - 1)]
+    targets_P[: len(asked)] = targets
+    text_weights = text_BT.reshape(-1)[text_positions]
+    weights_P = np.zeros(SCORED_POSITIONS, dtype=np.float32)
+    weights_P[: len(asked)] = np.array(shares) / sum(shares)
+    weights_P[len(asked) : SCORED_POSITIONS - missing] = TEXT_WEIGHT * text_weights / max(len(text_positions), 1)
+    questions_P = np.full(SCORED_POSITIONS, -1, dtype=np.int64)
+    questions_P[: len(asked)] = questions
     return Batch(token_ids_BT, positions_P, targets_P, weights_P, questions_P, tuple(tasks))
+
+
+def _asked(row: Row, answer: Answer, question: int) -> Iterator[tuple[int, int, float, int]]:
+    """(position, target, share of its weight, question) of an answer's tokens, of those that would do as well too."""
+    others: dict[int, list[int]] = defaultdict(list)
+    for place, token in answer.also:
+        others[place].append(token)
+    for place in range(answer.start, answer.end):
+        targets = [row.token_ids[place], *others[place]]
+        for target in targets:
+            yield place - 1, target, 1 / len(targets), question
 
 
 class BatchMaker:
@@ -133,6 +106,7 @@ class BatchMaker:
         self._tokenizer = HfTokenizer.from_file(tokenizer_file)
         self._seed = seed
         self._suites: dict[int, Suite] = {}
+        self._track = track_suite(self._tokenizer)
 
     def batch(self, index: int, progress: float) -> Batch:
         """Batch number `index`, made for `progress` in [0, 1] of the training."""
@@ -148,14 +122,21 @@ class BatchMaker:
     def _part(self, rng: random.Random, length: int, progress: float) -> Row:
         suite = self._suite(rng.choice(PROSE_SEEDS))
         while True:
+            task = curriculum.task(progress, rng)
+            if task == curriculum.TRACK:
+                return track_part(self._track, self._tokenizer, length, lambda: self._track_task(progress, rng), rng)
             seed = FIRST_TRAINING_SEED + rng.randrange(2**40)
-            key = SampleKey(curriculum.task(progress, rng), length, 0, seed)
             try:
-                part = make_part(suite.sample(key), suite, self._tokenizer, rng)
+                sample = suite.sample(SampleKey(task, length, 0, seed))
             except SampleDoesNotFitError:
                 continue
+            part = ruler_part(sample, suite, self._tokenizer, rng)
             if part is not None:
                 return part
+
+    @staticmethod
+    def _track_task(progress: float, rng: random.Random) -> str:
+        return row_name(rng.choice(list(TRACK_TASKS)), curriculum.updates(progress, rng))
 
     def _suite(self, prose_seed: int) -> Suite:
         if prose_seed not in self._suites:
@@ -166,7 +147,12 @@ class BatchMaker:
 def training_suite(tokenizer: Tokenizer, prose_seed: int) -> Suite:
     """RULER over the embedded corpora of `prose_seed`, ready to make samples of any key."""
     settings = RulerSettings.of(ctxs=curriculum.LENGTHS, samples=1, seed=FIRST_TRAINING_SEED)
-    return build(settings, tokenizer, RulerCorpora.embedded(prose_seed))
+    return ruler.build(settings, tokenizer, ruler.RulerCorpora.embedded(prose_seed))
+
+
+def track_suite(tokenizer: Tokenizer) -> Suite:
+    """State tracking without distractor text, ready to make samples of any key."""
+    return state_tracking.build(StateTrackingSettings.of(seed=FIRST_TRAINING_SEED), tokenizer)
 
 
 _maker: BatchMaker | None = None

@@ -4,22 +4,30 @@ import random
 from collections.abc import Mapping, Sequence
 
 BATCH_TOKENS = 65_536
+FIRST_TRAINING_SEED = 1_000_000_000
+"""Training samples have seeds from here on; evaluation seeds lie below."""
+PROSE_SEEDS = (101, 102, 103, 104)
+"""Seeds of the embedded corpora behind training prompts; evaluation reads seed 0."""
+
+TRACK = "track"
+"""Stands for all state-tracking tasks: a part of a row that is asked it holds many of their short episodes."""
 
 # Copying a value from under a key is found first, and most else builds on it.
 _FIRST_TASKS: Mapping[str, float] = {
     "niah_single_1": 0.05,
     "niah_single_2": 0.07,
-    "niah_single_3": 0.10,
-    "niah_multikey_1": 0.09,
-    "niah_multikey_2": 0.11,
-    "niah_multikey_3": 0.15,
-    "niah_multivalue": 0.08,
-    "niah_multiquery": 0.09,
-    "vt": 0.10,
+    "niah_single_3": 0.09,
+    "niah_multikey_1": 0.08,
+    "niah_multikey_2": 0.10,
+    "niah_multikey_3": 0.14,
+    "niah_multivalue": 0.07,
+    "niah_multiquery": 0.08,
+    "vt": 0.08,
     "cwe": 0.06,
     "fwe": 0.06,
     "qa_1": 0.02,
     "qa_2": 0.02,
+    TRACK: 0.08,
 }
 # Once needles are found (within the first fifth), following and counting need the most practice.
 _LATER_TASKS: Mapping[str, float] = {
@@ -27,18 +35,24 @@ _LATER_TASKS: Mapping[str, float] = {
     "niah_single_2": 0.02,
     "niah_single_3": 0.03,
     "niah_multikey_1": 0.03,
-    "niah_multikey_2": 0.07,
-    "niah_multikey_3": 0.08,
+    "niah_multikey_2": 0.06,
+    "niah_multikey_3": 0.07,
     "niah_multivalue": 0.05,
     "niah_multiquery": 0.05,
-    "vt": 0.20,
-    "cwe": 0.24,
-    "fwe": 0.15,
+    "vt": 0.12,
+    "cwe": 0.20,
+    "fwe": 0.13,
     "qa_1": 0.03,
     "qa_2": 0.03,
+    TRACK: 0.16,
 }
 _FIRST_UNTIL = 0.15
-TASKS = tuple(_FIRST_TASKS)
+TASKS = tuple(task for task in _FIRST_TASKS if task != TRACK)
+"""RULER's tasks."""
+COUNTING = ("cwe", "fwe")
+"""Tasks about the frequencies of words, where predicting the text itself is practice."""
+
+_MOST_UPDATES = (8, 16, 32, 64, 128, 256, 512)
 
 # (progress up to which it holds, row length -> share of the batches). Short rows first: what copies a value
 # from under a key is found soonest where few positions compete.
@@ -66,7 +80,13 @@ def sample_tokens(row: int, rng: random.Random) -> int:
     return rng.choice([length for length in LENGTHS if length <= row])
 
 
+def updates(progress: float, rng: random.Random) -> int:
+    """State updates of the next state-tracking episode: few at first, then few as often as many."""
+    reached = 1 + int(progress / _FIRST_UNTIL * 2)
+    return rng.randint(4, rng.choice(_MOST_UPDATES[:reached]))
+
+
 def task(progress: float, rng: random.Random) -> str:
-    """The next task to ask at `progress`."""
+    """The next task to ask at `progress`, one of `TASKS` or `TRACK`."""
     weights = _FIRST_TASKS if progress < _FIRST_UNTIL else _LATER_TASKS
     return rng.choices(list(weights), weights=list(weights.values()))[0]

@@ -15,11 +15,13 @@ from evalkit.records import SampleKey
 from model_adapters.reference import folder
 from model_adapters.reference.answers import answer_text
 from model_adapters.reference.architecture import EOS_ID, PAD_ID
-from model_adapters.reference.batches import FIRST_TRAINING_SEED, PROSE_SEEDS, training_suite
-from model_adapters.reference.curriculum import TASKS
+from model_adapters.reference.batches import track_suite, training_suite
+from model_adapters.reference.curriculum import FIRST_TRAINING_SEED, PROSE_SEEDS, TASKS
 from model_adapters.scripted import ScriptedTokenizer
 from suites.corpora import embedded_essays
 from suites.ruler.words import every_word
+from suites.state_tracking.tasks import TASKS as TRACK_TASKS
+from suites.state_tracking.tasks import row_name
 
 VOCABULARY = 8192
 SAMPLES_A_TASK = 24
@@ -37,6 +39,11 @@ def texts() -> Iterator[str]:
                 sample = suite.sample(SampleKey(task, 4096, index, FIRST_TRAINING_SEED - 1))
                 yield sample.prompt + answer_text(sample)
         yield from embedded_essays(prose_seed).sentences[:PROSE_SENTENCES]
+    track = track_suite(ScriptedTokenizer())
+    for task in TRACK_TASKS:
+        for index in range(SAMPLES_A_TASK):
+            sample = track.sample(SampleKey(row_name(task, 64), 0, index, FIRST_TRAINING_SEED - 1))
+            yield f"{sample.prompt} {sample.targets[0]}"
     yield from names()
     words = every_word()
     yield from (f" {word}" for word in words * LIST_REPEATS)

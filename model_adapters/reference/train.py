@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 import typer
 from torch import Tensor
@@ -76,13 +77,15 @@ class Log:
         self._losses: dict[str, list[float]] = defaultdict(list)
 
     def add(self, batch: Batch, loss_P: Tensor, correct_P: Tensor) -> None:
-        """Count a batch: a question is right when each of its answer's tokens is the likeliest one."""
+        """Count a batch: a question is right where each likeliest token is one that would do."""
         losses, correct = loss_P.cpu().numpy(), correct_P.cpu().numpy()
         asked = batch.questions_P >= 0
         is_text = ~asked & (batch.weights_P > 0)
         self._losses["answer"].append(float(losses[asked].mean()))
         self._losses["text"].append(float(losses[is_text].mean()))
-        wrong = set(batch.questions_P[asked & ~correct].tolist())
+        right_positions = np.unique(batch.positions_P[asked & correct])
+        missed = asked & ~np.isin(batch.positions_P, right_positions)
+        wrong = set(batch.questions_P[missed].tolist())
         for question, task in enumerate(batch.tasks):
             self._answers[task].append(question not in wrong)
 

@@ -10,20 +10,14 @@ from evalkit.records import SampleKey
 from model_adapters.reference import curriculum, folder
 from model_adapters.reference.answers import answer_text
 from model_adapters.reference.architecture import EOS_ID, PAD_ID
-from model_adapters.reference.batches import (
-    FIRST_TRAINING_SEED,
-    PROSE_SEEDS,
-    SCORED_POSITIONS,
-    Row,
-    assemble,
-    join,
-    make_part,
-    training_suite,
-)
+from model_adapters.reference.batches import SCORED_POSITIONS, assemble, track_suite, training_suite
+from model_adapters.reference.curriculum import FIRST_TRAINING_SEED, PROSE_SEEDS
+from model_adapters.reference.rows import Answer, Row, join, ruler_part, track_part
 from model_adapters.reference.step import learning_rate
 from model_adapters.tokenizer import HfTokenizer
 from suites.ruler import metrics
 from suites.ruler import tasks as ruler_tasks
+from suites.state_tracking.tasks import TASKS as TRACK_TASKS
 
 CTX = 1024
 
@@ -46,10 +40,12 @@ def test_the_answer_to_learn_scores_full_marks_and_fits_its_budget(
     answer = answer_text(sample)
     metric = ruler_tasks.metric("nvidia", task)
     assert metrics.value_of(metrics.found(metrics.postprocess(answer), sample.targets, metric), metric) == 1
-    part = make_part(sample, suite, tokenizer, random.Random(0))
+    part = ruler_part(sample, suite, tokenizer, random.Random(0))
     assert part is not None
-    (name, start, end), *_ = part.answers
-    assert name == task
+    answer_ids = part.answers[0]
+    start, end = answer_ids.start, answer_ids.end
+    assert answer_ids.task == task
+    assert part.token_ids[start : end - 1] == tokenizer.encode(answer)
     assert tokenizer.decode(part.token_ids[:start]) == sample.prompt
     assert tokenizer.decode(part.token_ids[start:end]) == answer
     assert part.token_ids[end - 1] == EOS_ID
@@ -58,17 +54,17 @@ def test_the_answer_to_learn_scores_full_marks_and_fits_its_budget(
 
 def test_follow_ups_ask_for_other_needles_of_the_same_haystack(suite: Suite, tokenizer: HfTokenizer) -> None:
     sample = suite.sample(SampleKey("niah_multikey_2", CTX, 0, FIRST_TRAINING_SEED))
-    part = make_part(sample, suite, tokenizer, random.Random(0))
+    part = ruler_part(sample, suite, tokenizer, random.Random(0))
     assert part is not None
     assert len(part.answers) > 1
-    for _, start, end in part.answers:
-        value = tokenizer.decode(part.token_ids[start : end - 1]).strip(" .")
+    for answer in part.answers:
+        value = tokenizer.decode(part.token_ids[answer.start : answer.end - 1]).strip(" .")
         assert f"is: {value}." in sample.prompt
 
 
 def test_a_batch_scores_every_answer_token_and_fills_up_with_text() -> None:
-    row = join([Row([5, 6, 7, 8, 9], [("a", 3, 5)]), Row([10, 11, 12], [("b", 1, 3)])])
-    batch = assemble([row, Row([20, 21, EOS_ID], [("c", 1, 3)])], 12, np.random.default_rng(0))
+    row = join([Row([5, 6, 7, 8, 9], [Answer("a", 3, 5)]), Row([10, 11, 12], [Answer("b", 1, 3)])])
+    batch = assemble([row, Row([20, 21, EOS_ID], [Answer("c", 1, 3)])], 12, np.random.default_rng(0))
     asked = batch.questions_P >= 0
     assert batch.targets_P[asked].tolist() == [8, 9, 11, 12, 21, EOS_ID]
     assert [batch.tasks[question] for question in batch.questions_P[asked]] == ["a", "a", "b", "b", "c", "c"]
@@ -77,6 +73,44 @@ def test_a_batch_scores_every_answer_token_and_fills_up_with_text() -> None:
     assert sorted(batch.targets_P[text].tolist()) == [6, 7, 10]
     assert len(batch.positions_P) == SCORED_POSITIONS
     assert batch.weights_P[asked].sum() == pytest.approx(1.0)
+
+
+def test_tokens_that_would_do_as_well_share_a_position_and_its_weight() -> None:
+    row = Row([5, 6, 7, 8], [Answer("a", 2, 4, also=((2, 30), (2, 31)))])
+    batch = assemble([join([Row([9, 9]), row])], 8, np.random.default_rng(0))
+    asked = batch.questions_P >= 0
+    assert batch.positions_P[asked].tolist() == [3, 3, 3, 4]
+    assert batch.targets_P[asked].tolist() == [7, 30, 31, 8]
+    assert batch.weights_P[asked].tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
+
+
+def test_common_words_are_told_in_any_order(suite: Suite, tokenizer: HfTokenizer) -> None:
+    sample = suite.sample(SampleKey("cwe", CTX, 0, FIRST_TRAINING_SEED))
+    part = ruler_part(sample, suite, tokenizer, random.Random(0))
+    assert part is not None
+    also = part.answers[0].also
+    openings = [tokenizer.encode(f" {word}")[0] for word in sample.targets]
+    first_place = min(place for place, _ in also)
+    assert part.token_ids[first_place] == openings[0]
+    assert [token for place, token in also if place == first_place] == openings[1:]
+    assert len(also) == sum(range(len(openings)))
+
+
+@pytest.mark.parametrize("task", TRACK_TASKS)
+def test_state_tracking_rows_are_the_suites_prompts_with_their_answers(task: str, tokenizer: HfTokenizer) -> None:
+    suite = track_suite(tokenizer)
+    part = track_part(suite, tokenizer, CTX, lambda: f"{task}:4", random.Random(0))
+    assert 0 < len(part.token_ids) <= CTX
+    episodes = tokenizer.decode(part.token_ids)
+    seeds = random.Random(0)
+    sample = suite.sample(SampleKey(f"{task}:4", 0, 0, FIRST_TRAINING_SEED + seeds.randrange(2**40)))
+    whole = f"{sample.prompt} {sample.targets[0]}"
+    assert episodes.startswith(whole)
+    first_end = part.token_ids.index(EOS_ID)
+    assert part.token_ids[:first_end] == tokenizer.encode(whole)
+    told = [tokenizer.decode(part.token_ids[answer.start : answer.end]) for answer in part.answers[:4]]
+    assert told[-1] == f" {sample.targets[0]}"
+    assert all(f"{text}\n\n" in whole for text in told[:-1])
 
 
 def test_lengths_grow_and_samples_fill_their_rows() -> None:
