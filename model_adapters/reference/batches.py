@@ -66,7 +66,7 @@ def assemble(rows: list[Row], length: int, rng: np.random.Generator) -> Batch:
             text_BT[index, start : end - 1] = COUNTING_WEIGHT
         for answer in row.answers:
             text_BT[index, answer.start - 1 : answer.end - 1] = 0.0
-            asked += [(index * length + place, *rest) for place, *rest in _asked(row, answer, len(tasks))]
+            asked += _asked(row, answer, index * length, len(tasks))
             tasks.append(answer.task)
     del asked[SCORED_POSITIONS:]
     text_positions = rng.permutation(np.flatnonzero(text_BT))[: SCORED_POSITIONS - len(asked)]
@@ -86,7 +86,7 @@ def assemble(rows: list[Row], length: int, rng: np.random.Generator) -> Batch:
     return Batch(token_ids_BT, positions_P, targets_P, weights_P, questions_P, tuple(tasks))
 
 
-def _asked(row: Row, answer: Answer, question: int) -> Iterator[tuple[int, int, float, int]]:
+def _asked(row: Row, answer: Answer, offset: int, question: int) -> Iterator[tuple[int, int, float, int]]:
     """(position, target, share of its weight, question) of an answer's tokens, of those that would do as well too."""
     others: dict[int, list[int]] = defaultdict(list)
     for place, token in answer.also:
@@ -94,7 +94,7 @@ def _asked(row: Row, answer: Answer, question: int) -> Iterator[tuple[int, int, 
     for place in range(answer.start, answer.end):
         targets = [row.token_ids[place], *others[place]]
         for target in targets:
-            yield place - 1, target, 1 / len(targets), question
+            yield offset + place - 1, target, 1 / len(targets), question
 
 
 class BatchMaker:
