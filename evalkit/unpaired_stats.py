@@ -75,7 +75,7 @@ def welch(base: MeanLoss, new: MeanLoss, confidence: float = CONFIDENCE) -> tupl
     error = math.sqrt(variance)
     half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
     p = 2 * float(stats.t.sf(abs(difference) / error, freedom))
-    return (difference - half, difference + half), p, detectable_sigmas(confidence) * error
+    return (difference - half, difference + half), p, detectable_sigmas(confidence, freedom) * error
 
 
 def difference_interval(base: MeanScore, new: MeanScore, confidence: float = CONFIDENCE) -> Interval:

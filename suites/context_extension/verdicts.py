@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from evalkit.paired_stats import POWER, PairedDifferences, detectable_sigmas, pool
+from evalkit.paired_stats import PairedDifferences, detectable_sigmas, pool
 from evalkit.records import Figure, RunRecord, SampleRecord, Verdict
 from evalkit.stats import CONFIDENCE
 from suites.context_extension.effective_length import (
@@ -156,20 +155,9 @@ def _position_verdict(
         value=pairs.mean,
         bound=margin,
         ci95=interval,
-        detectable=_detectable_mean(pairs.differences, confidence),
+        detectable=pairs.detectable(confidence),
         detectable_unit="nats per token",
     )
-
-
-def _detectable_mean(values: npt.NDArray[np.float64], confidence: float) -> float:
-    """The smallest true mean that a t test of so many values shows with a power of 80 %, given their spread.
-
-    The noncentral t is approximated by a shifted central one, which matters where documents are few.
-    """
-    from scipy import stats
-
-    quantiles = stats.t.ppf([(1 + confidence) / 2, POWER], len(values) - 1)
-    return float(quantiles.sum() * values.std(ddof=1) / math.sqrt(len(values)))
 
 
 def _length_verdict(

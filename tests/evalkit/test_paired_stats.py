@@ -172,6 +172,32 @@ def test_no_difference_is_seen_with_fewer_changes_than_the_sign_test_needs() -> 
     assert detectable_sigmas(0.95) == pytest.approx(1.96 + 0.8416, abs=1e-3)
 
 
+@pytest.mark.parametrize("windows", [2, 3, 5, 12, 60])
+def test_few_losses_see_only_what_a_t_test_would_see(windows: int) -> None:
+    """Held against the power of Student's t-test by the noncentral distribution, and by drawing."""
+    spread = np.array([-1.0, 1.0] * (windows // 2) + [0.0] * (windows % 2))
+    named = pool([spread], bounded=False).detectable() or 0
+    error = spread.std(ddof=1) / windows**0.5
+    told_from = stats.t.ppf(0.975, windows - 1)
+    assert stats.nct.sf(told_from, windows - 1, named / error) == pytest.approx(0.8, abs=1e-5)
+    drawn = np.random.default_rng(windows).normal(named, spread.std(ddof=1), (4000, windows))
+    p = stats.ttest_1samp(drawn, 0, axis=1).pvalue
+    assert np.mean(p < 0.05) == pytest.approx(0.8, abs=0.025)
+
+
+def test_two_windows_see_six_times_less_than_a_normal_quantile_says() -> None:
+    assert detectable_sigmas(0.95, 1) == pytest.approx(16.334, abs=1e-3)
+    assert detectable_sigmas(0.95, 2) == pytest.approx(5.653, abs=1e-3)
+    assert detectable_sigmas(0.95, 1e6) == pytest.approx(detectable_sigmas(0.95), abs=1e-4)
+
+
+def test_fewer_scores_than_the_sign_test_needs_see_nothing() -> None:
+    assert changes(0, 0, 5).detectable() is None
+    assert stats.binomtest(5, 5).pvalue > 0.05 > stats.binomtest(6, 6).pvalue
+    assert changes(0, 0, 6).detectable() == 1.0
+    assert changes(0, 0, 6).detectable(0.99) is None
+
+
 def test_nothing_can_be_said_about_no_pairs() -> None:
     pairs = PairedDifferences(np.array([]), np.array([]), np.array([], dtype=np.int64), bounded=True)
     assert pairs.interval() is None

@@ -74,6 +74,17 @@ def test_losses_agree_with_welch() -> None:
     assert MeanLoss.of(np.array([1.0]), np.array([1.0])) is None
 
 
+def test_two_windows_a_side_see_what_welchs_test_sees() -> None:
+    """The noncentral distribution is exact here: both sides have the same variance and number of windows."""
+    base = MeanLoss.of(np.array([1.0, 1.2]), np.full(2, 0.5))
+    new = MeanLoss.of(np.array([1.1, 1.3]), np.full(2, 0.5))
+    assert base is not None
+    assert new is not None
+    _, _, named = welch(base, new)
+    error = (base.variance + new.variance) ** 0.5
+    assert stats.nct.sf(stats.t.ppf(0.975, 2), 2, named / error) == pytest.approx(0.8, abs=1e-5)
+
+
 def test_equal_models_are_rarely_told_apart_without_pairs() -> None:
     rng = np.random.default_rng(0)
     outside = 0
