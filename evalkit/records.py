@@ -72,6 +72,22 @@ class Request:
     generation_tokens: int
     scored_from: int | None = None
     """Index, at least 1, of the first token whose log-probability is asked for; nothing is generated then."""
+    prefix_id: str | None = None
+    """Name of the tokens that this prompt begins with and shares with others, so that they are read once for all."""
+    prefix_tokens: int = 0
+    """How many of `token_ids`, from the first on, those are."""
+    continuations: tuple[tuple[int, ...], ...] = ()
+    """Token sequences to be scored, each as what follows `token_ids`; nothing is generated then."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuationScore:
+    """How probable a model finds a continuation of a prompt."""
+
+    log_probability: float
+    """Nats, summed over the continuation's tokens."""
+    is_greedy: bool
+    """Whether each of its tokens is the one that the model finds most probable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,8 @@ class Completion:
     """Nats, of the request's tokens from `scored_from` on; None where text was generated, and after an error."""
     is_greedy: bool | None = None
     """Whether each of those tokens is the one that the model finds most probable."""
+    continuations: tuple[ContinuationScore, ...] | None = None
+    """Of the request's continuations, in their order; None where none were asked for, and after an error."""
 
 
 @dataclass(frozen=True, slots=True)

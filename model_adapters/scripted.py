@@ -13,7 +13,14 @@ from dataclasses import dataclass
 
 from evalkit.errors import RequestFailedError
 from evalkit.protocols import Tokenizer
-from evalkit.records import Completion, FinishReason, ModelIdentity, PositionScheme, Request
+from evalkit.records import (
+    Completion,
+    ContinuationScore,
+    FinishReason,
+    ModelIdentity,
+    PositionScheme,
+    Request,
+)
 
 # At most six word characters, or one mark, each with the space before it; anything else stands alone. A piece then
 # has at most seven bytes, and its id fits a signed 64-bit integer.
@@ -83,6 +90,8 @@ class ScriptedReply:
     decode_seconds: float | None = None
     log_probabilities: tuple[float, ...] | None = None
     """For a request that asks for them: one for each of its tokens from `scored_from` on."""
+    continuations: tuple[ContinuationScore, ...] | None = None
+    """For a request that asks for them: one for each of its continuations."""
 
 
 Reply = str | ScriptedReply
@@ -167,6 +176,7 @@ class ScriptedAdapter:
             decode_seconds=_first(reply.decode_seconds, self._decode_seconds),
             error=reply.error,
             log_probabilities=reply.log_probabilities,
+            continuations=reply.continuations,
         )
 
     def _reply(self, request: Request) -> ScriptedReply:
@@ -181,6 +191,9 @@ def _check_scores(request: Request, reply: ScriptedReply) -> None:
     asked = 0 if request.scored_from is None else len(request.token_ids) - request.scored_from
     if reply.error is None and len(reply.log_probabilities or ()) != asked:
         raise ValueError(f"{request.id} asks for {asked} log-probabilities, not {len(reply.log_probabilities or ())}")
+    continued, given = len(request.continuations), len(reply.continuations or ())
+    if reply.error is None and given != continued:
+        raise ValueError(f"{request.id} asks for {continued} continuations, not {given}")
 
 
 def _first(value: float | None, default: float) -> float:

@@ -90,6 +90,7 @@ class TransformersAdapter:
             error=generation.error,
             log_probabilities=None if generation.scores is None else generation.scores.log_probabilities,
             is_greedy=None if generation.scores is None else generation.scores.is_greedy,
+            continuations=generation.continuations,
         )
 
 

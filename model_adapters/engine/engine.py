@@ -7,18 +7,19 @@ for generation in engine.generate(requests): ...
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from functools import partial
 
 import torch
 from transformers import PreTrainedModel
 
 from evalkit.errors import RequestFailedError
-from evalkit.records import Request
+from evalkit.records import ContinuationScore, Request
+from model_adapters.engine.continuations import score_continuations
 from model_adapters.engine.failures import within_memory
 from model_adapters.engine.memory_plan import EnginePlan, choose_plan
 from model_adapters.engine.model_runner import ModelRunner
 from model_adapters.engine.position_limit import position_limit
-from model_adapters.engine.scoring import score_tokens
+from model_adapters.engine.refusal import refusal
+from model_adapters.engine.scoring import TokenScores, score_tokens
 from model_adapters.engine.sequence import Generation, Sequence
 from model_adapters.engine.slotted_cache import SlottedCache
 
@@ -48,6 +49,7 @@ class Engine:
         self.cache: SlottedCache | None = None
         self._segment_tokens, self._slots, self._max_tokens = segment_tokens, slots, max_tokens
         self._position_limit = position_limit(model.config)
+        self._vocabulary: int = next(model.get_input_embeddings().parameters()).shape[0]
         self._active: list[Sequence] = []
         # Sequence i stands in slot i: active slots are always the first ones, so a decode step is a slice.
         self._waiting: deque[Sequence] = deque()
@@ -73,12 +75,16 @@ class Engine:
         if self._active and self._waiting and not self._fits(self._waiting[0]):
             return  # for a larger cache, once the sequences in this one have ended
         while (sequence := self._next(stream)) is not None:
-            refusal = self._refusal(sequence)
-            if refusal is not None:
-                yield sequence.finish("error", refusal)
+            refused = refusal(
+                sequence,
+                vocabulary=self._vocabulary,
+                max_tokens=self._max_tokens,
+                position_limit=self._position_limit,
+            )
+            if refused is not None:
+                yield sequence.finish("error", refused)
             elif self._fits(sequence):
-                scored_from = sequence.request.scored_from
-                yield from self._prefill(sequence) if scored_from is None else self._score(sequence, scored_from)
+                yield from self._score(sequence) if sequence.is_scored else self._prefill(sequence)
             elif self._active:
                 self._waiting.appendleft(sequence)
                 return
@@ -92,29 +98,6 @@ class Engine:
             return self._waiting.popleft()
         request = next(stream, None)
         return None if request is None else Sequence(request)
-
-    def _refusal(self, sequence: Sequence) -> str | None:
-        """Why a request cannot be run at all; one line."""
-        token_ids = sequence.request.token_ids
-        vocabulary = next(self.runner.model.get_input_embeddings().parameters()).shape[0]
-        if not token_ids:
-            return "the prompt is empty"
-        scored_from = sequence.request.scored_from
-        if scored_from is None and sequence.request.generation_tokens < 1:
-            return "the generation budget is 0 tokens"
-        if scored_from is not None and not 1 <= scored_from < len(token_ids):
-            return f"token {scored_from:,} of {len(token_ids):,} cannot be the first to be scored"
-        size = f"{len(token_ids):,} prompt tokens and a budget of {sequence.request.generation_tokens:,}"
-        if self._max_tokens is not None and sequence.need_tokens > self._max_tokens:
-            return f"{size} exceed the limit of {self._max_tokens:,} tokens"
-        if self._position_limit is not None and sequence.need_tokens > self._position_limit.tokens:
-            return (
-                f"{size} exceed {self._position_limit.tokens:,} tokens, beyond which {self._position_limit.rope_type} "
-                "positions depend on the prompt's whole length and cannot be read in segments"
-            )
-        if max(token_ids) >= vocabulary or min(token_ids) < 0:
-            return f"the prompt has token ids outside the model's vocabulary of {vocabulary:,}"
-        return None
 
     def _fits(self, sequence: Sequence) -> bool:
         """Whether the present cache serves the request; one four times too long is given up for more slots."""
@@ -172,32 +155,38 @@ class Engine:
         self._active.append(sequence)
         yield from self._take({slot: picked[0]})
 
-    def _score(self, sequence: Sequence, scored_from: int) -> Iterator[Generation]:
-        """Score a request's own tokens in the next free slot, which is free again afterwards."""
-        (cache, plan), slot, failure = self._room(), len(self._active), None
-        work = partial(
-            score_tokens,
-            self.runner,
-            cache,
-            slot,
-            sequence.request.token_ids,
-            scored_from=scored_from,
-            segment_tokens=plan.segment_tokens,
-        )
+    def _score(self, sequence: Sequence) -> Iterator[Generation]:
+        """Score a request's own tokens or its continuations in the next free slot, which is free again afterwards."""
+        (cache, _), slot, failure = self._room(), len(self._active), None
         cache.reset(slot)
         started = time.perf_counter()
         try:
-            scores = within_memory(work)
+            scored = within_memory(lambda: self._scored(sequence, slot))
         except RequestFailedError as error:
-            scores, failure = None, str(error)
+            scored, failure = None, str(error)
             cache.erase(slot)
         sequence.prefill_seconds = time.perf_counter() - started
         if failure is not None:
             yield sequence.finish("error", failure)
-        elif scores is None:
+        elif scored is None:
             yield from self._out_of_memory([sequence])
         else:
-            yield sequence.finish("stop", scores=scores)
+            scores, continuations = scored
+            yield sequence.finish("stop", scores=scores, continuations=continuations)
+
+    def _scored(self, sequence: Sequence, slot: int) -> tuple[TokenScores | None, tuple[ContinuationScore, ...] | None]:
+        (cache, plan), request = self._room(), sequence.request
+        if request.scored_from is None:
+            return None, score_continuations(self.runner, cache, slot, request, segment_tokens=plan.segment_tokens)
+        scores = score_tokens(
+            self.runner,
+            cache,
+            slot,
+            request.token_ids,
+            scored_from=request.scored_from,
+            segment_tokens=plan.segment_tokens,
+        )
+        return scores, None
 
     def _decode_step(self) -> Iterator[Generation]:
         """One token for every active sequence."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from evalkit.records import FinishReason, Request
+from evalkit.records import ContinuationScore, FinishReason, Request
 from model_adapters.engine.scoring import TokenScores
 
 
@@ -21,6 +21,8 @@ class Generation:
     error: str | None = None
     scores: TokenScores | None = None
     """Of a request that asked for log-probabilities."""
+    continuations: tuple[ContinuationScore, ...] | None = None
+    """Of a request that asked for continuations, in their order."""
 
 
 @dataclass(slots=True)
@@ -35,8 +37,14 @@ class Sequence:
 
     @property
     def need_tokens(self) -> int:
-        """Places that the request takes in a slot."""
-        return len(self.request.token_ids) + self.request.generation_tokens
+        """Places that the request takes in a slot; the last token of a continuation predicts nothing."""
+        longest = max(map(len, self.request.continuations), default=1) - 1
+        return len(self.request.token_ids) + self.request.generation_tokens + longest
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether something given is scored, and nothing generated."""
+        return self.request.scored_from is not None or bool(self.request.continuations)
 
     def restart(self) -> None:
         """Forget all progress after memory ran out."""
@@ -45,7 +53,12 @@ class Sequence:
         self.prefill_seconds = self.decode_seconds = 0.0
 
     def finish(
-        self, reason: FinishReason, error: str | None = None, *, scores: TokenScores | None = None
+        self,
+        reason: FinishReason,
+        error: str | None = None,
+        *,
+        scores: TokenScores | None = None,
+        continuations: tuple[ContinuationScore, ...] | None = None,
     ) -> Generation:
         """The result; a failed request has no tokens."""
         return Generation(
@@ -57,4 +70,5 @@ class Sequence:
             decode_seconds=self.decode_seconds,
             error=error,
             scores=scores,
+            continuations=continuations,
         )

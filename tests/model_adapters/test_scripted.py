@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import RequestFailedError
 from evalkit.protocols import Adapter, Tokenizer
-from evalkit.records import Completion, Request
+from evalkit.records import Completion, ContinuationScore, Request
 from model_adapters.scripted import BOS, ScriptedAdapter, ScriptedReply, ScriptedTokenizer
 
 TOKENIZER = ScriptedTokenizer()
@@ -122,3 +122,18 @@ def test_requests_are_pulled_a_batch_at_a_time_and_answered_in_reverse() -> None
     assert pulled == ["a", "b"]
     assert [completion.request_id for completion in completions] == ["a", "d", "c", "e"]
     assert [asked.id for asked in adapter.requests] == list("abcde")
+
+
+def test_continuations_are_scored_from_the_script() -> None:
+    scores = (ContinuationScore(-1.5, True), ContinuationScore(-3.0, False))
+    asked = Request("q", (1, 2), 0, continuations=((3,), (4, 5)))
+    adapter = ScriptedAdapter({"q": ScriptedReply(continuations=scores)})
+    assert next(adapter.generate([asked])).continuations == scores
+    failed = next(ScriptedAdapter({"q": ScriptedReply(error="out of memory")}).generate([asked]))
+    assert (failed.error, failed.continuations) == ("out of memory", None)
+
+
+def test_a_script_must_score_every_continuation() -> None:
+    asked = Request("q", (1, 2), 0, continuations=((3,), (4, 5)))
+    with pytest.raises(ValueError, match="q asks for 2 continuations, not 1"):
+        next(ScriptedAdapter({"q": ScriptedReply(continuations=(ContinuationScore(-1.0, True),))}).generate([asked]))
