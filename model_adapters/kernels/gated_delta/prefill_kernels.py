@@ -53,13 +53,21 @@ def _double_blocks(
 def _invert_unit_lower(b_lower, C: tl.constexpr, LEVELS: tl.constexpr, HALF: tl.constexpr, PRECISION: tl.constexpr):
     """(I + b_lower)^-1 for a strictly lower triangular block of C = 2^LEVELS rows, by doubling inverted blocks.
 
-    As exact as substitution: every intermediate is a block of the inverse itself, unlike in a power series.
+    As exact as substitution: every intermediate is a block of the inverse itself, unlike in a power series. HALF
+    takes fp16 operands, and then one Newton step X + X (I - (I + b_lower) X), which squares their relative error.
     """
     o_i = tl.arange(0, C)[:, None]
     o_j = tl.arange(0, C)[None, :]
-    b_inverse = tl.where(o_i == o_j, 1.0, 0.0) - tl.where(o_i // 2 == o_j // 2, b_lower, 0.0)
+    b_identity = tl.where(o_i == o_j, 1.0, 0.0)
+    b_inverse = b_identity - tl.where(o_i // 2 == o_j // 2, b_lower, 0.0)
     for level in tl.static_range(1, LEVELS):
         b_inverse = _double_blocks(b_inverse, b_lower, 2**level, C, HALF, PRECISION)
+    if HALF:
+        b_half = b_inverse.to(tl.float16)
+        b_high = b_lower.to(tl.float16)
+        b_low = (b_lower - b_high.to(tl.float32)).to(tl.float16)
+        b_error = b_identity - b_half.to(tl.float32) - tl.dot(b_high, b_half) - tl.dot(b_low, b_half)
+        b_inverse = b_half.to(tl.float32) + tl.dot(b_half, b_error.to(tl.float16))
     return b_inverse
 
 
@@ -72,6 +80,7 @@ def prepare_chunks(
     p_decay_rate_log,
     p_decay_bias,
     p_inverse,
+    p_inverse_low,
     p_attention,
     p_rows,
     s_q_b,
@@ -102,6 +111,7 @@ def prepare_chunks(
     NORMALIZE: tl.constexpr,
     RAW_GATES: tl.constexpr,
     HALF_INVERSE: tl.constexpr,
+    SPLIT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     i_bh = tl.program_id(0).to(tl.int64)
@@ -151,14 +161,17 @@ def prepare_chunks(
     # Above the diagonal the difference is positive and may overflow: masked before the exponential.
     b_decay = tl.exp(tl.where(m_causal, b_since_start[:, None] - b_since_start[None, :], -float("inf")))
     b_decay *= b_k_norm[None, :]
-    b_attention = b_qk * b_decay * b_q_norm[:, None]
-    b_lower = tl.where(o_t[:, None] > o_t[None, :], b_kk * b_decay * (b_beta * b_k_norm)[:, None], 0.0)
-    b_inverse = _invert_unit_lower(b_lower, C, LEVELS, HALF_INVERSE, PRECISION) * b_beta[None, :]
-
     o_square = (i_bh * N + i_chunk) * C * C
     o_entry = o_t[:, None] * C + o_t[None, :]
+    # Out of the registers before the inversion needs them.
+    b_attention = b_qk * b_decay * b_q_norm[:, None]
     tl.store(p_attention + o_square + o_entry, b_attention.to(p_attention.dtype.element_ty))
-    tl.store(p_inverse + o_square + o_entry, b_inverse.to(p_inverse.dtype.element_ty))
+    b_lower = tl.where(o_t[:, None] > o_t[None, :], b_kk * b_decay * (b_beta * b_k_norm)[:, None], 0.0)
+    b_inverse = _invert_unit_lower(b_lower, C, LEVELS, HALF_INVERSE, PRECISION) * b_beta[None, :]
+    b_high = b_inverse.to(p_inverse.dtype.element_ty)
+    tl.store(p_inverse + o_square + o_entry, b_high)
+    if SPLIT:
+        tl.store(p_inverse_low + o_square + o_entry, (b_inverse - b_high.to(tl.float32)).to(b_high.dtype))
     b_from_start = tl.exp(b_since_start)
     p_rows += (i_bh * N + i_chunk) * 4 * C
     tl.store(p_rows + o_t, b_from_start * b_k_norm)
@@ -174,15 +187,54 @@ def _state_offsets(o_v, FIRST: tl.constexpr, WIDTH: tl.constexpr, K: tl.constexp
 
 
 @triton.jit
-def _load_state(p_state, o_v, FIRST: tl.constexpr, WIDTH: tl.constexpr, K: tl.constexpr, V: tl.constexpr):
+def _load_state(
+    p_state, o_v, FIRST: tl.constexpr, WIDTH: tl.constexpr, K: tl.constexpr, V: tl.constexpr, HAS_STATE: tl.constexpr
+):
+    """One part of the state, zeros where there is none yet."""
     o_state, m_state = _state_offsets(o_v, FIRST, WIDTH, K, V)
-    return tl.load(p_state + o_state, mask=m_state, other=0.0)
+    if HAS_STATE:
+        return tl.load(p_state + o_state, mask=m_state, other=0.0)
+    return tl.zeros(o_state.shape, tl.float32)
 
 
 @triton.jit
 def _store_state(p_state, b_state, o_v, FIRST: tl.constexpr, WIDTH: tl.constexpr, K: tl.constexpr, V: tl.constexpr):
     o_state, m_state = _state_offsets(o_v, FIRST, WIDTH, K, V)
     tl.store(p_state + o_state, b_state, mask=m_state)
+
+
+@triton.jit
+def _dot_wide(b_left, b_right, b_sum, SPLIT: tl.constexpr, PRECISION: tl.constexpr):
+    """b_sum + b_left b_right with an fp32 left operand; SPLIT takes its rounding error along as a second product."""
+    b_high = b_left.to(b_right.dtype)
+    b_sum = tl.dot(b_high, b_right, acc=b_sum, input_precision=PRECISION)
+    if SPLIT:
+        b_low = (b_left - b_high.to(tl.float32)).to(b_right.dtype)
+        b_sum = tl.dot(b_low, b_right, acc=b_sum, input_precision=PRECISION)
+    return b_sum
+
+
+@triton.jit
+def _read_state(
+    b_state, b_k, p_q, b_recalled, b_out, o_t, m_t, s_t,
+    FIRST: tl.constexpr, WIDTH: tl.constexpr, SIZE: tl.constexpr, SPLIT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """What the state, transposed, holds at a chunk's keys and queries, added up over the parts of the key size."""
+    b_q = _load_part(p_q, o_t, m_t, s_t, FIRST, WIDTH, SIZE)
+    b_recalled = _dot_wide(b_state, tl.trans(b_k), b_recalled, SPLIT, PRECISION)
+    b_out = tl.dot(b_state.to(b_q.dtype), tl.trans(b_q), acc=b_out, input_precision=PRECISION)
+    return b_recalled, b_out
+
+
+@triton.jit
+def _written_rows(b_residual, p_inverse, p_inverse_low, o_entry, SPLIT: tl.constexpr, PRECISION: tl.constexpr):
+    """inverse residual, transposed: the rows that a chunk adds to the memory."""
+    b_inverse = tl.trans(tl.load(p_inverse + o_entry))
+    b_written = _dot_wide(b_residual, b_inverse, tl.zeros(b_residual.shape, tl.float32), SPLIT, PRECISION)
+    if SPLIT:
+        b_low = tl.trans(tl.load(p_inverse_low + o_entry))
+        b_written = tl.dot(b_residual.to(b_low.dtype), b_low, acc=b_written, input_precision=PRECISION)
+    return b_written
 
 
 @triton.jit(do_not_specialize=["T", "N", "H", "GROUP"])
@@ -192,6 +244,7 @@ def scan_chunks(
     p_v,
     p_out,
     p_inverse,
+    p_inverse_low,
     p_attention,
     p_rows,
     p_state,
@@ -220,9 +273,9 @@ def scan_chunks(
     BV: tl.constexpr,
     C: tl.constexpr,
     HAS_STATE: tl.constexpr,
+    SPLIT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    i_v = tl.program_id(0)
     i_bh = tl.program_id(1).to(tl.int64)
     i_b, i_h = i_bh // H, i_bh % H
     p_q += i_b * s_q_b + (i_h // GROUP) * s_q_h
@@ -230,82 +283,73 @@ def scan_chunks(
     p_v += i_b * s_v_b + i_h * s_v_h
     p_out += i_b * s_out_b + i_h * s_out_h
     p_inverse += i_bh * N * C * C
+    p_inverse_low += i_bh * N * C * C
     p_attention += i_bh * N * C * C
     p_rows += i_bh * N * 4 * C
+    p_state += i_bh * K * V
+    p_final_state += i_bh * K * V
     o_t = tl.arange(0, C)
-    o_v = i_v * BV + tl.arange(0, BV)
+    o_v = tl.program_id(0) * BV + tl.arange(0, BV)
     o_entry = o_t[None, :] + o_t[:, None] * C
-    chunks = tl.cdiv(T, C)
 
     # The state is held transposed, [value, key], in up to three parts of the key.
-    if HAS_STATE:
-        b_state_1 = _load_state(p_state + i_bh * K * V, o_v, 0, KEY_1, K, V)
-        if KEY_2 > 0:
-            b_state_2 = _load_state(p_state + i_bh * K * V, o_v, KEY_1, KEY_2, K, V)
-        if KEY_3 > 0:
-            b_state_3 = _load_state(p_state + i_bh * K * V, o_v, KEY_1 + KEY_2, KEY_3, K, V)
-    else:
-        b_state_1 = tl.zeros([BV, KEY_1], tl.float32)
-        if KEY_2 > 0:
-            b_state_2 = tl.zeros([BV, KEY_2], tl.float32)
-        if KEY_3 > 0:
-            b_state_3 = tl.zeros([BV, KEY_3], tl.float32)
+    b_state_1 = _load_state(p_state, o_v, 0, KEY_1, K, V, HAS_STATE)
+    if KEY_2 > 0:
+        b_state_2 = _load_state(p_state, o_v, KEY_1, KEY_2, K, V, HAS_STATE)
+    if KEY_3 > 0:
+        b_state_3 = _load_state(p_state, o_v, KEY_1 + KEY_2, KEY_3, K, V, HAS_STATE)
 
-    dtype = p_k.dtype.element_ty
+    chunks = tl.cdiv(T, C)
     next_decay = tl.load(p_rows + 3 * C)
     # The addresses advance by one chunk at a time: no product of a token index and a stride can overflow.
     for i_chunk in range(chunks):
         m_t = o_t < T - i_chunk * C
         m_value = m_t[None, :] & (o_v < V)[:, None]
-        b_k_1 = _load_part(p_k, o_t, m_t, s_k_t, 0, KEY_1, K)
-        b_q_1 = _load_part(p_q, o_t, m_t, s_q_t, 0, KEY_1, K)
         b_v = tl.load(p_v + o_t[None, :] * s_v_t + o_v[:, None], mask=m_value, other=0.0)
-        b_inverse = tl.load(p_inverse + o_entry)
-        b_attention = tl.load(p_attention + o_entry)
-        b_k_rows = tl.load(p_rows + o_t)
-        b_q_rows = tl.load(p_rows + C + o_t)
-        b_end_rows = tl.load(p_rows + 2 * C + o_t)
         # Read one chunk ahead: a lone scalar has nothing else to hide its latency behind.
         decay = next_decay
         next_decay = tl.load(p_rows + 7 * C, mask=i_chunk + 1 < chunks, other=0.0)
 
-        b_half_1 = b_state_1.to(dtype)
-        b_recalled = tl.dot(b_half_1, tl.trans(b_k_1), input_precision=PRECISION)
-        b_out = tl.dot(b_half_1, tl.trans(b_q_1), input_precision=PRECISION)
+        b_recalled = tl.zeros([BV, C], tl.float32)
+        b_out = tl.zeros([BV, C], tl.float32)
+        b_k_1 = _load_part(p_k, o_t, m_t, s_k_t, 0, KEY_1, K)
+        b_recalled, b_out = _read_state(
+            b_state_1, b_k_1, p_q, b_recalled, b_out, o_t, m_t, s_q_t, 0, KEY_1, K, SPLIT, PRECISION
+        )
         if KEY_2 > 0:
             b_k_2 = _load_part(p_k, o_t, m_t, s_k_t, KEY_1, KEY_2, K)
-            b_q_2 = _load_part(p_q, o_t, m_t, s_q_t, KEY_1, KEY_2, K)
-            b_half_2 = b_state_2.to(dtype)
-            b_recalled = tl.dot(b_half_2, tl.trans(b_k_2), acc=b_recalled, input_precision=PRECISION)
-            b_out = tl.dot(b_half_2, tl.trans(b_q_2), acc=b_out, input_precision=PRECISION)
+            b_recalled, b_out = _read_state(
+                b_state_2, b_k_2, p_q, b_recalled, b_out, o_t, m_t, s_q_t, KEY_1, KEY_2, K, SPLIT, PRECISION
+            )
         if KEY_3 > 0:
             b_k_3 = _load_part(p_k, o_t, m_t, s_k_t, KEY_1 + KEY_2, KEY_3, K)
-            b_q_3 = _load_part(p_q, o_t, m_t, s_q_t, KEY_1 + KEY_2, KEY_3, K)
-            b_half_3 = b_state_3.to(dtype)
-            b_recalled = tl.dot(b_half_3, tl.trans(b_k_3), acc=b_recalled, input_precision=PRECISION)
-            b_out = tl.dot(b_half_3, tl.trans(b_q_3), acc=b_out, input_precision=PRECISION)
+            b_recalled, b_out = _read_state(
+                b_state_3, b_k_3, p_q, b_recalled, b_out, o_t, m_t, s_q_t, KEY_1 + KEY_2, KEY_3, K, SPLIT, PRECISION
+            )
 
-        b_residual = b_v.to(tl.float32) - b_recalled * b_k_rows[None, :]
-        b_written = tl.dot(b_residual.to(dtype), tl.trans(b_inverse), input_precision=PRECISION)
-        b_out *= b_q_rows[None, :]
-        b_kept = (b_written * b_end_rows[None, :]).to(dtype)
-        b_state_1 = tl.dot(b_kept, b_k_1, acc=b_state_1 * decay, input_precision=PRECISION)
+        b_residual = b_v.to(tl.float32) - b_recalled * tl.load(p_rows + o_t)[None, :]
+        b_written = _written_rows(b_residual, p_inverse, p_inverse_low, o_entry, SPLIT, PRECISION)
+        b_kept = b_written * tl.load(p_rows + 2 * C + o_t)[None, :]
+        b_state_1 = _dot_wide(b_kept, b_k_1, b_state_1 * decay, SPLIT, PRECISION)
         if KEY_2 > 0:
-            b_state_2 = tl.dot(b_kept, b_k_2, acc=b_state_2 * decay, input_precision=PRECISION)
+            b_state_2 = _dot_wide(b_kept, b_k_2, b_state_2 * decay, SPLIT, PRECISION)
         if KEY_3 > 0:
-            b_state_3 = tl.dot(b_kept, b_k_3, acc=b_state_3 * decay, input_precision=PRECISION)
-        b_out = tl.dot(b_written.to(dtype), tl.trans(b_attention), acc=b_out, input_precision=PRECISION)
+            b_state_3 = _dot_wide(b_kept, b_k_3, b_state_3 * decay, SPLIT, PRECISION)
+        b_attention = tl.trans(tl.load(p_attention + o_entry))
+        b_out *= tl.load(p_rows + C + o_t)[None, :]
+        b_out = _dot_wide(b_written, b_attention, b_out, SPLIT, PRECISION)
         tl.store(p_out + o_t[None, :] * s_out_t + o_v[:, None], b_out.to(p_out.dtype.element_ty), mask=m_value)
         p_q += C * s_q_t
         p_k += C * s_k_t
         p_v += C * s_v_t
         p_out += C * s_out_t
         p_inverse += C * C
+        p_inverse_low += C * C
         p_attention += C * C
         p_rows += 4 * C
 
-    _store_state(p_final_state + i_bh * K * V, b_state_1, o_v, 0, KEY_1, K, V)
+    _store_state(p_final_state, b_state_1, o_v, 0, KEY_1, K, V)
     if KEY_2 > 0:
-        _store_state(p_final_state + i_bh * K * V, b_state_2, o_v, KEY_1, KEY_2, K, V)
+        _store_state(p_final_state, b_state_2, o_v, KEY_1, KEY_2, K, V)
     if KEY_3 > 0:
-        _store_state(p_final_state + i_bh * K * V, b_state_3, o_v, KEY_1 + KEY_2, KEY_3, K, V)
+        _store_state(p_final_state, b_state_3, o_v, KEY_1 + KEY_2, KEY_3, K, V)

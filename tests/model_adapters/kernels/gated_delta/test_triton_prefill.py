@@ -74,6 +74,20 @@ def test_extreme_gates(decay: float, lowest_beta: float, dtype: torch.dtype) -> 
     assert_right(make_inputs(Case(tokens=200, decay=decay, lowest_beta=lowest_beta, value_heads=1, dtype=dtype)))
 
 
+def test_split_operands_keep_errors_from_adding_up() -> None:
+    # Half precision that the interpreter multiplies rightly; nothing decays, so every rounding error stays.
+    inputs = make_inputs(Case(tokens=320, decay=0.0, lowest_beta=1.99, value_heads=1, dtype=torch.float16))
+    _, truth_state = inputs.truth()
+    chosen = choose_prefill_launch(key_size=24, value_size=40, dtype=torch.float16)
+    split, rounded = (
+        relative_error(prefill_poisoned(inputs, replace(chosen, split_operands=splits))[1], truth_state)
+        for splits in (True, False)
+    )
+    # What is left comes from the inverse, computed in half precision.
+    assert split <= 6e-4
+    assert rounded > 2 * split
+
+
 def test_a_decay_of_exactly_zero_forgets_everything() -> None:
     inputs = make_inputs(Case(tokens=90, value_heads=1))
     inputs.log_decay[:, 40] = -torch.inf
