@@ -15,12 +15,13 @@ ROPE_THETA = 500_000.0
 """Olmo 3's own."""
 
 
-def make_config(kind: str, vocab_size: int) -> PreTrainedConfig:
+def make_config(kind: str, vocab_size: int, *, rope_theta: float = ROPE_THETA) -> PreTrainedConfig:
     """The transformers configuration of one reference model.
 
     The hybrid has three Gated DeltaNet layers (negative eigenvalues on, key and value sizes in the ratio of the
     7B) and one attention layer without positions. The transformer repeats two sliding-window layers and a full
-    one, as Olmo 3 repeats three and one, because six layers is what the same number of parameters buys.
+    one, as Olmo 3 repeats three and one, because six layers is what the same number of parameters buys;
+    `rope_theta` is its alone.
     """
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is none of {', '.join(KINDS)}")
@@ -48,7 +49,7 @@ def make_config(kind: str, vocab_size: int) -> PreTrainedConfig:
             # A stated null means no positions; leaving it out would make transformers inject a θ.
             rope_parameters={"rope_type": "default", "rope_theta": None},
         )
-    rope = {"rope_type": "default", "rope_theta": ROPE_THETA}
+    rope = {"rope_type": "default", "rope_theta": rope_theta}
     return Olmo3Config(
         **shared,
         num_hidden_layers=6,

@@ -29,6 +29,8 @@ SCORED_POSITIONS = 12_288
 """Positions a batch whose next token is learned: all answers, the rest drawn from the text."""
 TEXT_WEIGHT = 0.1
 """Of all text together, where the answers' weight is 1."""
+STATE_SHARE = 0.3
+"""Weight of a state's name beside that of an answer's token."""
 COUNTING_WEIGHT = 4.0
 """Of text that is practice in counting, where other text's weight is 1."""
 AHEAD = 48
@@ -68,6 +70,10 @@ def assemble(rows: list[Row], length: int, rng: np.random.Generator) -> Batch:
             text_BT[index, answer.start - 1 : answer.end - 1] = 0.0
             asked += _asked(row, answer, index * length, len(tasks))
             tasks.append(answer.task)
+        for state in row.states:
+            text_BT[index, state.place] = 0.0
+            asked.append((index * length + state.place, state.token, STATE_SHARE, len(tasks)))
+            tasks.append(f"{state.task}~")
     del asked[SCORED_POSITIONS:]
     text_positions = rng.permutation(np.flatnonzero(text_BT))[: SCORED_POSITIONS - len(asked)]
     # Rows of padding alone cannot fill the text's share: repeat what there is, at the weight of padding, zero.

@@ -9,6 +9,7 @@ from evalkit.records import Sample, SampleKey
 from model_adapters.reference import curriculum
 from model_adapters.reference.answers import answer_text, follow_ups, solved_pieces
 from model_adapters.reference.architecture import EOS_ID
+from model_adapters.reference.running_states import running_states
 
 FOLLOW_UPS = 4
 
@@ -29,12 +30,22 @@ class Answer:
         return Answer(self.task, self.start + offset, self.end + offset, also)
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """The name of a state, a token to be predicted at a place whatever stands after it."""
+
+    task: str
+    place: int
+    token: int
+
+
 @dataclass(slots=True)
 class Row:
-    """Tokens with the answers among them, and the spans [start, end) of text that is practice in counting."""
+    """Tokens with the answers and states among them, and the spans [start, end) of text that practises counting."""
 
     token_ids: list[int] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
     counted: list[tuple[int, int]] = field(default_factory=list)
 
     def add_answer(self, task: str, token_ids: Sequence[int], also: Sequence[tuple[int, int]] = ()) -> None:
@@ -51,6 +62,7 @@ def join(parts: Sequence[Row]) -> Row:
         offset = len(row.token_ids)
         row.token_ids += part.token_ids
         row.answers += [answer.moved(offset) for answer in part.answers]
+        row.states += [State(state.task, state.place + offset, state.token) for state in part.states]
         row.counted += [(start + offset, end + offset) for start, end in part.counted]
     return row
 
@@ -99,16 +111,27 @@ def track_part(
     row = Row()
     while True:
         task = next_task()
-        name, _, updates = task.partition(":")
-        episode = Row()
         seed = curriculum.FIRST_TRAINING_SEED + rng.randrange(2**40)
-        *solved, (text, answer) = solved_pieces(suite.sample(SampleKey(task, 0, 0, seed)))
-        for example, told in solved:
-            episode.token_ids += tokenizer.encode(example)
-            episode.add_answer(name, tokenizer.encode(told))
-        episode.token_ids += tokenizer.encode(text)
-        episode.add_answer(name, [*tokenizer.encode(answer), EOS_ID])
+        episode = _episode(suite.sample(SampleKey(task, 0, 0, seed)), tokenizer)
         if len(row.token_ids) + len(episode.token_ids) <= length:
             row = join([row, episode])
-        elif row.answers or int(updates) == 4:
+        elif row.answers or task.endswith(":4"):
             return row
+
+
+def _episode(sample: Sample, tokenizer: Tokenizer) -> Row:
+    row, task = Row(), sample.key.task.partition(":")[0]
+    *_, last = pieces = list(solved_pieces(sample))
+    for text, answer in pieces:
+        token_ids, offsets = tokenizer.encode_with_offsets(text)
+        ends = {end: len(row.token_ids) + index for index, (_, end) in enumerate(offsets)}
+        row.states += [State(task, ends[end], _name(state, tokenizer)) for end, state in running_states(task, text)]
+        row.token_ids += token_ids
+        row.add_answer(task, [*tokenizer.encode(answer), *([EOS_ID] if text == last[0] else [])])
+    return row
+
+
+def _name(state: str, tokenizer: Tokenizer) -> int:
+    """The one token that tells a state: of a digit the digit, because a space is a token of its own before it."""
+    token_ids = tokenizer.encode(f" {state}")
+    return token_ids[-1] if state.isdigit() else token_ids[0]

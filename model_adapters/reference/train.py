@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from model_adapters.reference import fast_paths, folder
-from model_adapters.reference.architecture import KINDS, make_config
+from model_adapters.reference.architecture import KINDS, ROPE_THETA, make_config
 from model_adapters.reference.batches import Batch, BatchStream
 from model_adapters.reference.curriculum import BATCH_TOKENS
 from model_adapters.reference.step import GradientStep, Inputs, apply, learning_rate, make_optimizer
@@ -38,6 +38,7 @@ class Plan:
     tokens: int
     peak_rate: float
     weight_decay: float
+    rope_theta: float
     checkpoints: int
     seed: int
     out: Path
@@ -116,7 +117,7 @@ def train(plan: Plan, tokenizer_folder: Path, device: torch.device, workers: int
     with BatchStream(tokenizer_folder / "tokenizer.json", seed=plan.seed, workers=workers) as stream:
         torch.manual_seed(plan.seed)
         torch.set_float32_matmul_precision("high")
-        model = make_model(plan.kind).to(device)  # type: ignore[arg-type]  # transformers wraps `to` without its types
+        model = make_model(plan.kind, plan.rope_theta).to(device)  # type: ignore[arg-type]  # transformers wraps `to` without its types
         model.train()
         fast_paths.install(model)
         gradient = GradientStep(model)
@@ -142,16 +143,16 @@ def train(plan: Plan, tokenizer_folder: Path, device: torch.device, workers: int
         save(model, tokenizer_folder, plan.out / "final", tokens_seen=step * BATCH_TOKENS)
 
 
-def make_model(kind: str) -> PreTrainedModel:
+def make_model(kind: str, rope_theta: float) -> PreTrainedModel:
     """A reference model with fresh weights, in fp32."""
-    model = AutoModelForCausalLM.from_config(make_config(kind, VOCABULARY))  # type: ignore[no-untyped-call]
+    config = make_config(kind, VOCABULARY, rope_theta=rope_theta)
+    model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     return cast(PreTrainedModel, model)
 
 
 def save(model: PreTrainedModel, tokenizer_folder: Path, target: Path, *, tokens_seen: int) -> None:
     """A plain transformers checkpoint in bf16, with its tokenizer and the tokens it has seen."""
-    kind = "hybrid" if model.config.model_type == "olmo_hybrid" else "transformer"
-    plain = make_model(kind).to(torch.bfloat16)  # type: ignore[arg-type]  # as above
+    plain = AutoModelForCausalLM.from_config(model.config).to(torch.bfloat16)  # type: ignore[no-untyped-call]
     plain.load_state_dict(model.state_dict())
     plain.save_pretrained(target)
     for name in TOKENIZER_FILES:
@@ -165,6 +166,7 @@ def main(
     tokens: int = typer.Option(450_000_000, min=BATCH_TOKENS, help="Training tokens, padding included."),
     peak_rate: float = typer.Option(2e-3, help="Highest learning rate."),
     weight_decay: float = typer.Option(0.05, help="On matrices."),
+    rope_theta: float = typer.Option(ROPE_THETA, min=1.0, help="Of the transformer; the hybrid has no positions."),
     checkpoints: int = typer.Option(6, min=1, help="Equal parts of the training; one is kept after each."),
     seed: int = typer.Option(0, help="Of weights and data."),
     workers: int = typer.Option(14, min=1, help="Processes that make batches."),
@@ -174,7 +176,7 @@ def main(
     """Train a reference model."""
     if kind not in KINDS:
         raise typer.BadParameter(f"{kind!r} is none of {', '.join(KINDS)}", param_hint="--kind")
-    plan = Plan(kind, minutes, tokens, peak_rate, weight_decay, checkpoints, seed, out / kind)
+    plan = Plan(kind, minutes, tokens, peak_rate, weight_decay, rope_theta, checkpoints, seed, out / kind)
     train(plan, folder("hybrid"), torch.device(device), workers)
 
 

@@ -12,7 +12,7 @@ from model_adapters.reference.answers import answer_text
 from model_adapters.reference.architecture import EOS_ID, PAD_ID
 from model_adapters.reference.batches import SCORED_POSITIONS, assemble, track_suite, training_suite
 from model_adapters.reference.curriculum import FIRST_TRAINING_SEED, PROSE_SEEDS
-from model_adapters.reference.rows import Answer, Row, join, ruler_part, track_part
+from model_adapters.reference.rows import Answer, Row, State, join, ruler_part, track_part
 from model_adapters.reference.step import learning_rate
 from model_adapters.tokenizer import HfTokenizer
 from suites.ruler import metrics
@@ -111,6 +111,16 @@ def test_state_tracking_rows_are_the_suites_prompts_with_their_answers(task: str
     told = [tokenizer.decode(part.token_ids[answer.start : answer.end]) for answer in part.answers[:4]]
     assert told[-1] == f" {sample.targets[0]}"
     assert all(f"{text}\n\n" in whole for text in told[:-1])
+
+
+def test_a_state_is_predicted_at_its_place_whatever_stands_after_it() -> None:
+    row = Row([5, 6, 7, 8], [Answer("a", 3, 4)], [State("a", 1, 40)])
+    batch = assemble([join([Row([9]), row])], 8, np.random.default_rng(0))
+    asked = batch.questions_P >= 0
+    assert batch.positions_P[asked].tolist() == [3, 2]
+    assert batch.targets_P[asked].tolist() == [8, 40]
+    assert batch.weights_P[asked].tolist() == pytest.approx([1 / 1.3, 0.3 / 1.3])
+    assert [batch.tasks[question] for question in batch.questions_P[asked]] == ["a", "a~"]
 
 
 def test_lengths_grow_and_samples_fill_their_rows() -> None:
