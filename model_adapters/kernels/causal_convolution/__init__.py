@@ -1,0 +1,1 @@
+"""The short depthwise causal convolution with SiLU that stands before linear attention."""

@@ -1,0 +1,190 @@
+"""The depthwise causal convolution with SiLU in Triton: inputs are read where a projection left them, [B, T, C].
+
+Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+TOKEN_BLOCK = 32
+"""At least the kernel size less one: only the first block looks back into the context."""
+CHANNEL_BLOCK = 128
+
+
+def convolve_segment(
+    x_BTC: torch.Tensor,
+    weight_CW: torch.Tensor,
+    bias_C: torch.Tensor | None,
+    *,
+    context_BCW: torch.Tensor,
+    out_BTC: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Like `reference.causal_convolution`, for a segment of any length; the context is updated in place.
+
+    Raises ValueError for shapes, dtypes, strides or devices that do not fit.
+    """
+    _check(x_BTC, weight_CW, bias_C, context_BCW)
+    sequences, tokens, channels = x_BTC.shape
+    out = torch.empty(x_BTC.shape, dtype=x_BTC.dtype, device=x_BTC.device) if out_BTC is None else out_BTC
+    if out.shape != x_BTC.shape or out.dtype != x_BTC.dtype or out.device != x_BTC.device or out.stride(-1) != 1:
+        raise ValueError(f"out is {tuple(out.shape)} {out.dtype}; {tuple(x_BTC.shape)} {x_BTC.dtype} is needed")
+    # As the inputs lie: channels beside each other.
+    context_BWC = context_BCW.transpose(1, 2).contiguous()
+    grid = (triton.cdiv(channels, CHANNEL_BLOCK), triton.cdiv(tokens, TOKEN_BLOCK), sequences)
+    _convolve[grid](
+        x_BTC,
+        weight_CW,
+        weight_CW if bias_C is None else bias_C,
+        context_BWC,
+        out,
+        *x_BTC.stride()[:2],
+        *context_BWC.stride()[:2],
+        *out.stride()[:2],
+        tokens,
+        channels,
+        W=weight_CW.shape[1],
+        BT=TOKEN_BLOCK,
+        BC=CHANNEL_BLOCK,
+        HAS_BIAS=bias_C is not None,
+        num_warps=8,
+    )
+    places = context_BCW.shape[-1]
+    if tokens >= places:
+        context_BCW.copy_(x_BTC[:, -places:].transpose(1, 2))
+    else:
+        context_BCW.copy_(torch.cat([context_BCW, x_BTC.transpose(1, 2)], dim=-1)[..., -places:])
+    return out
+
+
+def convolve_token(
+    x_BC: torch.Tensor, weight_CW: torch.Tensor, bias_C: torch.Tensor | None, *, context_BCW: torch.Tensor
+) -> torch.Tensor:
+    """One token a sequence, [B, C]; one launch, so that the step can be captured in a CUDA graph."""
+    _check(x_BC[:, None], weight_CW, bias_C, context_BCW)
+    sequences, channels = x_BC.shape
+    out = torch.empty(x_BC.shape, dtype=x_BC.dtype, device=x_BC.device)
+    _convolve_token[(triton.cdiv(channels, CHANNEL_BLOCK), sequences)](
+        x_BC,
+        weight_CW,
+        weight_CW if bias_C is None else bias_C,
+        context_BCW,
+        out,
+        x_BC.stride(0),
+        *context_BCW.stride()[:2],
+        out.stride(0),
+        channels,
+        W=weight_CW.shape[1],
+        BW=triton.next_power_of_2(weight_CW.shape[1]),
+        BC=CHANNEL_BLOCK,
+        HAS_BIAS=bias_C is not None,
+        num_warps=2,
+    )
+    return out
+
+
+def _check(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, context: torch.Tensor) -> None:
+    sequences, tokens, channels = x.shape
+    if tokens == 0:
+        raise ValueError("x has no tokens; the convolution needs at least one")
+    if weight.dim() != 2 or weight.shape[0] != channels or not weight.is_contiguous():
+        raise ValueError(f"weight has shape {tuple(weight.shape)}; contiguous ({channels}, kernel size) is needed")
+    if weight.shape[1] > TOKEN_BLOCK:
+        raise ValueError(f"the kernel size is {weight.shape[1]}; at most {TOKEN_BLOCK} is needed")
+    if tuple(context.shape) != (sequences, channels, weight.shape[1]) or context.stride(-1) != 1:
+        wanted = (sequences, channels, weight.shape[1])
+        raise ValueError(f"context has shape {tuple(context.shape)}; {wanted}, contiguous in its last, is needed")
+    if bias is not None and (tuple(bias.shape) != (channels,) or not bias.is_contiguous()):
+        raise ValueError(f"bias has shape {tuple(bias.shape)}; contiguous ({channels},) is needed")
+    if x.dtype not in KERNEL_DTYPES or context.dtype != x.dtype:
+        raise ValueError(f"x is {x.dtype}, context {context.dtype}; both must be one of bf16, fp16, fp32")
+    if x.stride(-1) != 1:
+        raise ValueError(f"x has stride {x.stride(-1)} in its last dimension; make it contiguous there")
+    if not x.device == weight.device == context.device:
+        raise ValueError(f"x is on {x.device}, weight on {weight.device}, context on {context.device}; use one device")
+
+
+@triton.jit
+def _silu(b_x):
+    return b_x / (1.0 + tl.exp(-b_x))
+
+
+@triton.jit(do_not_specialize=["T", "C"])
+def _convolve(
+    p_x,
+    p_weight,
+    p_bias,
+    p_context,
+    p_out,
+    s_x_b,
+    s_x_t,
+    s_context_b,
+    s_context_w,
+    s_out_b,
+    s_out_t,
+    T,
+    C,
+    W: tl.constexpr,
+    BT: tl.constexpr,
+    BC: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+):
+    i_b = tl.program_id(2).to(tl.int64)
+    i_first = tl.program_id(1) * BT
+    o_c = tl.program_id(0) * BC + tl.arange(0, BC)
+    o_t = tl.arange(0, BT)
+    m_c = o_c < C
+    # Offsets within a block are 32 bits wide; only its beginning needs more.
+    p_x += i_b * s_x_b + i_first.to(tl.int64) * s_x_t
+    p_out += i_b * s_out_b + i_first.to(tl.int64) * s_out_t
+    b_sum = tl.zeros([BT, BC], tl.float32)
+    for w in tl.static_range(W):
+        # Neighbouring rows come out of the cache: device memory is read once.
+        o_from = o_t - (W - 1 - w)
+        m_x = ((o_from + i_first >= 0) & (o_from + i_first < T))[:, None] & m_c[None, :]
+        b_x = tl.load(p_x + o_from[:, None] * s_x_t + o_c[None, :], mask=m_x, other=0.0).to(tl.float32)
+        if i_first == 0:
+            p_before = p_context + i_b * s_context_b + (o_from + W)[:, None] * s_context_w + o_c[None, :]
+            b_x += tl.load(p_before, mask=(o_from < 0)[:, None] & m_c[None, :], other=0.0).to(tl.float32)
+        b_sum += b_x * tl.load(p_weight + o_c * W + w, mask=m_c, other=0.0).to(tl.float32)[None, :]
+    if HAS_BIAS:
+        b_sum += tl.load(p_bias + o_c, mask=m_c, other=0.0).to(tl.float32)[None, :]
+    m_out = (o_t + i_first < T)[:, None] & m_c[None, :]
+    tl.store(p_out + o_t[:, None] * s_out_t + o_c[None, :], _silu(b_sum).to(p_out.dtype.element_ty), mask=m_out)
+
+
+@triton.jit(do_not_specialize=["C"])
+def _convolve_token(
+    p_x,
+    p_weight,
+    p_bias,
+    p_context,
+    p_out,
+    s_x_b,
+    s_context_b,
+    s_context_c,
+    s_out_b,
+    C,
+    W: tl.constexpr,
+    BW: tl.constexpr,
+    BC: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+):
+    i_b = tl.program_id(1).to(tl.int64)
+    o_c = tl.program_id(0) * BC + tl.arange(0, BC)
+    o_w = tl.arange(0, BW)
+    m_c = o_c < C
+    p_place = p_context + i_b * s_context_b + o_c[:, None].to(tl.int64) * s_context_c + o_w[None, :]
+    b_new = tl.load(p_x + i_b * s_x_b + o_c, mask=m_c, other=0.0)
+    b_seen = tl.load(p_place + 1, mask=m_c[:, None] & (o_w < W - 1)[None, :], other=0.0)
+    b_seen = tl.where((o_w == W - 1)[None, :], b_new[:, None], b_seen)
+    m_place = m_c[:, None] & (o_w < W)[None, :]
+    b_weight = tl.load(p_weight + o_c[:, None] * W + o_w[None, :], mask=m_place, other=0.0).to(tl.float32)
+    b_sum = tl.sum(b_weight * b_seen.to(tl.float32), axis=1)
+    if HAS_BIAS:
+        b_sum += tl.load(p_bias + o_c, mask=m_c, other=0.0).to(tl.float32)
+    # Places are read one to the right of where they are written, perhaps by another thread.
+    tl.debug_barrier()
+    tl.store(p_place, b_seen, mask=m_place)
+    tl.store(p_out + i_b * s_out_b + o_c, _silu(b_sum).to(p_out.dtype.element_ty), mask=m_c)

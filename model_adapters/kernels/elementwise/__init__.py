@@ -1,0 +1,1 @@
+"""What stands between a layer's products, each in one pass over memory: norms, gates and rotations."""

@@ -1,0 +1,181 @@
+"""The elementwise operators in Triton, each one launch and one pass over memory.
+
+Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+TILE = 4096
+"""Elements that one program of a norm holds."""
+WIDEST = 16_384
+PRODUCT_BLOCK = 4096
+ROTATED_TOKENS = 32
+
+
+def rms_norm(
+    x: torch.Tensor,
+    weight_D: torch.Tensor,
+    *,
+    epsilon: float,
+    weight_offset: float = 0.0,
+    gate: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Like `reference.rms_norm`; raises ValueError for shapes, dtypes, strides or devices that do not fit."""
+    size = x.shape[-1]
+    if weight_D.shape != (size,) or not weight_D.is_contiguous() or weight_D.device != x.device:
+        raise ValueError(f"weight is {tuple(weight_D.shape)} on {weight_D.device}; ({size},) on {x.device} is needed")
+    if x.dtype not in KERNEL_DTYPES or size > WIDEST:
+        raise ValueError(f"x is {x.dtype} with {size} features; bf16, fp16 or fp32 and at most {WIDEST} are needed")
+    x_ND = x.reshape(-1, size)
+    gate_ND = x_ND
+    if gate is not None:
+        if gate.shape != x.shape or gate.device != x.device or gate.dtype not in KERNEL_DTYPES:
+            raise ValueError(f"gate is {tuple(gate.shape)} {gate.dtype} on {gate.device}; it must fit x")
+        gate_ND = gate.reshape(-1, size)
+    for name, rows_ND in (("x", x_ND), ("gate", gate_ND)):
+        if rows_ND.stride(-1) != 1:
+            raise ValueError(f"{name} has stride {rows_ND.stride(-1)} in its last dimension; make it contiguous there")
+    out_ND = torch.empty(x_ND.shape, dtype=x.dtype, device=x.device)
+    width = triton.next_power_of_2(size)
+    rows = max(1, TILE // width)
+    _rms_norm[(triton.cdiv(x_ND.shape[0], rows),)](
+        x_ND,
+        weight_D,
+        gate_ND,
+        out_ND,
+        x_ND.stride(0),
+        gate_ND.stride(0),
+        x_ND.shape[0],
+        epsilon,
+        weight_offset,
+        D=size,
+        BD=width,
+        ROWS=rows,
+        GATED=gate is not None,
+        num_warps=4 if width <= TILE else 8,
+    )
+    return out_ND.view(x.shape)
+
+
+def silu_product(gate: torch.Tensor, up: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
+    """Like `reference.silu_product`; `out` may be one of the two, then overwritten.
+
+    Raises ValueError for shapes, dtypes, strides or devices that do not fit.
+    """
+    out = torch.empty_like(up) if out is None else out
+    for name, tensor in (("gate", gate), ("out", out)):
+        if tensor.shape != up.shape or tensor.dtype != up.dtype or tensor.device != up.device:
+            raise ValueError(f"{name} is {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}; it must fit up")
+    if up.dtype not in KERNEL_DTYPES or not (gate.is_contiguous() and up.is_contiguous() and out.is_contiguous()):
+        raise ValueError(f"gate, up and out are {up.dtype}; they must be contiguous and bf16, fp16 or fp32")
+    _silu_product[(triton.cdiv(up.numel(), PRODUCT_BLOCK),)](
+        gate, up, out, up.numel(), BLOCK=PRODUCT_BLOCK, num_warps=8
+    )
+    return out
+
+
+def rotate(x_BHTD: torch.Tensor, cos_BTD: torch.Tensor, sin_BTD: torch.Tensor) -> torch.Tensor:
+    """Like `reference.rotate`, into memory ordered [B, T, H, D]; cos and sin may have one row for all sequences.
+
+    Raises ValueError for shapes, dtypes, strides or devices that do not fit.
+    """
+    sequences, heads, tokens, size = x_BHTD.shape
+    if size % 2 or x_BHTD.dtype not in KERNEL_DTYPES or x_BHTD.stride(-1) != 1:
+        raise ValueError(f"x is {x_BHTD.dtype} of size {size}; an even size, contiguous, is needed")
+    for name, table in (("cos", cos_BTD), ("sin", sin_BTD)):
+        if table.shape[0] not in (1, sequences) or table.shape[1:] != (tokens, size) or table.device != x_BHTD.device:
+            raise ValueError(f"{name} is {tuple(table.shape)} on {table.device}; it must fit x {tuple(x_BHTD.shape)}")
+        if not table.is_contiguous():
+            raise ValueError(f"{name} has strides {table.stride()}; make it contiguous")
+    out_BTHD = torch.empty((sequences, tokens, heads, size), dtype=x_BHTD.dtype, device=x_BHTD.device)
+    _rotate[(triton.cdiv(tokens, ROTATED_TOKENS), heads, sequences)](
+        x_BHTD,
+        cos_BTD,
+        sin_BTD,
+        out_BTHD,
+        *x_BHTD.stride()[:3],
+        0 if cos_BTD.shape[0] == 1 else tokens * size,
+        tokens,
+        heads,
+        R=size // 2,
+        BR=triton.next_power_of_2(size // 2),
+        BT=ROTATED_TOKENS,
+        num_warps=4,
+    )
+    return out_BTHD.transpose(1, 2)
+
+
+@triton.jit
+def _silu(b_x):
+    return b_x / (1.0 + tl.exp(-b_x))
+
+
+@triton.jit(do_not_specialize=["N"])
+def _rms_norm(
+    p_x,
+    p_weight,
+    p_gate,
+    p_out,
+    s_x,
+    s_gate,
+    N,
+    epsilon,
+    weight_offset,
+    D: tl.constexpr,
+    BD: tl.constexpr,
+    ROWS: tl.constexpr,
+    GATED: tl.constexpr,
+):
+    o_n = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    o_d = tl.arange(0, BD)[None, :]
+    m_row = (o_n < N) & (o_d < D)
+    b_x = tl.load(p_x + o_n * s_x + o_d, mask=m_row, other=0.0).to(tl.float32)
+    b_weight = tl.load(p_weight + o_d, mask=o_d < D, other=0.0).to(tl.float32) + weight_offset
+    b_out = b_x * tl.rsqrt(tl.sum(b_x * b_x, axis=1)[:, None] / D + epsilon) * b_weight
+    if GATED:
+        b_out *= _silu(tl.load(p_gate + o_n * s_gate + o_d, mask=m_row, other=0.0).to(tl.float32))
+    tl.store(p_out + o_n * D + o_d, b_out.to(p_out.dtype.element_ty), mask=m_row)
+
+
+@triton.jit(do_not_specialize=["N"])
+def _silu_product(p_gate, p_up, p_out, N, BLOCK: tl.constexpr):
+    o_n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    b_gate = tl.load(p_gate + o_n, mask=o_n < N, other=0.0).to(tl.float32)
+    b_up = tl.load(p_up + o_n, mask=o_n < N, other=0.0).to(tl.float32)
+    tl.store(p_out + o_n, (_silu(b_gate) * b_up).to(p_out.dtype.element_ty), mask=o_n < N)
+
+
+@triton.jit(do_not_specialize=["T", "H"])
+def _rotate(
+    p_x,
+    p_cos,
+    p_sin,
+    p_out,
+    s_x_b,
+    s_x_h,
+    s_x_t,
+    s_table_b,
+    T,
+    H,
+    R: tl.constexpr,
+    BR: tl.constexpr,
+    BT: tl.constexpr,
+):
+    i_b, i_h = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
+    o_t = tl.program_id(0).to(tl.int64) * BT + tl.arange(0, BT)[:, None]
+    o_r = tl.arange(0, BR)[None, :]
+    m_x = (o_t < T) & (o_r < R)
+    p_first = p_x + i_b * s_x_b + i_h * s_x_h + o_t * s_x_t + o_r
+    b_first = tl.load(p_first, mask=m_x, other=0.0).to(tl.float32)
+    b_second = tl.load(p_first + R, mask=m_x, other=0.0).to(tl.float32)
+    o_table = i_b * s_table_b + o_t * (2 * R) + o_r
+    b_new_first = b_first * tl.load(p_cos + o_table, mask=m_x, other=0.0).to(tl.float32)
+    b_new_first -= b_second * tl.load(p_sin + o_table, mask=m_x, other=0.0).to(tl.float32)
+    b_new_second = b_second * tl.load(p_cos + o_table + R, mask=m_x, other=0.0).to(tl.float32)
+    b_new_second += b_first * tl.load(p_sin + o_table + R, mask=m_x, other=0.0).to(tl.float32)
+    p_new = p_out + ((i_b * T + o_t) * H + i_h) * (2 * R) + o_r
+    tl.store(p_new, b_new_first.to(p_out.dtype.element_ty), mask=m_x)
+    tl.store(p_new + R, b_new_second.to(p_out.dtype.element_ty), mask=m_x)
