@@ -44,6 +44,11 @@ class Tokenizer(Protocol):
         """How many tokens `encode_prompt` adds to `encode`."""
         ...
 
+    @property
+    def text_start(self) -> int | None:
+        """The token that a text without anything before it is given (BOS, else EOS); None where there is neither."""
+        ...
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of `token_ids`, special tokens left out."""
         ...
@@ -103,3 +108,12 @@ class Suite(Protocol):
     def score(self, sample: Sample, completion: Completion) -> Score: ...
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary: ...
+
+
+@runtime_checkable
+class SeveralRequestsSuite(Suite, Protocol):
+    """A suite whose samples may take several requests; their completions are judged as one, joined in order."""
+
+    def requests(self, sample: Sample) -> tuple[Request, ...]:
+        """At least one, each with an id of its own."""
+        ...

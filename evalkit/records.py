@@ -11,7 +11,15 @@ SCHEMA = "evalkit.run/1"
 
 FinishReason = Literal["stop", "length", "error"]
 FailureKind = Literal[
-    "empty", "budget_cut", "wrong_format", "wrong_needle", "wrong_state", "partial", "prompt_echo", "other"
+    "empty",
+    "budget_cut",
+    "wrong_format",
+    "wrong_needle",
+    "wrong_state",
+    "wrong_choice",
+    "partial",
+    "prompt_echo",
+    "other",
 ]
 
 
@@ -122,6 +130,8 @@ class Score:
     """Why the value is below 1; None for a full score and for an unscored sample."""
     measures: dict[str, float] = field(default_factory=dict)
     """Sums that the value is made of, where summaries need them: `nats`, `bytes`, …"""
+    prediction: str | None = None
+    """The answer, where it is another text than the completion's, such as the choice found most probable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +275,7 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """The plain mean over the tasks at one context length, 0-100."""
+    """The mean over the tasks at one context length, 0-100."""
 
     ctx: int
     mean: float | None
@@ -273,6 +283,8 @@ class SummaryRow:
     tasks: int
     complete: bool
     """False where a task of the suite is missing, errored or unscored: the mean is not the published one."""
+    by_sample: bool = False
+    """True where every sample weighs alike (micro average), not every task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +330,8 @@ class SuiteSummary:
     derived: dict[str, float | None] = field(default_factory=dict)
     """Named figures beside the table, such as `wavg_increasing`."""
     figures: tuple[Figure, ...] = ()
+    unscored: tuple[UnscoredCell, ...] = ()
+    """What turned out only when it was prepared, beside the cells of the plan."""
 
 
 @dataclass(frozen=True, slots=True)

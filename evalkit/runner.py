@@ -3,15 +3,16 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from evalkit.environment import describe_environment
 from evalkit.errors import SampleDoesNotFitError, UsageError
+from evalkit.gathering import Gathering
 from evalkit.prefetch import prefetch
-from evalkit.protocols import Adapter, Suite
+from evalkit.protocols import Adapter, SeveralRequestsSuite, Suite
 from evalkit.records import (
     SCHEMA,
     Completion,
@@ -26,8 +27,11 @@ from evalkit.records import (
 )
 from evalkit.run_store import RunStore
 
-# Two prompts ahead keep the model busy; at 65,536 tokens each holds about a megabyte.
+# Two prompts ahead keep the model busy; at 65,536 tokens each holds about a megabyte. Short ones are batched.
 PREPARED_AHEAD = 2
+PREPARED_TOKENS_AHEAD = 65_536
+SHORT_TOKENS = 1_024
+"""What a prompt that is as long as its question is taken for."""
 
 
 class RunObserver(Protocol):
@@ -64,7 +68,7 @@ class Prepared:
 
     key: SampleKey
     sample: Sample | None
-    request: Request | None
+    requests: tuple[Request, ...]
     unscored: str | None = None
 
 
@@ -93,7 +97,10 @@ def run(
     # Closed here whatever happens, so that an abandoned run leaves no thread at work behind it.
     with closing(stream.requests(pending)) as requests:
         for completion in adapter.generate(requests):
-            sample = stream.in_flight.pop(completion.request_id)
+            answered = stream.gathering.answer(completion)
+            if answered is None:
+                continue
+            sample, completion = answered
             record = _answered(sample, completion, _score(suite, sample, completion))
             store.append(record)
             observer.sample_ended(record)
@@ -107,31 +114,39 @@ class _RequestStream:
     """The requests of a run, made while the model works; samples that cannot be asked are stored at once."""
 
     def __init__(self, suite: Suite, store: RunStore, observer: RunObserver, started_at: float) -> None:
-        self.in_flight: dict[str, Sample] = {}
+        self.gathering = Gathering()
         self.first_prompt_seconds: float | None = None
         self._suite, self._store, self._observer = suite, store, observer
         self._started_at = started_at
+        self._requests: Callable[[Sample], tuple[Request, ...]] = (
+            suite.requests if isinstance(suite, SeveralRequestsSuite) else lambda sample: (suite.request(sample),)
+        )
 
     def requests(self, pending: Sequence[SampleKey]) -> Generator[Request, None, None]:
-        with closing(prefetch(self._prepare, pending, depth=PREPARED_AHEAD)) as prepared_samples:
+        with closing(prefetch(self._prepare, pending, depth=_prepared_ahead(pending))) as prepared_samples:
             for prepared in prepared_samples:
-                if prepared.sample is None or prepared.request is None:
+                if prepared.sample is None:
                     record = _not_asked(prepared.key, prepared.unscored or "not prepared")
                     self._store.append(record)
                     self._observer.sample_ended(record)
                     continue
                 if self.first_prompt_seconds is None:
                     self.first_prompt_seconds = time.perf_counter() - self._started_at
-                self.in_flight[prepared.request.id] = prepared.sample
+                self.gathering.ask(prepared.sample, prepared.requests)
                 self._observer.prompt_sent(prepared.key)
-                yield prepared.request
+                yield from prepared.requests
 
     def _prepare(self, key: SampleKey) -> Prepared:
         try:
             sample = self._suite.sample(key)
+            return Prepared(key, sample, self._requests(sample))
         except SampleDoesNotFitError as error:
-            return Prepared(key, None, None, str(error))
-        return Prepared(key, sample, self._suite.request(sample))
+            return Prepared(key, None, (), str(error))
+
+
+def _prepared_ahead(keys: Sequence[SampleKey]) -> int:
+    longest = max((key.ctx for key in keys), default=0) or SHORT_TOKENS
+    return max(PREPARED_AHEAD, PREPARED_TOKENS_AHEAD // longest)
 
 
 def _refuse_leftovers(store: RunStore, plan: SuitePlan) -> None:
@@ -163,7 +178,7 @@ def _answered(sample: Sample, completion: Completion, score: Score) -> SampleRec
         depths=sample.depths,
         gold_positions=sample.gold_positions,
         targets=sample.targets,
-        prediction=completion.text,
+        prediction=completion.text if score.prediction is None else score.prediction,
         finish_reason=completion.finish_reason,
         metric=score.metric,
         score=score.value,
@@ -233,7 +248,7 @@ class _Assembly:
             effective_length=summary.effective_length,
             derived=summary.derived,
             failures=dict(sorted(failures.items())),
-            unscored=self.plan.unscored,
+            unscored=(*self.plan.unscored, *summary.unscored),
             counts={
                 "n": len(records),
                 "errors": sum(record.error is not None for record in records),

@@ -60,6 +60,10 @@ class ScriptedTokenizer:
     def special_prompt_tokens(self) -> int:
         return len(self._prefix)
 
+    @property
+    def text_start(self) -> int | None:
+        return BOS
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text that the ids spell; raises ValueError for an id that spells none."""
         return "".join(_read(token_id) for token_id in token_ids if token_id != BOS)

@@ -23,8 +23,11 @@ class HfTokenizer:
     Special tokens that are spelled out in a text are read as such, as transformers does.
     """
 
-    def __init__(self, backend: Any, *, name: str) -> None:
-        """Take over `backend`, a `tokenizers.Tokenizer`; raises UsageError where it has no vocabulary."""
+    def __init__(self, backend: Any, *, name: str, text_start: int | None = None) -> None:
+        """Take over `backend`, a `tokenizers.Tokenizer`; raises UsageError where it has no vocabulary.
+
+        `text_start` is the BOS that a checkpoint names, else its EOS; by default what stands before a prompt.
+        """
         self._text_tokens: int = backend.get_vocab_size() - len(backend.get_added_tokens_decoder())
         if self._text_tokens <= 0:
             raise UsageError(
@@ -36,6 +39,7 @@ class HfTokenizer:
             backend.model.dropout = None
         self._fingerprint = f"sha256:{hashlib.sha256(backend.to_str().encode()).hexdigest()}"
         self._prefix = _ids_before_text(backend)
+        self._text_start = text_start if text_start is not None else next(iter(self._prefix), None)
         # It only adds special tokens, which are known now, and may cut spaces off the offsets.
         backend.post_processor = None
         self._backend = backend
@@ -75,7 +79,8 @@ class HfTokenizer:
             raise UsageError(
                 f"{name}: {type(loaded).__name__} has no fast form, so token offsets are unknown; add a tokenizer.json"
             )
-        return HfTokenizer(backend, name=name)
+        bos, eos = loaded.bos_token_id, loaded.eos_token_id
+        return HfTokenizer(backend, name=name, text_start=eos if bos is None else bos)
 
     @property
     def fingerprint(self) -> str:
@@ -110,6 +115,10 @@ class HfTokenizer:
 
     def special_prompt_tokens(self) -> int:
         return len(self._prefix)
+
+    @property
+    def text_start(self) -> int | None:
+        return self._text_start
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of the ids; special tokens say nothing, nor do ids above the vocabulary that a padded embedding has."""

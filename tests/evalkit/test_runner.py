@@ -270,7 +270,7 @@ class TestPreparation:
             ahead.append(len(prepared) - len(ahead))
             return right_answer(request)
 
-        run_in(tmp_path, Counting(samples=30), ScriptedAdapter(reply))
+        run_in(tmp_path, Counting(samples=30, ctxs=(65_536,)), ScriptedAdapter(reply))
         # The one at work, those in the queue, and one in the hand of the thread.
         assert max(ahead) <= PREPARED_AHEAD + 2
 
