@@ -1,0 +1,155 @@
+"""Norms, SwiGLU and rotary positions of transformers' modules on the Triton kernels, one pass over memory each.
+
+Which formula a class computes is found out rather than assumed: a kernel stands in only where it gives what the
+module's own code gives on a sample, with the module's own weights.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from model_adapters.engine.module_patches import ModulePatches
+
+ROTATE = "apply_rotary_pos_emb"
+"""Name of the rotation in the modeling modules of transformers that have it."""
+_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+_TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 2e-2}
+_SAMPLE_TOKENS = 5
+
+Forward = Callable[..., Any]
+
+
+def place_elementwise(model: PreTrainedModel, patches: ModulePatches) -> tuple[str, ...]:
+    """Put kernels in the place of a model's elementwise modules; the names of what runs on them now."""
+    placed = set()
+    chosen: dict[type[nn.Module], Callable[[Any], Forward] | None] = {}
+    for module in model.modules():
+        kind = type(module)
+        if kind not in chosen:
+            chosen[kind] = next((make for make in _candidates(module) if _agrees(module, make)), None)
+        make = chosen[kind]
+        if make is not None:
+            patches.place(module, "forward", make(module))
+            placed.add(kind.__name__)
+    for code in _modules_that_rotate(model):
+        fast = _fast_rotation(getattr(code, ROTATE))
+        if _rotation_agrees(model, getattr(code, ROTATE), fast):
+            patches.place(code, ROTATE, fast)
+            placed.add(ROTATE)
+    return tuple(sorted(placed))
+
+
+def _candidates(module: nn.Module) -> Iterator[Callable[[Any], Forward]]:
+    """The kernels that a module might be, by its parts."""
+    weight = getattr(module, "weight", None)
+    if "RMSNorm" in type(module).__name__ and isinstance(weight, nn.Parameter) and weight.dim() == 1:
+        yield partial(_fast_norm, weight_offset=0.0)
+        yield partial(_fast_norm, weight_offset=1.0)
+    if all(isinstance(getattr(module, name, None), nn.Linear) for name in ("gate_proj", "up_proj", "down_proj")):
+        yield _fast_mlp
+
+
+def _fast_norm(module: Any, *, weight_offset: float) -> Forward:
+    own = type(module).forward
+    epsilon: float = getattr(module, "variance_epsilon", None) or getattr(module, "eps", 1e-6)
+
+    def forward(hidden_states: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
+        from model_adapters.kernels.elementwise.triton_elementwise import rms_norm
+
+        if hidden_states.dtype not in _DTYPES:
+            rest = () if gate is None else (gate,)
+            own_output: torch.Tensor = own(module, hidden_states, *rest)
+            return own_output
+        return rms_norm(hidden_states, module.weight, epsilon=epsilon, weight_offset=weight_offset, gate=gate)
+
+    return forward
+
+
+def _fast_mlp(module: Any) -> Forward:
+    own = type(module).forward
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        from model_adapters.kernels.elementwise.triton_elementwise import silu_product
+
+        if x.dtype not in _DTYPES or not x.is_contiguous():
+            own_output: torch.Tensor = own(module, x)
+            return own_output
+        gate = module.gate_proj(x)
+        # In place: the gate is the largest tensor of the layer, and nothing else reads it.
+        output: torch.Tensor = module.down_proj(silu_product(gate, module.up_proj(x), out=gate))
+        return output
+
+    return forward
+
+
+def _fast_rotation(own: Forward) -> Forward:
+    def apply_rotary_pos_emb(
+        q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, unsqueeze_dim: int = 1
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        from model_adapters.kernels.elementwise.triton_elementwise import rotate
+
+        fits = (
+            unsqueeze_dim == 1
+            and q.dtype in _DTYPES
+            and q.stride(-1) == k.stride(-1) == 1
+            and cos.dim() == 3
+            and q.shape[-1] == k.shape[-1] == cos.shape[-1]
+            and cos.is_contiguous()
+            and sin.is_contiguous()
+        )
+        if not fits:
+            own_output: tuple[torch.Tensor, torch.Tensor] = own(q, k, cos, sin, unsqueeze_dim=unsqueeze_dim)
+            return own_output
+        return rotate(q, cos, sin), rotate(k, cos, sin)
+
+    return apply_rotary_pos_emb
+
+
+@torch.no_grad()
+def _agrees(module: Any, make: Callable[[Any], Forward]) -> bool:
+    """Whether a kernel gives what the module's own code gives; False too where it does not compile or run here."""
+    weight = next(module.parameters())
+    size = weight.shape[-1]
+    x = _sample((1, _SAMPLE_TOKENS, size), weight)
+    inputs = (x, _sample((1, _SAMPLE_TOKENS, size), weight, seed=1)) if "Gated" in type(module).__name__ else (x,)
+    try:
+        return _close(make(module)(*inputs), type(module).forward(module, *inputs))
+    except Exception:  # noqa: BLE001 - whatever a kernel or its compiler raises, the module's own code remains
+        return False
+
+
+@torch.no_grad()
+def _rotation_agrees(model: PreTrainedModel, own: Forward, fast: Forward) -> bool:
+    weight = next(model.parameters())
+    heads = getattr(model.config, "num_attention_heads", 0)
+    size = getattr(model.config, "head_dim", None) or (model.config.hidden_size // heads if heads else 0)
+    q = _sample((1, _SAMPLE_TOKENS, 2, size), weight).transpose(1, 2)
+    angle = _sample((1, _SAMPLE_TOKENS, size // 2), weight, seed=1).float().repeat(1, 1, 2)
+    try:
+        pairs = zip(fast(q, q, angle.cos(), angle.sin()), own(q, q, angle.cos(), angle.sin()), strict=True)
+        return all(_close(found, expected) for found, expected in pairs)
+    except Exception:  # noqa: BLE001 - as above
+        return False
+
+
+def _sample(shape: tuple[int, ...], like: torch.Tensor, *, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator).to(like.device, like.dtype)
+
+
+def _close(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return False
+    gap = (found.double() - expected.double()).norm() / expected.double().norm()
+    return bool(gap <= _TOLERANCE.get(found.dtype, 0.0))
+
+
+def _modules_that_rotate(model: PreTrainedModel) -> list[ModuleType]:
+    names = sorted({type(module).__module__ for module in model.modules()})
+    return [sys.modules[name] for name in names if hasattr(sys.modules[name], ROTATE)]

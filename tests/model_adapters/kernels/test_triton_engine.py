@@ -1,0 +1,128 @@
+"""The kernels inside transformers' modules: found right, found wrong, and the engine's answers with them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from model_adapters.engine import gated_delta_layers
+from model_adapters.engine.engine import Engine
+from model_adapters.engine.fused_elementwise import ROTATE, place_elementwise
+from model_adapters.engine.gated_delta_check import find_fault
+from model_adapters.engine.gated_delta_layers import fast_forward
+from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.module_patches import patches_of
+from model_adapters.engine.slotted_cache import SlottedCache
+from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
+from tests.model_adapters.kernels.gated_delta.cases import DEVICE
+from tests.model_adapters.small_models import small_model
+
+HYBRIDS = ("olmo_hybrid", "qwen3_next")
+
+
+def place_layers(model: Any) -> None:
+    for layer in gated_delta_layers.gated_delta_layers(model):
+        patches_of(model).place(layer, "forward", fast_forward(layer))
+
+
+def prefill(model: Any, token_ids: tuple[int, ...], segment_tokens: int) -> torch.Tensor:
+    cache = SlottedCache(model.config, slots=1, max_tokens=len(token_ids), device=model.device)
+    return ModelRunner(model).prefill(cache, 0, token_ids, segment_tokens)
+
+
+@pytest.mark.parametrize("family", HYBRIDS)
+def test_layers_agree_with_the_models_own(family: str) -> None:
+    model = small_model(family).to(DEVICE)
+    layers = gated_delta_layers.gated_delta_layers(model)
+    assert len(layers) == model.config.layer_types.count("linear_attention")
+    assert find_fault(model, layers[0]) is None
+
+
+@pytest.mark.parametrize("part", ["convolve_segment", "rms_norm", "prefill_gated_delta_rule", "step_gated_delta_rule"])
+def test_a_wrong_kernel_is_found(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from model_adapters.kernels.causal_convolution import triton_convolution
+    from model_adapters.kernels.elementwise import triton_elementwise
+    from model_adapters.kernels.gated_delta import triton_decode, triton_prefill
+
+    owner = next(
+        code for code in (triton_convolution, triton_elementwise, triton_prefill, triton_decode) if hasattr(code, part)
+    )
+    monkeypatch.setattr(owner, part, _spoiled(getattr(owner, part)))
+    model = small_model("olmo_hybrid").to(DEVICE)
+    fault = find_fault(model, gated_delta_layers.gated_delta_layers(model)[0])
+    assert fault is not None
+    assert "\n" not in fault
+    assert " is off by " in fault
+
+
+def _spoiled(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    def spoiled(*args: Any, **kwargs: Any) -> Any:
+        result = kernel(*args, **kwargs)
+        out = result[0] if isinstance(result, tuple) else result
+        # One token of the segment, or one head; a factor would be lost in the norm.
+        one = out.select(1, -1)
+        one.copy_(one.flip(-1))
+        return result
+
+    return spoiled
+
+
+def test_a_kernel_that_does_not_compile_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from model_adapters.kernels.gated_delta import triton_prefill
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise RuntimeError("PassManager::run failed\nat line 3")
+
+    monkeypatch.setattr(triton_prefill, "prefill_gated_delta_rule", refused)
+    model = small_model("olmo_hybrid").to(DEVICE)
+    fault = find_fault(model, gated_delta_layers.gated_delta_layers(model)[0])
+    assert fault == "they do not run here (RuntimeError: PassManager::run failed)"
+
+
+@pytest.mark.parametrize(("family", "lengths"), [("olmo_hybrid", (90, 1)), ("qwen3_next", (37,))])
+def test_answers_are_those_of_transformers(family: str, lengths: tuple[int, ...]) -> None:
+    requests = make_requests(lengths, budget=3)
+    model = small_model(family).to(DEVICE)
+    place_layers(model)
+    place_elementwise(model, patches_of(model))
+    engine = Engine(model, segment_tokens=70, slots=2)
+    found = {generation.request_id: generation.token_ids for generation in engine.generate(requests)}
+    patches_of(model).clear()
+    assert found == {request.id: transformers_generate(family, request) for request in requests}
+
+
+@pytest.mark.parametrize(
+    ("family", "expected"),
+    [
+        ("olmo_hybrid", {"OlmoHybridMLP", "OlmoHybridRMSNorm", "OlmoHybridRMSNormGated", ROTATE}),
+        ("olmo3", {"Olmo3MLP", "Olmo3RMSNorm", ROTATE}),
+        ("llama", {"LlamaMLP", "LlamaRMSNorm", ROTATE}),
+        ("qwen3_next", {"Qwen3NextMLP", "Qwen3NextRMSNorm", "Qwen3NextRMSNormGated", ROTATE}),
+    ],
+)
+def test_elementwise_modules_are_found_by_what_they_compute(family: str, expected: set[str]) -> None:
+    token_ids = random_prompt(40)
+    model = small_model(family).to(DEVICE)
+    # Weights of one: a norm whose weight is added to one would pass for one that only scales.
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            parameter.data.uniform_(0.5, 1.5)
+    own = prefill(model, token_ids, 40)
+    try:
+        assert set(place_elementwise(model, patches_of(model))) == expected
+        torch.testing.assert_close(prefill(model, token_ids, 40), own, atol=1e-4, rtol=1e-4)
+        with patches_of(model).off():
+            assert torch.equal(prefill(model, token_ids, 40), own)
+    finally:
+        patches_of(model).clear()
+
+
+def test_a_module_that_computes_something_else_keeps_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model("llama").to(DEVICE)
+    kind = type(model.model.norm)
+    monkeypatch.setattr(kind, "forward", lambda self, x: self.weight * x)
+    placed = place_elementwise(model, patches_of(model))
+    assert kind.__name__ not in placed
+    assert "LlamaMLP" in placed
+    patches_of(model).clear()
