@@ -131,7 +131,9 @@ def corrected(rows: Sequence[RowComparison]) -> tuple[RowComparison, ...]:
 
 
 def _told(row: RowComparison, p_holm: float) -> RowComparison:
-    told = p_holm < 1 - CONFIDENCE and row.difference is not None and row.difference != 0
+    # p asks whether the models could be exchanged, the interval where their difference lies: both have to say so.
+    apart = row.ci95 is None or row.ci95[0] > 0 or row.ci95[1] < 0
+    told = p_holm < 1 - CONFIDENCE and apart and row.difference is not None and row.difference != 0
     better = row.difference is not None and (row.difference > 0) == row.higher_is_better
     return replace(row, p_holm=p_holm, change=("better" if better else "worse") if told else "~")
 

@@ -1,8 +1,9 @@
 """Statistics of two models on the same samples: interval, p value and power of a weighted mean of differences.
 
-A benchmark's mean is a weighted sum of its samples' scores (weights 1 / (tasks × samples of the task)). Scores in
-[0, 1] are treated as events: a sample that got worse, one that got better, and the many that did not change. How the
-methods were chosen, and what they cost: docs/statistics.md and benchmarks/gate_power.py.
+A benchmark's mean is a weighted sum of its samples' scores (weights 1 / (tasks × samples of the task)). Right and
+wrong answers are events: a sample that got worse, one that got better, and the many that did not change. Of fractions
+nothing is supposed but that they lie in [0, 1]. How the methods were chosen, and what they cost: docs/statistics.md
+and benchmarks/gate_power.py.
 """
 
 import math
@@ -10,10 +11,12 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.bounded_mean import gaffke_bound
 from evalkit.stats import CONFIDENCE, Interval
 
 Array = npt.NDArray[np.float64]
@@ -52,7 +55,9 @@ class PairedDifferences:
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval | None:
         """Two-sided interval of the mean difference; None where there are too few pairs to say anything."""
-        return events_interval(self, confidence) if self.bounded else stratified_t_interval(self, confidence)
+        if not self.bounded:
+            return stratified_t_interval(self, confidence)
+        return events_interval(self, confidence) if right_or_wrong(self) else any_spread_interval(self, confidence)
 
     def p_value(self, name: str = "") -> float:
         """Two-sided p of no difference; `name` seeds the bootstrap where one is needed."""
@@ -115,24 +120,41 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def events_interval(pairs: PairedDifferences, confidence: float = CONFIDENCE) -> Interval | None:
-    """Interval of a mean difference of scores in [0, 1], compatible with the exact sign test.
+def right_or_wrong(pairs: PairedDifferences) -> bool:
+    """Whether all samples weigh alike and each changed wholly or not at all."""
+    if len(pairs.differences) == 0 or np.ptp(pairs.weights) > _SAME * pairs.weights.max():
+        return False
+    sizes = np.abs(pairs.differences)
+    return bool(np.all((sizes < _SAME) | (np.abs(sizes - 1) < _SAME)))
 
-    The confidence distributions of two binomials are melded: how many samples changed, and which way those went.
-    For right and wrong answers with equal weights it leaves out zero exactly when the sign test's p is below
-    1 - confidence. Fractions and unequal weights count as events of their typical size (the contraharmonic mean),
-    of which the whole mean could hold 1 / size. Fay, Proschan and Brittain, Combining one-sample confidence
-    procedures for inference in the two-sample case (2015); Fay and Lumbard, Confidence intervals for difference in
-    proportions for matched pairs compatible with exact McNemar's or sign tests (2021).
+
+def events_interval(pairs: PairedDifferences, confidence: float = CONFIDENCE) -> Interval:
+    """Interval of a mean difference of right and wrong answers of equal weight, compatible with the exact sign test.
+
+    It leaves out zero exactly when the sign test's p is below 1 - confidence. The confidence distributions of two
+    binomials are melded: how many samples changed, and which way those went. Fay, Proschan and Brittain, Combining
+    one-sample confidence procedures for inference in the two-sample case (2015); Fay and Lumbard, Confidence intervals
+    for difference in proportions for matched pairs compatible with exact McNemar's or sign tests (2021).
+    """
+    up, down = int(np.sum(pairs.differences > 0.5)), int(np.sum(pairs.differences < -0.5))
+    total, tail = len(pairs.differences), (1 - confidence) / 2
+    return _events_bound(up, down, total, tail), -_events_bound(down, up, total, tail)
+
+
+def any_spread_interval(pairs: PairedDifferences, confidence: float = CONFIDENCE) -> Interval | None:
+    """Interval of a weighted mean difference of scores in [0, 1] that holds however the differences are spread.
+
+    Few large changes can make up for many small ones, and a sample may have none of them: the interval allows for
+    one that was not seen. For right and wrong answers it is that of `events_interval` but for rounding, and where zero
+    is near its end.
     """
     if len(pairs.differences) == 0:
         return None
-    contributions = pairs.weights * pairs.differences
-    size = event_size(pairs)
-    higher = float(contributions[contributions > 0].sum()) / size
-    lower = float(-contributions[contributions < 0].sum()) / size
     tail = (1 - confidence) / 2
-    return _events_bound(higher, lower, 1 / size, tail), -_events_bound(lower, higher, 1 / size, tail)
+    return (
+        gaffke_bound(pairs.differences, pairs.weights, tail),
+        -gaffke_bound(-pairs.differences, pairs.weights, tail),
+    )
 
 
 def stratified_t_interval(pairs: PairedDifferences, confidence: float = CONFIDENCE) -> Interval | None:
@@ -155,23 +177,22 @@ def stratified_t_interval(pairs: PairedDifferences, confidence: float = CONFIDEN
 def detectable_difference(pairs: PairedDifferences, confidence: float = CONFIDENCE) -> float | None:
     """The smallest true difference that would be told from zero with a power of 80 %, given the spread seen.
 
-    For scores never less than the sign test needs: with a handful of changes all the same way, some number of them is
-    needed whatever their spread. None where there are too few pairs to tell any difference.
+    None where there are too few pairs to tell any difference. For scores never less than a test needs that has seen
+    only changes one way: right and wrong answers have to change in some number, and fractions have to add up to what
+    one sample that was not seen could take back.
     """
     if not pairs.bounded:
         moments = _strata_moments(pairs)
         return None if moments is None else detectable_sigmas(confidence, moments[1]) * math.sqrt(moments[0])
     if len(pairs.differences) < fewest_changes(confidence):
         return None
+    heaviest = float(pairs.weights.max())
     spread = math.sqrt(float(np.sum((pairs.weights * pairs.differences) ** 2)))
-    return min(1.0, max(detectable_sigmas(confidence) * spread, fewest_events(confidence) * event_size(pairs)))
-
-
-def event_size(pairs: PairedDifferences) -> float:
-    """The typical contribution of a changed sample to the mean; of a whole sample where nothing changed."""
-    sizes = np.abs(pairs.weights * pairs.differences)
-    total = float(sizes.sum())
-    return float(np.sum(sizes**2)) / total if total > _NEAR_ZERO else float(pairs.weights.max())
+    if right_or_wrong(pairs):
+        return min(1.0, max(detectable_sigmas(confidence) * spread, fewest_events(confidence) * heaviest))
+    told_from, power = (NormalDist().inv_cdf(level) for level in ((1 + confidence) / 2, POWER))
+    likely = heaviest + told_from * math.hypot(spread, heaviest) + power * spread
+    return min(1.0, max(likely, -math.log((1 - confidence) / 2) * heaviest))
 
 
 def _strata_moments(pairs: PairedDifferences) -> tuple[float, float] | None:
@@ -187,16 +208,16 @@ def _strata_moments(pairs: PairedDifferences) -> tuple[float, float] | None:
     return variance, freedom
 
 
-def _events_bound(higher: float, lower: float, most: float, tail: float) -> float:
+def _events_bound(higher: int, lower: int, total: int, tail: float) -> float:
     """The `tail` quantile of rate × (2 share - 1): rate of changed samples, share of them that went up.
 
-    `higher` and `lower` are the events seen each way, of `most` that there could be; all may be fractional. Each of
-    the two parts is taken at the side of its confidence distribution that makes the bound smaller.
+    `higher` and `lower` are the events seen each way, of `total` that there could be. Each of the two parts is taken
+    at the side of its confidence distribution that makes the bound smaller.
     """
     from scipy import special
 
-    changed, unchanged = higher + lower, max(most - higher - lower, 0.0)
-    if higher <= 0:
+    changed, unchanged = higher + lower, total - higher - lower
+    if higher == 0:
         return -1.0 if unchanged == 0 else -float(special.betaincinv(changed + 1, unchanged, 1 - tail))
     # Probability that fewer than half of the changes are up: the one-sided sign test.
     minority = float(special.betainc(higher, lower + 1, 0.5))

@@ -65,6 +65,20 @@ def test_a_run_against_itself_differs_in_nothing(left: dict[tuple[str, int], lis
         assert compared.ci95 in ((0.0, 0.0), None)
 
 
+def test_many_small_losses_are_told_only_where_one_unseen_gain_could_not_make_up_for_them(tmp_path: Path) -> None:
+    base = RunSpec({("cwe", 4096): [1.0] * 100})
+    few = row(comparison_of(tmp_path / "a", base, changed(base, {("cwe", 4096): [0.9] * 20 + [1.0] * 80})), "cwe", 4096)
+    assert few.p is not None
+    assert few.p < 1e-5
+    assert few.ci95 is not None
+    assert few.ci95[0] < 0 < few.ci95[1]
+    assert few.change == "~"
+    many = row(
+        comparison_of(tmp_path / "b", base, changed(base, {("cwe", 4096): [0.9] * 60 + [1.0] * 40})), "cwe", 4096
+    )
+    assert many.change == "worse"
+
+
 def test_rows_and_the_mean_over_tasks(tmp_path: Path) -> None:
     base = RunSpec({("vt", 4096): [1.0] * 100, ("cwe", 4096): [1.0] * 50 + [0.0] * 50})
     new = changed(base, {("vt", 4096): [0.0] * 20 + [1.0] * 80, ("cwe", 4096): base.scores["cwe", 4096]})

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from evalkit.paired_stats import PairedDifferences, detectable_sigmas, fewest_events, holm, pool, two_sided_p
+from evalkit.paired_stats import (
+    PairedDifferences,
+    any_spread_interval,
+    detectable_sigmas,
+    fewest_events,
+    holm,
+    pool,
+    two_sided_p,
+)
 
 quarters = st.sampled_from([-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0])
 groups = st.lists(st.lists(quarters, min_size=1, max_size=12), min_size=1, max_size=4)
@@ -137,6 +145,35 @@ def test_holm_agrees_with_scipys_step_down(p_values: list[float]) -> None:
 def test_holms_textbook_example() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == []
+
+
+@pytest.mark.parametrize(("up", "down", "same"), [(0, 0, 60), (3, 3, 54), (5, 0, 55), (5, 20, 475), (50, 50, 20)])
+def test_right_and_wrong_answers_have_the_same_interval_under_any_spread(up: int, down: int, same: int) -> None:
+    """But for the end near zero of a difference that is told, where the sign test is a little more careful."""
+    pairs = changes(up, down, same)
+    low, high = pairs.interval() or (0, 0)
+    other_low, other_high = any_spread_interval(pairs) or (0, 0)
+    assert low <= other_low + 1e-6
+    assert high >= other_high - 1e-6
+    assert high - low == pytest.approx(other_high - other_low, rel=0.02)
+
+
+def test_the_detectable_difference_of_fractions_is_detected_four_times_in_five() -> None:
+    """Samples that lose one or two answers of ten, or win one, and keep doing so a little more often."""
+    rng = np.random.default_rng(0)
+    n, changed = 200, 0.4
+    values = np.array([-0.2, -0.1, 0.1])
+
+    def drawn(shares: list[float]) -> PairedDifferences:
+        return pool([rng.choice([*values, 0.0], size=n, p=[*shares, 1 - sum(shares)])], bounded=True)
+
+    named = drawn([0.1, 0.1, 0.3]).detectable() or 0
+    # Shares with a mean of -named, and `changed` of the samples changed.
+    worse = (named + 0.1 * changed) / 0.25
+    shares = [worse / 2, worse / 2, changed - worse]
+    assert values @ shares == pytest.approx(-named)
+    told = [(drawn(shares).interval() or (0, 0))[1] < 0 for _ in range(150)]
+    assert np.mean(told) == pytest.approx(0.8, abs=0.12)
 
 
 def test_losses_use_students_interval() -> None:
