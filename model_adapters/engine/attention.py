@@ -13,6 +13,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from evalkit.errors import UsageError
 from model_adapters.engine.cache_step import DecodeStep, PrefillStep
+from model_adapters.engine.decode_attention import decode_attention
 from model_adapters.engine.fused_attention import AttentionShape, FusedKernel, find_fused, find_windowed
 from model_adapters.kernels.chunked_attention.reference import chunked_attention, merge_attention
 
@@ -108,22 +109,6 @@ def attention_path(model: PreTrainedModel) -> str:
     size = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
     kernels = find_fused(AttentionShape(model.device.type, model.dtype, heads, kv_heads, size, size))
     return kernels[0].name if kernels else "chunked reference"
-
-
-def decode_attention(
-    q_BH1D: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, position_B: torch.Tensor, scale: float
-) -> torch.Tensor:
-    """Attention of one token a sequence over the S leading places of its slot: [B, H, 1, E].
-
-    Place p counts where p <= the token's position; in the ring of a sliding window that is every place once the
-    window is full.
-    """
-    visible_BS = torch.arange(k_BGSD.shape[2], device=q_BH1D.device) <= position_B[:, None]
-    groups = q_BH1D.shape[1] // k_BGSD.shape[1]
-    # Query heads that share keys become queries of one head, so that no key is repeated.
-    q_BGRD = q_BH1D.reshape(q_BH1D.shape[0], k_BGSD.shape[1], groups, -1)
-    out_BGRE = F.scaled_dot_product_attention(q_BGRD, k_BGSD, v_BGSE, visible_BS[:, None, None], scale=scale)
-    return out_BGRE.reshape(*q_BH1D.shape[:3], -1)
 
 
 def _pick_kernel(shape: AttentionShape, queries: int, keys: int) -> FusedKernel | None:

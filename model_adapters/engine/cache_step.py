@@ -48,12 +48,14 @@ class PrefillStep(CacheStep):
 class DecodeStep(CacheStep):
     """One token for each of the first slots; nothing depends on a host length, so a step can be captured."""
 
-    def __init__(self, cache: "SlottedCache", sequences: int, places: int) -> None:
+    def __init__(
+        self, cache: "SlottedCache", sequences: int, places: int, position_B: torch.Tensor | None = None
+    ) -> None:
         super().__init__(cache)
         self.rows, self.places = slice(0, sequences), places
         self.continued = True
-        self.position_B = cache.length_N[:sequences]
-        """Position of each sequence's new token: a view of the cache's lengths."""
+        self.position_B = cache.length_N[:sequences] if position_B is None else position_B
+        """Position of each sequence's new token, on the device; by default a view of the cache's lengths."""
 
     def append(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeysValues:
         buffer = self.cache.buffer(layer_index, k_BGTD, v_BGTD)

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from evalkit.errors import RequestFailedError
 from evalkit.records import ContinuationScore, Request
 from model_adapters.engine.continuations import score_continuations
+from model_adapters.engine.decode_graph import Decoder, pick_tokens, rounded_length
 from model_adapters.engine.failures import within_memory
 from model_adapters.engine.memory_plan import EnginePlan, choose_plan
 from model_adapters.engine.model_runner import ModelRunner
@@ -22,9 +23,6 @@ from model_adapters.engine.refusal import refusal
 from model_adapters.engine.scoring import TokenScores, score_tokens
 from model_adapters.engine.sequence import Generation, Sequence
 from model_adapters.engine.slotted_cache import SlottedCache
-
-DECODE_PLACES = 1024
-"""On a GPU the keys looked at grow in such steps, so that decode steps have few shapes."""
 
 
 class Engine:
@@ -43,6 +41,7 @@ class Engine:
         max_tokens: int | None = None,
     ) -> None:
         self.runner = ModelRunner(model)
+        self.decoder = Decoder(self.runner)
         self.stop_ids = stop_ids(model)
         self.plan: EnginePlan | None = None
         """None until the first request tells how long sequences are."""
@@ -134,6 +133,7 @@ class Engine:
         return self.cache, self.plan
 
     def _drop_cache(self) -> None:
+        self.decoder.drop()
         self.plan, self.cache, self._stale = None, None, False
         if self.runner.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -192,8 +192,8 @@ class Engine:
         """One token for every active sequence."""
         cache, _ = self._room()
         started = time.perf_counter()
-        id_B1 = torch.tensor([[sequence.token_ids[-1]] for sequence in self._active], device=self.runner.device)
-        picked = within_memory(lambda: pick_tokens(self.runner.decode(cache, id_B1, self._places())))
+        newest = [sequence.token_ids[-1] for sequence in self._active]
+        picked = within_memory(lambda: self.decoder.step(cache, newest))
         if picked is None:
             failed, self._active = self._active, []
             yield from self._out_of_memory(failed)
@@ -202,13 +202,6 @@ class Engine:
         for sequence in self._active:
             sequence.decode_seconds += seconds
         yield from self._take(dict(enumerate(picked)))
-
-    def _places(self) -> int:
-        cache, _ = self._room()
-        longest = max(cache.lengths[: len(self._active)]) + 1
-        if self.runner.device.type != "cuda":
-            return longest
-        return min(-(-longest // DECODE_PLACES) * DECODE_PLACES, cache.max_tokens)
 
     def _take(self, picked: dict[int, int | None]) -> Iterator[Generation]:
         """Append the picked tokens (slot -> id, None for NaN logits) and let go of sequences that ended."""
@@ -252,19 +245,6 @@ class Engine:
             # The smaller plan stays for the rest of the run: what comes next is likely to be as large.
             self._segment_tokens, self._slots = max(1, plan.segment_tokens // 2), max(1, plan.slots // 2)
             self._stale = True
-
-
-def rounded_length(need_tokens: int) -> int:
-    """A slot size for a request, at most a quarter larger, so that requests of one context length share a cache."""
-    step = 1 << max(0, need_tokens.bit_length() - 3)
-    return -(-need_tokens // step) * step
-
-
-def pick_tokens(logits_BV: torch.Tensor) -> list[int | None]:
-    """The greedy choice for each sequence, None where its logits are not finite; waits for the device."""
-    best_B = logits_BV.max(dim=-1)
-    picked: list[int] = torch.where(best_B.values.isfinite(), best_B.indices, -1).tolist()
-    return [None if token_id < 0 else token_id for token_id in picked]
 
 
 def stop_ids(model: PreTrainedModel) -> frozenset[int]:

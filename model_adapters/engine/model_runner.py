@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from model_adapters.engine.attention import STEP, use_slot_attention
+from model_adapters.engine.cache_step import DecodeStep
 from model_adapters.engine.cache_view import CacheView
 from model_adapters.engine.full_precision_head import full_precision_head, output_embeddings
 from model_adapters.engine.slotted_cache import SlottedCache
@@ -90,10 +91,16 @@ class ModelRunner:
         `places` bounds the keys looked at and exceeds every length. Nothing here waits for the device.
         """
         sequences = id_B1.shape[0]
-        view = cache.decode_view(sequences, places)
-        logits_BV = self._logits(view, id_B1, cache.length_N[:sequences, None])
+        logits_BV = self.decode_logits(cache.decode_view(sequences, places), id_B1)
         cache.advance(sequences)
         return logits_BV
+
+    @torch.no_grad()
+    def decode_logits(self, view: CacheView, id_B1: torch.Tensor) -> torch.Tensor:
+        """The fp32 logits [B, V] of a step whose cache view says which positions its tokens take; counts nothing."""
+        if not isinstance(view.step, DecodeStep):
+            raise RuntimeError("a decode step needs a decode view")
+        return self._logits(view, id_B1, view.step.position_B[:, None])
 
     def _split(self, token_ids: Sequence[int], segment_tokens: int) -> list[torch.Tensor]:
         """The prompt on the device as segments [1, T]; the last is what is left."""

@@ -84,12 +84,13 @@ class SlottedCache:
         """
         return CacheView(PrefillStep(self, slot, output_tokens))
 
-    def decode_view(self, sequences: int, places: int) -> CacheView:
+    def decode_view(self, sequences: int, places: int, position_B: torch.Tensor | None = None) -> CacheView:
         """What a step of one token for each of the first `sequences` slots reads and writes.
 
         `places` bounds the keys that are looked at and must exceed every length; shapes depend on these two only.
+        The tokens go where the slots end, or to the positions given.
         """
-        return CacheView(DecodeStep(self, sequences, places))
+        return CacheView(DecodeStep(self, sequences, places, position_B))
 
     def advance_slot(self, slot: int, tokens: int) -> None:
         """Count a segment that every layer has seen."""
@@ -98,8 +99,12 @@ class SlottedCache:
 
     def advance(self, sequences: int) -> None:
         """Count one token for each of the first `sequences` slots; on the device without a synchronisation."""
-        self.lengths[:sequences] = [length + 1 for length in self.lengths[:sequences]]
+        self.count(sequences)
         self.length_N[:sequences] += 1
+
+    def count(self, sequences: int) -> None:
+        """The same on the host alone, after a step that has counted on the device itself."""
+        self.lengths[:sequences] = [length + 1 for length in self.lengths[:sequences]]
 
     def reset(self, slot: int) -> None:
         """Empty a slot; its next sequence starts from nothing."""
