@@ -51,6 +51,10 @@ class PositionOverride:
                 names = ", ".join(f"{name}=…" for name in (*needed, *optional)) or "nothing"
                 raise UsageError(f"--override {text!r}: {part!r} is not understood; {scheme} takes {names}")
             values[match[1]] = value
+        if "original" in values and values["original"] != int(values["original"]):
+            raise UsageError(f"--override {text!r}: original is a number of tokens, such as original=8192")
+        if values.get("factor", 1.0) < 1:
+            raise UsageError(f"--override {text!r}: factor is {values['factor']:g}; it stretches by 1 or more")
         missing = [name for name in needed if name not in values]
         if missing:
             raise UsageError(f"--override {text!r}: {scheme} needs {missing[0]}; write {scheme}:{missing[0]}=…")
@@ -89,9 +93,11 @@ class PositionOverride:
     def describe(self, built: PositionScheme) -> PositionScheme:
         """The scheme that the changed model has, marked as forced."""
         scheme = PositionScheme(kind="none", description="none") if self.scheme == "none" else built
+        # NTK-aware scaling is a θ, so the built model alone does not tell it from one that was trained with that θ.
+        stretched = f"NTK-aware ×{self.values['factor']:g}, " if self.scheme == "ntk" else ""
         return replace(
             scheme,
-            description=f"{scheme.description} (forced by --override, not the checkpoint's own)",
+            description=f"{scheme.description} ({stretched}forced by --override, not the checkpoint's own)",
             override=self.text,
         )
 
@@ -114,7 +120,12 @@ class PositionOverride:
                     "original_max_position_embeddings": original,
                 }
             case "ntk":
+                # The formula that dynamic NTK scaling has at `factor` times the original length, for every length.
                 size = _rotated_size(config, own)
+                if size <= 2:
+                    raise UsageError(
+                        f"--override {self.text}: only {size} dimensions of a head are rotated; use linear or yarn"
+                    )
                 return {**kept, "rope_type": "default", "rope_theta": theta * factor ** (size / (size - 2))}
             case _:
                 return {**kept, "rope_type": "default", "rope_theta": theta}
@@ -134,10 +145,10 @@ class NoRotation(nn.Module):
         return torch.ones_like(angles[0]), torch.zeros_like(angles[1])
 
 
-def _rotated_size(config: PreTrainedConfig, own: dict[str, Any]) -> float:
+def _rotated_size(config: PreTrainedConfig, own: dict[str, Any]) -> int:
     """Rotated dimensions of a head."""
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return float(size * (own.get("partial_rotary_factor") or 1.0))
+    return int(size * (own.get("partial_rotary_factor") or 1.0))
 
 
 def _number(text: str) -> float | None:

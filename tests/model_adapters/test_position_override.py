@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import PreTrainedModel
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evalkit.errors import UsageError
 from model_adapters.loading import LoadedModel, load_model
@@ -69,9 +70,50 @@ def test_a_forced_scheme_is_the_one_that_would_have_been_built(
     assert (logits(loaded.model) - logits(small_model("llama"))).abs().max() > 1e-3
     positions = loaded.identity.positions
     assert positions.override == override
-    assert positions.description.endswith("(forced by --override, not the checkpoint's own)")
+    assert positions.description.endswith("forced by --override, not the checkpoint's own)")
     assert not positions.injected
     assert loaded.identity.trained_length == 4096
+
+
+@pytest.mark.parametrize(("family", "factor"), [("llama", 4), ("qwen3_next", 2.5)])
+def test_ntk_is_what_dynamic_scaling_has_at_that_many_times_the_original_length(
+    tmp_path: Path, family: str, factor: float
+) -> None:
+    """transformers' dynamic scaling with a factor of 1 multiplies θ by (length / original) ^ (d / (d - 2))."""
+    folder = save_small_checkpoint(tmp_path / "model", family)
+    loaded = load(folder, f"ntk:factor={factor}")
+    config = small_model(family).config
+    own = dict(config.rope_parameters)
+    config.rope_parameters = {**own, "rope_type": "dynamic", "factor": 1.0}
+    length = int(factor * config.max_position_embeddings)
+    expected, _ = ROPE_INIT_FUNCTIONS["dynamic"](config, seq_len=length)
+    built = next(module for name, module in loaded.model.named_modules() if name.endswith("rotary_emb"))
+    torch.testing.assert_close(built.inv_freq, expected, rtol=1e-6, atol=0.0)
+    assert f"(NTK-aware ×{factor:g}, forced by --override" in loaded.identity.positions.description
+
+
+@pytest.mark.parametrize(
+    ("override", "parameters"),
+    [
+        ("linear:factor=4", {"rope_type": "linear", "factor": 4.0}),
+        ("yarn:factor=8,original=512", {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 512}),
+    ],
+)
+def test_forced_frequencies_are_transformers_own(tmp_path: Path, override: str, parameters: dict[str, Any]) -> None:
+    folder = save_small_checkpoint(tmp_path / "model", "llama")
+    rotary = load(folder, override).model.get_submodule("model").rotary_emb
+    config = small_model("llama").config
+    config.rope_parameters = {"rope_theta": 10_000.0, **parameters}
+    expected, scale = ROPE_INIT_FUNCTIONS[parameters["rope_type"]](config)
+    torch.testing.assert_close(rotary.inv_freq, expected, rtol=1e-6, atol=0.0)
+    assert rotary.attention_scaling == pytest.approx(scale)
+
+
+def test_two_rotated_dimensions_cannot_be_stretched_by_their_theta(tmp_path: Path) -> None:
+    rotated = {**THETA, "partial_rotary_factor": 0.125}
+    folder = save_small_checkpoint(tmp_path / "model", "qwen3_next", rope_parameters=rotated)
+    with pytest.raises(UsageError, match="only 2 dimensions of a head are rotated; use linear or yarn"):
+        load(folder, "ntk:factor=4")
 
 
 def test_positions_can_be_forced_on_a_model_without_any(tmp_path: Path) -> None:
@@ -104,6 +146,9 @@ def test_only_full_attention_is_changed_where_layers_differ(tmp_path: Path) -> N
         ("rope:theta=1e999", "is not understood"),
         ("none:theta=3", "none takes nothing"),
         ("rope", "rope needs theta"),
+        ("ntk", "ntk needs factor; write ntk:factor=…"),
+        ("ntk:factor=0.5", "factor is 0.5; it stretches by 1 or more"),
+        ("yarn:factor=8,original=0.5", "original is a number of tokens"),
     ],
 )
 def test_bad_overrides_are_one_line(text: str, message: str) -> None:
