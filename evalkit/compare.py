@@ -39,7 +39,7 @@ class ComparedRun:
 
 @dataclass(frozen=True, slots=True)
 class RowComparison:
-    """One task at one context length, or the plain mean over the tasks there; values in the row's unit."""
+    """One task at one context length, or the suite's mean over the tasks there; values in the row's unit."""
 
     task: str | None
     """None for the mean over tasks."""
@@ -148,7 +148,7 @@ def _rows(pairing: Pairing) -> Iterator[RowComparison]:
             shared = sorted((row for row in rows if row.pairs), key=lambda row: row.task)
             # The mean over one task is that task, and a row twice would be a look twice.
             if len(shared) > 1:
-                yield _compare_row(pairing, None, shared)
+                yield _compare_row(pairing, None, pairing.in_mean(shared))
 
 
 def has_mean(record: RunRecord, ctx: int) -> bool:

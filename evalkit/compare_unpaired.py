@@ -1,6 +1,7 @@
 """Two runs that did not ask the same questions, compared as two samples of questions: weaker, and said to be."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -62,7 +63,10 @@ def _rows(base: StoredRun, new: StoredRun) -> Iterator[RowComparison]:
         for cell in cells:
             yield _row(cell[0], ctx, [of_base[cell]], [of_new[cell]])
         if len(cells) > 1 and has_mean(base.record, ctx) and has_mean(new.record, ctx):
-            yield _row(None, ctx, [of_base[cell] for cell in cells], [of_new[cell] for cell in cells])
+            sides = ([of_base[cell] for cell in cells], [of_new[cell] for cell in cells])
+            if any(row.by_sample and row.ctx == ctx for row in base.record.summary):
+                sides = ([list(chain(*sides[0]))], [list(chain(*sides[1]))])
+            yield _row(None, ctx, *sides)
 
 
 def _scored(run: StoredRun) -> dict[tuple[str, int], Samples]:

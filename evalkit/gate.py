@@ -135,7 +135,8 @@ def _check_drop(pairing: Pairing, check: Check, target: Target) -> Verdict:
     missing = _missing(pairing, rows, of_base)
     if missing:
         return _failed(check, target, missing)
-    return _decide(pairing, sorted(of_base, key=lambda row: row.task), check, target)
+    in_order = sorted(of_base, key=lambda row: row.task)
+    return _decide(pairing, pairing.in_mean(in_order) if target.role == "mean" else in_order, check, target)
 
 
 def _missing(pairing: Pairing, rows: Sequence[PairedRow], of_base: Sequence[PairedRow]) -> str | None:

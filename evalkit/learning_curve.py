@@ -76,7 +76,7 @@ def _refuse_unlike(runs: Sequence[StoredRun]) -> None:
 
 
 def _selected_cells(runs: Sequence[StoredRun], selector: Selector) -> list[tuple[str, int]]:
-    """The rows whose plain mean is the value: one task, or all tasks at one length."""
+    """The rows whose mean is the value: one task, or all tasks at one length."""
     shared = [cell for cell in runs[0].cells() if all(cell in run.cells() for run in runs)]
     named = [cell for cell in shared if selector.task in (None, cell[0])]
     if not named:
@@ -143,9 +143,16 @@ class _Draws:
             drawn = counts * weights
             totals = drawn.sum(axis=1)
             means = np.divide(drawn @ scores, totals, out=np.full(RESAMPLES, float(weights @ scores)), where=totals > 0)
-            value += float(weights @ scores) / len(self._cells)
-            resampled += means / len(self._cells)
+            share = self._share(run, cell)
+            value += float(weights @ scores) * share
+            resampled += means * share
         return self._metric.scale * value, self._metric.scale * resampled
+
+    def _share(self, run: StoredRun, cell: tuple[str, int]) -> float:
+        """What a cell weighs in the value: as much as any other, or by its samples where the suite's mean does so."""
+        if not any(row.by_sample and row.ctx == cell[1] for row in run.record.summary):
+            return 1 / len(self._cells)
+        return len(self._scored(run, cell)) / sum(len(self._scored(run, other)) for other in self._cells)
 
     def _scored(self, run: StoredRun, cell: tuple[str, int]) -> list[SampleRecord]:
         samples = [sample for sample in self._samples[id(run)][cell] if sample.score is not None]

@@ -90,12 +90,29 @@ class Pairing:
             weights=[row.weights for row in rows],
         )
 
+    def in_mean(self, rows: Sequence[PairedRow]) -> Sequence[PairedRow]:
+        """Rows of one context as the suite's mean takes them: each for itself, or all in one where it is by sample."""
+        summary = self.base.record.summary
+        return [merge_rows(rows)] if any(row.by_sample and row.ctx == rows[0].ctx for row in summary) else rows
+
     @property
     def same_model_and_answers(self) -> bool:
         """Whether nothing differs but the folder: then a difference of zero is a fact and not an estimate."""
         return model_key(self.base.record) == model_key(self.new.record) and all(
             pair.change == 0 for pair in self.pairs()
         )
+
+
+def merge_rows(rows: Sequence[PairedRow]) -> PairedRow:
+    """One row of all pairs of several, which have one metric and one context."""
+    return PairedRow(
+        task="",
+        ctx=rows[0].ctx,
+        metric=rows[0].metric,
+        pairs=tuple(pair for row in rows for pair in row.pairs),
+        base_states={state: sum(row.base_states[state] for row in rows) for state in rows[0].base_states},
+        new_states={state: sum(row.new_states[state] for row in rows) for state in rows[0].new_states},
+    )
 
 
 def pair_runs(base: StoredRun, new: StoredRun) -> Pairing:

@@ -195,8 +195,10 @@ def _row(row: ResultRow, samples: Sequence[SampleRecord]) -> str | None:
 
 def _means(record: RunRecord) -> str | None:
     for row in record.summary:
-        values = [result.value for result in record.results if result.ctx == row.ctx and result.value is not None]
-        mean = sum(values) / len(values) if values else None
+        scored = [result for result in record.results if result.ctx == row.ctx and result.value is not None]
+        weights = [result.n if row.by_sample else 1 for result in scored]
+        total = math.fsum(weight * (result.value or 0.0) for weight, result in zip(weights, scored, strict=True))
+        mean = total / sum(weights) if scored else None
         if not same_value(row.mean, mean):
             return f"the mean at {row.ctx} is {_figure(row.mean)}, its rows give {_figure(mean)}"
     return None

@@ -27,13 +27,13 @@ class SharedPrefix:
     token_ids: TokenIds
 
     @staticmethod
-    def of(name: str, prompts: Sequence[Sequence[int]]) -> "SharedPrefix | None":
+    def of(name: str, prompts: Sequence[TokenIds]) -> "SharedPrefix | None":
         """What all of `prompts` begin with; None where that is too little, or there are not two of them."""
         if len(prompts) < 2:
             return None
         first, last = min(prompts), max(prompts)  # in lexical order: what these two share, all share
         length = next((i for i, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
-        return SharedPrefix(name, tuple(first[:length])) if length >= LEAST_SHARED_TOKENS else None
+        return SharedPrefix(name, first[:length]) if length >= LEAST_SHARED_TOKENS else None
 
     def begins(self, token_ids: TokenIds) -> bool:
         """Whether a prompt begins with these tokens: tokenizers join over any seam, so it is never assumed."""

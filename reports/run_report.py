@@ -1,10 +1,12 @@
 """What the report of one run says."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from evalkit.records import ModelIdentity, ResultRow, RunRecord, SuiteSummary, SummaryRow, UnscoredCell
+from evalkit.records import CorpusUse, ModelIdentity, ResultRow, RunRecord, SuiteSummary, SummaryRow, UnscoredCell
 from reports.context_extension import TEXTS, extension_tables, verdict_table
+from reports.mmlu import chance_facts, mmlu_tables
 from reports.preflight_report import preflight_fact
 from reports.report import Report, Table
 from reports.state_tracking import updates_tables
@@ -35,6 +37,8 @@ def _tables(record: RunRecord) -> list[Table]:
     match record.suite:
         case "track":
             return updates_tables(record.results, record.derived)
+        case "mmlu":
+            return mmlu_tables(record.results, record.summary, record.figures)
         case "loss":
             return [loss_table(record.results, record.figures)]
         case "extend":
@@ -62,6 +66,8 @@ def _own_facts(record: RunRecord) -> tuple[tuple[str, str], ...]:
     match record.suite:
         case "track" | "extend":
             return ()
+        case "mmlu":
+            return chance_facts(record.results, record.summary)
         case "loss":
             return loss_facts(record.derived)
         case _:
@@ -86,7 +92,9 @@ def _notices(record: RunRecord) -> tuple[str, ...]:
             f"INCOMPLETE: {errors} of {record.counts['n']} samples errored and are not in the scores; "
             "run again with --resume to repeat them."
         )
-    notices.extend(f"Unscored: {cell.task} at {cell.ctx:,}: {cell.reason}" for cell in record.unscored)
+    notices.extend(
+        f"Unscored: {cell.task}{f' at {cell.ctx:,}' if cell.ctx else ''}: {cell.reason}" for cell in record.unscored
+    )
     notices.extend(f"Warning: {warning}" for warning in record.warnings)
     return tuple(notices)
 
@@ -167,9 +175,28 @@ def _derived_facts(
 def _run_facts(record: RunRecord) -> list[tuple[str, str]]:
     facts = [("model", describe_model(record.model)), ("positions", record.model.positions.description)]
     facts.append(preflight_fact(record.preflight))
-    facts += [(f"corpus: {c.role}", f"{c.name} ({c.source}, sha256 {_digest(c.sha256)})") for c in record.corpora]
+    facts += _corpus_facts(record.corpora)
     facts += _cost_facts(record)
     facts.append(("run", f"{record.run_id}, seed {record.seed}, suite version {record.suite_version}"))
+    return facts
+
+
+def _corpus_facts(corpora: Sequence[CorpusUse]) -> list[tuple[str, str]]:
+    """A line for each corpus; those of one kind, such as mmlu/anatomy and mmlu/virology, are one of them all."""
+    kinds: dict[str, list[CorpusUse]] = {}
+    for corpus in corpora:
+        kinds.setdefault(corpus.role.partition("/")[0], []).append(corpus)
+    facts = []
+    for kind, here in kinds.items():
+        if len(here) == 1:
+            (corpus,) = here
+            described = f"{corpus.name} ({corpus.source}, sha256 {_digest(corpus.sha256)})"
+            facts.append((f"corpus: {corpus.role}", described))
+        else:
+            sources = ", ".join(dict.fromkeys(corpus.source for corpus in here))
+            listed = "".join(f"{corpus.role} {corpus.sha256}\n" for corpus in here)
+            digest = hashlib.sha256(listed.encode()).hexdigest()
+            facts.append((f"corpus: {kind}", f"{len(here)} parts ({sources}, sha256 of them all {_digest(digest)})"))
     return facts
 
 

@@ -23,6 +23,7 @@ from evalkit.cli import (  # noqa: E402
     gate,
     leaderboard,
     loss,
+    mmlu,
     models,
     preflight,
     ruler,
@@ -43,6 +44,7 @@ app = typer.Typer(
     epilog="Example: evalkit ruler --ctx 65536 --model allenai/Olmo-Hybrid-7B",
 )
 app.command("ruler", epilog=ruler.EXAMPLES)(ruler.ruler)
+app.command("mmlu", epilog=mmlu.EXAMPLES)(mmlu.mmlu)
 app.command("track", epilog=track.EXAMPLES)(track.track)
 app.command("extend", epilog=extend.EXAMPLES)(extend.extend)
 app.command("loss", epilog=loss.EXAMPLES)(loss.loss)

@@ -11,6 +11,7 @@ from evalkit.cli import options
 from evalkit.cli.compare import Compared, ReportFormat, show_compared
 from evalkit.cli.execution import (
     HAS_ERRORS,
+    BuildSuite,
     Finished,
     ModelOptions,
     RunOptions,
@@ -21,7 +22,6 @@ from evalkit.cli.execution import (
 from evalkit.errors import IncompatibleRunError, UsageError
 
 if TYPE_CHECKING:
-    from evalkit.protocols import Suite, Tokenizer
     from evalkit.stored_run import StoredRun
 
 FOLDER = "baseline"
@@ -31,7 +31,7 @@ COMPARISON = "comparison.md"
 
 def execute_against(
     baseline: str | None,
-    build: "Callable[[Tokenizer], Suite]",
+    build: BuildSuite,
     model_options: ModelOptions,
     run_options: RunOptions,
     *,

@@ -17,8 +17,8 @@ from evalkit.runner import RunSettings, run
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from evalkit.protocols import Adapter, Suite, Tokenizer
-    from evalkit.records import RunRecord, SampleRecord, SuitePlan
+    from evalkit.protocols import Adapter, Suite
+    from evalkit.records import ModelIdentity, RunRecord, SampleRecord, SuitePlan
     from model_adapters.loading import LoadedModel
 
 RUNS = Path("runs")
@@ -65,12 +65,13 @@ class Finished:
     folder: Path
 
 
+BuildSuite = Callable[["LoadedModel"], "Suite"]
 Conclude = Callable[["RunRecord", "Sequence[SampleRecord]", Path], "RunRecord"]
 """Adds to a record what follows from its samples, and may write files into its folder."""
 
 
 def execute(
-    build: "Callable[[Tokenizer], Suite]",
+    build: "BuildSuite",
     model_options: ModelOptions,
     run_options: RunOptions,
     *,
@@ -91,7 +92,7 @@ def show_finished(finished: Finished, format: options.Format) -> int:
 
 
 def perform(
-    build: "Callable[[Tokenizer], Suite]",
+    build: "BuildSuite",
     model_options: ModelOptions,
     run_options: RunOptions,
     *,
@@ -113,7 +114,7 @@ def perform(
     try:
         _check_out(run_options)
         loaded = _load(model_options)
-        suite = build(loaded.tokenizer)
+        suite = build(loaded)
         plan = suite.plan()
         manifest = _manifest(suite, plan, loaded, settings["seed"])
         folder = folder or _default_folder(manifest, plan, resume=run_options.resume)
@@ -141,6 +142,11 @@ def perform(
         _note(notes, f"stopped; {hint}")
         return INTERRUPTED
     return Finished(record, samples, folder)
+
+
+def readable_tokens(identity: "ModelIdentity") -> int | None:
+    """How long a question may be: a model with positions reads no further than it was trained to."""
+    return None if identity.positions.kind == "none" else identity.trained_length
 
 
 def _notes() -> "Console":

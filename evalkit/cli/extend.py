@@ -136,7 +136,7 @@ class _Check:
             # The other models' time is not this one's.
             run_options = replace(run_options, started_at=time.perf_counter())
         finished = perform(
-            lambda tokenizer: _build(settings, tokenizer),
+            lambda loaded: _build(settings, loaded.tokenizer),
             model_options,
             run_options,
             settings={**asdict(settings), "trained": self._trained, "margins": asdict(self._margins), **self._others},
@@ -156,7 +156,7 @@ class _Check:
 
         settings = self._settings.short_only() if role == "before" else self._settings
         return perform(
-            lambda tokenizer: _build(settings, tokenizer),
+            lambda loaded: _build(settings, loaded.tokenizer),
             replace(model_options, model=name, override=None),
             replace(run_options, out=None if run_options.out is None else run_options.out / role),
             settings=asdict(settings),

@@ -57,7 +57,7 @@ def loss(
     )
     code = execute_against(
         baseline,
-        lambda tokenizer: suite.build(settings, tokenizer),
+        lambda loaded: suite.build(settings, loaded.tokenizer),
         ModelOptions(model, device, str(dtype), segment_tokens, 1, trust_remote_code, skip_preflight=skip_preflight),
         RunOptions(out, resume, format, passed, STARTED_AT),
         settings=asdict(settings),

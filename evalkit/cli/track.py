@@ -63,7 +63,7 @@ def track(
     )
     code = execute_against(
         baseline,
-        lambda tokenizer: suite.build(settings, tokenizer),
+        lambda loaded: suite.build(settings, loaded.tokenizer),
         ModelOptions(
             model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code, skip_preflight=skip_preflight
         ),

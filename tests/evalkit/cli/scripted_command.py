@@ -54,7 +54,7 @@ def main() -> int:
     execution._adapter = lambda loaded, model_options: ScriptedAdapter(reply)
     suite = TinySuite(samples=options.samples)
     return execute(
-        lambda tokenizer: suite,
+        lambda loaded: suite,
         MODEL_OPTIONS,
         RunOptions(options.out, options.resume, Format.TERMINAL, {}, time.perf_counter()),
         settings={"seed": suite.seed, "ctxs": suite.ctxs},

@@ -15,9 +15,9 @@ from evalkit.cli import execution
 from evalkit.cli.execution import RunOptions, execute
 from evalkit.cli.options import Format
 from evalkit.errors import UsageError
-from evalkit.protocols import Tokenizer
 from evalkit.records import PositionScheme, Request
 from evalkit.run_store import read_run, read_samples
+from model_adapters.loading import LoadedModel
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
 from tests.evalkit.cli.scripted_command import MODEL_OPTIONS, loaded
 from tests.evalkit.tiny_suite import TinySuite, right_answer
@@ -49,7 +49,7 @@ class Command:
     ) -> int:
         asked = suite or TinySuite()
 
-        def build(tokenizer: Tokenizer) -> TinySuite:
+        def build(loaded: LoadedModel) -> TinySuite:
             return asked
 
         return execute(

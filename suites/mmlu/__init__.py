@@ -1,0 +1,33 @@
+"""MMLU: 57 subjects of four-choice questions, with the prompts that lm-eval asks.
+
+Hendrycks et al., Measuring Massive Multitask Language Understanding (2021).
+"""
+
+from evalkit.protocols import Tokenizer
+from suites.mmlu.questions import QuestionSource
+from suites.mmlu.settings import MmluSettings
+from suites.mmlu.suite import MmluSuite
+
+__all__ = ["MmluSettings", "MmluSuite", "build"]
+
+
+def build(
+    settings: MmluSettings, tokenizer: Tokenizer, *, max_tokens: int | None = None, source: QuestionSource | None = None
+) -> MmluSuite:
+    """The suite for one tokenizer and for a model that was trained to `max_tokens` (None: reads any number).
+
+    `source` is by default what the settings name.
+    """
+    return MmluSuite(settings, tokenizer, max_tokens, source or _source(settings))
+
+
+def _source(settings: MmluSettings) -> QuestionSource:
+    if settings.data is None:
+        from suites.mmlu.hub import HubQuestions
+
+        return HubQuestions()
+    from pathlib import Path
+
+    from suites.mmlu.csv_folder import CsvFolder
+
+    return CsvFolder(Path(settings.data))

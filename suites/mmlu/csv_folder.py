@@ -1,0 +1,93 @@
+"""MMLU from a folder of CSV files, in either of the two layouts in which it is passed on.
+
+The original has no header and answers A to D; the other begins with `question,choice0,choice1,choice2,choice3,answer`
+and answers 0 to 3.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from evalkit.errors import UsageError
+from suites.mmlu.questions import CHOICES, Question, SubjectQuestions
+
+COLUMNS = ("question", *(f"choice{index}" for index in range(CHOICES)), "answer")
+_LETTERS, _DIGITS = "ABCD", "0123"
+
+
+class CsvFolder:
+    """Files called `<subject>_test.csv` and `<subject>_dev.csv`, in the folder or anywhere below it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(self, subject: str) -> SubjectQuestions:
+        """Raises UsageError naming file and line of whatever is wrong."""
+        test, dev = (tuple(read_questions(self._file(f"{subject}_{split}.csv"))) for split in ("test", "dev"))
+        return SubjectQuestions(test, dev, str(self._folder))
+
+    @cached_property
+    def _files(self) -> dict[str, list[Path]]:
+        files: dict[str, list[Path]] = {}
+        for path in sorted(self._folder.rglob("*.csv")):
+            files.setdefault(path.name, []).append(path)
+        return files
+
+    def _file(self, name: str) -> Path:
+        found = self._files.get(name, [])
+        if not found:
+            raise UsageError(f"{self._folder}: no file {name} in it or below; name MMLU's folder with --data")
+        if len(found) > 1:
+            raise UsageError(f"{found[0]} and {found[1]} are both called {name}; keep one of them")
+        return found[0]
+
+
+def read_questions(path: Path) -> Iterator[Question]:
+    """All questions of a file; UsageError names file and line of whatever is wrong."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from _questions(path, file)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{path} cannot be read: {reason}; replace the file") from None
+
+
+def _questions(path: Path, lines: Iterator[str]) -> Iterator[Question]:
+    reader = csv.reader(lines, strict=True)
+    order: Sequence[int] = range(len(COLUMNS))
+    answers, line = _LETTERS, 1
+    for number, row in enumerate(reader):
+        where = f"{path}:{line}"
+        line = reader.line_num + 1
+        if number == 0 and _is_header(row):
+            order, answers = _column_order(where, row), _DIGITS
+        elif row:
+            yield _question(where, row, order, answers)
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    return bool(row) and (row[0].strip().lower() == COLUMNS[0] or row[-1].strip().lower() == COLUMNS[-1])
+
+
+def _column_order(where: str, header: Sequence[str]) -> list[int]:
+    names = [name.strip().lower() for name in header]
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        raise UsageError(f"{where}: no column {missing[0]!r} among {', '.join(header)}; it must be {','.join(COLUMNS)}")
+    return [names.index(name) for name in COLUMNS]
+
+
+def _question(where: str, row: Sequence[str], order: Sequence[int], answers: str) -> Question:
+    if len(row) <= max(order) or (answers == _LETTERS and len(row) != len(COLUMNS)):
+        raise UsageError(f"{where}: {len(row)} columns; {len(COLUMNS)} are needed: {','.join(COLUMNS)}")
+    question, *choices, answer = (row[index] for index in order)
+    answer = answer.strip().upper()
+    allowed = f"write one of {', '.join(answers)}"
+    if not answer:
+        raise UsageError(f"{where}: the answer is missing; {allowed}")
+    if len(answer) != 1 or answer not in answers:
+        raise UsageError(f"{where}: the answer is {answer[:40]!r}; {allowed}")
+    if not question.strip():
+        raise UsageError(f"{where}: the question is empty")
+    return Question(question, tuple(choices), answers.index(answer))

@@ -1,0 +1,38 @@
+"""The text of a question, as lm-eval's tasks `mmlu` and `mmlu_continuation` have it (version 1.0 of both)."""
+
+from collections.abc import Sequence
+
+from suites.mmlu.questions import Question
+from suites.mmlu.settings import Variant
+
+LETTERS = ("A", "B", "C", "D")
+ANSWER = "Answer:"
+_DESCRIPTIONS: dict[Variant, str] = {
+    "mc": "The following are multiple choice questions (with answers) about {topic}.\n\n",
+    "cloze": "The following are questions (with answers) about {topic}.\n\n",
+}
+
+
+def header(subject: str, examples: Sequence[Question], variant: Variant) -> str:
+    """What all prompts of a subject begin with: a line that names the topic, and worked examples."""
+    worked = (f"{ask(example, variant)}{choices(example, variant)[example.answer]}\n\n" for example in examples)
+    return _DESCRIPTIONS[variant].format(topic=subject.replace("_", " ")) + "".join(worked)
+
+
+def ask(question: Question, variant: Variant) -> str:
+    """A question up to `Answer:`."""
+    text = question.question.strip()
+    if variant == "cloze":
+        return f"Question: {text}\n{ANSWER}"
+    listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, question.choices, strict=True))
+    return f"{text}\n{listed}\n{ANSWER}"
+
+
+def labels(question: Question, variant: Variant) -> tuple[str, ...]:
+    """What can be answered: the letters, or the choices themselves."""
+    return LETTERS if variant == "mc" else question.choices
+
+
+def choices(question: Question, variant: Variant) -> tuple[str, ...]:
+    """The continuations that are scored."""
+    return tuple(f" {label}" for label in labels(question, variant))

@@ -1,0 +1,66 @@
+"""What an MMLU run asks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from evalkit.errors import UsageError
+from evalkit.registry import check_known
+from suites.mmlu.subjects import GROUPS, SUBJECTS
+
+SHOTS = 5
+MAX_SHOTS = 100
+
+Variant = Literal["mc", "cloze"]
+
+
+@dataclass(frozen=True, slots=True)
+class MmluSettings:
+    """Subjects and how they are asked; make it with `of`, which checks the values."""
+
+    subjects: tuple[str, ...]
+    """In the order of the alphabet."""
+    shots: int
+    """Worked examples before the question: the first of the subject's dev questions."""
+    samples: int | None
+    """Questions a subject, from the first on; None asks all."""
+    variant: Variant
+    """mc: the choices are listed and a letter is scored; cloze: the choices themselves are."""
+    data: str | None
+    """A folder of CSV files; None reads the hub."""
+    seed: int = 0
+    """Nothing is drawn."""
+    ctxs: tuple[int, ...] = ()
+    """A prompt is as long as its question."""
+
+    @staticmethod
+    def of(
+        *,
+        subjects: Sequence[str] | None = None,
+        shots: int = SHOTS,
+        samples: int | None = None,
+        variant: str = "mc",
+        data: Path | None = None,
+    ) -> "MmluSettings":
+        """Settings completed by defaults; a group stands for its subjects.
+
+        Raises UsageError naming the value, the limit and the remedy.
+        """
+        check_known("MMLU subject", subjects or (), (*SUBJECTS, *GROUPS))
+        asked = {name for subject in subjects or SUBJECTS for name in GROUPS.get(subject, (subject,))}
+        if not 0 <= shots <= MAX_SHOTS:
+            raise UsageError(f"{shots} shots: from 0 to {MAX_SHOTS} can be asked for; change --shots")
+        if samples is not None and samples < 1:
+            raise UsageError(f"{samples} samples: at least 1 is needed; raise --samples")
+        if variant not in get_args(Variant):
+            raise UsageError(f"variant {variant!r} is unknown; write --variant {' or '.join(get_args(Variant))}")
+        if data is not None and not data.is_dir():
+            raise UsageError(f"--data {data}: no such folder; name the folder that holds MMLU's CSV files")
+        return MmluSettings(
+            subjects=tuple(sorted(asked)),
+            shots=shots,
+            samples=samples,
+            variant="cloze" if variant == "cloze" else "mc",
+            data=None if data is None else str(data),
+        )

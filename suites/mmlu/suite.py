@@ -1,0 +1,121 @@
+"""MMLU as a suite: the most probable of four choices."""
+
+from collections.abc import Sequence
+
+from evalkit.errors import SampleDoesNotFitError, UsageError
+from evalkit.protocols import Tokenizer
+from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
+from evalkit.text_requests import PROBES, SharedPrefix, TextRequests
+from suites.mmlu.prompt import ANSWER, ask, choices, header, labels
+from suites.mmlu.questions import Question, QuestionSource, SubjectQuestions
+from suites.mmlu.settings import MmluSettings
+from suites.mmlu.summary import ACC, summarize
+
+
+class MmluSuite:
+    """Questions in the order of the data; the answer is the choice that the model finds most probable.
+
+    Prompts of a subject begin with the same examples, which the engine can read once for all of them.
+    """
+
+    name = "mmlu"
+    version = "1"
+
+    def __init__(
+        self, settings: MmluSettings, tokenizer: Tokenizer, max_tokens: int | None, source: QuestionSource
+    ) -> None:
+        """Questions longer than `max_tokens` are left out, never cut."""
+        self._settings, self._source = settings, source
+        self._texts = TextRequests(tokenizer, max_tokens=max_tokens)
+        self._loaded: dict[str, SubjectQuestions] = {}
+        self._prefixes: dict[str, SharedPrefix | None] = {}
+        self._made: dict[str, Request] = {}
+
+    @property
+    def dialect(self) -> str:
+        """Scores with another number of shots or another variant are not comparable."""
+        return f"{self._settings.shots}-shot {self._settings.variant}"
+
+    def plan(self) -> SuitePlan:
+        """Keys by subject; reads all questions. Raises UsageError where a subject has too few for so many shots."""
+        subjects = self._settings.subjects
+        keys = tuple(
+            SampleKey(subject, 0, index, self._settings.seed)
+            for subject in subjects
+            for index in range(len(self._asked(subject)))
+        )
+        corpora = tuple(self._questions(subject).use(subject) for subject in subjects)
+        return SuitePlan(keys=keys, unscored=(), corpora=corpora)
+
+    def sample(self, key: SampleKey) -> Sample:
+        """Question number `key.index` of the subject. Raises SampleDoesNotFitError where it is too long."""
+        question = self._asked(key.task)[key.index]
+        prompt = self._prompt(key.task, question)
+        pairs = [(prompt, choice) for choice in choices(question, self._settings.variant)]
+        try:
+            (request,) = self._texts.continuations(key.id, pairs, self._prefix(key.task))
+        except SampleDoesNotFitError as error:
+            raise SampleDoesNotFitError(f"question {key.index} of {key.task}: {error}") from None
+        self._made[key.id] = request
+        return Sample(
+            key=key,
+            prompt=prompt,
+            answer_prefix=ANSWER,
+            targets=(labels(question, self._settings.variant)[question.answer],),
+            generation_tokens=0,
+            prompt_tokens=len(request.token_ids),
+        )
+
+    def request(self, sample: Sample) -> Request:
+        """The sample's four continuations of one context; it is tokenized once, with the sample."""
+        if sample.id not in self._made:
+            self.sample(sample.key)
+        return self._made.pop(sample.id)
+
+    def score(self, sample: Sample, completion: Completion) -> Score:
+        """1 where the right choice is the most probable one; the first of several equal ones counts."""
+        if completion.continuations is None:
+            return Score(ACC, None)
+        question, variant = self._asked(sample.key.task)[sample.key.index], self._settings.variant
+        nats = [score.log_probability for score in completion.continuations]
+        answers = labels(question, variant)
+        chosen = nats.index(max(nats))
+        right = chosen == question.answer
+        measures = {f"log_probability_{index}": value for index, value in enumerate(nats)}
+        if variant == "cloze":
+            by_length = [value / len(choice) for value, choice in zip(nats, answers, strict=True)]
+            measures["acc_norm"] = float(by_length.index(max(by_length)) == question.answer)
+        return Score(ACC, float(right), None if right else "wrong_choice", measures, prediction=answers[chosen])
+
+    def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
+        return summarize(self._settings, records)
+
+    def _prompt(self, subject: str, question: Question) -> str:
+        examples = self._questions(subject).dev[: self._settings.shots]
+        variant = self._settings.variant
+        return header(subject, examples, variant) + ask(question, variant)
+
+    def _prefix(self, subject: str) -> SharedPrefix | None:
+        """What all prompts of a subject begin with, told from some that stand evenly among them."""
+        if subject not in self._prefixes:
+            asked = self._asked(subject)
+            probes = [asked[index * len(asked) // PROBES] for index in range(PROBES)]
+            prompts = [self._texts.prompt(self._prompt(subject, question)) for question in dict.fromkeys(probes)]
+            self._prefixes[subject] = SharedPrefix.of(f"{self.name}/{subject}", prompts)
+        return self._prefixes[subject]
+
+    def _asked(self, subject: str) -> tuple[Question, ...]:
+        return self._questions(subject).test[: self._settings.samples]
+
+    def _questions(self, subject: str) -> SubjectQuestions:
+        if subject not in self._loaded:
+            loaded = self._source.load(subject)
+            if not loaded.test:
+                raise UsageError(f"{loaded.source}: {subject} has no test question")
+            if len(loaded.dev) < self._settings.shots:
+                raise UsageError(
+                    f"{self._settings.shots} shots: {subject} has {len(loaded.dev)} dev examples in {loaded.source}; "
+                    "lower --shots"
+                )
+            self._loaded[subject] = loaded
+        return self._loaded[subject]
