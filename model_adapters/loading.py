@@ -15,6 +15,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from evalkit.errors import UsageError
 from evalkit.records import ModelIdentity, PositionScheme, PreflightCheck
 from model_adapters.checkpoint import CONFIG, Checkpoint, open_checkpoint
+from model_adapters.engine.kernel_choice import choose_kernels
 from model_adapters.fingerprint import fingerprint
 from model_adapters.messages import first_line, quiet_transformers
 from model_adapters.position_override import PositionOverride
@@ -42,13 +43,20 @@ class LoadedModel:
 
 
 def load_model(
-    model: str, *, device: str, dtype: str, trust_remote_code: bool, override: str | None = None
+    model: str,
+    *,
+    device: str,
+    dtype: str,
+    trust_remote_code: bool,
+    override: str | None = None,
+    gdn_kernel: str = "auto",
 ) -> LoadedModel:
     """Load a directory, a hub id or reference:NAME.
 
     `device` is auto (a GPU where there is one), cpu, cuda or cuda:N; `dtype` is auto (the checkpoint's own on a
     GPU, float32 on a CPU), float32, bfloat16 or float16; `override` puts other positions in the place of the
-    checkpoint's own, as `PositionOverride.parse` reads them. Raises UsageError, one line, for whatever is wrong.
+    checkpoint's own, as `PositionOverride.parse` reads them; `gdn_kernel` says what runs the gated delta rule, as
+    `choose_kernels` reads it. Raises UsageError, one line, for whatever is wrong.
     """
     forced = None if override is None else PositionOverride.parse(override)
     place = _device(device)
@@ -68,6 +76,7 @@ def load_model(
         positions = forced.describe(positions)
         # What it was trained to, a forced scheme does not change.
         own_positions = PositionScheme(kind="rope", description="")
+    warnings = (*warnings, *choose_kernels(built, gdn_kernel))
     code = sorted(checkpoint.folder.glob("*.py")) if trust_remote_code and "auto_map" in checkpoint.config else []
     identity = ModelIdentity(
         path=model,

@@ -11,6 +11,7 @@ from evalkit.protocols import Tokenizer
 from evalkit.records import Completion, ModelIdentity, Request
 from model_adapters.engine.attention import attention_path
 from model_adapters.engine.engine import Engine
+from model_adapters.engine.kernel_choice import gdn_kernel
 from model_adapters.engine.sequence import Generation
 
 
@@ -68,6 +69,7 @@ class TransformersAdapter:
             "device": str(self._device),
             "dtype": str(self._engine.runner.model.dtype).removeprefix("torch."),
             "attention": attention_path(self._engine.runner.model),
+            "gdn_kernel": gdn_kernel(self._engine.runner.model),
             "segment_tokens": None if plan is None else plan.segment_tokens,
             "batch_sequences": None if plan is None else plan.slots,
             "max_tokens": None if plan is None else plan.max_tokens,

@@ -41,6 +41,7 @@ class ModelOptions:
     override: str | None = None
     """Positions other than the checkpoint's own, for a control experiment."""
     skip_preflight: bool = False
+    gdn_kernel: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +186,7 @@ def _load(model_options: ModelOptions) -> "LoadedModel":
         dtype=model_options.dtype,
         trust_remote_code=model_options.trust_remote_code,
         override=model_options.override,
+        gdn_kernel=model_options.gdn_kernel,
     )
     if model_options.skip_preflight:
         return loaded

@@ -62,6 +62,7 @@ def extend(
     resume: bool = options.RESUME,
     device: str = options.DEVICE,
     dtype: options.Dtype = options.DTYPE,
+    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
     segment_tokens: int | None = options.SEGMENT,
     batch_sequences: int | None = options.BATCH,
     skip_preflight: bool = options.SKIP_PREFLIGHT,
@@ -97,7 +98,15 @@ def extend(
         baseline=baseline,
     )
     model_options = ModelOptions(
-        model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code, override, skip_preflight
+        model,
+        device,
+        str(dtype),
+        segment_tokens,
+        batch_sequences,
+        trust_remote_code,
+        override,
+        skip_preflight,
+        str(gdn_kernel),
     )
     raise typer.Exit(check.run(model_options, RunOptions(out, resume, format, passed, STARTED_AT)))
 

@@ -30,12 +30,26 @@ class Dtype(StrEnum):
     FLOAT16 = "float16"
 
 
+class GdnKernel(StrEnum):
+    """What runs the gated delta rule; `auto` is triton on a GPU where it proves right there, torch elsewhere."""
+
+    AUTO = "auto"
+    TRITON = "triton"
+    FLA = "fla"
+    TORCH = "torch"
+
+
 MODEL = typer.Option(
     DEFAULT_MODEL, "--model", "-m", help="Checkpoint directory, hub id, or reference:NAME (see `evalkit models list`)."
 )
 BASELINE = typer.Option(None, "--baseline", help="Run this model on the same samples too, and end in the comparison.")
 DEVICE = typer.Option("auto", "--device", help="Where the model runs: auto, cpu, cuda, cuda:1 …")
 DTYPE = typer.Option(Dtype.AUTO, "--dtype", help="auto: the checkpoint's own on a GPU, float32 on a CPU.")
+GDN_KERNEL = typer.Option(
+    GdnKernel.AUTO,
+    "--gdn-kernel",
+    help="What runs the gated delta rule; auto: triton on a GPU where it proves right there, torch elsewhere.",
+)
 SEGMENT = typer.Option(None, "--segment-tokens", min=1, help="Prompt tokens per prefill step; the engine chooses.")
 BATCH = typer.Option(None, "--batch", min=1, help="Sequences decoded together; the engine chooses.")
 OUT = typer.Option(None, "--out", "-o", help="Run folder; runs/<id> by default.")

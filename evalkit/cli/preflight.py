@@ -19,6 +19,7 @@ def preflight(
     model: str = options.MODEL,
     device: str = options.DEVICE,
     dtype: options.Dtype = options.DTYPE,
+    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
     trust_remote_code: bool = options.REMOTE_CODE,
     format: options.Format = options.FORMAT,
 ) -> None:
@@ -31,7 +32,11 @@ def preflight(
     from model_adapters.preflight import Subject, full_preflight
 
     length = options.parse_context("--ctx", ctx)
-    loaded = load_model(model, device=device, dtype=str(dtype), trust_remote_code=trust_remote_code)
+    loaded = load_model(
+        model, device=device, dtype=str(dtype), trust_remote_code=trust_remote_code, gdn_kernel=str(gdn_kernel)
+    )
+    for warning in loaded.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     checks = full_preflight(Subject(loaded.model, loaded.tokenizer, loaded.identity), length)
     if format is options.Format.JSON:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=2, ensure_ascii=False))

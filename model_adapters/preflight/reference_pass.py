@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from model_adapters.engine.full_precision_head import full_precision_head
+from model_adapters.engine.module_patches import patches_of
 from model_adapters.kernels.gated_delta.reference import recurrent_gated_delta_rule
 from model_adapters.preflight.trace import LayerRecorder, Trace
 
@@ -25,7 +26,7 @@ def plain_trace(model: PreTrainedModel, token_ids: Sequence[int]) -> Trace:
     """Layers and logits of one pass without a cache, by the code that is in place."""
     recorder = LayerRecorder(model)
     id_1T = torch.tensor([token_ids], dtype=torch.long, device=model.device)
-    with recorder.recording(), full_precision_head(model):
+    with recorder.recording(), full_precision_head(model), patches_of(model).off():
         logits_TV = model(input_ids=id_1T, use_cache=False).logits[0]
     return Trace(recorder.layers(), logits_TV.float().cpu())
 
@@ -38,7 +39,7 @@ def padded_logits(model: PreTrainedModel, long_ids: Sequence[int], short_ids: Se
     mask_BT = torch.ones_like(id_BT)
     mask_BT[1, :padding] = 0
     position_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
-    with full_precision_head(model):
+    with full_precision_head(model), patches_of(model).off():
         output = model(input_ids=id_BT, attention_mask=mask_BT, position_ids=position_BT, use_cache=False)
     found: torch.Tensor = output.logits[1, padding:].float().cpu()
     return found
