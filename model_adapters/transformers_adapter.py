@@ -63,8 +63,13 @@ class TransformersAdapter:
         }
 
     def describe(self) -> dict[str, str | int | float | None]:
-        """Device, and the plan once the first request has made one."""
-        plan = self._engine.plan
+        """Device, the plan once the first request has made one, and what sharing prefixes saved where it happened."""
+        plan, prefixes = self._engine.plan, self._engine.prefixes
+        shared = {
+            "prefixes_read": prefixes.read,
+            "prefix_requests": prefixes.continued,
+            "prefix_tokens_saved": prefixes.tokens_saved,
+        }
         return {
             "device": str(self._device),
             "dtype": str(self._engine.runner.model.dtype).removeprefix("torch."),
@@ -73,6 +78,7 @@ class TransformersAdapter:
             "segment_tokens": None if plan is None else plan.segment_tokens,
             "batch_sequences": None if plan is None else plan.slots,
             "max_tokens": None if plan is None else plan.max_tokens,
+            **(shared if prefixes.read else {}),
         }
 
     @property

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from transformers import AttentionInterface, PreTrainedModel
 
 from evalkit.errors import UsageError
-from model_adapters.engine.cache_step import DecodeStep, PrefillStep
+from model_adapters.engine.cache_step import BranchStep, DecodeStep, PrefillStep
 from model_adapters.engine.decode_attention import decode_attention
 from model_adapters.engine.fused_attention import AttentionShape, FusedKernel, find_fused, find_windowed
+from model_adapters.engine.key_value_buffer import KeysValues
 from model_adapters.kernels.chunked_attention.reference import chunked_attention, merge_attention
 
 NAME = "evalkit_slots"
@@ -57,7 +58,7 @@ def slot_attention(
     are not computed here.
     """
     step = kwargs.get(STEP)
-    if not isinstance(step, PrefillStep | DecodeStep) or attention_mask is not None:
+    if not isinstance(step, PrefillStep | DecodeStep | BranchStep) or attention_mask is not None:
         raise RuntimeError(f"attention {NAME!r} works only inside the engine; load the model again for other uses")
     for name in _REFUSED:
         if kwargs.get(name) is not None:
@@ -67,6 +68,10 @@ def slot_attention(
         out_BHTE = decode_attention(query, key, value, position_B=step.position_B, scale=scale)
         return out_BHTE.transpose(1, 2).contiguous(), None
     layer_index = int(module.layer_idx)  # type: ignore[arg-type]  # an int on every module
+    if isinstance(step, BranchStep):
+        window, before = step.cache.layer_window(layer_index), step.before(layer_index)
+        out_BHTE = branch_attention(query, key, value, before, window=window, scale=scale)
+        return out_BHTE.transpose(1, 2).contiguous(), None
     # Nothing reads the last layer's output but the logits: elsewhere it only has to leave its keys and values.
     needed = step.output_tokens if layer_index == len(step.cache.kinds) - 1 else query.shape[2]
     window = step.cache.layer_window(layer_index)
@@ -102,6 +107,34 @@ def prefill_attention(
     return merge_attention(cached, segment)[0]
 
 
+def branch_attention(
+    q_BHTD: torch.Tensor,
+    k_BGSD: torch.Tensor,
+    v_BGSE: torch.Tensor,
+    before: KeysValues | None,
+    *,
+    window: int | None,
+    scale: float,
+) -> torch.Tensor:
+    """Attention of B texts [B, H, T, E] over their own keys and those before all of them, [1, G, S, D].
+
+    What is common is never copied for each text: to it, all texts are queries of one sequence, without causality.
+    """
+    (B, H, T, _), S = q_BHTD.shape, k_BGSD.shape[2]
+    # A window of one token reaches nothing before it; more keys than queries are all that there are.
+    if before is None or before[0].shape[2] == 0 or S > T:
+        return prefill_attention(q_BHTD, k_BGSD, v_BGSE, window=window, scale=scale)
+    old = before[0].shape[2]
+    kernel = _pick_kernel(AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), B * T, old)
+    if kernel is None or (window is not None and window < old + T):
+        texts = (slice(text, text + 1) for text in range(B))
+        return torch.cat([_after(before, q_BHTD[i], k_BGSD[i], v_BGSE[i], window, scale) for i in texts])
+    q_1HXD = q_BHTD.transpose(0, 1).reshape(1, H, B * T, -1)
+    out_1HXE, lse_1HX = kernel.attend(q_1HXD, *before, False, scale)
+    common = out_1HXE.reshape(H, B, T, -1).transpose(0, 1), lse_1HX.reshape(H, B, T).transpose(0, 1)
+    return merge_attention(common, kernel.attend(q_BHTD, k_BGSD, v_BGSE, True, scale))[0]
+
+
 def attention_path(model: PreTrainedModel) -> str:
     """The name of the kernel that prefills the model's full-attention layers, for records."""
     heads = model.config.num_attention_heads
@@ -109,6 +142,13 @@ def attention_path(model: PreTrainedModel) -> str:
     size = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
     kernels = find_fused(AttentionShape(model.device.type, model.dtype, heads, kv_heads, size, size))
     return kernels[0].name if kernels else "chunked reference"
+
+
+def _after(
+    before: KeysValues, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None, scale: float
+) -> torch.Tensor:
+    keys, values = (torch.cat([old, new], dim=2) for old, new in zip(before, (k, v), strict=True))
+    return prefill_attention(q, keys, values, window=window, scale=scale)
 
 
 def _pick_kernel(shape: AttentionShape, queries: int, keys: int) -> FusedKernel | None:

@@ -45,6 +45,30 @@ class PrefillStep(CacheStep):
         return self.cache.buffer(layer_index, k_BGTD, v_BGTD).append_segment(self.slot, self.length, k_BGTD, v_BGTD)
 
 
+class BranchStep(CacheStep):
+    """Texts that each continue what one slot holds; nothing in the slot changes, nothing new is kept.
+
+    Shorter texts are padded at their end. Every layer is causal, so the padding reaches nothing before it, and the
+    states behind it are dropped with all others.
+    """
+
+    def __init__(self, cache: "SlottedCache", slot: int, texts: int) -> None:
+        super().__init__(cache)
+        self.rows, self.slot, self.texts = slice(slot, slot + 1), slot, texts
+        self.continued = cache.lengths[slot] > 0
+
+    def before(self, layer_index: int) -> KeysValues | None:
+        """The keys and values [1, G, S, D] that all texts may look at beside their own, in order."""
+        return self.cache.buffers[layer_index].before(self.slot, self.length) if self.continued else None
+
+    def append(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeysValues:
+        before = self.before(layer_index)
+        if before is None or not self.cache.keeps_latents:
+            return k_BGTD, v_BGTD
+        old_k, old_v = (old.expand(self.texts, -1, -1, -1) for old in before)
+        return torch.cat([old_k, k_BGTD], dim=2), torch.cat([old_v, v_BGTD], dim=2)
+
+
 class DecodeStep(CacheStep):
     """One token for each of the first slots; nothing depends on a host length, so a step can be captured."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin, LinearAttentionCacheLayerMixin
 
-from model_adapters.engine.cache_step import CacheStep
+from model_adapters.engine.cache_step import BranchStep, CacheStep
 from model_adapters.engine.key_value_buffer import KeysValues
 
 
@@ -17,12 +17,7 @@ class CacheView(Cache):
     """The `past_key_values` of one forward pass."""
 
     def __init__(self, step: CacheStep) -> None:
-        super().__init__(
-            layers=[
-                LinearLayerView(step, index) if kind == "linear" else AttentionLayerView(step, index)
-                for index, kind in enumerate(step.cache.kinds)
-            ]
-        )
+        super().__init__(layers=[_layer_view(step, index) for index in range(len(step.cache.kinds))])
         self.step = step
 
 
@@ -93,3 +88,33 @@ class LinearLayerView(LinearAttentionCacheLayerMixin):
         return {
             index: states[index][self._step.rows] if index in states else None for index in range(self.number_of_states)
         }
+
+
+class BranchedLinearLayerView(LinearLayerView):
+    """A linear-attention layer in a pass of texts that continue one slot: each starts from a copy and keeps nothing."""
+
+    def __init__(self, step: BranchStep, index: int) -> None:
+        super().__init__(step, index)
+        self._texts = step.texts
+
+    def update_conv_state(self, conv_states: torch.Tensor, state_idx: int = 0, *_: Any, **__: Any) -> torch.Tensor:
+        if not self._step.continued:
+            return conv_states
+        state_1CK = self._state.conv_NCK[state_idx][self._step.rows]
+        return torch.cat([state_1CK.expand(self._texts, -1, -1), conv_states], dim=-1)
+
+    def update_recurrent_state(self, recurrent_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return recurrent_states
+
+    def _of_rows(self, states: dict[int, torch.Tensor]) -> dict[int, torch.Tensor | None]:
+        # Modules may write into what they are given.
+        return {
+            index: state if state is None else state.repeat_interleave(self._texts, dim=0)
+            for index, state in super()._of_rows(states).items()
+        }
+
+
+def _layer_view(step: CacheStep, index: int) -> AttentionLayerView | LinearLayerView:
+    if step.cache.kinds[index] != "linear":
+        return AttentionLayerView(step, index)
+    return BranchedLinearLayerView(step, index) if isinstance(step, BranchStep) else LinearLayerView(step, index)

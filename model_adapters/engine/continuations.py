@@ -1,27 +1,204 @@
-"""Scores of what could follow a prompt."""
+"""Scores of what could follow a text, many texts and continuations in one pass over a context that they share.
+
+Nothing is written to the context, and padding stands behind everything that is looked at.
+
+Shape suffixes: B texts in a pass, T tokens of the longest, P positions looked at, D model width, V vocabulary.
+"""
 
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
+import torch
+
+from evalkit.errors import RequestFailedError
 from evalkit.records import ContinuationScore, Request
+from model_adapters.engine.context import Context
 from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.scoring import score_tokens
-from model_adapters.engine.slotted_cache import SlottedCache
+from model_adapters.engine.scoring import NOT_FINITE, block_positions, score_tokens
+
+LEAST_TEXT_TOKENS = 64
+"""What a shorter text counts for: linear-attention layers work in chunks of about this size."""
+CPU_REPEATED_TOKENS, GPU_REPEATED_TOKENS = 256, 4096
+"""What a pass of its own costs, in tokens that other passes could have read in that time."""
+GPU_PADDED_TOKENS = 32
+"""On a GPU texts are padded to a multiple of this, so that passes have few shapes."""
+LAST_OF_CONTEXT = -1
+
+TokenIds = tuple[int, ...]
+Scores = tuple[ContinuationScore, ...]
 
 
-def score_continuations(
-    runner: ModelRunner, cache: SlottedCache, slot: int, request: Request, *, segment_tokens: int
-) -> tuple[ContinuationScore, ...]:
-    """The request's continuations in their order; raises RequestFailedError where a score is not finite."""
-    scores = []
-    for continuation in request.continuations:
-        cache.reset(slot)
-        found = score_tokens(
-            runner,
-            cache,
-            slot,
-            (*request.token_ids, *continuation),
-            scored_from=len(request.token_ids),
-            segment_tokens=segment_tokens,
-        )
-        scores.append(ContinuationScore(math.fsum(found.log_probabilities), found.is_greedy))
-    return tuple(scores)
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A text that goes on from a context, and what could follow it."""
+
+    text: TokenIds
+    continuations: tuple[TokenIds, ...]
+
+    @classmethod
+    def of(cls, request: Request, context_tokens: int) -> "Question":
+        """What a request asks of a context that holds its first tokens."""
+        return cls(request.token_ids[context_tokens:], request.continuations)
+
+    @property
+    def rows(self) -> list[TokenIds]:
+        """What has to be read: the text with each longer continuation, whose last token predicts nothing.
+
+        Continuations of one token need the text alone, with which any of these rows begins.
+        """
+        longer = [self.text + continuation[:-1] for continuation in self.continuations if len(continuation) > 1]
+        return longer or ([self.text] if self.text else [])
+
+    @property
+    def row_tokens(self) -> int:
+        """Tokens of the longest row."""
+        return max(map(len, self.rows), default=0)
+
+    @property
+    def repeated_tokens(self) -> int:
+        """Tokens that rows have in common and are read once for each but the first."""
+        return len(self.text) * max(0, len(self.rows) - 1)
+
+
+def passes(questions: Sequence[Question], budget_tokens: int) -> Iterator[list[int]]:
+    """Indices of the questions that go through one pass each, of like length so that little is padded.
+
+    A pass has at most `budget_tokens` tokens, padding included, or one question.
+    """
+    batch: list[int] = []
+    rows = 0
+    for index in sorted(range(len(questions)), key=lambda index: questions[index].row_tokens):
+        question = questions[index]
+        if batch and _pass_tokens(rows + len(question.rows), question.row_tokens) > budget_tokens:
+            yield batch
+            batch, rows = [], 0
+        batch.append(index)
+        rows += len(question.rows)
+    if batch:
+        yield batch
+
+
+def pays_alone(question: Question, budget_tokens: int, *, on_gpu: bool) -> bool:
+    """Whether to read a question's text into a slot first, for all its continuations.
+
+    So it is where a pass would be too large, or would read more of the text again than a pass of its own costs.
+    """
+    worth = GPU_REPEATED_TOKENS if on_gpu else CPU_REPEATED_TOKENS
+    return question.repeated_tokens > worth or _pass_tokens(len(question.rows), question.row_tokens) > budget_tokens
+
+
+def _pass_tokens(rows: int, row_tokens: int) -> int:
+    """What a pass over rows of at most `row_tokens` tokens costs, in tokens, with its padding."""
+    return rows * max(row_tokens, LEAST_TEXT_TOKENS)
+
+
+@torch.no_grad()
+def score_questions(runner: ModelRunner, context: Context, questions: Sequence[Question]) -> list[Scores | None]:
+    """The continuations' scores for each question, by one pass; None for a question where one is not finite."""
+    rows = [row for question in questions for row in question.rows]
+    asked = _Asked(tokens=_padded(runner, max(map(len, rows), default=0)))
+    first_row = 0
+    for question in questions:
+        asked.add(question, first_row)
+        first_row += len(question.rows)
+    values, hits = _look_up(runner, context, rows, asked)
+    found: list[Scores | None] = []
+    at = 0
+    for question in questions:
+        scores = []
+        for continuation in question.continuations:
+            part = slice(at, at + len(continuation))
+            scores.append(ContinuationScore(math.fsum(values[part]), all(hits[part])))
+            at += len(continuation)
+        found.append(tuple(scores) if all(math.isfinite(one.log_probability) for one in scores) else None)
+    return found
+
+
+def score_after(
+    runner: ModelRunner, context: Context, continuations: Sequence[TokenIds], *, budget_tokens: int
+) -> Scores:
+    """The scores of continuations of a context whose slot may be written to; it is as before afterwards.
+
+    One that is longer than a pass goes through the slot in segments, all others branch off in passes. Raises
+    RequestFailedError where a score is not finite.
+    """
+    questions = [Question((), (continuation,)) for continuation in continuations]
+    scores: dict[int, ContinuationScore] = {}
+    short = [index for index, question in enumerate(questions) if question.row_tokens <= budget_tokens]
+    for batch in passes([questions[index] for index in short], budget_tokens):
+        indices = [short[index] for index in batch]
+        found = score_questions(runner, context, [questions[index] for index in indices])
+        for index, one in zip(indices, found, strict=True):
+            if one is None:
+                raise RequestFailedError(NOT_FINITE)
+            (scores[index],) = one
+    for index in set(range(len(questions))) - set(short):
+        scores[index] = _through_slot(runner, context, continuations[index], budget_tokens)
+    return tuple(scores[index] for index in range(len(questions)))
+
+
+@dataclass(slots=True)
+class _Asked:
+    """Positions whose logits are needed, each once, and the tokens to be looked up in them."""
+
+    tokens: int
+    """Of a row, padding included."""
+    places: dict[int, int] = field(default_factory=dict)
+    """Position, counted through the padded rows, or LAST_OF_CONTEXT -> place among all positions."""
+    place: list[int] = field(default_factory=list)
+    target: list[int] = field(default_factory=list)
+
+    def add(self, question: Question, first_row: int) -> None:
+        """All tokens of all continuations of a question, in order."""
+        row = first_row
+        for continuation in question.continuations:
+            long = len(continuation) > 1
+            start = (row if long else first_row) * self.tokens + len(question.text) - 1
+            for offset, token_id in enumerate(continuation):
+                follows_context = offset == 0 and not question.text
+                position = LAST_OF_CONTEXT if follows_context else start + offset
+                self.place.append(self.places.setdefault(position, len(self.places)))
+                self.target.append(token_id)
+            row += long
+
+
+def _look_up(
+    runner: ModelRunner, context: Context, rows: Sequence[TokenIds], asked: _Asked
+) -> tuple[list[float], list[bool]]:
+    """Nats of each token asked for and whether it is the most probable one, a block of positions at a time."""
+    output = context.last
+    if rows:
+        # Padded with a token of their own: another's could be one for which the model gives no numbers.
+        padded = [[*row, *row[-1:] * (asked.tokens - len(row))] for row in rows]
+        output = runner.branch(context.cache, context.slot, torch.tensor(padded, device=runner.device))
+    index_P = torch.tensor([max(position, 0) for position in asked.places], device=runner.device)
+    hidden_PD = output.last_hidden_state.flatten(0, 1)[index_P]
+    if LAST_OF_CONTEXT in asked.places:
+        hidden_PD[asked.places[LAST_OF_CONTEXT]] = context.last.last_hidden_state[0, 0]
+    nats, hits, order = [], [], []
+    for first in range(0, len(hidden_PD), block_positions(runner)):
+        logits_PV = runner.logits_of(output, hidden_PD[None, first : first + block_positions(runner)])
+        inside = [i for i, place in enumerate(asked.place) if first <= place < first + len(logits_PV)]
+        place_N = torch.tensor([asked.place[i] - first for i in inside], device=runner.device)
+        target_N = torch.tensor([asked.target[i] for i in inside], device=runner.device)
+        nats.append(logits_PV[place_N, target_N] - logits_PV.logsumexp(dim=-1)[place_N])
+        hits.append(logits_PV.argmax(dim=-1)[place_N] == target_N)
+        order += inside
+    found = zip(order, torch.cat(nats).tolist(), torch.cat(hits).tolist(), strict=True)
+    in_order = sorted(found)
+    return [value for _, value, _ in in_order], [hit for _, _, hit in in_order]
+
+
+def _padded(runner: ModelRunner, tokens: int) -> int:
+    step = GPU_PADDED_TOKENS if runner.device.type == "cuda" else 1
+    return -(-tokens // step) * step
+
+
+def _through_slot(
+    runner: ModelRunner, context: Context, continuation: TokenIds, segment_tokens: int
+) -> ContinuationScore:
+    mark = context.cache.mark(context.slot)
+    found = score_tokens(runner, context, continuation, scored_from=0, segment_tokens=segment_tokens)
+    context.cache.rewind(context.slot, mark)
+    return ContinuationScore(math.fsum(found.log_probabilities), found.is_greedy)

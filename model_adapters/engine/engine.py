@@ -12,17 +12,22 @@ import torch
 from transformers import PreTrainedModel
 
 from evalkit.errors import RequestFailedError
-from evalkit.records import ContinuationScore, Request
-from model_adapters.engine.continuations import score_continuations
+from evalkit.records import Request
+from model_adapters.engine.context import Context
+from model_adapters.engine.continuations import Question, Scores, passes, pays_alone, score_after, score_questions
 from model_adapters.engine.decode_graph import Decoder, pick_tokens, rounded_length
 from model_adapters.engine.failures import within_memory
 from model_adapters.engine.memory_plan import EnginePlan, choose_plan
 from model_adapters.engine.model_runner import ModelRunner
 from model_adapters.engine.position_limit import position_limit
+from model_adapters.engine.prefix_store import PrefixStore
 from model_adapters.engine.refusal import refusal
-from model_adapters.engine.scoring import TokenScores, score_tokens
+from model_adapters.engine.scoring import NOT_FINITE, TokenScores, score_tokens
 from model_adapters.engine.sequence import Generation, Sequence
 from model_adapters.engine.slotted_cache import SlottedCache
+
+GATHERED_REQUESTS, GATHERED_PASSES = 64, 8
+"""So many requests for continuations, or passes of them, are gathered and sorted by length."""
 
 
 class Engine:
@@ -47,6 +52,7 @@ class Engine:
         """None until the first request tells how long sequences are."""
         self.cache: SlottedCache | None = None
         self._segment_tokens, self._slots, self._max_tokens = segment_tokens, slots, max_tokens
+        self.prefixes = PrefixStore(self.runner)
         self._position_limit = position_limit(model.config)
         self._vocabulary: int = next(model.get_input_embeddings().parameters()).shape[0]
         self._active: list[Sequence] = []
@@ -74,16 +80,11 @@ class Engine:
         if self._active and self._waiting and not self._fits(self._waiting[0]):
             return  # for a larger cache, once the sequences in this one have ended
         while (sequence := self._next(stream)) is not None:
-            refused = refusal(
-                sequence,
-                vocabulary=self._vocabulary,
-                max_tokens=self._max_tokens,
-                position_limit=self._position_limit,
-            )
+            refused = self._refusal(sequence)
             if refused is not None:
                 yield sequence.finish("error", refused)
             elif self._fits(sequence):
-                yield from self._score(sequence) if sequence.is_scored else self._prefill(sequence)
+                yield from self._run(sequence, stream)
             elif self._active:
                 self._waiting.appendleft(sequence)
                 return
@@ -98,11 +99,28 @@ class Engine:
         request = next(stream, None)
         return None if request is None else Sequence(request)
 
+    def _run(self, sequence: Sequence, stream: Iterator[Request]) -> Iterator[Generation]:
+        """Prefill or score a request that fits, with those after it that go through the same passes."""
+        if sequence.request.continuations:
+            yield from self._score_continuations(self._gather(sequence, stream))
+        elif sequence.request.scored_from is not None:
+            yield from self._score(sequence)
+        else:
+            yield from self._prefill(sequence)
+
+    def _refusal(self, sequence: Sequence) -> str | None:
+        return refusal(
+            sequence, vocabulary=self._vocabulary, max_tokens=self._max_tokens, position_limit=self._position_limit
+        )
+
     def _fits(self, sequence: Sequence) -> bool:
         """Whether the present cache serves the request; one four times too long is given up for more slots."""
         if self.plan is None or self._stale:
             return False
-        too_large = not self._active and sequence.need_tokens * 4 <= self.plan.max_tokens
+        if sequence.prefix and self.plan.prefix_bytes is None:
+            return False
+        # A request that is scored takes one slot, however many there are.
+        too_large = not self._active and not sequence.is_scored and sequence.need_tokens * 4 <= self.plan.max_tokens
         return sequence.need_tokens <= self.plan.max_tokens and not too_large
 
     def _make_room(self, sequence: Sequence) -> Iterator[Generation]:
@@ -114,6 +132,7 @@ class Engine:
                 rounded_length(sequence.need_tokens),
                 segment_tokens=self._segment_tokens,
                 slots=self._slots,
+                kept_bytes=self.prefixes.nbytes if sequence.prefix or self.prefixes.nbytes else None,
             )
         except RequestFailedError as error:
             yield sequence.finish("error", str(error))
@@ -138,16 +157,31 @@ class Engine:
         if self.runner.device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def _begin(self, sequence: Sequence, slot: int) -> Context:
+        """The slot made ready for a request: with the prefix in it that the request shares, or empty."""
+        cache, _ = self._room()
+        kept = self._kept_prefix(sequence)
+        if kept is None:
+            cache.reset(slot)
+            return Context(cache, slot)
+        self.prefixes.count(kept, 1)
+        cache.adopt(slot, kept.cache, kept.slot)
+        return Context(cache, slot, kept.last)
+
+    def _kept_prefix(self, sequence: Sequence) -> Context | None:
+        """The request's shared prefix, read now if need be; None where it has none or memory cannot keep it."""
+        _, plan = self._room()
+        if not sequence.prefix:
+            return None
+        return self.prefixes.context(
+            sequence.prefix, segment_tokens=plan.segment_tokens, room_bytes=plan.prefix_bytes or 0
+        )
+
     def _prefill(self, sequence: Sequence) -> Iterator[Generation]:
         """Run a prompt into the next free slot; its first token decides whether it stays."""
-        (cache, plan), slot = self._room(), len(self._active)
-        cache.reset(slot)
+        slot = len(self._active)
         started = time.perf_counter()
-        picked = within_memory(
-            lambda: pick_tokens(
-                self.runner.prefill(cache, slot, sequence.request.token_ids, plan.segment_tokens),
-            )
-        )
+        picked = within_memory(lambda: pick_tokens(self._prompt_logits(sequence, slot)))
         sequence.prefill_seconds = time.perf_counter() - started
         if picked is None:
             yield from self._out_of_memory([sequence])
@@ -155,38 +189,99 @@ class Engine:
         self._active.append(sequence)
         yield from self._take({slot: picked[0]})
 
+    def _prompt_logits(self, sequence: Sequence, slot: int) -> torch.Tensor:
+        (cache, plan), context = self._room(), self._begin(sequence, slot)
+        rest = sequence.request.token_ids[context.tokens :]
+        if not rest:
+            return self.runner.logits(context.last, 0, 1)
+        return self.runner.prefill(cache, slot, rest, plan.segment_tokens)
+
     def _score(self, sequence: Sequence) -> Iterator[Generation]:
-        """Score a request's own tokens or its continuations in the next free slot, which is free again afterwards."""
+        """Score what a request gives in the next free slot, which is free again afterwards."""
         (cache, _), slot, failure = self._room(), len(self._active), None
-        cache.reset(slot)
         started = time.perf_counter()
         try:
             scored = within_memory(lambda: self._scored(sequence, slot))
         except RequestFailedError as error:
             scored, failure = None, str(error)
             cache.erase(slot)
-        sequence.prefill_seconds = time.perf_counter() - started
+        sequence.prefill_seconds += time.perf_counter() - started
         if failure is not None:
             yield sequence.finish("error", failure)
         elif scored is None:
             yield from self._out_of_memory([sequence])
+        elif isinstance(scored, TokenScores):
+            yield sequence.finish("stop", scores=scored)
         else:
-            scores, continuations = scored
-            yield sequence.finish("stop", scores=scores, continuations=continuations)
+            yield sequence.finish("stop", continuations=scored)
 
-    def _scored(self, sequence: Sequence, slot: int) -> tuple[TokenScores | None, tuple[ContinuationScore, ...] | None]:
+    def _scored(self, sequence: Sequence, slot: int) -> TokenScores | Scores:
+        """The request's own tokens from `scored_from` on, or its continuations, by way of a slot of its own."""
         (cache, plan), request = self._room(), sequence.request
-        if request.scored_from is None:
-            return None, score_continuations(self.runner, cache, slot, request, segment_tokens=plan.segment_tokens)
-        scores = score_tokens(
-            self.runner,
-            cache,
-            slot,
-            request.token_ids,
-            scored_from=request.scored_from,
-            segment_tokens=plan.segment_tokens,
-        )
-        return scores, None
+        context = self._begin(sequence, slot)
+        rest = request.token_ids[context.tokens :]
+        if request.scored_from is not None:
+            scored_from = request.scored_from - context.tokens
+            return score_tokens(self.runner, context, rest, scored_from=scored_from, segment_tokens=plan.segment_tokens)
+        if rest:
+            context = Context(cache, slot, self.runner.read(cache, slot, rest, plan.segment_tokens))
+        return score_after(self.runner, context, request.continuations, budget_tokens=plan.pass_tokens)
+
+    def _gather(self, first: Sequence, stream: Iterator[Request]) -> list[Sequence]:
+        """A request for continuations and those right after it that share its prefix, for a few passes together."""
+        (_, plan), gathered, tokens = self._room(), [first], 0
+        while len(gathered) < GATHERED_REQUESTS and tokens < GATHERED_PASSES * plan.pass_tokens:
+            tokens += gathered[-1].need_tokens - len(first.prefix)
+            sequence = self._next(stream)
+            if sequence is None:
+                break
+            alike = sequence.request.continuations and sequence.prefix == first.prefix
+            if not alike or self._refusal(sequence) is not None or not self._fits(sequence):
+                self._waiting.appendleft(sequence)
+                break
+            gathered.append(sequence)
+        return gathered
+
+    def _score_continuations(self, sequences: list[Sequence]) -> Iterator[Generation]:
+        """Score the continuations of requests with one prefix, many requests to a pass where that pays."""
+        (cache, plan), slot = self._room(), len(self._active)
+        cache.reset(slot)
+        started = time.perf_counter()
+        context = within_memory(lambda: self._kept_prefix(sequences[0]) or Context(cache, slot))
+        sequences[0].prefill_seconds = time.perf_counter() - started
+        if context is None:
+            yield from self._out_of_memory(sequences)
+            return
+        questions = [Question.of(sequence.request, context.tokens) for sequence in sequences]
+        on_gpu = self.runner.device.type == "cuda"
+        alone = [pays_alone(question, plan.pass_tokens, on_gpu=on_gpu) for question in questions]
+        together = [index for index, apart in enumerate(alone) if not apart]
+        for batch in passes([questions[index] for index in together], plan.pass_tokens):
+            indices = [together[index] for index in batch]
+            yield from self._score_pass(context, [sequences[i] for i in indices], [questions[i] for i in indices])
+        for sequence, apart in zip(sequences, alone, strict=True):
+            if apart:
+                yield from self._score(sequence)
+
+    def _score_pass(self, context: Context, batch: list[Sequence], questions: list[Question]) -> Iterator[Generation]:
+        """Score requests by one pass; once memory ran out they wait for smaller ones."""
+        if self._stale:
+            self._waiting.extend(batch)
+            return
+        started = time.perf_counter()
+        found = within_memory(lambda: score_questions(self.runner, context, questions))
+        if found is None:
+            yield from self._out_of_memory(batch)
+            return
+        if context.tokens:
+            self.prefixes.count(context, len(batch))
+        seconds = (time.perf_counter() - started) / len(batch)
+        for sequence, scores in zip(batch, found, strict=True):
+            sequence.prefill_seconds += seconds
+            if scores is None:
+                yield sequence.finish("error", NOT_FINITE)
+            else:
+                yield sequence.finish("stop", continuations=scores)
 
     def _decode_step(self) -> Iterator[Generation]:
         """One token for every active sequence."""
@@ -245,6 +340,7 @@ class Engine:
             # The smaller plan stays for the rest of the run: what comes next is likely to be as large.
             self._segment_tokens, self._slots = max(1, plan.segment_tokens // 2), max(1, plan.slots // 2)
             self._stale = True
+            self.prefixes.clear()
 
 
 def stop_ids(model: PreTrainedModel) -> frozenset[int]:

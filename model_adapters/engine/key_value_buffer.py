@@ -40,17 +40,24 @@ class KeyValueBuffer:
         self.v_NGMD[rows_B, :, position_B] = v_BG1D[:, :, 0]
         return self.k_NGMD[: len(position_B), :, :places], self.v_NGMD[: len(position_B), :, :places]
 
+    def before(self, slot: int, length: int) -> KeysValues:
+        """Views of the keys and values [1, G, S, D] that a token after `length` others may look at, in order."""
+        return self.k_NGMD[slot : slot + 1, :, :length], self.v_NGMD[slot : slot + 1, :, :length]
+
     def tensors(self, slot: int, length: int) -> list[torch.Tensor]:
         """Views of all that a slot of `length` tokens remembers here."""
         return [self.k_NGMD[slot, :, :length], self.v_NGMD[slot, :, :length]]
 
 
 class WindowBuffer:
-    """A sliding-window layer's memory: a ring of M = window places, position p at place p mod window."""
+    """A sliding-window layer's memory: a ring of M places, as many as the window or the longest sequence has.
 
-    def __init__(self, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor, *, slots: int, places: int) -> None:
-        self._ring = KeyValueBuffer(k_BGTD, v_BGTD, slots=slots, places=places)
-        self.window = places
+    Position p stands at place p mod M.
+    """
+
+    def __init__(self, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor, *, slots: int, window: int, max_tokens: int) -> None:
+        self.window, self._places = window, min(window, max_tokens)
+        self._ring = KeyValueBuffer(k_BGTD, v_BGTD, slots=slots, places=self._places)
 
     @property
     def nbytes(self) -> int:
@@ -70,21 +77,31 @@ class WindowBuffer:
         self, position_B: torch.Tensor, k_BG1D: torch.Tensor, v_BG1D: torch.Tensor, places: int
     ) -> KeysValues:
         """Store one token for each of the first B slots, and return views of their rings (in no order)."""
-        return self._ring.append_tokens(position_B % self.window, k_BG1D, v_BG1D, min(places, self.window))
+        return self._ring.append_tokens(position_B % self._places, k_BG1D, v_BG1D, min(places, self._places))
+
+    def before(self, slot: int, length: int) -> KeysValues:
+        """The keys and values [1, G, S, D] that a token after `length` others may look at, in order."""
+        k_NGMD, v_NGMD = self._ring.k_NGMD, self._ring.v_NGMD
+        return (
+            torch.cat(self._parts_before(k_NGMD[slot : slot + 1], length), dim=2),
+            torch.cat(self._parts_before(v_NGMD[slot : slot + 1], length), dim=2),
+        )
 
     def tensors(self, slot: int, length: int) -> list[torch.Tensor]:
         """Views of all that a slot of `length` tokens remembers here."""
-        return self._ring.tensors(slot, min(length, self.window))
+        return self._ring.tensors(slot, min(length, self._places))
+
+    def _parts_before(self, ring_1GMD: torch.Tensor, start: int) -> list[torch.Tensor]:
+        kept = min(start, self.window - 1)
+        first = (start - kept) % self._places
+        return [ring_1GMD[:, :, first : first + kept], ring_1GMD[:, :, : max(0, first + kept - self._places)]]
 
     def _append(self, ring_1GMD: torch.Tensor, start: int, new_1GTD: torch.Tensor) -> torch.Tensor:
-        kept = min(start, self.window - 1)
-        first = (start - kept) % self.window
-        before = [ring_1GMD[:, :, first : first + kept], ring_1GMD[:, :, : max(0, first + kept - self.window)]]
-        seen_1GSD = torch.cat([*before, new_1GTD], dim=2)
-        written = min(new_1GTD.shape[2], self.window)
+        seen_1GSD = torch.cat([*self._parts_before(ring_1GMD, start), new_1GTD], dim=2)
+        written = min(new_1GTD.shape[2], self._places)
         stop = start + new_1GTD.shape[2]
-        at = (stop - written) % self.window
-        head = min(written, self.window - at)
+        at = (stop - written) % self._places
+        head = min(written, self._places - at)
         ring_1GMD[:, :, at : at + head] = seen_1GSD[:, :, seen_1GSD.shape[2] - written :][:, :, :head]
         ring_1GMD[:, :, : written - head] = seen_1GSD[:, :, seen_1GSD.shape[2] - written + head :]
         return seen_1GSD

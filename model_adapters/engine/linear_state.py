@@ -41,6 +41,13 @@ class LinearState:
         stored = self.recurrent[index][rows]
         return stored.copy_(state)
 
+    def allocate_like(self, other: "LinearState") -> None:
+        """Make the tensors that another cache's same layer has, where they are not there yet."""
+        for mine, theirs in ((self.conv_NCK, other.conv_NCK), (self.recurrent, other.recurrent)):
+            for index, state in theirs.items():
+                if index not in mine:
+                    mine[index] = state.new_zeros((self._slots, *state.shape[1:]))
+
     def tensors(self, slot: int) -> list[torch.Tensor]:
         """Views of all that a slot remembers here."""
         return [state[slot] for state in (*self.conv_NCK.values(), *self.recurrent.values())]

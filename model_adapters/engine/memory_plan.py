@@ -21,6 +21,9 @@ SEGMENT_SHARE = 0.25
 """Part of the free memory that one segment's activations may take."""
 ACTIVATION_MARGIN = 1.6
 """What the count of a layer's tensors is raised by, so that no family measured needs more."""
+KEPT_PREFIXES = 4
+PREFIX_SHARE = 0.4
+"""Kept prefixes may take as much as so many slots, and no more than this part of the free memory."""
 SPARE_SHARE = 0.1
 """Part of the free memory left alone: fragmentation, workspaces, and other programs on a CPU."""
 
@@ -51,6 +54,10 @@ class EnginePlan:
     slots: int
     max_tokens: int
     """Places in a slot: prompt and generation budget together."""
+    pass_tokens: int
+    """Tokens of a pass over several texts: a segment's, also where no single prompt is as long."""
+    prefix_bytes: int | None = None
+    """Room for prefixes that are kept to be continued; None where no request was known to share one."""
 
 
 def slot_cost(config: PreTrainedConfig, dtype: torch.dtype) -> SlotCost:
@@ -87,13 +94,19 @@ def available_bytes(device: torch.device) -> int:
 
 
 def choose_plan(
-    model: PreTrainedModel, max_tokens: int, *, segment_tokens: int | None = None, slots: int | None = None
+    model: PreTrainedModel,
+    max_tokens: int,
+    *,
+    segment_tokens: int | None = None,
+    slots: int | None = None,
+    kept_bytes: int | None = None,
 ) -> EnginePlan:
     """A plan for sequences of `max_tokens`; a given segment or number of slots is kept, the rest is fitted to memory.
 
-    Raises RequestFailedError where not even one slot fits.
+    With `kept_bytes`, what kept prefixes take already, there is room for some of them, of any length, beside at least
+    one slot. Raises RequestFailedError where not even one slot fits.
     """
-    free = int(available_bytes(model.device) * (1 - SPARE_SHARE))
+    free = int(available_bytes(model.device) * (1 - SPARE_SHARE)) + (kept_bytes or 0)
     on_gpu = model.device.type == "cuda"
     activation = activation_bytes_per_token(model.config, model.dtype)
     per_slot = slot_cost(model.config, model.dtype).bytes(max_tokens)
@@ -102,7 +115,7 @@ def choose_plan(
         room = min(free * SEGMENT_SHARE, free - per_slot)
         while segment_tokens > LEAST_SEGMENT_TOKENS and segment_tokens * activation > room:
             segment_tokens //= 2
-    segment_tokens = min(segment_tokens, max_tokens)
+    pass_tokens, segment_tokens = segment_tokens, min(segment_tokens, max_tokens)
     fitting = (free - segment_tokens * activation) // max(per_slot, 1)
     if fitting < 1:
         raise RequestFailedError(
@@ -110,8 +123,13 @@ def choose_plan(
             f"{_gib(segment_tokens * activation)} of activations, but {_gib(free)} are free; "
             "use a shorter context, a smaller --segment-tokens or a larger device"
         )
+    prefix_bytes = None
+    if kept_bytes is not None:
+        room = free - pass_tokens * activation - per_slot
+        prefix_bytes = max(0, min(KEPT_PREFIXES * per_slot, int(PREFIX_SHARE * free), room))
+        fitting = max(1, (free - pass_tokens * activation - prefix_bytes) // max(per_slot, 1))
     wanted = slots if slots is not None else GPU_SLOTS if on_gpu else CPU_SLOTS
-    return EnginePlan(segment_tokens, min(wanted, fitting), max_tokens)
+    return EnginePlan(segment_tokens, min(wanted, fitting), max_tokens, pass_tokens, prefix_bytes)
 
 
 def _linear_state_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:

@@ -3,7 +3,6 @@
 Shape suffixes: B sequences, V vocabulary.
 """
 
-import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from transformers import PreTrainedModel
 from model_adapters.engine.attention import STEP, use_slot_attention
 from model_adapters.engine.cache_step import DecodeStep
 from model_adapters.engine.cache_view import CacheView
+from model_adapters.engine.decoder_output import with_hidden
 from model_adapters.engine.full_precision_head import full_precision_head, output_embeddings
 from model_adapters.engine.slotted_cache import SlottedCache
 
@@ -67,15 +67,39 @@ class ModelRunner:
             cache.advance_slot(slot, segment.shape[1])
 
     @torch.no_grad()
+    def read(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> Any:
+        """Append tokens to a slot in segments; the decoder's output at the last, with a hidden state [1, 1, D]."""
+        *earlier, last = self._split(token_ids, segment_tokens)
+        for segment in (*earlier, last):
+            view = cache.prefill_view(slot, output_tokens=1 if segment is last else 0)
+            output = self._forward(self._decoder, view, segment, self._positions(cache, slot, segment))
+            cache.advance_slot(slot, segment.shape[1])
+        return with_hidden(output, output.last_hidden_state[:, -1:].clone())
+
+    @torch.no_grad()
+    def branch(self, cache: SlottedCache, slot: int, id_BT: torch.Tensor) -> Any:
+        """Read texts that each continue what a slot holds, and change nothing there: hidden states [B, T, D].
+
+        Shorter texts are padded at their end, with any token: it reaches no position before it.
+        """
+        texts, tokens = id_BT.shape
+        start = cache.lengths[slot]
+        position_BT = torch.arange(start, start + tokens, device=self.device)[None].expand(texts, -1)
+        return self._forward(self._decoder, cache.branch_view(slot, texts), id_BT, position_BT)
+
     def logits(self, output: Any, first: int, end: int) -> torch.Tensor:
-        """The fp32 logits [end - first, V] at some positions of what `segments` yields, a class of each family's own.
+        """The fp32 logits [end - first, V] at some positions of what `segments` yields."""
+        return self.logits_of(output, output.last_hidden_state[:, first:end])
+
+    @torch.no_grad()
+    def logits_of(self, output: Any, hidden_1TD: torch.Tensor) -> torch.Tensor:
+        """The fp32 logits [T, V] of hidden states from the decoder's output, which is a class of each family's own.
 
         The model's own forward makes them, with the decoder stood in for: whatever it does after its head (a scale, a
         cap) is done here too.
         """
-        part = copy.copy(output)
-        part.last_hidden_state = output.last_hidden_state[:, first:end]
-        unread_1T = torch.zeros((1, end - first), dtype=torch.long, device=self.device)
+        part = with_hidden(output, hidden_1TD)
+        unread_1T = torch.zeros((1, hidden_1TD.shape[1]), dtype=torch.long, device=self.device)
         self._decoder.forward = lambda *_, **__: part
         try:
             with full_precision_head(self.model):

@@ -46,6 +46,14 @@ class Sequence:
         """Whether something given is scored, and nothing generated."""
         return self.request.scored_from is not None or bool(self.request.continuations)
 
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """The tokens that the request shares with others and that can be read for all; none if scored themselves."""
+        request = self.request
+        if request.prefix_id is None or (request.scored_from or request.prefix_tokens) < request.prefix_tokens:
+            return ()
+        return request.token_ids[: request.prefix_tokens]
+
     def restart(self) -> None:
         """Forget all progress after memory ran out."""
         self.attempts += 1

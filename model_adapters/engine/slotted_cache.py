@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedConfig
 
-from model_adapters.engine.cache_step import DecodeStep, PrefillStep
+from model_adapters.engine.cache_step import BranchStep, DecodeStep, PrefillStep
 from model_adapters.engine.cache_view import CacheView
 from model_adapters.engine.key_value_buffer import KeyValueBuffer, WindowBuffer
 from model_adapters.engine.layer_kinds import layer_kinds
@@ -43,6 +43,8 @@ class SlottedCache:
         self.kinds = layer_kinds(config)
         self.window: int | None = config.sliding_window if "sliding" in self.kinds else None
         self.states_per_layer: int = getattr(config, "number_of_conv_states", 1)
+        self.keeps_latents = getattr(config, "kv_lora_rank", None) is not None
+        """Whether layers expand keys and values from what is kept, so that they need it and not only the kept keys."""
         self.slots, self.max_tokens = slots, max_tokens
         self.lengths = [0] * slots
         """Tokens that each slot holds."""
@@ -69,7 +71,7 @@ class SlottedCache:
             self.buffers[layer_index] = (
                 KeyValueBuffer(k_BGTD, v_BGTD, slots=self.slots, places=self.max_tokens)
                 if window is None
-                else WindowBuffer(k_BGTD, v_BGTD, slots=self.slots, places=min(window, self.max_tokens))
+                else WindowBuffer(k_BGTD, v_BGTD, slots=self.slots, window=window, max_tokens=self.max_tokens)
             )
         return self.buffers[layer_index]
 
@@ -91,6 +93,10 @@ class SlottedCache:
         The tokens go where the slots end, or to the positions given.
         """
         return CacheView(DecodeStep(self, sequences, places, position_B))
+
+    def branch_view(self, slot: int, texts: int) -> CacheView:
+        """What a pass of some texts reads that each continue one slot; it writes nothing."""
+        return CacheView(BranchStep(self, slot, texts))
 
     def advance_slot(self, slot: int, tokens: int) -> None:
         """Count a segment that every layer has seen."""
@@ -139,6 +145,36 @@ class SlottedCache:
         for target, saved in zip(self._tensors(slot, snapshot.length), snapshot.tensors, strict=True):
             target.copy_(saved)
         self._set_length(slot, snapshot.length)
+
+    @torch.no_grad()
+    def adopt(self, slot: int, source: "SlottedCache", source_slot: int) -> None:
+        """Let a slot continue from a copy of what a slot of another cache of the same model holds."""
+        length = source.lengths[source_slot]
+        for index, buffer in source.buffers.items():
+            self.buffer(index, *(tensor[None] for tensor in buffer.tensors(source_slot, 0)))
+        for index, state in source.states.items():
+            self.states[index].allocate_like(state)
+        for old, new in zip(source._tensors(source_slot, length), self._tensors(slot, length), strict=True):
+            new.copy_(old)
+        self._set_length(slot, length)
+
+    @torch.no_grad()
+    def mark(self, slot: int) -> SlotSnapshot:
+        """A copy of what going on in a slot overwrites; keys and values of full attention only grow."""
+        length = self.lengths[slot]
+        return SlotSnapshot(length, tuple(tensor.clone() for tensor in self._overwritten(slot, length)))
+
+    @torch.no_grad()
+    def rewind(self, slot: int, mark: SlotSnapshot) -> None:
+        """Take a slot back to where it was marked, if its sequence only went on since then."""
+        for target, saved in zip(self._overwritten(slot, mark.length), mark.tensors, strict=True):
+            target.copy_(saved)
+        self._set_length(slot, mark.length)
+
+    def _overwritten(self, slot: int, length: int) -> list[torch.Tensor]:
+        tensors = [tensor for state in self.states.values() for tensor in state.tensors(slot)]
+        windows = (buffer for buffer in self.buffers.values() if isinstance(buffer, WindowBuffer))
+        return tensors + [tensor for window in windows for tensor in window.tensors(slot, length)]
 
     def _set_length(self, slot: int, length: int) -> None:
         self.lengths[slot] = length

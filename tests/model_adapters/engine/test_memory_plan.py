@@ -44,13 +44,13 @@ def test_windows_stop_costing_at_their_size() -> None:
 def test_defaults_where_memory_is_plenty(monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 64 * GIB)
     model = small_model("olmo_hybrid")
-    assert choose_plan(model, 65_536) == EnginePlan(CPU_SEGMENT_TOKENS, CPU_SLOTS, 65_536)
-    assert choose_plan(model, 300) == EnginePlan(300, CPU_SLOTS, 300)
+    assert choose_plan(model, 65_536) == EnginePlan(CPU_SEGMENT_TOKENS, CPU_SLOTS, 65_536, CPU_SEGMENT_TOKENS)
+    assert choose_plan(model, 300) == EnginePlan(300, CPU_SLOTS, 300, CPU_SEGMENT_TOKENS)
 
 
 def test_what_was_given_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 64 * GIB)
-    assert choose_plan(small_model("llama"), 9000, segment_tokens=77, slots=31) == EnginePlan(77, 31, 9000)
+    assert choose_plan(small_model("llama"), 9000, segment_tokens=77, slots=31) == EnginePlan(77, 31, 9000, 77)
 
 
 def test_slots_and_segments_shrink_with_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,29 @@ def test_slots_and_segments_shrink_with_memory(monkeypatch: pytest.MonkeyPatch) 
     assert choose_plan(model, 512).segment_tokens == 256
     # Smaller segments than a quarter of the memory would hold, where that lets one sequence in.
     free(monkeypatch, (slot + 300 * activation) / 0.9)
-    assert choose_plan(model, 65_536) == EnginePlan(256, 1, 65_536)
+    assert choose_plan(model, 65_536) == EnginePlan(256, 1, 65_536, 256)
+
+
+def test_kept_prefixes_have_room_beside_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model("llama")
+    slot = slot_cost(model.config, torch.float32).bytes(65_536)
+    activation = 256 * activation_bytes_per_token(model.config, torch.float32)
+
+    def planned(free_bytes: float, kept_bytes: int | None = 0) -> tuple[int, int | None]:
+        free(monkeypatch, free_bytes / 0.9 + 1)
+        plan = choose_plan(model, 65_536, segment_tokens=256, kept_bytes=kept_bytes)
+        return plan.slots, plan.prefix_bytes
+
+    # Four prefixes as long as a slot where there is plenty; none where one slot takes all; a share in between.
+    assert planned(64 * GIB) == (CPU_SLOTS, 4 * slot)
+    assert planned(activation + slot) in [(1, 0), (1, 1)]  # a byte is lost to rounding, or not
+    slots, prefix_bytes = planned(activation + 5 * slot)
+    assert prefix_bytes is not None
+    assert slot <= prefix_bytes <= 0.5 * (activation + 5 * slot)
+    assert activation + slots * slot + prefix_bytes <= activation + 5 * slot + 2
+    # What prefixes take already is not counted against them, and nothing is set aside where none is shared.
+    assert planned(64 * GIB, slot) == (CPU_SLOTS, 4 * slot)
+    assert planned(activation + 5 * slot, None) == (CPU_SLOTS, None)
 
 
 def test_what_does_not_fit_names_need_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ def test_erased_slot_holds_no_nan() -> None:
 def test_window_buffer_returns_what_the_window_reaches(window: int, segments: list[int], tokens: int) -> None:
     position_T = torch.arange(sum(segments) + tokens, dtype=torch.float32)
     history_1GTD = torch.stack([position_T, -position_T])[None, :, :, None]
-    buffer = WindowBuffer(history_1GTD, history_1GTD, slots=2, places=window)
+    buffer = WindowBuffer(history_1GTD, history_1GTD, slots=2, window=window, max_tokens=len(position_T))
     start = 0
     for size in segments:
         new = history_1GTD[:, :, start : start + size]
