@@ -1,15 +1,15 @@
-"""The small checkpoint that comes with evalkit, and the recipe that made it.
+"""The two small checkpoints that come with evalkit, and the recipe that made them.
 
-`reference:hybrid` alternates Gated DeltaNet and attention as OLMo Hybrid does. It is a plain transformers
-checkpoint: nothing in the evaluation path knows it from any other. The recipe can also train a baseline in the
-shape of Olmo 3.
+`reference:hybrid` alternates Gated DeltaNet and attention as OLMo Hybrid does; `reference:transformer` is its baseline
+in the shape of Olmo 3. Both are plain transformers checkpoints: nothing in the evaluation path knows them from any
+other.
 """
 
 from pathlib import Path
 
 from evalkit.registry import check_known
 
-NAMES = ("hybrid",)
+NAMES = ("hybrid", "transformer")
 
 
 def folder(name: str) -> Path:

@@ -12,7 +12,7 @@ import typer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from evalkit.records import SampleKey
-from model_adapters.reference import folder
+from model_adapters.reference import NAMES, folder
 from model_adapters.reference.answers import answer_text
 from model_adapters.reference.architecture import EOS_ID, PAD_ID
 from model_adapters.reference.batches import track_suite, training_suite
@@ -76,7 +76,7 @@ def train_tokenizer(corpus: Iterator[str], vocabulary: int = VOCABULARY) -> Toke
 
 
 def main() -> None:
-    """Train the tokenizer and write it into the checkpoint's folder."""
+    """Train the tokenizer and write it into both checkpoints' folders."""
     tokenizer = train_tokenizer(texts())
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -84,10 +84,10 @@ def main() -> None:
         "pad_token": "<pad>",
         "clean_up_tokenization_spaces": False,
     }
-    target = folder("hybrid")
-    target.mkdir(exist_ok=True)
-    tokenizer.save(str(target / "tokenizer.json"))
-    (target / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    for name in NAMES:
+        folder(name).mkdir(exist_ok=True)
+        tokenizer.save(str(folder(name) / "tokenizer.json"))
+        (folder(name) / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
     print(f"{tokenizer.get_vocab_size()} tokens")
 
 

@@ -1,4 +1,4 @@
-"""The shapes that the recipe trains, and the checkpoint that comes with evalkit."""
+"""The shapes that the recipe trains, and the checkpoints that come with evalkit."""
 
 import json
 
@@ -24,6 +24,10 @@ def test_both_shapes_have_the_same_number_of_parameters_within_5_percent() -> No
     assert max(counts) / min(counts) <= 1.05
 
 
+def test_one_tokenizer_serves_both() -> None:
+    assert len({(folder(name) / "tokenizer.json").read_bytes() for name in NAMES}) == 1
+
+
 def test_an_unknown_shape_is_named() -> None:
     with pytest.raises(ValueError, match="'rnn' is none of hybrid, transformer"):
         make_config("rnn", VOCABULARY)
@@ -39,7 +43,7 @@ def test_the_checkpoint_that_ships_is_plain_small_and_trained(name: str) -> None
     loaded = load_model(f"reference:{name}", device="cpu", dtype="auto", trust_remote_code=False)
     assert loaded.identity.trained
     assert loaded.identity.trained_length == TRAINED_TOKENS
-    assert loaded.identity.positions.kind == "none"
+    assert loaded.identity.positions.kind == {"hybrid": "none", "transformer": "rope"}[name]
     assert loaded.tokens_seen == json.loads((folder(name) / "evalkit.json").read_text())["tokens_seen"]
     assert sum(file.stat().st_size for file in folder(name).iterdir()) <= LARGEST_BYTES
     assert loaded.tokenizer.decode([EOS_ID]) == ""
