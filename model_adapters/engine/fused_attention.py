@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from model_adapters.kernels.chunked_attention.reference import Attended, chunked_attention
+from model_adapters.kernels.chunked_attention.reference import Attended, chunked_attention, merge_attention
 
 FusedAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool, float], Attended]
 """(q_BHTD, k_BGSD, v_BGSE, causal, scale) -> attention; `causal` only with T = S."""
@@ -106,6 +106,25 @@ def _cuda_flash_window(
     return out_BHTE
 
 
+def _cuda_triton(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, causal: bool, scale: float
+) -> Attended:
+    from model_adapters.kernels.chunked_attention.triton_prefill import prefill_attention
+
+    # Queries that stand behind all keys see every one of them.
+    offset = 0 if causal else k_BGSD.shape[2]
+    return prefill_attention(q_BHTD, k_BGSD, v_BGSE, query_offset=offset, scale=scale)
+
+
+def _cuda_triton_window(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, window: int, scale: float
+) -> torch.Tensor:
+    from model_adapters.kernels.chunked_attention.triton_prefill import prefill_attention
+
+    offset = k_BGSD.shape[2] - q_BHTD.shape[2]
+    return prefill_attention(q_BHTD, k_BGSD, v_BGSE, query_offset=offset, window=window, scale=scale)[0]
+
+
 _KERNELS: dict[str, tuple[FusedKernel, ...]] = {
     "cpu": (FusedKernel("flash (CPU)", _cpu_flash),),
     "cuda": (
@@ -114,6 +133,9 @@ _KERNELS: dict[str, tuple[FusedKernel, ...]] = {
         FusedKernel("memory-efficient", _cuda_efficient),
     ),
 }
+_FALLBACKS: dict[str, tuple[FusedKernel, ...]] = {"cuda": (FusedKernel("Triton", _cuda_triton),)}
+"""Tried only where none of the others fits, because trying means compiling."""
+_WINDOWED: dict[str, tuple[WindowedAttention, ...]] = {"cuda": (_cuda_flash_window, _cuda_triton_window)}
 _TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 4e-2}
 
 
@@ -123,13 +145,43 @@ def find_fused(shape: AttentionShape) -> tuple[FusedKernel, ...]:
 
     Each is tried once a process on small tensors, because what PyTorch's builds support differs by version and card.
     """
-    return tuple(kernel for kernel in _KERNELS.get(shape.device_type, ()) if _fused_agrees(kernel, shape))
+    fitting = tuple(kernel for kernel in _KERNELS.get(shape.device_type, ()) if _fused_agrees(kernel, shape))
+    return fitting or tuple(kernel for kernel in _FALLBACKS.get(shape.device_type, ()) if _fused_agrees(kernel, shape))
 
 
 @lru_cache(maxsize=64)
 def find_windowed(shape: AttentionShape) -> WindowedAttention | None:
-    """The fused kernel with sliding windows where it runs on this shape and agrees with the reference."""
-    return _cuda_flash_window if shape.device_type == "cuda" and _windowed_agrees(_cuda_flash_window, shape) else None
+    """The first fused kernel with sliding windows that runs on this shape and agrees with the reference."""
+    return next((attend for attend in _WINDOWED.get(shape.device_type, ()) if _windowed_agrees(attend, shape)), None)
+
+
+def merge_outputs(first: Attended, second: Attended) -> torch.Tensor:
+    """The output of attention over two disjoint sets of keys, [B, H, T, E], from the attention over each."""
+    if first[0].device.type == "cuda" and _merge_agrees(first[0].dtype, first[0].shape[3]):
+        from model_adapters.kernels.chunked_attention import triton_merge
+
+        return triton_merge.merge_outputs(*first, *second)
+    return merge_attention(first, second)[0]
+
+
+@lru_cache(maxsize=16)
+def _merge_agrees(dtype: torch.dtype, size: int) -> bool:
+    """Whether the Triton merge, one pass instead of many, runs here and agrees with the reference."""
+    generator = torch.Generator().manual_seed(0)
+    sides = [
+        (
+            torch.randn(1, 2, 7, size, generator=generator).to("cuda", dtype),
+            torch.randn(1, 2, 7, generator=generator).cuda(),
+        )
+        for _ in range(2)
+    ]
+    try:
+        from model_adapters.kernels.chunked_attention import triton_merge
+
+        found = triton_merge.merge_outputs(*sides[0], *sides[1])
+    except Exception:  # noqa: BLE001 - whatever the compiler raises, the reference remains
+        return False
+    return _close(found, merge_attention(*sides)[0], dtype)
 
 
 def _fused_agrees(kernel: FusedKernel, shape: AttentionShape) -> bool:
@@ -139,8 +191,8 @@ def _fused_agrees(kernel: FusedKernel, shape: AttentionShape) -> bool:
         scale = shape.key_size**-0.5
         try:
             found = kernel.attend(q, k, v, causal, scale)
-        except (RuntimeError, NotImplementedError, ValueError):
-            return False  # refused for this shape, device or dtype
+        except Exception:  # noqa: BLE001 - refused for this shape, device or dtype, each in its own way
+            return False
         expected = chunked_attention(q, k, v, query_offset=0 if causal else keys, scale=scale)
         if not all(_close(a, b, shape.dtype) for a, b in zip(found, expected, strict=True)):
             return False
@@ -153,8 +205,8 @@ def _windowed_agrees(attend: WindowedAttention, shape: AttentionShape) -> bool:
         scale = shape.key_size**-0.5
         try:
             found = attend(q, k, v, window, scale)
-        except (RuntimeError, NotImplementedError, ValueError):
-            return False  # refused for this shape, device or dtype
+        except Exception:  # noqa: BLE001 - refused for this shape, device or dtype, each in its own way
+            return False
         expected, _ = chunked_attention(q, k, v, query_offset=keys - queries, window=window, scale=scale)
         if not _close(found, expected, shape.dtype):
             return False
