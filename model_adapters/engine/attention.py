@@ -14,9 +14,9 @@ from transformers import AttentionInterface, PreTrainedModel
 from evalkit.errors import UsageError
 from model_adapters.engine.cache_step import BranchStep, DecodeStep, PrefillStep
 from model_adapters.engine.decode_attention import decode_attention
-from model_adapters.engine.fused_attention import AttentionShape, FusedKernel, find_fused, find_windowed
+from model_adapters.engine.fused_attention import AttentionShape, FusedKernel, find_fused, find_windowed, merge_outputs
 from model_adapters.engine.key_value_buffer import KeysValues
-from model_adapters.kernels.chunked_attention.reference import chunked_attention, merge_attention
+from model_adapters.kernels.chunked_attention.reference import chunked_attention
 
 NAME = "evalkit_slots"
 STEP = "slot_step"
@@ -104,7 +104,7 @@ def prefill_attention(
     if old == 0:
         return segment[0]
     cached = kernel.attend(q_BHTD, k_BGSD[:, :, :old], v_BGSE[:, :, :old], False, scale)
-    return merge_attention(cached, segment)[0]
+    return merge_outputs(cached, segment)
 
 
 def branch_attention(
@@ -132,7 +132,7 @@ def branch_attention(
     q_1HXD = q_BHTD.transpose(0, 1).reshape(1, H, B * T, -1)
     out_1HXE, lse_1HX = kernel.attend(q_1HXD, *before, False, scale)
     common = out_1HXE.reshape(H, B, T, -1).transpose(0, 1), lse_1HX.reshape(H, B, T).transpose(0, 1)
-    return merge_attention(common, kernel.attend(q_BHTD, k_BGSD, v_BGSE, True, scale))[0]
+    return merge_outputs(common, kernel.attend(q_BHTD, k_BGSD, v_BGSE, True, scale))
 
 
 def attention_path(model: PreTrainedModel) -> str:
