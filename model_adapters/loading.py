@@ -59,7 +59,7 @@ def load_model(
     `choose_kernels` reads it. Raises UsageError, one line, for whatever is wrong.
     """
     forced = None if override is None else PositionOverride.parse(override)
-    place = _device(device)
+    place = find_device(device)
     checkpoint = open_checkpoint(model, with_weights=True, trust_remote_code=trust_remote_code)
     files = weight_files(checkpoint)
     config = _config(checkpoint, trust_remote_code)
@@ -68,7 +68,7 @@ def load_model(
     stated = checkpoint.config
     if forced is not None:
         stated = {**stated, "rope_parameters": forced.configure(config)}
-    built, warnings = _build(checkpoint, config, _dtype(dtype, place), trust_remote_code)
+    built, warnings = _build(checkpoint, config, find_dtype(dtype, place), trust_remote_code)
     built = _place(checkpoint, built, place)
     positions = own_positions = read_positions(stated, built)
     if forced is not None:
@@ -103,7 +103,8 @@ def count_parameters(model: PreTrainedModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _device(device: str) -> torch.device:
+def find_device(device: str) -> torch.device:
+    """The device of a `--device` option; raises UsageError for one that is not here."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -119,7 +120,8 @@ def _device(device: str) -> torch.device:
     return place
 
 
-def _dtype(dtype: str, place: torch.device) -> torch.dtype | str:
+def find_dtype(dtype: str, place: torch.device) -> torch.dtype | str:
+    """The number format of a `--dtype` option, `auto` for the checkpoint's own; raises UsageError for others."""
     if dtype == "auto":
         return torch.float32 if place.type == "cpu" else "auto"
     if dtype not in DTYPES:

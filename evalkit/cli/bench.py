@@ -1,60 +1,294 @@
-"""`evalkit bench`: what the engine costs in time and memory."""
+"""`evalkit bench`: what running a model costs, beside what the hardware allows and beside plain transformers."""
 
-import json
-from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from evalkit.cli import options
 
-app = typer.Typer(no_args_is_help=True, help="Measure the engine.")
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from evalkit.protocols import Tokenizer
+    from model_adapters.bench.session import BenchSession
+    from model_adapters.bench.suite import SuiteCase
+
+app = typer.Typer(no_args_is_help=True, help="Measure prefill, decoding, kernels and whole suites beside their floors.")
+
+SHAPE = typer.Option(
+    None, "--shape", help="olmo-hybrid-7b or olmo3-7b with random weights, made on the device; instead of --model."
+)
+SEED = typer.Option(0, "--seed", help="Seed of random weights and prompts.")
+AGAINST = typer.Option(
+    "transformers", "--against", help="transformers (also with FLA where installed) or none: what is measured beside."
+)
+REPEATS = typer.Option(5, "--repeats", min=1, help="Measurements, of which the median and the quartiles are told.")
+BUDGET = typer.Option(None, "--budget-seconds", min=1.0, help="Stop after so long, with what was measured.")
+JSON = typer.Option(None, "--json", help="Write the record to this file, again after every row.")
+CTX = typer.Option("4096,16384,65536", "--ctx", help="Lengths in tokens.")
+BATCHES = typer.Option("1", "--batch", help="Sequences decoded together: 1 or 1,32.")
 
 
-@app.callback()
-def _root() -> None:
-    """Keep `prefill` a subcommand while it is the only one."""
+class Target(NamedTuple):
+    """What is measured, and how the record of it goes out."""
+
+    model: str
+    shape: str | None
+    seed: int
+    device: str
+    dtype: options.Dtype
+    gdn_kernel: options.GdnKernel
+    trust_remote_code: bool
+    against: str
+    budget_seconds: float | None
+    json: Path | None
+    format: options.Format
 
 
-@app.command("prefill", epilog="Example: evalkit bench prefill --ctx 4096,16384,65536 --segment-tokens 2048")
+class Opened(NamedTuple):
+    """A model to measure and the record that it goes into."""
+
+    session: "BenchSession"
+    model: "PreTrainedModel"
+    tokenizer: "Tokenizer | None"
+    """None for random weights."""
+    against: bool
+
+
+@app.command("prefill", epilog="Example: evalkit bench prefill --shape olmo-hybrid-7b --ctx 4096,65536 --json f.json")
 def prefill(
-    ctx: str = typer.Option("4096,16384,65536", "--ctx", help="Prompt lengths in tokens."),
+    ctx: str = CTX,
     model: str = options.MODEL,
-    segment_tokens: int = typer.Option(2048, "--segment-tokens", min=1, help="Prompt tokens per prefill step."),
+    shape: str | None = SHAPE,
+    seed: int = SEED,
+    segment_tokens: int | None = options.SEGMENT,
+    repeats: int = REPEATS,
+    against: str = AGAINST,
+    budget_seconds: float | None = BUDGET,
     device: str = options.DEVICE,
     dtype: options.Dtype = options.DTYPE,
+    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
     trust_remote_code: bool = options.REMOTE_CODE,
+    json: Path | None = JSON,
     format: options.Format = options.FORMAT,
 ) -> None:
-    """Measure prefill time and the peak of memory above weights and keys/values, by prompt length.
+    """Measure prefill: seconds, and the peak of memory above weights and keys/values, by prompt length.
 
     On a GPU the peak is its allocator's; on a CPU every tensor allocation is counted.
     """
-    from model_adapters.engine.memory_bench import measure_prefill
+    from model_adapters.bench.prefill import bench_prefill
+
+    contexts = options.parse_contexts(ctx)
+    target = Target(
+        model, shape, seed, device, dtype, gdn_kernel, trust_remote_code, against, budget_seconds, json, format
+    )
+    opened = _open("prefill", target, {"ctx": contexts, "segment_tokens": segment_tokens, "repeats": repeats})
+    bench_prefill(
+        opened.session,
+        opened.model,
+        contexts,
+        segment_tokens=segment_tokens,
+        repeats=repeats,
+        against=opened.against,
+    )
+    _finish(opened.session, target)
+
+
+@app.command("decode", epilog="Example: evalkit bench decode --shape olmo-hybrid-7b --ctx 4096,65536 --batch 1,32")
+def decode(
+    ctx: str = CTX,
+    batch: str = BATCHES,
+    model: str = options.MODEL,
+    shape: str | None = SHAPE,
+    seed: int = SEED,
+    steps: int = typer.Option(64, "--steps", min=2, help="Steps that are timed."),
+    against: str = AGAINST,
+    budget_seconds: float | None = BUDGET,
+    device: str = options.DEVICE,
+    dtype: options.Dtype = options.DTYPE,
+    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
+    trust_remote_code: bool = options.REMOTE_CODE,
+    json: Path | None = JSON,
+    format: options.Format = options.FORMAT,
+) -> None:
+    """Measure decoding: the time of one more token for each of some sequences of a length."""
+    from model_adapters.bench.decode import bench_decode
+
+    contexts, batches = options.parse_contexts(ctx), _batches(batch)
+    target = Target(
+        model, shape, seed, device, dtype, gdn_kernel, trust_remote_code, against, budget_seconds, json, format
+    )
+    opened = _open("decode", target, {"ctx": contexts, "batch": batches, "steps": steps})
+    bench_decode(opened.session, opened.model, contexts, batches, steps=steps, against=opened.against)
+    _finish(opened.session, target)
+
+
+@app.command("kernels", epilog="Example: evalkit bench kernels --shape olmo-hybrid-7b --ctx 8192,65536 --batch 1,32")
+def kernels(
+    ctx: str = CTX,
+    batch: str = BATCHES,
+    model: str = options.MODEL,
+    shape: str | None = SHAPE,
+    seed: int = SEED,
+    repeats: int = REPEATS,
+    against: str = AGAINST,
+    budget_seconds: float | None = BUDGET,
+    device: str = options.DEVICE,
+    dtype: options.Dtype = options.DTYPE,
+    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
+    trust_remote_code: bool = options.REMOTE_CODE,
+    json: Path | None = JSON,
+    format: options.Format = options.FORMAT,
+) -> None:
+    """Measure the operators of one layer, by the model's head sizes; one whose check is red is not timed.
+
+    Beside them stand FLA's where it is installed, and PyTorch's attention.
+    """
+    from model_adapters.bench.kernels import bench_kernels
+
+    contexts, batches = options.parse_contexts(ctx), _batches(batch)
+    target = Target(
+        model, shape, seed, device, dtype, gdn_kernel, trust_remote_code, against, budget_seconds, json, format
+    )
+    opened = _open("kernels", target, {"ctx": contexts, "batch": batches, "repeats": repeats})
+    bench_kernels(opened.session, opened.model, contexts, batches, repeats=repeats, against=opened.against)
+    _finish(opened.session, target)
+
+
+@app.command("suite", epilog="Example: evalkit bench suite --shape olmo3-7b --ctx 4096 --samples 64")
+def suite(
+    ctx: str = CTX,
+    task: str = typer.Option("niah_single_2", "--task", help="RULER task; with --shape, random tokens stand for it."),
+    samples: int = typer.Option(8, "--samples", min=1, help="Samples a length."),
+    model: str = options.MODEL,
+    shape: str | None = SHAPE,
+    seed: int = SEED,
+    segment_tokens: int | None = options.SEGMENT,
+    slots: int | None = options.BATCH,
+    against: str = AGAINST,
+    budget_seconds: float | None = BUDGET,
+    device: str = options.DEVICE,
+    dtype: options.Dtype = options.DTYPE,
+    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
+    trust_remote_code: bool = options.REMOTE_CODE,
+    json: Path | None = JSON,
+    format: options.Format = options.FORMAT,
+) -> None:
+    """Measure RULER samples a minute once warm, through the engine and through transformers' generate.
+
+    Answers run to the end of their budget. With --shape the prompts are random tokens, 128 fewer than the length.
+    """
+    from model_adapters.bench.suite import bench_suite
+
+    contexts = options.parse_contexts(ctx)
+    target = Target(
+        model, shape, seed, device, dtype, gdn_kernel, trust_remote_code, against, budget_seconds, json, format
+    )
+    opened = _open("suite", target, {"ctx": contexts, "task": task, "samples": samples, "slots": slots})
+    cases = [_suite_case(opened, task, length, samples, seed) for length in contexts]
+    bench_suite(opened.session, opened.model, cases, segment_tokens=segment_tokens, slots=slots, against=opened.against)
+    _finish(opened.session, target)
+
+
+def _batches(text: str) -> tuple[int, ...]:
+    from evalkit.errors import UsageError
+
+    batches = options.parse_counts("--batch", text)
+    if 0 in batches:
+        raise UsageError("--batch: 0 sequences decode nothing; write 1 or 1,32")
+    return batches
+
+
+def _suite_case(opened: Opened, task: str, ctx: int, samples: int, seed: int) -> "SuiteCase":
+    from model_adapters.bench.suite import SuiteCase, random_case
+
+    if opened.tokenizer is None:
+        return random_case(opened.model, ctx, samples)
+    from suites import ruler
+
+    names = options.parse_names(task)
+    settings = ruler.RulerSettings.of(ctxs=(ctx,), tasks=names, samples=samples, seed=seed, dialect="nvidia", data=None)
+    built = ruler.build(settings, opened.tokenizer)
+    made = [built.sample(key) for key in built.plan().keys]
+    return SuiteCase(task, ctx, tuple(built.request(sample) for sample in made))
+
+
+def _open(mode: str, target: Target, chosen: dict[str, Any]) -> Opened:
+    """Load or make the model, and begin its record."""
+    from evalkit.errors import UsageError
+    from model_adapters.bench.session import BenchSession, new_record
+
+    if target.against not in ("transformers", "none"):
+        raise UsageError(f"--against {target.against!r} is unknown; write transformers or none")
+    _check_json(target.json)
+    model, tokenizer, name = _model(target)
+    record = new_record(mode, name, model, seed=target.seed, options={**chosen, "against": target.against})
+    session = BenchSession(
+        record, model.device, budget_seconds=target.budget_seconds, report=lambda *made: _report(target, *made)
+    )
+    return Opened(session, model, tokenizer, target.against != "none")
+
+
+def _check_json(path: Path | None) -> None:
+    """Whatever is wrong with the file is said before minutes go into measuring."""
+    from evalkit.errors import UsageError
+
+    if path is None:
+        return
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise UsageError(f"--json {path}: cannot be written ({error.strerror}); name another file") from error
+
+
+def _model(target: Target) -> "tuple[PreTrainedModel, Tokenizer | None, str]":
     from model_adapters.loading import load_model
 
-    lengths = options.parse_contexts(ctx)
-    loaded = load_model(model, device=device, dtype=str(dtype), trust_remote_code=trust_remote_code)
-    measured = [measure_prefill(loaded.model, length, segment_tokens) for length in lengths]
-    if format is options.Format.JSON:
-        typer.echo(json.dumps([asdict(row) for row in measured], indent=2))
+    if target.shape is None:
+        loaded = load_model(
+            target.model,
+            device=target.device,
+            dtype=str(target.dtype),
+            trust_remote_code=target.trust_remote_code,
+            gdn_kernel=str(target.gdn_kernel),
+        )
+        for warning in loaded.warnings:
+            typer.echo(f"warning: {warning}", err=True)
+        return loaded.model, loaded.tokenizer, target.model
+    from model_adapters.bench.shapes import build_shape
+    from model_adapters.engine.kernel_choice import choose_kernels
+
+    model = build_shape(target.shape, device=target.device, dtype=str(target.dtype), seed=target.seed)
+    for line in choose_kernels(model, str(target.gdn_kernel)):
+        typer.echo(f"warning: {line}", err=True)
+    return model, None, target.shape
+
+
+def _report(target: Target, record: Any, row: Any) -> None:
+    """Every row goes out as it is made: a run that is stopped loses nothing."""
+    from reports.bench_report import row_line
+
+    typer.echo(row_line(row.to_json()), err=True)
+    _write(target, record)
+
+
+def _write(target: Target, record: Any) -> None:
+    import json
+
+    if target.json is not None:
+        target.json.write_text(json.dumps(record.to_json(), indent=2) + "\n", encoding="utf-8")
+
+
+def _finish(session: "BenchSession", target: Target) -> None:
+    import json
+
+    session.close()
+    _write(target, session.record)
+    if target.format is options.Format.JSON:
+        typer.echo(json.dumps(session.record.to_json(), indent=2))
         return
-    from reports.report import Report, Table
+    from reports.bench_report import bench_report
     from reports.terminal import print_report, stdout_console
 
-    columns = ("tokens", "seconds", "tokens/s", "above weights + keys/values", "keys/values", "states", "weights")
-    rows = tuple(
-        (
-            f"{row.context_tokens:,}",
-            f"{row.seconds:.2f}",
-            f"{row.context_tokens / row.seconds:,.0f}",
-            *(_mebibytes(size) for size in (row.peak_bytes_above_weights_and_kv, row.kv_bytes, row.state_bytes)),
-            _mebibytes(row.weights_bytes),
-        )
-        for row in measured
-    )
-    title = f"Prefill time and peak memory, segments of {segment_tokens:,} tokens, memory by {measured[0].method}"
-    print_report(stdout_console(), Report(f"bench prefill · {model}", (), (Table(title, columns, rows),), ()))
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:,.1f} MiB"
+    print_report(stdout_console(), bench_report(session.record.to_json()))

@@ -9,6 +9,7 @@ Shape suffixes: N slots, B sequences in one step, V vocabulary.
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -66,10 +67,12 @@ class Decoder:
     are replays. Where recording fails, one line says so and all steps run as they are.
     """
 
-    def __init__(self, runner: ModelRunner, *, make_recorder: Callable[[], Recorder] | None = None) -> None:
+    def __init__(
+        self, runner: ModelRunner, *, recorded: bool = True, make_recorder: Callable[[], Recorder] | None = None
+    ) -> None:
         self._runner = runner
-        if make_recorder is None and runner.device.type == "cuda":
-            make_recorder = lambda: GraphRecorder(runner.device)  # noqa: E731
+        if recorded and make_recorder is None and runner.device.type == "cuda":
+            make_recorder = partial(GraphRecorder, runner.device)
         self._make_recorder = make_recorder
         self._recorder: Recorder | None = None
         self._step: StaticStep | None = None

@@ -14,7 +14,15 @@ from transformers import PreTrainedModel
 from evalkit.errors import RequestFailedError
 from evalkit.records import Request
 from model_adapters.engine.context import Context
-from model_adapters.engine.continuations import Question, Scores, passes, pays_alone, score_after, score_questions
+from model_adapters.engine.continuations import (
+    Question,
+    Scores,
+    TokenIds,
+    passes,
+    pays_alone,
+    score_after,
+    score_questions,
+)
 from model_adapters.engine.decode_graph import Decoder, pick_tokens, rounded_length
 from model_adapters.engine.failures import within_memory
 from model_adapters.engine.memory_plan import EnginePlan, choose_plan
@@ -102,7 +110,8 @@ class Engine:
     def _run(self, sequence: Sequence, stream: Iterator[Request]) -> Iterator[Generation]:
         """Prefill or score a request that fits, with those after it that go through the same passes."""
         if sequence.request.continuations:
-            yield from self._score_continuations(self._gather(sequence, stream))
+            for sequences in self._gather(sequence, stream):
+                yield from self._score_continuations(sequences)
         elif sequence.request.scored_from is not None:
             yield from self._score(sequence)
         else:
@@ -150,6 +159,13 @@ class Engine:
         if self.cache is None or self.plan is None:
             raise RuntimeError("no request has been admitted yet")
         return self.cache, self.plan
+
+    def close(self) -> None:
+        """Let go of the cache and kept prefixes with their memory; the next request makes new ones."""
+        self._active.clear()
+        self.prefixes.clear()
+        self._waiting.clear()
+        self._drop_cache()
 
     def _drop_cache(self) -> None:
         self.decoder.drop()
@@ -227,23 +243,28 @@ class Engine:
             context = Context(cache, slot, self.runner.read(cache, slot, rest, plan.segment_tokens))
         return score_after(self.runner, context, request.continuations, budget_tokens=plan.pass_tokens)
 
-    def _gather(self, first: Sequence, stream: Iterator[Request]) -> list[Sequence]:
-        """A request for continuations and those right after it that share its prefix, for a few passes together."""
+    def _gather(self, first: Sequence, stream: Iterator[Request]) -> list[list[Sequence]]:
+        """A request for continuations and those right after it, for a few passes, those of one prefix together."""
         (_, plan), gathered, tokens = self._room(), [first], 0
         while len(gathered) < GATHERED_REQUESTS and tokens < GATHERED_PASSES * plan.pass_tokens:
-            tokens += gathered[-1].need_tokens - len(first.prefix)
+            tokens += gathered[-1].need_tokens - len(gathered[-1].prefix)
             sequence = self._next(stream)
             if sequence is None:
                 break
-            alike = sequence.request.continuations and sequence.prefix == first.prefix
-            if not alike or self._refusal(sequence) is not None or not self._fits(sequence):
+            if not sequence.request.continuations or self._refusal(sequence) or not self._fits(sequence):
                 self._waiting.appendleft(sequence)
                 break
             gathered.append(sequence)
-        return gathered
+        by_prefix: dict[TokenIds, list[Sequence]] = {}
+        for sequence in gathered:
+            by_prefix.setdefault(sequence.prefix, []).append(sequence)
+        return list(by_prefix.values())
 
     def _score_continuations(self, sequences: list[Sequence]) -> Iterator[Generation]:
         """Score the continuations of requests with one prefix, many requests to a pass where that pays."""
+        if self._stale:
+            self._waiting.extend(sequences)
+            return
         (cache, plan), slot = self._room(), len(self._active)
         cache.reset(slot)
         started = time.perf_counter()

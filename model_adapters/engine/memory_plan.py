@@ -15,7 +15,7 @@ from model_adapters.engine.layer_kinds import layer_kinds
 from model_adapters.engine.layer_sizes import cached_values, head_size, linear_sizes
 
 CPU_SEGMENT_TOKENS, CPU_SLOTS = 1024, 4
-GPU_SEGMENT_TOKENS, GPU_SLOTS = 8192, 16
+GPU_SEGMENT_TOKENS, GPU_SLOTS = 8192, 32
 LEAST_SEGMENT_TOKENS = 256
 SEGMENT_SHARE = 0.25
 """Part of the free memory that one segment's activations may take."""
@@ -25,7 +25,8 @@ KEPT_PREFIXES = 4
 PREFIX_SHARE = 0.4
 """Kept prefixes may take as much as so many slots, and no more than this part of the free memory."""
 SPARE_SHARE = 0.1
-"""Part of the free memory left alone: fragmentation, workspaces, and other programs on a CPU."""
+"""Part of the free memory left alone: fragmentation, workspaces, recorded decode steps (logits and activations of one
+token a slot), and other programs on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,118 @@
+"""`bench decode`: the time of one new token for each of some sequences, ours and through transformers alone."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from transformers import PreTrainedModel
+
+from model_adapters.bench.floors import decode_work
+from model_adapters.bench.plain import plain_filled_cache, plain_step, plain_transformers, plain_variants
+from model_adapters.bench.record import BenchRow, Timing
+from model_adapters.bench.session import OURS, BenchSession
+from model_adapters.engine.decode_graph import Decoder, rounded_length
+from model_adapters.engine.memory_bench import random_prompt
+from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.slotted_cache import SlottedCache
+
+WARM_STEPS = 4
+PLAIN_STEPS = 16
+CHECK_TOKENS, CHECK_STEPS = 200, 8
+
+
+def bench_decode(
+    session: BenchSession,
+    model: PreTrainedModel,
+    contexts: Sequence[int],
+    batches: Sequence[int],
+    *,
+    steps: int,
+    against: bool,
+) -> None:
+    """A row for each length, number of sequences and implementation; ours first.
+
+    Sequences hold a short prompt and, up to the length, random keys and values: what a step costs does not depend on
+    what they are.
+    """
+    cases = [(tokens, sequences) for tokens in contexts for sequences in batches]
+    for tokens, sequences in cases:
+        row = _row(session, model, tokens, sequences, OURS)
+        session.attempt(row, lambda row=row, n=sequences, t=tokens: _ours(session, model, row, t, n, steps))  # type: ignore[misc]
+    for variant in plain_variants(model) if against else ():
+        for tokens, sequences in cases:
+            row = _row(session, model, tokens, sequences, variant)
+            session.attempt(row, lambda row=row, n=sequences, t=tokens: _plain(session, model, row, t, n))  # type: ignore[misc]
+
+
+def _row(session: BenchSession, model: PreTrainedModel, tokens: int, sequences: int, by: str) -> BenchRow:
+    floor = decode_work(model, tokens, sequences).floor_seconds(session.ceilings)
+    case = f"{tokens:,} tokens × {sequences}"
+    return BenchRow(what="decode", case=case, by=by, tokens=sequences, floor_seconds=floor)
+
+
+def _ours(
+    session: BenchSession, model: PreTrainedModel, row: BenchRow, tokens: int, sequences: int, steps: int
+) -> BenchRow:
+    runner = ModelRunner(model)
+    agreement = check_steps(runner, sequences)
+    cache = filled_cache(runner, tokens, sequences, spare_tokens=WARM_STEPS + steps)
+    decoder, ids = Decoder(runner), [1] * sequences
+    first = time.perf_counter()
+    decoder.step(cache, ids)
+    first_seconds = time.perf_counter() - first
+    seconds: list[float] = []
+    for step in range(WARM_STEPS - 1 + steps):
+        if len(seconds) > 1 and session.is_over:
+            break
+        started = time.perf_counter()
+        decoder.step(cache, ids)  # waits for the tokens that it picks
+        if step >= WARM_STEPS - 1:
+            seconds.append(time.perf_counter() - started)
+    details = {"steps": decoder.path, "first_step_seconds": first_seconds, "agreement": agreement}
+    if decoder.refused is not None:
+        details["refused"] = decoder.refused
+    decoder.drop()
+    return replace(row, timing=Timing.of(seconds), details=details)
+
+
+def filled_cache(runner: ModelRunner, tokens: int, sequences: int, *, spare_tokens: int) -> SlottedCache:
+    """A cache whose slots hold `tokens` tokens each, random keys and values after the first few."""
+    max_tokens = rounded_length(tokens + spare_tokens)
+    cache = SlottedCache(runner.model.config, slots=sequences, max_tokens=max_tokens, device=runner.device)
+    prompt = random_prompt(runner.model, min(16, tokens))
+    for slot in range(sequences):
+        runner.prefill(cache, slot, prompt, len(prompt))
+        for buffer in cache.buffers.values():
+            for places in buffer.tensors(slot, tokens):
+                places[:, len(prompt) :].normal_()
+        cache.advance_slot(slot, tokens - len(prompt))
+    return cache
+
+
+def check_steps(runner: ModelRunner, sequences: int) -> str:
+    """How many tokens of recorded steps equal those of single launches, on prompts of different lengths.
+
+    In half precision close logits may change places, so this is told and decides nothing.
+    """
+    sequences = min(sequences, 4)
+    found: list[list[list[int | None]]] = []
+    for decoder in (Decoder(runner), Decoder(runner, recorded=False)):
+        max_tokens = CHECK_TOKENS + CHECK_STEPS + sequences
+        cache = SlottedCache(runner.model.config, slots=sequences, max_tokens=max_tokens, device=runner.device)
+        for slot in range(sequences):
+            runner.prefill(cache, slot, random_prompt(runner.model, CHECK_TOKENS - 10 * slot, seed=slot), CHECK_TOKENS)
+        # The same tokens to both, so that one difference does not make all that follows it differ.
+        found.append([decoder.step(cache, [step + slot for slot in range(sequences)]) for step in range(CHECK_STEPS)])
+        decoder.drop()
+    equal = sum(a == b for one, other in zip(*found, strict=True) for a, b in zip(one, other, strict=True))
+    return f"{equal} of {CHECK_STEPS * sequences} tokens equal those of single launches"
+
+
+def _plain(session: BenchSession, model: PreTrainedModel, row: BenchRow, tokens: int, sequences: int) -> BenchRow:
+    id_1T = torch.tensor([random_prompt(model, tokens)], device=model.device)
+    with plain_transformers(model, row.by):
+        cache = plain_filled_cache(model, id_1T, sequences)
+        id_B1 = torch.ones((sequences, 1), dtype=torch.long, device=model.device)
+        timing = session.time(lambda: plain_step(model, cache, id_B1), repeats=PLAIN_STEPS, warmups=2)
+    return replace(row, timing=timing)

@@ -1,0 +1,77 @@
+"""`bench prefill`: seconds and memory of reading a prompt, ours and through transformers alone."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from transformers import PreTrainedModel
+
+from model_adapters.bench.floors import prefill_work
+from model_adapters.bench.plain import plain_prefill, plain_transformers, plain_variants
+from model_adapters.bench.record import BenchRow, Timing
+from model_adapters.bench.session import OURS, BenchSession
+from model_adapters.engine.memory_bench import measure_prefill, peak_bytes, random_prompt
+from model_adapters.engine.memory_plan import choose_plan
+
+
+def bench_prefill(
+    session: BenchSession,
+    model: PreTrainedModel,
+    contexts: Sequence[int],
+    *,
+    segment_tokens: int | None,
+    repeats: int,
+    against: bool,
+) -> None:
+    """A row for each length and implementation; ours first, so that a short budget measures it at every length."""
+    for tokens in contexts:
+        row = _row(session, model, tokens, OURS)
+        session.attempt(row, lambda row=row: _ours(session, model, row, segment_tokens, repeats))  # type: ignore[misc]
+    for variant in plain_variants(model) if against else ():
+        for tokens in contexts:
+            row = _row(session, model, tokens, variant)
+            session.attempt(row, lambda row=row: _plain(session, model, row, repeats))  # type: ignore[misc]
+
+
+def _row(session: BenchSession, model: PreTrainedModel, tokens: int, by: str) -> BenchRow:
+    floor = prefill_work(model, tokens).floor_seconds(session.ceilings)
+    return BenchRow(what="prefill", case=f"{tokens:,} tokens", by=by, tokens=tokens, floor_seconds=floor)
+
+
+def _ours(
+    session: BenchSession, model: PreTrainedModel, row: BenchRow, segment_tokens: int | None, repeats: int
+) -> BenchRow:
+    segment = segment_tokens or choose_plan(model, row.tokens, slots=1).segment_tokens
+    found = measure_prefill(model, row.tokens, segment, repeats=repeats, enough=lambda: session.is_over)
+    return replace(
+        row,
+        timing=Timing.of(found.all_seconds),
+        peak_bytes_above=found.peak_bytes_above_weights_and_kv,
+        details={
+            "segment_tokens": segment,
+            "first_seconds": found.first_seconds,
+            "kv_bytes": found.kv_bytes,
+            "state_bytes": found.state_bytes,
+            "weights_bytes": found.weights_bytes,
+            "memory": found.method,
+        },
+    )
+
+
+def _plain(session: BenchSession, model: PreTrainedModel, row: BenchRow, repeats: int) -> BenchRow:
+    id_1T = torch.tensor([random_prompt(model, row.tokens)], device=model.device)
+    with plain_transformers(model, row.by):
+        # The first call tunes and compiles; its time is told, and its memory is what the others take too.
+        first = session.time(lambda: plain_prefill(model, id_1T), repeats=1, warmups=0).median_seconds
+        peak, cache = peak_bytes(lambda: plain_prefill(model, id_1T), model.device)
+        kept = cache_bytes(cache)
+        del cache
+        timing = session.time(lambda: plain_prefill(model, id_1T), repeats=repeats, warmups=0)
+    return replace(row, timing=timing, peak_bytes_above=peak - kept, details={"first_seconds": first, "kv_bytes": kept})
+
+
+def cache_bytes(cache: object) -> int:
+    """Bytes of keys and values in a cache of transformers."""
+    layers = getattr(cache, "layers", [])
+    tensors = (getattr(layer, name, None) for layer in layers for name in ("keys", "values"))
+    return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor))

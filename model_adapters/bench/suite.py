@@ -1,0 +1,117 @@
+"""`bench suite`: samples a minute once warm, through the engine and through `transformers.generate`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from transformers import PreTrainedModel
+
+from evalkit.records import Request
+from model_adapters.bench.floors import decode_work, prefill_work
+from model_adapters.bench.plain import plain_generate, plain_transformers, plain_variants
+from model_adapters.bench.record import BenchRow, Timing
+from model_adapters.bench.session import OURS, BenchSession
+from model_adapters.engine.engine import Engine
+from model_adapters.engine.memory_bench import random_prompt
+from model_adapters.engine.memory_plan import choose_plan
+from model_adapters.engine.sequence import Generation
+
+NEW_TOKENS = 128
+"""The budget of RULER's needle tasks."""
+WARM_TOKENS, WARM_SAMPLES = 3, 33
+PLAIN_BATCH, PLAIN_BATCH_TOKENS = 16, 8192
+"""`generate` is given so many prompts at once up to this length, and one beyond."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteCase:
+    """Samples of one task and length, as requests."""
+
+    task: str
+    context_tokens: int
+    requests: tuple[Request, ...]
+
+    @property
+    def new_tokens(self) -> int:
+        """The generation budget of the first; samples of a task share it."""
+        return self.requests[0].generation_tokens
+
+
+def random_case(model: PreTrainedModel, context_tokens: int, samples: int) -> SuiteCase:
+    """What a sample costs does not depend on what it asks: random prompts of one length, answers of full length."""
+    new_tokens = min(NEW_TOKENS, context_tokens // 2)
+    prompts = [random_prompt(model, context_tokens - new_tokens, seed=seed) for seed in range(samples)]
+    requests = tuple(Request(str(seed), tuple(prompt), new_tokens) for seed, prompt in enumerate(prompts))
+    return SuiteCase("random tokens", context_tokens, requests)
+
+
+def bench_suite(
+    session: BenchSession,
+    model: PreTrainedModel,
+    cases: Sequence[SuiteCase],
+    *,
+    segment_tokens: int | None,
+    slots: int | None,
+    against: bool,
+) -> None:
+    """A row for each case and implementation; the time is that of one sample, on average over all of a case.
+
+    No stop token ends an answer before its budget, whoever answers.
+    """
+    for case in cases:
+        row = _row(session, model, case, slots)
+        engine = Engine(model, segment_tokens=segment_tokens, slots=slots)
+        session.attempt(row, lambda row=row, case=case, engine=engine: _ours(session, engine, row, case))  # type: ignore[misc]
+        engine.close()
+        session.free()
+    for variant in plain_variants(model) if against else ():
+        for case in cases:
+            row = replace(_row(session, model, case, slots), by=variant)
+            session.attempt(row, lambda row=row, case=case: _plain(session, model, row, case))  # type: ignore[misc]
+
+
+def _row(session: BenchSession, model: PreTrainedModel, case: SuiteCase, slots: int | None) -> BenchRow:
+    """The floor: each prompt read once, and each token decoded together with as many others as fit."""
+    together = min(choose_plan(model, case.context_tokens, slots=slots).slots, len(case.requests))
+    step = decode_work(model, case.context_tokens, together).floor_seconds(session.ceilings) / together
+    floor = prefill_work(model, case.context_tokens).floor_seconds(session.ceilings) + case.new_tokens * step
+    name = f"{case.task} at {case.context_tokens:,} × {len(case.requests)}"
+    return BenchRow(what="suite", case=name, by=OURS, tokens=case.new_tokens, floor_seconds=floor)
+
+
+def _ours(session: BenchSession, engine: Engine, row: BenchRow, case: SuiteCase) -> BenchRow:
+    engine.stop_ids = frozenset()
+    # One whole sample decides the cache that all then share; the others, cut short, record every size of decode step.
+    warm = [case.requests[0], *(replace(request, generation_tokens=WARM_TOKENS) for request in case.requests[1:])]
+    first = session.time(lambda: list(engine.generate(warm[:WARM_SAMPLES])), repeats=1, warmups=0)
+    answers: list[Generation] = []
+    timing = session.time(lambda: answers.extend(engine.generate(case.requests)), repeats=1, warmups=0)
+    errors = [answer.error for answer in answers if answer.error is not None]
+    if errors:
+        return replace(row, failure=f"{len(errors)} of {len(answers)} samples failed: {errors[0]}")
+    details = {
+        "samples": len(answers),
+        "samples_per_minute": 60 * len(answers) / timing.median_seconds,
+        "warmup_seconds": first.median_seconds,
+        "prefill_seconds": sum(answer.prefill_seconds for answer in answers),
+        "decode_seconds": sum(answer.decode_seconds for answer in answers),
+        "new_tokens": sum(len(answer.token_ids) for answer in answers),
+        "slots": None if engine.plan is None else engine.plan.slots,
+        "steps": engine.decoder.path,
+    }
+    return replace(row, timing=Timing.of([timing.median_seconds / len(answers)]), details=details)
+
+
+def _plain(session: BenchSession, model: PreTrainedModel, row: BenchRow, case: SuiteCase) -> BenchRow:
+    batch = PLAIN_BATCH if case.context_tokens <= PLAIN_BATCH_TOKENS else 1
+    prompts = [request.token_ids for request in case.requests[:batch]]
+    with plain_transformers(model, row.by):
+        first = session.time(lambda: plain_generate(model, prompts, WARM_TOKENS), repeats=1, warmups=0)
+        timing = session.time(lambda: plain_generate(model, prompts, case.new_tokens), repeats=1, warmups=0)
+    seconds = timing.median_seconds / len(prompts)
+    details = {
+        "samples": len(prompts),
+        "samples_per_minute": 60 / seconds,
+        "batch": len(prompts),
+        "warmup_seconds": first.median_seconds,
+    }
+    return replace(row, timing=Timing.of([seconds]), details=details)

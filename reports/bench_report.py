@@ -1,0 +1,80 @@
+"""Measurements as tables: each beside its floor and beside whoever else did the same work."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from reports.report import Report, Table
+
+Row = Mapping[str, Any]
+COLUMNS = ("what", "by", "median", "IQR", "floor", "× floor", "tokens/s", "above weights + keys/values", "notes")
+
+
+def bench_report(record: Mapping[str, Any]) -> Report:
+    """The report of a bench record, as its JSON holds it."""
+    table = Table(f"bench {record['mode']}", COLUMNS, tuple(_cells(row) for row in record["rows"]))
+    notices = ("stopped early: the budget of seconds was spent",) if record["stopped_early"] else ()
+    return Report(f"bench {record['mode']} · {record['model']}", notices, (table,), tuple(_facts(record)))
+
+
+def row_line(row: Row) -> str:
+    """One row as a line, for those who watch."""
+    found = [f"{name} {cell}" for name, cell in zip(COLUMNS[2:-1], _cells(row)[2:-1], strict=True) if cell]
+    rest = [row["failure"]] if row["failure"] is not None else []
+    return f"{row['what']} {row['case']} · {row['by']}: {' · '.join(found[:1] + found[2:] + rest)}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    name = f"{row['what']} {row['case']}"
+    timing = row["timing"]
+    if timing is None:
+        return (name, row["by"], *("",) * 6, row["failure"] or "")
+    spread = timing["third_quartile_seconds"] - timing["first_quartile_seconds"]
+    return (
+        name,
+        row["by"],
+        _seconds(timing["median_seconds"]),
+        _seconds(spread) if timing["repeats"] > 1 else "",
+        "" if row["floor_seconds"] is None else _seconds(row["floor_seconds"]),
+        "" if row["over_floor"] is None else f"{row['over_floor']:.2f}",
+        "" if row["tokens_per_second"] is None else f"{row['tokens_per_second']:,.0f}",
+        "" if row["peak_bytes_above"] is None else _size(row["peak_bytes_above"]),
+        _notes(row),
+    )
+
+
+def _notes(row: Row) -> str:
+    details = row["details"]
+    notes = []
+    if "samples_per_minute" in details:
+        notes.append(f"{details['samples_per_minute']:,.1f} samples a minute")
+    if "error" in details:
+        notes.append(f"error {details['error']:.1e}")
+    notes += [str(details[name]) for name in ("steps", "agreement", "refused") if name in details]
+    return " · ".join([*notes, *([row["failure"]] if row["failure"] is not None else [])])
+
+
+def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    facts = [
+        ("device", f"{record['device']}, {record['dtype']}"),
+        ("versions", ", ".join(f"{name} {number}" for name, number in record["versions"].items())),
+    ]
+    ceilings = record["ceilings"]
+    if ceilings is not None:
+        rates = (
+            f"{ceilings['product_flops'] / 1e12:,.2f} TFLOP/s, {ceilings['copy_bytes_per_second'] / 1e12:.3f} TB/s "
+            f"read and written ({ceilings['method']})"
+        )
+        facts.append(("ceilings", rates))
+    return [*facts, ("took", f"{record['seconds']:.0f} s")]
+
+
+def _seconds(seconds: float) -> str:
+    """Four digits in a unit that keeps them short."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.4g} {unit}"
+    return f"{seconds / 1e-6:.4g} µs"
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**30:,.2f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"
