@@ -18,7 +18,9 @@ REPORT_KEYS: dict[str, tuple[str, ...]] = {
     "gate": ("base", "new", "policy"),
 }
 _PLAN_KEYS = ("name", "models", "suites", "reports")
-_OWN_OPTIONS = ("model", "baseline", "out", "resume", "format", "prepare_only", "help")
+LM_EVAL = "lm-eval"
+"""The suite whose tasks follow its name: `lm-eval:arc_challenge,hellaswag`."""
+_OWN_OPTIONS = ("model", "baseline", "out", "resume", "format", "prepare_only", "help", "suite", "dry_run")
 """Options of suite commands that the plan sets itself."""
 
 
@@ -31,6 +33,11 @@ class PlannedRun:
     folder: Path
     arguments: tuple[str, ...]
     """After `evalkit`, without --resume."""
+
+    @property
+    def command(self) -> str:
+        """The suite without its tasks."""
+        return self.suite.partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +110,15 @@ def _plan(data: Any, stem: str, out: Path | None, suites: Sequence[str]) -> RunP
     asked = _suites(data.get("suites"), suites)
     folders = {model: folder / folder_name(model) for model in models}
     runs = tuple(
-        PlannedRun(model, suite, folders[model] / suite, _arguments(suite, options, model, folders[model] / suite))
+        _planned_run(model, suite, options, folders[model] / suite.partition(":")[0])
         for model in models
         for suite, options in asked.items()
     )
     return RunPlan(name, folder, runs, _reports(data.get("reports", []), folder, folders))
+
+
+def _planned_run(model: str, suite: str, options: Mapping[str, Any], folder: Path) -> PlannedRun:
+    return PlannedRun(model, suite, folder, _arguments(suite, options, model, folder))
 
 
 def _models(value: Any) -> list[str]:
@@ -123,19 +134,23 @@ def _suites(value: Any, known: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     if not isinstance(value, dict) or not value:
         raise UsageError("`suites:` must map suites to their options, such as `ruler: {ctx: [4096, 65536]}`")
     for suite, options in value.items():
-        if suite not in known:
-            raise UsageError(f"unknown suite {suite!r}{did_you_mean(str(suite), known)}")
+        name, _, tasks = str(suite).partition(":")
+        if name not in known or bool(tasks) != (name == LM_EVAL):
+            examples = [other if other != LM_EVAL else f"{LM_EVAL}:TASKS" for other in known]
+            raise UsageError(f"unknown suite {suite!r}{did_you_mean(str(suite), examples)}")
         if options is not None and not isinstance(options, dict):
             raise UsageError(f"the options of {suite} are {options!r}; write them as a mapping")
         for option in options or {}:
             if str(option).replace("-", "_") in _OWN_OPTIONS:
                 raise UsageError(f"suite {suite}: {option} is set by the plan itself")
+    if sum(str(suite).startswith(f"{LM_EVAL}:") for suite in value) > 1:
+        raise UsageError(f"{LM_EVAL} stands there twice; name all of its tasks in one, separated by commas")
     return {suite: options or {} for suite, options in value.items()}
 
 
 def _arguments(suite: str, options: Mapping[str, Any], model: str, folder: Path) -> tuple[str, ...]:
     """`{ctx: [4096, 65536], shots: 5, flag: true}` as `--ctx 4096,65536 --shots 5 --flag`."""
-    arguments = [suite]
+    arguments = ["run", "--suite", suite] if ":" in suite else [suite]
     for name, value in options.items():
         flag = f"--{str(name).replace('_', '-')}"
         if isinstance(value, bool):

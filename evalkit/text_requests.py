@@ -3,7 +3,7 @@
 Suites and the lm-eval bridge make theirs here, so that both ask the very same of a model.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -72,6 +72,16 @@ class TextRequests:
                 f"{(context + continuation)[-40:]!r}: the tokenizer leaves nothing to score after the context"
             )
         return pair
+
+    def shared_prefix(self, name: str, contexts: Iterable[str]) -> SharedPrefix | None:
+        """What all contexts of a task begin with, told from the first PROBES different ones; takes no more of them."""
+        prompts: dict[str, TokenIds] = {}
+        for context in contexts:
+            if context not in prompts:
+                prompts[context] = self.prompt(context.rstrip())
+            if len(prompts) == PROBES:
+                break
+        return SharedPrefix.of(name, list(prompts.values()))
 
     def continuations(
         self, name: str, pairs: Sequence[tuple[str, str]], prefix: SharedPrefix | None = None
@@ -149,3 +159,11 @@ class TextRequests:
             raise SampleDoesNotFitError(
                 f"it takes {tokens:,} tokens and the model was trained to {self._max_tokens:,}; nothing is cut off"
             )
+
+
+def cut_at(text: str, stops: Sequence[str]) -> str:
+    """The text before the first of any of the stop strings; empty ones stop nothing."""
+    for stop in stops:
+        if stop:
+            text = text.split(stop)[0]
+    return text

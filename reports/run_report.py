@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from evalkit.records import CorpusUse, ModelIdentity, ResultRow, RunRecord, SuiteSummary, SummaryRow, UnscoredCell
 from reports.context_extension import TEXTS, extension_tables, verdict_table
+from reports.lm_eval_tasks import lm_eval_tables
 from reports.mmlu import chance_facts, mmlu_tables
 from reports.preflight_report import preflight_fact
 from reports.report import Report, Table
@@ -39,6 +40,8 @@ def _tables(record: RunRecord) -> list[Table]:
             return updates_tables(record.results, record.derived)
         case "mmlu":
             return mmlu_tables(record.results, record.summary, record.figures)
+        case "lm-eval":
+            return lm_eval_tables(record.results, record.figures)
         case "loss":
             return [loss_table(record.results, record.figures)]
         case "extend":
@@ -64,7 +67,7 @@ def _labelled(table: Table, record: RunRecord) -> Table:
 
 def _own_facts(record: RunRecord) -> tuple[tuple[str, str], ...]:
     match record.suite:
-        case "track" | "extend":
+        case "track" | "extend" | "lm-eval":
             return ()
         case "mmlu":
             return chance_facts(record.results, record.summary)

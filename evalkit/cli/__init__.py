@@ -22,6 +22,7 @@ from evalkit.cli import (  # noqa: E402
     extend,
     gate,
     leaderboard,
+    lm_eval,
     loss,
     mmlu,
     models,
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.command("ruler", epilog=ruler.EXAMPLES)(ruler.ruler)
 app.command("mmlu", epilog=mmlu.EXAMPLES)(mmlu.mmlu)
+app.command("lm-eval", epilog=lm_eval.EXAMPLES)(lm_eval.lm_eval)
 app.command("track", epilog=track.EXAMPLES)(track.track)
 app.command("extend", epilog=extend.EXAMPLES)(extend.extend)
 app.command("loss", epilog=loss.EXAMPLES)(loss.loss)

@@ -1,4 +1,4 @@
-"""`evalkit run`: a plan of models and suites, resumable as a whole, ending in its reports."""
+"""`evalkit run`: a plan of models and suites, resumable as a whole, ending in its reports; or tasks of lm-eval."""
 
 import shlex
 import sys
@@ -7,49 +7,103 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from evalkit.cli import options
 from evalkit.cli.execution import HAS_ERRORS, INTERRUPTED
+from evalkit.cli.lm_eval import FEWSHOT_SEED, INCLUDE_PATH, SAMPLES, SHOTS
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     from evalkit.run_plan import PlannedReport, PlannedRun, RunPlan
 
-EXAMPLES = "Examples: evalkit run olmo-hybrid-7b --dry-run · evalkit run my-plan.yaml --out runs/mine"
+EXAMPLES = (
+    "Examples: evalkit run olmo-hybrid-7b --dry-run · evalkit run my-plan.yaml --out runs/mine · "
+    "evalkit run --suite lm-eval:arc_challenge,hellaswag --model ./my-checkpoint"
+)
 SUITES = ("ruler", "mmlu", "track", "extend", "loss")
 """Commands that run a suite, where this version has them."""
 
 
 def run(
-    plan: str = typer.Argument(
-        ..., metavar="PLAN", help="A .yaml file, or the name of a plan that comes with evalkit."
+    context: typer.Context,
+    plan: str | None = typer.Argument(
+        None, metavar="[PLAN]", help="A .yaml file, or the name of a plan that comes with evalkit."
+    ),
+    suite: str | None = typer.Option(
+        None, "--suite", help="Instead of a plan: lm-eval:TASKS, with tasks of lm-eval separated by commas."
     ),
     out: Path | None = typer.Option(
-        None, "--out", "-o", help="Folder of all runs and reports; runs/<plan> by default."
+        None, "--out", "-o", help="Folder of a plan's runs and reports, runs/<plan> by default; or the run folder."
     ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check the plan and print its commands, and run none."),
+    model: str = options.MODEL,
+    baseline: str | None = options.BASELINE,
+    shots: int | None = SHOTS,
+    samples: int | None = SAMPLES,
+    include_path: Path | None = INCLUDE_PATH,
+    seed: int = FEWSHOT_SEED,
+    resume: bool = options.RESUME,
+    device: str = options.DEVICE,
+    dtype: options.Dtype = options.DTYPE,
+    segment_tokens: int | None = options.SEGMENT,
+    batch_sequences: int | None = options.BATCH,
+    skip_preflight: bool = options.SKIP_PREFLIGHT,
+    trust_remote_code: bool = options.REMOTE_CODE,
+    format: options.Format = options.FORMAT,
 ) -> None:
-    """Run every model of a plan on every suite of it, then write the reports that it names.
+    """Run every model of a plan on every suite of it, then write the reports that it names; or run tasks of lm-eval.
 
-    Typed again, it goes on where it was stopped: finished runs are kept, a started one is resumed. The exit code is 3
-    where samples errored, 1 where a gate of the plan failed.
+    A plan typed again goes on where it was stopped: finished runs are kept, a started one is resumed. The exit code is
+    3 where samples errored, 1 where a gate of the plan failed. With --suite, tasks of lm-eval are a run like any
+    other; the options from --model on are of such a run.
     """
+    from evalkit.cli import STARTED_AT
+    from evalkit.cli.execution import ModelOptions, RunOptions
+    from evalkit.cli.lm_eval_suite import run_tasks, tasks_of
+
+    passed = options.passed_options(context)
+    if suite is None:
+        raise typer.Exit(_run_plan(plan, passed, out, dry_run=dry_run))
+    if plan is not None or dry_run:
+        raise UsageError("--suite runs tasks and no plan; leave out the plan and --dry-run, or --suite")
+    code = run_tasks(
+        tasks_of(suite),
+        {"shots": shots, "samples": samples, "include_path": include_path, "seed": seed},
+        baseline,
+        ModelOptions(
+            model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code, skip_preflight=skip_preflight
+        ),
+        RunOptions(out, resume, format, passed, STARTED_AT),
+    )
+    raise typer.Exit(code)
+
+
+def _run_plan(plan: str | None, passed: dict[str, Any], out: Path | None, *, dry_run: bool) -> int:
     from evalkit.run_plan import read_plan
 
+    if plan is None:
+        raise UsageError("neither a plan nor --suite is named; see `evalkit run --help`")
+    others = [name for name in passed if name not in ("plan", "out", "dry_run")]
+    if others:
+        raise UsageError(
+            f"--{others[0].replace('_', '-')} is an option of --suite; write it below a suite of the plan instead"
+        )
     commands = _suite_commands()
     read = read_plan(plan, out, tuple(commands))
     for planned in read.runs:
-        _check(planned, commands[planned.suite])
-    if dry_run:
-        for planned in read.runs:
-            typer.echo(shlex.join(["evalkit", *planned.arguments]))
-        return
-    raise typer.Exit(_carry_out(read, commands))
+        _check(planned, commands[planned.command])
+    if not dry_run:
+        return _carry_out(read, commands)
+    for planned in read.runs:
+        typer.echo(shlex.join(["evalkit", *planned.arguments]))
+    return 0
 
 
 def _suite_commands() -> dict[str, Any]:
     from evalkit.cli import app
+    from evalkit.run_plan import LM_EVAL
 
     known = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # evalkit is a group
-    return {name: known[name] for name in SUITES if name in known}
+    return {**{name: known[name] for name in SUITES if name in known}, LM_EVAL: known["run"]}
 
 
 def _check(planned: "PlannedRun", command: Any) -> None:
@@ -67,7 +121,7 @@ def _carry_out(plan: "RunPlan", commands: dict[str, Any]) -> int:
         if _is_finished(planned):
             print(f"finished before: {planned.folder}", file=sys.stderr)
             continue
-        ended = commands[planned.suite].main(
+        ended = commands[planned.command].main(
             [*planned.arguments[1:], "--resume"], prog_name=f"evalkit {planned.suite}", standalone_mode=False
         )
         if ended == INTERRUPTED:
@@ -92,7 +146,7 @@ def _passed(planned: "PlannedRun") -> dict[str, Any]:
     """What the record of this run says was passed on the command line."""
     from evalkit.cli.options import passed_options
 
-    command = _suite_commands()[planned.suite]
+    command = _suite_commands()[planned.command]
     context = command.make_context(f"evalkit {planned.suite}", [*planned.arguments[1:], "--resume"])
     return passed_options(context)
 

@@ -99,9 +99,9 @@ class MmluSuite:
         """What all prompts of a subject begin with, told from some that stand evenly among them."""
         if subject not in self._prefixes:
             asked = self._asked(subject)
-            probes = [asked[index * len(asked) // PROBES] for index in range(PROBES)]
-            prompts = [self._texts.prompt(self._prompt(subject, question)) for question in dict.fromkeys(probes)]
-            self._prefixes[subject] = SharedPrefix.of(f"{self.name}/{subject}", prompts)
+            probes = (asked[index * len(asked) // PROBES] for index in range(PROBES))
+            prompts = (self._prompt(subject, question) for question in probes)
+            self._prefixes[subject] = self._texts.shared_prefix(f"{self.name}/{subject}", prompts)
         return self._prefixes[subject]
 
     def _asked(self, subject: str) -> tuple[Question, ...]:

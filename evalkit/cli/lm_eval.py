@@ -1,0 +1,112 @@
+"""`evalkit lm-eval`: lm-eval's own evaluator, driven by our engine."""
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from evalkit.cli import options
+from evalkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from suites.lm_eval_tasks import LmEvalSettings
+
+EXAMPLES = (
+    "Examples: evalkit lm-eval --model ./my-checkpoint --tasks arc_challenge,hellaswag · "
+    "evalkit lm-eval --tasks my_task --include-path ./tasks --samples 100 --out results.json"
+)
+
+TASKS_HELP = "Comma-separated tasks, groups or tags of lm-eval, or paths of YAML files."
+SHOTS = typer.Option(None, "--shots", help="Worked examples; by default each task's own number.")
+SAMPLES = typer.Option(None, "--samples", help="Documents a task, from the first on; all of them.")
+INCLUDE_PATH = typer.Option(None, "--include-path", help="A folder of YAML files that define tasks of your own.")
+FEWSHOT_SEED = typer.Option(1234, "--seed", help="Another seed draws other examples; lm-eval's own by default.")
+
+
+def lm_eval(
+    tasks: str = typer.Option(..., "--tasks", help=TASKS_HELP),
+    model: str = options.MODEL,
+    shots: int | None = SHOTS,
+    samples: int | None = SAMPLES,
+    include_path: Path | None = INCLUDE_PATH,
+    seed: int = FEWSHOT_SEED,
+    out: Path | None = typer.Option(None, "--out", "-o", help="Write lm-eval's results here, as JSON."),
+    device: str = options.DEVICE,
+    dtype: options.Dtype = options.DTYPE,
+    segment_tokens: int | None = options.SEGMENT,
+    batch_sequences: int | None = options.BATCH,
+    skip_preflight: bool = options.SKIP_PREFLIGHT,
+    trust_remote_code: bool = options.REMOTE_CODE,
+    format: options.Format = options.FORMAT,
+) -> None:
+    """Run lm-eval's evaluator on tasks of lm-eval, with this engine as its model.
+
+    Its results are shown as lm-eval shows them, and nothing is stored but with --out. `evalkit run --suite
+    lm-eval:TASKS` asks the same and gets the same numbers, as a stored run that can be resumed and compared.
+    """
+    from evalkit.cli.execution import ModelOptions
+    from suites.lm_eval_tasks import LmEvalSettings
+
+    named = options.parse_names(tasks) or ()
+    settings = LmEvalSettings.of(tasks=named, shots=shots, samples=samples, include_path=include_path, seed=seed)
+    if out is not None:
+        _check_writable(out)
+    results = _evaluate(
+        settings,
+        ModelOptions(
+            model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code, skip_preflight=skip_preflight
+        ),
+    )
+    text = _as_json(results)
+    if out is not None:
+        _write(out, text)
+    print(text if format is options.Format.JSON else _as_tables(results))
+
+
+def _evaluate(settings: "LmEvalSettings", model_options: Any) -> dict[str, Any]:
+    from evalkit.cli import execution
+    from suites.lm_eval_tasks import load_tasks
+
+    loaded_tasks = load_tasks(settings)
+    loaded = execution._load(model_options)
+    # After the model: lm-eval's evaluator imports all kinds of models of its own.
+    from lm_eval.evaluator import evaluate
+
+    from model_adapters.lm_eval_bridge import EvalkitLM
+
+    lm = EvalkitLM(execution._adapter(loaded, model_options), max_tokens=execution.readable_tokens(loaded.identity))
+    # It tells on stdout which metrics it bootstraps; there only the results belong.
+    with contextlib.redirect_stdout(sys.stderr):
+        results: dict[str, Any] = evaluate(lm, loaded_tasks.task_dict(), limit=settings.samples, log_samples=False)
+    return {**results, "model": loaded.identity.path, "fingerprint": loaded.identity.fingerprint}
+
+
+def _as_json(results: dict[str, Any]) -> str:
+    from lm_eval.utils import handle_non_serializable
+
+    return json.dumps(results, indent=2, ensure_ascii=False, default=handle_non_serializable)
+
+
+def _as_tables(results: dict[str, Any]) -> str:
+    from lm_eval.utils import make_table
+
+    from reports.plain_text import visible
+
+    tables = [make_table(results), *([make_table(results, "groups")] if results.get("groups") else [])]
+    return visible("\n".join(tables))
+
+
+def _check_writable(out: Path) -> None:
+    """Said before minutes go into a model."""
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise UsageError(f"--out {out}: not a file in an existing folder; name one for the results")
+
+
+def _write(out: Path, text: str) -> None:
+    try:
+        out.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}; results follow on stdout") from None

@@ -1,0 +1,127 @@
+"""Our adapters as a model of lm-eval, so that lm-eval's own evaluator can drive our engine.
+
+lm = EvalkitLM(adapter, max_tokens=None)
+lm_eval.evaluator.evaluate(lm, task_dict)
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import chain, groupby
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+from lm_eval.models.utils import normalize_gen_kwargs
+
+from evalkit.errors import RequestFailedError, SampleDoesNotFitError, UsageError
+from evalkit.gathering import join_completions
+from evalkit.protocols import Adapter
+from evalkit.records import Completion, Request
+from evalkit.text_requests import SharedPrefix, TextRequests, cut_at
+
+MAX_GEN_TOKS = 256
+"""New tokens where a task states none, as with lm-eval's `hf` model."""
+
+
+_Make = Callable[[str, Sequence[Instance]], tuple[Request, ...]]
+"""Requests of a document, under a name."""
+
+
+class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval publishes no types
+    """Answers lm-eval's three kinds of requests with an adapter.
+
+    Requests are cut, grouped and ordered as evalkit's own suite of lm-eval's tasks does, so that both get the same
+    numbers. `max_tokens` is what the model was trained to (None: reads any number); nothing is ever cut off, so that
+    a longer document raises UsageError before anything is asked. Raises RequestFailedError where the engine fails.
+    """
+
+    def __init__(self, adapter: Adapter, *, max_tokens: int | None) -> None:
+        super().__init__()
+        self._adapter = adapter
+        self._texts = TextRequests(adapter.tokenizer, max_tokens=max_tokens)
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """(nats, is_greedy) of each continuation; those of one document are asked together."""
+        documents = [list(group) for _, group in groupby(requests, _document)]
+        prefixes = self._prefixes(documents)
+
+        def make(name: str, group: Sequence[Instance]) -> tuple[Request, ...]:
+            pairs = [(request.args[0], request.args[1]) for request in group]
+            return self._texts.continuations(name, pairs, prefixes[_task(group)])
+
+        results = []
+        for group, completion in zip(documents, self._ask(documents, make), strict=True):
+            for request, score in zip(group, completion.continuations or (), strict=True):
+                results.append((score.log_probability, score.is_greedy))
+                self.cache_hook.add_partial("loglikelihood", request.args, results[-1])
+        return results
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """Nats of each whole text, in as few windows as the model's length allows."""
+        answers = self._ask([[request] for request in requests], self._rolling)
+        results = [math.fsum(completion.log_probabilities or ()) for completion in answers]
+        for request, nats in zip(requests, results, strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, nats)
+        return results
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """Greedy answers, cut at the first of the stop strings; UsageError where a task asks for drawn ones."""
+        documents = [[request] for request in requests]
+        prefixes = self._prefixes(documents)
+
+        def make(name: str, group: Sequence[Instance]) -> tuple[Request, ...]:
+            budget = int(_generation(group[0])["max_gen_toks"])
+            return (self._texts.generation(name, group[0].args[0], budget, prefixes[_task(group)]),)
+
+        results = []
+        for request, completion in zip(requests, self._ask(documents, make), strict=True):
+            results.append(cut_at(completion.text, _generation(request)["until"]))
+            self.cache_hook.add_partial("generate_until", request.args, results[-1])
+        return results
+
+    def _rolling(self, name: str, group: Sequence[Instance]) -> tuple[Request, ...]:
+        return self._texts.rolling(name, group[0].args[0])
+
+    def _prefixes(self, documents: Sequence[Sequence[Instance]]) -> dict[str, SharedPrefix | None]:
+        """What the contexts of each task begin with."""
+        contexts: dict[str, list[str]] = {}
+        for group in documents:
+            contexts.setdefault(_task(group), []).extend(request.args[0] for request in group)
+        return {task: self._texts.shared_prefix(f"lm-eval/{task}", here) for task, here in contexts.items()}
+
+    def _ask(self, documents: Sequence[Sequence[Instance]], make: _Make) -> list[Completion]:
+        """The joined completion of each document, in their order; nothing is asked before all can be."""
+        asked = [self._made(str(number), group, make) for number, group in enumerate(documents)]
+        stream = chain.from_iterable(asked)
+        found = {completion.request_id: completion for completion in self._adapter.generate(stream)}
+        answers = []
+        for number, (requests, group) in enumerate(zip(asked, documents, strict=True)):
+            completion = join_completions(str(number), [found.pop(request.id) for request in requests])
+            if completion.error is not None:
+                raise RequestFailedError(f"document {group[0].doc_id} of {_task(group)}: {completion.error}")
+            answers.append(completion)
+        return answers
+
+    def _made(self, name: str, group: Sequence[Instance], make: _Make) -> tuple[Request, ...]:
+        try:
+            return make(name, group)
+        except SampleDoesNotFitError as error:
+            raise UsageError(
+                f"document {group[0].doc_id} of {_task(group)}: {error}; lm-eval cannot leave it out, "
+                f"`evalkit run --suite lm-eval:{_task(group)}` does"
+            ) from None
+
+
+def _document(request: Instance) -> tuple[str | None, int | None]:
+    return request.task_name, request.doc_id
+
+
+def _task(group: Sequence[Instance]) -> str:
+    return str(group[0].task_name)
+
+
+def _generation(request: Instance) -> dict[str, Any]:
+    stated = dict(normalize_gen_kwargs(request.args[1], MAX_GEN_TOKS))
+    if stated["do_sample"]:
+        raise UsageError(f"task {request.task_name} draws its answers (do_sample), and ours are greedy; leave it out")
+    return stated

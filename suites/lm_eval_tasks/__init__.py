@@ -1,0 +1,19 @@
+"""Tasks of lm-eval as one suite: prompts, examples, metrics and aggregation are lm-eval's, the run is ours.
+
+Gao et al., A framework for few-shot language model evaluation (https://github.com/EleutherAI/lm-evaluation-harness).
+"""
+
+from evalkit.protocols import Tokenizer
+from suites.lm_eval_tasks.harness import LoadedTasks, load_tasks
+from suites.lm_eval_tasks.settings import LmEvalSettings
+from suites.lm_eval_tasks.suite import LmEvalSuite
+
+__all__ = ["LmEvalSettings", "LmEvalSuite", "LoadedTasks", "build", "load_tasks"]
+
+
+def build(settings: LmEvalSettings, tokenizer: Tokenizer, *, max_tokens: int | None = None) -> LmEvalSuite:
+    """The suite for one tokenizer and for a model that was trained to `max_tokens` (None: reads any number).
+
+    Raises UsageError for tasks that do not exist, cannot be loaded or cannot be run.
+    """
+    return LmEvalSuite(settings, tokenizer, max_tokens, load_tasks(settings))

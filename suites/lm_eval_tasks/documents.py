@@ -1,0 +1,73 @@
+"""A task's documents and the instances that lm-eval makes of them, in lm-eval's order."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+
+class TaskDocuments:
+    """Documents of one task, from the first on.
+
+    Instances are made one document after the other even where a later one is asked for: examples are drawn from one
+    stream of random numbers, so that those of a document depend on how many came before it.
+    """
+
+    def __init__(self, task: Any, limit: int | None) -> None:
+        self._task, self._limit = task, limit
+        self._made: list[tuple[Any, ...]] = []
+
+    @cached_property
+    def docs(self) -> tuple[Any, ...]:
+        return tuple(doc for _, doc in self._task.doc_iterator(limit=self._limit))
+
+    def instances(self, index: int) -> tuple[Any, ...]:
+        """lm-eval's `Instance`s of document `index`, whose requests are judged together."""
+        while len(self._made) <= index:
+            self._made.append(self._make(len(self._made)))
+        return self._made[index]
+
+    def contexts(self) -> Iterator[str]:
+        """The contexts of all instances in their order, made as they are taken."""
+        for index in range(len(self.docs)):
+            yield from (instance.args[0] for instance in self.instances(index))
+
+    def judged_instances(self, index: int, responses: Sequence[Any]) -> list[Any]:
+        """Instances of a document with their responses and without their requests, as filters take them."""
+        from lm_eval.api.instance import Instance
+
+        return [
+            Instance(
+                request_type=self._task.OUTPUT_TYPE,
+                doc=self.docs[index],
+                arguments=(),
+                idx=number,
+                metadata=(self._task.task_name, index, self._repeats),
+                resps=[response] * self._repeats,
+            )
+            for number, response in enumerate(responses)
+        ]
+
+    @property
+    def _repeats(self) -> int:
+        """Greedy answers are the same each time, so that one stands for all."""
+        return self._task.get_config("repeats") or 1
+
+    def _make(self, index: int) -> tuple[Any, ...]:
+        task, doc = self._task, self.docs[index]
+        context = task.fewshot_context(
+            doc,
+            num_fewshot=task.get_config("num_fewshot") or 0,
+            system_instruction=None,
+            apply_chat_template=False,
+            fewshot_as_multiturn=False,
+            chat_template=None,
+            gen_prefix=task.doc_to_prefix(doc),
+        )
+        made = task.construct_requests(
+            doc=doc,
+            ctx=context,
+            metadata=(task.task_name, index, self._repeats),
+            apply_chat_template=False,
+            chat_template=None,
+        )
+        return tuple(made) if isinstance(made, list) else (made,)

@@ -1,0 +1,140 @@
+"""lm-eval's tasks, loaded through its public API and refused in one line where they cannot be run.
+
+lm-eval is imported inside functions: it takes seconds.
+"""
+
+import difflib
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import UsageError
+from suites.lm_eval_tasks.settings import LmEvalSettings
+
+DEFAULT_BUDGET = 256
+"""New tokens where a task states none, as with lm-eval's `hf` model."""
+_SEEDS = {"python": 0, "numpy": 1234}
+"""What lm-eval seeds before it loads tasks, some of which draw."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTasks:
+    """Tasks ready to be asked."""
+
+    tasks: dict[str, Any]
+    """By name, in the order asked; lm-eval's `Task`."""
+    groups: dict[str, Any]
+    """By name; lm-eval's `Group`."""
+    group_map: dict[str, list[str]]
+    """Names of a group's direct children."""
+
+    def task_dict(self) -> dict[str, Any]:
+        """As lm-eval's evaluator takes them."""
+        return {"tasks": self.tasks, "groups": self.groups, "group_map": self.group_map}
+
+
+def load_tasks(settings: LmEvalSettings) -> LoadedTasks:
+    """Load the tasks, with their number of examples and the seed of those set.
+
+    Raises UsageError for a name that lm-eval does not know, data that cannot be loaded, and tasks that draw their
+    answers, run code of the model's, or read more than text.
+    """
+    import datasets
+    import numpy as np
+
+    datasets.disable_progress_bars()
+    quiet_lm_eval()
+    random.seed(_SEEDS["python"])
+    np.random.seed(_SEEDS["numpy"])
+    manager = _manager(settings)
+    _check_names(manager, settings.tasks)
+    try:
+        loaded = manager.load(list(settings.tasks))
+    except Exception as error:  # each data set and each YAML file fails in its own way
+        raise UsageError(
+            f"lm-eval cannot load {', '.join(settings.tasks)}: {_first_line(error)}; check its data, or the network"
+        ) from error
+    for name, task in loaded["tasks"].items():
+        _set_shots(task, settings.shots)
+        task.set_fewshot_seed(seed=settings.seed)
+        _refuse(name, task)
+    return LoadedTasks(loaded["tasks"], loaded.get("groups", {}), loaded.get("group_map", {}))
+
+
+def quiet_lm_eval() -> None:
+    """Its notes on every default it fills in would tear our lines; errors stay."""
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+
+
+def output_type(task: Any) -> str:
+    """loglikelihood, loglikelihood_rolling, multiple_choice or generate_until."""
+    return str(task.OUTPUT_TYPE)
+
+
+def _manager(settings: LmEvalSettings) -> Any:
+    """lm-eval's index of tasks; its own thousands are left unread where the user's folder has all that is asked."""
+    from lm_eval.tasks import TaskManager
+
+    own = settings.include_path
+    if own is not None:
+        manager = TaskManager(include_path=own, include_defaults=False)
+        if all(name in manager.all_subtasks for name in settings.tasks):
+            return manager
+    elif all(_is_file(name) for name in settings.tasks):
+        return TaskManager(include_defaults=False)
+    return TaskManager(include_path=own)
+
+
+def _check_names(manager: Any, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in manager.all_tasks and not _is_file(name):
+            near = difflib.get_close_matches(name, manager.all_tasks, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "`lm-eval ls tasks` lists what there is"
+            raise UsageError(f"lm-eval has no task {name!r}; {hint}")
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) and Path(name).is_file()
+
+
+def _set_shots(task: Any, shots: int | None) -> None:
+    """As lm-eval does: a task that states 0 examples keeps them."""
+    stated = task.get_config("num_fewshot")
+    if shots is not None and stated != 0:
+        task.set_config(key="num_fewshot", value=shots)
+    elif stated is None:
+        task.set_config(key="num_fewshot", value=0)
+
+
+def _refuse(name: str, task: Any) -> None:
+    if getattr(task, "UNSAFE_CODE", False):
+        raise UsageError(f"task {name} runs code that the model writes; run it with lm-eval itself, in a sandbox")
+    if getattr(task, "MULTIMODAL", False):
+        raise UsageError(f"task {name} shows more than text, which these models do not read; leave it out")
+    stated = task.get_config("generation_kwargs") or {}
+    if output_type(task) == "generate_until" and generation(stated)["do_sample"]:
+        raise UsageError(f"task {name} draws its answers (do_sample), and ours are greedy; leave it out")
+    shots = task.get_config("num_fewshot") or 0
+    if shots > 0:
+        _check_examples(name, task, shots)
+
+
+def _check_examples(name: str, task: Any, shots: int) -> None:
+    docs = task.fewshot_docs()
+    there = 0 if docs is None else len(list(docs))
+    if there < shots:
+        raise UsageError(f"{shots} shots: task {name} has {there} examples to choose from; lower --shots")
+
+
+def generation(stated: dict[str, Any]) -> dict[str, Any]:
+    """lm-eval's reading of generation settings: `until`, `max_gen_toks` and `do_sample`, whatever alias was used."""
+    from lm_eval.models.utils import normalize_gen_kwargs
+
+    return dict(normalize_gen_kwargs(stated, DEFAULT_BUDGET))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

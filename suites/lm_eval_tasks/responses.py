@@ -1,0 +1,56 @@
+"""What a model gave as lm-eval's responses, kept in sample records so that metrics can be computed from them again."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evalkit.records import Completion
+from evalkit.text_requests import cut_at
+
+LOG_PROBABILITY, GREEDY = "log_probability_", "greedy_"
+Response = tuple[float, bool] | float | str
+"""(nats, is_greedy) of a continuation, nats of a rolling text, or a generated text."""
+
+
+def responses_of(output_type: str, completion: Completion, until: Sequence[str]) -> list[Response]:
+    """A response for each instance of a document, from its joined completion."""
+    if output_type == "generate_until":
+        return [cut_at(completion.text, until)]
+    if output_type == "loglikelihood_rolling":
+        return [math.fsum(completion.log_probabilities or ())]
+    return [(score.log_probability, score.is_greedy) for score in completion.continuations or ()]
+
+
+def measures_of(responses: Sequence[Response]) -> dict[str, float]:
+    """Responses that are numbers, by name."""
+    measures: dict[str, float] = {}
+    for index, response in enumerate(responses):
+        if isinstance(response, float):
+            measures[f"{LOG_PROBABILITY}{index}"] = response
+        elif not isinstance(response, str):
+            measures[f"{LOG_PROBABILITY}{index}"] = response[0]
+            measures[f"{GREEDY}{index}"] = float(response[1])
+    return measures
+
+
+def stored_responses(output_type: str, measures: Mapping[str, float], prediction: str) -> list[Response]:
+    """The responses that a sample record holds; they are the very same numbers."""
+    if output_type == "generate_until":
+        return [prediction]
+    count = sum(name.startswith(LOG_PROBABILITY) for name in measures)
+    nats = [measures[f"{LOG_PROBABILITY}{index}"] for index in range(count)]
+    if output_type == "loglikelihood_rolling":
+        return list(nats)
+    return [(value, bool(measures[f"{GREEDY}{index}"])) for index, value in enumerate(nats)]
+
+
+def judge(task: Any, doc: Any, instances: Sequence[Any]) -> dict[tuple[str, str], Any]:
+    """lm-eval's metrics of one document: (metric, filter) -> whatever the task's aggregation takes."""
+    # `apply_filters` works on the instances that the task holds, and there is no public way to hand it any.
+    task._instances = list(instances)
+    task.apply_filters()
+    values = {}
+    for name in instances[0].filtered_resps:
+        metrics = task.process_results(doc, [instance.filtered_resps[name] for instance in instances])
+        values.update({(metric, name): value for metric, value in metrics.items()})
+    return values

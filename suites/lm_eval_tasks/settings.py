@@ -1,0 +1,54 @@
+"""What a run of lm-eval's tasks asks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evalkit.errors import UsageError
+
+MAX_SHOTS = 1000
+SEED = 1234
+"""lm-eval's own seed of the examples that are drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class LmEvalSettings:
+    """Tasks and how they are asked; make it with `of`, which checks the values."""
+
+    tasks: tuple[str, ...]
+    """Names of tasks, groups and tags, or paths of YAML files."""
+    shots: int | None
+    """Worked examples; None leaves each task its own number."""
+    samples: int | None
+    """Documents a task, from the first on; None asks all."""
+    include_path: str | None
+    """A folder of YAML files that define further tasks."""
+    seed: int
+    ctxs: tuple[int, ...] = ()
+    """A prompt is as long as its question."""
+
+    @staticmethod
+    def of(
+        *,
+        tasks: Sequence[str],
+        shots: int | None = None,
+        samples: int | None = None,
+        include_path: Path | None = None,
+        seed: int = SEED,
+    ) -> "LmEvalSettings":
+        """Settings completed by defaults; UsageError names the value, the limit and the remedy."""
+        if not tasks:
+            raise UsageError("no task is named; write lm-eval:arc_challenge,hellaswag")
+        if shots is not None and not 0 <= shots <= MAX_SHOTS:
+            raise UsageError(f"{shots} shots: from 0 to {MAX_SHOTS:,} can be asked for; change --shots")
+        if samples is not None and samples < 1:
+            raise UsageError(f"{samples} samples: at least 1 is needed; raise --samples")
+        if include_path is not None and not include_path.is_dir():
+            raise UsageError(f"--include-path {include_path}: no such folder; name the one with the tasks' YAML files")
+        return LmEvalSettings(
+            tasks=tuple(dict.fromkeys(tasks)),
+            shots=shots,
+            samples=samples,
+            include_path=None if include_path is None else str(include_path),
+            seed=seed,
+        )

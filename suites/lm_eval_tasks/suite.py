@@ -1,0 +1,144 @@
+"""Tasks of lm-eval as a suite of ours."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from evalkit.errors import SampleDoesNotFitError
+from evalkit.protocols import Tokenizer
+from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
+from evalkit.text_requests import SharedPrefix, TextRequests
+from suites.lm_eval_tasks.documents import TaskDocuments
+from suites.lm_eval_tasks.harness import LoadedTasks, generation, output_type
+from suites.lm_eval_tasks.responses import judge, measures_of, responses_of
+from suites.lm_eval_tasks.row_metric import row_metric, score_of
+from suites.lm_eval_tasks.settings import LmEvalSettings
+from suites.lm_eval_tasks.summary import summarize
+from suites.lm_eval_tasks.task_use import task_use
+
+
+class LmEvalSuite:
+    """A document is a sample; it takes one request, or several where its contexts differ or its text is rolled."""
+
+    name = "lm-eval"
+
+    def __init__(
+        self, settings: LmEvalSettings, tokenizer: Tokenizer, max_tokens: int | None, loaded: LoadedTasks
+    ) -> None:
+        """Documents longer than `max_tokens` are left out, never cut; rolling texts are read in windows of it."""
+        self._settings, self._loaded = settings, loaded
+        self._texts = TextRequests(tokenizer, max_tokens=max_tokens)
+        self._documents = {name: TaskDocuments(task, settings.samples) for name, task in loaded.tasks.items()}
+        self._metrics = {name: row_metric(task) for name, task in loaded.tasks.items()}
+        self._prefixes: dict[str, SharedPrefix | None] = {}
+        self._made: dict[str, tuple[Request, ...]] = {}
+
+    @property
+    def version(self) -> str:
+        """lm-eval's version is part of it: prompts and metrics are its."""
+        return f"1+lm-eval-{version('lm_eval')}"
+
+    @property
+    def dialect(self) -> str:
+        return "each task's own shots" if self._settings.shots is None else f"{self._settings.shots}-shot"
+
+    def plan(self) -> SuitePlan:
+        keys = tuple(
+            SampleKey(name, 0, index, self._settings.seed)
+            for name, documents in self._documents.items()
+            for index in range(len(documents.docs))
+        )
+        corpora = tuple(task_use(task, self._documents[name].docs) for name, task in self._loaded.tasks.items())
+        return SuitePlan(keys=keys, unscored=(), corpora=corpora)
+
+    def sample(self, key: SampleKey) -> Sample:
+        """Document number `key.index` of the task. Raises SampleDoesNotFitError where it is too long to be asked."""
+        instances = self._documents[key.task].instances(key.index)
+        try:
+            requests = self._make(key, instances)
+        except SampleDoesNotFitError as error:
+            raise SampleDoesNotFitError(f"document {key.index} of {key.task}: {error}") from None
+        self._made[key.id] = requests
+        return Sample(
+            key=key,
+            prompt="\n\n".join(dict.fromkeys(instance.args[0] for instance in instances)),
+            answer_prefix="",
+            targets=_targets(self._loaded.tasks[key.task], instances[0].doc),
+            generation_tokens=max(request.generation_tokens for request in requests),
+            prompt_tokens=sum(len(request.token_ids) for request in requests),
+        )
+
+    def request(self, sample: Sample) -> Request:
+        """The first request of a sample that may take several."""
+        return self.requests(sample)[0]
+
+    def requests(self, sample: Sample) -> tuple[Request, ...]:
+        """One request for all continuations of one context, for one window of a text, or for one open answer."""
+        if sample.id not in self._made:
+            self.sample(sample.key)
+        return self._made.pop(sample.id)
+
+    def score(self, sample: Sample, completion: Completion) -> Score:
+        """lm-eval's own metric of the document; all responses are kept, so that any metric follows from the record."""
+        task, documents = self._loaded.tasks[sample.key.task], self._documents[sample.key.task]
+        metric = self._metrics[sample.key.task]
+        if completion.error is not None:
+            return Score(metric or "", None)
+        kind = output_type(task)
+        responses = responses_of(kind, completion, self._until(task) if kind == "generate_until" else ())
+        doc = documents.docs[sample.key.index]
+        values = judge(task, doc, documents.judged_instances(sample.key.index, responses))
+        score = score_of(metric, values, measures_of(responses), sample.prompt)
+        return _with_answer(task, doc, responses, score)
+
+    def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
+        return summarize(self._loaded, self._documents, self._metrics, records, seed=self._settings.seed)
+
+    def _make(self, key: SampleKey, instances: Sequence[Any]) -> tuple[Request, ...]:
+        task = self._loaded.tasks[key.task]
+        match output_type(task):
+            case "loglikelihood_rolling":
+                return self._texts.rolling(key.id, instances[0].args[0])
+            case "generate_until":
+                context, stated = instances[0].args[:2]
+                budget = int(generation(stated)["max_gen_toks"])
+                return (self._texts.generation(key.id, context, budget, self._prefix(key.task)),)
+            case _:
+                pairs = [(instance.args[0], instance.args[1]) for instance in instances]
+                return self._texts.continuations(key.id, pairs, self._prefix(key.task))
+
+    def _until(self, task: Any) -> list[str]:
+        return list(generation(task.get_config("generation_kwargs") or {})["until"])
+
+    def _prefix(self, name: str) -> SharedPrefix | None:
+        if name not in self._prefixes:
+            contexts = self._documents[name].contexts()
+            self._prefixes[name] = self._texts.shared_prefix(f"{self.name}/{name}", contexts)
+        return self._prefixes[name]
+
+
+def _targets(task: Any, doc: Any) -> tuple[str, ...]:
+    """The right answers as text; none for a text that is only scored."""
+    if output_type(task) == "loglikelihood_rolling":
+        return ()
+    stated = task.doc_to_text(doc) if getattr(task, "multiple_input", 0) else task.doc_to_target(doc)
+    choices = task.doc_to_choice(doc) if task.get_config("doc_to_choice") is not None else None
+    listed = stated if isinstance(stated, list) else [stated]
+    return tuple(
+        str(choices[target]) if choices and isinstance(target, int) and 0 <= target < len(choices) else str(target)
+        for target in listed
+    )
+
+
+def _with_answer(task: Any, doc: Any, responses: Sequence[Any], score: Score) -> Score:
+    """The score with the model's answer as text, and with a kind of failure where it is not a full one."""
+    answer: str | None = None
+    if output_type(task) == "multiple_choice" and task.get_config("doc_to_choice") is not None:
+        choices = task.doc_to_choice(doc)
+        nats = [response[0] for response in responses[: len(choices)]]
+        answer = str(choices[nats.index(max(nats))])
+    elif output_type(task) == "generate_until":
+        answer = responses[0]
+    partial = score.value is not None and score.value < 1 and score.metric != "bits_per_byte"
+    failure = ("wrong_choice" if output_type(task) == "multiple_choice" else "other") if partial else None
+    return Score(score.metric, score.value, failure, score.measures, answer)  # type: ignore[arg-type]  # both are kinds

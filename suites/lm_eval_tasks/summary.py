@@ -1,0 +1,163 @@
+"""From sample records to rows, and to every number that lm-eval itself would report."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evalkit.metrics import metric_of
+from evalkit.records import Figure, ResultRow, SampleRecord, SuiteSummary, UnscoredCell
+from evalkit.stats import Interval, bootstrap_mean_ci, bootstrap_ratio_ci, proportion_ci
+from suites.lm_eval_tasks.documents import TaskDocuments
+from suites.lm_eval_tasks.harness import LoadedTasks, output_type
+from suites.lm_eval_tasks.responses import judge, stored_responses
+from suites.lm_eval_tasks.row_metric import BITS_PER_BYTE, is_number
+
+GROUP = "group/"
+UNIT = "lm-eval"
+_NO_FILTER = "none"
+
+
+def summarize(
+    loaded: LoadedTasks,
+    documents: Mapping[str, TaskDocuments],
+    metrics: Mapping[str, str | None],
+    records: Sequence[SampleRecord],
+    *,
+    seed: int,
+) -> SuiteSummary:
+    """A row a task by one metric; all metrics of tasks and groups, as lm-eval aggregates them, as figures."""
+    by_task = {name: [record for record in records if record.task == name] for name in loaded.tasks}
+    rows = tuple(
+        _row(name, task, documents[name], metrics[name], by_task[name], seed) for name, task in loaded.tasks.items()
+    )
+    collected = {name: _collect(task, documents[name], by_task[name]) for name, task in loaded.tasks.items()}
+    aggregates = {name: _aggregate(task, collected[name]) for name, task in loaded.tasks.items()}
+    figures = [
+        Figure(_name(task, *key), value, UNIT, _interval(collected[task][key]), len(collected[task][key]))
+        for task, values in aggregates.items()
+        for key, value in values.items()
+    ]
+    return SuiteSummary(
+        results=rows,
+        summary=(),
+        effective_length=None,
+        figures=(*figures, *_group_figures(loaded, aggregates, collected)),
+        unscored=tuple(
+            UnscoredCell(record.task, record.ctx, record.unscored) for record in records if record.unscored is not None
+        ),
+    )
+
+
+Key = tuple[str, str]
+"""Metric and filter."""
+
+
+def _collect(task: Any, documents: TaskDocuments, records: Sequence[SampleRecord]) -> dict[Key, list[Any]]:
+    """What the metrics of all answered documents are, in the order of the documents."""
+    collected: dict[Key, list[Any]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: record.index):
+        if record.error is not None or record.unscored is not None:
+            continue
+        responses = stored_responses(output_type(task), record.measures, record.prediction)
+        instances = documents.judged_instances(record.index, responses)
+        for key, value in judge(task, documents.docs[record.index], instances).items():
+            collected[key].append(value)
+    return dict(collected)
+
+
+def _aggregate(task: Any, collected: Mapping[Key, Sequence[Any]]) -> dict[Key, float | None]:
+    """The task's own aggregation of each metric; the mean where it names none, as lm-eval does."""
+    from lm_eval.api.metrics import mean
+
+    return {key: _finite(task.aggregation().get(key[0], mean)(list(values))) for key, values in collected.items()}
+
+
+def _group_figures(
+    loaded: LoadedTasks,
+    aggregates: Mapping[str, Mapping[Key, float | None]],
+    collected: Mapping[str, Mapping[Key, Sequence[Any]]],
+) -> list[Figure]:
+    """Groups as they aggregate themselves from their tasks."""
+    reported = {
+        task: {
+            "sample_len": max((len(values) for values in collected[task].values()), default=0),
+            **{f"{metric},{name}": value for (metric, name), value in values.items() if value is not None},
+        }
+        for task, values in aggregates.items()
+    }
+    figures = []
+    for group in loaded.groups.values():
+        found = group.aggregate(reported)
+        for key, value in found.items():
+            metric, comma, name = key.partition(",")
+            if comma and not metric.endswith("_stderr"):
+                count = int(found.get("sample_len", 0))
+                figures.append(Figure(f"{GROUP}{_name(group.name, metric, name)}", _finite(value), UNIT, None, count))
+    return figures
+
+
+def _name(task: str, metric: str, filter_name: str) -> str:
+    return f"{task}/{metric}" if filter_name == _NO_FILTER else f"{task}/{metric},{filter_name}"
+
+
+def _row(
+    name: str,
+    task: Any,
+    documents: TaskDocuments,
+    metric: str | None,
+    records: Sequence[SampleRecord],
+    seed: int,
+) -> ResultRow:
+    from evalkit.stored_run import row_value
+
+    scored = [record for record in records if record.score is not None]
+    return ResultRow(
+        task=name,
+        ctx=0,
+        metric=metric or "none",
+        value=row_value(scored),
+        n=len(scored),
+        ci95=_row_interval(scored, seed),
+        errors=sum(record.error is not None for record in records),
+        unscored=sum(record.unscored is not None for record in records),
+        chance=_chance(task, documents, scored),
+    )
+
+
+def _row_interval(scored: Sequence[SampleRecord], seed: int) -> Interval | None:
+    if not scored:
+        return None
+    metric = metric_of(scored[0].metric)
+    if metric.name == BITS_PER_BYTE:
+        nats, sizes = ([record.measures[name] for record in scored] for name in ("nats", "bytes"))
+        return bootstrap_ratio_ci([value / math.log(2) for value in nats], sizes, seed=seed)
+    interval = _interval([record.score for record in scored])
+    return None if interval is None else (metric.scale * interval[0], metric.scale * interval[1])
+
+
+def _interval(values: Sequence[Any]) -> Interval | None:
+    """Wilson's where all are right or wrong, a bootstrap's of other numbers, none of what is no number."""
+    if not values or not all(is_number(value) for value in values):
+        return None
+    numbers = [float(value) for value in values]
+    if all(value in (0.0, 1.0) for value in numbers):
+        return proportion_ci(round(sum(numbers)), len(numbers))
+    return bootstrap_mean_ci(numbers, seed=0) if all(0 <= value <= 1 for value in numbers) else None
+
+
+def _chance(task: Any, documents: TaskDocuments, scored: Sequence[SampleRecord]) -> float | None:
+    """What guessing among the listed choices scores, 0-100, averaged over the documents."""
+    if output_type(task) != "multiple_choice" or not scored or task.get_config("doc_to_choice") is None:
+        return None
+    docs = [documents.docs[record.index] for record in scored]
+    shares = []
+    for record, doc in zip(scored, docs, strict=True):
+        right = len(record.targets) if getattr(task, "multiple_target", 0) else 1
+        shares.append(right / len(task.doc_to_choice(doc)))
+    return 100 * math.fsum(shares) / len(shares)
+
+
+def _finite(value: Any) -> float | None:
+    """A number that JSON can hold; None for what a metric leaves undefined."""
+    return float(value) if is_number(value) and math.isfinite(value) else None

@@ -1,0 +1,22 @@
+"""What a record says of a task: which data it read, and a digest of data and definition."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from evalkit.records import CorpusUse
+
+_WHERE = ("dataset_path", "dataset_name", "dataset_kwargs", "metadata", "task_alias", "tag")
+"""Parts of a definition that say where data lie and how things are called: documents are digested themselves."""
+
+
+def task_use(task: Any, docs: Sequence[Any]) -> CorpusUse:
+    """The sha256 is over the task's definition and the documents that are asked."""
+    definition = {name: value for name, value in task.dump_config().items() if name not in _WHERE}
+    digest = hashlib.sha256(json.dumps(definition, sort_keys=True, default=str).encode())
+    for doc in docs:
+        digest.update(json.dumps(doc, sort_keys=True, default=str).encode())
+    path, name = task.get_config("dataset_path"), task.get_config("dataset_name")
+    source = "/".join(str(part) for part in (path, name) if part) or "its own code"
+    return CorpusUse(f"lm-eval/{task.task_name}", task.task_name, digest.hexdigest(), source)
