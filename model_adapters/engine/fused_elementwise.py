@@ -6,7 +6,7 @@ module's own code gives on a sample, with the module's own weights.
 
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import partial, wraps
 from types import ModuleType
 from typing import Any
 
@@ -38,9 +38,12 @@ def place_elementwise(model: PreTrainedModel, patches: ModulePatches) -> tuple[s
             patches.place(module, "forward", make(module))
             placed.add(kind.__name__)
     for code in _modules_that_rotate(model):
-        fast = _fast_rotation(getattr(code, ROTATE))
-        if _rotation_agrees(model, getattr(code, ROTATE), fast):
-            patches.place(code, ROTATE, fast)
+        # A function of a Python module is shared by all models of a family: another's patch may stand there.
+        found = getattr(code, ROTATE)
+        own = getattr(found, "__wrapped__", found)
+        fast = _fast_rotation(own)
+        if _rotation_agrees(model, own, fast):
+            patches.place(code, ROTATE, fast, own)
             placed.add(ROTATE)
     return tuple(sorted(placed))
 
@@ -89,6 +92,7 @@ def _fast_mlp(module: Any) -> Forward:
 
 
 def _fast_rotation(own: Forward) -> Forward:
+    @wraps(own)
     def apply_rotary_pos_emb(
         q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, unsqueeze_dim: int = 1
     ) -> tuple[torch.Tensor, torch.Tensor]:

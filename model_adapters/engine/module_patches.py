@@ -40,13 +40,18 @@ class ModulePatches:
     def __init__(self) -> None:
         self._placed: list[_Patch] = []
 
-    def place(self, owner: nn.Module | ModuleType, name: str, fast: Callable[..., Any]) -> None:
-        """Let `owner` call `fast` under this name; a second patch of one name replaces the first."""
+    def place(
+        self, owner: nn.Module | ModuleType, name: str, fast: Callable[..., Any], own: Callable[..., Any] | None = None
+    ) -> None:
+        """Let `owner` call `fast` under this name; a second patch of one name replaces the first.
+
+        `own` is what comes back afterwards, where another model's patch may stand in its place already.
+        """
         known = next((patch for patch in self._placed if patch.owner is owner and patch.name == name), None)
         if known is not None:
             self._placed.remove(known)
             known.take()
-        patch = _Patch(owner, name, fast, getattr(owner, name))
+        patch = _Patch(owner, name, fast, getattr(owner, name) if own is None else own)
         self._placed.append(patch)
         patch.put()
 
