@@ -36,6 +36,7 @@ def lm_eval(
     out: Path | None = typer.Option(None, "--out", "-o", help="Write lm-eval's results here, as JSON."),
     device: str = options.DEVICE,
     dtype: options.Dtype = options.DTYPE,
+    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
     segment_tokens: int | None = options.SEGMENT,
     batch_sequences: int | None = options.BATCH,
     skip_preflight: bool = options.SKIP_PREFLIGHT,
@@ -57,7 +58,14 @@ def lm_eval(
     results = _evaluate(
         settings,
         ModelOptions(
-            model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code, skip_preflight=skip_preflight
+            model,
+            device,
+            str(dtype),
+            segment_tokens,
+            batch_sequences,
+            trust_remote_code,
+            skip_preflight=skip_preflight,
+            gdn_kernel=str(gdn_kernel),
         ),
     )
     text = _as_json(results)

@@ -44,6 +44,7 @@ def run(
     resume: bool = options.RESUME,
     device: str = options.DEVICE,
     dtype: options.Dtype = options.DTYPE,
+    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
     segment_tokens: int | None = options.SEGMENT,
     batch_sequences: int | None = options.BATCH,
     skip_preflight: bool = options.SKIP_PREFLIGHT,
@@ -70,7 +71,14 @@ def run(
         {"shots": shots, "samples": samples, "include_path": include_path, "seed": seed},
         baseline,
         ModelOptions(
-            model, device, str(dtype), segment_tokens, batch_sequences, trust_remote_code, skip_preflight=skip_preflight
+            model,
+            device,
+            str(dtype),
+            segment_tokens,
+            batch_sequences,
+            trust_remote_code,
+            skip_preflight=skip_preflight,
+            gdn_kernel=str(gdn_kernel),
         ),
         RunOptions(out, resume, format, passed, STARTED_AT),
     )

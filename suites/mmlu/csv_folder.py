@@ -67,7 +67,10 @@ def _questions(path: Path, lines: Iterator[str]) -> Iterator[Question]:
 
 
 def _is_header(row: Sequence[str]) -> bool:
-    return bool(row) and (row[0].strip().lower() == COLUMNS[0] or row[-1].strip().lower() == COLUMNS[-1])
+    """Also one with a misspelt column, which is to be told."""
+    names = [name.strip().lower() for name in row]
+    whole = COLUMNS[0] in names and COLUMNS[-1] in names
+    return bool(names) and (whole or names[0] == COLUMNS[0] or names[-1] == COLUMNS[-1])
 
 
 def _column_order(where: str, header: Sequence[str]) -> list[int]:

@@ -1,0 +1,90 @@
+"""The prompts are lm-eval's own, held against its shipped tasks over the same data."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from evalkit.records import SampleKey
+from model_adapters.scripted import ScriptedTokenizer
+from suites.mmlu import MmluSettings, build
+from suites.mmlu.subjects import GROUPS, SUBJECTS
+
+FOLDERS = {"mc": "default", "cloze": "continuation"}
+TAGS = {"mc": "mmlu_{group}_tasks", "cloze": "mmlu_{group}_continuation"}
+
+
+def shipped(variant: str, subject: str) -> Path:
+    """The YAML file of lm-eval's task."""
+    import lm_eval.tasks
+
+    folder = Path(lm_eval.tasks.__file__).parent / "mmlu" / FOLDERS[variant]
+    return folder / f"mmlu_{subject}.yaml"
+
+
+def task_over(variant: str, subject: str, data: Path, cache: Path) -> Any:
+    """lm-eval's task with nothing changed but where its data come from."""
+    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    config = load_yaml(shipped(variant, subject))
+    folder = write_rows(subject, data, cache)
+    files = {split: str(folder / f"{split}.jsonl") for split in ("test", "dev")}
+    kwargs = {"data_files": files, "cache_dir": str(cache / "datasets")}
+    config.update(dataset_path="json", dataset_name=None, dataset_kwargs=kwargs, num_fewshot=5)
+    (task,) = TaskManager(include_defaults=False).load([config])["tasks"].values()
+    task.set_fewshot_seed(1234)
+    return task
+
+
+def write_rows(subject: str, data: Path, cache: Path) -> Path:
+    """The hub's shape of a subject: question, a list of choices, and the answer's number."""
+    import json
+
+    from suites.mmlu.csv_folder import CsvFolder
+
+    loaded = CsvFolder(data).load(subject)
+    folder = cache / subject
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, questions in (("test", loaded.test), ("dev", loaded.dev)):
+        lines = [{"question": q.question, "choices": list(q.choices), "answer": q.answer} for q in questions]
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("variant", ["mc", "cloze"])
+def test_prompts_choices_and_answers_are_lm_evals(real_mmlu: Path, tmp_path: Path, variant: str) -> None:
+    import datasets
+
+    datasets.disable_progress_bars()
+    for subject in ("abstract_algebra", "us_foreign_policy"):
+        task = task_over(variant, subject, real_mmlu, tmp_path)
+        task.build_all_requests()
+        settings = MmluSettings.of(subjects=[subject], data=real_mmlu, variant=variant)
+        suite = build(settings, ScriptedTokenizer())
+        assert len(suite.plan().keys) == len(task.eval_docs)
+        by_doc: dict[int, list[Any]] = {}
+        for instance in task.instances:
+            by_doc.setdefault(instance.doc_id, []).append(instance)
+        for index, instances in by_doc.items():
+            sample = suite.sample(SampleKey(subject, 0, index, 0))
+            assert {instance.args[0] for instance in instances} == {sample.prompt}
+            decoded = [ScriptedTokenizer().decode(ids) for ids in suite.request(sample).continuations]
+            assert [instance.args[1] for instance in instances] == decoded
+            target = task.doc_to_target(instances[0].doc)
+            assert sample.targets == (task.doc_to_choice(instances[0].doc)[target],)
+
+
+@pytest.mark.parametrize("variant", ["mc", "cloze"])
+def test_every_subject_is_described_and_grouped_as_lm_eval_has_it(variant: str) -> None:
+    from suites.mmlu.prompt import header
+
+    for group, subjects in GROUPS.items():
+        for subject in subjects:
+            task = yaml.safe_load(shipped(variant, subject).read_text())
+            assert task["dataset_name"] == subject
+            assert task["tag"] == TAGS[variant].format(group=group)
+            assert header(subject, (), "cloze" if variant == "cloze" else "mc") == task["description"]
+    assert len(SUBJECTS) == 57
