@@ -133,8 +133,9 @@ def score_after(
             if one is None:
                 raise RequestFailedError(NOT_FINITE)
             (scores[index],) = one
-    for index in set(range(len(questions))) - set(short):
-        scores[index] = _through_slot(runner, context, continuations[index], budget_tokens)
+    for index, continuation in enumerate(continuations):
+        if index not in scores:
+            scores[index] = _through_slot(runner, context, continuation, budget_tokens)
     return tuple(scores[index] for index in range(len(questions)))
 
 

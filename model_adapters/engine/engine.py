@@ -128,9 +128,19 @@ class Engine:
             return False
         if sequence.prefix and self.plan.prefix_bytes is None:
             return False
+        if self._branches(sequence, self.plan):
+            return True
         # A request that is scored takes one slot, however many there are.
         too_large = not self._active and not sequence.is_scored and sequence.need_tokens * 4 <= self.plan.max_tokens
         return sequence.need_tokens <= self.plan.max_tokens and not too_large
+
+    def _branches(self, sequence: Sequence, plan: EnginePlan) -> bool:
+        """Whether a request is answered by a pass that it shares with others, and takes no slot."""
+        prefix = sequence.prefix
+        if not sequence.request.continuations or self.prefixes.cost_bytes(prefix) > (plan.prefix_bytes or 0):
+            return False
+        question = Question.of(sequence.request, len(prefix))
+        return not pays_alone(question, plan.pass_tokens, on_gpu=self.runner.device.type == "cuda")
 
     def _make_room(self, sequence: Sequence) -> Iterator[Generation]:
         """Plan and make a cache for the request, and let it wait for its turn; or fail it."""
@@ -274,14 +284,12 @@ class Engine:
             yield from self._out_of_memory(sequences)
             return
         questions = [Question.of(sequence.request, context.tokens) for sequence in sequences]
-        on_gpu = self.runner.device.type == "cuda"
-        alone = [pays_alone(question, plan.pass_tokens, on_gpu=on_gpu) for question in questions]
-        together = [index for index, apart in enumerate(alone) if not apart]
+        together = [index for index, sequence in enumerate(sequences) if self._branches(sequence, plan)]
         for batch in passes([questions[index] for index in together], plan.pass_tokens):
             indices = [together[index] for index in batch]
             yield from self._score_pass(context, [sequences[i] for i in indices], [questions[i] for i in indices])
-        for sequence, apart in zip(sequences, alone, strict=True):
-            if apart:
+        for index, sequence in enumerate(sequences):
+            if index not in together:
                 yield from self._score(sequence)
 
     def _score_pass(self, context: Context, batch: list[Sequence], questions: list[Question]) -> Iterator[Generation]:

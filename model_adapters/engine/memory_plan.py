@@ -21,9 +21,8 @@ SEGMENT_SHARE = 0.25
 """Part of the free memory that one segment's activations may take."""
 ACTIVATION_MARGIN = 1.6
 """What the count of a layer's tensors is raised by, so that no family measured needs more."""
-KEPT_PREFIXES = 4
-PREFIX_SHARE = 0.4
-"""Kept prefixes may take as much as so many slots, and no more than this part of the free memory."""
+PREFIX_SHARE = 0.25
+"""Part of the free memory that prefixes which are kept may take."""
 SPARE_SHARE = 0.1
 """Part of the free memory left alone: fragmentation, workspaces, recorded decode steps (logits and activations of one
 token a slot), and other programs on a CPU."""
@@ -104,8 +103,8 @@ def choose_plan(
 ) -> EnginePlan:
     """A plan for sequences of `max_tokens`; a given segment or number of slots is kept, the rest is fitted to memory.
 
-    With `kept_bytes`, what kept prefixes take already, there is room for some of them, of any length, beside at least
-    one slot. Raises RequestFailedError where not even one slot fits.
+    With `kept_bytes`, what kept prefixes take already, there is room for prefixes beside at least one slot. Raises
+    RequestFailedError where not even one slot fits.
     """
     free = int(available_bytes(model.device) * (1 - SPARE_SHARE)) + (kept_bytes or 0)
     on_gpu = model.device.type == "cuda"
@@ -127,7 +126,7 @@ def choose_plan(
     prefix_bytes = None
     if kept_bytes is not None:
         room = free - pass_tokens * activation - per_slot
-        prefix_bytes = max(0, min(KEPT_PREFIXES * per_slot, int(PREFIX_SHARE * free), room))
+        prefix_bytes = max(0, min(int(PREFIX_SHARE * free), room))
         fitting = max(1, (free - pass_tokens * activation - prefix_bytes) // max(per_slot, 1))
     wanted = slots if slots is not None else GPU_SLOTS if on_gpu else CPU_SLOTS
     return EnginePlan(segment_tokens, min(wanted, fitting), max_tokens, pass_tokens, prefix_bytes)

@@ -55,8 +55,8 @@ class PrefixStore:
         self.tokens_saved += requests * context.tokens
 
     def cost_bytes(self, token_ids: tuple[int, ...]) -> int:
-        """What keeping a prefix takes."""
-        return self._cost.bytes(len(token_ids))
+        """What keeping a prefix takes; nothing where there is none."""
+        return self._cost.bytes(len(token_ids)) if token_ids else 0
 
     def clear(self) -> None:
         """Forget all prefixes, because memory ran out."""

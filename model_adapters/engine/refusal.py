@@ -23,7 +23,9 @@ def refusal(
         return "the generation budget is 0 tokens"
     if not 0 <= request.prefix_tokens <= len(token_ids):
         return f"a shared prefix of {request.prefix_tokens:,} tokens is not part of a prompt of {len(token_ids):,}"
-    size = f"{len(token_ids):,} prompt tokens and a budget of {sequence.need_tokens - len(token_ids):,}"
+    beyond = sequence.need_tokens - len(token_ids)
+    asked = f"{beyond:,} of a continuation" if request.continuations else f"a budget of {beyond:,}"
+    size = f"{len(token_ids):,} prompt tokens and {asked}"
     if max_tokens is not None and sequence.need_tokens > max_tokens:
         return f"{size} exceed the limit of {max_tokens:,} tokens"
     if position_limit is not None and sequence.need_tokens > position_limit.tokens:
