@@ -4,7 +4,9 @@ Whatever is wrong with a checkpoint is told in one line before its weights are r
 """
 
 import difflib
+import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,8 +70,12 @@ def load_model(
     stated = checkpoint.config
     if forced is not None:
         stated = {**stated, "rope_parameters": forced.configure(config)}
-    built, warnings = _build(checkpoint, config, find_dtype(dtype, place), trust_remote_code)
-    built = _place(checkpoint, built, place)
+    try:
+        built, warnings = _build(
+            checkpoint, config, find_dtype(dtype, place), trust_remote_code=trust_remote_code, place=place
+        )
+    except torch.OutOfMemoryError as error:
+        raise UsageError(_too_large(checkpoint, files, place)) from error
     positions = own_positions = read_positions(stated, built)
     if forced is not None:
         forced.finish(built)
@@ -183,9 +189,17 @@ def _check_tokenizer(checkpoint: Checkpoint, config: PreTrainedConfig, tokenizer
 
 
 def _build(
-    checkpoint: Checkpoint, config: PreTrainedConfig, dtype: torch.dtype | str, trust_remote_code: bool
+    checkpoint: Checkpoint,
+    config: PreTrainedConfig,
+    dtype: torch.dtype | str,
+    *,
+    trust_remote_code: bool,
+    place: torch.device,
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
-    """The model on the CPU, and warnings; transformers reads the weights from mapped files, tensor by tensor."""
+    """The model on its device, and warnings; transformers reads the weights from mapped files, tensor by tensor.
+
+    On a GPU each goes straight there, so that the host never holds them all.
+    """
     try:
         with quiet_transformers():
             model: PreTrainedModel
@@ -197,10 +211,13 @@ def _build(
                 use_safetensors=True,
                 trust_remote_code=trust_remote_code,
                 local_files_only=True,
+                device_map=device_map(place),
                 output_loading_info=True,
                 # Told below, with the names, rather than by an exception of many lines.
                 ignore_mismatched_sizes=True,
             )
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # each architecture, and code of a checkpoint, fails in its own way
         if states_null_theta(checkpoint.config):
             raise UsageError(
@@ -215,7 +232,15 @@ def _build(
     unused = sorted(info["unexpected_keys"])
     warnings = (f"the checkpoint holds {_some(unused)}, which the model does not use",) if unused else ()
     model.requires_grad_(False)  # from_pretrained leaves it in evaluation mode
-    return model, warnings
+    placed: PreTrainedModel = model.to(place)  # type: ignore[arg-type]  # its decorator hides the signature
+    return placed, warnings
+
+
+def device_map(place: torch.device) -> dict[str, torch.device] | None:
+    """Where transformers puts the weights as it reads them; None for the host, and where that needs a package."""
+    # transformers takes accelerate's help for it.
+    straight = place.type == "cuda" and importlib.util.find_spec("accelerate") is not None
+    return {"": place} if straight else None
 
 
 def _check_keys(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
@@ -233,17 +258,13 @@ def _check_keys(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
         raise UsageError(f"{checkpoint.name}: {first_line(info['error_msgs'][0])}; {remedy}")
 
 
-def _place(checkpoint: Checkpoint, model: PreTrainedModel, place: torch.device) -> PreTrainedModel:
-    try:
-        placed: PreTrainedModel = model.to(place)  # type: ignore[arg-type]  # its decorator hides the signature
-    except torch.OutOfMemoryError as error:
-        size = sum(parameter.nbytes for parameter in model.parameters()) / 2**30
-        free = torch.cuda.mem_get_info(place)[1] / 2**30
-        raise UsageError(
-            f"{checkpoint.name}: its weights take {size:.1f} GiB and {place} has {free:.1f} GiB in all, part of it in "
-            "use; free it, or use --dtype bfloat16 or --device cpu"
-        ) from error
-    return placed
+def _too_large(checkpoint: Checkpoint, files: tuple[Path, ...], place: torch.device) -> str:
+    size = sum(file.stat().st_size for file in files if file.suffix == ".safetensors") / 2**30
+    free, total = (amount / 2**30 for amount in torch.cuda.mem_get_info(place))
+    return (
+        f"{checkpoint.name}: its weights take {size:.1f} GiB as stored, and of the {total:.1f} GiB of {place} only "
+        f"{free:.1f} are free; free more, or use --dtype bfloat16 or --device cpu"
+    )
 
 
 def _some(names: list[str]) -> str:

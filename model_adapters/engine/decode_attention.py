@@ -8,12 +8,16 @@ from functools import lru_cache
 
 import torch
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model_adapters.engine.fused_attention import AttentionShape
 
 DecodeKernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
 """(q_BHD, k_BGSD, v_BGSE, key_counts_B, scale) -> out_BHE."""
 
+MASKED_BACKENDS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""All but cuDNN, which plans for seconds whenever the number of sequences or keys is new. (Flash serves CPUs alone:
+on a GPU it takes no mask.)"""
 SAMPLE_KEYS = 300
 SAMPLE_COUNTS = (1, 150, 300)
 _TOLERANCE = {torch.float32: 1e-4, torch.float16: 4e-3, torch.bfloat16: 2e-2}
@@ -41,7 +45,8 @@ def masked_attention(
     groups = q_BH1D.shape[1] // k_BGSD.shape[1]
     # Query heads that share keys become queries of one head, so that no key is repeated.
     q_BGRD = q_BH1D.reshape(q_BH1D.shape[0], k_BGSD.shape[1], groups, -1)
-    out_BGRE = F.scaled_dot_product_attention(q_BGRD, k_BGSD, v_BGSE, visible_BS[:, None, None], scale=scale)
+    with sdpa_kernel(MASKED_BACKENDS):
+        out_BGRE = F.scaled_dot_product_attention(q_BGRD, k_BGSD, v_BGSE, visible_BS[:, None, None], scale=scale)
     return out_BGRE.reshape(*q_BH1D.shape[:3], -1)
 
 

@@ -23,7 +23,7 @@ from transformers import (
 
 from evalkit.errors import UsageError
 from model_adapters import reference
-from model_adapters.loading import LoadedModel, count_parameters, load_model, load_tokenizer
+from model_adapters.loading import LoadedModel, count_parameters, device_map, load_model, load_tokenizer
 from tests.model_adapters.small_models import FAMILIES, byte_tokenizer, save_small_checkpoint, small_model
 
 BELONG = "check that config.json and weights belong together"
@@ -379,14 +379,34 @@ def test_a_tokenizer_of_another_model(folder: Path) -> None:
 
 
 def test_a_model_that_does_not_fit_its_device(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: object) -> None:
+    def full(*arguments: object, **options: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate …")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**30, 4 * 2**30))
-    monkeypatch.setattr(torch.nn.Module, "to", full)
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", full)
     assert refusal(folder, device="cuda", dtype="float32") == (
-        "its weights take 0.0 GiB and cuda has 4.0 GiB in all, part of it in use; free it, or use --dtype bfloat16 or "
-        "--device cpu"
+        "its weights take 0.0 GiB as stored, and of the 4.0 GiB of cuda only 1.0 are free; free more, or use "
+        "--dtype bfloat16 or --device cpu"
     )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_go_straight_to_their_device(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From several files, by the way that a GPU's weights take: the same model, with nothing around its modules."""
+    model = small_model(family)
+    model.save_pretrained(tmp_path, max_shard_size="60KB")
+    byte_tokenizer().save_pretrained(tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    monkeypatch.setattr("model_adapters.loading.device_map", lambda place: {"": place})
+    loaded = load_model(str(tmp_path), device="cpu", dtype="float32", trust_remote_code=False)
+    for (name, found), (_, expected) in zip(loaded.model.state_dict().items(), model.state_dict().items(), strict=True):
+        assert torch.equal(found, expected), name
+    assert not any(hasattr(module, "_hf_hook") for module in loaded.model.modules())
+
+
+def test_weights_of_a_gpu_are_mapped_to_it() -> None:
+    cuda = torch.device("cuda", 1)
+    assert device_map(cuda) == {"": cuda}
+    assert device_map(torch.device("cpu")) is None
