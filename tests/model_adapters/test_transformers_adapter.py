@@ -111,3 +111,30 @@ def test_it_says_how_it_ran(loaded: LoadedModel) -> None:
     assert isinstance(memory["peak_bytes"], int)
     assert memory["peak_bytes"] > memory["weights_bytes"]
     assert memory["method"] == "peak resident set of the process"
+
+
+def test_continuations_and_what_their_prefix_saved(loaded: LoadedModel) -> None:
+    header = tuple(loaded.tokenizer.encode_prompt(TEXT))
+    choices = tuple((token_id,) for token_id in loaded.tokenizer.encode("ABCD"))
+    requests = [
+        Request(
+            str(index),
+            header + tuple(loaded.tokenizer.encode(f"Question {index}?")),
+            0,
+            prefix_id="header",
+            prefix_tokens=len(header),
+            continuations=choices,
+        )
+        for index in range(3)
+    ]
+    adapter = adapter_of(loaded)
+    assert "prefixes_read" not in adapter.describe()
+    for completion in adapter.generate(requests):
+        assert (completion.text, completion.completion_tokens, completion.finish_reason) == ("", 0, "stop")
+        assert completion.log_probabilities is None
+        assert completion.continuations is not None
+        assert len({one.log_probability for one in completion.continuations}) == len(choices)
+        assert all(one.log_probability < 0 for one in completion.continuations)
+    described = adapter.describe()
+    assert (described["prefixes_read"], described["prefix_requests"]) == (1, 3)
+    assert described["prefix_tokens_saved"] == 2 * len(header)
