@@ -60,7 +60,8 @@ def _candidates(module: nn.Module) -> Iterator[Callable[[Any], Forward]]:
 
 def _fast_norm(module: Any, *, weight_offset: float) -> Forward:
     own = type(module).forward
-    epsilon: float = getattr(module, "variance_epsilon", None) or getattr(module, "eps", 1e-6)
+    named: float | None = getattr(module, "variance_epsilon", None)
+    epsilon: float = getattr(module, "eps", 1e-6) if named is None else named
 
     def forward(hidden_states: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
         from model_adapters.kernels.elementwise.triton_elementwise import rms_norm

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from model_adapters.engine.attention import STEP
 from model_adapters.engine.cache_step import DecodeStep, PrefillStep
 from model_adapters.engine.cache_view import CacheView
-from model_adapters.engine.gated_delta_layers import STEP, fast_forward
+from model_adapters.engine.gated_delta_layers import fast_forward
 from model_adapters.engine.module_patches import patches_of
 from model_adapters.engine.slotted_cache import SlottedCache
 from model_adapters.messages import first_line
@@ -53,9 +54,9 @@ def _rule_gap(layer: Any, dtype: torch.dtype) -> float:
         return torch.randn(shape, generator=generator).to(device)
 
     mixed_BTC = normal(1, tokens, 2 * layer.key_dim + layer.value_dim).to(dtype)
-    q, k, v = mixed_BTC.split([layer.key_dim, layer.key_dim, layer.value_dim], dim=-1)
+    q, k, v = torch.split(mixed_BTC, [layer.key_dim, layer.key_dim, layer.value_dim], dim=-1)
     qkv = [
-        part.unflatten(-1, (-1, size))
+        part.view(1, tokens, -1, size)
         for part, size in ((q, layer.head_k_dim), (k, layer.head_k_dim), (v, layer.head_v_dim))
     ]
     heads = layer.num_v_heads
@@ -70,7 +71,7 @@ def _rule_gap(layer: Any, dtype: torch.dtype) -> float:
         here = slice(start, start + count)
         parts = [x[:, here] for x in qkv]
         out, state = prefill_gated_delta_rule(
-            *parts,  # type: ignore[arg-type]
+            *parts,
             **{name: gate[:, here] for name, gate in gates.items()},  # type: ignore[arg-type]
             initial_state_BHKV=state,
             out_BTHV=torch.full_like(parts[2].contiguous(), torch.nan),
@@ -93,8 +94,8 @@ def _layer_gap(model: PreTrainedModel, layer: Any) -> float:
             step = PrefillStep(cache, 0, 1)
             outs.append(forward(x_1TD[:, start:stop], CacheView(step), **{STEP: step}))
             cache.advance_slot(0, stop - start)
-        step = DecodeStep(cache, 1, tokens)
-        outs.append(forward(x_1TD[:, -1:], CacheView(step), **{STEP: step}))
+        last = DecodeStep(cache, 1, tokens)
+        outs.append(forward(x_1TD[:, -1:], CacheView(last), **{STEP: last}))
     # Each part by itself: one wrong token would not show among hundreds.
     parts = zip(outs, expected.split([out.shape[1] for out in outs], dim=1), strict=True)
     return max(_gap(out, truth) for out, truth in parts)

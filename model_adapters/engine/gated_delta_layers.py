@@ -107,13 +107,10 @@ def _run(layer: Any, family: _Family, x_BTD: torch.Tensor, cache: Any, step: Cac
     decay_BTH, beta_BTH, gate = projected.decay_input_BTH, projected.beta_input_BTH, projected.gate
     # The inputs of the convolution are the largest tensors here, and are not needed any more.
     del projected
-    q_BTC, k_BTC, v_BTC = mixed_BTC.split([layer.key_dim, layer.key_dim, layer.value_dim], dim=-1)
-    qkv = (
-        q_BTC.unflatten(-1, (-1, layer.head_k_dim)),
-        k_BTC.unflatten(-1, (-1, layer.head_k_dim)),
-        v_BTC.unflatten(-1, (-1, layer.head_v_dim)),
-    )
-    out_BTHV = (_step if one_token else _scan)(layer, qkv, decay_BTH, beta_BTH, state_BHKV)
+    parts = torch.split(mixed_BTC, [layer.key_dim, layer.key_dim, layer.value_dim], dim=-1)
+    sizes = (layer.head_k_dim, layer.head_k_dim, layer.head_v_dim)
+    q, k, v = (part.view(*part.shape[:2], -1, size) for part, size in zip(parts, sizes, strict=True))
+    out_BTHV = (_step if one_token else _scan)(layer, (q, k, v), decay_BTH, beta_BTH, state_BHKV)
     norm = getattr(layer, family.norm)
     gate_BTHV = gate().view(out_BTHV.shape)
     out_BTHV = rms_norm(out_BTHV, norm.weight, epsilon=norm.variance_epsilon, gate=gate_BTHV)
