@@ -1,5 +1,6 @@
 """Jobs on attention: a segment against a long cache, sliding windows, the merge of two parts."""
 
+import time
 from functools import partial
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from benchmarks.gpu_kernels.rows import TOLERANCE, Rows, name_of, relative_error
 from model_adapters.engine import fused_attention
 from model_adapters.engine.attention import prefill_attention
-from model_adapters.engine.fused_attention import AttentionShape
+from model_adapters.engine.fused_attention import AttentionShape, FusedKernel
 from model_adapters.kernels.chunked_attention import triton_prefill
 from model_adapters.kernels.chunked_attention.reference import merge_attention
 from model_adapters.kernels.chunked_attention.triton_decode import decode_attention
@@ -103,6 +104,17 @@ def _decode_errors(heads: int, key_heads: int, dtype: torch.dtype) -> dict[str, 
     return {"out": relative_error(out, dense(q, k, v, counts[:, None] - 1, None)[:, :, 0])}
 
 
+def _first_call(kernel: FusedKernel, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> list[float]:
+    seconds = []
+    for keys in (256, 512, 1024):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        kernel.attend(q, k[:, :, :-keys], v[:, :, :-keys], False, SIZE**-0.5)
+        torch.cuda.synchronize()
+        seconds.append(round(time.perf_counter() - started, 4))
+    return seconds
+
+
 def time_attention(rows: Rows) -> None:
     rows.ceilings()
     tokens, cached = 8192, 32768
@@ -120,6 +132,7 @@ def time_attention(rows: Rows) -> None:
         parts = (k[:, :, :cached], v[:, :, :cached])
         call = partial(kernel.attend, q, *parts, False, scale)
         rows.time(f"attention, {kernel.name}", f"{case}, cached part", call, operations=operations["cached"])
+        rows.note(f"attention, {kernel.name}", "seconds of the first call at new lengths", _first_call(kernel, q, k, v))
     call = partial(triton_prefill.prefill_attention, q, k, v, query_offset=cached)
     rows.time("attention, Triton", case, call, operations=both)
     merged = [(torch.randn_like(q), torch.randn(1, HEADS, tokens, device="cuda")) for _ in "ab"]
