@@ -64,7 +64,7 @@ def load_model(
     place = find_device(device)
     checkpoint = open_checkpoint(model, with_weights=True, trust_remote_code=trust_remote_code)
     files = weight_files(checkpoint)
-    config = _config(checkpoint, trust_remote_code)
+    config = read_config(checkpoint, trust_remote_code)
     tokenizer = HfTokenizer.from_folder(checkpoint.folder, name=model, trust_remote_code=trust_remote_code)
     _check_tokenizer(checkpoint, config, tokenizer)
     stated = checkpoint.config
@@ -135,7 +135,8 @@ def find_dtype(dtype: str, place: torch.device) -> torch.dtype | str:
     return DTYPES[dtype]
 
 
-def _config(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedConfig:
+def read_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedConfig:
+    """A checkpoint's configuration, completed by its family; raises UsageError for what is no causal language model."""
     name, family = checkpoint.name, checkpoint.family
     code = checkpoint.config.get("auto_map")
     remote = isinstance(code, dict) and "AutoConfig" in code

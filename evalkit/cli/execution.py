@@ -114,6 +114,8 @@ def perform(
     folder = run_options.out
     try:
         _check_out(run_options)
+        if (forecast := _memory_forecast(model_options, max(settings["ctxs"], default=0))) is not None:
+            _note(notes, forecast)
         loaded = _load(model_options)
         suite = build(loaded)
         plan = suite.plan()
@@ -174,6 +176,25 @@ def _check_out(run_options: RunOptions) -> None:
         check_out(RUNS, resume=True)
     else:
         check_out(run_options.out, resume=run_options.resume)
+
+
+def _memory_forecast(model_options: ModelOptions, ctx: int) -> str | None:
+    """What the run will take of a GPU, before the model is loaded; raises UsageError where it does not fit."""
+    from model_adapters.loading import find_device
+
+    if ctx == 0 or find_device(model_options.device).type != "cuda":
+        return None
+    from model_adapters.memory_forecast import forecast_memory
+
+    return forecast_memory(
+        model_options.model,
+        ctx,
+        device=model_options.device,
+        dtype=model_options.dtype,
+        segment_tokens=model_options.segment_tokens,
+        slots=model_options.batch_sequences,
+        trust_remote_code=model_options.trust_remote_code,
+    )
 
 
 def _load(model_options: ModelOptions) -> "LoadedModel":

@@ -1,11 +1,10 @@
 """What a device can do at most, measured: operations a second of a large product, bytes a second of a large copy."""
 
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
 
+from model_adapters.bench.device_time import Call, call_seconds
 from model_adapters.bench.record import Ceilings
 
 GPU_PRODUCT_SIZE, CPU_PRODUCT_SIZE = 8192, 1024
@@ -44,22 +43,9 @@ def _fitting(wanted: int, device: torch.device) -> int:
     return wanted
 
 
-def _typical_seconds(work: Callable[[], object], device: torch.device) -> float:
-    """A warm-up as long as the measurement, then the median of single calls."""
+def _typical_seconds(work: Call, device: torch.device) -> float:
+    """A warm-up as long as the measurement, then single calls."""
     if device.type != "cuda":
-        return min(_host_seconds(work) for _ in range(REPEATS))
-    for _ in range(REPEATS):
-        work()
-    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(REPEATS)]
-    for start, stop in events:
-        start.record()  # type: ignore[no-untyped-call]
-        work()
-        stop.record()  # type: ignore[no-untyped-call]
-    torch.cuda.synchronize(device)
-    return statistics.median(start.elapsed_time(stop) / 1e3 for start, stop in events)  # type: ignore[no-untyped-call]
-
-
-def _host_seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+        return min(call_seconds(work, device, REPEATS))
+    call_seconds(work, device, REPEATS)
+    return statistics.median(call_seconds(work, device, REPEATS))

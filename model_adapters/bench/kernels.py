@@ -5,13 +5,13 @@ Shape suffixes: B sequences, T tokens, H value or query heads, G key heads, K an
 
 import importlib.util
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from transformers import PreTrainedModel
 
+from model_adapters.bench.device_time import Call, call_seconds
 from model_adapters.bench.floors import Work
 from model_adapters.bench.record import BenchRow, Timing
 from model_adapters.bench.session import OURS, BenchSession
@@ -25,8 +25,6 @@ CHECK_TOKENS = 200
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-3, torch.bfloat16: 5e-3}
 SEGMENT_TOKENS = 8192
 FLA, SDPA = "FLA", "PyTorch sdpa"
-
-Call = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +92,7 @@ def _checked(session: BenchSession, case: KernelCase, repeats: int) -> BenchRow:
 
 
 def _timed(session: BenchSession, row: BenchRow, call: Call, repeats: int, **details: float) -> BenchRow:
-    timing = Timing.of(device_seconds(call, session.device, repeats))
+    timing = Timing.of(_seconds(call, session.device, repeats))
     return BenchRow(
         what=row.what,
         case=row.case,
@@ -106,33 +104,14 @@ def _timed(session: BenchSession, row: BenchRow, call: Call, repeats: int, **det
     )
 
 
-def device_seconds(call: Call, device: torch.device, repeats: int) -> list[float]:
-    """Time of single calls by device events, after three that are not counted; by the clock on a CPU.
-
-    A queue of calls hides what launching costs the host, as it is hidden inside a segment.
-    """
-    for _ in range(3 if device.type == "cuda" else 1):
-        call()
+def _seconds(call: Call, device: torch.device, repeats: int) -> list[float]:
+    """After three calls that are not counted; short ones are repeated more often."""
     if device.type != "cuda":
-        return [_host_seconds(call) for _ in range(repeats)]
-    estimate = max(statistics.median(_event_seconds(call, device, 3)), 1e-6)
-    return _event_seconds(call, device, max(repeats, min(50, int(0.1 / estimate))))
-
-
-def _host_seconds(call: Call) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
-
-
-def _event_seconds(call: Call, device: torch.device, repeats: int) -> list[float]:
-    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repeats)]
-    for start, stop in events:
-        start.record()  # type: ignore[no-untyped-call]
         call()
-        stop.record()  # type: ignore[no-untyped-call]
-    torch.cuda.synchronize(device)
-    return [start.elapsed_time(stop) / 1e3 for start, stop in events]  # type: ignore[no-untyped-call]
+        return call_seconds(call, device, repeats)
+    call_seconds(call, device, 3)
+    estimate = max(statistics.median(call_seconds(call, device, 3)), 1e-6)
+    return call_seconds(call, device, max(repeats, min(50, int(0.1 / estimate))))
 
 
 def _cases(

@@ -17,6 +17,8 @@ from model_adapters.engine.layer_sizes import cached_values, head_size, linear_s
 CPU_SEGMENT_TOKENS, CPU_SLOTS = 1024, 4
 GPU_SEGMENT_TOKENS, GPU_SLOTS = 8192, 32
 LEAST_SEGMENT_TOKENS = 256
+MOST_TOKENS = 2**24
+"""No context is longer than this."""
 SEGMENT_SHARE = 0.25
 """Part of the free memory that one segment's activations may take."""
 ACTIVATION_MARGIN = 1.6
@@ -58,6 +60,20 @@ class EnginePlan:
     """Tokens of a pass over several texts: a segment's, also where no single prompt is as long."""
     prefix_bytes: int | None = None
     """Room for prefixes that are kept to be continued; None where no request was known to share one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a model takes beside its weights."""
+
+    slot: SlotCost
+    activation_bytes_per_token: int
+    on_gpu: bool
+
+    @classmethod
+    def of(cls, config: PreTrainedConfig, dtype: torch.dtype, *, on_gpu: bool) -> "Needs":
+        """By the model's configuration."""
+        return cls(slot_cost(config, dtype), activation_bytes_per_token(config, dtype), on_gpu)
 
 
 def slot_cost(config: PreTrainedConfig, dtype: torch.dtype) -> SlotCost:
@@ -106,21 +122,35 @@ def choose_plan(
     With `kept_bytes`, what kept prefixes take already, there is room for prefixes beside at least one slot. Raises
     RequestFailedError where not even one slot fits.
     """
+    needs = Needs.of(model.config, model.dtype, on_gpu=model.device.type == "cuda")
     free = int(available_bytes(model.device) * (1 - SPARE_SHARE)) + (kept_bytes or 0)
-    on_gpu = model.device.type == "cuda"
-    activation = activation_bytes_per_token(model.config, model.dtype)
-    per_slot = slot_cost(model.config, model.dtype).bytes(max_tokens)
+    return fit_plan(needs, free, max_tokens, segment_tokens=segment_tokens, slots=slots, kept_bytes=kept_bytes)
+
+
+def fit_plan(
+    needs: Needs,
+    free: int,
+    max_tokens: int,
+    *,
+    segment_tokens: int | None = None,
+    slots: int | None = None,
+    kept_bytes: int | None = None,
+) -> EnginePlan:
+    """The same by numbers: what a model needs, and `free` bytes that it may have beside its weights."""
+    activation, per_slot = needs.activation_bytes_per_token, needs.slot.bytes(max_tokens)
     if segment_tokens is None:
-        segment_tokens = GPU_SEGMENT_TOKENS if on_gpu else CPU_SEGMENT_TOKENS
+        segment_tokens = GPU_SEGMENT_TOKENS if needs.on_gpu else CPU_SEGMENT_TOKENS
         room = min(free * SEGMENT_SHARE, free - per_slot)
         while segment_tokens > LEAST_SEGMENT_TOKENS and segment_tokens * activation > room:
             segment_tokens //= 2
     pass_tokens, segment_tokens = segment_tokens, min(segment_tokens, max_tokens)
     fitting = (free - segment_tokens * activation) // max(per_slot, 1)
     if fitting < 1:
+        missing = per_slot + segment_tokens * activation - free
         raise RequestFailedError(
             f"{max_tokens:,} tokens need {_gib(per_slot)} of keys, values and states and "
-            f"{_gib(segment_tokens * activation)} of activations, but {_gib(free)} are free; "
+            f"{_gib(segment_tokens * activation)} of activations, but {_gib(max(free, 0))} are free; "
+            f"{_gib(missing)} are missing and {longest_fitting(needs, free):,} tokens would fit: "
             "use a shorter context, a smaller --segment-tokens or a larger device"
         )
     prefix_bytes = None
@@ -128,8 +158,22 @@ def choose_plan(
         room = free - pass_tokens * activation - per_slot
         prefix_bytes = max(0, min(int(PREFIX_SHARE * free), room))
         fitting = max(1, (free - pass_tokens * activation - prefix_bytes) // max(per_slot, 1))
-    wanted = slots if slots is not None else GPU_SLOTS if on_gpu else CPU_SLOTS
+    wanted = slots if slots is not None else GPU_SLOTS if needs.on_gpu else CPU_SLOTS
     return EnginePlan(segment_tokens, min(wanted, fitting), max_tokens, pass_tokens, prefix_bytes)
+
+
+def longest_fitting(needs: Needs, free: int) -> int:
+    """Tokens of the longest sequence that fits in the smallest segments; 0 where none does."""
+
+    def fits(tokens: int) -> bool:
+        segment = min(tokens, LEAST_SEGMENT_TOKENS)
+        return needs.slot.bytes(tokens) + segment * needs.activation_bytes_per_token <= free
+
+    low, high = 0, MOST_TOKENS
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
 
 
 def _linear_state_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:

@@ -1,0 +1,70 @@
+"""The memory of a run is told before weights are read, and is what the engine then takes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from evalkit.errors import UsageError
+from evalkit.records import Request
+from model_adapters import memory_forecast
+from model_adapters.engine.engine import Engine
+from model_adapters.engine.memory_plan import SPARE_SHARE, Needs, fit_plan, longest_fitting
+from model_adapters.loading import load_model
+from model_adapters.memory_forecast import forecast_memory
+from tests.model_adapters.small_models import FAMILIES, save_small_checkpoint, small_model
+
+GIB = 2**30
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with 2 GiB free, wherever it is looked at."""
+    monkeypatch.setattr(memory_forecast, "available_bytes", lambda place: 2 * GIB)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_forecast_is_the_plan_that_the_engine_makes(family: str, tmp_path: Path) -> None:
+    folder = save_small_checkpoint(tmp_path / "checkpoint", family)
+    line = forecast_memory(str(folder), 256, device="cpu", dtype="float32", slots=2)
+    loaded = load_model(str(folder), device="cpu", dtype="float32", trust_remote_code=False)
+    weights = sum(parameter.nbytes for parameter in loaded.model.parameters())
+    engine = Engine(loaded.model, slots=2)
+    list(engine.generate([Request("0", tuple(range(200)), 56)]))
+    assert engine.plan is not None
+    assert engine.cache is not None
+    kept = (engine.cache.kv_bytes + engine.cache.state_bytes) / engine.plan.slots
+    assert line.startswith(f"memory: {weights / GIB:.2f} GiB of weights, 2 × {kept / GIB:.2f} GiB of keys")
+    assert f"for a segment of {engine.plan.segment_tokens:,}" in line
+
+
+@pytest.mark.usefixtures("free")
+def test_a_context_too_long_for_the_host_is_told_and_not_refused(tmp_path: Path) -> None:
+    folder = save_small_checkpoint(tmp_path / "checkpoint", "llama")
+    line = forecast_memory(str(folder), 2**23, device="cpu", dtype="float32")
+    assert "8,388,608 tokens need 4.00 GiB" in line
+    assert "GiB are missing" in line
+
+
+@pytest.mark.usefixtures("free")
+def test_a_context_too_long_for_a_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = save_small_checkpoint(tmp_path / "checkpoint", "llama")
+    monkeypatch.setattr(memory_forecast, "find_device", lambda device: torch.device("cuda"))
+    with pytest.raises(UsageError, match=r"beside 0\.00 GiB of weights, 8,388,608 tokens need 2\.00 GiB .* would fit"):
+        forecast_memory(str(folder), 2**23, device="cuda", dtype="bfloat16")
+    assert "32 × " in forecast_memory(str(folder), 2**12, device="cuda", dtype="bfloat16")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_longest_that_is_said_to_fit_does_and_one_more_does_not(family: str) -> None:
+    needs = Needs.of(small_model(family).config, torch.bfloat16, on_gpu=True)
+    free = int(GIB * (1 - SPARE_SHARE))
+    longest = longest_fitting(needs, free)
+    assert fit_plan(needs, free, longest, segment_tokens=256).slots == 1
+    with pytest.raises(Exception, match=f"{longest:,} tokens would fit"):
+        fit_plan(needs, free, longest + 1, segment_tokens=256)
+
+
+def test_nothing_fits_into_nothing() -> None:
+    needs = Needs.of(small_model("llama").config, torch.bfloat16, on_gpu=True)
+    assert longest_fitting(needs, -5) == 0
