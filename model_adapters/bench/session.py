@@ -1,5 +1,6 @@
 """One run of the bench: its record, its budget of seconds, and how single measurements may fail without ending it."""
 
+import math
 import platform
 import sys
 import time
@@ -65,12 +66,22 @@ class BenchSession:
         self.free()
         self.add(measured)
 
-    def time(self, work: Callable[[], object], *, repeats: int, warmups: int = 1) -> Timing:
-        """Wall-clock time of calls until the device is done, after uncounted ones; fewer where time is up."""
+    def time(
+        self,
+        work: Callable[[], object],
+        *,
+        repeats: int,
+        warmups: int = 1,
+        enough_seconds: float = math.inf,
+    ) -> Timing:
+        """Wall-clock time of calls until the device is done, after uncounted ones.
+
+        There are fewer than `repeats` where time is up, or where they took `enough_seconds` together.
+        """
         for _ in range(warmups):
             work()
         seconds: list[float] = []
-        while len(seconds) < repeats and not (seconds and self.is_over):
+        while len(seconds) < repeats and not (seconds and (sum(seconds) >= enough_seconds or self.is_over)):
             self.wait()
             started = time.perf_counter()
             work()
