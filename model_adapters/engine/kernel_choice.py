@@ -33,7 +33,7 @@ _LIBRARY: dict[tuple[str, str], Callable[..., Any]] = {}
 
 
 def choose_kernels(model: PreTrainedModel, wanted: str = "auto") -> tuple[str, ...]:
-    """Put the kernels for a model in place; one line for each that was wanted and is not to be had.
+    """Put a model's kernels in the place of any chosen before; one line for each that is wanted and not to be had.
 
     `wanted` says what runs the gated delta rule (one of CHOICES). Raises UsageError for a choice that this machine or
     installation cannot have at all.
@@ -46,6 +46,7 @@ def choose_kernels(model: PreTrainedModel, wanted: str = "auto") -> tuple[str, .
     if wanted == "fla" and importlib.util.find_spec("fla") is None:
         raise UsageError("--gdn-kernel fla needs the package flash-linear-attention; install it, or use triton")
     lines = []
+    patches_of(model).clear()
     if on_gpu and importlib.util.find_spec("triton") is not None:
         place_elementwise(model, patches_of(model))
     layers = gated_delta_layers(model)

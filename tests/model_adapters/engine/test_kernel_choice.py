@@ -47,6 +47,14 @@ def test_torch_is_not_what_the_library_found_installed() -> None:
     choose_kernels(model, "torch")
 
 
+def test_another_choice_takes_the_place_of_the_first() -> None:
+    model = small_model("olmo_hybrid")
+    layer = model.model.layers[0].linear_attn
+    patches_of(model).place(layer, "forward", lambda *_, **__: None)
+    choose_kernels(model, "torch")
+    assert "forward" not in vars(layer)
+
+
 def test_patches_stand_in_until_they_are_off() -> None:
     layer, patches = torch.nn.Linear(2, 2), ModulePatches()
     x = torch.ones(1, 2)
