@@ -200,7 +200,7 @@ class Engine:
         if not sequence.prefix:
             return None
         return self.prefixes.context(
-            sequence.prefix, segment_tokens=plan.segment_tokens, room_bytes=plan.prefix_bytes or 0
+            sequence.prefix, segment_tokens=plan.pass_tokens, room_bytes=plan.prefix_bytes or 0
         )
 
     def _prefill(self, sequence: Sequence) -> Iterator[Generation]:

@@ -19,13 +19,16 @@ from tests.model_adapters.small_models import FAMILIES, VOCAB_SIZE, small_model
 def plain_scores(
     model: PreTrainedModel, prompt: Sequence[int], continuations: Sequence[Sequence[int]]
 ) -> list[ContinuationScore]:
-    """By one forward pass of transformers for each continuation."""
+    """By forward passes of transformers over the prompt with each continuation; those of one token have one pass."""
     found = []
+    passes_: dict[tuple[int, ...], torch.Tensor] = {}
     for continuation in continuations:
-        id_1T = torch.tensor([[*prompt, *continuation]])
-        with torch.no_grad():
-            logits_TV = model(input_ids=id_1T, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
-        target_T = id_1T[0, len(prompt) :]
+        read = (*prompt, *continuation[:-1])
+        if read not in passes_:
+            with torch.no_grad():
+                passes_[read] = model(input_ids=torch.tensor([read]), use_cache=False).logits[0].float()
+        logits_TV = passes_[read][len(prompt) - 1 :]
+        target_T = torch.tensor(continuation)
         log_probability = logits_TV.log_softmax(-1).gather(1, target_T[:, None]).sum().item()
         found.append(ContinuationScore(log_probability, bool((logits_TV.argmax(-1) == target_T).all())))
     return found

@@ -1,11 +1,13 @@
 """A prefix that is read once and continued gives what reading everything gives, wherever it ends."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import PreTrainedModel
 
 from evalkit.records import Request
 from model_adapters.engine.engine import Engine
@@ -125,7 +127,13 @@ def test_interleaved_prefixes_are_told_apart_by_their_tokens(family: str) -> Non
     assert (engine.prefixes.read, engine.prefixes.continued) == (2, 6)
 
 
-def poisoned(family: str) -> torch.nn.Module:
+@lru_cache(maxsize=2)
+def shared_model(family: str) -> PreTrainedModel:
+    """One model for all examples of a property."""
+    return small_model(family)
+
+
+def poisoned(family: str) -> PreTrainedModel:
     """A model that gives no numbers after the last id of its vocabulary."""
     model = small_model(family)
     with torch.no_grad():
@@ -139,7 +147,7 @@ def test_a_request_without_numbers_leaves_its_neighbours_and_the_prefix_alone(fa
     good = [asking(str(index), prefix, random_prompt(20 + 9 * index), ENDINGS) for index in range(4)]
     bad = asking("bad", prefix, (*random_prompt(12), VOCAB_SIZE - 1, *random_prompt(12)), ENDINGS)
     alone = asking("alone", prefix, (VOCAB_SIZE - 1, *random_prompt(150)), ENDINGS)
-    engine = Engine(poisoned(family), segment_tokens=256, slots=2)  # type: ignore[arg-type]
+    engine = Engine(poisoned(family), segment_tokens=256, slots=2)
     found = answers(engine, [good[0], bad, good[1], alone, *good[2:]])
     assert found.pop("bad").error == found.pop("alone").error == "the log-probabilities are not finite"
     for request in good:
@@ -151,7 +159,7 @@ def test_a_request_without_numbers_leaves_its_neighbours_and_the_prefix_alone(fa
 def test_a_prefix_without_numbers_fails_its_requests_only() -> None:
     bad = asking("bad", (VOCAB_SIZE - 1, *random_prompt(30)), random_prompt(5))
     good = asking("good", random_prompt(30), random_prompt(5))
-    found = answers(Engine(poisoned("olmo_hybrid"), segment_tokens=256, slots=2), [bad, good])  # type: ignore[arg-type]
+    found = answers(Engine(poisoned("olmo_hybrid"), segment_tokens=256, slots=2), [bad, good])
     assert found["bad"].error == "the log-probabilities are not finite"
     assert_scores(found["good"].continuations, plain_scores(small_model("olmo_hybrid"), good.token_ids, CHOICES))
 
@@ -269,7 +277,7 @@ def test_sharing_and_batching_change_nothing(
     family: str, requests: list[Request], segment_tokens: int, slots: int
 ) -> None:
     """Whatever is asked in whatever order gives what each request gives by itself."""
-    model = _shared_model(family)
+    model = shared_model(family)
     found = answers(Engine(model, segment_tokens=segment_tokens, slots=slots), requests)
     for request in requests:
         bare = Request(
@@ -287,10 +295,3 @@ def test_sharing_and_batching_change_nothing(
             assert one.scores.log_probabilities == pytest.approx(alone.scores.log_probabilities, abs=1e-4)
         if alone.continuations is not None:
             assert_scores(one.continuations, alone.continuations)
-
-
-_MODELS: dict[str, object] = {}
-
-
-def _shared_model(family: str):  # type: ignore[no-untyped-def]
-    return _MODELS.setdefault(family, small_model(family))
