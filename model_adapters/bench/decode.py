@@ -29,6 +29,7 @@ def bench_decode(
     *,
     steps: int,
     against: bool,
+    ours: bool = True,
 ) -> None:
     """A row for each length, number of sequences and implementation; ours first.
 
@@ -36,7 +37,7 @@ def bench_decode(
     what they are.
     """
     cases = [(tokens, sequences) for tokens in contexts for sequences in batches]
-    for tokens, sequences in cases:
+    for tokens, sequences in cases if ours else ():
         row = _row(session, model, tokens, sequences, OURS)
         session.attempt(row, lambda row=row, n=sequences, t=tokens: _ours(session, model, row, t, n, steps))  # type: ignore[misc]
     for variant in plain_variants(model) if against else ():

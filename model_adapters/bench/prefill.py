@@ -26,9 +26,10 @@ def bench_prefill(
     segment_tokens: int | None,
     repeats: int,
     against: bool,
+    ours: bool = True,
 ) -> None:
     """A row for each length and implementation; ours first, so that a short budget measures it at every length."""
-    for tokens in contexts:
+    for tokens in contexts if ours else ():
         row = _row(session, model, tokens, OURS)
         session.attempt(row, lambda row=row: _ours(session, model, row, segment_tokens, repeats))  # type: ignore[misc]
     for variant in plain_variants(model) if against else ():

@@ -17,7 +17,7 @@ from model_adapters.engine.sequence import Generation
 
 NEW_TOKENS = 128
 """The budget of RULER's needle tasks."""
-WARM_TOKENS, WARM_SAMPLES = 3, 33
+WARM_PROMPT, WARM_TOKENS, WARM_SAMPLES = 256, 3, 33
 PLAIN_BATCH, PLAIN_BATCH_TOKENS = 16, 8192
 """`generate` is given so many prompts at once up to this length, and one beyond."""
 
@@ -80,8 +80,9 @@ def _row(session: BenchSession, model: PreTrainedModel, case: SuiteCase, slots: 
 
 def _ours(session: BenchSession, engine: Engine, row: BenchRow, case: SuiteCase) -> BenchRow:
     engine.stop_ids = frozenset()
-    # One whole sample decides the cache that all then share; the others, cut short, record every size of decode step.
-    warm = [case.requests[0], *(replace(request, generation_tokens=WARM_TOKENS) for request in case.requests[1:])]
+    # One whole sample decides the cache that all then share; the others, short, record every size of decode step.
+    short = (replace(r, token_ids=r.token_ids[:WARM_PROMPT], generation_tokens=WARM_TOKENS) for r in case.requests[1:])
+    warm = [case.requests[0], *short]
     first = session.time(lambda: list(engine.generate(warm[:WARM_SAMPLES])), repeats=1, warmups=0)
     answers: list[Generation] = []
     timing = session.time(lambda: answers.extend(engine.generate(case.requests)), repeats=1, warmups=0)
