@@ -101,7 +101,7 @@ class MmluSuite:
             asked = self._asked(subject)
             probes = (asked[index * len(asked) // PROBES] for index in range(PROBES))
             prompts = (self._prompt(subject, question) for question in probes)
-            self._prefixes[subject] = self._texts.shared_prefix(f"{self.name}/{subject}", prompts)
+            self._prefixes[subject] = self._texts.shared_prefix(f"{self.name}/{subject}/{self.dialect}", prompts)
         return self._prefixes[subject]
 
     def _asked(self, subject: str) -> tuple[Question, ...]:

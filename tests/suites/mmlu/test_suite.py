@@ -63,7 +63,7 @@ class TestQuestions:
         assert len(keys) == 60
         for subject in ("sociology", "virology"):
             here = [request for request in requests if request.id.startswith(subject)]
-            assert {request.prefix_id for request in here} == {f"mmlu/{subject}"}
+            assert {request.prefix_id for request in here} == {f"mmlu/{subject}/5-shot mc"}
             (shared,) = {request.token_ids[: request.prefix_tokens] for request in here}
             text = tokenizer.decode(shared)
             # All examples, and nothing but a beginning that the questions have in common.

@@ -1,0 +1,265 @@
+"""MMLU by lm-eval's own `hf` model and by this engine, on the same weights and questions: every choice, and both times.
+
+python benchmarks/mmlu_speed.py --data MMLU_FOLDER --samples 10
+python benchmarks/mmlu_speed.py --data MMLU_FOLDER --shape olmo-hybrid-7b --tokenizer TOKENIZER_FOLDER --device cuda
+
+`hf` goes first, at the fastest of --batch-sizes on a probe; times are of tokenizing and answering, and leave out
+lm-eval's templates and the loading of weights. Exits 1 where a choice differs in float32; in other number formats near
+ties may.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from evalkit.records import ModelIdentity, PositionScheme, Request, Sample
+from model_adapters.bench.shapes import build_shape
+from model_adapters.loading import load_model
+from model_adapters.tokenizer import HfTokenizer
+from model_adapters.transformers_adapter import TransformersAdapter
+from suites.mmlu import MmluSettings, MmluSuite, build
+from suites.mmlu.prompt import LETTERS
+
+PROBE_QUESTIONS = 48
+"""From all subjects alike: lengths differ between them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as both sides take it."""
+
+    name: str
+    model: PreTrainedModel
+    hf_tokenizer: PreTrainedTokenizerFast
+    tokenizer: HfTokenizer
+    identity: ModelIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What both made of the same questions."""
+
+    model: str
+    device: str
+    dtype: str
+    questions: int
+    subjects: int
+    shots: int
+    hf_batch_size: int
+    hf_probe_seconds: dict[int, float | None]
+    """Of the probe, by batch size; None where memory ran out."""
+    hf_seconds: float
+    evalkit_seconds: float
+    speedup: float
+    equal_choices: int
+    largest_gap_nats: float
+    """Of one choice's log-probability."""
+    median_gap_nats: float
+    hf_accuracy: float
+    evalkit_accuracy: float
+
+
+Nats = dict[str, tuple[float, ...]]
+"""Sample id -> log-probabilities of its choices."""
+
+
+def main() -> int:
+    options = read_options()
+    model = open_model(options)
+    settings = MmluSettings.of(data=options.data, samples=options.samples, shots=options.shots)
+    suite = build(settings, model.tokenizer)
+    samples = [suite.sample(key) for key in suite.plan().keys]
+    with torch.inference_mode():
+        batch_size, probes, hf_seconds, theirs = run_hf(model, samples, options.batch_sizes)
+    evalkit_seconds, ours = run_evalkit(model, settings)
+    result = held_against(options, model, samples, (batch_size, probes, hf_seconds, theirs), (evalkit_seconds, ours))
+    print(json.dumps(asdict(result), indent=2) if options.json else shown(result))
+    return 1 if result.equal_choices < result.questions and result.dtype == "float32" else 0
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of MMLU's CSV files")
+    parser.add_argument("--model", default="reference:hybrid")
+    parser.add_argument("--shape", help="random weights of a published shape instead, such as olmo-hybrid-7b")
+    parser.add_argument("--tokenizer", type=Path, help="folder with the tokenizer.json for --shape")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--samples", type=int, default=10, help="questions a subject")
+    parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--batch-sizes", type=sizes, default=(1, 4, 16, 32, 64), help="that hf is tried with")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.shape and options.tokenizer is None:
+        parser.error("--shape needs --tokenizer")
+    return options
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+def open_model(options: argparse.Namespace) -> Model:
+    if options.shape is None:
+        loaded = load_model(options.model, device=options.device, dtype=options.dtype, trust_remote_code=False)
+        from model_adapters.checkpoint import open_checkpoint
+
+        folder = open_checkpoint(options.model, with_weights=True, trust_remote_code=False).folder
+        fast = PreTrainedTokenizerFast.from_pretrained(folder)
+        return Model(options.model, loaded.model, fast, loaded.tokenizer, loaded.identity)
+    model = build_shape(options.shape, device=options.device, dtype=options.dtype, seed=0)
+    fast = PreTrainedTokenizerFast(tokenizer_file=str(options.tokenizer / "tokenizer.json"))
+    if fast.eos_token is None:
+        fast.eos_token = "<|endoftext|>"
+    tokenizer = HfTokenizer.from_file(options.tokenizer / "tokenizer.json")
+    identity = ModelIdentity(
+        path=options.shape,
+        family=model.config.model_type,
+        fingerprint="random",
+        tokenizer=tokenizer.fingerprint,
+        dtype=str(model.dtype).removeprefix("torch."),
+        positions=PositionScheme("none", "random weights"),
+        trained_length=None,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        trained=False,
+    )
+    return Model(options.shape, model, fast, tokenizer, identity)
+
+
+def run_hf(
+    model: Model, samples: Sequence[Sample], batch_sizes: Sequence[int]
+) -> tuple[int, dict[int, float | None], float, Nats]:
+    """The best batch size, the probe's seconds by size, the seconds of all questions, and what it found."""
+    from lm_eval.models.huggingface import HFLM
+
+    lm = HFLM(pretrained=model.model, tokenizer=model.hf_tokenizer, batch_size=1)
+    probe = instances(samples[:: max(1, len(samples) // PROBE_QUESTIONS)])
+    lm.loglikelihood(probe[: len(LETTERS)], disable_tqdm=True)  # what is compiled or allocated once
+    probes: dict[int, float | None] = {}
+    for size in batch_sizes:
+        lm.batch_size_per_gpu = size
+        probes[size] = within_memory(lambda: timed(model, lambda: lm.loglikelihood(probe, disable_tqdm=True))[0])
+        if probes[size] is None:
+            break
+    best = min((seconds, size) for size, seconds in probes.items() if seconds is not None)[1]
+    lm.batch_size_per_gpu = best
+    seconds, found = timed(model, lambda: lm.loglikelihood(instances(samples), disable_tqdm=True))
+    nats = [value for value, _ in found]
+    width = len(LETTERS)
+    by_sample = {sample.id: tuple(nats[width * n : width * (n + 1)]) for n, sample in enumerate(samples)}
+    return best, probes, seconds, by_sample
+
+
+def instances(samples: Sequence[Sample]) -> list[Any]:
+    """lm-eval's requests, one for each letter."""
+    from lm_eval.api.instance import Instance
+
+    return [
+        Instance("loglikelihood", {}, (sample.prompt, f" {letter}"), index, metadata=(sample.key.task, number, 1))
+        for number, sample in enumerate(samples)
+        for index, letter in enumerate(LETTERS)
+    ]
+
+
+def run_evalkit(model: Model, settings: MmluSettings) -> tuple[float, Nats]:
+    """Seconds of all questions, and what was found; samples and tokens are made anew within that time."""
+    adapter = TransformersAdapter(model.model, model.tokenizer, model.identity)
+    warm_up = MmluSettings.of(data=Path(settings.data or ""), subjects=["anatomy"], samples=2, shots=settings.shots - 1)
+    answer(adapter, build(warm_up, model.tokenizer))
+    return timed(model, lambda: answer(adapter, build(settings, model.tokenizer)))
+
+
+def answer(adapter: TransformersAdapter, suite: MmluSuite) -> Nats:
+    def requests() -> Iterator[Request]:
+        yield from (suite.request(suite.sample(key)) for key in suite.plan().keys)
+
+    found: Nats = {}
+    for completion in adapter.generate(requests()):
+        if completion.continuations is None:
+            raise SystemExit(f"{completion.request_id}: {completion.error}")
+        found[completion.request_id] = tuple(score.log_probability for score in completion.continuations)
+    return found
+
+
+def timed(model: Model, work: Callable[[], Any]) -> tuple[float, Any]:
+    synchronize(model)
+    started = time.perf_counter()
+    result = work()
+    synchronize(model)
+    return time.perf_counter() - started, result
+
+
+def synchronize(model: Model) -> None:
+    if model.model.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def within_memory(work: Callable[[], float]) -> float | None:
+    try:
+        return work()
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        return None
+
+
+def held_against(
+    options: argparse.Namespace,
+    model: Model,
+    samples: Sequence[Sample],
+    hf: tuple[int, dict[int, float | None], float, Nats],
+    evalkit: tuple[float, Nats],
+) -> Result:
+    batch_size, probes, hf_seconds, theirs = hf
+    seconds, ours = evalkit
+    gaps = [abs(a - b) for s in samples for a, b in zip(theirs[s.id], ours[s.id], strict=True)]
+    chosen = [{s.id: LETTERS[nats[s.id].index(max(nats[s.id]))] for s in samples} for nats in (theirs, ours)]
+    accuracy = [sum(choice[s.id] == s.targets[0] for s in samples) / len(samples) for choice in chosen]
+    place = model.model.device
+    return Result(
+        model=model.name,
+        device=torch.cuda.get_device_name(place) if place.type == "cuda" else f"cpu, {torch.get_num_threads()} threads",
+        dtype=str(model.model.dtype).removeprefix("torch."),
+        questions=len(samples),
+        subjects=len({sample.key.task for sample in samples}),
+        shots=options.shots,
+        hf_batch_size=batch_size,
+        hf_probe_seconds=probes,
+        hf_seconds=hf_seconds,
+        evalkit_seconds=seconds,
+        speedup=hf_seconds / seconds,
+        equal_choices=sum(chosen[0][s.id] == chosen[1][s.id] for s in samples),
+        largest_gap_nats=max(gaps),
+        median_gap_nats=statistics.median(gaps),
+        hf_accuracy=accuracy[0],
+        evalkit_accuracy=accuracy[1],
+    )
+
+
+def shown(result: Result) -> str:
+    probes = ", ".join(
+        f"{size}: {'out of memory' if seconds is None else f'{seconds:.1f} s'}"
+        for size, seconds in result.hf_probe_seconds.items()
+    )
+    return (
+        f"{result.model}, {result.dtype}, {result.device}: {result.questions:,} questions of {result.subjects} "
+        f"subjects, {result.shots}-shot\n"
+        f"hf by batch size on a probe: {probes}\n"
+        f"lm-eval hf (batch {result.hf_batch_size})  {result.hf_seconds:9.1f} s\n"
+        f"evalkit               {result.evalkit_seconds:9.1f} s   {result.speedup:.1f} × faster\n"
+        f"equal choices {result.equal_choices:,} of {result.questions:,}; log-probabilities differ by at most "
+        f"{result.largest_gap_nats:.2e} nats (median {result.median_gap_nats:.2e})\n"
+        f"accuracy {100 * result.hf_accuracy:.1f} and {100 * result.evalkit_accuracy:.1f}, chance 25.0"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
