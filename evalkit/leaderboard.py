@@ -1,7 +1,7 @@
 """Many runs side by side: models × what they were measured on, ranked where the intervals allow it.
 
-Only run.json is read (and the number of lines of samples.jsonl held against it), so that hundreds of runs take
-seconds.
+Only run.json is read (and manifest.json and the number of lines of samples.jsonl held against it), so that hundreds of
+runs take seconds.
 """
 
 import os
@@ -18,7 +18,7 @@ from evalkit.records import RunRecord
 from evalkit.registry import did_you_mean
 from evalkit.run_store import RUN, SAMPLES, read_run
 from evalkit.stats import Interval
-from evalkit.stored_run import run_folders
+from evalkit.stored_run import check_record, run_folders
 
 # Suites as readers look for them; others follow by name.
 SUITE_ORDER = ("ruler", "mmlu", "track", "extend", "loss")
@@ -66,7 +66,7 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """One model; two checkpoints under one name differ in their fingerprint."""
+    """One model; two checkpoints under one name differ in their fingerprint, and forced positions are in the name."""
 
     model: str
     fingerprint: str
@@ -134,14 +134,16 @@ class Leaderboard:
 def read_records(paths: Sequence[Path]) -> list[RunRecord]:
     """The records of all runs in `paths`, which are runs or folders of runs, whatever their order.
 
-    Raises UsageError naming a folder that is no run, and IncompatibleRunError where a record counts other samples
-    than its samples.jsonl holds.
+    Raises UsageError naming a folder that is no run, and IncompatibleRunError where a record is not of its folder's
+    run, or counts other samples than samples.jsonl holds.
     """
     folders = {os.path.realpath(folder): folder for path in paths for folder in run_folders(path)}
     records = []
     for folder in folders.values():
         record = read_run(folder)
-        _check_lines(folder if os.path.isdir(folder) else folder.parent, record)
+        of_run = folder if os.path.isdir(folder) else folder.parent
+        _check_lines(of_run, record)
+        check_record(of_run, record)
         records.append(record)
     return records
 
@@ -204,7 +206,7 @@ def _check_lines(folder: Path, record: RunRecord) -> None:
 
 def _record_key(record: RunRecord) -> tuple[str, ...]:
     seed = f"{record.seed:012d}" if record.seed >= 0 else str(record.seed)
-    return record.model.path, record.model.fingerprint, record.suite, record.dialect, seed, record.run_id
+    return record.model.name, record.model.fingerprint, record.suite, record.dialect, seed, record.run_id
 
 
 def _suite_key(suite: str) -> tuple[int, str]:
@@ -248,7 +250,7 @@ def _board(
 
 
 def _model(record: RunRecord) -> tuple[str, str]:
-    return record.model.path, record.model.fingerprint
+    return record.model.name, record.model.fingerprint
 
 
 def _collect(records: Sequence[RunRecord]) -> dict[tuple[str, str], dict[Column, Cell]]:
@@ -260,7 +262,7 @@ def _collect(records: Sequence[RunRecord]) -> dict[tuple[str, str], dict[Column,
             if before is not record:
                 first, second = sorted((before.run_id, record.run_id))
                 raise UsageError(
-                    f"runs {first} and {second} both give {column.label} of {record.model.path}; name one of them"
+                    f"runs {first} and {second} both give {column.label} of {record.model.name}; name one of them"
                 )
             cells[_model(record)][column] = cell
     return dict(cells)
@@ -329,7 +331,7 @@ def _costs(records: Sequence[RunRecord]) -> Costs:
 
 def _used(record: RunRecord) -> UsedRun:
     return UsedRun(
-        model=record.model.path,
+        model=record.model.name,
         fingerprint=record.model.fingerprint,
         run_id=record.run_id,
         suite=record.suite,

@@ -201,6 +201,12 @@ class ModelIdentity:
     trained: bool = True
     """False for the embedded default while it has random weights: every report says so."""
 
+    @property
+    def name(self) -> str:
+        """`path`, and with it the positions that were forced on the model: a control experiment is another model."""
+        forced = self.positions.override
+        return self.path if forced is None else f"{self.path} [CONTROL EXPERIMENT: positions forced to {forced}]"
+
 
 @dataclass(frozen=True, slots=True)
 class PreflightCheck:

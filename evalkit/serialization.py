@@ -95,8 +95,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if hint is float:
         _require(_is_finite_number(value), value, where)
         return float(value)
-    is_right = isinstance(value, hint) and not (hint is int and isinstance(value, bool))
-    return _require(is_right, value, where)
+    if hint is int:
+        return _require(isinstance(value, int) and _is_finite_number(value), value, where)
+    return _require(isinstance(value, hint), value, where)
 
 
 def _is_finite_number(value: Any) -> bool:

@@ -51,19 +51,28 @@ def load_run(path: Path) -> StoredRun:
     _refuse_cut_off(folder / SAMPLES)
     listed = read_samples(folder)
     samples = {sample.id: sample for sample in listed}
-    disagreement = (
-        _duplicates(listed)
-        or _foreign_manifest(folder, record)
-        or _misnamed(listed)
-        or _counts(record, listed)
-        or _rows(record, listed)
-        or _means(record)
-    )
+    disagreement = _duplicates(listed) or _misnamed(listed) or _counts(record, listed) or _rows(record, listed)
     if disagreement:
-        raise IncompatibleRunError(
-            f"{folder}: {RUN} disagrees with its own {SAMPLES} ({disagreement}), so it cannot be compared; run it again"
-        )
+        raise _disagrees(folder, SAMPLES, disagreement)
+    check_record(folder, record)
     return StoredRun(folder, record, samples)
+
+
+def check_record(folder: Path, record: RunRecord) -> None:
+    """What can be checked of a record without its samples: that it is of this folder's run, and its own means.
+
+    Raises IncompatibleRunError where it is not, and UsageError where manifest.json cannot be read.
+    """
+    if difference := _foreign_manifest(folder, record):
+        raise _disagrees(folder, MANIFEST, difference)
+    if difference := _means(record):
+        raise _disagrees(folder, "rows", difference)
+
+
+def _disagrees(folder: Path, other: str, how: str) -> IncompatibleRunError:
+    return IncompatibleRunError(
+        f"{folder}: {RUN} disagrees with its own {other} ({how}), so nothing can be concluded from it; run it again"
+    )
 
 
 def load_runs(path: Path) -> list[StoredRun]:
@@ -141,7 +150,7 @@ def _foreign_manifest(folder: Path, record: RunRecord) -> str | None:
         corpora=record.corpora,
     )
     differences = manifest.differences(expected)
-    return f"{MANIFEST} has another {differences[0]}" if differences else None
+    return f"there is another {differences[0]}" if differences else None
 
 
 def _misnamed(samples: Sequence[SampleRecord]) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from evalkit.compare import ComparedRun, Comparison, FigureComparison, Flip, RowComparison
 from evalkit.costs import CostComparison
 from reports.report import Report, Table
-from reports.run_report import describe_model
+from reports.run_report import describe_model, labelled
 
 SHOWN_FLIPS = 20
 
@@ -20,9 +20,9 @@ def comparison_report(comparison: Comparison, *, flips: int = SHOWN_FLIPS) -> Re
     if comparison.figures:
         tables.append(_figures_table(comparison.figures))
     return Report(
-        headline=f"{comparison.suite} · {comparison.base.model.path} → {comparison.new.model.path}",
+        headline=f"{comparison.suite} · {comparison.base.model.name} → {comparison.new.model.name}",
         notices=(_verdict(comparison), *comparison.notes),
-        tables=tuple(tables),
+        tables=tuple(labelled(table, {"BASE": comparison.base.model, "NEW": comparison.new.model}) for table in tables),
         facts=tuple(_facts(comparison)),
     )
 
@@ -175,4 +175,4 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _run(run: ComparedRun) -> str:
-    return f"{run.run_id}: {run.model.path}; {describe_model(run.model)}"
+    return f"{run.run_id}: {run.model.name}; {describe_model(run.model)}"

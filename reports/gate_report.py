@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from evalkit.compare import ComparedRun
 from evalkit.gate import GateResult, Verdict
+from evalkit.records import ModelIdentity
 from reports.comparison_report import amount, decimals, signed
 from reports.report import Report, Table
-from reports.run_report import describe_model
+from reports.run_report import describe_model, labelled
 
 _ORDER = {"fail": 0, "undecided": 1, "pass": 2}
 
@@ -17,13 +18,18 @@ def gate_report(result: GateResult) -> Report:
     return Report(
         headline=headline(result),
         notices=tuple(failure_line(verdict) for verdict in verdicts if not verdict.passes),
-        tables=(Table("Checks", COLUMNS, tuple(_row(verdict) for verdict in verdicts)),),
+        tables=(labelled(Table("Checks", COLUMNS, tuple(_row(verdict) for verdict in verdicts)), _models(result)),),
         facts=(
             *(("BASE", _run(run)) for run in result.base),
             *(("NEW", _run(run)) for run in result.new),
             ("policy", result.policy),
         ),
     )
+
+
+def _models(result: GateResult) -> dict[str, ModelIdentity]:
+    sides = (("BASE", result.base), ("NEW", result.new))
+    return {f"{side} {run.run_id}": run.model for side, runs in sides for run in runs}
 
 
 COLUMNS = ("what", "rule", "BASE", "NEW", "drop or increase", "n", "outcome", "why")
@@ -85,4 +91,4 @@ def _change(verdict: Verdict) -> str:
 
 
 def _run(run: ComparedRun) -> str:
-    return f"{run.run_id}: {run.model.path}; {describe_model(run.model)}"
+    return f"{run.run_id}: {run.model.name}; {describe_model(run.model)}"

@@ -18,7 +18,7 @@ LENGTH = "context length (tokens)"
 
 def run_charts(record: RunRecord, samples: Sequence[SampleRecord]) -> list[Chart]:
     """Those of one run: scores by task and by depth, accuracy against updates, loss by position, failures."""
-    name = one_line(record.model.path)
+    name = one_line(record.model.name)
     charts: list[Chart | None] = [
         _updates(record.results) if any(row.updates for row in record.results) else None,
         _heat_map("tasks", f"{name}: scores", "task", task_grid(record)) if not _has_updates(record) else None,
@@ -70,7 +70,7 @@ def board_charts(board: Board) -> list[Chart]:
 
 def _sides(pairing: Pairing) -> dict[str, RunRecord]:
     base, new = pairing.base.record, pairing.new.record
-    return {f"BASE {one_line(base.model.path)}": base, f"NEW {one_line(new.model.path)}": new}
+    return {f"BASE {one_line(base.model.name)}": base, f"NEW {one_line(new.model.name)}": new}
 
 
 def _heat_map(name: str, title: str, y_label: str, grid: Grid, *, is_difference: bool = False) -> HeatMap | None:

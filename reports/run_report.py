@@ -1,7 +1,7 @@
 """What the report of one run says."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from evalkit.records import CorpusUse, ModelIdentity, ResultRow, RunRecord, SuiteSummary, SummaryRow, UnscoredCell
@@ -58,11 +58,17 @@ def _tables(record: RunRecord) -> list[Table]:
 
 
 def _labelled(table: Table, record: RunRecord) -> Table:
-    """With the control experiment in its title, where the run is one."""
-    override = record.model.positions.override
-    if override is None:
-        return table
-    return replace(table, title=f"{table.title} · CONTROL EXPERIMENT: positions forced to {override}")
+    return labelled(table, {"": record.model})
+
+
+def labelled(table: Table, models: Mapping[str, ModelIdentity]) -> Table:
+    """With the control experiments behind it in its title, by side (empty where there is one)."""
+    forced = [
+        f"{side + ' with ' if side else ''}positions forced to {model.positions.override}"
+        for side, model in models.items()
+        if model.positions.override is not None
+    ]
+    return replace(table, title=f"{table.title} · CONTROL EXPERIMENT: {', '.join(forced)}") if forced else table
 
 
 def _own_facts(record: RunRecord) -> tuple[tuple[str, str], ...]:

@@ -2,11 +2,15 @@
 
 import difflib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from evalkit.cli import options
 from evalkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from evalkit.records import RunRecord
 
 EXAMPLES = (
     "Examples: evalkit show runs/ruler-reference-hybrid-1a2b3c4d · "
@@ -29,16 +33,28 @@ def show(
     against the stored sha256.
     """
     from evalkit.cli.execution import show_record
-    from evalkit.run_store import read_run
 
     if sample is not None:
         _show_sample(run, sample, format)
         return
-    show_record(read_run(run), format)
+    show_record(_checked(run), format)
     if figures is not None:
         _draw(run, figures)
     if html is not None:
         _write_page(run, html, prompts)
+
+
+def _checked(run: Path) -> "RunRecord":
+    """The record, held against its samples; alone where only run.json was kept, saying so."""
+    from evalkit.run_store import SAMPLES, read_run
+    from evalkit.stored_run import load_run
+
+    record = read_run(run)
+    folder = run if run.is_dir() else run.parent
+    if (folder / SAMPLES).exists():
+        return load_run(run).record
+    typer.echo(f"{folder / SAMPLES} is not there, so the record below is not checked against it", err=True)
+    return record
 
 
 def _write_page(run: Path, page: Path, prompts: int) -> None:

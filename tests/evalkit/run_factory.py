@@ -64,6 +64,8 @@ class RunSpec:
     prediction: str = "the answer"
     run_id: str | None = None
     """The folder's name by default."""
+    override: str | None = None
+    """Positions that were forced on the model."""
 
 
 def write_run(folder: Path, spec: RunSpec) -> Path:
@@ -149,7 +151,7 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
             fingerprint="sha256:" + _sha256(spec.weights),
             tokenizer="sha256:" + _sha256(spec.tokenizer),
             dtype="bfloat16",
-            positions=PositionScheme("none", "none (DRoPE)"),
+            positions=PositionScheme("none", "none (DRoPE)", override=spec.override),
             trained_length=65536,
             parameters=6_700_000_000,
             trained=spec.trained,

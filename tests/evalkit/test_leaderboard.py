@@ -1,12 +1,14 @@
 """Leaderboards: ranks with ties, the same bytes for the same runs, and unlike things apart."""
 
 import itertools
+import json
 import random
 import shutil
 import time
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,3 +186,34 @@ def test_two_hundred_runs_of_6500_samples_take_seconds(tmp_path: Path) -> None:
     assert text.count("\n") > 400
     assert seconds < 10
     assert peak_bytes < 200 * 2**20
+
+
+def test_forced_positions_are_another_model(tmp_path: Path) -> None:
+    own = RunSpec({("vt", 4096): [1.0, 0.0]})
+    records = [make_run(tmp_path / "own", own).record]
+    records.append(make_run(tmp_path / "forced", replace(own, override="yarn:factor=4,original=8192")).record)
+    board = build_leaderboard(records)
+    names = [row.model for row in board.boards[0].rows]
+    assert names == ["./base", "./base [CONTROL EXPERIMENT: positions forced to yarn:factor=4,original=8192]"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"suite_version": "2"}, "disagrees with its own manifest.json (there is another suite_version"),
+        ({"seed": 3}, "there is another seed"),
+        ({"summary": []}, None),
+        ({"results": []}, "the mean at 4096 is 50.0, its rows give missing"),
+    ],
+)
+def test_a_record_that_is_of_another_run_is_named(tmp_path: Path, change: dict[str, Any], said: str | None) -> None:
+    folder = write_run(tmp_path / "run", RunSpec({("vt", 4096): [1.0, 0.0]}))
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, **change}))
+    if said is None:
+        assert read_records([folder])
+        return
+    with pytest.raises(IncompatibleRunError) as error:
+        read_records([folder])
+    assert said in str(error.value)
+    assert str(folder) in str(error.value)

@@ -55,7 +55,7 @@ def edit_sample(folder: Path, number: int, **changes: Any) -> None:
         (lambda record: record["counts"].update(n=7), "counts.n is 7, the samples give 8"),
         (lambda record: record["counts"].pop("errors"), "counts.errors is None, the samples give 1"),
         (lambda record: record["failures"].clear(), "the samples give {'partial': 1, 'wrong_needle': 2}"),
-        (lambda record: record["model"].update(fingerprint="sha256:other"), "manifest.json has another fingerprint"),
+        (lambda record: record["model"].update(fingerprint="sha256:other"), "there is another fingerprint"),
     ],
 )
 def test_a_record_that_disagrees_with_its_samples_is_named(
@@ -63,7 +63,7 @@ def test_a_record_that_disagrees_with_its_samples_is_named(
 ) -> None:
     folder = write_run(tmp_path / "run", SPEC)
     edit_record(folder, change)
-    with pytest.raises(IncompatibleRunError, match=r"disagrees with its own samples\.jsonl") as error:
+    with pytest.raises(IncompatibleRunError, match="disagrees with its own") as error:
         load_run(folder)
     assert found in str(error.value)
     assert str(folder) in str(error.value)

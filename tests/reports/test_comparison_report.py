@@ -102,3 +102,14 @@ def test_small_figures() -> None:
     assert signed(-0.02, (-0.03, -0.01), "bits per byte") == "-0.0200 [-0.0300, -0.0100]"
     assert signed(0.0, (0.0, -0.0), "points") == "+0.0 [+0.0, +0.0]"
     assert signed(None, None, "points") == "-"
+
+
+def test_forced_positions_are_in_the_title_of_every_table(tmp_path: Path) -> None:
+    base = RunSpec({("vt", 4096): [1.0, 0.0, 1.0]})
+    forced = changed(base, {("vt", 4096): [1.0, 1.0, 0.0]}, override="ntk:factor=4")
+    compared = compare(pair_runs(make_run(tmp_path / "base", base), make_run(tmp_path / "new", forced)))
+    report = comparison_report(compared)
+    assert report.headline.endswith("[CONTROL EXPERIMENT: positions forced to ntk:factor=4]")
+    assert len(report.tables) > 1
+    for table in report.tables:
+        assert table.title.endswith("CONTROL EXPERIMENT: NEW with positions forced to ntk:factor=4")

@@ -132,3 +132,13 @@ def test_a_policy_of_hostile_names_is_yaml(tmp_path: Path, text: str) -> None:
     run = make_run(tmp_path / "run", RunSpec({("vt", 4096): [1.0], ("cwe", 4096): [1.0]}))
     record = replace(run.record, run_id=text, dialect=text, environment={"gpu": {"name": text, "count": 1}})
     assert set(yaml.safe_load(policy_template([record]))["rules"]) >= {"ruler@4096", "prefill_seconds"}
+
+
+def test_forced_positions_are_in_the_title(tmp_path: Path) -> None:
+    base = RunSpec({("vt", 4096): [1.0, 0.0]}, override="none")
+    policy = Policy("p", parse_policy("rules: {ruler: {max_drop: 1}}"))
+    runs = [make_run(tmp_path / name, spec) for name, spec in (("base", base), ("new", changed(base, base.scores)))]
+    (table,) = gate_report(gate(runs[:1], runs[1:], policy)).tables
+    assert table.title == (
+        "Checks · CONTROL EXPERIMENT: BASE base with positions forced to none, NEW new with positions forced to none"
+    )

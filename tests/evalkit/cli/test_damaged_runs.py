@@ -1,0 +1,177 @@
+"""Damaged and foreign run folders under every command that reads runs: named in one line, exit 2, never a traceback."""
+
+import copy
+import json
+import random
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evalkit.cli import main
+from tests.evalkit.run_factory import RunSpec, changed, simulate, write_run
+
+CELLS = {(task, ctx): 0.7 for task in ("niah_single_1", "vt") for ctx in (4096, 65536)}
+POLICY = """
+rules:
+  ruler: {max_drop: 1}
+  "ruler/*": {non_inferior: 5}
+  ruler/effective_length: {min: 4096}
+  prefill_seconds: {max_increase: 5%}
+  peak_memory: {max_increase: 5%}
+"""
+COMMANDS = (
+    "show damaged",
+    "show damaged --format json",
+    "show damaged --sample vt/4096/0/42",
+    "compare base damaged",
+    "compare damaged base --format markdown",
+    "compare base damaged --unpaired",
+    "gate base damaged --policy gate.yaml --junit gate.xml --github",
+    "gate damaged --init --policy new.yaml",
+    "leaderboard base damaged",
+    "leaderboard damaged --format html",
+    "efficiency damaged history --baseline history --metric ruler@4096",
+    "efficiency history --baseline damaged history --metric ruler/vt@65536 --extrapolate",
+)
+OTHER_VALUES: tuple[Any, ...] = (
+    *(None, True, 0, -1, 1.5, 10**30, 10**400, 1e308, [], {}, [None], {"a": {}}),
+    *("", "x" * 3000, "\x1b[31m", "<script>", "a|b\nc", "../..", "*", "@", "\u202e"),
+)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a baseline, a candidate, and three checkpoints of a training."""
+    folder = tmp_path_factory.mktemp("sound")
+    rng = np.random.default_rng(0)
+    base = RunSpec(simulate(rng, CELLS, 6), effective_length=4096, tokens_seen=10**9)
+    write_run(folder / "base", base)
+    write_run(folder / "damaged", changed(base, simulate(rng, CELLS, 6), tokens_seen=2 * 10**9))
+    for step in (1, 2, 3):
+        scores = simulate(rng, dict.fromkeys(CELLS, 0.2 * step), 6)
+        write_run(folder / "history" / str(step), changed(base, scores, weights=str(step), tokens_seen=10**8 * step))
+    (folder / "gate.yaml").write_text(POLICY)
+    return folder
+
+
+@pytest.fixture
+def run_all(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[Callable[[Path], None]], dict[str, int]]:
+    """Damage a copy of the candidate and try every command on it; returns exit codes."""
+
+    def run(damage: Callable[[Path], None]) -> dict[str, int]:
+        folder = tmp_path / "copy"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(sound, folder)
+        damage(folder / "damaged")
+        monkeypatch.chdir(folder)
+        return dict(_tried(command, monkeypatch, capsys) for command in COMMANDS)
+
+    return run
+
+
+def _tried(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[str, int]:
+    monkeypatch.setattr(sys, "argv", ["evalkit", *command.split()])
+    with pytest.raises(SystemExit) as exit:
+        main()
+    output, notes = capsys.readouterr()
+    code = exit.value.code or 0
+    assert isinstance(code, int)
+    assert code in (0, 1, 2), (command, code)
+    assert "\x1b" not in output
+    complaints = [line for line in notes.splitlines() if line.startswith("evalkit: ")]
+    assert len(complaints) == (code == 2), (command, notes)
+    return command, code
+
+
+def test_sound_runs_are_read_by_all(run_all: Callable[[Callable[[Path], None]], dict[str, int]]) -> None:
+    codes = run_all(lambda folder: None)
+    assert set(codes.values()) <= {0, 1}
+    assert [command for command, code in codes.items() if code] in ([], [COMMANDS[6]]), "only the gate may say no"
+
+
+@pytest.mark.parametrize("name", ["run.json", "samples.jsonl"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9, 0.999])
+def test_files_that_are_cut_off(
+    name: str, share: float, run_all: Callable[[Callable[[Path], None]], dict[str, int]]
+) -> None:
+    def cut(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(share * len(content))])
+
+    assert set(run_all(cut).values()) == {2}
+
+
+@pytest.mark.parametrize("name", ["run.json", "samples.jsonl", "manifest.json"])
+def test_files_of_another_run(name: str, run_all: Callable[[Callable[[Path], None]], dict[str, int]]) -> None:
+    def swap(folder: Path) -> None:
+        other = write_run(
+            folder.parent / "other", RunSpec({("qa_1", 8192): [1.0, 0.0]}, model="./x", weights="x", seed=7)
+        )
+        shutil.copy(other / name, folder / name)
+
+    assert set(run_all(swap).values()) == {2}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_values_that_were_changed(seed: int, run_all: Callable[[Callable[[Path], None]], dict[str, int]]) -> None:
+    """Anything in the place of anything: refused, or shown as what it says."""
+    rng = random.Random(seed)
+
+    def change(folder: Path) -> None:
+        if seed % 2:
+            # Nothing but the record and its samples to hold against each other.
+            (folder / "manifest.json").unlink()
+        if seed % 3:
+            record = json.loads((folder / "run.json").read_text())
+            (folder / "run.json").write_text(json.dumps(_changed(record, rng)))
+        else:
+            lines = (folder / "samples.jsonl").read_text().splitlines()
+            number = rng.randrange(len(lines))
+            lines[number] = json.dumps(_changed(json.loads(lines[number]), rng))
+            (folder / "samples.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+    run_all(change)
+
+
+def _changed(values: Any, rng: random.Random) -> Any:
+    changed = copy.deepcopy(values)
+    holder, key = rng.choice(list(_places(changed)))
+    if rng.random() < 0.2:
+        del holder[key]
+    else:
+        holder[key] = rng.choice(OTHER_VALUES)
+    return changed
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield value, key
+        yield from _places(item)
+
+
+def test_a_count_beyond_any_computer_is_no_count(run_all: Callable[[Callable[[Path], None]], dict[str, int]]) -> None:
+    def change(folder: Path) -> None:
+        record = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps({**record, "tokens_seen": 10**400}))
+
+    assert set(run_all(change).values()) == {2}
+
+
+def test_a_record_alone_is_shown_and_said_to_be_unchecked(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(sound / "base" / "run.json", tmp_path / "run.json")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["evalkit", "show", "run.json"])
+    with pytest.raises(SystemExit) as exit:
+        main()
+    assert not exit.value.code
+    assert "samples.jsonl is not there, so the record below is not checked against it" in capsys.readouterr().err
