@@ -119,12 +119,12 @@ def _cases(
 ) -> Iterator[Callable[[], KernelCase]]:
     inputs = GatedDeltaInputs.of(model)
     if inputs is not None:
-        yield from (lambda t=tokens: gated_delta_prefill(inputs, t) for tokens in contexts)  # type: ignore[misc]
-        yield from (lambda b=sequences: gated_delta_step(inputs, b) for sequences in batches)  # type: ignore[misc]
+        yield from (lambda t=tokens: gated_delta_prefill(inputs, t) for tokens in contexts)
+        yield from (lambda b=sequences: gated_delta_step(inputs, b) for sequences in batches)
     if head_size(model.config):
-        yield from (lambda t=tokens: attention_prefill(model, t) for tokens in contexts)  # type: ignore[misc]
+        yield from (lambda t=tokens: attention_prefill(model, t) for tokens in contexts)
         for tokens in contexts:
-            yield from (lambda t=tokens, b=sequences: attention_step(model, t, b) for sequences in batches)  # type: ignore[misc]
+            yield from (lambda t=tokens, b=sequences: attention_step(model, t, b) for sequences in batches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +143,18 @@ class GatedDeltaInputs:
         """By the model's configuration; None where it has no such layer."""
         names = ("linear_num_key_heads", "linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim")
         sizes = [getattr(model.config, name, None) for name in names]
-        return cls(*sizes, model.dtype, model.device) if all(sizes) else None  # type: ignore[arg-type]
+        if not all(sizes):
+            return None
+        key_heads, value_heads, key_size, value_size = (int(size) for size in sizes if size)
+        return cls(key_heads, value_heads, key_size, value_size, model.dtype, model.device)
 
     def qkv(self, sequences: int, tokens: int) -> list[torch.Tensor]:
         """q_BTGK, k_BTGK, v_BTHV as views of one projection, as a model has them."""
         widths = [self.key_heads * self.key_size] * 2 + [self.value_heads * self.value_size]
         mixed = torch.nn.functional.silu(self._normal(sequences, tokens, sum(widths)))
         sizes = (self.key_size, self.key_size, self.value_size)
-        parts = zip(mixed.split(widths, dim=-1), sizes, strict=True)
-        return [part.unflatten(-1, (-1, size)) for part, size in parts]
+        parts = zip(torch.split(mixed, widths, dim=-1), sizes, strict=True)
+        return [part.view(*part.shape[:2], part.shape[2] // size, size) for part, size in parts]
 
     def gates(self, sequences: int, tokens: int) -> dict[str, torch.Tensor]:
         """Log-decay and beta [B, T, H]: memories of some ten tokens, writes up to twice the value."""

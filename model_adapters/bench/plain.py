@@ -52,7 +52,7 @@ def plain_prefill(model: PreTrainedModel, id_BT: torch.Tensor) -> Any:
 def plain_filled_cache(model: PreTrainedModel, id_1T: torch.Tensor, sequences: int) -> DynamicCache:
     """A cache of several sequences that hold the same prompt."""
     cache = DynamicCache(config=model.config)
-    for piece in id_1T.split(PIECE_TOKENS, dim=1):
+    for piece in torch.split(id_1T, PIECE_TOKENS, dim=1):
         model(input_ids=piece, past_key_values=cache, use_cache=True, logits_to_keep=1)
     for layer in cache.layers:
         _repeat(layer, sequences)

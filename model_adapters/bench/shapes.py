@@ -57,8 +57,9 @@ def build_shape(name: str, *, device: str, dtype: str, seed: int) -> PreTrainedM
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []), torch.device(place):
         torch.manual_seed(seed)
         try:
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(SHAPES[name](), dtype=number)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(SHAPES[name](), dtype=number)  # type: ignore[no-untyped-call]
         except torch.OutOfMemoryError as error:
             raise UsageError(f"--shape {name} does not fit into the memory of {place}; use a larger device") from error
     model.requires_grad_(False)
-    return model.eval()
+    model.train(False)
+    return model
