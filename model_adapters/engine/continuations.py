@@ -21,9 +21,7 @@ LEAST_TEXT_TOKENS = 64
 """What a shorter text counts for: linear-attention layers work in chunks of about this size."""
 CPU_REPEATED_TOKENS, GPU_REPEATED_TOKENS = 256, 4096
 """What a pass of its own costs, in tokens that other passes could have read in that time."""
-GPU_PADDED_TOKENS = 32
-"""On a GPU texts are padded to a multiple of this, so that passes have few shapes."""
-LAST_OF_CONTEXT = -1
+END_OF_CONTEXT = (-1, -1)
 
 TokenIds = tuple[int, ...]
 Scores = tuple[ContinuationScore, ...]
@@ -97,7 +95,7 @@ def _pass_tokens(rows: int, row_tokens: int) -> int:
 def score_questions(runner: ModelRunner, context: Context, questions: Sequence[Question]) -> list[Scores | None]:
     """The continuations' scores for each question, by one pass; None for a question where one is not finite."""
     rows = [row for question in questions for row in question.rows]
-    asked = _Asked(tokens=_padded(runner, max(map(len, rows), default=0)))
+    asked = _Asked()
     first_row = 0
     for question in questions:
         asked.add(question, first_row)
@@ -143,10 +141,8 @@ def score_after(
 class _Asked:
     """Positions whose logits are needed, each once, and the tokens to be looked up in them."""
 
-    tokens: int
-    """Of a row, padding included."""
-    places: dict[int, int] = field(default_factory=dict)
-    """Position, counted through the padded rows, or LAST_OF_CONTEXT -> place among all positions."""
+    places: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Row and its token, or END_OF_CONTEXT -> place among all positions."""
     place: list[int] = field(default_factory=list)
     target: list[int] = field(default_factory=list)
 
@@ -155,10 +151,9 @@ class _Asked:
         row = first_row
         for continuation in question.continuations:
             long = len(continuation) > 1
-            start = (row if long else first_row) * self.tokens + len(question.text) - 1
             for offset, token_id in enumerate(continuation):
-                follows_context = offset == 0 and not question.text
-                position = LAST_OF_CONTEXT if follows_context else start + offset
+                before = len(question.text) + offset - 1
+                position = END_OF_CONTEXT if before < 0 else (row if long else first_row, before)
                 self.place.append(self.places.setdefault(position, len(self.places)))
                 self.target.append(token_id)
             row += long
@@ -170,13 +165,14 @@ def _look_up(
     """Nats of each token asked for and whether it is the most probable one, a block of positions at a time."""
     output = context.last
     if rows:
+        tokens = max(map(len, rows))
         # Padded with a token of their own: another's could be one for which the model gives no numbers.
-        padded = [[*row, *row[-1:] * (asked.tokens - len(row))] for row in rows]
+        padded = [[*row, *row[-1:] * (tokens - len(row))] for row in rows]
         output = runner.branch(context.cache, context.slot, torch.tensor(padded, device=runner.device))
-    index_P = torch.tensor([max(position, 0) for position in asked.places], device=runner.device)
-    hidden_PD = output.last_hidden_state.flatten(0, 1)[index_P]
-    if LAST_OF_CONTEXT in asked.places:
-        hidden_PD[asked.places[LAST_OF_CONTEXT]] = context.last.last_hidden_state[0, 0]
+    row_P, token_P = torch.tensor(list(asked.places), device=runner.device).unbind(1)
+    hidden_PD = output.last_hidden_state[row_P, token_P]
+    if END_OF_CONTEXT in asked.places:
+        hidden_PD[asked.places[END_OF_CONTEXT]] = context.last.last_hidden_state[0, 0]
     nats, hits, order = [], [], []
     for first in range(0, len(hidden_PD), block_positions(runner)):
         logits_PV = runner.logits_of(output, hidden_PD[None, first : first + block_positions(runner)])
@@ -189,11 +185,6 @@ def _look_up(
     found = zip(order, torch.cat(nats).tolist(), torch.cat(hits).tolist(), strict=True)
     in_order = sorted(found)
     return [value for _, value, _ in in_order], [hit for _, _, hit in in_order]
-
-
-def _padded(runner: ModelRunner, tokens: int) -> int:
-    step = GPU_PADDED_TOKENS if runner.device.type == "cuda" else 1
-    return -(-tokens // step) * step
 
 
 def _through_slot(

@@ -17,6 +17,8 @@ from model_adapters.engine.decoder_output import with_hidden
 from model_adapters.engine.full_precision_head import full_precision_head, output_embeddings
 from model_adapters.engine.slotted_cache import SlottedCache
 
+GPU_BRANCH_STEP_TOKENS = 32
+
 
 class ModelRunner:
     """A model with the engine's attention; afterwards it runs only through an engine.
@@ -29,6 +31,8 @@ class ModelRunner:
         use_slot_attention(model)
         model.train(False)
         self.model = model
+        self.branch_step_tokens = GPU_BRANCH_STEP_TOKENS if self.device.type == "cuda" else 1
+        """Texts that branch off are padded to a multiple of this."""
         self._decoder: torch.nn.Module = model.get_decoder()  # type: ignore[no-untyped-call]
         # Mamba-2 has a name of its own for its cache, and would leave one under the usual name unread.
         named = inspect.signature(self._decoder.forward).parameters
@@ -78,13 +82,16 @@ class ModelRunner:
 
     @torch.no_grad()
     def branch(self, cache: SlottedCache, slot: int, id_BT: torch.Tensor) -> Any:
-        """Read texts that each continue what a slot holds, and change nothing there: hidden states [B, T, D].
+        """Read texts that each continue what a slot holds, and change nothing there: hidden states [B, T or more, D].
 
-        Shorter texts are padded at their end, with any token: it reaches no position before it.
+        Shorter texts are padded at their end, with any token: it reaches no position before it. On a GPU all are
+        padded further, so that passes have few shapes, at positions that the longest text has already.
         """
         texts, tokens = id_BT.shape
-        start = cache.lengths[slot]
-        position_BT = torch.arange(start, start + tokens, device=self.device)[None].expand(texts, -1)
+        padding = -tokens % self.branch_step_tokens
+        id_BT = torch.cat([id_BT, id_BT[:, -1:].expand(-1, padding)], dim=1)
+        place_T = torch.arange(tokens + padding, device=self.device).clamp(max=tokens - 1)
+        position_BT = (cache.lengths[slot] + place_T)[None].expand(texts, -1)
         return self._forward(self._decoder, cache.branch_view(slot, texts), id_BT, position_BT)
 
     def logits(self, output: Any, first: int, end: int) -> torch.Tensor:

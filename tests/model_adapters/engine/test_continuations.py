@@ -69,6 +69,19 @@ def test_every_family_branches(family: str) -> None:
         assert_scores(found.continuations, plain_scores(other_model(family), asked.token_ids, continuations))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_padding_to_few_shapes_changes_nothing(family: str) -> None:
+    """As on a GPU."""
+    prefix, continuations = random_prompt(70), ((5,), random_prompt(9))
+    engine = Engine(small_model(family), segment_tokens=512, slots=1)
+    engine.runner.branch_step_tokens = 32
+    for tokens in (7, 32, 40):
+        prompt = prefix + random_prompt(tokens)
+        request = Request("x", prompt, 0, prefix_id="a", prefix_tokens=70, continuations=continuations)
+        (found,) = engine.generate([request])
+        assert_scores(found.continuations, plain_scores(small_model(family), prompt, continuations))
+
+
 def test_a_continuation_that_is_greedy_is_called_so() -> None:
     prompt = random_prompt(30)
     (generated,) = Engine(small_model("llama")).generate([Request("g", prompt, 4)])
