@@ -76,4 +76,5 @@ def mmlu(
 
 def _headline(settings: "MmluSettings", model: str) -> str:
     number = "all questions" if settings.samples is None else f"{settings.samples} questions each"
-    return f"mmlu: {len(settings.subjects)} subjects, {number}, {settings.shots}-shot {settings.variant}, model {model}"
+    subjects = f"{len(settings.subjects)} subject{'' if len(settings.subjects) == 1 else 's'}"
+    return f"mmlu: {subjects}, {number}, {settings.shots}-shot {settings.variant}, model {model}"

@@ -94,8 +94,36 @@ def _loss(config: Mapping[str, Any], tokenizer: "Tokenizer") -> "Suite":
     return build(settings, tokenizer)
 
 
+def _mmlu(config: Mapping[str, Any], tokenizer: "Tokenizer") -> "Suite":
+    from suites.mmlu import MmluSettings, build
+
+    settings = MmluSettings.of(
+        subjects=config["subjects"],
+        shots=config["shots"],
+        samples=config["samples"],
+        variant=config["variant"],
+        data=None if config["data"] is None else Path(config["data"]),
+    )
+    return build(settings, tokenizer)
+
+
+def _lm_eval(config: Mapping[str, Any], tokenizer: "Tokenizer") -> "Suite":
+    from suites.lm_eval_tasks import LmEvalSettings, build
+
+    settings = LmEvalSettings.of(
+        tasks=config["tasks"],
+        shots=config["shots"],
+        samples=config["samples"],
+        include_path=None if config["include_path"] is None else Path(config["include_path"]),
+        seed=config["seed"],
+    )
+    return build(settings, tokenizer)
+
+
 _BUILDERS: dict[str, Callable[[Mapping[str, Any], "Tokenizer"], "Suite"]] = {
     "ruler": _ruler,
+    "mmlu": _mmlu,
+    "lm-eval": _lm_eval,
     "track": _track,
     "loss": _loss,
 }

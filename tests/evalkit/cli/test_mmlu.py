@@ -1,0 +1,144 @@
+"""`evalkit mmlu` as it is typed, and its records in compare, gate and leaderboard."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.cli import execution
+from evalkit.cli.execution import ModelOptions
+from evalkit.records import ContinuationScore, PositionScheme, Request
+from evalkit.stored_run import load_run
+from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
+from tests.evalkit.cli.scripted_command import loaded
+from tests.evalkit.cli.test_compare import run_command
+from tests.suites.mmlu.small_data import write_mmlu
+
+PREFERS = {"first": 0, "second": 1}
+"""Which letter a model always finds most probable; of every four questions one has it as its answer."""
+
+
+def reply_of(model: str) -> Any:
+    def reply(request: Request) -> ScriptedReply:
+        preferred = PREFERS[model]
+        scores = tuple(ContinuationScore(-float(n != preferred), is_greedy=n == preferred) for n in range(4))
+        return ScriptedReply(continuations=scores)
+
+    return reply
+
+
+@pytest.fixture
+def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A folder of two subjects, in which six and two questions are asked."""
+    monkeypatch.chdir(tmp_path)
+    identity: dict[str, Any] = {}
+
+    def load(options: ModelOptions) -> Any:
+        changed = replace(SCRIPTED_IDENTITY, path=options.model, fingerprint=f"sha256:{options.model}", **identity)
+        return loaded(identity=changed)
+
+    monkeypatch.setattr(execution, "_load", load)
+    monkeypatch.setattr(
+        execution, "_adapter", lambda made, _: ScriptedAdapter(reply_of(made.identity.path), identity=made.identity)
+    )
+    write_mmlu(tmp_path / "mmlu", ["virology"], test=6)
+    write_mmlu(tmp_path / "mmlu", ["sociology"], test=2)
+    return "mmlu"
+
+
+ASK = ("mmlu", "--subjects", "virology,sociology", "--data", "mmlu", "--model")
+
+
+def test_a_run(data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(monkeypatch, *ASK, "first", "--out", "run") == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith("mmlu: 2 subjects, all questions, 5-shot mc, model first\n")
+    shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in captured.out.splitlines() if "│" in line]
+    rows = {row[0]: row[1:] for row in shown}
+    assert rows["all questions alike (micro)"] == ["25.0", "37.5 [13.7, 69.4] (not all of MMLU: 2 subjects)", "8"]
+    assert rows["all subjects alike (macro)"][:2][0] == "25.0"
+    assert rows["virology"] == ["25.0", "33.3 [9.7, 70.0]", "6"]
+    assert "cannot be told from chance (25.0; interval [13.7, 69.4])" in captured.out
+    assert "2 parts (mmlu, sha256 of them all" in captured.out
+    record = load_run(Path("run")).record
+    assert (record.suite, record.dialect, record.summary[0].by_sample) == ("mmlu", "5-shot mc", True)
+    assert record.failures == {"wrong_choice": 5}
+
+
+def test_it_is_continued_with_more_questions_and_not_with_other_ones(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(monkeypatch, *ASK, "first", "--out", "run", "--samples", "1") == 0
+    assert run_command(monkeypatch, *ASK, "first", "--out", "run", "--resume") == 0
+    assert load_run(Path("run")).record.counts["n"] == 8
+    capsys.readouterr()
+    assert run_command(monkeypatch, *ASK, "first", "--out", "run", "--resume", "--shots", "2") == 2
+    assert "dialect: 5-shot mc -> 2-shot mc" in capsys.readouterr().err
+
+
+def test_questions_beyond_the_trained_length_are_named(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_positions = replace(
+        SCRIPTED_IDENTITY, path="first", trained_length=300, positions=PositionScheme("rope", "RoPE θ=10000")
+    )
+    monkeypatch.setattr(execution, "_load", lambda options: loaded(identity=with_positions))
+    path = Path("mmlu/test/virology_test.csv")
+    path.write_text(path.read_text().replace("test, number 4", "test, number 4" + " or more" * 200))
+    ask = ("mmlu", "--subjects", "virology", "--data", "mmlu", "--shots", "1", "--model", "first", "--out", "run")
+    assert run_command(monkeypatch, *ask) == 0
+    assert load_run(Path("run")).record.counts == {"n": 6, "errors": 0, "unscored": 1}
+    assert "Unscored: virology: question 4 of virology: it takes" in capsys.readouterr().out
+
+
+def test_compare_gate_and_leaderboard_take_the_mean_over_questions(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model in PREFERS:
+        assert run_command(monkeypatch, *ASK, model, "--out", f"runs/{model}") == 0
+    capsys.readouterr()
+    # Of six answers 0, 1, 2, 3, 0, 1 two are right for either, of two answers 0, 1 one is.
+    assert run_command(monkeypatch, "compare", "runs/first", "runs/second", "--format", "json") == 0
+    rows = {row["task"]: row for row in json.loads(capsys.readouterr().out)["comparisons"][0]["rows"]}
+    assert (rows[None]["base"], rows[None]["new"], rows[None]["n"]) == (37.5, 37.5, 8)
+    assert run_command(monkeypatch, "compare", "runs/first", "runs/second", "--unpaired", "--format", "json") == 0
+    rows = {row["task"]: row for row in json.loads(capsys.readouterr().out)["comparisons"][0]["rows"]}
+    assert rows[None]["base"] == 37.5
+    Path("policy.yaml").write_text("rules: {mmlu: {max_drop: 90}, mmlu/virology: {min: 30}, mmlu/macro: {min: 41}}")
+    assert run_command(monkeypatch, "gate", "runs/first", "runs/second", "--policy", "policy.yaml") == 0
+    Path("policy.yaml").write_text("rules: {mmlu: {min: 37.6}}")
+    assert run_command(monkeypatch, "gate", "runs/first", "runs/second", "--policy", "policy.yaml") == 1
+    capsys.readouterr()
+    assert run_command(monkeypatch, "leaderboard", "runs", "--format", "csv") == 0
+    assert "37.5" in capsys.readouterr().out
+
+
+BAD = {
+    "subject": (("--subjects", "anatomie"), "unknown MMLU subject 'anatomie'; did you mean 'anatomy'?"),
+    "shots": (("--subjects", "virology", "--data", "mmlu", "--shots", "6"), "6 shots: virology has 5 dev examples"),
+    "folder": (("--data", "nowhere"), "--data nowhere: no such folder"),
+    "file": (("--data", "mmlu", "--subjects", "anatomy"), "mmlu: no file anatomy_test.csv"),
+    "variant": (("--variant", "letters"), "variant 'letters' is unknown"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_mistake_is_one_line(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    arguments, message = BAD[case]
+    assert run_command(monkeypatch, "mmlu", "--model", "first", *arguments) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"evalkit: {message}")
+
+
+def test_a_broken_file_is_told_with_its_line(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("mmlu/test/sociology_test.csv").open("a") as file:
+        file.write("Q?,a,b,c,d,\r\n")
+    assert run_command(monkeypatch, *ASK, "first") == 2
+    assert "sociology_test.csv:9: the answer is missing; write one of 0, 1, 2, 3" in capsys.readouterr().err
+    assert not Path("runs").exists()
