@@ -3,6 +3,7 @@
 lm-eval is imported inside functions: it takes seconds.
 """
 
+import contextlib
 import difflib
 import logging
 import random
@@ -49,10 +50,10 @@ def load_tasks(settings: LmEvalSettings) -> LoadedTasks:
     quiet_lm_eval()
     random.seed(_SEEDS["python"])
     np.random.seed(_SEEDS["numpy"])
-    manager = _manager(settings)
-    _check_names(manager, settings.tasks)
     try:
-        loaded = manager.load(list(settings.tasks))
+        loaded = _load(settings)
+    except UsageError:
+        raise
     except Exception as error:  # each data set and each YAML file fails in its own way
         raise UsageError(
             f"lm-eval cannot load {', '.join(settings.tasks)}: {_first_line(error)}; check its data, or the network"
@@ -74,18 +75,21 @@ def output_type(task: Any) -> str:
     return str(task.OUTPUT_TYPE)
 
 
-def _manager(settings: LmEvalSettings) -> Any:
-    """lm-eval's index of tasks; its own thousands are left unread where the user's folder has all that is asked."""
+def _load(settings: LmEvalSettings) -> Any:
+    """Load by name; lm-eval's own thousands of tasks are left unread where the user's folder has all that is asked."""
     from lm_eval.tasks import TaskManager
 
-    own = settings.include_path
-    if own is not None:
-        manager = TaskManager(include_path=own, include_defaults=False)
-        if all(name in manager.all_subtasks for name in settings.tasks):
-            return manager
-    elif all(_is_file(name) for name in settings.tasks):
-        return TaskManager(include_defaults=False)
-    return TaskManager(include_path=own)
+    names, folder = list(settings.tasks), settings.include_path
+    own = TaskManager(include_path=folder, include_defaults=False)
+    if all(_is_file(name) or name in own.all_subtasks for name in names):
+        return own.load(names)
+    if all(name in own.all_tasks for name in names):
+        # A group of the user's may hold tasks of lm-eval's; then it is not found here.
+        with contextlib.suppress(KeyError, ValueError):
+            return own.load(names)
+    manager = TaskManager(include_path=folder)
+    _check_names(manager, names)
+    return manager.load(names)
 
 
 def _check_names(manager: Any, names: Sequence[str]) -> None:

@@ -48,7 +48,7 @@ class LmEvalSuite:
             for name, documents in self._documents.items()
             for index in range(len(documents.docs))
         )
-        corpora = tuple(task_use(task, self._documents[name].docs) for name, task in self._loaded.tasks.items())
+        corpora = tuple(task_use(task) for task in self._loaded.tasks.values())
         return SuitePlan(keys=keys, unscored=(), corpora=corpora)
 
     def sample(self, key: SampleKey) -> Sample:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from evalkit.records import CorpusUse
@@ -11,11 +10,11 @@ _WHERE = ("dataset_path", "dataset_name", "dataset_kwargs", "metadata", "task_al
 """Parts of a definition that say where data lie and how things are called: documents are digested themselves."""
 
 
-def task_use(task: Any, docs: Sequence[Any]) -> CorpusUse:
-    """The sha256 is over the task's definition and the documents that are asked."""
+def task_use(task: Any) -> CorpusUse:
+    """The sha256 is over the task's definition and all its documents, however many are asked."""
     definition = {name: value for name, value in task.dump_config().items() if name not in _WHERE}
     digest = hashlib.sha256(json.dumps(definition, sort_keys=True, default=str).encode())
-    for doc in docs:
+    for doc in task.eval_docs:
         digest.update(json.dumps(doc, sort_keys=True, default=str).encode())
     path, name = task.get_config("dataset_path"), task.get_config("dataset_name")
     source = "/".join(str(part) for part in (path, name) if part) or "its own code"

@@ -68,7 +68,7 @@ def answered(model: PreTrainedModel, folder: Path, *, max_tokens: int | None) ->
     return suite.summarize([_answered(*whole, suite.score(*whole)) for whole in answers if whole is not None])
 
 
-@pytest.mark.parametrize("max_tokens", [None, 150])
+@pytest.mark.parametrize("max_tokens", [None, 400])
 def test_the_numbers_are_those_of_our_suite_to_the_last_digit(
     model: PreTrainedModel, folder: Path, max_tokens: int | None
 ) -> None:

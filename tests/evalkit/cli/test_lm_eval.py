@@ -1,0 +1,133 @@
+"""`evalkit run --suite lm-eval:…`, the same in a plan, and `evalkit lm-eval`, as they are typed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.cli import execution
+from evalkit.cli.execution import ModelOptions
+from evalkit.records import ContinuationScore, Request
+from evalkit.stored_run import load_run
+from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
+from tests.evalkit.cli.scripted_command import loaded
+from tests.evalkit.cli.test_compare import run_command
+from tests.suites.lm_eval_tasks.own_tasks import write_tasks
+
+
+def reply(request: Request) -> ScriptedReply:
+    """Always the first choice, an even loss, and one answer."""
+    if request.continuations:
+        scores = [ContinuationScore(-1.0 - n, is_greedy=n == 0) for n in range(len(request.continuations))]
+        return ScriptedReply(continuations=tuple(scores))
+    if request.scored_from is not None:
+        return ScriptedReply(log_probabilities=(-0.5,) * (len(request.token_ids) - request.scored_from))
+    return ScriptedReply(" 4\nand more")
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    def load(options: ModelOptions) -> Any:
+        return loaded(identity=replace(SCRIPTED_IDENTITY, path=options.model, fingerprint=f"sha256:{options.model}"))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(execution, "_load", load)
+    monkeypatch.setattr(execution, "_adapter", lambda made, _: ScriptedAdapter(reply, identity=made.identity))
+    return write_tasks(tmp_path / "tasks")
+
+
+RUN = ("run", "--include-path", "tasks", "--model", "one", "--out", "run")
+
+
+def test_a_run_is_stored_and_continued(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = ("--suite", "lm-eval:things,prose,sums")
+    assert run_command(monkeypatch, *RUN, *suite, "--samples", "2") == 0
+    assert run_command(monkeypatch, *RUN, *suite, "--resume") == 0
+    run = load_run(Path("run"))
+    rows = {row.task: (row.metric, row.n, row.chance) for row in run.record.results}
+    assert rows == {
+        "colours": ("acc", 7, 25.0),
+        "pronoun": ("acc", 5, 50.0),
+        "prose": ("bits_per_byte", 4, None),
+        "sums": ("exact_match", 5, None),
+    }
+    figures = {figure.name: figure.value for figure in run.record.figures}
+    assert figures["colours/acc"] == 2 / 7
+    assert figures["group/things/acc"] == (2 + 3) / 12
+    # Of five sums, 2 + 2 is 4; the stop string is cut off, and only the filter finds the digits.
+    assert (figures["sums/exact_match,as-is"], figures["sums/exact_match,digits"]) == (0.0, 0.2)
+    assert run.samples["sums/0/0/1234"].prediction == " 4"
+    assert run.samples["colours/0/0/1234"].prediction == "red"
+    assert "lm-eval · one · dialect each task's own shots" in capsys.readouterr().out
+    assert run_command(monkeypatch, "show", "run", "--sample", "colours/0/0/1234") in (0, 2)
+
+
+def test_lm_evals_evaluator_gives_the_same_numbers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = ("lm-eval", "--tasks", "things,sums", "--include-path", "tasks", "--model", "one", "--out", "results.json")
+    assert run_command(monkeypatch, *ask) == 0
+    assert "exact_match" in capsys.readouterr().out
+    results = json.loads(Path("results.json").read_text())
+    assert results["results"]["colours"]["acc,none"] == 2 / 7
+    assert results["groups"]["things"]["acc,none"] == (2 + 3) / 12
+    assert results["results"]["sums"]["exact_match,digits"] == 0.2
+    assert results["model"] == "one"
+
+
+def test_a_plan_may_name_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("plan.yaml").write_text(
+        "models: [one, two]\n"
+        "suites: {'lm-eval:colours,sums': {include-path: tasks, samples: 2}}\n"
+        "reports: [{report: compare, base: one, new: two, out: c.md}, {report: leaderboard, out: L.md}]\n"
+    )
+    assert run_command(monkeypatch, "run", "plan.yaml", "--dry-run") == 0
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "evalkit run --suite lm-eval:colours,sums --include-path tasks --samples 2 --model one "
+        "--out runs/plan/one/lm-eval"
+    )
+    assert run_command(monkeypatch, "run", "plan.yaml") == 0
+    assert load_run(Path("runs/plan/two/lm-eval")).record.suite == "lm-eval"
+    assert "colours" in Path("runs/plan/c.md").read_text()
+    assert run_command(monkeypatch, "run", "plan.yaml") == 0
+    assert "finished before: runs/plan/one/lm-eval" in capsys.readouterr().err
+
+
+BAD = {
+    "neither": (("run",), "neither a plan nor --suite is named"),
+    "both": (("run", "plan.yaml", "--suite", "lm-eval:sums"), "--suite runs tasks and no plan"),
+    "another suite": (("run", "--suite", "mmlu"), "--suite 'mmlu': write lm-eval:TASKS"),
+    "no task": (("run", "--suite", "lm-eval:"), "'' names nothing"),
+    "an option of a run": (("run", "plan.yaml", "--model", "one"), "--model is an option of --suite"),
+    "samples": ((*RUN, "--suite", "lm-eval:sums", "--samples", "0"), "0 samples: at least 1 is needed"),
+    "shots": ((*RUN, "--suite", "lm-eval:colours", "--shots", "9"), "9 shots: task colours has 6 examples"),
+    "results": (("lm-eval", "--tasks", "sums", "--out", "tasks"), "--out tasks: not a file in an existing folder"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_mistake_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    arguments, message = BAD[case]
+    assert run_command(monkeypatch, *arguments) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"evalkit: {message}")
+
+
+def test_a_plan_says_what_is_wrong_with_its_tasks(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for suites, message in {
+        "{lm-eval: {}}": "unknown suite 'lm-eval'; did you mean 'lm-eval:TASKS'?",
+        "{'lm-eval:a': {}, 'lm-eval:b': {}}": "lm-eval stands there twice",
+        "{'lm-eval:a': {suite: x}}": "suite lm-eval:a: suite is set by the plan itself",
+    }.items():
+        Path("plan.yaml").write_text(f"models: [one]\nsuites: {suites}\n")
+        assert run_command(monkeypatch, "run", "plan.yaml") == 2
+        assert message in capsys.readouterr().err
