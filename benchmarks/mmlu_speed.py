@@ -75,7 +75,9 @@ Nats = dict[str, tuple[float, ...]]
 def main() -> int:
     options = read_options()
     model = open_model(options)
-    settings = MmluSettings.of(data=options.data, samples=options.samples, shots=options.shots)
+    settings = MmluSettings.of(
+        data=options.data, subjects=options.subjects, samples=options.samples, shots=options.shots
+    )
     suite = build(settings, model.tokenizer)
     samples = [suite.sample(key) for key in suite.plan().keys]
     with torch.inference_mode():
@@ -96,6 +98,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--samples", type=int, default=10, help="questions a subject")
     parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--subjects", type=lambda text: text.split(","), help="all 57 by default")
     parser.add_argument("--batch-sizes", type=sizes, default=(1, 4, 16, 32, 64), help="that hf is tried with")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
