@@ -177,10 +177,10 @@ def test_two_hundred_runs_of_6500_samples_take_seconds(tmp_path: Path) -> None:
         (folder / "samples.jsonl").hardlink_to(first / "samples.jsonl")
         shutil.copy(first / "manifest.json", folder)
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     board = build_leaderboard(read_records([tmp_path / "runs"]))
     text = render(leaderboard_report(board))
-    seconds, (_, peak_bytes) = time.perf_counter() - started, tracemalloc.get_traced_memory()
+    seconds, (_, peak_bytes) = time.process_time() - started, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(board.boards[0].rows) == 200
     assert text.count("\n") > 400
