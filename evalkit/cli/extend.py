@@ -13,7 +13,9 @@ from evalkit.cli import options
 if TYPE_CHECKING:
     from evalkit.cli.execution import Finished, ModelOptions, RunOptions
     from evalkit.records import RunRecord, SampleRecord
+    from model_adapters.loading import LoadedModel
     from suites.context_extension import ExtensionRun, ExtensionSettings, Margins
+    from suites.mmlu import MmluSettings
 
 EXAMPLES = (
     "Examples: evalkit extend --ctx 65536 --trained 8192 · "
@@ -52,10 +54,16 @@ def extend(
     ),
     text: Path | None = typer.Option(None, "--text", help="Where they come from: text or .jsonl; essays by default."),
     field: str = typer.Option("text", "--field", help="Of a JSONL line, the field with the text."),
+    mmlu: int | None = typer.Option(
+        None, "--mmlu", min=1, help="With --before: also so many MMLU questions a subject, 5-shot."
+    ),
+    mmlu_data: Path | None = typer.Option(None, "--mmlu-data", help="MMLU's CSV files; the hub by default."),
     margin: float = typer.Option(
         0.05, "--margin", min=0.0, help="Nats per token that the loss may rise past the window."
     ),
-    margin_points: float = typer.Option(2.0, "--margin-points", min=0.0, help="Points that may be lost at 4096."),
+    margin_points: float = typer.Option(
+        2.0, "--margin-points", min=0.0, help="Points that may be lost at 4096 and on MMLU."
+    ),
     margin_bits: float = typer.Option(0.02, "--margin-bits", min=0.0, help="Bits per byte that may be lost at 4096."),
     seed: int = typer.Option(42, "--seed", help="Another seed asks other questions."),
     out: Path | None = options.OUT,
@@ -89,6 +97,7 @@ def extend(
         path=text,
         field=field,
         seed=seed,
+        mmlu=_mmlu(mmlu, mmlu_data, before),
     )
     check = _Check(
         settings=settings,
@@ -145,7 +154,7 @@ class _Check:
             # The other models' time is not this one's.
             run_options = replace(run_options, started_at=time.perf_counter())
         finished = perform(
-            lambda loaded: _build(settings, loaded.tokenizer),
+            lambda loaded: _build(settings, loaded),
             model_options,
             run_options,
             settings={**asdict(settings), "trained": self._trained, "margins": asdict(self._margins), **self._others},
@@ -165,7 +174,7 @@ class _Check:
 
         settings = self._settings.short_only() if role == "before" else self._settings
         return perform(
-            lambda loaded: _build(settings, loaded.tokenizer),
+            lambda loaded: _build(settings, loaded),
             replace(model_options, model=name, override=None),
             replace(run_options, out=None if run_options.out is None else run_options.out / role),
             settings=asdict(settings),
@@ -190,10 +199,25 @@ class _Check:
         return record
 
 
-def _build(settings: "ExtensionSettings", tokenizer: Any) -> Any:
+def _mmlu(samples: int | None, data: Path | None, before: str | None) -> "MmluSettings | None":
+    """What is asked of both checkpoints; UsageError for options that would do nothing."""
+    from evalkit.errors import UsageError
+    from suites.mmlu import MmluSettings
+
+    if samples is None:
+        if data is not None:
+            raise UsageError(f"--mmlu-data {data}: say how many questions a subject with --mmlu")
+        return None
+    if before is None:
+        raise UsageError(f"--mmlu {samples} is for what was lost since a checkpoint; name it with --before")
+    return MmluSettings.of(samples=samples, data=data)
+
+
+def _build(settings: "ExtensionSettings", loaded: "LoadedModel") -> Any:
+    from evalkit.cli.execution import readable_tokens
     from suites.context_extension import build
 
-    return build(settings, tokenizer)
+    return build(settings, loaded.tokenizer, max_tokens=readable_tokens(loaded.identity))
 
 
 def _extension_run(record: "RunRecord", samples: "Sequence[SampleRecord]") -> "ExtensionRun":

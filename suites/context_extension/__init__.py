@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from evalkit.protocols import Tokenizer
+from suites import mmlu
 from suites.context_extension.settings import SAMPLES, WINDOWS, ExtensionSettings
 from suites.context_extension.suite import ContextExtensionSuite
 from suites.context_extension.verdicts import Conclusion, ExtensionRun, Margins, conclude
@@ -28,11 +29,16 @@ def build(
     *,
     source: Source | None = None,
     corpora: RulerCorpora | None = None,
+    max_tokens: int | None = None,
 ) -> ContextExtensionSuite:
-    """The suite for one tokenizer; long documents and haystacks are by default what the settings and RULER read."""
+    """The suite for one tokenizer; long documents and haystacks are by default what the settings and RULER read.
+
+    MMLU's questions longer than `max_tokens`, where they are asked, are left out.
+    """
     corpora = corpora or RulerCorpora.default()
     if source is None:
         source = (
             EssayText(corpora.essays()) if settings.path is None else open_source(Path(settings.path), settings.field)
         )
-    return ContextExtensionSuite(settings, tokenizer, source, corpora)
+    questions = None if settings.mmlu is None else mmlu.build(settings.mmlu, tokenizer, max_tokens=max_tokens)
+    return ContextExtensionSuite(settings, tokenizer, source, corpora, mmlu=questions)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from evalkit.errors import UsageError
 from evalkit.registry import check_known
+from suites.mmlu import MmluSettings
 from suites.ruler import TASKS
 
 SHORT_CTX = 4096
@@ -37,6 +38,8 @@ class ExtensionSettings:
     """Where they come from; None reads the essays."""
     field: str
     seed: int
+    mmlu: MmluSettings | None = None
+    """Questions that a model answered before its extension; None asks none."""
 
     @staticmethod
     def of(
@@ -49,6 +52,7 @@ class ExtensionSettings:
         path: Path | None = None,
         field: str = "text",
         seed: int = 42,
+        mmlu: MmluSettings | None = None,
     ) -> "ExtensionSettings":
         """Settings completed by defaults; UsageError names the value, the limit and the remedy."""
         check_known("RULER task", tasks or (), TASKS)
@@ -69,6 +73,7 @@ class ExtensionSettings:
             path=None if path is None else str(path),
             field=field,
             seed=seed,
+            mmlu=mmlu,
         )
 
     @property

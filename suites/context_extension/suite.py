@@ -6,6 +6,7 @@ from evalkit.errors import UsageError
 from evalkit.protocols import Suite, Tokenizer
 from evalkit.records import (
     Completion,
+    Figure,
     Request,
     ResultRow,
     Sample,
@@ -20,6 +21,8 @@ from suites.context_extension.effective_length import above_fixed, above_own_sha
 from suites.context_extension.length_figures import length_figure, mean_figures
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_measures, loss_row, position_figures
 from suites.context_extension.settings import ExtensionSettings
+from suites.mmlu import MmluSuite
+from suites.mmlu.summary import summarize as summarize_mmlu
 from suites.ruler import RulerCorpora, RulerSettings, RulerSuite
 from suites.ruler.summary import summarize as summarize_ruler
 from suites.text_loss import TextLossSettings, TextLossSuite
@@ -27,20 +30,28 @@ from suites.text_loss.sources import Source
 
 FULL_SHARE = 0.9
 """A document counts as long where it fills this much of the context."""
+MMLU = "mmlu"
+"""The figure of all questions together."""
 
 
 class ContextExtensionSuite:
-    """RULER samples by length and needle depth, and the loss of long and of short documents.
+    """RULER samples by length and needle depth, the loss of long and of short documents, and MMLU where it is asked.
 
     RULER's samples are its own, so its version is part of this suite's.
     """
 
     name = "extend"
-    version = f"1+ruler-{RulerSuite.version}+loss-{TextLossSuite.version}"
 
     def __init__(
-        self, settings: ExtensionSettings, tokenizer: Tokenizer, source: Source, corpora: RulerCorpora
+        self,
+        settings: ExtensionSettings,
+        tokenizer: Tokenizer,
+        source: Source,
+        corpora: RulerCorpora,
+        *,
+        mmlu: MmluSuite | None = None,
     ) -> None:
+        """`mmlu` is the part that `settings.mmlu` asks for."""
         self._settings = settings
         self._tokenizer = tokenizer
         self._source = source
@@ -53,6 +64,15 @@ class ContextExtensionSuite:
             LONG_TEXT: self._text_suite(settings.ctx, least_tokens=int(FULL_SHARE * settings.ctx)),
             SHORT_TEXT: self._text_suite(settings.short_ctx, least_tokens=int(FULL_SHARE * settings.short_ctx)),
         }
+
+        self._mmlu = mmlu
+        self._subjects = frozenset(settings.mmlu.subjects if settings.mmlu is not None else ())
+
+    @property
+    def version(self) -> str:
+        """The versions of what is asked."""
+        parts = f"1+ruler-{RulerSuite.version}+loss-{TextLossSuite.version}"
+        return parts if self._mmlu is None else f"{parts}+mmlu-{MmluSuite.version}"
 
     @property
     def dialect(self) -> str:
@@ -72,6 +92,10 @@ class ContextExtensionSuite:
         for task, ctx in ((SHORT_TEXT, settings.short_ctx), (LONG_TEXT, settings.ctx)):
             keys += [SampleKey(task, ctx, index, settings.seed) for index in range(self._document_count(task, ctx))]
         corpora = dict.fromkeys((*ruler.corpora, self._source.use))
+        if self._mmlu is not None:
+            questions = self._mmlu.plan()
+            keys += questions.keys
+            corpora |= dict.fromkeys(questions.corpora)
         return SuitePlan(keys=tuple(keys), unscored=ruler.unscored, corpora=tuple(corpora))
 
     def sample(self, key: SampleKey) -> Sample:
@@ -94,12 +118,13 @@ class ContextExtensionSuite:
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         """Rows of every task and length; means, grid, loss by position and effective lengths as figures."""
         settings = self._settings
-        asked = [record for record in records if record.task not in self._texts]
+        asked = [record for record in records if record.task not in self._texts and record.task not in self._subjects]
         scores = collect(asked, settings.tasks)
         fixed = effective_length(scores, above_fixed, seed=settings.seed)
         own = effective_length(scores, above_own_share, seed=settings.seed)
+        mmlu_rows, mmlu_figures = self._mmlu_results(records)
         return SuiteSummary(
-            results=(*summarize_ruler(asked).results, *self._loss_rows(records)),
+            results=(*summarize_ruler(asked).results, *self._loss_rows(records), *mmlu_rows),
             summary=(),
             effective_length=fixed.tokens or None if fixed is not None else None,
             figures=(
@@ -108,6 +133,7 @@ class ContextExtensionSuite:
                 *length_figure("own_share", own, len(asked)),
                 *grid_figures(asked, settings.depths, settings.seed),
                 *position_figures(records, settings.ctx, settings.seed),
+                *mmlu_figures,
             ),
         )
 
@@ -119,7 +145,19 @@ class ContextExtensionSuite:
                 rows.append(loss_row(task, ctx, here, self._settings.seed))
         return rows
 
+    def _mmlu_results(self, records: Sequence[SampleRecord]) -> tuple[Sequence[ResultRow], Sequence[Figure]]:
+        """A row for each subject, and the accuracy over all questions."""
+        if self._settings.mmlu is None:
+            return (), ()
+        here = [record for record in records if record.task in self._subjects]
+        told = summarize_mmlu(self._settings.mmlu, here)
+        (mean,) = told.summary
+        scored = sum(row.n for row in told.results)
+        return told.results, (Figure(MMLU, mean.mean, "points", mean.ci95, scored),)
+
     def _part(self, key: SampleKey) -> Suite:
+        if self._mmlu is not None and key.task in self._subjects:
+            return self._mmlu
         return self._texts.get(key.task, self._ruler)
 
     def _text_suite(self, ctx: int, *, least_tokens: int) -> TextLossSuite:

@@ -89,6 +89,7 @@ def conclude(
         verdicts.append(_length_verdict(settings, "baseline", f"better than {name}", length, gains))
     if before is not None:
         verdicts += _retention(settings, run.samples, before, margins)
+        verdicts += _mmlu_retention(settings, run.samples, before, margins)
     return Conclusion(tuple(figures), tuple(verdicts))
 
 
@@ -229,6 +230,27 @@ def _retention(
         yield _untold(
             "retention/loss", f"{len(texts)} documents are shared {where}: 2 are needed", margins.bits, "bits per byte"
         )
+
+
+def _mmlu_retention(
+    settings: ExtensionSettings, samples: Sequence[SampleRecord], before: ExtensionRun, margins: Margins
+) -> Iterator[Verdict]:
+    """Accuracy over the questions that both models were asked."""
+    if settings.mmlu is None:
+        return
+    where = f"against {before.record.model.path}"
+    subjects = frozenset(settings.mmlu.subjects)
+    earlier = {sample.id: sample for sample in before.samples if sample.task in subjects and sample.score is not None}
+    drops = [
+        _score(earlier[sample.id]) - _score(sample)
+        for sample in samples
+        if sample.task in subjects and sample.score is not None and sample.id in earlier
+    ]
+    if drops:
+        drop = pool([np.array(drops)], bounded=True)
+        yield _drop_verdict("retention/mmlu", f"MMLU {where}", drop, margins.points, 100.0, "points")
+    else:
+        yield _untold("retention/mmlu", f"no question of MMLU is shared {where}", margins.points, "points")
 
 
 def _drop_verdict(check: str, what: str, worse: PairedDifferences, margin: float, scale: float, unit: str) -> Verdict:

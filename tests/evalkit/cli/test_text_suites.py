@@ -115,6 +115,8 @@ def test_extend_with_all_that_it_compares(
         (("loss", "--overlap", "4000"), "overlap 4,000: from 0 to half the context, 2,048"),
         (("extend", "--ctx", "512"), "an extension is tested from 1,024"),
         (("extend", "--ctx", "4K", "--override", "yam"), "did you mean 'yarn'"),
+        (("extend", "--ctx", "4K", "--mmlu", "5"), "name it with --before"),
+        (("extend", "--ctx", "4K", "--mmlu-data", "mmlu"), "say how many questions a subject with --mmlu"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -22,9 +22,12 @@ from suites.context_extension import (
     conclude,
 )
 from suites.corpora import Essays
+from suites.mmlu import MmluSettings
 from suites.ruler import RulerCorpora
 from suites.text_loss.sources import EssayText
 from tests.evalkit.runs import Observer, settings
+from tests.suites.context_extension.records import scored
+from tests.suites.mmlu.small_data import write_mmlu
 
 HELD = 2048
 SETTINGS = replace(
@@ -186,3 +189,22 @@ def test_the_grid_doubles_up_to_the_tested_length() -> None:
     assert ExtensionSettings.of(ctx=65_536).ctxs == (4096, 8192, 16_384, 32_768, 65_536)
     assert ExtensionSettings.of(ctx=20_000).ctxs == (4096, 8192, 16_384, 20_000)
     assert ExtensionSettings.of(ctx=2048).ctxs == (2048,)
+
+
+def test_questions_of_mmlu_are_asked_beside_the_rest(tmp_path: Path) -> None:
+    data = write_mmlu(tmp_path / "mmlu", ["anatomy", "virology"], test=3)
+    asked = replace(SETTINGS, mmlu=MmluSettings.of(subjects=["anatomy", "virology"], samples=2, data=data))
+    checked, plain = suite(asked), suite()
+    added = set(checked.plan().keys) - set(plain.plan().keys)
+    assert {key.id for key in added} == {f"{task}/0/{n}/0" for task in ("anatomy", "virology") for n in range(2)}
+    assert checked.version == f"{plain.version}+mmlu-1"
+    key = next(key for key in added if key.task == "virology")
+    assert len(checked.request(checked.sample(key)).continuations) == 4
+    records = [scored(key.task, 0, key.index, float(key.index == 0)) for key in added]
+    told = checked.summarize(records)
+    assert {row.task: row.value for row in told.results if row.task in ("anatomy", "virology")} == {
+        "anatomy": 50.0,
+        "virology": 50.0,
+    }
+    (figure,) = [figure for figure in told.figures if figure.name == "mmlu"]
+    assert (figure.value, figure.n) == (50.0, 4)

@@ -11,6 +11,7 @@ from suites.context_extension import ExtensionRun, ExtensionSettings, Margins, c
 from suites.context_extension.effective_length import above_fixed, above_own_share, collect, effective_length
 from suites.context_extension.length_figures import length_figure
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_width
+from suites.mmlu import MmluSettings
 from tests.suites.context_extension.records import scored
 
 SETTINGS = replace(ExtensionSettings.of(ctx=8192, tasks=("niah_single_2", "vt")), ctxs=(1024, 2048, 4096, 8192))
@@ -209,3 +210,29 @@ class TestRetention:
         found = verdicts_of(grid([1.0] * 4), before=run_of([], "old"))
         assert found["retention/ruler"].verdict == "undecided"
         assert "no samples of every task are shared" in found["retention/ruler"].statement
+
+    def test_questions_lost_since_the_checkpoint_before(self) -> None:
+        asked = replace(SETTINGS, mmlu=MmluSettings.of(subjects=["anatomy", "virology"]))
+
+        def answered(right: int) -> list[SampleRecord]:
+            return [scored(task, 0, n, float(n < right)) for task in ("anatomy", "virology") for n in range(200)]
+
+        def verdict(before: int, now: int) -> Verdict:
+            old = run_of([*grid([0.9] * 4), *answered(before)], "old")
+            new = run_of([*grid([0.9] * 4), *answered(now)])
+            found = conclude(asked, new, trained_length=2048, margins=Margins(), before=old)
+            return next(one for one in found.verdicts if one.check == "retention/mmlu")
+
+        assert verdict(150, 150).verdict == "pass"
+        assert verdict(150, 110).verdict == "fail"
+        assert verdict(150, 110).value == pytest.approx(20.0)
+        assert "MMLU against old" in verdict(150, 110).statement
+
+    def test_without_a_shared_question_it_cannot_be_told(self) -> None:
+        asked = replace(SETTINGS, mmlu=MmluSettings.of(subjects=["anatomy"]))
+        old = run_of([*grid([0.9] * 4), scored("anatomy", 0, 0, None)], "old")
+        new = run_of([*grid([0.9] * 4), scored("anatomy", 0, 0, 1.0)])
+        found = conclude(asked, new, trained_length=2048, margins=Margins(), before=old)
+        verdict = next(one for one in found.verdicts if one.check == "retention/mmlu")
+        assert verdict.verdict == "undecided"
+        assert "no question of MMLU is shared" in verdict.statement
