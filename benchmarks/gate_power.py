@@ -348,7 +348,7 @@ def draw_power(curves: dict[str, Row], file: Path) -> None:
     """The curves as a picture: solid where the gate fails, dashed where it cannot tell."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
     for place, (panel, limit) in enumerate(zip(figure.subplots(1, len(LIMITS)), LIMITS, strict=True)):
         for number, (name, row) in enumerate(curves.items()):
             failed, untold = ([values[2 * place + part] for values in row] for part in (0, 1))
@@ -360,8 +360,8 @@ def draw_power(curves: dict[str, Row], file: Path) -> None:
         panel.set_title(f"max_drop: {limit:g} at 95 %")
         panel.set_xlabel("true drop, points")
         panel.set_ylabel("fails (solid), cannot tell (dashed), percent of runs")
-    figure.axes[0].legend(fontsize=7)
-    figure.savefig(file, dpi=150, metadata={"Software": None})
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), fontsize=7, loc="outside lower center", ncols=3)
+    figure.savefig(file, dpi=100, metadata={"Software": None})
 
 
 def too_often(rates: Sequence[tuple[str, float]], count: int) -> list[str]:
