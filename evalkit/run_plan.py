@@ -123,7 +123,7 @@ def _planned_run(model: str, suite: str, options: Mapping[str, Any], folder: Pat
 
 def _models(value: Any) -> list[str]:
     if not isinstance(value, list) or not value or not all(isinstance(model, str) and model for model in value):
-        raise UsageError("`models:` must be a list of names, such as [./baseline, reference:hybrid]")
+        raise UsageError("`models:` must be a list of names, such as [reference:transformer, reference:hybrid]")
     folders = [folder_name(model) for model in value]
     if len(set(folders)) < len(folders):
         raise UsageError(f"two of its models would share a folder: {', '.join(value)}")

@@ -74,9 +74,9 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
 
 
 def test_plans_that_come_with_evalkit() -> None:
-    assert shipped_plans() == ("olmo-hybrid-7b",)
-    with pytest.raises(UsageError, match="no plan is called 'olmo-hybird-7b'; did you mean 'olmo-hybrid-7b'"):
-        read_plan("olmo-hybird-7b", None, SUITES)
+    assert shipped_plans() == ("olmo-hybrid-7b", "reference-pair")
+    with pytest.raises(UsageError, match="no plan is called 'reference-pear'; did you mean 'reference-pair'"):
+        read_plan("reference-pear", None, SUITES)
     with pytest.raises(UsageError, match=r"plan absent\.yaml cannot be read"):
         read_plan("absent.yaml", None, SUITES)
     assert folder_name("../..") == "model"
