@@ -46,6 +46,7 @@ class TextRequests:
     def __init__(self, tokenizer: Tokenizer, *, max_tokens: int | None) -> None:
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
+        self._quick, self._checked = True, 0
         self._special = tuple(tokenizer.encode_prompt("")[: tokenizer.special_prompt_tokens()])
 
     def prompt(self, text: str) -> TokenIds:
@@ -87,7 +88,7 @@ class TextRequests:
         self, name: str, pairs: Sequence[tuple[str, str]], prefix: SharedPrefix | None = None
     ) -> tuple[Request, ...]:
         """One request for each run of pairs with one context, so that continuations stay in the order of `pairs`."""
-        tokens = [self.pair(*pair) for pair in pairs]
+        tokens = [tokens for context, group in groupby(pairs, _context) for tokens in self._pairs(context, list(group))]
         grouped = [
             (context, tuple(pair[1] for pair in group)) for context, group in groupby(tokens, lambda pair: pair[0])
         ]
@@ -134,6 +135,32 @@ class TextRequests:
             prefix_tokens=len(prefix.token_ids) if prefix is not None and shared else 0,
         )
 
+    def _pairs(self, context: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[TokenIds, TokenIds]]:
+        """`pair` of each, quickly where that is the same: held against it until it has been so for PROBES contexts."""
+        quick = self._from_last_line(context, [continuation for _, continuation in pairs]) if self._quick else None
+        if quick is not None and self._checked >= PROBES:
+            return quick
+        slow = [self.pair(*pair) for pair in pairs]
+        if quick is not None:
+            self._quick, self._checked = quick == slow, self._checked + 1
+        return slow
+
+    def _from_last_line(self, context: str, continuations: Sequence[str]) -> list[tuple[TokenIds, TokenIds]] | None:
+        """Pairs where only the context's last line is read again with each continuation; None where it may not be.
+
+        Tokenizers that split a text into words before they look for tokens read what comes before a line without it.
+        """
+        kept = context.rstrip()
+        line = kept[kept.rfind("\n") + 1 :]
+        if len(continuations) < 2 or len(line) == len(kept):
+            return None
+        prompt, tail = self.prompt(kept), tuple(self._tokenizer.encode(line))
+        if prompt[-len(tail) :] != tail:
+            return None
+        spaces = context[len(kept) :]
+        after = [tuple(self._tokenizer.encode(line + spaces + text))[len(tail) :] for text in continuations]
+        return [(prompt, tokens) for tokens in after] if all(after) else None
+
     def _after_nothing(self, continuation: str) -> tuple[TokenIds, TokenIds]:
         tokens, start = tuple(self._tokenizer.encode(continuation)), self._start()
         return (tokens[:1], tokens[1:]) if tokens[:1] == start else (start, tokens)
@@ -159,6 +186,10 @@ class TextRequests:
             raise SampleDoesNotFitError(
                 f"it takes {tokens:,} tokens and the model was trained to {self._max_tokens:,}; nothing is cut off"
             )
+
+
+def _context(pair: tuple[str, str]) -> str:
+    return pair[0]
 
 
 def cut_at(text: str, stops: Sequence[str]) -> str:

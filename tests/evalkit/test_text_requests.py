@@ -1,6 +1,7 @@
 """Texts are cut as lm-eval cuts them, and shared beginnings are never assumed."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from evalkit.errors import SampleDoesNotFitError
-from evalkit.text_requests import LEAST_SHARED_TOKENS, SharedPrefix, TextRequests, cut_at
+from evalkit.text_requests import LEAST_SHARED_TOKENS, PROBES, SharedPrefix, TextRequests, cut_at
 from model_adapters.scripted import BOS, ScriptedTokenizer
+from model_adapters.tokenizer import HfTokenizer
 
 TEXTS = TextRequests(ScriptedTokenizer(), max_tokens=None)
 
@@ -63,6 +65,47 @@ class TestPairs:
 
         texts = TextRequests(SpelledOut(adds_bos=True), max_tokens=None)
         assert texts.prompt("<s>red") == texts.prompt("red")
+
+    @given(st.lists(st.text("ab .\n", min_size=1, max_size=30), min_size=1, max_size=8), st.data())
+    def test_many_contexts_are_cut_as_each_by_itself(self, contexts: list[str], data: st.DataObject) -> None:
+        texts = TextRequests(ScriptedTokenizer(), max_tokens=None)
+        for number, context in enumerate(contexts * 3):
+            made = [(context, data.draw(st.text("ab .", min_size=1, max_size=6))) for _ in range(2)]
+            try:
+                expected = [TEXTS.pair(*pair) for pair in made]
+            except SampleDoesNotFitError:
+                with pytest.raises(SampleDoesNotFitError):
+                    texts.continuations(str(number), made)
+                continue
+            requests = texts.continuations(str(number), made)
+            found = [(request.token_ids, after) for request in requests for after in request.continuations]
+            assert found == expected
+
+    def test_a_tokenizer_that_looks_back_over_lines_is_read_whole(self) -> None:
+        class Joins(ScriptedTokenizer):
+            """Reads "b" after a line that begins with "Q" as another token."""
+
+            def encode(self, text: str) -> list[int]:
+                ids = super().encode(text)
+                return [*ids[:-1], 7] if text.startswith("Q") and text.endswith("b") else ids
+
+        texts = TextRequests(Joins(), max_tokens=None)
+        for number in range(PROBES + 3):
+            (request,) = texts.continuations("x", [(f"Q{number}\nA:", " a"), (f"Q{number}\nA:", " b")])
+            assert request.continuations[1] == (7,)
+
+    @pytest.mark.shared_data
+    @pytest.mark.parametrize("name", ["allenai_dolma2", "gpt2"])
+    def test_real_tokenizers_are_read_by_the_last_line(self, shared_data: Path, name: str) -> None:
+        tokenizer = HfTokenizer.from_file(shared_data / "tokenizers" / f"{name}.tokenizer.json")
+        quick, slow = (TextRequests(tokenizer, max_tokens=None) for _ in range(2))
+        for number in range(60):
+            context = f"Question {number}: what is 7 × {number}?\nA. {'x' * number}\n\nAnswer:"
+            pairs = [(context, f" {letter * (number % 3 + 1)}") for letter in "ABCD"]
+            (request,) = quick.continuations("x", pairs)
+            assert [(request.token_ids, after) for after in request.continuations] == [slow.pair(*p) for p in pairs]
+        assert quick._quick
+        assert quick._checked == PROBES
 
     def test_continuations_of_unlike_contexts_are_several_requests_in_order(self) -> None:
         pairs = [("One", " a"), ("One", " b"), ("Two", " c"), ("One", " d")]
