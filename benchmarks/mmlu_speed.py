@@ -1,7 +1,7 @@
 """MMLU by lm-eval's own `hf` model and by this engine, on the same weights and questions: every choice, and both times.
 
 python benchmarks/mmlu_speed.py --data MMLU_FOLDER --samples 10
-python benchmarks/mmlu_speed.py --data MMLU_FOLDER --shape olmo-hybrid-7b --tokenizer TOKENIZER_FOLDER --device cuda
+python benchmarks/mmlu_speed.py --data MMLU_FOLDER --shape olmo-hybrid-7b --tokenizer tokenizer.json --device cuda
 
 `hf` goes first, at the fastest of --batch-sizes on a probe; times are of tokenizing and answering, and leave out
 lm-eval's templates and the loading of weights. Exits 1 where a choice differs in float32; in other number formats near
@@ -93,7 +93,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of MMLU's CSV files")
     parser.add_argument("--model", default="reference:hybrid")
     parser.add_argument("--shape", help="random weights of a published shape instead, such as olmo-hybrid-7b")
-    parser.add_argument("--tokenizer", type=Path, help="folder with the tokenizer.json for --shape")
+    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json for --shape, or its folder")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--samples", type=int, default=10, help="questions a subject")
@@ -120,10 +120,11 @@ def open_model(options: argparse.Namespace) -> Model:
         fast = PreTrainedTokenizerFast.from_pretrained(folder)
         return Model(options.model, loaded.model, fast, loaded.tokenizer, loaded.identity)
     model = build_shape(options.shape, device=options.device, dtype=options.dtype, seed=0)
-    fast = PreTrainedTokenizerFast(tokenizer_file=str(options.tokenizer / "tokenizer.json"))
+    file = options.tokenizer / "tokenizer.json" if options.tokenizer.is_dir() else options.tokenizer
+    fast = PreTrainedTokenizerFast(tokenizer_file=str(file))
     if fast.eos_token is None:
         fast.eos_token = "<|endoftext|>"
-    tokenizer = HfTokenizer.from_file(options.tokenizer / "tokenizer.json")
+    tokenizer = HfTokenizer.from_file(file)
     identity = ModelIdentity(
         path=options.shape,
         family=model.config.model_type,
