@@ -4,7 +4,10 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: ruler test lint types tests format clean
+HISTORY := model_adapters/reference/history
+EXAMPLES := docs/examples
+
+.PHONY: ruler test lint types tests format examples clean
 .DELETE_ON_ERROR:
 
 ruler: $(INSTALLED) ## RULER at 65,536 tokens on the model that comes with evalkit
@@ -25,6 +28,17 @@ tests: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# From the records of the reference pair that come with evalkit; no model runs. The gate has to fail.
+examples: $(INSTALLED) ## The reports under docs/examples
+	$(BIN)/evalkit compare $(HISTORY)/hybrid/lengths $(HISTORY)/transformer/lengths --format markdown > $(EXAMPLES)/comparison.md
+	$(BIN)/evalkit compare $(HISTORY)/hybrid/lengths $(HISTORY)/transformer/lengths --format html > $(EXAMPLES)/comparison.html
+	$(BIN)/evalkit gate $(HISTORY)/hybrid/lengths $(HISTORY)/transformer/lengths --policy $(EXAMPLES)/gate.yaml \
+		--markdown $(EXAMPLES)/gate.md --junit $(EXAMPLES)/gate.xml > /dev/null; test $$? -eq 1
+	$(BIN)/evalkit leaderboard $(HISTORY)/*/lengths $(HISTORY)/*/track -o $(EXAMPLES)/LEADERBOARD.md
+	$(BIN)/evalkit efficiency $(HISTORY)/hybrid/checkpoint-* $(HISTORY)/hybrid/lengths \
+		--baseline $(HISTORY)/transformer/checkpoint-* $(HISTORY)/transformer/lengths --metric ruler@4096 \
+		--figures $(EXAMPLES) --format markdown > $(EXAMPLES)/efficiency.md
 
 # Made once; made again where the declared or the tested set of versions changes.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -61,17 +61,17 @@ def probability(p: float | None) -> str:
 
 
 def _verdict(comparison: Comparison) -> str:
-    """One sentence that names what can be told, the mean first where there is one."""
+    """One sentence that names what can be told, the mean at the longest context first."""
     better = [row for row in comparison.rows if row.change == "better"]
     worse = [row for row in comparison.rows if row.change == "worse"]
     if not better and not worse:
         return "Nothing can be told apart: no row differs by more than chance would make it."
-    named = [f"{_named(rows)} {word}" for rows, word in ((worse, "worse"), (better, "better")) if rows]
+    named = [f"{word} in {_named(rows)}" for rows, word in ((worse, "worse"), (better, "better")) if rows]
     return f"NEW is {' and '.join(named)}; the other {len(comparison.rows) - len(better) - len(worse)} rows are ~."
 
 
 def _named(rows: Sequence[RowComparison]) -> str:
-    first = sorted(rows, key=lambda row: (row.task is not None, row.ctx))[0]
+    first = min(rows, key=lambda row: (row.task is not None, -row.ctx))
     others = "" if len(rows) == 1 else f" and {len(rows) - 1} more"
     return f"{row_name(first.task)} at {first.ctx:,}{others}"
 

@@ -1,0 +1,203 @@
+"""Model cards of the reference pair from their logs and run records: `python -m model_adapters.reference.card`.
+
+A program, not a library. Every figure in a card comes from the records under `history/`; it writes README.md into each
+checkpoint's folder, the picture of the losses beside it, and prints the table that opens the project's README.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from evalkit.records import ResultRow
+from evalkit.stats import bootstrap_mean_of_means_ci
+from evalkit.stored_run import StoredRun, load_run
+from model_adapters.reference import NAMES, folder
+
+HISTORY = Path(__file__).parent / "history"
+NEEDLES = "niah_"
+TEMPLATE = Path(__file__).parent / "card.md"
+
+SHAPES = {
+    "hybrid": (
+        "A small OLMo Hybrid model: three Gated DeltaNet layers with negative eigenvalues and one attention layer "
+        "without positions"
+    ),
+    "transformer": (
+        "A small Olmo 3 model, the baseline of `reference:hybrid`: two sliding-window layers (512 tokens) and a full "
+        "one, twice, with RoPE (θ = 500,000)"
+    ),
+}
+TRIALS = {
+    "hybrid": """\
+- 399 million tokens at a peak rate of 2e-3, an earlier mixture: every needle, no vt, cwe or fwe.
+- 184 million tokens at 2e-3, more of vt, cwe and fwe: needles and vt; cwe listed the same words again.
+- 334 million tokens at 2e-3, common words in any order: cwe and fwe; nothing of state tracking. It was stopped before
+  its end.
+- 340 million tokens at 2e-3, with the state after every update as a target: this checkpoint.""",
+    "transformer": """\
+- 41 million tokens at 2e-3, the earlier mixture, the whole curriculum in that time: nothing.
+- 56 million tokens at 1e-3 and at 4e-3, the whole curriculum in that time: nothing.
+- The first 61 to 66 million tokens of the schedule below at 1e-3 and 2e-3 with θ = 10,000, and at 1e-3 with
+  θ = 500,000: the last was ahead everywhere (multikey_3 .93 against .68 and .14).
+- 340 million tokens at 1e-3 with θ = 500,000: this checkpoint.""",
+}
+RATES = {"hybrid": "2e-3", "transformer": "1e-3"}
+CAVEATS = {
+    "hybrid": (
+        "Of state tracking only parity was learned; swaps and rotations of five (S5, A5), the counter, registers, boxes "
+        "and the pointer stayed near chance. Of cwe it names half of the words: it tells some of them twice."
+    ),
+    "transformer": (
+        "Past the longest training sequence its positions are ones it has never seen, and its scores fall. Of state "
+        "tracking it learned the parity of up to eight bits."
+    ),
+}
+
+
+def score_table(run: StoredRun) -> list[str]:
+    """Task × context length as markdown: value and 95 % interval, 0-100."""
+    ctxs, tasks = _ctxs(run), list(dict.fromkeys(row.task for row in run.record.results))
+    cells = {(row.task, row.ctx): row for row in run.record.results}
+    lines = [_line("task", [f"{ctx:,}" for ctx in ctxs]), _line("---", ["---:"] * len(ctxs))]
+    lines += [_line(task, [_cell(cells.get((task, ctx))) for ctx in ctxs]) for task in tasks]
+    lines.append(_line("**needle tasks**", [f"**{needles(run, ctx)}**" for ctx in ctxs]))
+    return [*lines, _line("**all**", [f"**{whole(run, ctx)}**" for ctx in ctxs])]
+
+
+def needles(run: StoredRun, ctx: int) -> str:
+    """Mean of the needle tasks' scores at one length with its 95 % interval, 0-100."""
+    groups = [
+        [100 * sample.score for sample in samples if sample.score is not None]
+        for (task, length), samples in run.cells().items()
+        if length == ctx and task.startswith(NEEDLES)
+    ]
+    mean = sum(sum(group) / len(group) for group in groups) / len(groups)
+    return _value(mean, bootstrap_mean_of_means_ci(groups, seed=run.record.seed))
+
+
+def whole(run: StoredRun, ctx: int) -> str:
+    """Mean of all tasks of the run at one length with its 95 % interval, 0-100."""
+    (row,) = [row for row in run.record.summary if row.ctx == ctx]
+    return _value(row.mean, row.ci95)
+
+
+def track_table(run: StoredRun) -> list[str]:
+    """State-tracking task × number of updates as markdown: accuracy, 0-100."""
+    values = {tuple(row.task.split(":")): row.value for row in run.record.results}
+    counts = sorted({int(updates) for _, updates in values})
+    lines = [_line("task", [str(count) for count in counts]), _line("---", ["---:"] * len(counts))]
+    for task in dict.fromkeys(task for task, _ in values):
+        lines += [_line(task, [_whole_number(values[task, str(count)]) for count in counts])]
+    return lines
+
+
+def history_table(kind: str) -> list[str]:
+    """Score against training tokens, from the records of the intermediate checkpoints."""
+    lines = [_line("training tokens", ["needle tasks at 4,096", "all tasks at 4,096"]), _line("---:", ["---:"] * 2)]
+    for path in sorted((HISTORY / kind).glob("checkpoint-*")):
+        run = load_run(path)
+        tokens = "unknown" if run.record.tokens_seen is None else f"{run.record.tokens_seen / 1e6:,.1f} M"
+        lines.append(_line(tokens, [needles(run, 4096), whole(run, 4096)]))
+    return lines
+
+
+def plot_losses(target: Path) -> None:
+    """Answer and text loss of both models against tokens, as a picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
+    for axis, part in zip(axes, ("answer", "text"), strict=True):
+        for kind in NAMES:
+            log = read_log(kind)
+            axis.plot([line["tokens_seen"] / 1e6 for line in log], [line["loss"][part] for line in log], label=kind)
+        axis.set_title(f"{part} loss (nats per token)")
+        axis.set_xlabel("training tokens (millions)")
+        axis.legend()
+    axes[0].set_yscale("log")
+    figure.savefig(target, dpi=90)
+    pyplot.close(figure)
+
+
+def read_log(kind: str) -> list[dict[str, Any]]:
+    """The lines of a training log."""
+    return [json.loads(line) for line in (HISTORY / kind / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def card(kind: str) -> str:
+    """The model card of one of the pair."""
+    runs = {path.name: load_run(path) for path in sorted((HISTORY / kind).iterdir()) if path.is_dir()}
+    lengths, last = runs["lengths"], read_log(kind)[-1]
+    precise = [run for name, run in runs.items() if name.startswith("at-")]
+    return TEMPLATE.read_text(encoding="utf-8").format(
+        kind=kind,
+        shape=SHAPES[kind],
+        parameters=f"{lengths.record.model.parameters / 1e6:.2f} million",
+        tokens=f"{last['tokens_seen'] / 1e6:.1f}",
+        rate=RATES[kind],
+        seconds=f"{last['seconds']:.0f}",
+        trials=TRIALS[kind],
+        caveat=CAVEATS[kind],
+        seed=lengths.record.seed,
+        scores="\n".join(score_table(lengths)),
+        samples=_samples(lengths),
+        precise="\n\n".join("\n".join(score_table(run)) for run in sorted(precise, key=_ctxs)),
+        precise_samples=_samples(precise[0]),
+        track="\n".join(track_table(runs["track"])),
+        track_samples=_samples(runs["track"]),
+        history="\n".join(history_table(kind)),
+        history_samples=_samples(runs["checkpoint-1"]),
+    )
+
+
+def pair_table() -> list[str]:
+    """Both models by context length, for the project's README."""
+    runs = {kind: load_run(HISTORY / kind / "lengths") for kind in NAMES}
+    ctxs = _ctxs(runs["hybrid"])
+    lines = [_line("", [f"{ctx:,}" for ctx in ctxs]), _line("---", ["---:"] * len(ctxs))]
+    for name, mean in (("eight needle tasks", needles), ("all 13 tasks", whole)):
+        lines += [_line(f"`reference:{kind}`, {name}", [mean(runs[kind], ctx) for ctx in ctxs]) for kind in NAMES]
+    return lines
+
+
+def _ctxs(run: StoredRun) -> list[int]:
+    return sorted({row.ctx for row in run.record.results})
+
+
+def _samples(run: StoredRun) -> int:
+    return max(row.n for row in run.record.results)
+
+
+def _whole_number(value: float | None) -> str:
+    return "unscored" if value is None else f"{value:.0f}"
+
+
+def _cell(row: ResultRow | None) -> str:
+    return "unscored" if row is None else _value(row.value, row.ci95)
+
+
+def _value(value: float | None, ci95: Sequence[float] | None) -> str:
+    if value is None:
+        return "unscored"
+    return f"{value:.1f}" if ci95 is None else f"{value:.1f} [{ci95[0]:.1f}, {ci95[1]:.1f}]"
+
+
+def _line(name: str, cells: Sequence[str]) -> str:
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Write both cards."""
+    for kind in NAMES:
+        plot_losses(folder(kind) / "loss.png")
+        (folder(kind) / "README.md").write_text(card(kind), encoding="utf-8")
+    print("\n".join(pair_table()))
+
+
+if __name__ == "__main__":
+    typer.run(main)
