@@ -47,8 +47,8 @@ TRIALS = {
 RATES = {"hybrid": "2e-3", "transformer": "1e-3"}
 CAVEATS = {
     "hybrid": (
-        "Of state tracking only parity was learned; swaps and rotations of five (S5, A5), the counter, registers, boxes "
-        "and the pointer stayed near chance. Of cwe it names half of the words: it tells some of them twice."
+        "Of state tracking only parity was learned; swaps and rotations of five (S5, A5), the counter, registers, "
+        "boxes and the pointer stayed near chance. Of cwe it names half of the words: it tells some of them twice."
     ),
     "transformer": (
         "Past the longest training sequence its positions are ones it has never seen, and its scores fall. Of state "
