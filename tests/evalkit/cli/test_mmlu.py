@@ -52,6 +52,8 @@ ASK = ("mmlu", "--subjects", "virology,sociology", "--data", "mmlu", "--model")
 
 
 def test_a_run(data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    # Wide enough for the longest cell, whatever the terminal of the test run.
+    monkeypatch.setenv("COLUMNS", "200")
     assert run_command(monkeypatch, *ASK, "first", "--out", "run") == 0
     captured = capsys.readouterr()
     assert captured.err.startswith("mmlu: 2 subjects, all questions, 5-shot mc, model first\n")
