@@ -59,7 +59,7 @@ def run(model: str, baseline: str | None, *, out: Path | None = None, format: Fo
 def test_two_runs_and_a_comparison(two_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("weak", "strong", out=Path("here")) == 0
     shown, notes = capsys.readouterr()
-    assert "NEW is sum at 512 worse" in shown
+    assert "NEW is worse in sum at 512" in shown
     assert "tiny: 40 prompts, model strong (baseline)" in notes
     assert "stored in here/baseline and here" in notes
     assert read_run(Path("here/baseline")).model.path == "strong"
