@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from evalkit.cli import options
+from evalkit.cli.bundles import Bundle, takes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,6 +47,25 @@ class Target(NamedTuple):
     format: options.Format
 
 
+TARGET = Bundle(
+    "target",
+    {
+        "model": (str, options.MODEL),
+        "shape": (str | None, SHAPE),
+        "seed": (int, SEED),
+        "device": (str, options.DEVICE),
+        "dtype": (options.Dtype, options.DTYPE),
+        "gdn_kernel": (options.GdnKernel, options.GDN_KERNEL),
+        "trust_remote_code": (bool, options.REMOTE_CODE),
+        "against": (str, AGAINST),
+        "budget_seconds": (float | None, BUDGET),
+        "json": (Path | None, JSON),
+        "format": (options.Format, options.FORMAT),
+    },
+    lambda _, values: Target(**values),
+)
+
+
 class Opened(NamedTuple):
     """A model to measure and the record that it goes into."""
 
@@ -57,21 +77,13 @@ class Opened(NamedTuple):
 
 
 @app.command("prefill", epilog="Example: evalkit bench prefill --shape olmo-hybrid-7b --ctx 4096,65536 --json f.json")
+@takes(TARGET)
 def prefill(
     ctx: str = CTX,
-    model: str = options.MODEL,
-    shape: str | None = SHAPE,
-    seed: int = SEED,
     segment_tokens: int | None = options.SEGMENT,
     repeats: int = REPEATS,
-    against: str = AGAINST,
-    budget_seconds: float | None = BUDGET,
-    device: str = options.DEVICE,
-    dtype: options.Dtype = options.DTYPE,
-    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
-    trust_remote_code: bool = options.REMOTE_CODE,
-    json: Path | None = JSON,
-    format: options.Format = options.FORMAT,
+    *,
+    target: Target,
 ) -> None:
     """Measure prefill: seconds, and the peak of memory above weights and keys/values, by prompt length.
 
@@ -80,9 +92,6 @@ def prefill(
     from model_adapters.bench.prefill import bench_prefill
 
     contexts = options.parse_contexts(ctx)
-    target = Target(
-        model, shape, seed, device, dtype, gdn_kernel, trust_remote_code, against, budget_seconds, json, format
-    )
     opened = _open("prefill", target, {"ctx": contexts, "segment_tokens": segment_tokens, "repeats": repeats})
     bench_prefill(
         opened.session,
@@ -96,50 +105,31 @@ def prefill(
 
 
 @app.command("decode", epilog="Example: evalkit bench decode --shape olmo-hybrid-7b --ctx 4096,65536 --batch 1,32")
+@takes(TARGET)
 def decode(
     ctx: str = CTX,
     batch: str = BATCHES,
-    model: str = options.MODEL,
-    shape: str | None = SHAPE,
-    seed: int = SEED,
     steps: int = typer.Option(64, "--steps", min=2, help="Steps that are timed."),
-    against: str = AGAINST,
-    budget_seconds: float | None = BUDGET,
-    device: str = options.DEVICE,
-    dtype: options.Dtype = options.DTYPE,
-    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
-    trust_remote_code: bool = options.REMOTE_CODE,
-    json: Path | None = JSON,
-    format: options.Format = options.FORMAT,
+    *,
+    target: Target,
 ) -> None:
     """Measure decoding: the time of one more token for each of some sequences of a length."""
     from model_adapters.bench.decode import bench_decode
 
     contexts, batches = options.parse_contexts(ctx), _batches(batch)
-    target = Target(
-        model, shape, seed, device, dtype, gdn_kernel, trust_remote_code, against, budget_seconds, json, format
-    )
     opened = _open("decode", target, {"ctx": contexts, "batch": batches, "steps": steps})
     bench_decode(opened.session, opened.model, contexts, batches, steps=steps, against=opened.against)
     _finish(opened.session, target)
 
 
 @app.command("kernels", epilog="Example: evalkit bench kernels --shape olmo-hybrid-7b --ctx 8192,65536 --batch 1,32")
+@takes(TARGET)
 def kernels(
     ctx: str = CTX,
     batch: str = BATCHES,
-    model: str = options.MODEL,
-    shape: str | None = SHAPE,
-    seed: int = SEED,
     repeats: int = REPEATS,
-    against: str = AGAINST,
-    budget_seconds: float | None = BUDGET,
-    device: str = options.DEVICE,
-    dtype: options.Dtype = options.DTYPE,
-    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
-    trust_remote_code: bool = options.REMOTE_CODE,
-    json: Path | None = JSON,
-    format: options.Format = options.FORMAT,
+    *,
+    target: Target,
 ) -> None:
     """Measure the operators of one layer, by the model's head sizes; one whose check is red is not timed.
 
@@ -148,32 +138,21 @@ def kernels(
     from model_adapters.bench.kernels import bench_kernels
 
     contexts, batches = options.parse_contexts(ctx), _batches(batch)
-    target = Target(
-        model, shape, seed, device, dtype, gdn_kernel, trust_remote_code, against, budget_seconds, json, format
-    )
     opened = _open("kernels", target, {"ctx": contexts, "batch": batches, "repeats": repeats})
     bench_kernels(opened.session, opened.model, contexts, batches, repeats=repeats, against=opened.against)
     _finish(opened.session, target)
 
 
 @app.command("suite", epilog="Example: evalkit bench suite --shape olmo3-7b --ctx 4096 --samples 64")
+@takes(TARGET)
 def suite(
     ctx: str = CTX,
     task: str = typer.Option("niah_single_2", "--task", help="RULER task; with --shape, random tokens stand for it."),
     samples: int = typer.Option(8, "--samples", min=1, help="Samples a length."),
-    model: str = options.MODEL,
-    shape: str | None = SHAPE,
-    seed: int = SEED,
     segment_tokens: int | None = options.SEGMENT,
     slots: int | None = options.BATCH,
-    against: str = AGAINST,
-    budget_seconds: float | None = BUDGET,
-    device: str = options.DEVICE,
-    dtype: options.Dtype = options.DTYPE,
-    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
-    trust_remote_code: bool = options.REMOTE_CODE,
-    json: Path | None = JSON,
-    format: options.Format = options.FORMAT,
+    *,
+    target: Target,
 ) -> None:
     """Measure RULER samples a minute once warm, through the engine and through transformers' generate.
 
@@ -182,11 +161,8 @@ def suite(
     from model_adapters.bench.suite import bench_suite
 
     contexts = options.parse_contexts(ctx)
-    target = Target(
-        model, shape, seed, device, dtype, gdn_kernel, trust_remote_code, against, budget_seconds, json, format
-    )
     opened = _open("suite", target, {"ctx": contexts, "task": task, "samples": samples, "slots": slots})
-    cases = [_suite_case(opened, task, length, samples, seed) for length in contexts]
+    cases = [_suite_case(opened, task, length, samples, target.seed) for length in contexts]
     bench_suite(opened.session, opened.model, cases, segment_tokens=segment_tokens, slots=slots, against=opened.against)
     _finish(opened.session, target)
 

@@ -116,7 +116,7 @@ def perform(
         _check_out(run_options)
         if (forecast := _memory_forecast(model_options, max(settings["ctxs"], default=0))) is not None:
             _note(notes, forecast)
-        loaded = _load(model_options)
+        loaded = load(model_options)
         suite = build(loaded)
         plan = suite.plan()
         manifest = _manifest(suite, plan, loaded, settings["seed"])
@@ -133,7 +133,7 @@ def perform(
             preflight=loaded.preflight,
         )
         with RunStore.open(folder, manifest, resume=run_options.resume) as store:
-            adapter = _adapter(loaded, model_options)
+            adapter = make_adapter(loaded, model_options)
             with ProgressBar(notes) as progress:
                 record = run(suite, adapter, store, run_settings, progress, plan)
             samples = tuple(store.records[key.id] for key in plan.keys)
@@ -197,7 +197,7 @@ def _memory_forecast(model_options: ModelOptions, ctx: int) -> str | None:
     )
 
 
-def _load(model_options: ModelOptions) -> "LoadedModel":
+def load(model_options: ModelOptions) -> "LoadedModel":
     """The model, checked in a short preflight; raises UsageError where that stops."""
     from model_adapters.loading import load_model
 
@@ -218,7 +218,7 @@ def _load(model_options: ModelOptions) -> "LoadedModel":
     return replace(loaded, preflight=checks)
 
 
-def _adapter(loaded: "LoadedModel", model_options: ModelOptions) -> "Adapter":
+def make_adapter(loaded: "LoadedModel", model_options: ModelOptions) -> "Adapter":
     from model_adapters.transformers_adapter import TransformersAdapter
 
     return TransformersAdapter(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from evalkit.cli import options
+from evalkit.cli.bundles import MODEL, RUN, takes
 
 if TYPE_CHECKING:
     from evalkit.cli.execution import Finished, ModelOptions, RunOptions
@@ -26,10 +27,9 @@ EMBEDDED_SAMPLES, EMBEDDED_WINDOWS = 4, 2
 FIGURES = "figures"
 
 
+@takes(MODEL, RUN)
 def extend(
-    context: typer.Context,
     ctx: str = typer.Option(..., "--ctx", help="The length that is tested; the grid doubles from 4096 up to it."),
-    model: str = options.MODEL,
     trained: str | None = typer.Option(
         None, "--trained", help="Trained window before the extension; by default what the checkpoint says."
     ),
@@ -66,28 +66,18 @@ def extend(
     ),
     margin_bits: float = typer.Option(0.02, "--margin-bits", min=0.0, help="Bits per byte that may be lost at 4096."),
     seed: int = typer.Option(42, "--seed", help="Another seed asks other questions."),
-    out: Path | None = options.OUT,
-    resume: bool = options.RESUME,
-    device: str = options.DEVICE,
-    dtype: options.Dtype = options.DTYPE,
-    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
-    segment_tokens: int | None = options.SEGMENT,
-    batch_sequences: int | None = options.BATCH,
-    skip_preflight: bool = options.SKIP_PREFLIGHT,
-    trust_remote_code: bool = options.REMOTE_CODE,
-    format: options.Format = options.FORMAT,
+    *,
+    model_options: "ModelOptions",
+    run_options: "RunOptions",
 ) -> None:
     """Check a context extension: loss by position, needles by depth and length, effective length, what was lost.
 
     Each check passes, fails, or cannot be told from this many samples, and says the smallest difference it could
     have seen. Pictures of the grid and of the loss are written into the run folder.
     """
-    from evalkit.cli import STARTED_AT
-    from evalkit.cli.execution import ModelOptions, RunOptions
     from suites import context_extension as suite
 
-    passed = options.passed_options(context)
-    named = "model" in passed
+    named = "model" in run_options.passed
     settings = suite.ExtensionSettings.of(
         ctx=options.parse_context("--ctx", ctx),
         tasks=options.parse_names(tasks),
@@ -106,18 +96,7 @@ def extend(
         before=before,
         baseline=baseline,
     )
-    model_options = ModelOptions(
-        model,
-        device,
-        str(dtype),
-        segment_tokens,
-        batch_sequences,
-        trust_remote_code,
-        override,
-        skip_preflight,
-        str(gdn_kernel),
-    )
-    raise typer.Exit(check.run(model_options, RunOptions(out, resume, format, passed, STARTED_AT)))
+    raise typer.Exit(check.run(replace(model_options, override=override), run_options))
 
 
 class _Check:

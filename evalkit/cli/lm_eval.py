@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from evalkit.cli import options
+from evalkit.cli.bundles import MODEL, takes
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from evalkit.cli.execution import ModelOptions
     from suites.lm_eval_tasks import LmEvalSettings
 
 EXAMPLES = (
@@ -26,66 +28,48 @@ INCLUDE_PATH = typer.Option(None, "--include-path", help="A folder of YAML files
 FEWSHOT_SEED = typer.Option(1234, "--seed", help="Another seed draws other examples; lm-eval's own by default.")
 
 
+@takes(MODEL)
 def lm_eval(
     tasks: str = typer.Option(..., "--tasks", help=TASKS_HELP),
-    model: str = options.MODEL,
     shots: int | None = SHOTS,
     samples: int | None = SAMPLES,
     include_path: Path | None = INCLUDE_PATH,
     seed: int = FEWSHOT_SEED,
     out: Path | None = typer.Option(None, "--out", "-o", help="Write lm-eval's results here, as JSON."),
-    device: str = options.DEVICE,
-    dtype: options.Dtype = options.DTYPE,
-    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
-    segment_tokens: int | None = options.SEGMENT,
-    batch_sequences: int | None = options.BATCH,
-    skip_preflight: bool = options.SKIP_PREFLIGHT,
-    trust_remote_code: bool = options.REMOTE_CODE,
     format: options.Format = options.FORMAT,
+    *,
+    model_options: "ModelOptions",
 ) -> None:
     """Run lm-eval's evaluator on tasks of lm-eval, with this engine as its model.
 
     Its results are shown as lm-eval shows them, and nothing is stored but with --out. `evalkit run --suite
     lm-eval:TASKS` asks the same and gets the same numbers, as a stored run that can be resumed and compared.
     """
-    from evalkit.cli.execution import ModelOptions
     from suites.lm_eval_tasks import LmEvalSettings
 
     named = options.parse_names(tasks) or ()
     settings = LmEvalSettings.of(tasks=named, shots=shots, samples=samples, include_path=include_path, seed=seed)
     if out is not None:
         _check_writable(out)
-    results = _evaluate(
-        settings,
-        ModelOptions(
-            model,
-            device,
-            str(dtype),
-            segment_tokens,
-            batch_sequences,
-            trust_remote_code,
-            skip_preflight=skip_preflight,
-            gdn_kernel=str(gdn_kernel),
-        ),
-    )
+    results = _evaluate(settings, model_options)
     text = _as_json(results)
     if out is not None:
         _write(out, text)
     print(text if format is options.Format.JSON else _as_tables(results))
 
 
-def _evaluate(settings: "LmEvalSettings", model_options: Any) -> dict[str, Any]:
+def _evaluate(settings: "LmEvalSettings", model_options: "ModelOptions") -> dict[str, Any]:
     from evalkit.cli import execution
     from suites.lm_eval_tasks import load_tasks
 
     loaded_tasks = load_tasks(settings)
-    loaded = execution._load(model_options)
+    loaded = execution.load(model_options)
     # After the model: lm-eval's evaluator imports all kinds of models of its own.
     from lm_eval.evaluator import evaluate
 
     from model_adapters.lm_eval_bridge import EvalkitLM
 
-    lm = EvalkitLM(execution._adapter(loaded, model_options), max_tokens=execution.readable_tokens(loaded.identity))
+    lm = EvalkitLM(execution.make_adapter(loaded, model_options), max_tokens=execution.readable_tokens(loaded.identity))
     # It tells on stdout which metrics it bootstraps; there only the results belong.
     with contextlib.redirect_stdout(sys.stderr):
         results: dict[str, Any] = evaluate(lm, loaded_tasks.task_dict(), limit=settings.samples, log_samples=False)

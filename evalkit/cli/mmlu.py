@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from evalkit.cli import options
+from evalkit.cli.bundles import MODEL, RUN, takes
 
 if TYPE_CHECKING:
+    from evalkit.cli.execution import ModelOptions, RunOptions
     from suites.mmlu import MmluSettings
 
 EXAMPLES = (
@@ -17,9 +19,8 @@ EXAMPLES = (
 )
 
 
+@takes(MODEL, RUN)
 def mmlu(
-    context: typer.Context,
-    model: str = options.MODEL,
     baseline: str | None = options.BASELINE,
     subjects: str | None = typer.Option(
         None,
@@ -30,44 +31,26 @@ def mmlu(
     samples: int | None = typer.Option(None, "--samples", help="Questions a subject, from the first on; all of them."),
     variant: str = typer.Option("mc", "--variant", help="mc scores a letter, cloze the choice itself."),
     data: Path | None = typer.Option(None, "--data", help="A folder of MMLU's CSV files; the hub by default."),
-    out: Path | None = options.OUT,
-    resume: bool = options.RESUME,
-    device: str = options.DEVICE,
-    dtype: options.Dtype = options.DTYPE,
-    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
-    segment_tokens: int | None = options.SEGMENT,
-    batch_sequences: int | None = options.BATCH,
-    skip_preflight: bool = options.SKIP_PREFLIGHT,
-    trust_remote_code: bool = options.REMOTE_CODE,
-    format: options.Format = options.FORMAT,
+    *,
+    model_options: "ModelOptions",
+    run_options: "RunOptions",
 ) -> None:
     """Ask MMLU with the prompts that lm-eval asks, and report accuracy over questions, subjects and groups.
 
     The examples of a subject are read once for all its questions. Chance (25) stands beside every score.
     """
-    from evalkit.cli import STARTED_AT
     from evalkit.cli.against import execute_against
-    from evalkit.cli.execution import ModelOptions, RunOptions, readable_tokens
+    from evalkit.cli.execution import readable_tokens
     from suites import mmlu as suite
 
-    passed = options.passed_options(context)
     settings = suite.MmluSettings.of(
         subjects=options.parse_names(subjects), shots=shots, samples=samples, variant=variant, data=data
     )
     code = execute_against(
         baseline,
         lambda loaded: suite.build(settings, loaded.tokenizer, max_tokens=readable_tokens(loaded.identity)),
-        ModelOptions(
-            model,
-            device,
-            str(dtype),
-            segment_tokens,
-            batch_sequences,
-            trust_remote_code,
-            skip_preflight=skip_preflight,
-            gdn_kernel=str(gdn_kernel),
-        ),
-        RunOptions(out, resume, format, passed, STARTED_AT),
+        model_options,
+        run_options,
         settings=asdict(settings),
         headline=lambda name: _headline(settings, name),
     )

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from evalkit.cli import options
+from evalkit.cli.bundles import MODEL, RUN, takes
 
 if TYPE_CHECKING:
+    from evalkit.cli.execution import ModelOptions, RunOptions
     from suites.ruler import RulerSettings
 
 EXAMPLES = (
@@ -17,10 +19,9 @@ EXAMPLES = (
 )
 
 
+@takes(MODEL, RUN)
 def ruler(
-    context: typer.Context,
     ctx: str = typer.Option(..., "--ctx", help="Context lengths in tokens: 65536, or 4096,16384,64K."),
-    model: str = options.MODEL,
     baseline: str | None = options.BASELINE,
     tasks: str | None = typer.Option(None, "--tasks", help="Comma-separated tasks; all 13 by default."),
     samples: int | None = typer.Option(
@@ -29,56 +30,37 @@ def ruler(
     seed: int = typer.Option(42, "--seed", help="Another seed asks other questions."),
     dialect: str = typer.Option("nvidia", "--dialect", help="nvidia (the paper's) or olmes (Ai2's)."),
     data: Path | None = typer.Option(None, "--data", help="Run samples prepared elsewhere, from this folder."),
-    out: Path | None = options.OUT,
-    resume: bool = options.RESUME,
     prepare_only: bool = typer.Option(
         False, "--prepare-only", help="Write the samples in RULER's layout to --out (default samples/) and stop."
     ),
-    device: str = options.DEVICE,
-    dtype: options.Dtype = options.DTYPE,
-    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
-    segment_tokens: int | None = options.SEGMENT,
-    batch_sequences: int | None = options.BATCH,
-    skip_preflight: bool = options.SKIP_PREFLIGHT,
-    trust_remote_code: bool = options.REMOTE_CODE,
-    format: options.Format = options.FORMAT,
+    *,
+    model_options: "ModelOptions",
+    run_options: "RunOptions",
 ) -> None:
     """Run RULER's 13 tasks at the given context lengths and report the scores.
 
     The requested length includes prompt, answer prefix and generation budget. Corpora come from the folder in
     EVALKIT_DATA, else from those fetched with `evalkit data fetch`, else from the embedded corpus.
     """
-    from evalkit.cli import STARTED_AT
     from evalkit.cli.against import execute_against
-    from evalkit.cli.execution import ModelOptions, RunOptions
     from suites import ruler as suite
 
-    passed = options.passed_options(context)
     settings = suite.RulerSettings.of(
         ctxs=options.parse_contexts(ctx),
         tasks=options.parse_names(tasks),
-        samples=_samples(samples, data, named_model="model" in passed or baseline is not None),
+        samples=_samples(samples, data, named_model="model" in run_options.passed or baseline is not None),
         seed=seed,
         dialect=dialect,
         data=data,
     )
     if prepare_only:
-        _prepare(settings, model, out or Path("samples"), trust_remote_code)
+        _prepare(settings, model_options.model, run_options.out or Path("samples"), model_options.trust_remote_code)
         return
     code = execute_against(
         baseline,
         lambda loaded: suite.build(settings, loaded.tokenizer),
-        ModelOptions(
-            model,
-            device,
-            str(dtype),
-            segment_tokens,
-            batch_sequences,
-            trust_remote_code,
-            skip_preflight=skip_preflight,
-            gdn_kernel=str(gdn_kernel),
-        ),
-        RunOptions(out, resume, format, passed, STARTED_AT),
+        model_options,
+        run_options,
         settings={**asdict(settings), "data": None if data is None else str(data)},
         headline=lambda name: _headline(settings, name),
     )

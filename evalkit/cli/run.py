@@ -2,17 +2,20 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from evalkit.cli import options
+from evalkit.cli.bundles import MODEL, RUN, takes
 from evalkit.cli.execution import HAS_ERRORS, INTERRUPTED
 from evalkit.cli.lm_eval import FEWSHOT_SEED, INCLUDE_PATH, SAMPLES, SHOTS
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from evalkit.cli.execution import ModelOptions, RunOptions
     from evalkit.run_plan import PlannedReport, PlannedRun, RunPlan
 
 EXAMPLES = (
@@ -23,8 +26,8 @@ SUITES = ("ruler", "mmlu", "track", "extend", "loss")
 """Commands that run a suite, where this version has them."""
 
 
+@takes(MODEL, RUN)
 def run(
-    context: typer.Context,
     plan: str | None = typer.Argument(
         None, metavar="[PLAN]", help="A .yaml file, or the name of a plan that comes with evalkit."
     ),
@@ -35,57 +38,38 @@ def run(
         None, "--out", "-o", help="Folder of a plan's runs and reports, runs/<plan> by default; or the run folder."
     ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check the plan and print its commands, and run none."),
-    model: str = options.MODEL,
     baseline: str | None = options.BASELINE,
     shots: int | None = SHOTS,
     samples: int | None = SAMPLES,
     include_path: Path | None = INCLUDE_PATH,
     seed: int = FEWSHOT_SEED,
-    resume: bool = options.RESUME,
-    device: str = options.DEVICE,
-    dtype: options.Dtype = options.DTYPE,
-    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
-    segment_tokens: int | None = options.SEGMENT,
-    batch_sequences: int | None = options.BATCH,
-    skip_preflight: bool = options.SKIP_PREFLIGHT,
-    trust_remote_code: bool = options.REMOTE_CODE,
-    format: options.Format = options.FORMAT,
+    *,
+    model_options: "ModelOptions",
+    run_options: "RunOptions",
 ) -> None:
     """Run every model of a plan on every suite of it, then write the reports that it names; or run tasks of lm-eval.
 
     A plan typed again goes on where it was stopped: finished runs are kept, a started one is resumed. The exit code is
     3 where samples errored, 1 where a gate of the plan failed. With --suite, tasks of lm-eval are a run like any
-    other; the options from --model on are of such a run.
+    other; the other options are of such a run.
     """
-    from evalkit.cli import STARTED_AT
-    from evalkit.cli.execution import ModelOptions, RunOptions
     from evalkit.cli.lm_eval_suite import run_tasks, tasks_of
 
-    passed = options.passed_options(context)
     if suite is None:
-        raise typer.Exit(_run_plan(plan, passed, out, dry_run=dry_run))
+        raise typer.Exit(_run_plan(plan, run_options.passed, out, dry_run=dry_run))
     if plan is not None or dry_run:
         raise UsageError("--suite runs tasks and no plan; leave out the plan and --dry-run, or --suite")
     code = run_tasks(
         tasks_of(suite),
         {"shots": shots, "samples": samples, "include_path": include_path, "seed": seed},
         baseline,
-        ModelOptions(
-            model,
-            device,
-            str(dtype),
-            segment_tokens,
-            batch_sequences,
-            trust_remote_code,
-            skip_preflight=skip_preflight,
-            gdn_kernel=str(gdn_kernel),
-        ),
-        RunOptions(out, resume, format, passed, STARTED_AT),
+        model_options,
+        run_options,
     )
     raise typer.Exit(code)
 
 
-def _run_plan(plan: str | None, passed: dict[str, Any], out: Path | None, *, dry_run: bool) -> int:
+def _run_plan(plan: str | None, passed: Mapping[str, Any], out: Path | None, *, dry_run: bool) -> int:
     from evalkit.run_plan import read_plan
 
     if plan is None:

@@ -1,14 +1,15 @@
 """`evalkit track`: does a model still know a state after so many updates?"""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from evalkit.cli import options
+from evalkit.cli.bundles import MODEL, RUN, takes
 
 if TYPE_CHECKING:
+    from evalkit.cli.execution import ModelOptions, RunOptions
     from suites.state_tracking import StateTrackingSettings
 
 EXAMPLES = (
@@ -18,9 +19,8 @@ EXAMPLES = (
 EMBEDDED_SAMPLES = 10
 
 
+@takes(MODEL, RUN)
 def track(
-    context: typer.Context,
-    model: str = options.MODEL,
     baseline: str | None = options.BASELINE,
     tasks: str | None = typer.Option(None, "--tasks", help="Comma-separated tasks; all nine by default."),
     updates: str = typer.Option("4,8,16,32,64,128,256,512", "--updates", help="Numbers of state updates to ask."),
@@ -32,50 +32,32 @@ def track(
     ),
     shots: int = typer.Option(3, "--shots", help="Worked examples before the question."),
     seed: int = typer.Option(42, "--seed", help="Another seed asks other questions."),
-    out: Path | None = options.OUT,
-    resume: bool = options.RESUME,
-    device: str = options.DEVICE,
-    dtype: options.Dtype = options.DTYPE,
-    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
-    segment_tokens: int | None = options.SEGMENT,
-    batch_sequences: int | None = options.BATCH,
-    skip_preflight: bool = options.SKIP_PREFLIGHT,
-    trust_remote_code: bool = options.REMOTE_CODE,
-    format: options.Format = options.FORMAT,
+    *,
+    model_options: "ModelOptions",
+    run_options: "RunOptions",
 ) -> None:
     """Ask for a state after a growing number of updates, and report accuracy against it.
 
     Tasks: parity, a modular counter, five things permuted (S5 and A5, as a shell game and as bare symbols), a
     register machine, entities in boxes, and recall of a value by a tracked slot. Chance is shown beside every score.
     """
-    from evalkit.cli import STARTED_AT
     from evalkit.cli.against import execute_against
-    from evalkit.cli.execution import ModelOptions, RunOptions
     from suites import state_tracking as suite
 
-    passed = options.passed_options(context)
+    named = "model" in run_options.passed or baseline is not None
     settings = suite.StateTrackingSettings.of(
         tasks=options.parse_names(tasks),
         updates=options.parse_counts("--updates", updates),
         ctxs=None if ctx is None else options.parse_contexts(ctx),
-        samples=EMBEDDED_SAMPLES if samples is None and "model" not in passed and baseline is None else samples,
+        samples=EMBEDDED_SAMPLES if samples is None and not named else samples,
         seed=seed,
         shots=shots,
     )
     code = execute_against(
         baseline,
         lambda loaded: suite.build(settings, loaded.tokenizer),
-        ModelOptions(
-            model,
-            device,
-            str(dtype),
-            segment_tokens,
-            batch_sequences,
-            trust_remote_code,
-            skip_preflight=skip_preflight,
-            gdn_kernel=str(gdn_kernel),
-        ),
-        RunOptions(out, resume, format, passed, STARTED_AT),
+        model_options,
+        run_options,
         settings=asdict(settings),
         headline=lambda name: _headline(settings, name),
     )

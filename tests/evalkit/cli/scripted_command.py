@@ -50,8 +50,8 @@ def main() -> int:
         # One answer in three is wrong, so that equal scores say something.
         return "no idea" if int(request.id.split("/")[2]) % 3 == 0 else right_answer(request)
 
-    execution._load = lambda model_options: loaded()
-    execution._adapter = lambda loaded, model_options: ScriptedAdapter(reply)
+    execution.load = lambda model_options: loaded()
+    execution.make_adapter = lambda loaded, model_options: ScriptedAdapter(reply)
     suite = TinySuite(samples=options.samples)
     return execute(
         lambda loaded: suite,

@@ -36,12 +36,12 @@ def two_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
             return ScriptedReply(error="out of memory")
         return right_answer(request) if name != "weak" or index % 2 else "no idea"
 
-    monkeypatch.setattr(execution, "_load", load)
+    monkeypatch.setattr(execution, "load", load)
 
     def adapter(loaded: Any, _: ModelOptions) -> ScriptedAdapter:
         return ScriptedAdapter(lambda request: reply(loaded.identity.path, request), identity=loaded.identity)
 
-    monkeypatch.setattr(execution, "_adapter", adapter)
+    monkeypatch.setattr(execution, "make_adapter", adapter)
     return tmp_path
 
 
@@ -100,7 +100,7 @@ def test_stopping_says_how_to_go_on(
     def stop(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(execution, "_adapter", stop)
+    monkeypatch.setattr(execution, "make_adapter", stop)
     monkeypatch.setattr("sys.argv", ["evalkit", "ruler", "--ctx", "512", "--baseline", "strong"])
     assert run("weak", "strong") == 130
     assert "continue with: evalkit ruler --ctx 512 --baseline strong --resume" in capsys.readouterr().err

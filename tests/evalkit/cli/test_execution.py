@@ -36,8 +36,8 @@ class Command:
         self.loaded = loaded()
         self.replies: Callable[[Request], str | ScriptedReply] = right_answer
         self.loads = 0
-        monkeypatch.setattr(execution, "_load", self._load)
-        monkeypatch.setattr(execution, "_adapter", lambda loaded, options: ScriptedAdapter(self.replies))
+        monkeypatch.setattr(execution, "load", self._load)
+        monkeypatch.setattr(execution, "make_adapter", lambda loaded, options: ScriptedAdapter(self.replies))
 
     def __call__(
         self,
@@ -169,7 +169,7 @@ class TestExitCodes:
     def test_an_interrupt_while_loading_has_nothing_to_continue(
         self, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(execution, "_load", _interrupt)
+        monkeypatch.setattr(execution, "load", _interrupt)
         assert command() == 130
         assert capsys.readouterr().err.splitlines()[-1] == "stopped; run the same command again"
 

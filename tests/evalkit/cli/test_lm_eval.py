@@ -33,8 +33,8 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         return loaded(identity=replace(SCRIPTED_IDENTITY, path=options.model, fingerprint=f"sha256:{options.model}"))
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(execution, "_load", load)
-    monkeypatch.setattr(execution, "_adapter", lambda made, _: ScriptedAdapter(reply, identity=made.identity))
+    monkeypatch.setattr(execution, "load", load)
+    monkeypatch.setattr(execution, "make_adapter", lambda made, _: ScriptedAdapter(reply, identity=made.identity))
     return write_tasks(tmp_path / "tasks")
 
 

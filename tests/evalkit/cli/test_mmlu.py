@@ -39,9 +39,9 @@ def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
         changed = replace(SCRIPTED_IDENTITY, path=options.model, fingerprint=f"sha256:{options.model}", **identity)
         return loaded(identity=changed)
 
-    monkeypatch.setattr(execution, "_load", load)
+    monkeypatch.setattr(execution, "load", load)
     monkeypatch.setattr(
-        execution, "_adapter", lambda made, _: ScriptedAdapter(reply_of(made.identity.path), identity=made.identity)
+        execution, "make_adapter", lambda made, _: ScriptedAdapter(reply_of(made.identity.path), identity=made.identity)
     )
     write_mmlu(tmp_path / "mmlu", ["virology"], test=6)
     write_mmlu(tmp_path / "mmlu", ["sociology"], test=2)
@@ -86,7 +86,7 @@ def test_questions_beyond_the_trained_length_are_named(
     with_positions = replace(
         SCRIPTED_IDENTITY, path="first", trained_length=300, positions=PositionScheme("rope", "RoPE θ=10000")
     )
-    monkeypatch.setattr(execution, "_load", lambda options: loaded(identity=with_positions))
+    monkeypatch.setattr(execution, "load", lambda options: loaded(identity=with_positions))
     path = Path("mmlu/test/virology_test.csv")
     path.write_text(path.read_text().replace("test, number 4", "test, number 4" + " or more" * 200))
     ask = ("mmlu", "--subjects", "virology", "--data", "mmlu", "--shots", "1", "--model", "first", "--out", "run")

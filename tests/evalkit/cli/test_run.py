@@ -49,8 +49,8 @@ class Models:
 def models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Models:
     monkeypatch.chdir(tmp_path)
     made = Models()
-    monkeypatch.setattr(execution, "_load", made.load)
-    monkeypatch.setattr(execution, "_adapter", made.adapter)
+    monkeypatch.setattr(execution, "load", made.load)
+    monkeypatch.setattr(execution, "make_adapter", made.adapter)
     Path("plan.yaml").write_text(PLAN)
     return made
 
@@ -131,6 +131,6 @@ def test_the_7b_plan_reaches_the_weights(models: Models, monkeypatch: pytest.Mon
         asked.append(options.model)
         raise execution.options.UsageError(f"{options.model} is not here")
 
-    monkeypatch.setattr(execution, "_load", refuse)
+    monkeypatch.setattr(execution, "load", refuse)
     assert run_command(monkeypatch, "run", "olmo-hybrid-7b") == 2
     assert asked == ["allenai/Olmo-3-1025-7B"]
