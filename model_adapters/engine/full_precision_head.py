@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from evalkit.errors import UsageError
+from model_adapters.engine.one_token_products import has_vector_product, is_one_vector
 
 BLOCK_ROWS = 8192
 """Vocabulary rows that are held in fp32 at once."""
@@ -25,6 +26,10 @@ def full_precision_linear(x: torch.Tensor, weight_VD: torch.Tensor, bias_V: torc
     """x · weightᵀ + bias with fp32 sums and an fp32 result: [..., D] to [..., V]."""
     if weight_VD.dtype == torch.float32:
         return F.linear(x.float(), weight_VD, bias_V)
+    if is_one_vector(x, weight_VD) and has_vector_product(weight_VD):
+        from model_adapters.kernels.vector_product.triton_vector_product import vector_product
+
+        return vector_product(x, weight_VD, bias_V, out_dtype=torch.float32)
     if weight_VD.is_cuda and x.dtype == weight_VD.dtype:
         # Products of half-precision numbers are exact in fp32, so nothing is gained by raising the weights first.
         product: torch.Tensor = torch.mm(x.flatten(0, -2), weight_VD.t(), out_dtype=torch.float32).reshape(

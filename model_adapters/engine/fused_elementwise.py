@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from model_adapters.engine.module_patches import ModulePatches
+from model_adapters.engine.one_token_products import has_vector_product, is_one_vector
 
 ROTATE = "apply_rotary_pos_emb"
 """Name of the rotation in the modeling modules of transformers that have it."""
@@ -84,9 +85,17 @@ def _fast_mlp(module: Any) -> Forward:
         if x.dtype not in _DTYPES or not x.is_contiguous():
             own_output: torch.Tensor = own(module, x)
             return own_output
-        gate = module.gate_proj(x)
-        # In place: the gate is the largest tensor of the layer, and nothing else reads it.
-        output: torch.Tensor = module.down_proj(silu_product(gate, module.up_proj(x), out=gate))
+        gate_proj, up_proj = module.gate_proj, module.up_proj
+        unbiased = gate_proj.bias is None and up_proj.bias is None
+        if unbiased and is_one_vector(x, up_proj.weight) and has_vector_product(up_proj.weight):
+            from model_adapters.kernels.vector_product.triton_vector_product import gated_vector_product
+
+            product = gated_vector_product(x, gate_proj.weight, up_proj.weight)
+        else:
+            gate = gate_proj(x)
+            # In place: the gate is the largest tensor of the layer, and nothing else reads it.
+            product = silu_product(gate, up_proj(x), out=gate)
+        output: torch.Tensor = module.down_proj(product)
         return output
 
     return forward
@@ -120,11 +129,15 @@ def _fast_rotation(own: Forward) -> Forward:
 def _agrees(module: Any, make: Callable[[Any], Forward]) -> bool:
     """Whether a kernel gives what the module's own code gives; False too where it does not compile or run here."""
     weight = next(module.parameters())
-    size = weight.shape[-1]
-    x = _sample((1, _SAMPLE_TOKENS, size), weight)
-    inputs = (x, _sample((1, _SAMPLE_TOKENS, size), weight, seed=1)) if "Gated" in type(module).__name__ else (x,)
+    gated = "Gated" in type(module).__name__
+    fast, own = make(module), type(module).forward
     try:
-        return _close(make(module)(*inputs), type(module).forward(module, *inputs))
+        for tokens in (_SAMPLE_TOKENS, 1):
+            shape = (1, tokens, weight.shape[-1])
+            inputs = [_sample(shape, weight, seed=seed) for seed in range(1 + gated)]
+            if not _close(fast(*inputs), own(module, *inputs)):
+                return False
+        return True
     except Exception:  # noqa: BLE001 - whatever a kernel or its compiler raises, the module's own code remains
         return False
 

@@ -17,6 +17,8 @@ from torch import nn
 
 from model_adapters.engine.attention import STEP
 from model_adapters.engine.cache_step import CacheStep, DecodeStep
+from model_adapters.engine.merged_projections import merge_projections
+from model_adapters.engine.one_token_products import linear
 
 KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
@@ -33,18 +35,47 @@ class Projected:
     """The output's gate [B, T, H × V], computed when it is needed."""
 
 
+Projection = Callable[[torch.Tensor], Projected]
+
+
 @dataclass(frozen=True, slots=True)
 class _Family:
     """Where a family's layer keeps what the computation needs."""
 
-    project: Callable[[Any, torch.Tensor], Projected]
+    projection: Callable[[Any], Projection]
     norm: str
     out: str
 
 
-def _project_olmo_hybrid(layer: Any, x: torch.Tensor) -> Projected:
-    mixed = (layer.q_proj(x), layer.k_proj(x), layer.v_proj(x))
-    return Projected(mixed, layer.a_proj(x), layer.b_proj(x), partial(layer.g_proj, x))
+def _merging(mixed: tuple[str, ...], decay: str, beta: str, gate: str) -> Callable[[Any], Projection]:
+    """The projection of a family whose parts are linear layers of these names, read as one matrix where they can be."""
+
+    def projection(layer: Any) -> Projection:
+        inner = [getattr(layer, name) for name in (*mixed, decay, beta)]
+        outer = getattr(layer, gate)
+        merged = merge_projections(layer, (inner, (outer,)))
+
+        def separately(x: torch.Tensor) -> Projected:
+            *parts, decay_input, beta_input = (part(x) for part in inner)
+            return Projected(tuple(parts), decay_input, beta_input, partial(outer, x))
+
+        def together(x: torch.Tensor) -> Projected:
+            # A model may be moved or loaded anew after its kernels were chosen.
+            if merged is None or not merged.is_current:
+                return separately(x)
+            *parts, decay_rows, beta_rows = merged.rows[0]
+            # The gate is the last that is needed: of a segment it would take up memory until then.
+            whole = x.shape[1] == 1
+            y = linear(x, merged.weight_ND if whole else merged.weight_ND[: merged.ends[0]])
+            (gate_rows,) = merged.rows[1]
+            gate = (lambda: y[..., gate_rows]) if whole else partial(linear, x, merged.weight_ND[gate_rows])
+            # The parts stand beside each other, in the order of the convolution's channels.
+            channels = y[..., parts[0].start : parts[-1].stop]
+            return Projected((channels,), y[..., decay_rows], y[..., beta_rows], gate)
+
+        return together
+
+    return projection
 
 
 def _project_qwen3_next(layer: Any, x: torch.Tensor) -> Projected:
@@ -52,15 +83,13 @@ def _project_qwen3_next(layer: Any, x: torch.Tensor) -> Projected:
     return Projected(tuple(part.flatten(2) for part in (q, k, v)), decay, beta, lambda: gate.flatten(2))
 
 
-def _project_qwen3_5(layer: Any, x: torch.Tensor) -> Projected:
-    return Projected((layer.in_proj_qkv(x),), layer.in_proj_a(x), layer.in_proj_b(x), partial(layer.in_proj_z, x))
-
-
+_OLMO_HYBRID = _merging(("q_proj", "k_proj", "v_proj"), "a_proj", "b_proj", "g_proj")
+_QWEN3_5 = _merging(("in_proj_qkv",), "in_proj_a", "in_proj_b", "in_proj_z")
 _FAMILIES = {
-    "OlmoHybridGatedDeltaNet": _Family(_project_olmo_hybrid, "o_norm", "o_proj"),
-    "Qwen3NextGatedDeltaNet": _Family(_project_qwen3_next, "norm", "out_proj"),
-    "Qwen3_5GatedDeltaNet": _Family(_project_qwen3_5, "norm", "out_proj"),
-    "Qwen3_5MoeGatedDeltaNet": _Family(_project_qwen3_5, "norm", "out_proj"),
+    "OlmoHybridGatedDeltaNet": _Family(_OLMO_HYBRID, "o_norm", "o_proj"),
+    "Qwen3NextGatedDeltaNet": _Family(lambda layer: partial(_project_qwen3_next, layer), "norm", "out_proj"),
+    "Qwen3_5GatedDeltaNet": _Family(_QWEN3_5, "norm", "out_proj"),
+    "Qwen3_5MoeGatedDeltaNet": _Family(_QWEN3_5, "norm", "out_proj"),
 }
 
 
@@ -77,6 +106,7 @@ def fast_forward(layer: Any) -> Callable[..., torch.Tensor]:
     """A forward for one of `gated_delta_layers`, with the signature of its own."""
     family = _FAMILIES[type(layer).__name__]
     own = type(layer).forward
+    project = family.projection(layer)
 
     def forward(
         hidden_states: torch.Tensor,
@@ -90,17 +120,19 @@ def fast_forward(layer: Any) -> Callable[..., torch.Tensor]:
                 layer, hidden_states, cache_params=cache_params, attention_mask=attention_mask, **kwargs
             )
             return own_output
-        return _run(layer, family, hidden_states, cache_params, step)
+        return _run(layer, family, project, hidden_states, cache_params, step)
 
     return forward
 
 
 @torch.no_grad()
-def _run(layer: Any, family: _Family, x_BTD: torch.Tensor, cache: Any, step: CacheStep) -> torch.Tensor:
+def _run(
+    layer: Any, family: _Family, project: Projection, x_BTD: torch.Tensor, cache: Any, step: CacheStep
+) -> torch.Tensor:
     # Imported late: Triton is on Linux alone, and takes a second that the processor's runs need not spend.
     from model_adapters.kernels.elementwise.triton_elementwise import rms_norm
 
-    projected = family.project(layer, x_BTD)
+    projected = project(x_BTD)
     context_BCW, state_BHKV = _states(layer, cache, step, x_BTD)
     one_token = isinstance(step, DecodeStep)
     mixed_BTC = (_convolve_token if one_token else _convolve_segment)(layer, projected.mixed, context_BCW)

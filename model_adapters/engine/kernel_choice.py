@@ -17,6 +17,7 @@ from model_adapters.engine.fused_elementwise import place_elementwise
 from model_adapters.engine.gated_delta_check import find_fault
 from model_adapters.engine.gated_delta_layers import fast_forward, gated_delta_layers
 from model_adapters.engine.module_patches import patches_of
+from model_adapters.engine.one_token_products import place_vector_products
 
 CHOICES = ("auto", "triton", "fla", "torch")
 _RULES = (
@@ -48,6 +49,7 @@ def choose_kernels(model: PreTrainedModel, wanted: str = "auto") -> tuple[str, .
     lines = []
     patches_of(model).clear()
     if on_gpu and importlib.util.find_spec("triton") is not None:
+        place_vector_products(model, patches_of(model))
         place_elementwise(model, patches_of(model))
     layers = gated_delta_layers(model)
     chosen = wanted if wanted != "auto" else "triton" if on_gpu else "torch"

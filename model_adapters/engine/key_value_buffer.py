@@ -83,8 +83,8 @@ class WindowBuffer:
         """The keys and values [1, G, S, D] that a token after `length` others may look at, in order."""
         k_NGMD, v_NGMD = self._ring.k_NGMD, self._ring.v_NGMD
         return (
-            torch.cat(self._parts_before(k_NGMD[slot : slot + 1], length), dim=2),
-            torch.cat(self._parts_before(v_NGMD[slot : slot + 1], length), dim=2),
+            _joined(self._parts_before(k_NGMD[slot : slot + 1], length)),
+            _joined(self._parts_before(v_NGMD[slot : slot + 1], length)),
         )
 
     def tensors(self, slot: int, length: int) -> list[torch.Tensor]:
@@ -97,7 +97,7 @@ class WindowBuffer:
         return [ring_1GMD[:, :, first : first + kept], ring_1GMD[:, :, : max(0, first + kept - self._places)]]
 
     def _append(self, ring_1GMD: torch.Tensor, start: int, new_1GTD: torch.Tensor) -> torch.Tensor:
-        seen_1GSD = torch.cat([*self._parts_before(ring_1GMD, start), new_1GTD], dim=2)
+        seen_1GSD = _joined([*self._parts_before(ring_1GMD, start), new_1GTD])
         written = min(new_1GTD.shape[2], self._places)
         stop = start + new_1GTD.shape[2]
         at = (stop - written) % self._places
@@ -105,3 +105,20 @@ class WindowBuffer:
         ring_1GMD[:, :, at : at + head] = seen_1GSD[:, :, seen_1GSD.shape[2] - written :][:, :, :head]
         ring_1GMD[:, :, : written - head] = seen_1GSD[:, :, seen_1GSD.shape[2] - written + head :]
         return seen_1GSD
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Parts [1, G, S, D] one after another; the part itself where there is but one.
+
+    Copies, since `torch.cat` reads strided parts at a quarter of a GPU's copy rate.
+    """
+    filled = [part for part in parts if part.shape[2]]
+    if len(filled) < 2:
+        return filled[0] if filled else parts[0]
+    _, groups, _, size = filled[0].shape
+    joined_1GSD = filled[0].new_empty((1, groups, sum(part.shape[2] for part in filled), size))
+    start = 0
+    for part in filled:
+        joined_1GSD[:, :, start : start + part.shape[2]] = part
+        start += part.shape[2]
+    return joined_1GSD

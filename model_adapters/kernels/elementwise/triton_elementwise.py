@@ -30,30 +30,32 @@ def rms_norm(
     if x.dtype not in KERNEL_DTYPES or size > WIDEST:
         raise ValueError(f"x is {x.dtype} with {size} features; bf16, fp16 or fp32 and at most {WIDEST} are needed")
     x_ND = x.reshape(-1, size)
-    gate_ND = x_ND
+    gate_NHD = x_ND[:, None]
     if gate is not None:
         if gate.shape != x.shape or gate.device != x.device or gate.dtype not in KERNEL_DTYPES:
             raise ValueError(f"gate is {tuple(gate.shape)} {gate.dtype} on {gate.device}; it must fit x")
-        gate_ND = gate.reshape(-1, size)
-    for name, rows_ND in (("x", x_ND), ("gate", gate_ND)):
-        if rows_ND.stride(-1) != 1:
-            raise ValueError(f"{name} has stride {rows_ND.stride(-1)} in its last dimension; make it contiguous there")
+        # A slice of a wider product: its heads stand beside each other, its tokens further apart.
+        gate_NHD = gate.reshape(-1, gate.shape[-2] if gate.dim() > 1 else 1, size)
+    for name, rows in (("x", x_ND), ("gate", gate_NHD)):
+        if rows.stride(-1) != 1:
+            raise ValueError(f"{name} has stride {rows.stride(-1)} in its last dimension; make it contiguous there")
     out_ND = torch.empty(x_ND.shape, dtype=x.dtype, device=x.device)
     width = triton.next_power_of_2(size)
-    rows = max(1, TILE // width)
-    _rms_norm[(triton.cdiv(x_ND.shape[0], rows),)](
+    rows_held = max(1, TILE // width)
+    _rms_norm[(triton.cdiv(x_ND.shape[0], rows_held),)](
         x_ND,
         weight_D,
-        gate_ND,
+        gate_NHD,
         out_ND,
         x_ND.stride(0),
-        gate_ND.stride(0),
+        *gate_NHD.stride()[:2],
         x_ND.shape[0],
+        gate_NHD.shape[1],
         epsilon,
         weight_offset,
         D=size,
         BD=width,
-        ROWS=rows,
+        ROWS=rows_held,
         GATED=gate is not None,
         num_warps=4 if width <= TILE else 8,
     )
@@ -113,15 +115,17 @@ def _silu(b_x):
     return b_x / (1.0 + tl.exp(-b_x))
 
 
-@triton.jit(do_not_specialize=["N"])
+@triton.jit(do_not_specialize=["N", "H"])
 def _rms_norm(
     p_x,
     p_weight,
     p_gate,
     p_out,
     s_x,
-    s_gate,
+    s_gate_n,
+    s_gate_h,
     N,
+    H,
     epsilon,
     weight_offset,
     D: tl.constexpr,
@@ -136,11 +140,13 @@ def _rms_norm(
     b_weight = tl.load(p_weight + o_d, mask=o_d < D, other=0.0).to(tl.float32) + weight_offset
     b_out = b_x * tl.rsqrt(tl.sum(b_x * b_x, axis=1)[:, None] / D + epsilon) * b_weight
     if GATED:
-        b_out *= _silu(tl.load(p_gate + o_n * s_gate + o_d, mask=m_row, other=0.0).to(tl.float32))
+        p_gate += (o_n // H) * s_gate_n + (o_n % H) * s_gate_h
+        b_out *= _silu(tl.load(p_gate + o_d, mask=m_row, other=0.0).to(tl.float32))
     tl.store(p_out + o_n * D + o_d, b_out.to(p_out.dtype.element_ty), mask=m_row)
 
 
-@triton.jit(do_not_specialize=["N"])
+# Specialised on its size: only a multiple of 16 lets loads behind a mask be 16 bytes wide.
+@triton.jit
 def _silu_product(p_gate, p_up, p_out, N, BLOCK: tl.constexpr):
     o_n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     b_gate = tl.load(p_gate + o_n, mask=o_n < N, other=0.0).to(tl.float32)

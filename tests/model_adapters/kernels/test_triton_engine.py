@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from model_adapters.engine import gated_delta_layers
+from model_adapters.engine import gated_delta_layers, one_token_products
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.fused_elementwise import ROTATE, place_elementwise
 from model_adapters.engine.gated_delta_check import find_fault
 from model_adapters.engine.gated_delta_layers import fast_forward
+from model_adapters.engine.merged_projections import ROW_MULTIPLE, merge_projections
 from model_adapters.engine.model_runner import ModelRunner
 from model_adapters.engine.module_patches import patches_of
 from model_adapters.engine.slotted_cache import SlottedCache
@@ -126,3 +127,41 @@ def test_a_module_that_computes_something_else_keeps_its_code(monkeypatch: pytes
     assert kind.__name__ not in placed
     assert "LlamaMLP" in placed
     patches_of(model).clear()
+
+
+@pytest.mark.parametrize("family", ["olmo_hybrid", "qwen3_next", "olmo3", "llama"])
+def test_single_tokens_on_the_vector_product(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_token_products, "KERNEL_DEVICES", (DEVICE,))
+    model = small_model(family).to(DEVICE)
+    linear_layers = sum(type(module) is torch.nn.Linear for module in model.modules())
+    # All but the output embeddings, which stay the engine's.
+    assert one_token_products.place_vector_products(model, patches_of(model)) == linear_layers - 1
+    assert any("MLP" in name for name in place_elementwise(model, patches_of(model)))
+    place_layers(model)
+    requests = make_requests((20,), 3)
+    (completion,) = Engine(model).generate(requests)
+    assert completion.token_ids == transformers_generate(family, requests[0])
+
+
+def test_merged_projections_are_the_layers_own_weights() -> None:
+    model = small_model("olmo_hybrid").to(DEVICE)
+    layer: Any = gated_delta_layers.gated_delta_layers(model)[0]
+    before = {name: parameter.clone() for name, parameter in layer.named_parameters()}
+    groups = ((layer.q_proj, layer.k_proj), (layer.g_proj,))
+    merged = merge_projections(layer, groups)
+    assert merged is not None
+    assert all(torch.equal(parameter, before[name]) for name, parameter in layer.named_parameters())
+    assert all(end % ROW_MULTIPLE == 0 for end in merged.ends)
+    assert torch.equal(merged.weight_ND[merged.rows[0][1]], layer.k_proj.weight)
+    assert merge_projections(layer, groups) is merged
+    layer.k_proj.weight.data = layer.k_proj.weight.clone()
+    assert not merged.is_current
+    assert merge_projections(layer, groups) is not merged
+
+
+def test_unlike_projections_are_not_merged() -> None:
+    owner = torch.nn.Module()
+    first, biased = torch.nn.Linear(8, 4, bias=False), torch.nn.Linear(8, 4)
+    assert merge_projections(owner, ((first, biased),)) is None
+    assert merge_projections(owner, ((first,), (torch.nn.Linear(8, 4, bias=False).half(),))) is None
+    assert merge_projections(owner, ((first,), (torch.nn.Linear(16, 4, bias=False),))) is None

@@ -33,6 +33,13 @@ def test_a_norm_of_a_slice() -> None:
     assert relative_error(rms_norm(x, weight, epsilon=1e-6), expected) <= 1e-5
 
 
+def test_a_norm_with_a_gate_out_of_a_wider_product() -> None:
+    x, weight = normal(3, 1, 4, 24), normal(24, seed=1)
+    gate = normal(3, 1, 130, seed=2)[..., 20:116].view(3, 1, 4, 24)
+    expected = reference.rms_norm(x.double(), weight, epsilon=1e-6, gate=gate.double())
+    assert relative_error(rms_norm(x, weight, epsilon=1e-6, gate=gate), expected) <= 1e-5
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1, 1), (3, 63, 65), (2, 4096)])
 def test_products_of_a_gate(shape: tuple[int, ...], dtype: torch.dtype) -> None:

@@ -1,0 +1,70 @@
+"""Linear layers that read the same input as one matrix, so that a step reads it once and launches once.
+
+No weight is held twice: the layers' own weights become views of the matrix.
+
+Shape suffixes: N rows of the matrix, D features.
+"""
+
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+ROW_MULTIPLE = 64
+"""Products whose number of rows is no multiple of this take slower kernels of cuBLAS (17,340 rows took 95 µs where
+17,344 take 50)."""
+
+
+class MergedProjections:
+    """Groups of linear layers, each group's rows beside each other and filled up with zeros to ROW_MULTIPLE."""
+
+    def __init__(self, groups: Sequence[Sequence[nn.Linear]]) -> None:
+        first = groups[0][0].weight
+        counts = [sum(layer.weight.shape[0] for layer in group) for group in groups]
+        padded = [-(-count // ROW_MULTIPLE) * ROW_MULTIPLE for count in counts]
+        self.weight_ND = first.new_zeros((sum(padded), first.shape[1]))
+        self.rows: list[list[slice]] = []
+        """Where each layer of each group stands."""
+        self.ends: list[int] = []
+        """The row after each group's last."""
+        self._placed: list[tuple[nn.Linear, torch.Tensor]] = []
+        start = 0
+        for group, size in zip(groups, padded, strict=True):
+            at, places = start, []
+            for layer in group:
+                places.append(slice(at, at + layer.weight.shape[0]))
+                own_ND = self.weight_ND[places[-1]]
+                own_ND.copy_(layer.weight)
+                layer.weight.data = own_ND
+                self._placed.append((layer, own_ND))
+                at = places[-1].stop
+            start += size
+            self.rows.append(places)
+            self.ends.append(start)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the layers still have these weights: a model may be moved or loaded anew."""
+        return all(layer.weight.data_ptr() == own_ND.data_ptr() for layer, own_ND in self._placed)
+
+
+_MERGED: WeakKeyDictionary[nn.Module, MergedProjections] = WeakKeyDictionary()
+
+
+@torch.no_grad()
+def merge_projections(owner: nn.Module, groups: Sequence[Sequence[nn.Linear]]) -> MergedProjections | None:
+    """The merged projections of a module, made once; None where its layers cannot stand in one matrix."""
+    known = _MERGED.get(owner)
+    if known is not None and known.is_current:
+        return known
+    weights = [layer.weight for group in groups for layer in group]
+    alike = {(type(weight), weight.dtype, weight.device, weight.shape[1]) for weight in weights}
+    plain = all(type(layer) is nn.Linear and layer.bias is None for group in groups for layer in group)
+    if not plain or len(alike) != 1 or type(weights[0]) is not nn.Parameter:
+        return None
+    _MERGED[owner] = merged = MergedProjections(groups)
+    if merged.weight_ND.is_cuda:
+        # The matrices that were merged leave holes that no later one fits into.
+        torch.cuda.empty_cache()
+    return merged

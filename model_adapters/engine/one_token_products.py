@@ -1,0 +1,86 @@
+"""A model's linear layers on the Triton vector product, where a step has but one token; else on PyTorch's own."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import PreTrainedModel
+
+from model_adapters.engine.module_patches import ModulePatches
+
+_TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 2e-2}
+_SAMPLE_ROWS = 5
+KERNEL_DEVICES = ("cuda",)
+
+
+def place_vector_products(model: PreTrainedModel, patches: ModulePatches) -> int:
+    """Let a model's linear layers take the kernel for single tokens; how many do.
+
+    The output embeddings are left out: the engine computes them in fp32 by itself.
+    """
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    layers = [module for module in model.modules() if type(module) is nn.Linear and module is not head]
+    fitting = [layer for layer in layers if has_vector_product(layer.weight)]
+    for layer in fitting:
+        patches.place(layer, "forward", _fast_linear(layer))
+    return len(fitting)
+
+
+def linear(x: torch.Tensor, weight_ND: torch.Tensor, bias_N: torch.Tensor | None = None) -> torch.Tensor:
+    """Like `torch.nn.functional.linear`, on the kernel where x holds one vector and the kernel is right here."""
+    if is_one_vector(x, weight_ND) and has_vector_product(weight_ND):
+        from model_adapters.kernels.vector_product.triton_vector_product import vector_product
+
+        return vector_product(x, weight_ND, bias_N)
+    return F.linear(x, weight_ND, bias_N)
+
+
+def is_one_vector(x: torch.Tensor, weight_ND: torch.Tensor) -> bool:
+    """Whether x is what the kernel takes with this matrix."""
+    return x.numel() == weight_ND.shape[1] and x.dtype == weight_ND.dtype and x.is_contiguous()
+
+
+def has_vector_product(weight_ND: torch.Tensor) -> bool:
+    """Whether the kernel runs on a matrix's device and agrees with PyTorch there; tried once for each width."""
+    plain = weight_ND.is_contiguous() and type(weight_ND) in (torch.Tensor, nn.Parameter)
+    return (
+        plain
+        and weight_ND.device.type in KERNEL_DEVICES
+        and _agrees(weight_ND.shape[1], weight_ND.dtype, weight_ND.device)
+    )
+
+
+def _fast_linear(layer: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
+    def forward(input: torch.Tensor) -> torch.Tensor:  # named as nn.Linear names it
+        return linear(input, layer.weight, layer.bias)
+
+    return forward
+
+
+@lru_cache(maxsize=64)
+@torch.no_grad()
+def _agrees(features: int, dtype: torch.dtype, device: torch.device) -> bool:
+    if dtype not in _TOLERANCE:
+        return False
+    generator = torch.Generator().manual_seed(0)
+
+    def sample(*shape: int) -> Any:
+        return torch.randn(shape, generator=generator).to(device, dtype)
+
+    x, weight, bias = sample(1, features), sample(_SAMPLE_ROWS, features), sample(_SAMPLE_ROWS)
+    expected = F.linear(x.double(), weight.double(), bias.double())
+    try:
+        from model_adapters.kernels.vector_product.triton_vector_product import vector_product
+
+        found = [
+            vector_product(x, weight, bias),
+            # Without bias and in fp32, as the output embeddings take it.
+            vector_product(x, weight, out_dtype=torch.float32) + bias.float(),
+        ]
+    except Exception:  # noqa: BLE001 - whatever a kernel or its compiler raises, PyTorch's product remains
+        return False
+    gaps = [float((one.double() - expected).norm() / expected.norm()) for one in found]
+    return all(gap <= _TOLERANCE[dtype] for gap in gaps)
