@@ -1,4 +1,4 @@
-"""Training batches, made in worker processes: a batch is a function of its index and the recipe's seed alone."""
+"""Training batches, made in worker processes: a batch is a function of its phase, its index and the recipe's seed."""
 
 import os
 import random
@@ -17,7 +17,7 @@ from evalkit.protocols import Suite, Tokenizer
 from evalkit.records import SampleKey
 from model_adapters.reference import curriculum
 from model_adapters.reference.architecture import PAD_ID
-from model_adapters.reference.curriculum import FIRST_TRAINING_SEED, PROSE_SEEDS
+from model_adapters.reference.curriculum import FIRST_TRAINING_SEED, PROSE_SEEDS, Phase
 from model_adapters.reference.rows import Answer, Row, join, ruler_part, track_part
 from suites import ruler, state_tracking
 from suites.ruler import RulerSettings
@@ -104,20 +104,21 @@ def _asked(row: Row, answer: Answer, offset: int, question: int) -> Iterator[tup
 
 
 class BatchMaker:
-    """Makes batches by index; one lives in each worker process."""
+    """Makes batches of a phase by index; one lives in each worker process."""
 
-    def __init__(self, tokenizer_file: Path, seed: int) -> None:
+    def __init__(self, tokenizer_file: Path, seed: int, phase: Phase) -> None:
         from model_adapters.tokenizer import HfTokenizer
 
         self._tokenizer = HfTokenizer.from_file(tokenizer_file)
         self._seed = seed
+        self._phase = phase
         self._suites: dict[int, Suite] = {}
         self._track = track_suite(self._tokenizer)
 
     def batch(self, index: int, progress: float) -> Batch:
-        """Batch number `index`, made for `progress` in [0, 1] of the training."""
+        """Batch number `index` of the whole training, made for `progress` in [0, 1] of the phase."""
         rng = random.Random(f"{self._seed}/{index}")
-        length = curriculum.row_tokens(progress, rng)
+        length = self._phase.row_tokens(progress, rng)
         rows = [self._row(rng, length, progress) for _ in range(curriculum.BATCH_TOKENS // length)]
         return assemble(rows, length, np.random.default_rng([self._seed, index]))
 
@@ -128,21 +129,20 @@ class BatchMaker:
     def _part(self, rng: random.Random, length: int, progress: float) -> Row:
         suite = self._suite(rng.choice(PROSE_SEEDS))
         while True:
-            task = curriculum.task(progress, rng)
+            task = self._phase.task(progress, rng)
             if task == curriculum.TRACK:
-                return track_part(self._track, self._tokenizer, length, lambda: self._track_task(progress, rng), rng)
-            seed = FIRST_TRAINING_SEED + rng.randrange(2**40)
+                return track_part(self._track, self._tokenizer, length, lambda: self._track_key(progress, rng))
             try:
-                sample = suite.sample(SampleKey(task, length, 0, seed))
+                sample = suite.sample(SampleKey(task, length, 0, self._phase.seed(rng)))
             except SampleDoesNotFitError:
                 continue
             part = ruler_part(sample, suite, self._tokenizer, rng)
             if part is not None:
                 return part
 
-    @staticmethod
-    def _track_task(progress: float, rng: random.Random) -> str:
-        return row_name(rng.choice(list(TRACK_TASKS)), curriculum.updates(progress, rng))
+    def _track_key(self, progress: float, rng: random.Random) -> SampleKey:
+        task = row_name(rng.choice(list(TRACK_TASKS)), self._phase.updates(progress, rng))
+        return SampleKey(task, 0, 0, self._phase.seed(rng))
 
     def _suite(self, prose_seed: int) -> Suite:
         if prose_seed not in self._suites:
@@ -164,11 +164,11 @@ def track_suite(tokenizer: Tokenizer) -> Suite:
 _maker: BatchMaker | None = None
 
 
-def _start_worker(tokenizer_file: Path, seed: int) -> None:
+def _start_worker(tokenizer_file: Path, seed: int, phase: Phase) -> None:
     global _maker
     # One process a core: the tokenizer's own threads would only fight each other.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _maker = BatchMaker(tokenizer_file, seed)
+    _maker = BatchMaker(tokenizer_file, seed, phase)
 
 
 def _make(index: int, progress: float) -> Batch:
@@ -180,16 +180,17 @@ def _make(index: int, progress: float) -> Batch:
 class BatchStream:
     """Batches in order of their index, made ahead by a pool of processes; use as a context manager."""
 
-    def __init__(self, tokenizer_file: Path, *, seed: int, workers: int) -> None:
+    def __init__(self, tokenizer_file: Path, *, seed: int, workers: int, phase: Phase) -> None:
+        initargs = (tokenizer_file, seed, phase)
         self._pool = ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(tokenizer_file, seed)
+            workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=initargs
         )
 
-    def batches(self, progress_at: Callable[[int], float], count: int) -> Iterator[Batch]:
-        """Batches 0 … count - 1; `progress_at(index)` is asked when a batch is ordered."""
+    def batches(self, progress_at: Callable[[int], float], count: int, *, first: int) -> Iterator[Batch]:
+        """Batches `first` … first + count - 1; `progress_at(steps)` of the phase is asked when a batch is ordered."""
         ordered: deque[Future[Batch]] = deque()
-        for index in range(count):
-            ordered.append(self._pool.submit(_make, index, progress_at(index)))
+        for steps in range(count):
+            ordered.append(self._pool.submit(_make, first + steps, progress_at(steps)))
             if len(ordered) > AHEAD:
                 yield ordered.popleft().result()
         while ordered:

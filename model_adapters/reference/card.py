@@ -2,6 +2,8 @@
 
 A program, not a library. Every figure in a card comes from the records under `history/`; it writes README.md into each
 checkpoint's folder, the picture of the losses beside it, and prints the table that opens the project's README.
+
+`history/KIND/log.jsonl` is the log of the first phase of training; that of a further one lies beside it as log-2.jsonl.
 """
 
 import json
@@ -15,10 +17,14 @@ from evalkit.records import ResultRow
 from evalkit.stats import bootstrap_mean_of_means_ci
 from evalkit.stored_run import StoredRun, load_run
 from model_adapters.reference import NAMES, folder
+from model_adapters.reference.curriculum import CONTINUED, FIRST
 
 HISTORY = Path(__file__).parent / "history"
 NEEDLES = "niah_"
 TEMPLATE = Path(__file__).parent / "card.md"
+CONTINUED_TEMPLATE = Path(__file__).parent / "card-continued.md"
+
+LogLines = list[dict[str, Any]]
 
 SHAPES = {
     "hybrid": (
@@ -30,21 +36,21 @@ SHAPES = {
         "one, twice, with RoPE (θ = 500,000)"
     ),
 }
+# The last of each kind is the one that made the checkpoint.
 TRIALS = {
     "hybrid": """\
 - 399 million tokens at a peak rate of 2e-3, an earlier mixture: every needle, no vt, cwe or fwe.
 - 184 million tokens at 2e-3, more of vt, cwe and fwe: needles and vt; cwe listed the same words again.
 - 334 million tokens at 2e-3, common words in any order: cwe and fwe; nothing of state tracking. It was stopped before
   its end.
-- 340 million tokens at 2e-3, with the state after every update as a target: this checkpoint.""",
+- 340 million tokens at 2e-3, with the state after every update as a target: {outcome}.""",
     "transformer": """\
 - 41 million tokens at 2e-3, the earlier mixture, the whole curriculum in that time: nothing.
 - 56 million tokens at 1e-3 and at 4e-3, the whole curriculum in that time: nothing.
 - The first 61 to 66 million tokens of the schedule below at 1e-3 and 2e-3 with θ = 10,000, and at 1e-3 with
   θ = 500,000: the last was ahead everywhere (multikey_3 .93 against .68 and .14).
-- 340 million tokens at 1e-3 with θ = 500,000: this checkpoint.""",
+- 340 million tokens at 1e-3 with θ = 500,000: {outcome}.""",
 }
-RATES = {"hybrid": "2e-3", "transformer": "1e-3"}
 CAVEATS = {
     "hybrid": (
         "Of state tracking only parity was learned; swaps and rotations of five (S5, A5), the counter, registers, "
@@ -114,7 +120,7 @@ def plot_losses(target: Path) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
     for axis, part in zip(axes, ("answer", "text"), strict=True):
         for kind in NAMES:
-            log = read_log(kind)
+            log = [line for phase in read_logs(kind) for line in phase]
             axis.plot([line["tokens_seen"] / 1e6 for line in log], [line["loss"][part] for line in log], label=kind)
         axis.set_title(f"{part} loss (nats per token)")
         axis.set_xlabel("training tokens (millions)")
@@ -124,24 +130,69 @@ def plot_losses(target: Path) -> None:
     pyplot.close(figure)
 
 
-def read_log(kind: str) -> list[dict[str, Any]]:
-    """The lines of a training log."""
-    return [json.loads(line) for line in (HISTORY / kind / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+def read_logs(kind: str) -> list[LogLines]:
+    """The lines of the training's logs, a list for each phase in the order of training."""
+    paths = (HISTORY / kind).glob("log*.jsonl")
+    logs = [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in paths]
+    return sorted(logs, key=lambda log: int(log[0]["tokens_seen"]))
+
+
+def phase_rate(log: LogLines) -> str:
+    """The peak learning rate of a phase as it is passed on a command line, from a log that holds it to within 1 %."""
+    digits, exponent = f"{max(line['learning_rate'] for line in log):.1e}".split("e")
+    return f"{digits.removesuffix('.0')}e{int(exponent)}"
+
+
+def phase_tokens(logs: Sequence[LogLines], phase: int) -> int:
+    """Training tokens of phase number `phase`, padding included."""
+    before = logs[phase - 1][-1]["tokens_seen"] if phase else 0
+    return int(logs[phase][-1]["tokens_seen"]) - int(before)
+
+
+def continuation(kind: str, logs: Sequence[LogLines]) -> str:
+    """What the card says of the phases after the first, a paragraph each; empty where there were none."""
+    return "".join(_continued(kind, logs, phase) for phase in range(1, len(logs)))
+
+
+def _continued(kind: str, logs: Sequence[LogLines], phase: int) -> str:
+    tokens, last = phase_tokens(logs, phase), logs[phase][-1]
+    return CONTINUED_TEMPLATE.read_text(encoding="utf-8").format(
+        kind=kind,
+        tokens=tokens,
+        rate=phase_rate(logs[phase]),
+        millions=f"{tokens / 1e6:.1f}",
+        all_millions=f"{last['tokens_seen'] / 1e6:.1f}",
+        seconds=f"{last['seconds']:.0f}",
+        share=f"{100 * CONTINUED.share('cwe'):.0f}",
+        first_share=f"{100 * FIRST.share('cwe'):.0f}",
+    )
+
+
+def trials(kind: str, logs: Sequence[LogLines]) -> str:
+    """What was tried, in order, ending in the checkpoint that ships."""
+    outcomes = [*(["the first phase of this checkpoint"] if len(logs) > 1 else []), "this checkpoint"]
+    lines = [TRIALS[kind].format(outcome=outcomes[0])]
+    for phase in range(1, len(logs)):
+        outcome = "this checkpoint" if phase == len(logs) - 1 else "a further phase of it"
+        tokens = phase_tokens(logs, phase) / 1e6
+        lines.append(f"- {tokens:.0f} million more from there at {phase_rate(logs[phase])}, more of cwe: {outcome}.")
+    return "\n".join(lines)
 
 
 def card(kind: str) -> str:
     """The model card of one of the pair."""
     runs = {path.name: load_run(path) for path in sorted((HISTORY / kind).iterdir()) if path.is_dir()}
-    lengths, last = runs["lengths"], read_log(kind)[-1]
+    lengths, logs = runs["lengths"], read_logs(kind)
     precise = [run for name, run in runs.items() if name.startswith("at-")]
     return TEMPLATE.read_text(encoding="utf-8").format(
         kind=kind,
         shape=SHAPES[kind],
         parameters=f"{lengths.record.model.parameters / 1e6:.2f} million",
-        tokens=f"{last['tokens_seen'] / 1e6:.1f}",
-        rate=RATES[kind],
-        seconds=f"{last['seconds']:.0f}",
-        trials=TRIALS[kind],
+        tokens=f"{phase_tokens(logs, 0) / 1e6:.1f}",
+        rate=phase_rate(logs[0]),
+        seconds=f"{logs[0][-1]['seconds']:.0f}",
+        continued=continuation(kind, logs),
+        trials=trials(kind, logs),
         caveat=CAVEATS[kind],
         seed=lengths.record.seed,
         scores="\n".join(score_table(lengths)),

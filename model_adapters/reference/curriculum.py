@@ -1,11 +1,17 @@
-"""What the reference models are asked in training, and at which lengths, as a function of progress."""
+"""What the reference models are asked in each phase of training, and at which lengths, as a function of progress."""
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 BATCH_TOKENS = 65_536
 FIRST_TRAINING_SEED = 1_000_000_000
 """Training samples have seeds from here on; evaluation seeds lie below."""
+PHASE_SEEDS = 2**40
+"""Seeds of one phase; those of the next follow, so that no sample is drawn in both."""
 PROSE_SEEDS = (101, 102, 103, 104)
 """Seeds of the embedded corpora behind training prompts; evaluation reads seed 0."""
 
@@ -46,6 +52,9 @@ _LATER_TASKS: Mapping[str, float] = {
     "qa_2": 0.03,
     TRACK: 0.16,
 }
+# Common words are learned last: in a further phase they are over half of what is asked, about three times their part in
+# the first phase, and the other tasks keep their proportions, so that nothing is unlearned.
+_CONTINUED_TASKS: Mapping[str, float] = {**_LATER_TASKS, "cwe": 0.98}
 _FIRST_UNTIL = 0.15
 TASKS = tuple(task for task in _FIRST_TASKS if task != TRACK)
 """RULER's tasks."""
@@ -67,10 +76,47 @@ _LENGTHS: Sequence[tuple[float, Mapping[int, float]]] = (
 LENGTHS = tuple(sorted({length for _, shares in _LENGTHS for length in shares}))
 
 
-def row_tokens(progress: float, rng: random.Random) -> int:
-    """Length of a batch's rows at `progress` in [0, 1]."""
-    shares = next(shares for until, shares in _LENGTHS if progress < until)
-    return rng.choices(list(shares), weights=list(shares.values()))[0]
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of the training with a learning-rate schedule of its own; `progress` in [0, 1] is the way through it."""
+
+    first_seed: int
+    """Its samples have `PHASE_SEEDS` seeds from here on."""
+    mixtures: Sequence[tuple[float, Mapping[str, float]]]
+    """(progress up to which it holds, task -> weight), in order."""
+    grows: bool
+    """Whether rows and episodes grow from the shortest; otherwise they are the final ones from the start."""
+
+    def row_tokens(self, progress: float, rng: random.Random) -> int:
+        """Length of a batch's rows."""
+        return _draw(_at(_LENGTHS, self._growth(progress)), rng)
+
+    def updates(self, progress: float, rng: random.Random) -> int:
+        """State updates of the next state-tracking episode: few at first, then few as often as many."""
+        reached = 1 + int(self._growth(progress) / _FIRST_UNTIL * 2)
+        return rng.randint(4, rng.choice(_MOST_UPDATES[:reached]))
+
+    def task(self, progress: float, rng: random.Random) -> str:
+        """The next task to ask, one of `TASKS` or `TRACK`."""
+        return _draw(_at(self.mixtures, progress), rng)
+
+    def seed(self, rng: random.Random) -> int:
+        """The seed of the next sample."""
+        return self.first_seed + rng.randrange(PHASE_SEEDS)
+
+    def share(self, task: str, progress: float = 1.0) -> float:
+        """How much of what is asked at `progress` is `task`."""
+        weights = _at(self.mixtures, progress)
+        return weights[task] / sum(weights.values())
+
+    def _growth(self, progress: float) -> float:
+        return progress if self.grows else 1.0
+
+
+FIRST = Phase(FIRST_TRAINING_SEED, ((_FIRST_UNTIL, _FIRST_TASKS), (1.01, _LATER_TASKS)), grows=True)
+"""From fresh weights."""
+CONTINUED = Phase(FIRST_TRAINING_SEED + PHASE_SEEDS, ((1.01, _CONTINUED_TASKS),), grows=False)
+"""On from a trained checkpoint."""
 
 
 def sample_tokens(row: int, rng: random.Random) -> int:
@@ -80,13 +126,9 @@ def sample_tokens(row: int, rng: random.Random) -> int:
     return rng.choice([length for length in LENGTHS if length <= row])
 
 
-def updates(progress: float, rng: random.Random) -> int:
-    """State updates of the next state-tracking episode: few at first, then few as often as many."""
-    reached = 1 + int(progress / _FIRST_UNTIL * 2)
-    return rng.randint(4, rng.choice(_MOST_UPDATES[:reached]))
+def _at(steps: Sequence[tuple[float, T]], progress: float) -> T:
+    return next(value for until, value in steps if progress < until)
 
 
-def task(progress: float, rng: random.Random) -> str:
-    """The next task to ask at `progress`, one of `TASKS` or `TRACK`."""
-    weights = _FIRST_TASKS if progress < _FIRST_UNTIL else _LATER_TASKS
+def _draw(weights: Mapping[T, float], rng: random.Random) -> T:
     return rng.choices(list(weights), weights=list(weights.values()))[0]

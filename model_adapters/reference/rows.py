@@ -104,18 +104,15 @@ def _answer_tokens(sample: Sample, tokenizer: Tokenizer) -> tuple[list[int], lis
     return token_ids, also
 
 
-def track_part(
-    suite: Suite, tokenizer: Tokenizer, length: int, next_task: Callable[[], str], rng: random.Random
-) -> Row:
+def track_part(suite: Suite, tokenizer: Tokenizer, length: int, next_key: Callable[[], SampleKey]) -> Row:
     """State-tracking episodes one after another, as many as fit `length`; worked examples are answers too."""
     row = Row()
     while True:
-        task = next_task()
-        seed = curriculum.FIRST_TRAINING_SEED + rng.randrange(2**40)
-        episode = _episode(suite.sample(SampleKey(task, 0, 0, seed)), tokenizer)
+        key = next_key()
+        episode = _episode(suite.sample(key), tokenizer)
         if len(row.token_ids) + len(episode.token_ids) <= length:
             row = join([row, episode])
-        elif row.answers or task.endswith(":4"):
+        elif row.answers or key.task.endswith(":4"):
             return row
 
 

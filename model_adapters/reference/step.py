@@ -11,9 +11,13 @@ from torch import Tensor, nn
 from model_adapters.reference import fast_paths
 from model_adapters.reference.batches import Batch
 
+PEAK_RATES = {"hybrid": 2e-3, "transformer": 1e-3}
+"""Highest learning rate of a training from fresh weights, by kind."""
+CONTINUED_RATE_SHARE = 0.25
+"""Of that rate, where a checkpoint is trained further: its weights stand near a minimum that should not be left."""
 CLIP_NORM = 1.0
 WARMUP = 0.02
-"""Share of the training in which the learning rate rises."""
+"""Share of a phase in which the learning rate rises."""
 
 
 def learning_rate(progress: float, peak: float) -> float:

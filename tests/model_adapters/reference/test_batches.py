@@ -1,6 +1,7 @@
 """Training rows: what is learned stands where the answers are, and a batch is a function of its index."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from evalkit.records import SampleKey
 from model_adapters.reference import curriculum, folder
 from model_adapters.reference.answers import answer_text
 from model_adapters.reference.architecture import EOS_ID, PAD_ID
-from model_adapters.reference.batches import SCORED_POSITIONS, assemble, track_suite, training_suite
-from model_adapters.reference.curriculum import FIRST_TRAINING_SEED, PROSE_SEEDS
+from model_adapters.reference.batches import SCORED_POSITIONS, BatchMaker, assemble, track_suite, training_suite
+from model_adapters.reference.curriculum import CONTINUED, FIRST, FIRST_TRAINING_SEED, PROSE_SEEDS, Phase
 from model_adapters.reference.rows import Answer, Row, State, join, ruler_part, track_part
 from model_adapters.reference.step import learning_rate
 from model_adapters.tokenizer import HfTokenizer
@@ -23,8 +24,13 @@ CTX = 1024
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> HfTokenizer:
-    return HfTokenizer.from_file(folder("hybrid") / "tokenizer.json")
+def tokenizer_file() -> Path:
+    return folder("hybrid") / "tokenizer.json"
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tokenizer_file: Path) -> HfTokenizer:
+    return HfTokenizer.from_file(tokenizer_file)
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +105,11 @@ def test_common_words_are_told_in_any_order(suite: Suite, tokenizer: HfTokenizer
 @pytest.mark.parametrize("task", TRACK_TASKS)
 def test_state_tracking_rows_are_the_suites_prompts_with_their_answers(task: str, tokenizer: HfTokenizer) -> None:
     suite = track_suite(tokenizer)
-    part = track_part(suite, tokenizer, CTX, lambda: f"{task}:4", random.Random(0))
+    seeds = iter(range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + CTX))
+    part = track_part(suite, tokenizer, CTX, lambda: SampleKey(f"{task}:4", 0, 0, next(seeds)))
     assert 0 < len(part.token_ids) <= CTX
     episodes = tokenizer.decode(part.token_ids)
-    seeds = random.Random(0)
-    sample = suite.sample(SampleKey(f"{task}:4", 0, 0, FIRST_TRAINING_SEED + seeds.randrange(2**40)))
+    sample = suite.sample(SampleKey(f"{task}:4", 0, 0, FIRST_TRAINING_SEED))
     whole = f"{sample.prompt} {sample.targets[0]}"
     assert episodes.startswith(whole)
     first_end = part.token_ids.index(EOS_ID)
@@ -123,12 +129,16 @@ def test_a_state_is_predicted_at_its_place_whatever_stands_after_it() -> None:
     assert [batch.tasks[question] for question in batch.questions_P[asked]] == ["a", "a~"]
 
 
-def test_lengths_grow_and_samples_fill_their_rows() -> None:
-    rng = random.Random(0)
-    assert {curriculum.row_tokens(0.0, rng) for _ in range(50)} == {512}
-    assert {curriculum.row_tokens(1.0, rng) for _ in range(200)} == {4096, 8192}
-    for _ in range(100):
-        assert 8192 % curriculum.sample_tokens(8192, rng) == 0
+def test_a_batch_is_a_function_of_its_phase_and_index(tokenizer_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curriculum, "BATCH_TOKENS", 8192)
+
+    def tokens(phase: Phase, index: int, progress: float) -> bytes:
+        return BatchMaker(tokenizer_file, 0, phase).batch(index, progress).token_ids_BT.tobytes()
+
+    batch = tokens(CONTINUED, 5187, 0.0)
+    assert tokens(CONTINUED, 5187, 0.7) == batch
+    assert tokens(CONTINUED, 5188, 0.0) != batch
+    assert tokens(FIRST, 5187, 1.0) != batch
 
 
 def test_the_learning_rate_rises_then_falls_to_zero() -> None:

@@ -1,11 +1,8 @@
 """Training goes through functions that compute what transformers' own compute, gradients included."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
-from transformers.models.olmo_hybrid import modeling_olmo_hybrid
 
 from model_adapters.reference import fast_paths
 from model_adapters.reference.architecture import KINDS, WINDOW_TOKENS, make_config
@@ -13,14 +10,7 @@ from model_adapters.reference.architecture import KINDS, WINDOW_TOKENS, make_con
 TOKENS = 2 * WINDOW_TOKENS
 
 
-@pytest.fixture(autouse=True)
-def _transformers_restored() -> Iterator[None]:
-    """`install` replaces functions of transformers' module for the whole process."""
-    kept = modeling_olmo_hybrid.causal_conv1d_fn, modeling_olmo_hybrid.torch_chunk_gated_delta_rule
-    yield
-    modeling_olmo_hybrid.causal_conv1d_fn, modeling_olmo_hybrid.torch_chunk_gated_delta_rule = kept
-
-
+@pytest.mark.usefixtures("transformers_restored")
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_and_gradients_are_those_of_the_plain_model(kind: str) -> None:
     torch.manual_seed(0)
