@@ -158,6 +158,8 @@ def _continued(kind: str, logs: Sequence[LogLines], phase: int) -> str:
     tokens, last = phase_tokens(logs, phase), logs[phase][-1]
     return CONTINUED_TEMPLATE.read_text(encoding="utf-8").format(
         kind=kind,
+        folder=f"{_out(phase - 1)}/{kind}/final",
+        out=_out(phase),
         tokens=tokens,
         rate=phase_rate(logs[phase]),
         millions=f"{tokens / 1e6:.1f}",
@@ -166,6 +168,11 @@ def _continued(kind: str, logs: Sequence[LogLines], phase: int) -> str:
         share=f"{100 * CONTINUED.share('cwe'):.0f}",
         first_share=f"{100 * FIRST.share('cwe'):.0f}",
     )
+
+
+def _out(phase: int) -> str:
+    """The program's --out in the commands that a card shows; the first phase's is its default."""
+    return f"runs/phase-{phase + 1}" if phase else "runs/reference"
 
 
 def trials(kind: str, logs: Sequence[LogLines]) -> str:

@@ -59,7 +59,8 @@ def test_a_card_tells_of_a_further_phase_from_its_log() -> None:
     assert [phase_tokens(TWO_PHASES, phase) for phase in (0, 1)] == [339_935_232, 64_946_176]
     assert [phase_rate(log) for log in TWO_PHASES] == ["2e-3", "5e-4"]
     text = " ".join(continuation("hybrid", TWO_PHASES).split())
-    assert "train --kind hybrid --continue-from FOLDER --tokens 64946176 --peak-rate 5e-4`" in text
+    command = "--kind hybrid --continue-from runs/reference/hybrid/final --tokens 64946176 --peak-rate 5e-4"
+    assert f"train {command} --out runs/phase-2`" in text
     assert "64.9 million tokens more, 404.9 million in all, in 81 s" in text
     assert "the rate rises to 5e-4 and falls to zero again" in text
     assert continuation("hybrid", TWO_PHASES[:1]) == ""
