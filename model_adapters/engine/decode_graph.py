@@ -164,7 +164,7 @@ class StaticStep:
     def take(self, sequences: int) -> list[int | None]:
         """What the step picked, after waiting for it; the active sequences are one token longer on the host too."""
         self.cache.count(sequences)
-        return _ids(self._picked_N[:sequences])
+        return token_choices(self._picked_N[:sequences])
 
 
 def sequence_bucket(sequences: int, slots: int) -> int:
@@ -186,9 +186,10 @@ def greedy_choice(logits_BV: torch.Tensor) -> torch.Tensor:
 
 def pick_tokens(logits_BV: torch.Tensor) -> list[int | None]:
     """The greedy choice for each sequence, None where its logits are not finite; waits for the device."""
-    return _ids(greedy_choice(logits_BV))
+    return token_choices(greedy_choice(logits_BV))
 
 
-def _ids(picked_B: torch.Tensor) -> list[int | None]:
+def token_choices(picked_B: torch.Tensor) -> list[int | None]:
+    """What `greedy_choice` found, None where logits were not finite; waits for the device."""
     picked: list[int] = picked_B.tolist()
     return [None if token_id < 0 else token_id for token_id in picked]

@@ -23,7 +23,7 @@ from model_adapters.engine.continuations import (
     score_after,
     score_questions,
 )
-from model_adapters.engine.decode_graph import Decoder, pick_tokens, rounded_length
+from model_adapters.engine.decode_graph import Decoder, greedy_choice, rounded_length, token_choices
 from model_adapters.engine.failures import within_memory
 from model_adapters.engine.memory_plan import EnginePlan, choose_plan
 from model_adapters.engine.model_runner import ModelRunner
@@ -33,6 +33,7 @@ from model_adapters.engine.refusal import refusal
 from model_adapters.engine.scoring import NOT_FINITE, TokenScores, score_tokens
 from model_adapters.engine.sequence import Generation, Sequence
 from model_adapters.engine.slotted_cache import SlottedCache
+from model_adapters.engine.stopwatch import Stopwatch
 
 GATHERED_REQUESTS, GATHERED_PASSES = 64, 8
 """So many requests for continuations, or passes of them, are gathered and sorted by length."""
@@ -64,6 +65,11 @@ class Engine:
         self._position_limit = position_limit(model.config)
         self._vocabulary: int = next(model.get_input_embeddings().parameters()).shape[0]
         self._active: list[Sequence] = []
+        self._unread: list[tuple[Sequence, Stopwatch, torch.Tensor]] = []
+        """The last active sequences, whose first token has not been read yet."""
+        self.reads_late = self.runner.device.type == "cuda"
+        """Whether first tokens are read once all free slots are filled: while a GPU works on one prompt, the next
+        one's launches are queued."""
         # Sequence i stands in slot i: active slots are always the first ones, so a decode step is a slice.
         self._waiting: deque[Sequence] = deque()
         self._stale = False
@@ -75,6 +81,7 @@ class Engine:
         A request that fails (out of memory twice, NaN logits, too long) gives a Generation with an error.
         """
         self._active.clear()
+        self._unread.clear()
         self._waiting.clear()
         stream = iter(requests)
         while True:
@@ -84,7 +91,15 @@ class Engine:
             yield from self._decode_step()
 
     def _admit(self, stream: Iterator[Request]) -> Iterator[Generation]:
-        """Prefill waiting requests while slots are free."""
+        """Prefill waiting requests while slots are free, those too that their first token frees again."""
+        while True:
+            yield from self._fill(stream)
+            if not self._unread:
+                return
+            yield from self._read_first_tokens()
+
+    def _fill(self, stream: Iterator[Request]) -> Iterator[Generation]:
+        """Prefill waiting requests into free slots; their first tokens are left on the device."""
         if self._active and self._waiting and not self._fits(self._waiting[0]):
             return  # for a larger cache, once the sequences in this one have ended
         while (sequence := self._next(stream)) is not None:
@@ -173,6 +188,7 @@ class Engine:
     def close(self) -> None:
         """Let go of the cache and kept prefixes with their memory; the next request makes new ones."""
         self._active.clear()
+        self._unread.clear()
         self.prefixes.clear()
         self._waiting.clear()
         self._drop_cache()
@@ -204,16 +220,26 @@ class Engine:
         )
 
     def _prefill(self, sequence: Sequence) -> Iterator[Generation]:
-        """Run a prompt into the next free slot; its first token decides whether it stays."""
-        slot = len(self._active)
-        started = time.perf_counter()
-        picked = within_memory(lambda: pick_tokens(self._prompt_logits(sequence, slot)))
-        sequence.prefill_seconds = time.perf_counter() - started
-        if picked is None:
+        """Run a prompt into the next free slot; its first token, once it is read, decides whether it stays."""
+        slot, watch = len(self._active), Stopwatch(self.runner.device)
+        picked_1 = within_memory(lambda: greedy_choice(self._prompt_logits(sequence, slot)))
+        watch.stop()
+        if picked_1 is None:
             yield from self._out_of_memory([sequence])
             return
         self._active.append(sequence)
-        yield from self._take({slot: picked[0]})
+        self._unread.append((sequence, watch, picked_1))
+        if not self.reads_late:
+            yield from self._read_first_tokens()
+
+    def _read_first_tokens(self) -> Iterator[Generation]:
+        """Wait for the prompts that were prefilled last and take their first tokens."""
+        unread, self._unread = self._unread, []
+        picked = token_choices(torch.cat([picked_1 for _, _, picked_1 in unread]))
+        for sequence, watch, _ in unread:
+            sequence.prefill_seconds = watch.seconds()
+        first = len(self._active) - len(unread)  # they came last
+        yield from self._take({first + place: token_id for place, token_id in enumerate(picked)})
 
     def _prompt_logits(self, sequence: Sequence, slot: int) -> torch.Tensor:
         (cache, plan), context = self._room(), self._begin(sequence, slot)

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from model_adapters.engine.merged_projections import merge_projections
 from model_adapters.engine.module_patches import ModulePatches
-from model_adapters.engine.one_token_products import has_vector_product, is_one_vector
+from model_adapters.engine.one_token_products import add_product, has_vector_product, is_one_vector, linear
 
 ROTATE = "apply_rotary_pos_emb"
 """Name of the rotation in the modeling modules of transformers that have it."""
@@ -64,38 +65,48 @@ def _fast_norm(module: Any, *, weight_offset: float) -> Forward:
     named: float | None = getattr(module, "variance_epsilon", None)
     epsilon: float = getattr(module, "eps", 1e-6) if named is None else named
 
-    def forward(hidden_states: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        hidden_states: torch.Tensor, gate: torch.Tensor | None = None, *, residual: torch.Tensor | None = None
+    ) -> torch.Tensor:
         from model_adapters.kernels.elementwise.triton_elementwise import rms_norm
 
         if hidden_states.dtype not in _DTYPES:
             rest = () if gate is None else (gate,)
             own_output: torch.Tensor = own(module, hidden_states, *rest)
-            return own_output
-        return rms_norm(hidden_states, module.weight, epsilon=epsilon, weight_offset=weight_offset, gate=gate)
+            return own_output if residual is None else residual + own_output
+        return rms_norm(
+            hidden_states, module.weight, epsilon=epsilon, weight_offset=weight_offset, gate=gate, residual=residual
+        )
 
     return forward
 
 
 def _fast_mlp(module: Any) -> Forward:
     own = type(module).forward
+    merged = merge_projections(module, ((module.gate_proj, module.up_proj),))
 
-    def forward(x: torch.Tensor) -> torch.Tensor:
+    def forward(x: torch.Tensor, *, residual: torch.Tensor | None = None) -> torch.Tensor:
         from model_adapters.kernels.elementwise.triton_elementwise import silu_product
 
         if x.dtype not in _DTYPES or not x.is_contiguous():
             own_output: torch.Tensor = own(module, x)
-            return own_output
+            return own_output if residual is None else residual + own_output
         gate_proj, up_proj = module.gate_proj, module.up_proj
-        unbiased = gate_proj.bias is None and up_proj.bias is None
-        if unbiased and is_one_vector(x, up_proj.weight) and has_vector_product(up_proj.weight):
+        if merged is None or not merged.is_current:
+            gate = gate_proj(x)
+            # In place: the gate is the largest tensor of the layer, and nothing else reads it.
+            product = silu_product(gate, up_proj(x), out=gate)
+        elif is_one_vector(x, up_proj.weight) and has_vector_product(up_proj.weight):
             from model_adapters.kernels.vector_product.triton_vector_product import gated_vector_product
 
             product = gated_vector_product(x, gate_proj.weight, up_proj.weight)
         else:
-            gate = gate_proj(x)
-            # In place: the gate is the largest tensor of the layer, and nothing else reads it.
-            product = silu_product(gate, up_proj(x), out=gate)
-        output: torch.Tensor = module.down_proj(product)
+            both = linear(x, merged.weight_ND)
+            gate, up = (both[..., rows] for rows in merged.rows[0])
+            product = silu_product(gate, up, out=gate)
+        output: torch.Tensor = (
+            module.down_proj(product) if residual is None else add_product(residual, product, module.down_proj)
+        )
         return output
 
     return forward

@@ -18,7 +18,7 @@ from torch import nn
 from model_adapters.engine.attention import STEP
 from model_adapters.engine.cache_step import CacheStep, DecodeStep
 from model_adapters.engine.merged_projections import merge_projections
-from model_adapters.engine.one_token_products import linear
+from model_adapters.engine.one_token_products import add_product, linear
 
 KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
@@ -103,7 +103,7 @@ def gated_delta_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def fast_forward(layer: Any) -> Callable[..., torch.Tensor]:
-    """A forward for one of `gated_delta_layers`, with the signature of its own."""
+    """A forward for one of `gated_delta_layers`, with the signature of its own and a residual to add, if wanted."""
     family = _FAMILIES[type(layer).__name__]
     own = type(layer).forward
     project = family.projection(layer)
@@ -112,6 +112,7 @@ def fast_forward(layer: Any) -> Callable[..., torch.Tensor]:
         hidden_states: torch.Tensor,
         cache_params: Any = None,
         attention_mask: torch.Tensor | None = None,
+        residual: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
         step = kwargs.get(STEP)
@@ -119,8 +120,11 @@ def fast_forward(layer: Any) -> Callable[..., torch.Tensor]:
             own_output: torch.Tensor = own(
                 layer, hidden_states, cache_params=cache_params, attention_mask=attention_mask, **kwargs
             )
-            return own_output
-        return _run(layer, family, project, hidden_states, cache_params, step)
+            return own_output if residual is None else residual + own_output
+        out_BTX = _run(layer, family, project, hidden_states, cache_params, step)
+        out: nn.Linear = getattr(layer, family.out)
+        output: torch.Tensor = out(out_BTX) if residual is None else add_product(residual, out_BTX, out)
+        return output
 
     return forward
 
@@ -129,6 +133,7 @@ def fast_forward(layer: Any) -> Callable[..., torch.Tensor]:
 def _run(
     layer: Any, family: _Family, project: Projection, x_BTD: torch.Tensor, cache: Any, step: CacheStep
 ) -> torch.Tensor:
+    """What the output projection takes, [B, T, H × V]."""
     # Imported late: Triton is on Linux alone, and takes a second that the processor's runs need not spend.
     from model_adapters.kernels.elementwise.triton_elementwise import rms_norm
 
@@ -146,8 +151,7 @@ def _run(
     norm = getattr(layer, family.norm)
     gate_BTHV = gate().view(out_BTHV.shape)
     out_BTHV = rms_norm(out_BTHV, norm.weight, epsilon=norm.variance_epsilon, gate=gate_BTHV)
-    output: torch.Tensor = getattr(layer, family.out)(out_BTHV.flatten(2))
-    return output
+    return out_BTHV.flatten(2)
 
 
 def _states(layer: Any, cache: Any, step: CacheStep, x_BTD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

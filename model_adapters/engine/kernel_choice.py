@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from evalkit.errors import UsageError
 from model_adapters.engine.fused_elementwise import place_elementwise
+from model_adapters.engine.fused_layers import place_fused_layers
 from model_adapters.engine.gated_delta_check import find_fault
 from model_adapters.engine.gated_delta_layers import fast_forward, gated_delta_layers
 from model_adapters.engine.module_patches import patches_of
@@ -63,6 +64,8 @@ def choose_kernels(model: PreTrainedModel, wanted: str = "auto") -> tuple[str, .
         else:
             chosen = "torch"
             lines.append(f"the gated delta rule runs on PyTorch's operators, not on the Triton kernels: {fault}")
+    if on_gpu:
+        place_fused_layers(model, patches_of(model), fast_rule=chosen == "triton")
     if layers:
         _CHOSEN[model] = chosen
     return tuple(lines)

@@ -4,6 +4,8 @@ Shape suffixes: N slots, B sequences in one call, G key/value heads, M places a 
 D key or value size.
 """
 
+from functools import lru_cache
+
 import torch
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
@@ -33,11 +35,19 @@ class KeyValueBuffer:
     ) -> KeysValues:
         """Store one token for each of the first B slots, and return views of their first `places` places.
 
-        No address and no shape depends on the positions, so that the call can be captured in a CUDA graph.
+        Position p goes to place p mod M. No address and no shape depends on the positions, so that the call can be
+        captured in a CUDA graph.
         """
-        rows_B = torch.arange(len(position_B), device=position_B.device)
-        self.k_NGMD[rows_B, :, position_B] = k_BG1D[:, :, 0]
-        self.v_NGMD[rows_B, :, position_B] = v_BG1D[:, :, 0]
+        if _has_store(k_BG1D.device.type):
+            from model_adapters.kernels.key_value.triton_store import store_tokens
+
+            new = k_BG1D[:, :, 0], v_BG1D[:, :, 0]
+            store_tokens(*new, k_NGMD=self.k_NGMD, v_NGME=self.v_NGMD, position_B=position_B)
+        else:
+            rows_B = torch.arange(len(position_B), device=position_B.device)
+            place_B = position_B % self.k_NGMD.shape[2]
+            self.k_NGMD[rows_B, :, place_B] = k_BG1D[:, :, 0]
+            self.v_NGMD[rows_B, :, place_B] = v_BG1D[:, :, 0]
         return self.k_NGMD[: len(position_B), :, :places], self.v_NGMD[: len(position_B), :, :places]
 
     def before(self, slot: int, length: int) -> KeysValues:
@@ -77,7 +87,7 @@ class WindowBuffer:
         self, position_B: torch.Tensor, k_BG1D: torch.Tensor, v_BG1D: torch.Tensor, places: int
     ) -> KeysValues:
         """Store one token for each of the first B slots, and return views of their rings (in no order)."""
-        return self._ring.append_tokens(position_B % self._places, k_BG1D, v_BG1D, min(places, self._places))
+        return self._ring.append_tokens(position_B, k_BG1D, v_BG1D, min(places, self._places))
 
     def before(self, slot: int, length: int) -> KeysValues:
         """The keys and values [1, G, S, D] that a token after `length` others may look at, in order."""
@@ -122,3 +132,22 @@ def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
         joined_1GSD[:, :, start : start + part.shape[2]] = part
         start += part.shape[2]
     return joined_1GSD
+
+
+@lru_cache(maxsize=4)
+def _has_store(device_type: str) -> bool:
+    """Whether the Triton kernel that stores keys and values in one launch runs here and is right."""
+    if device_type != "cuda":
+        return False
+    kept = [torch.zeros(2, 3, 4, 8, device=device_type) for _ in range(2)]
+    new = torch.arange(1.0, 49.0, device=device_type).view(2, 3, 8)
+    try:
+        from model_adapters.kernels.key_value.triton_store import store_tokens
+
+        position_B = torch.tensor([1, 6], device=device_type)
+        store_tokens(new, -new, k_NGMD=kept[0], v_NGME=kept[1], position_B=position_B)
+    except Exception:  # noqa: BLE001 - whatever the compiler raises, PyTorch's operators remain
+        return False
+    wanted = torch.zeros_like(kept[0])
+    wanted[0, :, 1], wanted[1, :, 2] = new[0], new[1]
+    return torch.equal(kept[0], wanted) and torch.equal(kept[1], -wanted)

@@ -11,10 +11,11 @@ import torch
 from transformers import PreTrainedModel
 
 from model_adapters.engine.attention import STEP, use_slot_attention
-from model_adapters.engine.cache_step import DecodeStep
+from model_adapters.engine.cache_step import DecodeStep, PrefillStep
 from model_adapters.engine.cache_view import CacheView
 from model_adapters.engine.decoder_output import with_hidden
 from model_adapters.engine.full_precision_head import full_precision_head, output_embeddings
+from model_adapters.engine.last_layer import last_mlp, only_last_tokens
 from model_adapters.engine.slotted_cache import SlottedCache
 
 GPU_BRANCH_STEP_TOKENS = 32
@@ -34,6 +35,7 @@ class ModelRunner:
         self.branch_step_tokens = GPU_BRANCH_STEP_TOKENS if self.device.type == "cuda" else 1
         """Texts that branch off are padded to a multiple of this."""
         self._decoder: torch.nn.Module = model.get_decoder()  # type: ignore[no-untyped-call]
+        self._last_mlp = last_mlp(self._decoder)
         # Mamba-2 has a name of its own for its cache, and would leave one under the usual name unread.
         named = inspect.signature(self._decoder.forward).parameters
         self._cache_argument = "cache_params" if "cache_params" in named else "past_key_values"
@@ -151,10 +153,12 @@ class ModelRunner:
     def _forward(
         self, module: torch.nn.Module, view: CacheView, input_ids: torch.Tensor, positions: torch.Tensor, **options: Any
     ) -> Any:
-        return module(
-            input_ids=input_ids,
-            position_ids=positions,
-            use_cache=True,
-            **{self._cache_argument: view, STEP: view.step},
-            **options,
-        )
+        wanted = view.step.output_tokens if isinstance(view.step, PrefillStep) else input_ids.shape[1]
+        with only_last_tokens(self._last_mlp, wanted):
+            return module(
+                input_ids=input_ids,
+                position_ids=positions,
+                use_cache=True,
+                **{self._cache_argument: view, STEP: view.step},
+                **options,
+            )

@@ -55,6 +55,10 @@ class ModulePatches:
         self._placed.append(patch)
         patch.put()
 
+    def has(self, owner: nn.Module | ModuleType, name: str) -> bool:
+        """Whether a patch stands there."""
+        return any(patch.owner is owner and patch.name == name for patch in self._placed)
+
     def clear(self) -> None:
         """Take all patches away for good; a patched Python module would else outlive the model."""
         for patch in self._placed:

@@ -38,6 +38,21 @@ def linear(x: torch.Tensor, weight_ND: torch.Tensor, bias_N: torch.Tensor | None
     return F.linear(x, weight_ND, bias_N)
 
 
+def add_product(residual: torch.Tensor, x: torch.Tensor, layer: nn.Linear) -> torch.Tensor:
+    """residual + layer(x), the sum within the product; many tokens' sums overwrite the residual."""
+    has_bias = layer.bias is not None  # None where the layer was made without one, whatever its type says
+    if has_bias or not residual.is_contiguous() or residual.dtype != layer.weight.dtype:
+        own_output: torch.Tensor = layer(x)
+        return residual + own_output
+    if is_one_vector(x, layer.weight) and has_vector_product(layer.weight):
+        from model_adapters.kernels.vector_product.triton_vector_product import vector_product
+
+        return vector_product(x, layer.weight, residual.flatten())
+    # In place: out of place, the residual would be copied first.
+    residual.flatten(0, -2).addmm_(x.flatten(0, -2), layer.weight.t())
+    return residual
+
+
 def is_one_vector(x: torch.Tensor, weight_ND: torch.Tensor) -> bool:
     """Whether x is what the kernel takes with this matrix."""
     return x.numel() == weight_ND.shape[1] and x.dtype == weight_ND.dtype and x.is_contiguous()

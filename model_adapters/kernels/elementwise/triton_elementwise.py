@@ -22,8 +22,12 @@ def rms_norm(
     epsilon: float,
     weight_offset: float = 0.0,
     gate: torch.Tensor | None = None,
+    residual: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Like `reference.rms_norm`; raises ValueError for shapes, dtypes, strides or devices that do not fit."""
+    """Like `reference.rms_norm`, plus a residual if one is given.
+
+    Raises ValueError for shapes, dtypes, strides or devices that do not fit.
+    """
     size = x.shape[-1]
     if weight_D.shape != (size,) or not weight_D.is_contiguous() or weight_D.device != x.device:
         raise ValueError(f"weight is {tuple(weight_D.shape)} on {weight_D.device}; ({size},) on {x.device} is needed")
@@ -39,6 +43,12 @@ def rms_norm(
     for name, rows in (("x", x_ND), ("gate", gate_NHD)):
         if rows.stride(-1) != 1:
             raise ValueError(f"{name} has stride {rows.stride(-1)} in its last dimension; make it contiguous there")
+    if residual is not None and (
+        residual.shape != x.shape or residual.dtype != x.dtype or not residual.is_contiguous()
+    ):
+        raise ValueError(
+            f"residual is {tuple(residual.shape)} {residual.dtype}; x's shape and dtype, contiguous, is needed"
+        )
     out_ND = torch.empty(x_ND.shape, dtype=x.dtype, device=x.device)
     width = triton.next_power_of_2(size)
     rows_held = max(1, TILE // width)
@@ -46,6 +56,7 @@ def rms_norm(
         x_ND,
         weight_D,
         gate_NHD,
+        x_ND if residual is None else residual,
         out_ND,
         x_ND.stride(0),
         *gate_NHD.stride()[:2],
@@ -57,6 +68,7 @@ def rms_norm(
         BD=width,
         ROWS=rows_held,
         GATED=gate is not None,
+        ADDED=residual is not None,
         num_warps=4 if width <= TILE else 8,
     )
     return out_ND.view(x.shape)
@@ -65,18 +77,36 @@ def rms_norm(
 def silu_product(gate: torch.Tensor, up: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
     """Like `reference.silu_product`; `out` may be one of the two, then overwritten.
 
-    Raises ValueError for shapes, dtypes, strides or devices that do not fit.
+    Each may be a slice of wider rows. Raises ValueError for shapes, dtypes, strides or devices that do not fit.
     """
-    out = torch.empty_like(up) if out is None else out
+    out = torch.empty(up.shape, dtype=up.dtype, device=up.device) if out is None else out
     for name, tensor in (("gate", gate), ("out", out)):
         if tensor.shape != up.shape or tensor.dtype != up.dtype or tensor.device != up.device:
             raise ValueError(f"{name} is {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}; it must fit up")
-    if up.dtype not in KERNEL_DTYPES or not (gate.is_contiguous() and up.is_contiguous() and out.is_contiguous()):
-        raise ValueError(f"gate, up and out are {up.dtype}; they must be contiguous and bf16, fp16 or fp32")
-    _silu_product[(triton.cdiv(up.numel(), PRODUCT_BLOCK),)](
-        gate, up, out, up.numel(), BLOCK=PRODUCT_BLOCK, num_warps=8
+    steps = [_row_step(tensor) for tensor in (gate, up, out)]
+    if up.dtype not in KERNEL_DTYPES or None in steps:
+        raise ValueError(f"gate, up and out are {up.dtype}; they must be evenly spaced rows of bf16, fp16 or fp32")
+    rows, size = up.numel() // up.shape[-1], up.shape[-1]
+    _silu_product[(rows, triton.cdiv(size, PRODUCT_BLOCK))](
+        gate, up, out, *steps, size, BLOCK=PRODUCT_BLOCK, num_warps=8
     )
     return out
+
+
+def _row_step(tensor: torch.Tensor) -> int | None:
+    """From one row to the next, where all rows are evenly spaced; else None."""
+    if tensor.stride(-1) != 1 and tensor.shape[-1] > 1:
+        return None
+    step, rows = tensor.shape[-1], 1
+    for size, stride in zip(reversed(tensor.shape[:-1]), reversed(tensor.stride()[:-1]), strict=True):
+        if size == 1:
+            continue
+        if rows == 1:
+            step = stride
+        elif stride != step * rows:
+            return None
+        rows *= size
+    return step
 
 
 def rotate(x_BHTD: torch.Tensor, cos_BTD: torch.Tensor, sin_BTD: torch.Tensor) -> torch.Tensor:
@@ -120,6 +150,7 @@ def _rms_norm(
     p_x,
     p_weight,
     p_gate,
+    p_residual,
     p_out,
     s_x,
     s_gate_n,
@@ -132,6 +163,7 @@ def _rms_norm(
     BD: tl.constexpr,
     ROWS: tl.constexpr,
     GATED: tl.constexpr,
+    ADDED: tl.constexpr,
 ):
     o_n = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     o_d = tl.arange(0, BD)[None, :]
@@ -142,16 +174,22 @@ def _rms_norm(
     if GATED:
         p_gate += (o_n // H) * s_gate_n + (o_n % H) * s_gate_h
         b_out *= _silu(tl.load(p_gate + o_d, mask=m_row, other=0.0).to(tl.float32))
-    tl.store(p_out + o_n * D + o_d, b_out.to(p_out.dtype.element_ty), mask=m_row)
+    b_out = b_out.to(p_out.dtype.element_ty)
+    if ADDED:
+        # Rounded before the sum and after it, as two passes would.
+        b_residual = tl.load(p_residual + o_n * D + o_d, mask=m_row, other=0.0).to(tl.float32)
+        b_out = (b_out.to(tl.float32) + b_residual).to(b_out.dtype)
+    tl.store(p_out + o_n * D + o_d, b_out, mask=m_row)
 
 
 # Specialised on its size: only a multiple of 16 lets loads behind a mask be 16 bytes wide.
 @triton.jit
-def _silu_product(p_gate, p_up, p_out, N, BLOCK: tl.constexpr):
-    o_n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    b_gate = tl.load(p_gate + o_n, mask=o_n < N, other=0.0).to(tl.float32)
-    b_up = tl.load(p_up + o_n, mask=o_n < N, other=0.0).to(tl.float32)
-    tl.store(p_out + o_n, (_silu(b_gate) * b_up).to(p_out.dtype.element_ty), mask=o_n < N)
+def _silu_product(p_gate, p_up, p_out, s_gate, s_up, s_out, N, BLOCK: tl.constexpr):
+    i_row = tl.program_id(0).to(tl.int64)
+    o_n = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    b_gate = tl.load(p_gate + i_row * s_gate + o_n, mask=o_n < N, other=0.0).to(tl.float32)
+    b_up = tl.load(p_up + i_row * s_up + o_n, mask=o_n < N, other=0.0).to(tl.float32)
+    tl.store(p_out + i_row * s_out + o_n, (_silu(b_gate) * b_up).to(p_out.dtype.element_ty), mask=o_n < N)
 
 
 @triton.jit(do_not_specialize=["T", "H"])

@@ -45,7 +45,6 @@ class PrefillLaunch:
     piece_tokens: int = 8192
     value_block: int = 64
     scan_stages: int = 2
-    overlap_pieces: bool = False
     split_operands: bool = True
 
 
@@ -142,9 +141,6 @@ def _run_pieces(segment: _Segment, initial_state: torch.Tensor | None) -> None:
     tokens = segment.v.shape[1]
     piece_tokens = min(tokens, max(CHUNK_TOKENS, segment.launch.piece_tokens // CHUNK_TOKENS * CHUNK_TOKENS))
     starts = range(0, tokens, piece_tokens)
-    if segment.launch.overlap_pieces and len(starts) > 1 and segment.v.is_cuda:
-        _run_overlapped(segment, initial_state, piece_tokens)
-        return
     scratch = _Scratch.for_piece(segment, piece_tokens)
     state = initial_state
     for start in starts:
@@ -152,39 +148,6 @@ def _run_pieces(segment: _Segment, initial_state: torch.Tensor | None) -> None:
         _prepare(segment, scratch, start, stop)
         _scan(segment, scratch, start, stop, state)
         state = segment.final_state
-
-
-def _run_overlapped(segment: _Segment, initial_state: torch.Tensor | None, piece_tokens: int) -> None:
-    """The scan leaves multiprocessors idle; a second stream prepares the next piece on them."""
-    tokens = segment.v.shape[1]
-    scratches = [_Scratch.for_piece(segment, piece_tokens) for _ in range(2)]
-    main, side = torch.cuda.current_stream(), _side_stream(segment.v.device)
-    side.wait_stream(main)
-    scanned: list[torch.cuda.Event] = []
-    state = initial_state
-    for index, start in enumerate(range(0, tokens, piece_tokens)):
-        stop = min(start + piece_tokens, tokens)
-        scratch = scratches[index % 2]
-        with torch.cuda.stream(side):
-            if index >= 2:
-                side.wait_event(scanned[index - 2])
-            _prepare(segment, scratch, start, stop)
-            prepared = torch.cuda.Event()
-            prepared.record(side)
-        main.wait_event(prepared)
-        _scan(segment, scratch, start, stop, state)
-        scanned.append(torch.cuda.Event())
-        scanned[-1].record(main)
-        state = segment.final_state
-
-
-_SIDE_STREAMS: dict[torch.device, torch.cuda.Stream] = {}
-
-
-def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    if device not in _SIDE_STREAMS:
-        _SIDE_STREAMS[device] = torch.cuda.Stream(device)
-    return _SIDE_STREAMS[device]
 
 
 def split_key_size(key_size: int) -> tuple[int, int, int]:

@@ -30,6 +30,23 @@ def test_tokens_equal_transformers_whatever_the_batch(family: str, slots: int) -
         assert (generation.decode_seconds > 0) == (len(generation.token_ids) > 1)
 
 
+@pytest.mark.parametrize("family", ["olmo_hybrid", "olmo3"])
+def test_first_tokens_read_late_are_the_same(family: str) -> None:
+    """As on a GPU; budgets of one token end in the very slots that others wait for."""
+    requests = [
+        Request(str(index), random_prompt(tokens), budget)
+        for index, (tokens, budget) in enumerate(zip(LENGTHS, (3, 1, 1, 5, 1, 2, 1), strict=True))
+    ]
+    engine = Engine(small_model(family), segment_tokens=100, slots=3)
+    engine.reads_late = True
+    generations = list(engine.generate(requests))
+    assert {generation.request_id: generation.token_ids for generation in generations} == {
+        request.id: transformers_generate(family, request) for request in requests
+    }
+    assert len(generations) == len(requests)
+    assert all(generation.prefill_seconds > 0 for generation in generations)
+
+
 def test_stops_at_any_of_several_ids() -> None:
     request = Request("0", random_prompt(90), 24)
     free = transformers_generate("llama", request)

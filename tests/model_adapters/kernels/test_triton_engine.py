@@ -9,6 +9,7 @@ import torch
 from model_adapters.engine import gated_delta_layers, one_token_products
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.fused_elementwise import ROTATE, place_elementwise
+from model_adapters.engine.fused_layers import place_fused_layers
 from model_adapters.engine.gated_delta_check import find_fault
 from model_adapters.engine.gated_delta_layers import fast_forward
 from model_adapters.engine.merged_projections import ROW_MULTIPLE, merge_projections
@@ -138,9 +139,25 @@ def test_single_tokens_on_the_vector_product(family: str, monkeypatch: pytest.Mo
     assert one_token_products.place_vector_products(model, patches_of(model)) == linear_layers - 1
     assert any("MLP" in name for name in place_elementwise(model, patches_of(model)))
     place_layers(model)
+    place_fused_layers(model, patches_of(model), fast_rule=True)
     requests = make_requests((20,), 3)
     (completion,) = Engine(model).generate(requests)
     assert completion.token_ids == transformers_generate(family, requests[0])
+
+
+@pytest.mark.parametrize("family", ["olmo_hybrid", "olmo3"])
+def test_layers_with_their_residual_sums(family: str) -> None:
+    model, token_ids = small_model(family).to(DEVICE), random_prompt(50)
+    patches = patches_of(model)
+    expected = prefill(model, token_ids, 50)
+    assert place_fused_layers(model, patches, fast_rule=True) == 0  # nothing to fuse them into yet
+    place_elementwise(model, patches)
+    place_layers(model)
+    assert place_fused_layers(model, patches, fast_rule=True) == len(model.config.layer_types)
+    for segment_tokens in (50, 17):
+        assert torch.allclose(prefill(model, token_ids, segment_tokens), expected, atol=1e-4)
+    with patches.off():
+        assert torch.equal(prefill(model, token_ids, 50), expected)
 
 
 def test_merged_projections_are_the_layers_own_weights() -> None:

@@ -19,12 +19,15 @@ def normal(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> to
 def test_norms(shape: tuple[int, ...], gated: bool, dtype: torch.dtype) -> None:
     x, weight = normal(*shape, dtype=dtype), normal(shape[-1], dtype=dtype, seed=1)
     gate = normal(*shape, dtype=dtype, seed=2) if gated else None
+    residual = normal(*shape, dtype=dtype, seed=3)
     for offset in (0.0, 1.0):
         found = rms_norm(x, weight, epsilon=1e-5, weight_offset=offset, gate=gate)
         wide = None if gate is None else gate.double()
         expected = reference.rms_norm(x.double(), weight, epsilon=1e-5, weight_offset=offset, gate=wide)
         assert found.dtype == dtype
         assert relative_error(found, expected) <= TOLERANCE[dtype]
+        added = rms_norm(x, weight, epsilon=1e-5, weight_offset=offset, gate=gate, residual=residual)
+        assert relative_error(added, expected + residual.double()) <= TOLERANCE[dtype]
 
 
 def test_a_norm_of_a_slice() -> None:
@@ -51,6 +54,15 @@ def test_products_of_a_gate(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     assert relative_error(gate, expected) <= TOLERANCE[dtype]
 
 
+def test_products_of_the_halves_of_wider_rows() -> None:
+    both = normal(2, 5, 96)
+    gate, up = both[..., :48], both[..., 48:]
+    expected = reference.silu_product(gate.double(), up.double())
+    up_before = up.clone()
+    assert relative_error(silu_product(gate, up, out=gate), expected) <= 1e-6
+    assert torch.equal(up, up_before)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("sequences", "tokens", "size", "rows"), [(1, 1, 128, 1), (2, 65, 24, 1), (3, 33, 64, 3)])
 def test_rotations(sequences: int, tokens: int, size: int, rows: int, dtype: torch.dtype) -> None:
@@ -68,8 +80,10 @@ def test_what_does_not_fit_is_one_line() -> None:
         lambda: rms_norm(x, weight[:-1], epsilon=1e-6),
         lambda: rms_norm(x.double(), weight, epsilon=1e-6),
         lambda: rms_norm(x, weight, epsilon=1e-6, gate=x[:1]),
+        lambda: rms_norm(x, weight, epsilon=1e-6, residual=x[:1]),
         lambda: silu_product(x, x[:1]),
         lambda: silu_product(x.T, x.T),
+        lambda: silu_product(normal(3, 2, 8)[:, :1].expand(3, 2, 8), normal(3, 2, 8)),
         lambda: rotate(normal(1, 1, 2, 7), normal(1, 2, 7), normal(1, 2, 7)),
         lambda: rotate(normal(1, 1, 2, 8), normal(1, 3, 8), normal(1, 2, 8)),
     ):

@@ -114,11 +114,10 @@ def test_a_split_anywhere_changes_nothing(stops: set[int]) -> None:
     assert relative_error(inputs.state, truth_state) <= 1e-4
 
 
-@pytest.mark.parametrize("overlap_pieces", [False, pytest.param(True, marks=on_gpu)])
-def test_pieces_within_a_call_change_nothing(overlap_pieces: bool) -> None:
+def test_pieces_within_a_call_change_nothing() -> None:
     case = Case(tokens=400)
     chosen = choose_prefill_launch(key_size=case.key_size, value_size=case.value_size, dtype=case.dtype)
-    assert_right(make_inputs(case), replace(chosen, piece_tokens=128, overlap_pieces=overlap_pieces))
+    assert_right(make_inputs(case), replace(chosen, piece_tokens=128))
 
 
 def test_a_state_updated_in_place() -> None:

@@ -1,0 +1,48 @@
+"""What of the last layer nothing reads, left out: a segment needs its keys and values, and its MLP for few tokens."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def last_mlp(decoder: nn.Module) -> nn.Module | None:
+    """The MLP of a decoder's last layer, where it is a dense one that gives one tensor; else None."""
+    layers = getattr(decoder, "layers", None)
+    mlp = getattr(layers[-1], "mlp", None) if isinstance(layers, nn.ModuleList) and len(layers) else None
+    dense = all(type(getattr(mlp, name, None)) is nn.Linear for name in ("up_proj", "down_proj"))
+    return mlp if isinstance(mlp, nn.Module) and dense else None
+
+
+@contextmanager
+def only_last_tokens(mlp: nn.Module | None, tokens: int) -> Iterator[None]:
+    """Let an MLP compute its last `tokens` tokens [B, T, D] alone; the others' outputs are their residuals, or zeros.
+
+    They are read by nothing, but they stay finite.
+    """
+    if mlp is None:
+        yield
+        return
+    placed: Any = mlp.__dict__.get("forward")
+    whole = mlp.forward
+
+    def forward(x: torch.Tensor, *args: Any, residual: torch.Tensor | None = None, **kwargs: Any) -> Any:
+        if x.shape[1] <= tokens:
+            return whole(x, *args, **kwargs) if residual is None else whole(x, *args, residual=residual, **kwargs)
+        first = x.shape[1] - tokens
+        out = torch.zeros_like(x) if residual is None else residual
+        if tokens:
+            part = whole(x[:, first:].contiguous(), *args, **kwargs)
+            out[:, first:] = part if residual is None else out[:, first:] + part
+        return out
+
+    mlp.forward = forward  # for this pass only
+    try:
+        yield
+    finally:
+        if placed is None:
+            del mlp.forward
+        else:
+            mlp.forward = placed

@@ -1,0 +1,83 @@
+"""One token's keys and values for many sequences into their caches, in one launch that reads positions on the device.
+
+Names: i_ program index, o_ offsets, m_ mask, p_ pointer, s_ stride.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+
+def store_tokens(
+    k_BGD: torch.Tensor,
+    v_BGE: torch.Tensor,
+    *,
+    k_NGMD: torch.Tensor,
+    v_NGME: torch.Tensor,
+    position_B: torch.Tensor,
+) -> None:
+    """Write sequence b's key and value to place position_B[b] mod M of slot b, in place.
+
+    Raises ValueError for shapes, dtypes, strides or devices that do not fit.
+    """
+    sequences = position_B.shape[0]
+    for name, new, kept in (("k", k_BGD, k_NGMD), ("v", v_BGE, v_NGME)):
+        fits = new.dim() == 3 and new.shape == (sequences, kept.shape[1], kept.shape[3]) and sequences <= kept.shape[0]
+        if not fits or new.dtype != kept.dtype or new.device != kept.device:
+            raise ValueError(f"{name} is {tuple(new.shape)} {new.dtype}; it must fit its cache {tuple(kept.shape)}")
+        if new.stride(-1) != 1 or kept.stride(-1) != 1:
+            raise ValueError(f"{name} or its cache is strided in its last dimension; make it contiguous there")
+    if k_NGMD.shape[:3] != v_NGME.shape[:3]:
+        raise ValueError(f"the caches are {tuple(k_NGMD.shape)} and {tuple(v_NGME.shape)}; they must have equal places")
+    key_size, value_size = k_BGD.shape[2], v_BGE.shape[2]
+    _store[(k_NGMD.shape[1], sequences)](
+        k_BGD,
+        v_BGE,
+        k_NGMD,
+        v_NGME,
+        position_B,
+        *k_BGD.stride()[:2],
+        *v_BGE.stride()[:2],
+        *k_NGMD.stride()[:3],
+        *v_NGME.stride()[:3],
+        k_NGMD.shape[2],
+        D=key_size,
+        E=value_size,
+        BD=triton.next_power_of_2(key_size),
+        BE=triton.next_power_of_2(value_size),
+        num_warps=1,
+    )
+
+
+@triton.jit(do_not_specialize=["M"])
+def _store(
+    p_k,
+    p_v,
+    p_kept_k,
+    p_kept_v,
+    p_position,
+    s_k_b,
+    s_k_g,
+    s_v_b,
+    s_v_g,
+    s_kept_k_n,
+    s_kept_k_g,
+    s_kept_k_m,
+    s_kept_v_n,
+    s_kept_v_g,
+    s_kept_v_m,
+    M,
+    D: tl.constexpr,
+    E: tl.constexpr,
+    BD: tl.constexpr,
+    BE: tl.constexpr,
+):
+    i_g, i_b = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
+    place = tl.load(p_position + i_b).to(tl.int64) % M
+    o_d, o_e = tl.arange(0, BD), tl.arange(0, BE)
+    p_kept_k += i_b * s_kept_k_n + i_g * s_kept_k_g + place * s_kept_k_m
+    p_kept_v += i_b * s_kept_v_n + i_g * s_kept_v_g + place * s_kept_v_m
+    b_k = tl.load(p_k + i_b * s_k_b + i_g * s_k_g + o_d, mask=o_d < D)
+    b_v = tl.load(p_v + i_b * s_v_b + i_g * s_v_g + o_e, mask=o_e < E)
+    tl.store(p_kept_k + o_d, b_k, mask=o_d < D)
+    tl.store(p_kept_v + o_e, b_v, mask=o_e < E)

@@ -1,0 +1,51 @@
+"""The last layer's MLP on the tokens whose output is read, and on no others."""
+
+import pytest
+import torch
+
+from model_adapters.engine.last_layer import last_mlp, only_last_tokens
+from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.slotted_cache import SlottedCache
+from tests.model_adapters.engine.prompts import random_prompt
+from tests.model_adapters.small_models import small_model
+
+
+def mlp_of(family: str) -> torch.nn.Module:
+    mlp = last_mlp(small_model(family).get_decoder())
+    assert mlp is not None
+    return mlp
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 3, 7, 9])
+def test_outputs_of_the_last_tokens(tokens: int) -> None:
+    mlp = mlp_of("olmo3")
+    x = torch.randn(1, 7, next(mlp.parameters()).shape[1])
+    with torch.no_grad():
+        whole = mlp(x)
+        with only_last_tokens(mlp, tokens):
+            found = mlp(x)
+        assert torch.equal(mlp(x), whole)
+    read = min(tokens, 7)
+    assert torch.allclose(found[:, 7 - read :], whole[:, 7 - read :], atol=1e-6)
+    assert not found[:, : 7 - read].any()
+
+
+def test_experts_are_left_alone() -> None:
+    decoder = torch.nn.Module()
+    layer = torch.nn.Module()
+    layer.mlp = torch.nn.Module()
+    decoder.layers = torch.nn.ModuleList([layer])
+    assert last_mlp(decoder) is None
+    assert last_mlp(torch.nn.Module()) is None
+
+
+@pytest.mark.parametrize("family", ["olmo_hybrid", "olmo3"])
+def test_a_prompt_in_segments_computes_it_once(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model(family)
+    seen: list[int] = []
+    runner = ModelRunner(model)
+    down = model.get_decoder().layers[-1].mlp.down_proj
+    monkeypatch.setattr(down, "forward", lambda x: (seen.append(x.shape[1]), type(down).forward(down, x))[1])
+    cache = SlottedCache(model.config, slots=1, max_tokens=60, device=model.device)
+    runner.prefill(cache, 0, random_prompt(60), 25)
+    assert seen == [1]
