@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -19,14 +20,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from transformers import PreTrainedModel
 
+from evalkit.records import Request
 from model_adapters.bench.decode import bench_decode
 from model_adapters.bench.kernels import bench_kernels
 from model_adapters.bench.prefill import bench_prefill
-from model_adapters.bench.record import BenchRecord, BenchRow, Ceilings
-from model_adapters.bench.session import BenchSession, new_record
+from model_adapters.bench.record import BenchRecord, BenchRow, Ceilings, Timing
+from model_adapters.bench.session import OURS, BenchSession, new_record
 from model_adapters.bench.shapes import SHAPES, build_shape
 from model_adapters.bench.suite import bench_suite, random_case
+from model_adapters.engine.engine import Engine
 from model_adapters.engine.kernel_choice import choose_kernels
+from model_adapters.engine.memory_bench import peak_bytes, random_prompt
 from reports.bench_report import row_line
 
 Part = Callable[[BenchSession, PreTrainedModel], None]
@@ -49,6 +53,7 @@ def parts(args: argparse.Namespace) -> dict[str, Part]:
             bench_decode(s, m, (short,), (args.batch,), steps=args.steps, against=False),
         )[0],
         "suite": suite,
+        "scores": lambda s, m: bench_scores(s, m, long),
         "kernels": lambda s, m: bench_kernels(
             s, m, (short, long), (1, args.batch), repeats=args.repeats, against=False
         ),
@@ -57,6 +62,26 @@ def parts(args: argparse.Namespace) -> dict[str, Part]:
             s, m, (short, long), segment_tokens=None, repeats=2, against=True, ours=False
         ),
     }
+
+
+def bench_scores(session: BenchSession, model: PreTrainedModel, tokens: int) -> None:
+    """A row for the log-likelihood of every token of a long text: seconds, and memory above weights and cache."""
+    row = BenchRow(what="scores", case=f"{tokens:,} tokens", by=OURS, tokens=tokens)
+
+    def measure() -> BenchRow:
+        engine = Engine(model)
+        text = random_prompt(model, tokens)
+        # Makes the cache, compiles what is compiled, and leaves the slot free.
+        list(engine.generate([Request("first", tuple(text), 0, scored_from=1)]))
+        started = time.perf_counter()
+        peak, _ = peak_bytes(
+            lambda: list(engine.generate([Request("again", tuple(text), 0, scored_from=1)])), model.device
+        )
+        seconds = time.perf_counter() - started
+        engine.close()
+        return replace(row, timing=Timing.of([seconds]), peak_bytes_above=peak)
+
+    session.attempt(row, measure)
 
 
 def main() -> None:

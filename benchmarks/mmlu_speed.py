@@ -147,16 +147,19 @@ def run_hf(
 
     lm = HFLM(pretrained=model.model, tokenizer=model.hf_tokenizer, batch_size=1)
     probe = instances(samples[:: max(1, len(samples) // PROBE_QUESTIONS)])
-    lm.loglikelihood(probe[: len(LETTERS)], disable_tqdm=True)  # what is compiled or allocated once
+    # What is compiled, tuned or allocated once.
+    told("hf, first question", timed(model, lambda: lm.loglikelihood(probe[: len(LETTERS)], disable_tqdm=True))[0])
     probes: dict[int, float | None] = {}
     for size in batch_sizes:
         lm.batch_size_per_gpu = size
         probes[size] = within_memory(lambda: timed(model, lambda: lm.loglikelihood(probe, disable_tqdm=True))[0])
+        told(f"hf, probe at batch {size}", probes[size])
         if probes[size] is None:
             break
     best = min((seconds, size) for size, seconds in probes.items() if seconds is not None)[1]
     lm.batch_size_per_gpu = best
     seconds, found = timed(model, lambda: lm.loglikelihood(instances(samples), disable_tqdm=True))
+    told(f"hf, {len(samples):,} questions", seconds)
     nats = [value for value, _ in found]
     width = len(LETTERS)
     by_sample = {sample.id: tuple(nats[width * n : width * (n + 1)]) for n, sample in enumerate(samples)}
@@ -200,6 +203,11 @@ def timed(model: Model, work: Callable[[], Any]) -> tuple[float, Any]:
     result = work()
     synchronize(model)
     return time.perf_counter() - started, result
+
+
+def told(what: str, seconds: float | None) -> None:
+    """Says on stderr how far it is: a run that is ended early still tells something."""
+    print(f"{what}: {'out of memory' if seconds is None else f'{seconds:.1f} s'}", file=sys.stderr, flush=True)
 
 
 def synchronize(model: Model) -> None:

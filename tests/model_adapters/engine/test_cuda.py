@@ -1,0 +1,74 @@
+"""The engine on a GPU with its kernels: segments, batches and generation against transformers, in fp32 and bf16."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from model_adapters.engine.engine import Engine
+from model_adapters.engine.kernel_choice import choose_kernels, gdn_kernel
+from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.slotted_cache import SlottedCache
+from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
+from tests.model_adapters.small_models import FAMILIES, small_model
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+# Relative to the size of all logits: bf16 rounds at 4e-3, and each of a few dozen operators does so.
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
+DTYPES = list(TOLERANCE)
+TOKENS = 500
+
+
+def on_gpu(family: str, dtype: torch.dtype) -> Any:
+    model = small_model(family).to("cuda", dtype)
+    assert choose_kernels(model) == ()
+    assert gdn_kernel(model) == ("triton" if family in ("olmo_hybrid", "qwen3_next") else None)
+    return model
+
+
+def gap(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found.double() - expected.double()).norm() / expected.double().norm())
+
+
+def prefilled(runner: ModelRunner, token_ids: tuple[int, ...], segment_tokens: int) -> torch.Tensor:
+    cache = SlottedCache(runner.model.config, slots=1, max_tokens=len(token_ids), device=runner.device)
+    return runner.prefill(cache, 0, token_ids, segment_tokens)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_segments_give_what_one_pass_of_transformers_gives(family: str, dtype: torch.dtype) -> None:
+    token_ids = random_prompt(TOKENS)
+    with torch.no_grad():
+        expected = small_model(family)(torch.tensor([token_ids])).logits[:, -1].cuda()
+    runner = ModelRunner(on_gpu(family, dtype))
+    for segment_tokens in (TOKENS, 256, 77):
+        assert gap(prefilled(runner, token_ids, segment_tokens), expected) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_generation_equals_transformers_in_fp32(family: str) -> None:
+    requests = make_requests((350, 37, 1, 233, 64, 500, 130), budget=10)
+    engine = Engine(on_gpu(family, torch.float32), segment_tokens=100, slots=3)
+    found = {generation.request_id: generation.token_ids for generation in engine.generate(requests)}
+    assert found == {request.id: transformers_generate(family, request) for request in requests}
+    assert engine.decoder.path == "CUDA graphs"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_batch_decodes_what_single_sequences_do(family: str, dtype: torch.dtype) -> None:
+    runner = ModelRunner(on_gpu(family, dtype))
+    prompts = [random_prompt(tokens) for tokens in (90, 33, 120)]
+    together = SlottedCache(runner.model.config, slots=3, max_tokens=130, device=runner.device)
+    alone, expected = [], []
+    for slot, prompt in enumerate(prompts):
+        runner.prefill(together, slot, prompt, 64)
+        alone.append(SlottedCache(runner.model.config, slots=1, max_tokens=130, device=runner.device))
+        runner.prefill(alone[slot], 0, prompt, 64)
+    for step in range(3):
+        id_B1 = torch.tensor([[5 + step], [9], [40 - step]], device="cuda")
+        found = runner.decode(together, id_B1, 130)
+        expected = [runner.decode(cache, id_B1[slot : slot + 1], 130) for slot, cache in enumerate(alone)]
+        assert gap(found, torch.cat(expected)) <= TOLERANCE[dtype]
