@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from evalkit.errors import UsageError
 from model_adapters.engine.fused_elementwise import place_elementwise
 from model_adapters.engine.fused_layers import place_fused_layers
+from model_adapters.engine.fused_projections import place_fused_projections
 from model_adapters.engine.gated_delta_check import find_fault
 from model_adapters.engine.gated_delta_layers import fast_forward, gated_delta_layers
 from model_adapters.engine.module_patches import patches_of
@@ -52,6 +53,7 @@ def choose_kernels(model: PreTrainedModel, wanted: str = "auto") -> tuple[str, .
     if on_gpu and importlib.util.find_spec("triton") is not None:
         place_vector_products(model, patches_of(model))
         place_elementwise(model, patches_of(model))
+        place_fused_projections(model, patches_of(model))
     layers = gated_delta_layers(model)
     chosen = wanted if wanted != "auto" else "triton" if on_gpu else "torch"
     # The Triton layers call no function of transformers; its own PyTorch code is what they fall back to.

@@ -10,6 +10,7 @@ from model_adapters.engine import gated_delta_layers, one_token_products
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.fused_elementwise import ROTATE, place_elementwise
 from model_adapters.engine.fused_layers import place_fused_layers
+from model_adapters.engine.fused_projections import place_fused_projections
 from model_adapters.engine.gated_delta_check import find_fault
 from model_adapters.engine.gated_delta_layers import fast_forward
 from model_adapters.engine.merged_projections import ROW_MULTIPLE, merge_projections
@@ -139,6 +140,7 @@ def test_single_tokens_on_the_vector_product(family: str, monkeypatch: pytest.Mo
     assert one_token_products.place_vector_products(model, patches_of(model)) == linear_layers - 1
     assert any("MLP" in name for name in place_elementwise(model, patches_of(model)))
     place_layers(model)
+    place_fused_projections(model, patches_of(model))
     place_fused_layers(model, patches_of(model), fast_rule=True)
     requests = make_requests((20,), 3)
     (completion,) = Engine(model).generate(requests)
@@ -153,11 +155,27 @@ def test_layers_with_their_residual_sums(family: str) -> None:
     assert place_fused_layers(model, patches, fast_rule=True) == 0  # nothing to fuse them into yet
     place_elementwise(model, patches)
     place_layers(model)
+    attention_layers = len(model.config.layer_types) - model.config.layer_types.count("linear_attention")
+    assert place_fused_projections(model, patches) == attention_layers
     assert place_fused_layers(model, patches, fast_rule=True) == len(model.config.layer_types)
     for segment_tokens in (50, 17):
         assert torch.allclose(prefill(model, token_ids, segment_tokens), expected, atol=1e-4)
     with patches.off():
         assert torch.equal(prefill(model, token_ids, 50), expected)
+
+
+def test_a_wrong_norm_and_rotation_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from model_adapters.kernels.elementwise import triton_norm_rotate
+
+    right = triton_norm_rotate.norm_rotate
+
+    def wrong(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        q, k = right(*args, **kwargs)
+        return q, 1.1 * k
+
+    model = small_model("olmo3").to(DEVICE)
+    monkeypatch.setattr(triton_norm_rotate, "norm_rotate", wrong)
+    assert place_fused_projections(model, patches_of(model)) == 0
 
 
 def test_merged_projections_are_the_layers_own_weights() -> None:

@@ -1,0 +1,65 @@
+"""Queries and keys normed over all heads and turned, against the two operators one after the other in fp64."""
+
+import pytest
+import torch
+
+from model_adapters.kernels.elementwise import reference
+from model_adapters.kernels.elementwise.triton_norm_rotate import norm_rotate
+from tests.model_adapters.kernels.gated_delta.cases import DEVICE, DTYPES, TOLERANCE, relative_error
+
+
+def normal(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator(DEVICE).manual_seed(seed)
+    return torch.randn(*shape, device=DEVICE, generator=generator).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rotated", [False, True])
+@pytest.mark.parametrize(("heads", "kv_heads", "size", "sequences", "rows"), [(4, 4, 16, 1, 1), (6, 2, 24, 3, 3)])
+def test_both_in_one_pass(
+    heads: int, kv_heads: int, size: int, sequences: int, rows: int, rotated: bool, dtype: torch.dtype
+) -> None:
+    tokens = 5
+    # Slices of one product, as the projections leave them.
+    both = normal(sequences, tokens, (heads + kv_heads) * size + 3, dtype=dtype)
+    sides = both[..., : heads * size], both[..., heads * size : (heads + kv_heads) * size]
+    weights = normal(heads * size, dtype=dtype, seed=1), normal(kv_heads * size, dtype=dtype, seed=2)
+    angle = normal(rows, tokens, size, seed=3)
+    found = norm_rotate(
+        *sides,
+        q_weight_X=weights[0],
+        k_weight_Y=weights[1],
+        epsilon=1e-5,
+        head_size=size,
+        cos_sin=(angle.cos(), angle.sin()) if rotated else None,
+    )
+    for out_BTHD, x, weight in zip(found, sides, weights, strict=True):
+        expected = reference.rms_norm(x.double(), weight, epsilon=1e-5, gate=None)
+        expected = expected.view(sequences, tokens, -1, size).transpose(1, 2)
+        if rotated:
+            expected = reference.rotate(expected, angle.cos().double(), angle.sin().double())
+        assert out_BTHD.dtype == dtype
+        assert out_BTHD.is_contiguous()
+        assert relative_error(out_BTHD.transpose(1, 2), expected) <= 2 * TOLERANCE[dtype]
+
+
+def test_what_does_not_fit_is_one_line() -> None:
+    q, k, weight = normal(1, 2, 16), normal(1, 2, 8), normal(16)
+    table = normal(1, 2, 8)
+    for sides, weights, head_size, tables in (
+        ((q, k[:, :1]), (weight, weight[:8]), 8, None),
+        ((q, k), (weight, weight), 8, None),
+        ((q, k.double()), (weight, weight[:8]), 8, None),
+        ((q, k), (weight, weight[:8]), 6, None),
+        ((q, k), (weight, weight[:8]), 8, (table[:, :1], table)),
+    ):
+        with pytest.raises(ValueError, match=r"\S+") as caught:
+            norm_rotate(
+                *sides,
+                q_weight_X=weights[0],
+                k_weight_Y=weights[1],
+                epsilon=1e-6,
+                head_size=head_size,
+                cos_sin=tables,
+            )
+        assert "\n" not in str(caught.value)
