@@ -55,19 +55,15 @@ def test_text_is_what_transformers_generates(family: str, tmp_path: Path) -> Non
         assert one.prompt_tokens == len(asked[[a.id for a in asked].index(one.request_id)].token_ids)
 
 
-def speak(monkeypatch: pytest.MonkeyPatch, pick: Callable[[torch.Tensor], list[int | None]]) -> None:
+def speak(monkeypatch: pytest.MonkeyPatch, pick: Callable[[], int]) -> None:
     """Let both prefill and decode pick other tokens."""
     for module in ("engine", "decode_graph"):
-        monkeypatch.setattr(f"model_adapters.engine.{module}.pick_tokens", pick)
+        monkeypatch.setattr(f"model_adapters.engine.{module}.greedy_choice", lambda logits_BV: torch.tensor([pick()]))
 
 
 def test_the_stop_token_is_counted_and_not_shown(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     spoken = iter([72, 105, EOS_ID])
-
-    def pick(logits_BV: torch.Tensor) -> list[int | None]:
-        return [next(spoken)]
-
-    speak(monkeypatch, pick)
+    speak(monkeypatch, lambda: next(spoken))
     (completion,) = adapter_of(loaded).generate([request(loaded, TEXT, 9)])
     assert completion.finish_reason == "stop"
     assert completion.completion_tokens == 3
@@ -75,7 +71,7 @@ def test_the_stop_token_is_counted_and_not_shown(loaded: LoadedModel, monkeypatc
 
 
 def test_special_tokens_are_left_out_of_the_text(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    speak(monkeypatch, lambda logits_BV: [BOS_ID])
+    speak(monkeypatch, lambda: BOS_ID)
     (completion,) = adapter_of(loaded).generate([request(loaded, TEXT, 3)])
     assert (completion.text, completion.completion_tokens, completion.finish_reason) == ("", 3, "length")
 
