@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from model_adapters.engine.agreement import agrees
 from model_adapters.engine.merged_projections import merge_projections
 from model_adapters.engine.module_patches import ModulePatches
 from model_adapters.engine.one_token_products import add_product, has_vector_product, is_one_vector, linear
@@ -21,7 +22,6 @@ from model_adapters.engine.one_token_products import add_product, has_vector_pro
 ROTATE = "apply_rotary_pos_emb"
 """Name of the rotation in the modeling modules of transformers that have it."""
 _DTYPES = (torch.bfloat16, torch.float16, torch.float32)
-_TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 2e-2}
 _SAMPLE_TOKENS = 5
 
 Forward = Callable[..., Any]
@@ -146,7 +146,7 @@ def _agrees(module: Any, make: Callable[[Any], Forward]) -> bool:
         for tokens in (_SAMPLE_TOKENS, 1):
             shape = (1, tokens, weight.shape[-1])
             inputs = [_sample(shape, weight, seed=seed) for seed in range(1 + gated)]
-            if not _close(fast(*inputs), own(module, *inputs)):
+            if not _alike(fast(*inputs), own(module, *inputs)):
                 return False
         return True
     except Exception:  # noqa: BLE001 - whatever a kernel or its compiler raises, the module's own code remains
@@ -162,7 +162,7 @@ def _rotation_agrees(model: PreTrainedModel, own: Forward, fast: Forward) -> boo
     angle = _sample((1, _SAMPLE_TOKENS, size // 2), weight, seed=1).float().repeat(1, 1, 2)
     try:
         pairs = zip(fast(q, q, angle.cos(), angle.sin()), own(q, q, angle.cos(), angle.sin()), strict=True)
-        return all(_close(found, expected) for found, expected in pairs)
+        return all(_alike(found, expected) for found, expected in pairs)
     except Exception:  # noqa: BLE001 - as above
         return False
 
@@ -172,11 +172,8 @@ def _sample(shape: tuple[int, ...], like: torch.Tensor, *, seed: int = 0) -> tor
     return torch.randn(shape, generator=generator).to(like.device, like.dtype)
 
 
-def _close(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    if found.shape != expected.shape or found.dtype != expected.dtype:
-        return False
-    gap = (found.double() - expected.double()).norm() / expected.double().norm()
-    return bool(gap <= _TOLERANCE.get(found.dtype, 0.0))
+def _alike(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    return found.dtype == expected.dtype and agrees(found, expected)
 
 
 def _modules_that_rotate(model: PreTrainedModel) -> list[ModuleType]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from model_adapters.engine.agreement import gap
 from model_adapters.engine.attention import STEP
 from model_adapters.engine.cache_step import DecodeStep, PrefillStep
 from model_adapters.engine.cache_view import CacheView
@@ -33,10 +34,10 @@ def find_fault(model: PreTrainedModel, layer: Any) -> str | None:
         gaps["a layer"] = (_layer_gap(model, layer), _LAYER_TOLERANCE[dtype])
     except Exception as error:  # noqa: BLE001 - whatever a kernel or its compiler raises, PyTorch's operators remain
         return f"they do not run here ({type(error).__name__}: {first_line(error)})"
-    for name, (gap, tolerance) in gaps.items():
+    for name, (found, tolerance) in gaps.items():
         # Written so that NaN is a fault too.
-        if not gap <= tolerance:
-            return f"{name} is off by {gap:.1e} of its size, more than {tolerance:.0e}"
+        if not found <= tolerance:
+            return f"{name} is off by {found:.1e} of its size, more than {tolerance:.0e}"
     return None
 
 
@@ -76,7 +77,7 @@ def _rule_gap(layer: Any, dtype: torch.dtype) -> float:
         )
         outs.append(out)
         start += count
-    return max(_gap(torch.cat(outs, dim=1), expected[0]), _gap(state, expected[1]))
+    return max(gap(torch.cat(outs, dim=1), expected[0]), gap(state, expected[1]))
 
 
 def _layer_gap(model: PreTrainedModel, layer: Any) -> float:
@@ -96,8 +97,4 @@ def _layer_gap(model: PreTrainedModel, layer: Any) -> float:
         outs.append(forward(x_1TD[:, -1:], CacheView(last), **{STEP: last}))
     # Each part by itself: one wrong token would not show among hundreds.
     parts = zip(outs, expected.split([out.shape[1] for out in outs], dim=1), strict=True)
-    return max(_gap(out, truth) for out, truth in parts)
-
-
-def _gap(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found.double() - expected.double()).norm() / expected.double().norm())
+    return max(gap(out, truth) for out, truth in parts)

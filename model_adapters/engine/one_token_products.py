@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 
+from model_adapters.engine.agreement import TOLERANCE, agrees
 from model_adapters.engine.module_patches import ModulePatches
 
-_TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 2e-2}
 _SAMPLE_ROWS = 5
 KERNEL_DEVICES = ("cuda",)
 
@@ -78,7 +78,7 @@ def _fast_linear(layer: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
 @lru_cache(maxsize=64)
 @torch.no_grad()
 def _agrees(features: int, dtype: torch.dtype, device: torch.device) -> bool:
-    if dtype not in _TOLERANCE:
+    if dtype not in TOLERANCE:
         return False
     generator = torch.Generator().manual_seed(0)
 
@@ -97,5 +97,4 @@ def _agrees(features: int, dtype: torch.dtype, device: torch.device) -> bool:
         ]
     except Exception:  # noqa: BLE001 - whatever a kernel or its compiler raises, PyTorch's product remains
         return False
-    gaps = [float((one.double() - expected).norm() / expected.norm()) for one in found]
-    return all(gap <= _TOLERANCE[dtype] for gap in gaps)
+    return all(agrees(one, expected, dtype) for one in found)
