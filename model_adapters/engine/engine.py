@@ -65,15 +65,15 @@ class Engine:
         self._position_limit = position_limit(model.config)
         self._vocabulary: int = next(model.get_input_embeddings().parameters()).shape[0]
         self._active: list[Sequence] = []
+        """Sequence i stands in slot i: active slots are always the first ones, so a decode step is a slice."""
         self._unread: list[tuple[Sequence, Stopwatch, torch.Tensor]] = []
         """The last active sequences, whose first token has not been read yet."""
         self.reads_late = self.runner.device.type == "cuda"
         """Whether first tokens are read once all free slots are filled: while a GPU works on one prompt, the next
         one's launches are queued."""
-        # Sequence i stands in slot i: active slots are always the first ones, so a decode step is a slice.
         self._waiting: deque[Sequence] = deque()
         self._stale = False
-        # True once memory ran out: the cache serves its active sequences and is then replaced by a smaller one.
+        """True once memory ran out: the cache serves its active sequences and is then replaced by a smaller one."""
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Generation]:
         """Answer every request once, in any order; the next is pulled only when a slot is free for it.
