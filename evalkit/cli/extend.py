@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from evalkit.cli import options
-from evalkit.cli.bundles import MODEL, RUN, takes
+from evalkit.cli.bundles import MODEL, RUN, Bundle, takes
 
 if TYPE_CHECKING:
     from evalkit.cli.execution import Finished, ModelOptions, RunOptions
@@ -27,15 +27,40 @@ EMBEDDED_SAMPLES, EMBEDDED_WINDOWS = 4, 2
 FIGURES = "figures"
 
 
-@takes(MODEL, RUN)
+def _margins(_: typer.Context, values: dict[str, Any]) -> "Margins":
+    from suites.context_extension import Margins
+
+    return Margins(values["margin"], values["margin_points"], values["margin_bits"])
+
+
+MARGINS = Bundle(
+    "margins",
+    {
+        "margin": (
+            float,
+            typer.Option(0.05, "--margin", min=0.0, help="Nats per token that the loss may rise past the window."),
+        ),
+        "margin_points": (
+            float,
+            typer.Option(2.0, "--margin-points", min=0.0, help="Points that may be lost at 4096 and on MMLU."),
+        ),
+        "margin_bits": (
+            float,
+            typer.Option(0.02, "--margin-bits", min=0.0, help="Bits per byte that may be lost at 4096."),
+        ),
+    },
+    _margins,
+)
+"""A `Margins`: what counts as a loss."""
+
+
+@takes(MARGINS, MODEL, RUN)
 def extend(
     ctx: str = typer.Option(..., "--ctx", help="The length that is tested; the grid doubles from 4096 up to it."),
     trained: str | None = typer.Option(
         None, "--trained", help="Trained window before the extension; by default what the checkpoint says."
     ),
-    before: str | None = typer.Option(
-        None, "--before", help="The checkpoint before its extension: nothing short lost?"
-    ),
+    before: str | None = typer.Option(None, "--before", help="The checkpoint before its extension: what was lost?"),
     baseline: str | None = typer.Option(None, "--baseline", help="A model to be better than, at every length."),
     override: str | None = typer.Option(
         None,
@@ -54,19 +79,11 @@ def extend(
     ),
     text: Path | None = typer.Option(None, "--text", help="Where they come from: text or .jsonl; essays by default."),
     field: str = typer.Option("text", "--field", help="Of a JSONL line, the field with the text."),
-    mmlu: int | None = typer.Option(
-        None, "--mmlu", min=1, help="With --before: also so many MMLU questions a subject, 5-shot."
-    ),
+    mmlu: int | None = typer.Option(None, "--mmlu", min=1, help="With --before: MMLU questions a subject, 5-shot."),
     mmlu_data: Path | None = typer.Option(None, "--mmlu-data", help="MMLU's CSV files; the hub by default."),
-    margin: float = typer.Option(
-        0.05, "--margin", min=0.0, help="Nats per token that the loss may rise past the window."
-    ),
-    margin_points: float = typer.Option(
-        2.0, "--margin-points", min=0.0, help="Points that may be lost at 4096 and on MMLU."
-    ),
-    margin_bits: float = typer.Option(0.02, "--margin-bits", min=0.0, help="Bits per byte that may be lost at 4096."),
     seed: int = typer.Option(42, "--seed", help="Another seed asks other questions."),
     *,
+    margins: "Margins",
     model_options: "ModelOptions",
     run_options: "RunOptions",
 ) -> None:
@@ -92,7 +109,7 @@ def extend(
     check = _Check(
         settings=settings,
         trained=None if trained is None else options.parse_context("--trained", trained),
-        margins=suite.Margins(margin, margin_points, margin_bits),
+        margins=margins,
         before=before,
         baseline=baseline,
     )
