@@ -136,7 +136,7 @@ _KERNELS: dict[str, tuple[FusedKernel, ...]] = {
 _FALLBACKS: dict[str, tuple[FusedKernel, ...]] = {"cuda": (FusedKernel("Triton", _cuda_triton),)}
 """Tried only where none of the others fits, because trying means compiling."""
 _WINDOWED: dict[str, tuple[WindowedAttention, ...]] = {"cuda": (_cuda_triton_window, _cuda_flash_window)}
-"""Triton's takes 1.2 ms where flash takes 2.3 (8,192 queries behind a window of 4,096, H100)."""
+"""Triton's takes 1.2 ms for 30 heads where flash takes 2.3 for 32 (8,192 queries, a window of 4,096, H100)."""
 _TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 4e-2}
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 ROW_MULTIPLE = 64
-"""Products whose number of rows is no multiple of this take slower kernels of cuBLAS (17,340 rows took 95 µs where
-17,344 take 50)."""
+"""Where the number of rows is no multiple of 8 or so, cuBLAS takes slower kernels: on an H100, 17,340 rows of 3,840
+features took 95 µs, and 22,016 rows 64."""
 
 
 class MergedProjections:

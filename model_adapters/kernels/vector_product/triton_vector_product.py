@@ -1,6 +1,6 @@
 """Products of one vector with a weight matrix in Triton: a program reads one row, in loads that wait for nothing.
 
-A decode step of one sequence is bound by reading the weights once; a matrix kernel padded to 8 or 64 rows of input
+A decode step of one sequence is bound by reading the weights once; a matrix kernel, its input padded to 8 rows,
 splits the sum into parts and adds them in a second launch. Here a row's whole sum stays in one program's registers.
 
 Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block.
