@@ -4,6 +4,7 @@ import torch
 
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 2e-2}
 """Relative, for a few operators in a row; number formats without an entry have no kernels."""
+KERNEL_DTYPES = tuple(TOLERANCE)
 
 
 def gap(found: torch.Tensor, expected: torch.Tensor) -> float:

@@ -14,14 +14,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from model_adapters.engine.agreement import agrees
+from model_adapters.engine.agreement import KERNEL_DTYPES, agrees
 from model_adapters.engine.merged_projections import merge_projections
 from model_adapters.engine.module_patches import ModulePatches
 from model_adapters.engine.one_token_products import add_product, has_vector_product, is_one_vector, linear
 
 ROTATE = "apply_rotary_pos_emb"
 """Name of the rotation in the modeling modules of transformers that have it."""
-_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 _SAMPLE_TOKENS = 5
 
 Forward = Callable[..., Any]
@@ -70,7 +69,7 @@ def _fast_norm(module: Any, *, weight_offset: float) -> Forward:
     ) -> torch.Tensor:
         from model_adapters.kernels.elementwise.triton_elementwise import rms_norm
 
-        if hidden_states.dtype not in _DTYPES:
+        if hidden_states.dtype not in KERNEL_DTYPES:
             rest = () if gate is None else (gate,)
             own_output: torch.Tensor = own(module, hidden_states, *rest)
             return own_output if residual is None else residual + own_output
@@ -88,7 +87,7 @@ def _fast_mlp(module: Any) -> Forward:
     def forward(x: torch.Tensor, *, residual: torch.Tensor | None = None) -> torch.Tensor:
         from model_adapters.kernels.elementwise.triton_elementwise import silu_product
 
-        if x.dtype not in _DTYPES or not x.is_contiguous():
+        if x.dtype not in KERNEL_DTYPES or not x.is_contiguous():
             own_output: torch.Tensor = own(module, x)
             return own_output if residual is None else residual + own_output
         gate_proj, up_proj = module.gate_proj, module.up_proj
@@ -121,7 +120,7 @@ def _fast_rotation(own: Forward) -> Forward:
 
         fits = (
             unsqueeze_dim == 1
-            and q.dtype in _DTYPES
+            and q.dtype in KERNEL_DTYPES
             and q.stride(-1) == k.stride(-1) == 1
             and cos.dim() == 3
             and q.shape[-1] == k.shape[-1] == cos.shape[-1]

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from model_adapters.engine.agreement import KERNEL_DTYPES
 from model_adapters.engine.attention import STEP
 from model_adapters.engine.module_patches import ModulePatches
 
-_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 NORMS_AFTER = ("Olmo2DecoderLayer", "Olmo3DecoderLayer", "OlmoHybridAttentionDecoderLayer")
 """Classes that norm what attention and MLP return and add it then."""
 GATED_DELTA = ("OlmoHybridLinearAttentionDecoderLayer",)
@@ -40,7 +40,7 @@ def place_fused_layers(model: PreTrainedModel, patches: ModulePatches, *, fast_r
 
 
 def _fits(x: torch.Tensor, kwargs: dict[str, Any]) -> bool:
-    return kwargs.get(STEP) is not None and x.dtype in _DTYPES and x.is_contiguous()
+    return kwargs.get(STEP) is not None and x.dtype in KERNEL_DTYPES and x.is_contiguous()
 
 
 def _norms_after(layer: Any) -> Callable[..., torch.Tensor]:

@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from model_adapters.engine.agreement import agrees
+from model_adapters.engine.agreement import KERNEL_DTYPES, agrees
 from model_adapters.engine.attention import STEP, slot_attention
 from model_adapters.engine.merged_projections import merge_projections
 from model_adapters.engine.module_patches import ModulePatches
 from model_adapters.engine.one_token_products import linear
 
 NORMED_OVER_HEADS = ("Olmo2Attention", "Olmo3Attention", "OlmoHybridAttention")
-_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 _SAMPLE_TOKENS = 5
 
 
@@ -51,7 +50,7 @@ def _fused(layer: Any) -> Callable[..., tuple[torch.Tensor, None]] | None:
         inside = kwargs.get(STEP) is not None and past_key_values is not None and attention_mask is None
         # Tables of another size turn a part of each head.
         whole = position_embeddings is None or position_embeddings[0].shape[-1] == layer.head_dim
-        if not inside or not whole or not merged.is_current or hidden_states.dtype not in _DTYPES:
+        if not inside or not whole or not merged.is_current or hidden_states.dtype not in KERNEL_DTYPES:
             own_output: tuple[torch.Tensor, None] = own(
                 layer, hidden_states, position_embeddings, attention_mask, past_key_values, **kwargs
             )
@@ -89,7 +88,7 @@ def _norm_rotate(
 def _agrees(layer: Any) -> bool:
     """Whether the kernel gives what a layer's own norms and rotation give; False too where it does not compile."""
     weight = layer.q_proj.weight
-    if weight.dtype not in _DTYPES or layer.q_norm.variance_epsilon != layer.k_norm.variance_epsilon:
+    if weight.dtype not in KERNEL_DTYPES or layer.q_norm.variance_epsilon != layer.k_norm.variance_epsilon:
         return False
     generator = torch.Generator().manual_seed(0)
 

@@ -15,12 +15,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from model_adapters.engine.agreement import KERNEL_DTYPES
 from model_adapters.engine.attention import STEP
 from model_adapters.engine.cache_step import CacheStep, DecodeStep
 from model_adapters.engine.merged_projections import merge_projections
 from model_adapters.engine.one_token_products import add_product, linear
-
-KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,25 @@ def test_outputs_of_the_last_tokens(tokens: int) -> None:
     assert not found[:, : 7 - read].any()
 
 
+@pytest.mark.parametrize("tokens", [0, 2, 5, 6])
+def test_residuals_are_added_to_the_last_tokens(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlp = torch.nn.Linear(4, 4, bias=False)
+    own = mlp.forward
+
+    def adding(x: torch.Tensor, *, residual: torch.Tensor | None = None) -> torch.Tensor:
+        return own(x) if residual is None else residual + own(x)
+
+    monkeypatch.setattr(mlp, "forward", adding)
+    x, residual = torch.randn(1, 5, 4), torch.randn(1, 5, 4)
+    before = residual.clone()
+    with torch.no_grad(), only_last_tokens(mlp, tokens):
+        found = mlp(x, residual=residual)
+    first = max(0, 5 - tokens)
+    assert mlp.forward is adding
+    assert torch.allclose(found[:, first:], before[:, first:] + own(x)[:, first:])
+    assert torch.equal(found[:, :first], before[:, :first])
+
+
 def test_experts_are_left_alone() -> None:
     decoder = torch.nn.Module()
     layer = torch.nn.Module()
