@@ -3,8 +3,9 @@
 python benchmarks/mmlu_speed.py --data MMLU_FOLDER --samples 10
 python benchmarks/mmlu_speed.py --data MMLU_FOLDER --shape olmo-hybrid-7b --tokenizer tokenizer.json --device cuda
 
-`hf` goes first, at the fastest of --batch-sizes on a probe; times are of tokenizing and answering, and leave out
-lm-eval's templates and the loading of weights. Exits 1 where a choice differs in float32; in other number formats near
+`hf` goes first, at the fastest of --batch-sizes on a probe, with FLA's kernels where they are installed; evalkit
+answers the probe first, too. Times are of tokenizing and answering, and leave out lm-eval's templates and the loading
+of weights. Exits 1 where a choice differs in float32; in other number formats near
 ties may.
 """
 
@@ -13,7 +14,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from evalkit.records import ModelIdentity, PositionScheme, Request, Sample
+from model_adapters.bench.plain import plain_transformers, plain_variants
 from model_adapters.bench.shapes import build_shape
+from model_adapters.engine.kernel_choice import choose_kernels
 from model_adapters.loading import load_model
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.transformers_adapter import TransformersAdapter
-from suites.mmlu import MmluSettings, MmluSuite, build
+from suites.mmlu import MmluSettings, build
 from suites.mmlu.prompt import LETTERS
 
 PROBE_QUESTIONS = 48
@@ -80,9 +83,10 @@ def main() -> int:
     )
     suite = build(settings, model.tokenizer)
     samples = [suite.sample(key) for key in suite.plan().keys]
-    with torch.inference_mode():
+    with torch.inference_mode(), plain_transformers(model.model, plain_variants(model.model)[0]):
         batch_size, probes, hf_seconds, theirs = run_hf(model, samples, options.batch_sizes)
-    evalkit_seconds, ours = run_evalkit(model, settings)
+    evalkit_seconds, ours = run_evalkit(model, settings, probe_of(samples))
+    told(f"evalkit, {len(samples):,} questions", evalkit_seconds)
     result = held_against(options, model, samples, (batch_size, probes, hf_seconds, theirs), (evalkit_seconds, ours))
     print(json.dumps(asdict(result), indent=2) if options.json else shown(result))
     return 1 if result.equal_choices < result.questions and result.dtype == "float32" else 0
@@ -120,6 +124,8 @@ def open_model(options: argparse.Namespace) -> Model:
         fast = PreTrainedTokenizerFast.from_pretrained(folder)
         return Model(options.model, loaded.model, fast, loaded.tokenizer, loaded.identity)
     model = build_shape(options.shape, device=options.device, dtype=options.dtype, seed=0)
+    for line in choose_kernels(model):
+        print(f"warning: {line}", file=sys.stderr)
     file = options.tokenizer / "tokenizer.json" if options.tokenizer.is_dir() else options.tokenizer
     fast = PreTrainedTokenizerFast(tokenizer_file=str(file))
     if fast.eos_token is None:
@@ -146,7 +152,7 @@ def run_hf(
     from lm_eval.models.huggingface import HFLM
 
     lm = HFLM(pretrained=model.model, tokenizer=model.hf_tokenizer, batch_size=1)
-    probe = instances(samples[:: max(1, len(samples) // PROBE_QUESTIONS)])
+    probe = instances(probe_of(samples))
     # What is compiled, tuned or allocated once.
     told("hf, first question", timed(model, lambda: lm.loglikelihood(probe[: len(LETTERS)], disable_tqdm=True))[0])
     probes: dict[int, float | None] = {}
@@ -166,6 +172,10 @@ def run_hf(
     return best, probes, seconds, by_sample
 
 
+def probe_of(samples: Sequence[Sample]) -> Sequence[Sample]:
+    return samples[:: max(1, len(samples) // PROBE_QUESTIONS)]
+
+
 def instances(samples: Sequence[Sample]) -> list[Any]:
     """lm-eval's requests, one for each letter."""
     from lm_eval.api.instance import Instance
@@ -177,20 +187,23 @@ def instances(samples: Sequence[Sample]) -> list[Any]:
     ]
 
 
-def run_evalkit(model: Model, settings: MmluSettings) -> tuple[float, Nats]:
+def run_evalkit(model: Model, settings: MmluSettings, probe: Sequence[Sample]) -> tuple[float, Nats]:
     """Seconds of all questions, and what was found; samples and tokens are made anew within that time."""
-    adapter = TransformersAdapter(model.model, model.tokenizer, model.identity)
-    warm_up = MmluSettings.of(data=Path(settings.data or ""), subjects=["anatomy"], samples=2, shots=settings.shots - 1)
-    answer(adapter, build(warm_up, model.tokenizer))
-    return timed(model, lambda: answer(adapter, build(settings, model.tokenizer)))
+    suite = build(settings, model.tokenizer)
+    told("evalkit, probe", timed(model, lambda: answer(model, (suite.request(sample) for sample in probe)))[0])
 
-
-def answer(adapter: TransformersAdapter, suite: MmluSuite) -> Nats:
     def requests() -> Iterator[Request]:
+        suite = build(settings, model.tokenizer)
         yield from (suite.request(suite.sample(key)) for key in suite.plan().keys)
 
+    return timed(model, lambda: answer(model, requests()))
+
+
+def answer(model: Model, requests: Iterable[Request]) -> Nats:
+    """Log-probabilities by an adapter of its own, which keeps no prefix from before."""
+    adapter = TransformersAdapter(model.model, model.tokenizer, model.identity)
     found: Nats = {}
-    for completion in adapter.generate(requests()):
+    for completion in adapter.generate(requests):
         if completion.continuations is None:
             raise SystemExit(f"{completion.request_id}: {completion.error}")
         found[completion.request_id] = tuple(score.log_probability for score in completion.continuations)

@@ -111,7 +111,12 @@ def check_prefill(rows: Rows, dtype: torch.dtype) -> None:
     split = Case(dtype=dtype)
     rows.check("gdn prefill", "uneven segments", partial(errors_of, split, in_pieces), tolerance)
     rows.check("gdn prefill", "raw gates", partial(_raw_errors, dtype), tolerance)
-    rows.check("gdn prefill", "five runs are one, bit by bit", partial(_differences, dtype), 0.0)
+    wide = replace(WIDE, tokens=5000, dtype=dtype)
+    rows.check(
+        "gdn prefill", "pieces, prepared ahead", partial(errors_of, wide, partial(_in_pieces_of, 512)), tolerance
+    )
+    rows.check("gdn prefill", "five runs are one, bit by bit", partial(_differences, dtype, 8192), 0.0)
+    rows.check("gdn prefill", "the same in pieces", partial(_differences, dtype, 512), 0.0)
     rows.check("gdn prefill", "swapped gates are noticed", lambda: {"1 - error": 1 - _swapped(split)}, 0.9)
     fla = fla_rule()
     if fla is not None and dtype == torch.bfloat16:
@@ -144,13 +149,18 @@ def _raw_errors(dtype: torch.dtype) -> dict[str, float]:
     return {"out": relative_error(out, truth), "state": relative_error(final, truth_state)}
 
 
-def _differences(dtype: torch.dtype) -> dict[str, float]:
+def _in_pieces_of(piece_tokens: int, *qkv: torch.Tensor, **rest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    chosen = choose_prefill_launch(key_size=qkv[1].shape[-1], value_size=qkv[2].shape[-1], dtype=qkv[2].dtype)
+    return poisoned(*qkv, **rest, launch=replace(chosen, piece_tokens=piece_tokens))
+
+
+def _differences(dtype: torch.dtype, piece_tokens: int) -> dict[str, float]:
     """A result that moves between runs is a race."""
     qkv, rest = make_inputs(replace(WIDE, tokens=3000, dtype=dtype))
-    first, first_state = poisoned(*qkv, **rest)
+    first, first_state = _in_pieces_of(piece_tokens, *qkv, **rest)
     worst = 0.0
     for _ in range(4):
-        out, state = poisoned(*qkv, **rest)
+        out, state = _in_pieces_of(piece_tokens, *qkv, **rest)
         worst = max(worst, (out != first).double().mean().item(), (state != first_state).double().mean().item())
     return {"changed": worst}
 
@@ -238,7 +248,7 @@ def fla_rule() -> Rule | None:
 def time_prefill(rows: Rows) -> None:
     rows.ceilings()
     chosen = choose_prefill_launch(key_size=KEY_SIZE, value_size=VALUE_SIZE, dtype=torch.bfloat16)
-    changes: list[dict[str, object]] = [{}, {"split_operands": False}, {"value_block": 32}]
+    changes: list[dict[str, object]] = [{}, {"split_operands": False}, {"piece_tokens": 4096}, {"scan_stages": 2}]
     fla = fla_rule()
     for tokens in (8192, 65536):
         qkv, rest = make_inputs(replace(WIDE, tokens=tokens))

@@ -42,7 +42,7 @@ def place_elementwise(model: PreTrainedModel, patches: ModulePatches) -> tuple[s
         # A function of a Python module is shared by all models of a family: another's patch may stand there.
         found = getattr(code, ROTATE)
         own = getattr(found, "__wrapped__", found)
-        fast = _fast_rotation(own)
+        fast = _fast_rotation(own, model.device.type)
         if _rotation_agrees(model, own, fast):
             patches.place(code, ROTATE, fast, own)
             placed.add(ROTATE)
@@ -111,7 +111,7 @@ def _fast_mlp(module: Any) -> Forward:
     return forward
 
 
-def _fast_rotation(own: Forward) -> Forward:
+def _fast_rotation(own: Forward, device_type: str) -> Forward:
     @wraps(own)
     def apply_rotary_pos_emb(
         q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, unsqueeze_dim: int = 1
@@ -120,6 +120,8 @@ def _fast_rotation(own: Forward) -> Forward:
 
         fits = (
             unsqueeze_dim == 1
+            # Another model of the family may stand on another device and call the same function.
+            and q.device.type == device_type
             and q.dtype in KERNEL_DTYPES
             and q.stride(-1) == k.stride(-1) == 1
             and cos.dim() == 3

@@ -23,6 +23,17 @@ def _load_part(p_rows, o_t, m_t, s_t, FIRST: tl.constexpr, WIDTH: tl.constexpr, 
 
 
 @triton.jit
+def _cut(b_wide, dtype: tl.constexpr):
+    """fp32 values without the bits that a 16-bit format has no room for, still in fp32.
+
+    Cut off rather than rounded: a mask is one instruction at full speed, where rounding and widening again goes
+    through a unit that converts 16 values a cycle.
+    """
+    MASK: tl.constexpr = 0xFFFF0000 if dtype == tl.bfloat16 else 0xFFFFE000
+    return (b_wide.to(tl.uint32, bitcast=True) & MASK).to(tl.float32, bitcast=True)
+
+
+@triton.jit
 def _inverse_norm(b_squares, epsilon, NORMALIZE: tl.constexpr):
     return tl.rsqrt(b_squares + epsilon) if NORMALIZE else tl.full(b_squares.shape, 1.0, tl.float32)
 
@@ -40,13 +51,12 @@ def _double_blocks(
     """From inverted diagonal blocks of SIZE rows to blocks of twice that: below, -inverse lower inverse."""
     o_i = tl.arange(0, C)[:, None] // SIZE
     o_j = tl.arange(0, C)[None, :] // SIZE
-    b_below = tl.where((o_i == o_j + 1) & (o_j % 2 == 0), b_lower, 0.0)
-    if HALF:
-        b_half = b_inverse.to(tl.float16)
-        b_product = tl.dot(b_half, b_below.to(tl.float16)).to(tl.float16)
-        return b_inverse - tl.dot(b_product, b_half)
-    b_product = tl.dot(b_inverse, b_below, input_precision=PRECISION)
-    return b_inverse - tl.dot(b_product, b_inverse, input_precision=PRECISION)
+    m_below = (o_i == o_j + 1) & (o_j % 2 == 0)
+    # The inverse has blocks on its diagonal alone, so a mask on its product with all of `lower` is one on `lower`,
+    # which so lies in shared memory once for all levels.
+    b_factor = b_inverse.to(tl.float16) if HALF else b_inverse
+    b_product = tl.where(m_below, tl.dot(b_factor, b_lower, input_precision=PRECISION), 0.0)
+    return b_inverse - tl.dot(b_product.to(b_factor.dtype), b_factor, input_precision=PRECISION)
 
 
 @triton.jit
@@ -60,14 +70,20 @@ def _invert_unit_lower(b_lower, C: tl.constexpr, LEVELS: tl.constexpr, HALF: tl.
     o_j = tl.arange(0, C)[None, :]
     b_identity = tl.where(o_i == o_j, 1.0, 0.0)
     b_inverse = b_identity - tl.where(o_i // 2 == o_j // 2, b_lower, 0.0)
-    for level in tl.static_range(1, LEVELS):
-        b_inverse = _double_blocks(b_inverse, b_lower, 2**level, C, HALF, PRECISION)
     if HALF:
+        b_high = _cut(b_lower, tl.float16)
+        b_factor = b_high.to(tl.float16)
+        b_rest = (b_lower - b_high).to(tl.float16)
+    else:
+        b_factor = b_lower
+    for level in tl.static_range(1, LEVELS):
+        b_inverse = _double_blocks(b_inverse, b_factor, 2**level, C, HALF, PRECISION)
+    if HALF:
+        b_inverse = _cut(b_inverse, tl.float16)
         b_half = b_inverse.to(tl.float16)
-        b_high = b_lower.to(tl.float16)
-        b_low = (b_lower - b_high.to(tl.float32)).to(tl.float16)
-        b_error = b_identity - b_half.to(tl.float32) - tl.dot(b_high, b_half) - tl.dot(b_low, b_half)
-        b_inverse = b_half.to(tl.float32) + tl.dot(b_half, b_error.to(tl.float16))
+        b_error = tl.dot(b_factor, b_half, acc=b_inverse - b_identity)
+        b_error = tl.dot(b_rest, b_half, acc=b_error)
+        b_inverse = tl.dot(b_half, (-b_error).to(tl.float16), acc=b_inverse)
     return b_inverse
 
 
@@ -168,10 +184,11 @@ def prepare_chunks(
     tl.store(p_attention + o_square + o_entry, b_attention.to(p_attention.dtype.element_ty))
     b_lower = tl.where(o_t[:, None] > o_t[None, :], b_kk * b_decay * (b_beta * b_k_norm)[:, None], 0.0)
     b_inverse = _invert_unit_lower(b_lower, C, LEVELS, HALF_INVERSE, PRECISION) * b_beta[None, :]
-    b_high = b_inverse.to(p_inverse.dtype.element_ty)
-    tl.store(p_inverse + o_square + o_entry, b_high)
+    b_high = b_inverse
     if SPLIT:
-        tl.store(p_inverse_low + o_square + o_entry, (b_inverse - b_high.to(tl.float32)).to(b_high.dtype))
+        b_high = _cut(b_inverse, p_inverse.dtype.element_ty)
+        tl.store(p_inverse_low + o_square + o_entry, (b_inverse - b_high).to(p_inverse.dtype.element_ty))
+    tl.store(p_inverse + o_square + o_entry, b_high.to(p_inverse.dtype.element_ty))
     b_from_start = tl.exp(b_since_start)
     p_rows += (i_bh * N + i_chunk) * 4 * C
     tl.store(p_rows + o_t, b_from_start * b_k_norm)
@@ -205,13 +222,12 @@ def _store_state(p_state, b_state, o_v, FIRST: tl.constexpr, WIDTH: tl.constexpr
 
 @triton.jit
 def _dot_wide(b_left, b_right, b_sum, SPLIT: tl.constexpr, PRECISION: tl.constexpr):
-    """b_sum + b_left b_right with an fp32 left operand; SPLIT takes its rounding error along as a second product."""
-    b_high = b_left.to(b_right.dtype)
-    b_sum = tl.dot(b_high, b_right, acc=b_sum, input_precision=PRECISION)
+    """b_sum + b_left b_right with an fp32 left operand; SPLIT adds a product of what 16 bits leave out of it."""
     if SPLIT:
-        b_low = (b_left - b_high.to(tl.float32)).to(b_right.dtype)
-        b_sum = tl.dot(b_low, b_right, acc=b_sum, input_precision=PRECISION)
-    return b_sum
+        b_high = _cut(b_left, b_right.dtype)
+        b_sum = tl.dot(b_high.to(b_right.dtype), b_right, acc=b_sum, input_precision=PRECISION)
+        return tl.dot((b_left - b_high).to(b_right.dtype), b_right, acc=b_sum, input_precision=PRECISION)
+    return tl.dot(b_left.to(b_right.dtype), b_right, acc=b_sum, input_precision=PRECISION)
 
 
 @triton.jit
@@ -227,13 +243,18 @@ def _read_state(
 
 
 @triton.jit
-def _written_rows(b_residual, p_inverse, p_inverse_low, o_entry, SPLIT: tl.constexpr, PRECISION: tl.constexpr):
-    """inverse residual, transposed: the rows that a chunk adds to the memory."""
+def _written_rows(b_v, b_recalled, p_inverse, p_inverse_low, o_entry, SPLIT: tl.constexpr, PRECISION: tl.constexpr):
+    """inverse (v - recalled), transposed: the rows that a chunk adds to the memory.
+
+    The values go into a product of their own: from shared memory, transposed by the tensor cores.
+    """
     b_inverse = tl.trans(tl.load(p_inverse + o_entry))
-    b_written = _dot_wide(b_residual, b_inverse, tl.zeros(b_residual.shape, tl.float32), SPLIT, PRECISION)
+    b_written = _dot_wide(-b_recalled, b_inverse, tl.zeros(b_recalled.shape, tl.float32), SPLIT, PRECISION)
+    b_written = tl.dot(tl.trans(b_v), b_inverse, acc=b_written, input_precision=PRECISION)
     if SPLIT:
         b_low = tl.trans(tl.load(p_inverse_low + o_entry))
-        b_written = tl.dot(b_residual.to(b_low.dtype), b_low, acc=b_written, input_precision=PRECISION)
+        b_written = tl.dot((-b_recalled).to(b_low.dtype), b_low, acc=b_written, input_precision=PRECISION)
+        b_written = tl.dot(tl.trans(b_v), b_low, acc=b_written, input_precision=PRECISION)
     return b_written
 
 
@@ -305,7 +326,8 @@ def scan_chunks(
     for i_chunk in range(chunks):
         m_t = o_t < T - i_chunk * C
         m_value = m_t[None, :] & (o_v < V)[:, None]
-        b_v = tl.load(p_v + o_t[None, :] * s_v_t + o_v[:, None], mask=m_value, other=0.0)
+        m_v = m_t[:, None] & (o_v < V)[None, :]
+        b_v = tl.load(p_v + o_t[:, None] * s_v_t + o_v[None, :], mask=m_v, other=0.0)
         # Read one chunk ahead: a lone scalar has nothing else to hide its latency behind.
         decay = next_decay
         next_decay = tl.load(p_rows + 7 * C, mask=i_chunk + 1 < chunks, other=0.0)
@@ -327,8 +349,8 @@ def scan_chunks(
                 b_state_3, b_k_3, p_q, b_recalled, b_out, o_t, m_t, s_q_t, KEY_1 + KEY_2, KEY_3, K, SPLIT, PRECISION
             )
 
-        b_residual = b_v.to(tl.float32) - b_recalled * tl.load(p_rows + o_t)[None, :]
-        b_written = _written_rows(b_residual, p_inverse, p_inverse_low, o_entry, SPLIT, PRECISION)
+        b_recalled *= tl.load(p_rows + o_t)[None, :]
+        b_written = _written_rows(b_v, b_recalled, p_inverse, p_inverse_low, o_entry, SPLIT, PRECISION)
         b_kept = b_written * tl.load(p_rows + 2 * C + o_t)[None, :]
         b_state_1 = _dot_wide(b_kept, b_k_1, b_state_1 * decay, SPLIT, PRECISION)
         if KEY_2 > 0:
@@ -337,7 +359,8 @@ def scan_chunks(
             b_state_3 = _dot_wide(b_kept, b_k_3, b_state_3 * decay, SPLIT, PRECISION)
         b_attention = tl.trans(tl.load(p_attention + o_entry))
         b_out *= tl.load(p_rows + C + o_t)[None, :]
-        b_out = _dot_wide(b_written, b_attention, b_out, SPLIT, PRECISION)
+        # Rounded once: no chunk after this one inherits the error.
+        b_out = tl.dot(b_written.to(b_attention.dtype), b_attention, acc=b_out, input_precision=PRECISION)
         tl.store(p_out + o_t[None, :] * s_out_t + o_v[:, None], b_out.to(p_out.dtype.element_ty), mask=m_value)
         p_q += C * s_q_t
         p_k += C * s_k_t

@@ -8,18 +8,20 @@ What one chunk of C = 64 tokens does to a head's state S (K × V), with L = tril
 
 Products of bf16 operands would round S, the bracket, the inverse and the written rows at every chunk, and with beta
 near 2 and little decay nothing forgets these errors: 1.3 % after 1,000 tokens. With `split_operands` each goes in as
-two bf16 numbers, its rounded value and what rounding took away.
+two bf16 numbers, what 16 bits hold of it and what they leave out. V is exact in bf16, so the bracket's two terms are
+multiplied apart.
 
 `prepare_chunks` computes what does not depend on S for all chunks at once: (I + L)^-1 beta, tril(Q K^T decay), and
 the row factors into which the normalisation of q and k folds, so that q and k are never written again.
-`scan_chunks` then walks the chunks, one program a block of value columns, and keeps S in registers, transposed:
-the left operand of all five products then comes out of an accumulator, and only inputs pass through shared memory.
-No state but the last is written.
+`scan_chunks` then walks the chunks, one program a block of value columns, and keeps S in registers, transposed: all
+left operands but V, which the tensor cores read from shared memory, then come out of an accumulator, and only inputs
+pass through shared memory. No state but the last is written.
 
 The kernels themselves stand in prefill_kernels.py.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import triton
@@ -40,12 +42,17 @@ CHUNK_TOKENS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefillLaunch:
-    """How the two kernels are launched; `piece_tokens` bounds the scratch held between them."""
+    """How the two kernels are launched; `piece_tokens` bounds the scratch held between them.
+
+    It is held twice where there are several pieces: one is prepared while another is scanned.
+    """
 
     piece_tokens: int = 8192
     value_block: int = 64
-    scan_stages: int = 2
+    scan_stages: int = 3
     split_operands: bool = True
+    prepare_registers: int | None = 168
+    """Of a thread, at most; fewer let more programs share a multiprocessor."""
 
 
 def choose_prefill_launch(*, key_size: int, value_size: int, dtype: torch.dtype) -> PrefillLaunch:
@@ -53,7 +60,12 @@ def choose_prefill_launch(*, key_size: int, value_size: int, dtype: torch.dtype)
     exact = dtype == torch.float32
     value_block = min(32 if exact or key_size > 128 else 64, max(16, triton.next_power_of_2(value_size)))
     # One stage is right for fp32 and gave wrong results for bf16 on an H100 (Triton 3.6); fp32 tiles fit only once.
-    return PrefillLaunch(value_block=value_block, scan_stages=1 if exact else 2, split_operands=not exact)
+    return PrefillLaunch(
+        value_block=value_block,
+        scan_stages=1 if exact else 3,
+        split_operands=not exact,
+        prepare_registers=None if exact else 168,
+    )
 
 
 def prefill_gated_delta_rule(
@@ -140,14 +152,41 @@ class _Scratch:
 def _run_pieces(segment: _Segment, initial_state: torch.Tensor | None) -> None:
     tokens = segment.v.shape[1]
     piece_tokens = min(tokens, max(CHUNK_TOKENS, segment.launch.piece_tokens // CHUNK_TOKENS * CHUNK_TOKENS))
-    starts = range(0, tokens, piece_tokens)
+    pieces = [(start, min(start + piece_tokens, tokens)) for start in range(0, tokens, piece_tokens)]
+    if len(pieces) > 1 and segment.v.device.type == "cuda":
+        _run_overlapped(segment, pieces, initial_state)
+        return
     scratch = _Scratch.for_piece(segment, piece_tokens)
     state = initial_state
-    for start in starts:
-        stop = min(start + piece_tokens, tokens)
-        _prepare(segment, scratch, start, stop)
-        _scan(segment, scratch, start, stop, state)
+    for piece in pieces:
+        _prepare(segment, scratch, *piece)
+        _scan(segment, scratch, *piece, state)
         state = segment.final_state
+
+
+def _run_overlapped(segment: _Segment, pieces: list[tuple[int, int]], initial_state: torch.Tensor | None) -> None:
+    """Prepare each piece on a second stream while the one before is scanned: a scan leaves a third of a GPU idle."""
+    current, ahead = torch.cuda.current_stream(segment.v.device), _second_stream(segment.v.device)
+    scratch = [_Scratch.for_piece(segment, pieces[0][1]) for _ in range(2)]
+    _prepare(segment, scratch[0], *pieces[0])
+    state = initial_state
+    for index, piece in enumerate(pieces):
+        if index > 0:
+            # After the last of these the second stream has nothing left to do with the scratch.
+            current.wait_stream(ahead)
+        last_scan = current.record_event()
+        # First: a scan's few programs find no place any more once those that prepare have begun.
+        _scan(segment, scratch[index % 2], *piece, state)
+        state = segment.final_state
+        if index + 1 < len(pieces):
+            ahead.wait_event(last_scan)
+            with torch.cuda.stream(ahead):
+                _prepare(segment, scratch[(index + 1) % 2], *pieces[index + 1])
+
+
+@lru_cache(maxsize=8)
+def _second_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 def split_key_size(key_size: int) -> tuple[int, int, int]:
@@ -205,6 +244,7 @@ def _prepare(segment: _Segment, scratch: _Scratch, start: int, stop: int) -> Non
         PRECISION="tf32x3" if exact else "tf32",
         num_warps=4,
         num_stages=1,
+        maxnreg=segment.launch.prepare_registers,
     )
 
 

@@ -14,10 +14,12 @@ from tests.model_adapters.small_models import FAMILIES, small_model
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-# Relative to the size of all logits: bf16 rounds at 4e-3, and each of a few dozen operators does so.
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
+# Relative to the size of all logits.
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: None}
+BATCH_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 DTYPES = list(TOLERANCE)
 TOKENS = 500
+PROMPTS = tuple(random_prompt(TOKENS, seed=seed) for seed in range(6))
 
 
 def on_gpu(family: str, dtype: torch.dtype) -> Any:
@@ -36,15 +38,24 @@ def prefilled(runner: ModelRunner, token_ids: tuple[int, ...], segment_tokens: i
     return runner.prefill(cache, 0, token_ids, segment_tokens)
 
 
+def own_logits(family: str, dtype: torch.dtype, *, rounded_to: torch.dtype) -> torch.Tensor:
+    """transformers' own on the CPU, computed in a dtype, of weights that were rounded to another before."""
+    model = small_model(family).to(rounded_to).to(dtype)
+    with torch.no_grad():
+        return torch.cat([model(torch.tensor([prompt])).logits[:, -1] for prompt in PROMPTS]).cuda()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_segments_give_what_one_pass_of_transformers_gives(family: str, dtype: torch.dtype) -> None:
-    token_ids = random_prompt(TOKENS)
-    with torch.no_grad():
-        expected = small_model(family)(torch.tensor([token_ids])).logits[:, -1].cuda()
+    # First: it leaves transformers with its own operators, where it would take FLA's on a CPU too if that is installed.
     runner = ModelRunner(on_gpu(family, dtype))
+    expected = own_logits(family, torch.float32, rounded_to=dtype)
+    # Twice what transformers itself loses in bf16 on these prompts: 1e-2 to 5e-2, and 0.1 where it takes other experts.
+    tolerance = TOLERANCE[dtype] or 2 * gap(own_logits(family, dtype, rounded_to=dtype), expected)
     for segment_tokens in (TOKENS, 256, 77):
-        assert gap(prefilled(runner, token_ids, segment_tokens), expected) <= TOLERANCE[dtype]
+        found = torch.cat([prefilled(runner, prompt, segment_tokens) for prompt in PROMPTS])
+        assert gap(found, expected) <= tolerance
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -53,7 +64,8 @@ def test_generation_equals_transformers_in_fp32(family: str) -> None:
     engine = Engine(on_gpu(family, torch.float32), segment_tokens=100, slots=3)
     found = {generation.request_id: generation.token_ids for generation in engine.generate(requests)}
     assert found == {request.id: transformers_generate(family, request) for request in requests}
-    assert engine.decoder.path == "CUDA graphs"
+    # In fp32 transformers multiplies by experts in a loop over counts that the host waits for.
+    assert engine.decoder.path == ("single launches" if family == "qwen3_next" else "CUDA graphs")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -71,4 +83,4 @@ def test_a_batch_decodes_what_single_sequences_do(family: str, dtype: torch.dtyp
         id_B1 = torch.tensor([[5 + step], [9], [40 - step]], device="cuda")
         found = runner.decode(together, id_B1, 130)
         expected = [runner.decode(cache, id_B1[slot : slot + 1], 130) for slot, cache in enumerate(alone)]
-        assert gap(found, torch.cat(expected)) <= TOLERANCE[dtype]
+        assert gap(found, torch.cat(expected)) <= BATCH_TOLERANCE[dtype]
