@@ -1,9 +1,10 @@
-"""How a checkpoint of a published shape gets from disk to the device: seconds, and the host's memory meanwhile.
+"""How a checkpoint of a published shape gets from disk to the device and answers: seconds, and the host's memory.
 
     python benchmarks/gpu_load.py --shape olmo-hybrid-7b --folder /tmp/checkpoint
 
-Random weights are written there first, in shards of 5 GB. A new process loads them, so that the peak is its own.
-Whether the files are still in the host's page cache after writing decides how fast they are read.
+Random weights are written there first, in shards of 5 GB. A new process loads them, so that the peak is its own, and
+answers one prompt. Whether the files are still in the host's page cache after writing decides how fast they are read,
+and whether the shape's kernels have been compiled on this machine before how soon it answers.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 ROOT = Path(__file__).resolve().parent.parent
+PROMPT_TOKENS = 4096
 TOKENIZER = ROOT / "model_adapters" / "reference" / "hybrid"
 """Any will do: what is timed is weights."""
 
@@ -57,6 +59,9 @@ def load(folder: Path, device: str) -> None:
     """Load once, and print one line of JSON."""
     import torch
 
+    from evalkit.records import Request
+    from model_adapters.engine.engine import Engine
+    from model_adapters.engine.memory_bench import random_prompt
     from model_adapters.loading import load_model
 
     with HostPeak() as host:
@@ -66,8 +71,14 @@ def load(folder: Path, device: str) -> None:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
     weights = sum(parameter.nbytes for parameter in model.parameters())
+    started = time.perf_counter()
+    prompt = tuple(random_prompt(model, min(PROMPT_TOKENS, model.config.max_position_embeddings // 2)))
+    (answer,) = Engine(model).generate([Request("first", prompt, 2)])
     found = {
         "seconds": seconds,
+        "first_prompt_tokens": len(prompt),
+        "first_prompt_seconds": time.perf_counter() - started,
+        "first_prompt_error": answer.error,
         "weights_bytes": weights,
         "bytes_per_second": weights / seconds,
         "host_peak_bytes_above_start": host.bytes_above_start,

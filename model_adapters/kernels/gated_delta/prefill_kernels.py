@@ -359,8 +359,7 @@ def scan_chunks(
             b_state_3 = _dot_wide(b_kept, b_k_3, b_state_3 * decay, SPLIT, PRECISION)
         b_attention = tl.trans(tl.load(p_attention + o_entry))
         b_out *= tl.load(p_rows + C + o_t)[None, :]
-        # Rounded once: no chunk after this one inherits the error.
-        b_out = tl.dot(b_written.to(b_attention.dtype), b_attention, acc=b_out, input_precision=PRECISION)
+        b_out = _dot_wide(b_written, b_attention, b_out, SPLIT, PRECISION)
         tl.store(p_out + o_t[None, :] * s_out_t + o_v[:, None], b_out.to(p_out.dtype.element_ty), mask=m_value)
         p_q += C * s_q_t
         p_k += C * s_k_t
