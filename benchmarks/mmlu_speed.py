@@ -5,8 +5,7 @@ python benchmarks/mmlu_speed.py --data MMLU_FOLDER --shape olmo-hybrid-7b --toke
 
 `hf` goes first, at the fastest of --batch-sizes on a probe, with FLA's kernels where they are installed; evalkit
 answers the probe first, too. Times are of tokenizing and answering, and leave out lm-eval's templates and the loading
-of weights. Exits 1 where a choice differs in float32; in other number formats near
-ties may.
+of weights. Exits 1 where a choice differs in float32; in other number formats near ties may.
 """
 
 import argparse

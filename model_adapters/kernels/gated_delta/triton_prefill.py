@@ -59,13 +59,10 @@ def choose_prefill_launch(*, key_size: int, value_size: int, dtype: torch.dtype)
     """Launch configuration for a shape; a plain function, since tuning needs a driver and first-call time."""
     exact = dtype == torch.float32
     value_block = min(32 if exact or key_size > 128 else 64, max(16, triton.next_power_of_2(value_size)))
-    # One stage is right for fp32 and gave wrong results for bf16 on an H100 (Triton 3.6); fp32 tiles fit only once.
-    return PrefillLaunch(
-        value_block=value_block,
-        scan_stages=1 if exact else 3,
-        split_operands=not exact,
-        prepare_registers=None if exact else 168,
-    )
+    if exact:
+        # One stage gave wrong results for bf16 on an H100 (Triton 3.6) and right ones here, where tiles fit only once.
+        return PrefillLaunch(value_block=value_block, scan_stages=1, split_operands=False, prepare_registers=None)
+    return PrefillLaunch(value_block=value_block)
 
 
 def prefill_gated_delta_rule(

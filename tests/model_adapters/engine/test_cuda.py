@@ -14,16 +14,17 @@ from tests.model_adapters.small_models import FAMILIES, small_model
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-# Relative to the size of all logits.
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: None}
-BATCH_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
+# Relative to the size of all logits: bf16 rounds at 4e-3, and each of a few dozen operators does so.
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 DTYPES = list(TOLERANCE)
+# In bf16 a near tie between experts goes either way: where that would be compared, each token takes all of them.
+CONTINUOUS: dict[str, dict[str, Any]] = {"qwen3_next": {"num_experts_per_tok": 4}}
 TOKENS = 500
 PROMPTS = tuple(random_prompt(TOKENS, seed=seed) for seed in range(6))
 
 
-def on_gpu(family: str, dtype: torch.dtype) -> Any:
-    model = small_model(family).to("cuda", dtype)
+def on_gpu(family: str, dtype: torch.dtype, **overrides: Any) -> Any:
+    model = small_model(family, **overrides).to("cuda", dtype)
     assert choose_kernels(model) == ()
     assert gdn_kernel(model) == ("triton" if family in ("olmo_hybrid", "qwen3_next") else None)
     return model
@@ -40,7 +41,7 @@ def prefilled(runner: ModelRunner, token_ids: tuple[int, ...], segment_tokens: i
 
 def own_logits(family: str, dtype: torch.dtype, *, rounded_to: torch.dtype) -> torch.Tensor:
     """transformers' own on the CPU, computed in a dtype, of weights that were rounded to another before."""
-    model = small_model(family).to(rounded_to).to(dtype)
+    model = small_model(family, **CONTINUOUS.get(family, {})).to(rounded_to).to(dtype)
     with torch.no_grad():
         return torch.cat([model(torch.tensor([prompt])).logits[:, -1] for prompt in PROMPTS]).cuda()
 
@@ -49,10 +50,12 @@ def own_logits(family: str, dtype: torch.dtype, *, rounded_to: torch.dtype) -> t
 @pytest.mark.parametrize("family", FAMILIES)
 def test_segments_give_what_one_pass_of_transformers_gives(family: str, dtype: torch.dtype) -> None:
     # First: it leaves transformers with its own operators, where it would take FLA's on a CPU too if that is installed.
-    runner = ModelRunner(on_gpu(family, dtype))
+    runner = ModelRunner(on_gpu(family, dtype, **CONTINUOUS.get(family, {})))
     expected = own_logits(family, torch.float32, rounded_to=dtype)
-    # Twice what transformers itself loses in bf16 on these prompts: 1e-2 to 5e-2, and 0.1 where it takes other experts.
-    tolerance = TOLERANCE[dtype] or 2 * gap(own_logits(family, dtype, rounded_to=dtype), expected)
+    tolerance = TOLERANCE[dtype]
+    if dtype == torch.bfloat16:
+        # transformers itself loses 1e-2 to 6e-2 on these prompts, by family: a fixed bound would say little of most.
+        tolerance = 1.5 * gap(own_logits(family, dtype, rounded_to=dtype), expected)
     for segment_tokens in (TOKENS, 256, 77):
         found = torch.cat([prefilled(runner, prompt, segment_tokens) for prompt in PROMPTS])
         assert gap(found, expected) <= tolerance
@@ -83,4 +86,4 @@ def test_a_batch_decodes_what_single_sequences_do(family: str, dtype: torch.dtyp
         id_B1 = torch.tensor([[5 + step], [9], [40 - step]], device="cuda")
         found = runner.decode(together, id_B1, 130)
         expected = [runner.decode(cache, id_B1[slot : slot + 1], 130) for slot, cache in enumerate(alone)]
-        assert gap(found, torch.cat(expected)) <= BATCH_TOLERANCE[dtype]
+        assert gap(found, torch.cat(expected)) <= TOLERANCE[dtype]
