@@ -248,7 +248,7 @@ def fla_rule() -> Rule | None:
 def time_prefill(rows: Rows) -> None:
     rows.ceilings()
     chosen = choose_prefill_launch(key_size=KEY_SIZE, value_size=VALUE_SIZE, dtype=torch.bfloat16)
-    changes: list[dict[str, object]] = [{}, {"split_operands": False}, {"piece_tokens": 4096}, {"scan_stages": 2}]
+    changes: list[dict[str, object]] = [{}, {"piece_tokens": 4096}, {"scan_stages": 2}]
     fla = fla_rule()
     for tokens in (8192, 65536):
         qkv, rest = make_inputs(replace(WIDE, tokens=tokens))

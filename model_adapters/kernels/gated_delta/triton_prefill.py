@@ -6,21 +6,24 @@ What one chunk of C = 64 tokens does to a head's state S (K × V), with L = tril
     out     = decay_from_start Q S + tril(Q K^T decay) written
     S'      = decay_of_chunk S + (decay_to_end K)^T written
 
-Products of bf16 operands would round S, the bracket, the inverse and the written rows at every chunk, and with beta
-near 2 and little decay nothing forgets these errors: 1.3 % after 1,000 tokens. With `split_operands` each goes in as
-two bf16 numbers, what 16 bits hold of it and what they leave out. V is exact in bf16, so the bracket's two terms are
-multiplied apart.
+Operands of 16 bits are multiplied in fp16, which holds numbers 8 times as exactly as bf16: with beta near 2 and little
+decay nothing forgets what rounding does to S, the bracket, the inverse and the written rows at every chunk, and in
+bf16 it comes to 1.3 % after 1,000 tokens. The bracket goes in as two numbers, what fp16 holds of it and what is left.
+What fp16 lacks is range. The rows of q and k are scaled by powers of two, which is exact, to norms between 1/2 and 1;
+S is held times a power of two for each value column, chosen at every chunk from an upper bound: for keys of norm 1 and
+beta up to 2 a token adds at most 2 |v| to the norm of what S holds of a column. Keys that come as they are have no
+such bound; they are computed in fp32.
 
-`prepare_chunks` computes what does not depend on S for all chunks at once: (I + L)^-1 beta, tril(Q K^T decay), and
-the row factors into which the normalisation of q and k folds, so that q and k are never written again.
-`scan_chunks` then walks the chunks, one program a block of value columns, and keeps S in registers, transposed: all
-left operands but V, which the tensor cores read from shared memory, then come out of an accumulator, and only inputs
-pass through shared memory. No state but the last is written.
+`prepare_chunks` computes what does not depend on S for all chunks at once: the scaled rows, (I + L)^-1 beta,
+tril(Q K^T decay), and the row factors into which the rest of the normalisation of q and k folds. `scan_chunks` then
+walks the chunks, one program a block of value columns, and keeps S in registers, transposed: all left operands then
+come out of an accumulator, and only inputs pass through shared memory. V alone has to be transposed: the tensor cores
+do that, by a product with the identity. No state but the last is written.
 
 The kernels themselves stand in prefill_kernels.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -50,7 +53,6 @@ class PrefillLaunch:
     piece_tokens: int = 8192
     value_block: int = 64
     scan_stages: int = 3
-    split_operands: bool = True
     prepare_registers: int | None = 168
     """Of a thread, at most; fewer let more programs share a multiprocessor."""
 
@@ -61,7 +63,7 @@ def choose_prefill_launch(*, key_size: int, value_size: int, dtype: torch.dtype)
     value_block = min(32 if exact or key_size > 128 else 64, max(16, triton.next_power_of_2(value_size)))
     if exact:
         # One stage gave wrong results for bf16 on an H100 (Triton 3.6) and right ones here, where tiles fit only once.
-        return PrefillLaunch(value_block=value_block, scan_stages=1, split_operands=False, prepare_registers=None)
+        return PrefillLaunch(value_block=value_block, scan_stages=1, prepare_registers=None)
     return PrefillLaunch(value_block=value_block)
 
 
@@ -84,7 +86,7 @@ def prefill_gated_delta_rule(
     Gates are either ready (`log_decay_BTH` at most 0 and `beta_BTH` in [0, 2]) or raw (`raw_gates`, then the
     non-linearities are computed here). q, k and v may be strided views with contiguous last dimension, all of one
     dtype (bf16, fp16 or fp32); head sizes go up to 256. `final_state_BHKV` may be the initial state, then updated in
-    place. Raises ValueError for shapes, dtypes, strides or devices that do not fit.
+    place. Values and states may reach 1e17. Raises ValueError for shapes, dtypes, strides or devices that do not fit.
 
     The chunked form is that of Yang et al., "Gated Delta Networks" (arXiv:2412.06464).
     """
@@ -104,7 +106,12 @@ def prefill_gated_delta_rule(
         launch = choose_prefill_launch(key_size=key_size, value_size=value_size, dtype=v_BTHV.dtype)
     gates = (first_gate, second_gate, raw_gates)
     segment = _Segment(q_BTHK, k_BTHK, v_BTHV, gates, out, final_state, normalize_qk, launch)
-    _run_pieces(segment, initial_state_BHKV)
+    if normalize_qk or v_BTHV.dtype == torch.float32:
+        _run_pieces(segment, initial_state_BHKV)
+    else:
+        wide = _in_fp32(segment)
+        _run_pieces(wide, initial_state_BHKV)
+        out.copy_(wide.out)
     return out, final_state
 
 
@@ -122,27 +129,39 @@ class _Segment:
     launch: PrefillLaunch
 
 
+def _in_fp32(segment: _Segment) -> _Segment:
+    """The same call on fp32 copies, the final state's own tensor kept."""
+    q, k, v = segment.q.float(), segment.k.float(), segment.v.float()
+    launch = choose_prefill_launch(key_size=k.shape[3], value_size=v.shape[3], dtype=torch.float32)
+    launch = replace(launch, piece_tokens=segment.launch.piece_tokens)
+    return replace(segment, q=q, k=k, v=v, out=torch.empty_like(v), launch=launch)
+
+
 @dataclass(frozen=True, slots=True)
 class _Scratch:
     """What the first kernel leaves for the second, for every head and chunk of one piece."""
 
+    scaled_q: torch.Tensor
+    scaled_k: torch.Tensor
     inverse: torch.Tensor
-    inverse_low: torch.Tensor
-    """What rounding took from the inverse; the inverse itself where operands are not split."""
     attention: torch.Tensor
     rows: torch.Tensor
 
     @classmethod
     def for_piece(cls, segment: _Segment, piece_tokens: int) -> "_Scratch":
         chunks = triton.cdiv(piece_tokens, CHUNK_TOKENS)
-        heads = segment.v.shape[0] * segment.v.shape[2]
+        sequences, _, key_heads, key_size = segment.k.shape
+        heads = sequences * segment.v.shape[2]
+        dtype = torch.float32 if segment.v.dtype == torch.float32 else torch.float16
+        scaled = (sequences * key_heads, chunks, CHUNK_TOKENS, sum(split_key_size(key_size)))
         square = (heads, chunks, CHUNK_TOKENS, CHUNK_TOKENS)
-        inverse = segment.v.new_empty(square)
+        device = segment.v.device
         return cls(
-            inverse=inverse,
-            inverse_low=segment.v.new_empty(square) if segment.launch.split_operands else inverse,
-            attention=segment.v.new_empty(square),
-            rows=torch.empty((heads, chunks, 4, CHUNK_TOKENS), dtype=torch.float32, device=segment.v.device),
+            scaled_q=torch.empty(scaled, dtype=dtype, device=device),
+            scaled_k=torch.empty(scaled, dtype=dtype, device=device),
+            inverse=torch.empty(square, dtype=dtype, device=device),
+            attention=torch.empty(square, dtype=dtype, device=device),
+            rows=torch.empty((heads, chunks, 4, CHUNK_TOKENS), dtype=torch.float32, device=device),
         )
 
 
@@ -212,8 +231,9 @@ def _prepare(segment: _Segment, scratch: _Scratch, start: int, stop: int) -> Non
         beta[:, start:],
         decay if raw is None else raw.decay_rate_log,
         decay if raw is None else raw.decay_bias,
+        scratch.scaled_q,
+        scratch.scaled_k,
         scratch.inverse,
-        scratch.inverse_low,
         scratch.attention,
         scratch.rows,
         *q.stride()[:3],
@@ -235,9 +255,7 @@ def _prepare(segment: _Segment, scratch: _Scratch, start: int, stop: int) -> Non
         LEVELS=CHUNK_TOKENS.bit_length() - 1,
         NORMALIZE=segment.normalize_qk,
         RAW_GATES=raw is not None,
-        # Entries of the inverse stay within 2 for unit keys, which fp16 holds with 8 times the precision of bf16.
-        HALF_INVERSE=segment.normalize_qk and not exact,
-        SPLIT=segment.launch.split_operands,
+        HALF=not exact,
         PRECISION="tf32x3" if exact else "tf32",
         num_warps=4,
         num_stages=1,
@@ -246,23 +264,20 @@ def _prepare(segment: _Segment, scratch: _Scratch, start: int, stop: int) -> Non
 
 
 def _scan(segment: _Segment, scratch: _Scratch, start: int, stop: int, state: torch.Tensor | None) -> None:
-    q, k, v, launch = segment.q, segment.k, segment.v, segment.launch
+    k, v, launch = segment.k, segment.v, segment.launch
     heads, key_heads, key_size, value_size = v.shape[2], k.shape[2], k.shape[3], v.shape[3]
     key_1, key_2, key_3 = split_key_size(key_size)
     grid = (triton.cdiv(value_size, launch.value_block), v.shape[0] * heads)
     scan_chunks[grid](
-        q[:, start:],
-        k[:, start:],
+        scratch.scaled_q,
+        scratch.scaled_k,
         v[:, start:],
         segment.out[:, start:],
         scratch.inverse,
-        scratch.inverse_low,
         scratch.attention,
         scratch.rows,
         segment.final_state if state is None else state,
         segment.final_state,
-        *q.stride()[:3],
-        *k.stride()[:3],
         *v.stride()[:3],
         *segment.out.stride()[:3],
         stop - start,
@@ -277,7 +292,7 @@ def _scan(segment: _Segment, scratch: _Scratch, start: int, stop: int, state: to
         BV=launch.value_block,
         C=CHUNK_TOKENS,
         HAS_STATE=state is not None,
-        SPLIT=launch.split_operands,
+        HALF=v.dtype != torch.float32,
         PRECISION="tf32x3" if v.dtype == torch.float32 else "tf32",
         num_warps=4,
         num_stages=launch.scan_stages,
