@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -40,9 +41,9 @@ def parts(args: argparse.Namespace) -> dict[str, Part]:
     """Name -> what it measures, the most wanted first; comparisons stand last."""
     short, long = args.ctx
 
-    def suite(session: BenchSession, model: PreTrainedModel) -> None:
+    def suite(session: BenchSession, model: PreTrainedModel, *, ours: bool = True) -> None:
         cases = [random_case(model, short, args.samples), random_case(model, long, max(1, args.samples // 8))]
-        bench_suite(session, model, cases, segment_tokens=None, slots=None, against=False)
+        bench_suite(session, model, cases, segment_tokens=None, slots=None, against=not ours, ours=ours)
 
     return {
         "prefill": lambda s, m: bench_prefill(
@@ -57,10 +58,14 @@ def parts(args: argparse.Namespace) -> dict[str, Part]:
         "kernels": lambda s, m: bench_kernels(
             s, m, (short, long), (1, args.batch), repeats=args.repeats, against=False
         ),
-        "beside-decode": lambda s, m: bench_decode(s, m, (short,), (1,), steps=args.steps, against=True, ours=False),
+        "beside-decode": lambda s, m: (
+            bench_decode(s, m, (short,), (1, args.batch), steps=args.steps, against=True, ours=False),
+            bench_decode(s, m, (long,), (1,), steps=args.steps, against=True, ours=False),
+        )[0],
         "beside-prefill": lambda s, m: bench_prefill(
             s, m, (short, long), segment_tokens=None, repeats=2, against=True, ours=False
         ),
+        "beside-suite": partial(suite, ours=False),
     }
 
 

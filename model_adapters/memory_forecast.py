@@ -7,7 +7,7 @@ import torch
 
 from evalkit.errors import RequestFailedError, UsageError
 from model_adapters.checkpoint import open_checkpoint
-from model_adapters.engine.memory_plan import SPARE_SHARE, Needs, available_bytes, fit_plan
+from model_adapters.engine.memory_plan import Needs, available_bytes, fit_plan, plannable_bytes
 from model_adapters.loading import find_device, find_dtype, read_config
 from model_adapters.weights import tensor_shapes, weight_files
 
@@ -35,8 +35,8 @@ def forecast_memory(
         number = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
     shapes = [shape for file in weight_files(checkpoint) for shape in _shapes(model, file)]
     weights = sum(math.prod(shape) for shape in shapes) * number.itemsize
-    free = int((available_bytes(place) - weights) * (1 - SPARE_SHARE))
     needs = Needs.of(config.get_text_config(), number, on_gpu=place.type == "cuda")
+    free = plannable_bytes(available_bytes(place) - weights, on_gpu=needs.on_gpu)
     try:
         plan = fit_plan(needs, free, max_tokens, segment_tokens=segment_tokens, slots=slots)
     except RequestFailedError as error:

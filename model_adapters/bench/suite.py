@@ -52,12 +52,13 @@ def bench_suite(
     segment_tokens: int | None,
     slots: int | None,
     against: bool,
+    ours: bool = True,
 ) -> None:
-    """A row for each case and implementation; the time is that of one sample, on average over all of a case.
+    """A row for each case and implementation, ours first; the time is that of one sample, on average over a case.
 
     No stop token ends an answer before its budget, whoever answers.
     """
-    for case in cases:
+    for case in cases if ours else ():
         row = _row(session, model, case, slots)
         engine = Engine(model, segment_tokens=segment_tokens, slots=slots)
         session.attempt(row, lambda row=row, case=case, engine=engine: _ours(session, engine, row, case))  # type: ignore[misc]

@@ -28,6 +28,8 @@ PREFIX_SHARE = 0.25
 SPARE_SHARE = 0.1
 """Part of the free memory left alone: fragmentation, workspaces, recorded decode steps (logits and activations of one
 token a slot), and other programs on a CPU."""
+GPU_SPARE_BYTES = 2 * 2**30
+"""On a GPU no more than this: what else needs memory there does not grow with the card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,12 @@ def available_bytes(device: torch.device) -> int:
     return _host_available_bytes()
 
 
+def plannable_bytes(available: int, *, on_gpu: bool) -> int:
+    """What of the available memory a plan may give away."""
+    spare = int(available * SPARE_SHARE)
+    return available - (min(spare, GPU_SPARE_BYTES) if on_gpu else spare)
+
+
 def choose_plan(
     model: PreTrainedModel,
     max_tokens: int,
@@ -123,7 +131,7 @@ def choose_plan(
     RequestFailedError where not even one slot fits.
     """
     needs = Needs.of(model.config, model.dtype, on_gpu=model.device.type == "cuda")
-    free = int(available_bytes(model.device) * (1 - SPARE_SHARE)) + (kept_bytes or 0)
+    free = plannable_bytes(available_bytes(model.device), on_gpu=needs.on_gpu) + (kept_bytes or 0)
     return fit_plan(needs, free, max_tokens, segment_tokens=segment_tokens, slots=slots, kept_bytes=kept_bytes)
 
 

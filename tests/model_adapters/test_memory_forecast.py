@@ -9,7 +9,7 @@ from evalkit.errors import UsageError
 from evalkit.records import Request
 from model_adapters import memory_forecast
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.memory_plan import SPARE_SHARE, Needs, fit_plan, longest_fitting
+from model_adapters.engine.memory_plan import Needs, fit_plan, longest_fitting, plannable_bytes
 from model_adapters.loading import load_model
 from model_adapters.memory_forecast import forecast_memory
 from tests.model_adapters.small_models import FAMILIES, save_small_checkpoint, small_model
@@ -58,7 +58,7 @@ def test_a_context_too_long_for_a_gpu_is_refused(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_longest_that_is_said_to_fit_does_and_one_more_does_not(family: str) -> None:
     needs = Needs.of(small_model(family).config, torch.bfloat16, on_gpu=True)
-    free = int(GIB * (1 - SPARE_SHARE))
+    free = plannable_bytes(GIB, on_gpu=True)
     longest = longest_fitting(needs, free)
     assert fit_plan(needs, free, longest, segment_tokens=256).slots == 1
     with pytest.raises(Exception, match=f"{longest:,} tokens would fit"):

@@ -106,6 +106,12 @@ def test_suite_rows() -> None:
     assert ours.details["samples_per_minute"] == pytest.approx(60 / ours.timing.median_seconds)
 
 
+def test_a_suite_through_transformers_alone() -> None:
+    session, model = session_of(), small_model("llama")
+    bench_suite(session, model, [random_case(model, 20, 2)], segment_tokens=None, slots=2, against=True, ours=False)
+    assert names(session.record) == [("suite", "random tokens at 20 × 2", "transformers")]
+
+
 def test_samples_that_fail_are_told() -> None:
     session = session_of()
     case = SuiteCase("one", 40, (Request("0", (5, 6), 3), Request("1", (), 3)))

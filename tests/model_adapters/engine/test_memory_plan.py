@@ -12,6 +12,7 @@ from model_adapters.engine.memory_plan import (
     EnginePlan,
     activation_bytes_per_token,
     choose_plan,
+    plannable_bytes,
     slot_cost,
 )
 from tests.model_adapters.small_models import FAMILIES, small_model
@@ -46,6 +47,12 @@ def test_defaults_where_memory_is_plenty(monkeypatch: pytest.MonkeyPatch) -> Non
     model = small_model("olmo_hybrid")
     assert choose_plan(model, 65_536) == EnginePlan(CPU_SEGMENT_TOKENS, CPU_SLOTS, 65_536, CPU_SEGMENT_TOKENS)
     assert choose_plan(model, 300) == EnginePlan(300, CPU_SLOTS, 300, CPU_SEGMENT_TOKENS)
+
+
+def test_what_is_left_alone_does_not_grow_with_a_card() -> None:
+    assert plannable_bytes(10 * GIB, on_gpu=True) == plannable_bytes(10 * GIB, on_gpu=False) == 9 * GIB
+    assert plannable_bytes(80 * GIB, on_gpu=True) == 78 * GIB
+    assert plannable_bytes(80 * GIB, on_gpu=False) == 72 * GIB
 
 
 def test_what_was_given_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
