@@ -20,7 +20,7 @@ walks the chunks, one program a block of value columns, and keeps S in registers
 come out of an accumulator, and only inputs pass through shared memory. V alone has to be transposed: the tensor cores
 do that, by a product with the identity. No state but the last is written.
 
-The kernels themselves stand in prefill_kernels.py.
+The kernels themselves stand in prepare_kernel.py and scan_kernel.py.
 """
 
 from dataclasses import dataclass, replace
@@ -37,8 +37,9 @@ from model_adapters.kernels.gated_delta.arguments import (
     check_out,
     gate_tensors,
 )
-from model_adapters.kernels.gated_delta.prefill_kernels import prepare_chunks, scan_chunks
+from model_adapters.kernels.gated_delta.prepare_kernel import prepare_chunks
 from model_adapters.kernels.gated_delta.reference import NORMALIZATION_EPSILON
+from model_adapters.kernels.gated_delta.scan_kernel import scan_chunks
 
 CHUNK_TOKENS = 64
 
