@@ -45,22 +45,36 @@ def _range_scale(b_ceiling):
 
 @triton.jit
 def _read_state(
-    b_state, p_q, p_k, b_recalled, b_out, o_t,
+    b_state, b_rescale, p_q, p_k, b_recalled, b_out, o_t,
     FIRST: tl.constexpr, WIDTH: tl.constexpr, KEY_WIDTH: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """What the state, transposed, holds at a chunk's keys and queries, added up over the parts of the key size."""
     b_k = tl.load(p_k + dense_offsets(o_t, FIRST, WIDTH, KEY_WIDTH))
     b_q = tl.load(p_q + dense_offsets(o_t, FIRST, WIDTH, KEY_WIDTH))
-    b_state = b_state.to(b_k.dtype)
-    b_recalled = tl.dot(b_state, tl.trans(b_k), acc=b_recalled, input_precision=PRECISION)
-    b_out = tl.dot(b_state, tl.trans(b_q), acc=b_out, input_precision=PRECISION)
-    return b_k, b_recalled, b_out
+    b_state *= b_rescale[:, None]
+    b_rounded = b_state.to(b_k.dtype)
+    b_recalled = tl.dot(b_rounded, tl.trans(b_k), acc=b_recalled, input_precision=PRECISION)
+    b_out = tl.dot(b_rounded, tl.trans(b_q), acc=b_out, input_precision=PRECISION)
+    return b_state, b_k, b_recalled, b_out
+
+
+@triton.jit
+def _written_rows(b_missing, b_inverse, HALF: tl.constexpr, PRECISION: tl.constexpr):
+    """The rows that a chunk adds to the memory, transposed."""
+    if HALF:
+        # In two parts: with beta near 2 and no decay nothing forgets what rounding it once would leave out.
+        b_high = cut_to(b_missing, tl.float16)
+        b_written = tl.dot(b_high.to(tl.float16), b_inverse)
+        b_written = tl.dot((b_missing - b_high).to(tl.float16), b_inverse, acc=b_written)
+    else:
+        b_written = tl.dot(b_missing, b_inverse, input_precision=PRECISION)
+    return b_written
 
 
 @triton.jit(do_not_specialize=["T", "N", "H", "GROUP"])
 def scan_chunks(
-    p_scaled_q,
-    p_scaled_k,
+    p_q,
+    p_k,
     p_v,
     p_out,
     p_inverse,
@@ -92,8 +106,8 @@ def scan_chunks(
     KEY_WIDTH: tl.constexpr = KEY_1 + KEY_2 + KEY_3
     i_bh = tl.program_id(1).to(tl.int64)
     i_b, i_h = i_bh // H, i_bh % H
-    p_scaled_q += (i_bh // GROUP) * N * C * KEY_WIDTH
-    p_scaled_k += (i_bh // GROUP) * N * C * KEY_WIDTH
+    p_q += (i_bh // GROUP) * N * C * KEY_WIDTH
+    p_k += (i_bh // GROUP) * N * C * KEY_WIDTH
     p_v += i_b * s_v_b + i_h * s_v_h
     p_out += i_b * s_out_b + i_h * s_out_h
     p_inverse += i_bh * N * C * C
@@ -131,36 +145,28 @@ def scan_chunks(
         next_decay = tl.load(p_rows + 7 * C, mask=i_chunk + 1 < chunks, other=0.0)
 
         b_largest = tl.max(tl.abs(b_v), axis=1)
-        b_scale, b_next_unscale = _range_scale(b_norm + 129 * b_largest)
-        b_norm = b_norm * decay + 128 * b_largest
+        # A token writes at most beta (|v| + norm), twice what is scaled here, and so adds at most 2 |v| to the norm.
+        b_scale, b_next_unscale = _range_scale(b_norm + (2 * C + 1) * b_largest)
+        b_norm = b_norm * decay + 2 * C * b_largest
         b_rescale = b_scale * b_unscale
         b_unscale = b_next_unscale
-        b_state_1 *= b_rescale[:, None]
         b_recalled = tl.zeros([BV, C], tl.float32)
         b_out = tl.zeros([BV, C], tl.float32)
-        b_k_1, b_recalled, b_out = _read_state(
-            b_state_1, p_scaled_q, p_scaled_k, b_recalled, b_out, o_t, 0, KEY_1, KEY_WIDTH, PRECISION
+        b_state_1, b_k_1, b_recalled, b_out = _read_state(
+            b_state_1, b_rescale, p_q, p_k, b_recalled, b_out, o_t, 0, KEY_1, KEY_WIDTH, PRECISION
         )
         if KEY_2 > 0:
-            b_state_2 *= b_rescale[:, None]
-            b_k_2, b_recalled, b_out = _read_state(
-                b_state_2, p_scaled_q, p_scaled_k, b_recalled, b_out, o_t, KEY_1, KEY_2, KEY_WIDTH, PRECISION
+            b_state_2, b_k_2, b_recalled, b_out = _read_state(
+                b_state_2, b_rescale, p_q, p_k, b_recalled, b_out, o_t, KEY_1, KEY_2, KEY_WIDTH, PRECISION
             )
         if KEY_3 > 0:
-            b_state_3 *= b_rescale[:, None]
-            b_k_3, b_recalled, b_out = _read_state(
-                b_state_3, p_scaled_q, p_scaled_k, b_recalled, b_out, o_t, KEY_1 + KEY_2, KEY_3, KEY_WIDTH, PRECISION
+            b_state_3, b_k_3, b_recalled, b_out = _read_state(
+                b_state_3, b_rescale, p_q, p_k, b_recalled, b_out, o_t, KEY_1 + KEY_2, KEY_3, KEY_WIDTH, PRECISION
             )
 
         b_missing = b_v * b_scale[:, None] - b_recalled * tl.load(p_rows + o_t)[None, :]
         b_inverse = tl.trans(tl.load(p_inverse + o_entry))
-        if HALF:
-            # In two parts: with beta near 2 and no decay nothing forgets what rounding it once would leave out.
-            b_high = cut_to(b_missing, tl.float16)
-            b_written = tl.dot(b_high.to(tl.float16), b_inverse)
-            b_written = tl.dot((b_missing - b_high).to(tl.float16), b_inverse, acc=b_written)
-        else:
-            b_written = tl.dot(b_missing, b_inverse, input_precision=PRECISION)
+        b_written = _written_rows(b_missing, b_inverse, HALF, PRECISION)
         b_kept = (b_written * tl.load(p_rows + 2 * C + o_t)[None, :]).to(b_inverse.dtype)
         b_state_1 = tl.dot(b_kept, b_k_1, acc=b_state_1 * decay, input_precision=PRECISION)
         if KEY_2 > 0:
@@ -170,11 +176,10 @@ def scan_chunks(
         b_attention = tl.trans(tl.load(p_attention + o_entry))
         b_out *= tl.load(p_rows + C + o_t)[None, :]
         b_out = tl.dot(b_written.to(b_inverse.dtype), b_attention, acc=b_out, input_precision=PRECISION)
-        b_out *= b_unscale[:, None]
-        m_value = m_t[None, :] & (o_v < V)[:, None]
-        tl.store(p_out + o_t[None, :] * s_out_t + o_v[:, None], b_out.to(p_out.dtype.element_ty), mask=m_value)
-        p_scaled_q += C * KEY_WIDTH
-        p_scaled_k += C * KEY_WIDTH
+        b_out = (b_out * b_unscale[:, None]).to(p_out.dtype.element_ty)
+        tl.store(p_out + o_t[None, :] * s_out_t + o_v[:, None], b_out, mask=m_t[None, :] & (o_v < V)[:, None])
+        p_q += C * KEY_WIDTH
+        p_k += C * KEY_WIDTH
         p_v += C * s_v_t
         p_out += C * s_out_t
         p_inverse += C * C
