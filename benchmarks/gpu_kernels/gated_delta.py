@@ -106,6 +106,7 @@ def check_prefill(rows: Rows, dtype: torch.dtype) -> None:
     extremes = [
         Case(dtype=dtype, decay=decay, lowest_beta=low) for decay, low in ((20.0, 0.0), (0.001, 1.9), (0.0, 1.99))
     ]
+    extremes.append(replace(extremes[-1], tokens=8192))
     for case in [*extremes, replace(WIDE, tokens=5000, dtype=dtype)]:
         rows.check("gdn prefill", str(case), partial(errors_of, case, poisoned), tolerance)
     split = Case(dtype=dtype)
