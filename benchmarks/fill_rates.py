@@ -13,10 +13,10 @@ from typing import Any
 
 import typer
 
-from evalkit.cli.options import parse_contexts, parse_names
+from evalkit.cli.shared.options import parse_contexts, parse_names
 from evalkit.errors import SampleDoesNotFitError
-from evalkit.protocols import Tokenizer
 from evalkit.records import SampleKey
+from evalkit.running.protocols import Tokenizer
 from model_adapters.tokenizer import HfTokenizer
 from suites.ruler import RulerCorpora, RulerSettings, RulerSuite
 

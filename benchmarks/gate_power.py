@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from evalkit.paired_stats import PairedDifferences, detectable_difference, pool, right_or_wrong
-from evalkit.stats import Interval
+from evalkit.statistics.intervals import Interval
+from evalkit.statistics.paired import PairedDifferences, detectable_difference, pool, right_or_wrong
 
 Array = npt.NDArray[np.float64]
 Pair = tuple[Array, Array]

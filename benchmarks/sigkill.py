@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from evalkit.records import SampleRecord
-from evalkit.run_store import SAMPLES, read_run, read_samples
+from evalkit.running.store import SAMPLES, read_run, read_samples
 
 BREAK = b"\n"
 EARLY_SHARE = 0.3

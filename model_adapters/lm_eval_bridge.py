@@ -14,10 +14,10 @@ from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.errors import RequestFailedError, SampleDoesNotFitError, UsageError
-from evalkit.gathering import join_completions
-from evalkit.protocols import Adapter
 from evalkit.records import Completion, Request
-from evalkit.text_requests import SharedPrefix, TextRequests, cut_at
+from evalkit.running.gathering import join_completions
+from evalkit.running.protocols import Adapter
+from evalkit.running.text_requests import SharedPrefix, TextRequests, cut_at
 
 MAX_GEN_TOKS = 256
 """New tokens where a task states none, as with lm-eval's `hf` model."""

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
 from evalkit.records import PositionScheme
-from evalkit.registry import check_known
 
 # scheme -> (values that must be given, values that may be)
 SCHEMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.errors import RequestFailedError
-from evalkit.protocols import Tokenizer
 from evalkit.records import (
     Completion,
     ContinuationScore,
@@ -21,6 +20,7 @@ from evalkit.records import (
     PositionScheme,
     Request,
 )
+from evalkit.running.protocols import Tokenizer
 
 # At most six word characters, or one mark, each with the space before it; anything else stands alone. A piece then
 # has at most seven bytes, and its id fits a signed 64-bit integer.

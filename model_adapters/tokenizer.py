@@ -17,7 +17,7 @@ OTHER_VOCABULARIES = ("tokenizer.model", "vocab.json", "vocab.txt", "spiece.mode
 
 
 class HfTokenizer:
-    """evalkit.protocols.Tokenizer over a `tokenizers` backend; safe to use from several threads.
+    """evalkit.running.protocols.Tokenizer over a `tokenizers` backend; safe to use from several threads.
 
     Nothing is ever truncated or padded, whatever the definition asks for, and merges are never dropped at random.
     Special tokens that are spelled out in a text are read as such, as transformers does.

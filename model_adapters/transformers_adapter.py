@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from transformers import PreTrainedModel
 
-from evalkit.protocols import Tokenizer
 from evalkit.records import Completion, ModelIdentity, Request
+from evalkit.running.protocols import Tokenizer
 from model_adapters.engine.attention import attention_path
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.kernel_choice import gdn_kernel

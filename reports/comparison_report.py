@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from evalkit.compare import ComparedRun, Comparison, FigureComparison, Flip, RowComparison
-from evalkit.costs import CostComparison
+from evalkit.analysis.comparison import ComparedRun, Comparison, FigureComparison, Flip, RowComparison
+from evalkit.analysis.costs import CostComparison
 from reports.report import Report, Table
 from reports.run_report import describe_model, labelled
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evalkit.efficiency import BASELINE, HYBRID, PUBLISHED_SOURCE, Checkpoint, Efficiency, LawFit, Saving
+from evalkit.analysis.efficiency import BASELINE, HYBRID, PUBLISHED_SOURCE, Checkpoint, Efficiency, LawFit, Saving
 from reports.comparison_report import decimals, figure
 from reports.pictures import drawing, label, new_figure, save
 from reports.report import Report, Table

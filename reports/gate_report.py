@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from evalkit.compare import ComparedRun
-from evalkit.gate import GateResult, Verdict
+from evalkit.analysis.comparison import ComparedRun
+from evalkit.analysis.gate import GateResult, Verdict
 from evalkit.records import ModelIdentity
 from reports.comparison_report import amount, decimals, signed
 from reports.report import Report, Table

@@ -4,7 +4,7 @@ Workflow commands are lines such as `::error title=…::message`; what could end
 GitHub's toolkit does it.
 """
 
-from evalkit.gate import GateResult, Verdict
+from evalkit.analysis.gate import GateResult, Verdict
 from reports.gate_report import headline, rule_text
 from reports.plain_text import one_line
 

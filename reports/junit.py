@@ -3,7 +3,7 @@
 import re
 import xml.etree.ElementTree as ElementTree
 
-from evalkit.gate import GateResult, Verdict
+from evalkit.analysis.gate import GateResult, Verdict
 from reports.gate_report import failure_line, rule_text
 from reports.plain_text import one_line
 

@@ -4,8 +4,8 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from evalkit.foreign_results import ForeignResult, ForeignRow
-from evalkit.leaderboard import Board, Cell, Column, Leaderboard, ModelRow, Protocol
+from evalkit.analysis.foreign_results import ForeignResult, ForeignRow
+from evalkit.analysis.leaderboard import Board, Cell, Column, Leaderboard, ModelRow, Protocol
 from reports.comparison_report import decimals
 from reports.plain_text import one_line
 from reports.report import Report, Table

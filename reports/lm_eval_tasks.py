@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from evalkit.metrics import metric_of
 from evalkit.records import Figure, ResultRow
+from evalkit.records.metrics import metric_of
 from reports.report import Table
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from evalkit.sample_views import SampleView, tasks_and_lengths
-from evalkit.serialization import to_dict
+from evalkit.records.codec import to_dict
+from evalkit.views.samples import SampleView, tasks_and_lengths
 from reports.charts import Chart
 from reports.html import environment
 from reports.plain_text import visible

@@ -4,11 +4,11 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
-from evalkit.costs import describe_hardware
-from evalkit.metrics import metric_of
-from evalkit.paired_stats import detectable_sigmas
+from evalkit.analysis.costs import describe_hardware
 from evalkit.records import RunRecord, SummaryRow
-from evalkit.stats import CONFIDENCE
+from evalkit.records.metrics import metric_of
+from evalkit.statistics.intervals import CONFIDENCE
+from evalkit.statistics.paired import detectable_sigmas
 from reports.plain_text import one_line
 
 # A guess that the comment names: how many answers two checkpoints of one training run give differently.

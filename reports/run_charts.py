@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from evalkit.compare import Comparison
-from evalkit.grids import Grid, depth_difference_grid, depth_grid, task_difference_grid, task_grid
-from evalkit.leaderboard import Board
-from evalkit.pairing import Pairing
+from evalkit.analysis.comparison import Comparison
+from evalkit.analysis.leaderboard import Board
+from evalkit.analysis.pairing import Pairing
 from evalkit.records import ResultRow, RunRecord, SampleRecord
+from evalkit.views.grids import Grid, depth_difference_grid, depth_grid, task_difference_grid, task_grid
 from reports.charts import Bars, Chart, HeatMap, Lines, Series
 from reports.context_extension import position_series
 from reports.plain_text import one_line

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from evalkit.excerpts import Excerpt
 from evalkit.records import RunRecord, SampleRecord
+from evalkit.views.excerpts import Excerpt
 from reports.report import Report, Table
 
 

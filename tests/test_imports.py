@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from tests.conftest import REPOSITORY
 SIBLINGS = {"suites", "model_adapters", "reports"}
 PACKAGES = {"evalkit", *SIBLINGS}
 RECIPE = "model_adapters.reference"
+ORDER = ("records", "statistics", "running", "analysis", "views", "cli")
+"""Packages of evalkit, each of which imports only itself and those before it."""
 FILES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
 
 
@@ -68,6 +71,32 @@ def test_a_module_imports_only_what_it_may(module: str) -> None:
     assert forbidden(module, SOURCES[module]) == []
 
 
+def layer(name: str) -> int | None:
+    """Position in ORDER of the package that `name` belongs to; None outside these packages."""
+    top, _, rest = name.partition(".")
+    package = rest.partition(".")[0]
+    return ORDER.index(package) if top == "evalkit" and package in ORDER else None
+
+
+@pytest.mark.parametrize("module", sorted(module for module in SOURCES if layer(module) is not None))
+def test_imports_inside_evalkit_run_one_way(module: str) -> None:
+    here = layer(module)
+    assert here is not None
+    layers = {name: layer(name) for name, _ in imports(ast.parse(SOURCES[module]))}
+    assert [name for name, there in layers.items() if there is not None and there > here] == []
+
+
+def test_no_module_of_evalkit_is_in_an_import_cycle() -> None:
+    below = {module: imported_modules(source) for module, source in SOURCES.items() if module.startswith("evalkit.")}
+    TopologicalSorter({module: names & below.keys() - {module} for module, names in below.items()}).prepare()
+
+
+def imported_modules(source: str) -> set[str]:
+    """Modules that a source imports when it is itself imported."""
+    names = [name for name, late in imports(ast.parse(source)) if not late]
+    return set(names) | {name.rpartition(".")[0] for name in names}
+
+
 def test_no_import_is_relative() -> None:
     nodes = [(module, node) for module, source in SOURCES.items() for node in ast.walk(ast.parse(source))]
     assert [module for module, node in nodes if isinstance(node, ast.ImportFrom) and node.level] == []
@@ -76,14 +105,14 @@ def test_no_import_is_relative() -> None:
 @pytest.mark.parametrize(
     ("module", "source", "expected"),
     [
-        ("evalkit.runner", "def f():\n    from suites import ruler\n", ["suites.ruler"]),
+        ("evalkit.running.runner", "def f():\n    from suites import ruler\n", ["suites.ruler"]),
         ("evalkit.cli.ruler", "def f():\n    from suites import ruler\n", []),
         ("evalkit.cli.ruler", "if TYPE_CHECKING:\n    from suites.ruler import A\n", []),
         ("evalkit.cli.ruler", "import suites.ruler\n", ["suites.ruler"]),
         ("suites.ruler.suite", "import evalkit.records\nfrom suites.ruler import x\n", []),
         ("suites.ruler.suite", "try:\n    import reports\nexcept E:\n    pass\n", ["reports"]),
         ("suites.ruler.suite", "class A:\n    from model_adapters import x\n", ["model_adapters.x"]),
-        ("reports.html", "from evalkit.cli import options\n", ["evalkit.cli.options"]),
+        ("reports.html", "from evalkit.cli.shared import options\n", ["evalkit.cli.shared.options"]),
         ("reports.html", "import tests.conftest\n", ["tests.conftest"]),
     ],
 )

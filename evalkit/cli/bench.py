@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from evalkit.cli import options
-from evalkit.cli.bundles import Bundle, takes
+from evalkit.cli.shared import options
+from evalkit.cli.shared.option_groups import Bundle, takes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from evalkit.protocols import Tokenizer
+    from evalkit.running.protocols import Tokenizer
     from model_adapters.bench.session import BenchSession
     from model_adapters.bench.suite import SuiteCase
 

@@ -13,9 +13,9 @@ import typer
 from evalkit.errors import IncompatibleRunError
 
 if TYPE_CHECKING:
-    from evalkit.compare import Comparison
-    from evalkit.pairing import Pairing
-    from evalkit.stored_run import StoredRun
+    from evalkit.analysis.comparison import Comparison
+    from evalkit.analysis.finished_run import StoredRun
+    from evalkit.analysis.pairing import Pairing
 
 EXAMPLES = (
     "Examples: evalkit compare runs/ruler-base runs/ruler-new · "
@@ -75,7 +75,7 @@ def compare(
     """
     compared = compare_folders(base, new, unpaired=unpaired)
     if format is ComparisonFormat.HTML:
-        from evalkit.cli.pages import comparison_page
+        from evalkit.cli.shared.pages import comparison_page
 
         print(comparison_page(compared, flips=flips, prompts=prompts), end="")
     else:
@@ -86,9 +86,9 @@ def compare(
 
 def compare_folders(base: Path, new: Path, *, unpaired: bool = False) -> list[Compared]:
     """One comparison for each suite that both hold; IncompatibleRunError where there is none."""
-    from evalkit.compare import compare
-    from evalkit.compare_unpaired import compare_unpaired
-    from evalkit.pairing import pair_runs
+    from evalkit.analysis.comparison import compare
+    from evalkit.analysis.pairing import pair_runs
+    from evalkit.analysis.unpaired_comparison import compare_unpaired
 
     sides = pair_suites(base, new)
     if unpaired:
@@ -99,7 +99,7 @@ def compare_folders(base: Path, new: Path, *, unpaired: bool = False) -> list[Co
 
 def pair_suites(base: Path, new: Path) -> "list[tuple[StoredRun, StoredRun]]":
     """The runs of both sides, suite by suite."""
-    from evalkit.stored_run import load_runs
+    from evalkit.analysis.finished_run import load_runs
 
     of_base = {run.record.suite: run for run in load_runs(base)}
     of_new = {run.record.suite: run for run in load_runs(new)}
@@ -128,7 +128,7 @@ def show_compared(compared: Sequence[Compared], format: ReportFormat, *, flips: 
 
 
 def _json(compared: Sequence[Compared]) -> str:
-    from evalkit.serialization import to_json
+    from evalkit.records.codec import to_json
 
     listed = [json.loads(to_json(one.comparison)) for one in compared]
     return json.dumps({"schema": SCHEMA, "comparisons": listed}, indent=2)

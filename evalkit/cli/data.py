@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from evalkit.cli import options
+from evalkit.cli.shared import options
 from evalkit.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="List, download and verify the corpora behind the suites.")

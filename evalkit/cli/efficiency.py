@@ -11,7 +11,7 @@ from evalkit.cli.compare import ReportFormat
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.stored_run import StoredRun
+    from evalkit.analysis.finished_run import StoredRun
 
 EXAMPLES = (
     "Example: evalkit efficiency history/hybrid --baseline history/transformer --metric ruler@4096 --figures pictures"
@@ -60,7 +60,7 @@ def efficiency(
     Runs must know their checkpoint's training tokens (`tokens_seen`). Savings come with a bootstrap interval and, where
     there are points enough, with a fit of E + B / tokens^β.
     """
-    from evalkit.efficiency import measure_efficiency
+    from evalkit.analysis.efficiency import measure_efficiency
     from reports import markdown, terminal
     from reports.efficiency_report import efficiency_report, write_efficiency_pictures
 
@@ -68,7 +68,7 @@ def efficiency(
     report = efficiency_report(measured)
     match format:
         case ReportFormat.JSON:
-            from evalkit.serialization import to_json
+            from evalkit.records.codec import to_json
 
             print(to_json(measured, indent=2))
         case ReportFormat.MARKDOWN:
@@ -82,8 +82,8 @@ def efficiency(
 
 def _runs(paths: Sequence[Path], metric: str) -> "list[StoredRun]":
     """The runs of the metric's suite; UsageError where there is none."""
-    from evalkit.policy import Selector
-    from evalkit.stored_run import load_run, run_folders
+    from evalkit.analysis.finished_run import load_run, run_folders
+    from evalkit.analysis.selectors import Selector
 
     suite = Selector.parse(metric).name
     loaded = [load_run(folder) for path in paths for folder in run_folders(path)]

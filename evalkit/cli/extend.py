@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from evalkit.cli import options
-from evalkit.cli.bundles import MODEL, RUN, Bundle, takes
+from evalkit.cli.shared import options
+from evalkit.cli.shared.option_groups import MODEL, RUN, Bundle, takes
 
 if TYPE_CHECKING:
-    from evalkit.cli.execution import Finished, ModelOptions, RunOptions
+    from evalkit.cli.shared.suite_run import Finished, ModelOptions, RunOptions
     from evalkit.records import RunRecord, SampleRecord
     from model_adapters.loading import LoadedModel
     from suites.context_extension import ExtensionRun, ExtensionSettings, Margins
@@ -134,8 +134,8 @@ class _Check:
 
     def run(self, model_options: "ModelOptions", run_options: "RunOptions") -> int:
         """Run the other models first, so that their verdicts are part of the run that is shown."""
-        from evalkit.cli.against import show_both
-        from evalkit.cli.execution import Finished, perform, show_finished
+        from evalkit.cli.shared.baseline_run import show_both
+        from evalkit.cli.shared.suite_run import Finished, perform, show_finished
 
         baseline: Finished | None = None
         for role, name in self._others.items():
@@ -166,7 +166,7 @@ class _Check:
     def _run_other(
         self, role: str, name: str, model_options: "ModelOptions", run_options: "RunOptions"
     ) -> "Finished | int":
-        from evalkit.cli.execution import perform
+        from evalkit.cli.shared.suite_run import perform
 
         settings = self._settings.short_only() if role == "before" else self._settings
         return perform(
@@ -210,7 +210,7 @@ def _mmlu(samples: int | None, data: Path | None, before: str | None) -> "MmluSe
 
 
 def _build(settings: "ExtensionSettings", loaded: "LoadedModel") -> Any:
-    from evalkit.cli.execution import readable_tokens
+    from evalkit.cli.shared.suite_run import readable_tokens
     from suites.context_extension import build
 
     return build(settings, loaded.tokenizer, max_tokens=readable_tokens(loaded.identity))

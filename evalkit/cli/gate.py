@@ -11,7 +11,7 @@ from evalkit.cli.compare import ReportFormat
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.gate import GateResult
+    from evalkit.analysis.gate import GateResult
 
 EXAMPLES = (
     "Examples: evalkit gate --init runs/ruler-base --policy gate.yaml · "
@@ -55,9 +55,9 @@ def gate(
 
 
 def _gate(base: Path, new: Path, policy: Path) -> "GateResult":
-    from evalkit.gate import gate
-    from evalkit.policy import load_policy
-    from evalkit.stored_run import load_runs
+    from evalkit.analysis.finished_run import load_runs
+    from evalkit.analysis.gate import gate
+    from evalkit.analysis.policy import load_policy
 
     rules = load_policy(policy)
     return gate(load_runs(base), load_runs(new), rules)
@@ -69,7 +69,7 @@ def _print(result: "GateResult", format: ReportFormat, *, github: bool) -> None:
 
     match format:
         case ReportFormat.JSON:
-            from evalkit.serialization import to_json
+            from evalkit.records.codec import to_json
 
             print(to_json(result, indent=2))
         case ReportFormat.MARKDOWN:
@@ -100,7 +100,7 @@ def _write_markdown(result: "GateResult", path: Path | None, *, github: bool) ->
 
 
 def _write_policy(base: Path, new: Path | None, policy: Path) -> None:
-    from evalkit.stored_run import load_runs
+    from evalkit.analysis.finished_run import load_runs
     from reports.policy_template import policy_template
 
     if new is not None:

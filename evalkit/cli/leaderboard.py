@@ -9,8 +9,8 @@ import typer
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.foreign_results import ForeignResult
-    from evalkit.leaderboard import Leaderboard
+    from evalkit.analysis.foreign_results import ForeignResult
+    from evalkit.analysis.leaderboard import Leaderboard
 
 EXAMPLES = (
     "Examples: evalkit leaderboard runs -o LEADERBOARD.md · "
@@ -55,8 +55,8 @@ def leaderboard(
     The same runs give the same bytes, in whatever order they are named, so a difference in git is a real change.
     Runs of another dialect, suite version or corpora, and results of other tools, stand in tables of their own.
     """
-    from evalkit.foreign_results import is_foreign, read_foreign
-    from evalkit.leaderboard import build_leaderboard, read_records
+    from evalkit.analysis.foreign_results import is_foreign, read_foreign
+    from evalkit.analysis.leaderboard import build_leaderboard, read_records
 
     chosen = format or format_of(out)
     foreign = [read_foreign(path) for path in runs if is_foreign(path)]
@@ -102,7 +102,7 @@ def render(board: "Leaderboard", foreign: "list[ForeignResult]", format: BoardFo
         case BoardFormat.JSON:
             import json
 
-            from evalkit.serialization import to_dict
+            from evalkit.records.codec import to_dict
 
             values = {**to_dict(board), "foreign": [to_dict(result) for result in foreign]}
             return json.dumps(values, indent=2) + "\n"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from evalkit.cli import options
-from evalkit.cli.bundles import MODEL, takes
+from evalkit.cli.shared import options
+from evalkit.cli.shared.option_groups import MODEL, takes
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.cli.execution import ModelOptions
+    from evalkit.cli.shared.suite_run import ModelOptions
     from suites.lm_eval_tasks import LmEvalSettings
 
 EXAMPLES = (
@@ -59,17 +59,17 @@ def lm_eval(
 
 
 def _evaluate(settings: "LmEvalSettings", model_options: "ModelOptions") -> dict[str, Any]:
-    from evalkit.cli import execution
+    from evalkit.cli.shared import suite_run
     from suites.lm_eval_tasks import load_tasks
 
     loaded_tasks = load_tasks(settings)
-    loaded = execution.load(model_options)
+    loaded = suite_run.load(model_options)
     # After the model: lm-eval's evaluator imports all kinds of models of its own.
     from lm_eval.evaluator import evaluate
 
     from model_adapters.lm_eval_bridge import EvalkitLM
 
-    lm = EvalkitLM(execution.make_adapter(loaded, model_options), max_tokens=execution.readable_tokens(loaded.identity))
+    lm = EvalkitLM(suite_run.make_adapter(loaded, model_options), max_tokens=suite_run.readable_tokens(loaded.identity))
     # It tells on stdout which metrics it bootstraps; there only the results belong.
     with contextlib.redirect_stdout(sys.stderr):
         results: dict[str, Any] = evaluate(lm, loaded_tasks.task_dict(), limit=settings.samples, log_samples=False)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from evalkit.cli import options
-from evalkit.cli.bundles import MODEL, RUN, takes
+from evalkit.cli.shared import options
+from evalkit.cli.shared.option_groups import MODEL, RUN, takes
 
 if TYPE_CHECKING:
-    from evalkit.cli.execution import ModelOptions, RunOptions
+    from evalkit.cli.shared.suite_run import ModelOptions, RunOptions
 
 EXAMPLES = (
     "Examples: evalkit loss book.txt --model ./my-checkpoint · evalkit loss crawl.jsonl --ctx 8192 --samples 500 · "
@@ -40,7 +40,7 @@ def loss(
     The text is cut into windows that are scored in bounded memory, whatever its length. Losses in bits per byte are
     comparable between tokenizers; those in nats per token are not.
     """
-    from evalkit.cli.against import execute_against
+    from evalkit.cli.shared.baseline_run import execute_against
     from suites import text_loss as suite
 
     settings = suite.TextLossSettings.of(

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from evalkit.cli import options
-from evalkit.cli.bundles import MODEL, RUN, takes
+from evalkit.cli.shared import options
+from evalkit.cli.shared.option_groups import MODEL, RUN, takes
 
 if TYPE_CHECKING:
-    from evalkit.cli.execution import ModelOptions, RunOptions
+    from evalkit.cli.shared.suite_run import ModelOptions, RunOptions
     from suites.mmlu import MmluSettings
 
 EXAMPLES = (
@@ -39,8 +39,8 @@ def mmlu(
 
     The examples of a subject are read once for all its questions. Chance (25) stands beside every score.
     """
-    from evalkit.cli.against import execute_against
-    from evalkit.cli.execution import readable_tokens
+    from evalkit.cli.shared.baseline_run import execute_against
+    from evalkit.cli.shared.suite_run import readable_tokens
     from suites import mmlu as suite
 
     settings = suite.MmluSettings.of(

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import typer
 
-from evalkit.cli import options
+from evalkit.cli.shared import options
 
 EXAMPLES = (
     "Examples: evalkit preflight --model ./my-checkpoint --ctx 65536 · "

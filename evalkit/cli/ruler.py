@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from evalkit.cli import options
-from evalkit.cli.bundles import MODEL, RUN, takes
+from evalkit.cli.shared import options
+from evalkit.cli.shared.option_groups import MODEL, RUN, takes
 
 if TYPE_CHECKING:
-    from evalkit.cli.execution import ModelOptions, RunOptions
+    from evalkit.cli.shared.suite_run import ModelOptions, RunOptions
     from suites.ruler import RulerSettings
 
 EXAMPLES = (
@@ -42,7 +42,7 @@ def ruler(
     The requested length includes prompt, answer prefix and generation budget. Corpora come from the folder in
     EVALKIT_DATA, else from those fetched with `evalkit data fetch`, else from the embedded corpus.
     """
-    from evalkit.cli.against import execute_against
+    from evalkit.cli.shared.baseline_run import execute_against
     from suites import ruler as suite
 
     settings = suite.RulerSettings.of(

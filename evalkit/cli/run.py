@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from evalkit.cli import options
-from evalkit.cli.bundles import MODEL, RUN, takes
-from evalkit.cli.execution import HAS_ERRORS, INTERRUPTED
 from evalkit.cli.lm_eval import FEWSHOT_SEED, INCLUDE_PATH, SAMPLES, SHOTS
+from evalkit.cli.shared import options
+from evalkit.cli.shared.option_groups import MODEL, RUN, takes
+from evalkit.cli.shared.suite_run import HAS_ERRORS, INTERRUPTED
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.cli.execution import ModelOptions, RunOptions
-    from evalkit.run_plan import PlannedReport, PlannedRun, RunPlan
+    from evalkit.cli.shared.suite_run import ModelOptions, RunOptions
+    from evalkit.running.plan import PlannedReport, PlannedRun, RunPlan
 
 EXAMPLES = (
     "Examples: evalkit run olmo-hybrid-7b --dry-run · evalkit run my-plan.yaml --out runs/mine · "
@@ -53,7 +53,7 @@ def run(
     3 where samples errored, 1 where a gate of the plan failed. With --suite, tasks of lm-eval are a run like any
     other; the other options are of such a run.
     """
-    from evalkit.cli.lm_eval_suite import run_tasks, tasks_of
+    from evalkit.cli.shared.lm_eval_suite import run_tasks, tasks_of
 
     if suite is None:
         raise typer.Exit(_run_plan(plan, run_options.passed, out, dry_run=dry_run))
@@ -70,7 +70,7 @@ def run(
 
 
 def _run_plan(plan: str | None, passed: Mapping[str, Any], out: Path | None, *, dry_run: bool) -> int:
-    from evalkit.run_plan import read_plan
+    from evalkit.running.plan import read_plan
 
     if plan is None:
         raise UsageError("neither a plan nor --suite is named; see `evalkit run --help`")
@@ -92,7 +92,7 @@ def _run_plan(plan: str | None, passed: Mapping[str, Any], out: Path | None, *, 
 
 def _suite_commands() -> dict[str, Any]:
     from evalkit.cli import app
-    from evalkit.run_plan import LM_EVAL
+    from evalkit.running.plan import LM_EVAL
 
     known = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # evalkit is a group
     return {**{name: known[name] for name in SUITES if name in known}, LM_EVAL: known["run"]}
@@ -126,7 +126,7 @@ def _carry_out(plan: "RunPlan", commands: dict[str, Any]) -> int:
 
 def _is_finished(planned: "PlannedRun") -> bool:
     """Whether the folder holds this very run, ended and without errors."""
-    from evalkit.run_store import RUN, read_run
+    from evalkit.running.store import RUN, read_run
 
     if not (planned.folder / RUN).exists():
         return False
@@ -136,7 +136,7 @@ def _is_finished(planned: "PlannedRun") -> bool:
 
 def _passed(planned: "PlannedRun") -> dict[str, Any]:
     """What the record of this run says was passed on the command line."""
-    from evalkit.cli.options import passed_options
+    from evalkit.cli.shared.options import passed_options
 
     command = _suite_commands()[planned.command]
     context = command.make_context(f"evalkit {planned.suite}", [*planned.arguments[1:], "--resume"])
@@ -158,7 +158,7 @@ def _report(report: "PlannedReport", plan: "RunPlan") -> bool:
 
 def _compare(report: "PlannedReport") -> None:
     from evalkit.cli.compare import compare_folders
-    from evalkit.cli.pages import comparison_page
+    from evalkit.cli.shared.pages import comparison_page
     from reports import markdown
     from reports.comparison_report import comparison_report
 
@@ -170,17 +170,17 @@ def _compare(report: "PlannedReport") -> None:
 
 
 def _leaderboard(report: "PlannedReport", plan: "RunPlan") -> None:
+    from evalkit.analysis.leaderboard import build_leaderboard, read_records
     from evalkit.cli.leaderboard import format_of, render
-    from evalkit.leaderboard import build_leaderboard, read_records
 
     board = build_leaderboard(read_records([planned.folder for planned in plan.runs]))
     _write(report.path, render(board, [], format_of(report.path)))
 
 
 def _gate(report: "PlannedReport") -> bool:
-    from evalkit.gate import gate
-    from evalkit.policy import load_policy
-    from evalkit.stored_run import load_runs
+    from evalkit.analysis.finished_run import load_runs
+    from evalkit.analysis.gate import gate
+    from evalkit.analysis.policy import load_policy
     from reports.gate_report import gate_report
     from reports.terminal import print_report, stdout_console
 

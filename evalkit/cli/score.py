@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from evalkit.cli import options
+from evalkit.cli.shared import options
 
 app = typer.Typer(no_args_is_help=True, help="Score predictions that another tool made.")
 

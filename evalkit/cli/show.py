@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from evalkit.cli import options
+from evalkit.cli.shared import options
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def show(
     Prompts are not stored: they are made again from the suite, the corpora and the model's tokenizer, and checked
     against the stored sha256.
     """
-    from evalkit.cli.execution import show_record
+    from evalkit.cli.shared.suite_run import show_record
 
     if sample is not None:
         _show_sample(run, sample, format)
@@ -46,8 +46,8 @@ def show(
 
 def _checked(run: Path) -> "RunRecord":
     """The record, held against its samples; alone where only run.json was kept, saying so."""
-    from evalkit.run_store import SAMPLES, read_run
-    from evalkit.stored_run import load_run
+    from evalkit.analysis.finished_run import load_run
+    from evalkit.running.store import SAMPLES, read_run
 
     record = read_run(run)
     folder = run if run.is_dir() else run.parent
@@ -58,8 +58,8 @@ def _checked(run: Path) -> "RunRecord":
 
 
 def _write_page(run: Path, page: Path, prompts: int) -> None:
-    from evalkit.cli.pages import run_page
-    from evalkit.stored_run import load_run
+    from evalkit.analysis.finished_run import load_run
+    from evalkit.cli.shared.pages import run_page
 
     text = run_page(load_run(run), prompts=prompts)
     try:
@@ -70,7 +70,7 @@ def _write_page(run: Path, page: Path, prompts: int) -> None:
 
 
 def _draw(run: Path, folder: Path) -> None:
-    from evalkit.stored_run import load_run
+    from evalkit.analysis.finished_run import load_run
     from reports.pictures import write_charts
     from reports.run_charts import run_charts
 
@@ -80,8 +80,8 @@ def _draw(run: Path, folder: Path) -> None:
 
 
 def _show_sample(run: Path, sample_id: str, format: options.Format) -> None:
-    from evalkit.excerpts import excerpts
-    from evalkit.stored_run import load_run
+    from evalkit.analysis.finished_run import load_run
+    from evalkit.views.excerpts import excerpts
     from reports.sample_report import sample_report
     from reports.terminal import print_report, stdout_console
 
@@ -93,7 +93,7 @@ def _show_sample(run: Path, sample_id: str, format: options.Format) -> None:
         raise UsageError(f"{stored.folder} has no sample {sample_id!r}; {hint}")
     prompt, reason = None, None
     if sample.unscored is None:
-        from evalkit.cli.remake import PromptRemaker
+        from evalkit.cli.shared.prompt_remaker import PromptRemaker
 
         try:
             prompt = PromptRemaker(stored.record).sample(sample).prompt
@@ -102,7 +102,7 @@ def _show_sample(run: Path, sample_id: str, format: options.Format) -> None:
     if format is options.Format.JSON:
         import json
 
-        from evalkit.serialization import to_dict
+        from evalkit.records.codec import to_dict
 
         shown = {**to_dict(sample), "prompt": prompt, "prompt_missing": reason}
         print(json.dumps(shown, indent=2))

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from evalkit.cli import options
-from evalkit.cli.bundles import MODEL, RUN, takes
+from evalkit.cli.shared import options
+from evalkit.cli.shared.option_groups import MODEL, RUN, takes
 
 if TYPE_CHECKING:
-    from evalkit.cli.execution import ModelOptions, RunOptions
+    from evalkit.cli.shared.suite_run import ModelOptions, RunOptions
     from suites.state_tracking import StateTrackingSettings
 
 EXAMPLES = (
@@ -41,7 +41,7 @@ def track(
     Tasks: parity, a modular counter, five things permuted (S5 and A5, as a shell game and as bare symbols), a
     register machine, entities in boxes, and recall of a value by a tracked slot. Chance is shown beside every score.
     """
-    from evalkit.cli.against import execute_against
+    from evalkit.cli.shared.baseline_run import execute_against
     from suites import state_tracking as suite
 
     named = "model" in run_options.passed or baseline is not None

@@ -7,8 +7,8 @@ import torch
 from transformers import PreTrainedModel
 
 from evalkit.errors import RequestFailedError, UsageError
-from evalkit.protocols import Tokenizer
 from evalkit.records import ModelIdentity, PreflightCheck
+from evalkit.running.protocols import Tokenizer
 from model_adapters.engine.layer_kinds import layer_kinds
 from model_adapters.engine.memory_plan import choose_plan, slot_cost
 from model_adapters.engine.model_runner import ModelRunner

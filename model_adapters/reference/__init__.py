@@ -7,7 +7,7 @@ other.
 
 from pathlib import Path
 
-from evalkit.registry import check_known
+from evalkit.did_you_mean import check_known
 
 NAMES = ("hybrid", "transformer")
 

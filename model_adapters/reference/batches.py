@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from evalkit.errors import SampleDoesNotFitError
-from evalkit.protocols import Suite, Tokenizer
 from evalkit.records import SampleKey
+from evalkit.running.protocols import Suite, Tokenizer
 from model_adapters.reference import curriculum
 from model_adapters.reference.architecture import PAD_ID
 from model_adapters.reference.curriculum import FIRST_TRAINING_SEED, PROSE_SEEDS, Phase

@@ -13,9 +13,9 @@ from typing import Any
 
 import typer
 
+from evalkit.analysis.finished_run import StoredRun, load_run
 from evalkit.records import ResultRow
-from evalkit.stats import bootstrap_mean_of_means_ci
-from evalkit.stored_run import StoredRun, load_run
+from evalkit.statistics.intervals import bootstrap_mean_of_means_ci
 from model_adapters.reference import NAMES, folder
 from model_adapters.reference.curriculum import CONTINUED, FIRST
 

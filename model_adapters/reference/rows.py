@@ -4,8 +4,8 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from evalkit.protocols import Suite, Tokenizer
 from evalkit.records import Sample, SampleKey
+from evalkit.running.protocols import Suite, Tokenizer
 from model_adapters.reference import curriculum
 from model_adapters.reference.answers import answer_text, follow_ups, solved_pieces
 from model_adapters.reference.architecture import EOS_ID

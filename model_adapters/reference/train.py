@@ -20,8 +20,8 @@ import typer
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from evalkit.did_you_mean import check_known
 from evalkit.errors import EvalkitError, UsageError
-from evalkit.registry import check_known
 from model_adapters.checkpoint import SIDECAR
 from model_adapters.loading import find_device
 from model_adapters.reference import fast_paths

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from evalkit.protocols import Tokenizer
+from evalkit.running.protocols import Tokenizer
 from suites import mmlu
 from suites.context_extension.settings import SAMPLES, WINDOWS, ExtensionSettings
 from suites.context_extension.suite import ContextExtensionSuite

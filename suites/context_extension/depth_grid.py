@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from evalkit.records import Figure, SampleKey, SampleRecord
-from evalkit.stats import bootstrap_mean_ci
+from evalkit.statistics.intervals import bootstrap_mean_ci
 from suites.ruler.draws import Draws
 from suites.ruler.needles import draw_needles
 from suites.ruler.tasks import NEEDLE_TASKS

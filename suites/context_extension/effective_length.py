@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.records import SampleRecord
-from evalkit.stats import RESAMPLES
+from evalkit.statistics.intervals import RESAMPLES
 
 FIXED_SCORE = 85.6
 OWN_SHARE = 0.85

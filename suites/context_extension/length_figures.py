@@ -1,7 +1,7 @@
 """Means by length and effective lengths, as figures of a run."""
 
 from evalkit.records import Figure
-from evalkit.stats import bootstrap_mean_of_means_ci
+from evalkit.statistics.intervals import bootstrap_mean_of_means_ci
 from suites.context_extension.effective_length import EffectiveLength, Scores
 
 MEAN = "mean"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from evalkit.records import Figure, ResultRow, SampleRecord
-from evalkit.stats import bootstrap_ratio_ci
+from evalkit.statistics.intervals import bootstrap_ratio_ci
 from suites.text_loss.summary import BITS_PER_BYTE
 
 LONG_TEXT = "long_text"

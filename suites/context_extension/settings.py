@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
-from evalkit.registry import check_known
 from suites.mmlu import MmluSettings
 from suites.ruler import TASKS
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from evalkit.errors import UsageError
-from evalkit.protocols import Suite, Tokenizer
 from evalkit.records import (
     Completion,
     Figure,
@@ -16,6 +15,7 @@ from evalkit.records import (
     SuitePlan,
     SuiteSummary,
 )
+from evalkit.running.protocols import Suite, Tokenizer
 from suites.context_extension.depth_grid import grid_figures, spread_keys
 from suites.context_extension.effective_length import above_fixed, above_own_share, collect, effective_length
 from suites.context_extension.length_figures import length_figure, mean_figures

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from evalkit.paired_stats import PairedDifferences, detectable_sigmas, pool
 from evalkit.records import Figure, RunRecord, SampleRecord, Verdict
-from evalkit.stats import CONFIDENCE
+from evalkit.statistics.intervals import CONFIDENCE
+from evalkit.statistics.paired import PairedDifferences, detectable_sigmas, pool
 from suites.context_extension.effective_length import (
     FIXED_SCORE,
     OWN_SHARE,

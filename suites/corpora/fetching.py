@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
-from evalkit.registry import check_known
 from suites.corpora.download import DownloadError, download
 from suites.corpora.graham import Report, gather_essays
 from suites.corpora.lock import LOCK, Entry, corpora_folder, read_lock, remove_leftovers, replacing, write_entry

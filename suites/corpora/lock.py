@@ -12,7 +12,7 @@ from typing import IO
 
 from evalkit.cache import CACHE_VARIABLE, cache_folder
 from evalkit.errors import UsageError
-from evalkit.serialization import RecordError, from_dict, to_dict
+from evalkit.records.codec import RecordError, from_dict, to_dict
 
 LOCK = "lock.json"
 LEFTOVER_SECONDS = 3600

@@ -3,7 +3,7 @@
 Gao et al., A framework for few-shot language model evaluation (https://github.com/EleutherAI/lm-evaluation-harness).
 """
 
-from evalkit.protocols import Tokenizer
+from evalkit.running.protocols import Tokenizer
 from suites.lm_eval_tasks.harness import LoadedTasks, load_tasks
 from suites.lm_eval_tasks.settings import LmEvalSettings
 from suites.lm_eval_tasks.suite import LmEvalSuite

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evalkit.records import Completion
-from evalkit.text_requests import cut_at
+from evalkit.running.text_requests import cut_at
 
 LOG_PROBABILITY, GREEDY = "log_probability_", "greedy_"
 Response = tuple[float, bool] | float | str

@@ -5,9 +5,9 @@ from importlib.metadata import version
 from typing import Any
 
 from evalkit.errors import SampleDoesNotFitError
-from evalkit.protocols import Tokenizer
 from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
-from evalkit.text_requests import SharedPrefix, TextRequests
+from evalkit.running.protocols import Tokenizer
+from evalkit.running.text_requests import SharedPrefix, TextRequests
 from suites.lm_eval_tasks.documents import TaskDocuments
 from suites.lm_eval_tasks.harness import LoadedTasks, generation, output_type
 from suites.lm_eval_tasks.responses import judge, measures_of, responses_of

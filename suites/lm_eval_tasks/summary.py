@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evalkit.metrics import metric_of
 from evalkit.records import Figure, ResultRow, SampleRecord, SuiteSummary, UnscoredCell
-from evalkit.stats import Interval, bootstrap_mean_ci, bootstrap_ratio_ci, proportion_ci
+from evalkit.records.metrics import metric_of
+from evalkit.statistics.intervals import Interval, bootstrap_mean_ci, bootstrap_ratio_ci, proportion_ci
 from suites.lm_eval_tasks.documents import TaskDocuments
 from suites.lm_eval_tasks.harness import LoadedTasks, output_type
 from suites.lm_eval_tasks.responses import judge, stored_responses
@@ -109,7 +109,7 @@ def _row(
     records: Sequence[SampleRecord],
     seed: int,
 ) -> ResultRow:
-    from evalkit.stored_run import row_value
+    from evalkit.analysis.finished_run import row_value
 
     scored = [record for record in records if record.score is not None]
     return ResultRow(

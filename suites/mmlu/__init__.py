@@ -3,7 +3,7 @@
 Hendrycks et al., Measuring Massive Multitask Language Understanding (2021).
 """
 
-from evalkit.protocols import Tokenizer
+from evalkit.running.protocols import Tokenizer
 from suites.mmlu.questions import QuestionSource
 from suites.mmlu.settings import MmluSettings
 from suites.mmlu.suite import MmluSuite

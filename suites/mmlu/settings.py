@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
-from evalkit.registry import check_known
 from suites.mmlu.subjects import GROUPS, SUBJECTS
 
 SHOTS = 5

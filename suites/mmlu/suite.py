@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
-from evalkit.protocols import Tokenizer
 from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
-from evalkit.text_requests import PROBES, SharedPrefix, TextRequests
+from evalkit.running.protocols import Tokenizer
+from evalkit.running.text_requests import PROBES, SharedPrefix, TextRequests
 from suites.mmlu.prompt import ANSWER, ask, choices, header, labels
 from suites.mmlu.questions import Question, QuestionSource, SubjectQuestions
 from suites.mmlu.settings import MmluSettings

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evalkit.records import Figure, ResultRow, SampleRecord, SuiteSummary, SummaryRow, UnscoredCell
-from evalkit.stats import CONFIDENCE, RESAMPLES, Interval, proportion_ci
+from evalkit.statistics.intervals import CONFIDENCE, RESAMPLES, Interval, proportion_ci
 from suites.mmlu.questions import CHOICES
 from suites.mmlu.settings import MmluSettings
 from suites.mmlu.subjects import GROUPS, SUBJECTS

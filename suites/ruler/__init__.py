@@ -3,7 +3,7 @@
 Hsieh et al., RULER: What's the Real Context Size of Your Long-Context Language Models? arXiv:2404.06654.
 """
 
-from evalkit.protocols import Suite, Tokenizer
+from evalkit.running.protocols import Suite, Tokenizer
 from suites.ruler.corpora import RulerCorpora
 from suites.ruler.prepared import PreparedSuite
 from suites.ruler.settings import RulerSettings

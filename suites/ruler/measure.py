@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.protocols import Tokenizer
+from evalkit.running.protocols import Tokenizer
 
 
 class Measure:

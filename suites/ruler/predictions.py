@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
 from evalkit.records import SuiteSummary
-from evalkit.registry import check_known
 from suites.ruler import metrics, tasks
 from suites.ruler.json_lines import JsonLine, read_json_lines
 from suites.ruler.summary import Cell, summarize_cells

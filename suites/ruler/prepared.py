@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from evalkit.errors import UsageError
-from evalkit.protocols import Tokenizer
 from evalkit.records import CorpusUse, Sample, SampleKey, SuitePlan, UnscoredCell
+from evalkit.running.protocols import Tokenizer
 from suites.ruler import needles, tasks
 from suites.ruler.answer_prefix import full_prompt
 from suites.ruler.json_lines import JsonLine, parse_json_line, read_json_lines

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
-from evalkit.registry import check_known
 from suites.ruler.tasks import DIALECTS, SHORTEST, TASKS, Dialect
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
-from evalkit.protocols import Tokenizer
 from evalkit.records import (
     Completion,
     CorpusUse,
@@ -18,6 +17,7 @@ from evalkit.records import (
     SuiteSummary,
     UnscoredCell,
 )
+from evalkit.running.protocols import Tokenizer
 from suites.ruler import metrics, summary, tasks
 from suites.ruler.common_words import CommonWordsDraft
 from suites.ruler.corpora import LoadedCorpora, RulerCorpora

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.records import ResultRow, SampleRecord, SuiteSummary, SummaryRow
-from evalkit.stats import Interval, bootstrap_mean_ci, bootstrap_mean_of_means_ci
+from evalkit.statistics.intervals import Interval, bootstrap_mean_ci, bootstrap_mean_of_means_ci
 from suites.ruler.tasks import TASKS
 
 EFFECTIVE_SCORE = 85.6

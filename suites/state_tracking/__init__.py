@@ -1,6 +1,6 @@
 """State tracking: does a model still know a state after so many updates?"""
 
-from evalkit.protocols import Tokenizer
+from evalkit.running.protocols import Tokenizer
 from suites.corpora import Essays
 from suites.state_tracking.settings import NO_CTX, StateTrackingSettings
 from suites.state_tracking.suite import StateTrackingSuite

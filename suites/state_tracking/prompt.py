@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from evalkit.errors import SampleDoesNotFitError
-from evalkit.protocols import Tokenizer
+from evalkit.running.protocols import Tokenizer
 from suites.state_tracking.episode import Episode, Task
 
 DISTRACTOR_NOTE = "Sentences about other things stand in between; they change nothing."

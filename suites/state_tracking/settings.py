@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
-from evalkit.registry import check_known
 from suites.state_tracking.tasks import MAX_UPDATES, MIN_UPDATES, TASKS
 
 UPDATES = (4, 8, 16, 32, 64, 128, 256, 512)

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Sequence
 
-from evalkit.protocols import Tokenizer
 from evalkit.records import (
     Completion,
     Request,
@@ -14,6 +13,7 @@ from evalkit.records import (
     SuitePlan,
     SuiteSummary,
 )
+from evalkit.running.protocols import Tokenizer
 from suites.corpora import Essays
 from suites.state_tracking.episode import Episode, Task
 from suites.state_tracking.prompt import DistractedPrompt, fill, plain_prompt

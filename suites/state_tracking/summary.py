@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from evalkit.records import ResultRow, SampleRecord, SuiteSummary, SummaryRow
-from evalkit.stats import bootstrap_mean_of_means_ci, proportion_ci
+from evalkit.statistics.intervals import bootstrap_mean_of_means_ci, proportion_ci
 from suites.state_tracking.scoring import METRIC
 from suites.state_tracking.settings import NO_CTX, StateTrackingSettings
 from suites.state_tracking.tasks import TASKS, row_name, split_row_name

@@ -1,7 +1,7 @@
 """All state-tracking tasks, and their names with a number of updates: `parity:64`."""
 
+from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
-from evalkit.registry import check_known
 from suites.state_tracking.automata import COUNTER, PARITY
 from suites.state_tracking.entities import ENTITIES
 from suites.state_tracking.episode import Task

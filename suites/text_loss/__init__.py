@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from evalkit.protocols import Tokenizer
+from evalkit.running.protocols import Tokenizer
 from suites.text_loss.settings import TextLossSettings
 from suites.text_loss.sources import EssayText, Source, open_source
 from suites.text_loss.suite import TextLossSuite

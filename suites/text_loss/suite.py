@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from itertools import islice
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
-from evalkit.protocols import Tokenizer
 from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
+from evalkit.running.protocols import Tokenizer
 from suites.text_loss.copies import is_copy
 from suites.text_loss.settings import TextLossSettings
 from suites.text_loss.sources import Source

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from evalkit.records import Figure, ResultRow, SampleRecord, SuiteSummary
-from evalkit.stats import bootstrap_ratio_ci
+from evalkit.statistics.intervals import bootstrap_ratio_ci
 from suites.text_loss.settings import TextLossSettings
 
 TASK = "text"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from evalkit.protocols import Tokenizer
+from evalkit.running.protocols import Tokenizer
 from suites.text_loss.sources import Document, Source
 
 # Text taken at a time: more than fills a context, because a token of prose has about four characters.

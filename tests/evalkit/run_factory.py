@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.metrics import metric_of
+from evalkit.analysis.finished_run import StoredRun, load_run, row_value
 from evalkit.records import (
     SCHEMA,
     CorpusUse,
@@ -21,10 +21,10 @@ from evalkit.records import (
     SampleRecord,
     SummaryRow,
 )
-from evalkit.run_store import MANIFEST, RUN, SAMPLES, Manifest
-from evalkit.serialization import to_json
-from evalkit.stats import bootstrap_mean_ci, bootstrap_mean_of_means_ci
-from evalkit.stored_run import StoredRun, load_run, row_value
+from evalkit.records.codec import to_json
+from evalkit.records.metrics import metric_of
+from evalkit.running.store import MANIFEST, RUN, SAMPLES, Manifest
+from evalkit.statistics.intervals import bootstrap_mean_ci, bootstrap_mean_of_means_ci
 
 ERRORED = "errored"
 UNSCORED = "unscored"

@@ -6,10 +6,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from evalkit.protocols import Adapter
 from evalkit.records import RunRecord, SampleKey, SampleRecord, SuitePlan
-from evalkit.run_store import Manifest, RunStore
-from evalkit.runner import RunObserver, RunSettings, run
+from evalkit.running.protocols import Adapter
+from evalkit.running.runner import RunObserver, RunSettings, run
+from evalkit.running.store import Manifest, RunStore
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter
 from tests.evalkit.tiny_suite import TinySuite, right_answer
 

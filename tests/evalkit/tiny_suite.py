@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from evalkit.errors import SampleDoesNotFitError
-from evalkit.protocols import Tokenizer
 from evalkit.records import (
     Completion,
     CorpusUse,
@@ -20,6 +19,7 @@ from evalkit.records import (
     SummaryRow,
     UnscoredCell,
 )
+from evalkit.running.protocols import Tokenizer
 from model_adapters.scripted import ScriptedTokenizer
 
 

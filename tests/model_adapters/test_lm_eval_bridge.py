@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from evalkit.errors import RequestFailedError, UsageError
 from evalkit.records import ContinuationScore, Request, SuiteSummary
-from evalkit.runner import _answered
+from evalkit.running.runner import _answered
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.transformers_adapter import TransformersAdapter
@@ -53,7 +53,7 @@ def answered(model: PreTrainedModel, folder: Path, *, max_tokens: int | None) ->
     """Our suite's summary, without a run store in between."""
     loaded = load_tasks(LmEvalSettings.of(tasks=TASKS, include_path=folder))
     suite = LmEvalSuite(LmEvalSettings.of(tasks=TASKS, include_path=folder), tokenizer(), max_tokens, loaded)
-    from evalkit.gathering import Gathering
+    from evalkit.running.gathering import Gathering
 
     gathering = Gathering()
 

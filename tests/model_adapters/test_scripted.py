@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import RequestFailedError
-from evalkit.protocols import Adapter, Tokenizer
 from evalkit.records import Completion, ContinuationScore, Request
+from evalkit.running.protocols import Adapter, Tokenizer
 from model_adapters.scripted import BOS, ScriptedAdapter, ScriptedReply, ScriptedTokenizer
 
 TOKENIZER = ScriptedTokenizer()

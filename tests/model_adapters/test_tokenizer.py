@@ -16,7 +16,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from evalkit.errors import UsageError
-from evalkit.protocols import Tokenizer
+from evalkit.running.protocols import Tokenizer
 from model_adapters.tokenizer import HfTokenizer
 from tests.model_adapters.small_models import BOS_ID, EOS_ID, PAD_ID, byte_tokenizer
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from evalkit.protocols import Adapter
 from evalkit.records import Completion, Request
+from evalkit.running.protocols import Adapter
 from model_adapters.loading import LoadedModel, load_model
 from model_adapters.transformers_adapter import TransformersAdapter
 from tests.model_adapters.small_models import BOS_ID, EOS_ID, FAMILIES, save_small_checkpoint

@@ -3,16 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-from evalkit.compare import compare
-from evalkit.excerpts import Excerpt
-from evalkit.pairing import pair_runs
-from evalkit.sample_views import PromptSource, SampleView, comparison_views, run_views
+from evalkit.analysis.comparison import compare
+from evalkit.analysis.pairing import pair_runs
+from evalkit.views.excerpts import Excerpt
+from evalkit.views.samples import PromptSource, SampleView, comparison_views, run_views
 from reports.comparison_report import comparison_report
 from reports.page import Page
 from reports.run_charts import comparison_charts, run_charts
 from reports.run_report import run_report
 from tests.evalkit.run_factory import RunSpec, changed, make_run
-from tests.evalkit.test_sample_views import remake
+from tests.evalkit.views.test_samples import remake
 
 SPEC = RunSpec({(task, ctx): [1.0, 0.0] * 30 for task in ("vt", "cwe") for ctx in (4096, 65536)})
 WORSE = changed(SPEC, {cell: [0.0, 0.0] * 15 + [1.0, 1.0] * 15 for cell in SPEC.scores})

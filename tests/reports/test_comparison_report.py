@@ -10,10 +10,10 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from evalkit.compare import Comparison, compare
-from evalkit.compare_unpaired import compare_unpaired
-from evalkit.pairing import pair_runs
-from evalkit.serialization import to_json
+from evalkit.analysis.comparison import Comparison, compare
+from evalkit.analysis.pairing import pair_runs
+from evalkit.analysis.unpaired_comparison import compare_unpaired
+from evalkit.records.codec import to_json
 from reports import markdown, terminal
 from reports.comparison_report import comparison_report, probability, signed
 from tests.evalkit.run_factory import RunSpec, changed, make_run, simulate

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.efficiency import Efficiency, measure_efficiency
+from evalkit.analysis.efficiency import Efficiency, measure_efficiency
 from evalkit.errors import UsageError
 from reports.efficiency_report import efficiency_report, tokens_text, write_efficiency_pictures
 from reports.markdown import render
-from tests.evalkit.test_efficiency import curve
+from tests.evalkit.analysis.test_efficiency import curve
 from tests.reports.hostile_text import HOSTILE_TEXTS
 from tests.reports.test_markdown import PARSER, blocks
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from evalkit.gate import GateResult, gate
-from evalkit.policy import Policy, parse_policy
+from evalkit.analysis.gate import GateResult, gate
+from evalkit.analysis.policy import Policy, parse_policy
 from reports import markdown, terminal
 from reports.gate_report import gate_report
 from reports.github import escape_message, escape_property, render_annotations

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evalkit.foreign_results import ForeignResult, ForeignRow, read_foreign
-from evalkit.leaderboard import Leaderboard, build_leaderboard
+from evalkit.analysis.foreign_results import ForeignResult, ForeignRow, read_foreign
+from evalkit.analysis.leaderboard import Leaderboard, build_leaderboard
 from reports.html import render_html
 from reports.leaderboard_report import CSV_COLUMNS, leaderboard_report, render_csv
 from reports.markdown import render
+from tests.evalkit.analysis.test_foreign_results import LM_EVAL
 from tests.evalkit.run_factory import RunSpec, make_run, simulate
-from tests.evalkit.test_foreign_results import LM_EVAL
 from tests.reports.hostile_text import HOSTILE_TEXTS
 from tests.reports.test_markdown import PARSER, blocks, inline_texts
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from evalkit.records import SampleKey, SampleRecord, SuitePlan
-from evalkit.run_store import read_samples
+from evalkit.running.store import read_samples
 from reports import progress
 from reports.progress import ProgressBar
 from tests.evalkit.runs import run_in

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from evalkit.compare import compare
-from evalkit.compare_unpaired import compare_unpaired
-from evalkit.leaderboard import build_leaderboard
-from evalkit.pairing import pair_runs
+from evalkit.analysis.comparison import compare
+from evalkit.analysis.finished_run import StoredRun
+from evalkit.analysis.leaderboard import build_leaderboard
+from evalkit.analysis.pairing import pair_runs
+from evalkit.analysis.unpaired_comparison import compare_unpaired
 from evalkit.records import Figure, ResultRow
-from evalkit.stored_run import StoredRun
 from reports.charts import Bars, Chart, HeatMap, Lines
 from reports.pictures import write_charts
 from reports.run_charts import board_charts, comparison_charts, run_charts

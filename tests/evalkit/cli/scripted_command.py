@@ -10,9 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from evalkit.cli import execution
-from evalkit.cli.execution import ModelOptions, RunOptions, execute
-from evalkit.cli.options import Format
+from evalkit.cli.shared import suite_run
+from evalkit.cli.shared.options import Format
+from evalkit.cli.shared.suite_run import ModelOptions, RunOptions, execute
 from evalkit.errors import EvalkitError
 from evalkit.records import Request
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedTokenizer
@@ -50,8 +50,8 @@ def main() -> int:
         # One answer in three is wrong, so that equal scores say something.
         return "no idea" if int(request.id.split("/")[2]) % 3 == 0 else right_answer(request)
 
-    execution.load = lambda model_options: loaded()
-    execution.make_adapter = lambda loaded, model_options: ScriptedAdapter(reply)
+    suite_run.load = lambda model_options: loaded()
+    suite_run.make_adapter = lambda loaded, model_options: ScriptedAdapter(reply)
     suite = TinySuite(samples=options.samples)
     return execute(
         lambda loaded: suite,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli import main
-from evalkit.run_store import read_samples
-from tests.evalkit.test_run_store import limited_file_size
+from evalkit.running.store import read_samples
+from tests.evalkit.running.test_store import limited_file_size
 from tests.model_adapters.small_models import save_small_checkpoint
 
 Complaint = Callable[..., str]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.cli import main, remake
-from evalkit.serialization import to_json
+from evalkit.cli import main
+from evalkit.cli.shared import prompt_remaker
+from evalkit.records.codec import to_json
 from model_adapters.scripted import ScriptedTokenizer
 from tests.evalkit.run_factory import RunSpec, changed, make_record, make_samples, write_run
 from tests.evalkit.tiny_suite import TinySuite
@@ -107,7 +108,7 @@ def test_a_sample_whose_model_is_gone_shows_what_is_stored(
 def tiny_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run of a suite whose prompts can be made again."""
     suite, tokenizer = TinySuite(), ScriptedTokenizer()
-    monkeypatch.setitem(remake._BUILDERS, "tiny", lambda config, tokenizer: suite)
+    monkeypatch.setitem(prompt_remaker._BUILDERS, "tiny", lambda config, tokenizer: suite)
     monkeypatch.setattr("model_adapters.loading.load_tokenizer", lambda *_, **__: tokenizer)
     spec = RunSpec({("sum", 512): [1.0, 0.0]}, suite="tiny", dialect="plain", model="scripted", corpora={})
     prompt = suite.sample(suite.plan().keys[0]).prompt

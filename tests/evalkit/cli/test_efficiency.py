@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli.efficiency import spread_baseline
+from tests.evalkit.analysis.test_efficiency import curve
 from tests.evalkit.cli.test_compare import run_command
-from tests.evalkit.test_efficiency import curve
 
 
 def test_all_paths_after_baseline_are_the_baselines() -> None:

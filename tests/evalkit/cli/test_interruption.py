@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.run_store import read_run, read_samples
+from evalkit.running.store import read_run, read_samples
 from tests.conftest import REPOSITORY
 
 SAMPLES = 40

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.evalkit.analysis.test_foreign_results import LM_EVAL
 from tests.evalkit.cli.test_compare import run_command
 from tests.evalkit.run_factory import RunSpec, write_run
-from tests.evalkit.test_foreign_results import LM_EVAL
 
 
 @pytest.fixture

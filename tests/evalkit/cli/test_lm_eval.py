@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from evalkit.cli import execution
-from evalkit.cli.execution import ModelOptions
+from evalkit.analysis.finished_run import load_run
+from evalkit.cli.shared import suite_run
+from evalkit.cli.shared.suite_run import ModelOptions
 from evalkit.records import ContinuationScore, Request
-from evalkit.stored_run import load_run
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
 from tests.evalkit.cli.scripted_command import loaded
 from tests.evalkit.cli.test_compare import run_command
@@ -33,8 +33,8 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         return loaded(identity=replace(SCRIPTED_IDENTITY, path=options.model, fingerprint=f"sha256:{options.model}"))
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(execution, "load", load)
-    monkeypatch.setattr(execution, "make_adapter", lambda made, _: ScriptedAdapter(reply, identity=made.identity))
+    monkeypatch.setattr(suite_run, "load", load)
+    monkeypatch.setattr(suite_run, "make_adapter", lambda made, _: ScriptedAdapter(reply, identity=made.identity))
     return write_tasks(tmp_path / "tasks")
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from evalkit.cli import execution
-from evalkit.cli.execution import ModelOptions
+from evalkit.analysis.finished_run import load_run
+from evalkit.cli.shared import suite_run
+from evalkit.cli.shared.suite_run import ModelOptions
 from evalkit.records import ContinuationScore, PositionScheme, Request
-from evalkit.stored_run import load_run
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
 from tests.evalkit.cli.scripted_command import loaded
 from tests.evalkit.cli.test_compare import run_command
@@ -39,9 +39,9 @@ def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
         changed = replace(SCRIPTED_IDENTITY, path=options.model, fingerprint=f"sha256:{options.model}", **identity)
         return loaded(identity=changed)
 
-    monkeypatch.setattr(execution, "load", load)
+    monkeypatch.setattr(suite_run, "load", load)
     monkeypatch.setattr(
-        execution, "make_adapter", lambda made, _: ScriptedAdapter(reply_of(made.identity.path), identity=made.identity)
+        suite_run, "make_adapter", lambda made, _: ScriptedAdapter(reply_of(made.identity.path), identity=made.identity)
     )
     write_mmlu(tmp_path / "mmlu", ["virology"], test=6)
     write_mmlu(tmp_path / "mmlu", ["sociology"], test=2)
@@ -86,7 +86,7 @@ def test_questions_beyond_the_trained_length_are_named(
     with_positions = replace(
         SCRIPTED_IDENTITY, path="first", trained_length=300, positions=PositionScheme("rope", "RoPE θ=10000")
     )
-    monkeypatch.setattr(execution, "load", lambda options: loaded(identity=with_positions))
+    monkeypatch.setattr(suite_run, "load", lambda options: loaded(identity=with_positions))
     path = Path("mmlu/test/virology_test.csv")
     path.write_text(path.read_text().replace("test, number 4", "test, number 4" + " or more" * 200))
     ask = ("mmlu", "--subjects", "virology", "--data", "mmlu", "--shots", "1", "--model", "first", "--out", "run")

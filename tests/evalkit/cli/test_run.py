@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from evalkit.cli import execution
-from evalkit.cli.execution import ModelOptions
+from evalkit.cli.shared import suite_run
+from evalkit.cli.shared.suite_run import ModelOptions
 from evalkit.records import Request
-from evalkit.run_plan import shipped_plans
-from evalkit.run_store import read_run
+from evalkit.running.plan import shipped_plans
+from evalkit.running.store import read_run
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
 from tests.evalkit.cli.scripted_command import loaded
 from tests.evalkit.cli.test_compare import run_command
@@ -49,8 +49,8 @@ class Models:
 def models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Models:
     monkeypatch.chdir(tmp_path)
     made = Models()
-    monkeypatch.setattr(execution, "load", made.load)
-    monkeypatch.setattr(execution, "make_adapter", made.adapter)
+    monkeypatch.setattr(suite_run, "load", made.load)
+    monkeypatch.setattr(suite_run, "make_adapter", made.adapter)
     Path("plan.yaml").write_text(PLAN)
     return made
 
@@ -129,8 +129,8 @@ def test_the_7b_plan_reaches_the_weights(models: Models, monkeypatch: pytest.Mon
 
     def refuse(options: ModelOptions) -> Any:
         asked.append(options.model)
-        raise execution.options.UsageError(f"{options.model} is not here")
+        raise suite_run.options.UsageError(f"{options.model} is not here")
 
-    monkeypatch.setattr(execution, "load", refuse)
+    monkeypatch.setattr(suite_run, "load", refuse)
     assert run_command(monkeypatch, "run", "olmo-hybrid-7b") == 2
     assert asked == ["allenai/Olmo-3-1025-7B"]

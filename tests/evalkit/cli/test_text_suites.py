@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.analysis.finished_run import load_run
 from evalkit.cli import main
-from evalkit.stored_run import load_run
 from tests.model_adapters.small_models import save_small_checkpoint
 
 Typed = Callable[..., int]

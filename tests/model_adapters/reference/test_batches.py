@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evalkit.protocols import Suite
 from evalkit.records import SampleKey
+from evalkit.running.protocols import Suite
 from model_adapters.reference import curriculum, folder
 from model_adapters.reference.answers import answer_text
 from model_adapters.reference.architecture import EOS_ID, PAD_ID

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evalkit.stored_run import load_run
+from evalkit.analysis.finished_run import load_run
 from model_adapters.reference import NAMES, folder
 from model_adapters.reference.card import (
     HISTORY,

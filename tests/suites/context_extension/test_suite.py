@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.analysis.finished_run import load_run
 from evalkit.errors import UsageError
 from evalkit.records import CorpusUse, Request, RunRecord
-from evalkit.run_store import Manifest, RunStore
-from evalkit.runner import run
-from evalkit.stored_run import load_run
+from evalkit.running.runner import run
+from evalkit.running.store import Manifest, RunStore
 from model_adapters.scripted import ScriptedAdapter, ScriptedReply, ScriptedTokenizer
 from reports.extension_pictures import write_pictures
 from reports.markdown import render_run

@@ -8,7 +8,7 @@ import pytest
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.records import Completion, ContinuationScore, SampleKey, Score, SuiteSummary
-from evalkit.runner import _answered
+from evalkit.running.runner import _answered
 from model_adapters.scripted import ScriptedTokenizer
 from suites.mmlu import MmluSettings, MmluSuite, build
 from suites.mmlu.subjects import GROUPS, SUBJECTS
@@ -180,7 +180,7 @@ class TestSummary:
         assert low < 37.5 < high
 
     def test_the_macro_interval_is_that_of_resampled_answers(self) -> None:
-        from evalkit.stats import bootstrap_mean_of_means_ci
+        from evalkit.statistics.intervals import bootstrap_mean_of_means_ci
         from suites.mmlu.summary import macro_interval
 
         rights, counts = (30, 5, 90), (100, 40, 100)

@@ -9,8 +9,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from evalkit.protocols import Tokenizer
 from evalkit.records import SampleKey
+from evalkit.running.protocols import Tokenizer
 from model_adapters.scripted import ScriptedTokenizer
 from suites.ruler import TASKS, RulerCorpora, RulerSettings, RulerSuite
 from suites.ruler.suite import VERSION

@@ -1,7 +1,7 @@
 """Corpora of a few thousand words, written for these tests, so that their prompts change only with the suite."""
 
-from evalkit.protocols import Tokenizer
 from evalkit.records import CorpusUse
+from evalkit.running.protocols import Tokenizer
 from suites.corpora import Essays, Question, QuestionCorpus
 from suites.ruler import RulerCorpora, RulerSettings, RulerSuite
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.records import Request, RunRecord, SampleKey, SampleRecord, SuitePlan
-from evalkit.run_store import Manifest, RunStore
-from evalkit.runner import RunSettings, run
+from evalkit.running.runner import RunSettings, run
+from evalkit.running.store import Manifest, RunStore
 from model_adapters.scripted import SCRIPTED_IDENTITY, Replies, ScriptedAdapter, ScriptedReply, ScriptedTokenizer
 from suites.ruler import TASKS
 from tests.suites.ruler import small_corpora

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.protocols import Suite
+from evalkit.running.protocols import Suite
 from model_adapters.scripted import ScriptedTokenizer
 from suites.ruler import TASKS, RulerSettings, build
 from suites.ruler.suite import VERSION

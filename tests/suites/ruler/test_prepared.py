@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.protocols import Suite
 from evalkit.records import SampleKey
+from evalkit.running.protocols import Suite
 from model_adapters.scripted import ScriptedTokenizer
 from suites.ruler import TASKS, PreparedSuite, RulerSettings, build
 from suites.ruler.prepared import PreparedWriter

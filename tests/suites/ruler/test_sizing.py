@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.errors import SampleDoesNotFitError
-from evalkit.protocols import Tokenizer
 from evalkit.records import SampleKey
+from evalkit.running.protocols import Tokenizer
 from model_adapters.scripted import ScriptedTokenizer
 from model_adapters.tokenizer import HfTokenizer
 from suites.corpora import embedded_essays

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from evalkit.protocols import Tokenizer
+from evalkit.running.protocols import Tokenizer
 from model_adapters.scripted import ScriptedTokenizer
 
 

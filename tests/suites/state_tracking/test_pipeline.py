@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from evalkit.protocols import Adapter
 from evalkit.records import Request, RunRecord
-from evalkit.run_store import Manifest, RunStore
-from evalkit.runner import run
+from evalkit.running.protocols import Adapter
+from evalkit.running.runner import run
+from evalkit.running.store import Manifest, RunStore
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedTokenizer
 from reports.markdown import render, render_run
 from reports.report import Report

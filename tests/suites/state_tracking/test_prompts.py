@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
-from evalkit.protocols import Tokenizer
 from evalkit.records import CorpusUse, SampleKey
+from evalkit.running.protocols import Tokenizer
 from model_adapters.scripted import ScriptedTokenizer
 from model_adapters.tokenizer import HfTokenizer
 from suites.corpora import Essays

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
-from evalkit.protocols import Adapter
 from evalkit.records import ModelIdentity, PositionScheme, Request, RunRecord
-from evalkit.run_store import Manifest, RunStore
-from evalkit.runner import run
+from evalkit.running.protocols import Adapter
+from evalkit.running.runner import run
+from evalkit.running.store import Manifest, RunStore
 from model_adapters.scripted import ScriptedAdapter, ScriptedReply, ScriptedTokenizer
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.transformers_adapter import TransformersAdapter

@@ -1,0 +1,84 @@
+"""Times and memory of two runs, compared where the hardware was the same."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evalkit.analysis.pairing import Pairing
+from evalkit.records import RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class CostComparison:
+    """A time or an amount of memory, on the same hardware."""
+
+    name: str
+    ctx: int | None
+    """None where it is of the whole run."""
+    unit: str
+    base: float
+    new: float
+    change: float | None
+    """Relative: 0.05 is five percent more. Of times, the median over the pairs of new / base, minus 1."""
+    n: int
+
+
+def compare_costs(pairing: Pairing) -> tuple[tuple[CostComparison, ...], str | None]:
+    """Times and memory of both runs, or the reason why they say nothing about the models."""
+    hardware = [describe_hardware(run.record) for run in (pairing.base, pairing.new)]
+    if not all(hardware):
+        return (), "Times and memory are left out: a record does not say what it ran on."
+    if hardware[0] != hardware[1]:
+        return (), f"Times and memory are left out: BASE ran on {hardware[0]}, NEW on {hardware[1]}."
+    times = [
+        cost
+        for ctx in pairing.ctxs
+        for name in ("prefill_seconds", "decode_seconds")
+        if (cost := compare_times(pairing, name, ctx)) is not None
+    ]
+    memory = compare_memory(pairing.base.record, pairing.new.record)
+    return tuple(times) + (() if memory is None else (memory,)), None
+
+
+def compare_times(pairing: Pairing, name: str, ctx: int | None = None) -> CostComparison | None:
+    """Seconds a sample, median over the pairs at `ctx` (or all); None where no time was taken.
+
+    A pair is one prompt, so the ratio is taken pair by pair: the median of ratios is not moved by a first sample
+    that waited for kernels to compile.
+    """
+    rows = pairing.rows if ctx is None else pairing.at(ctx)
+    seconds = np.array(
+        [(getattr(pair.base, name), getattr(pair.new, name)) for row in rows for pair in row.pairs], dtype=np.float64
+    ).reshape(-1, 2)
+    timed = seconds[(seconds > 0).all(axis=1)]
+    if len(timed) == 0:
+        return None
+    return CostComparison(
+        name=name,
+        ctx=ctx,
+        unit="s a sample",
+        base=float(np.median(timed[:, 0])),
+        new=float(np.median(timed[:, 1])),
+        change=float(np.median(timed[:, 1] / timed[:, 0])) - 1,
+        n=len(timed),
+    )
+
+
+def compare_memory(base: RunRecord, new: RunRecord) -> CostComparison | None:
+    """Peak bytes of both runs; None where one lacks them or they were measured in two ways."""
+    peaks = [record.memory.get("peak_bytes") for record in (base, new)]
+    left, right = (peak if isinstance(peak, int | float) and peak > 0 else None for peak in peaks)
+    if left is None or right is None or base.memory.get("method") != new.memory.get("method"):
+        return None
+    return CostComparison("peak_memory", None, "bytes", float(left), float(right), right / left - 1, 1)
+
+
+def describe_hardware(record: RunRecord) -> str:
+    """The processor or GPU that the model ran on; empty where the record does not tell."""
+    engine = record.config.get("engine")
+    device = str(engine.get("device", "")) if isinstance(engine, dict) else ""
+    gpu = record.environment.get("gpu")
+    if isinstance(gpu, dict) and not device.startswith("cpu"):
+        return f"{gpu.get('name')} × {gpu.get('count', 1)}"
+    cpu, count = record.environment.get("cpu"), record.environment.get("cpu_count")
+    return f"{cpu}, {count} cores" if cpu else ""

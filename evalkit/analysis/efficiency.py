@@ -1,0 +1,289 @@
+"""How many training tokens one architecture needs for what another reaches."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from evalkit.analysis.finished_run import StoredRun
+from evalkit.analysis.learning_curve import LearningCurve, monotone, read_curves
+from evalkit.analysis.selectors import Selector
+from evalkit.errors import UsageError
+from evalkit.statistics.paired import Array
+from evalkit.statistics.scaling_law import ScalingLaw, fit
+
+Reached = Literal["between", "at most", "not reached", "extrapolated", "never"]
+"""`between` checkpoints; `at most` the first one's tokens; `not reached` in the data; from the fit where asked."""
+
+FitName = Literal["shared", "hybrid", "baseline"]
+HYBRID, BASELINE = 0, 1
+_FIT_RESAMPLES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One measured point of a curve."""
+
+    run_id: str
+    tokens: float
+    value: float
+    ci95: tuple[float, float]
+    monotone: float
+    """The value on the curve that never gets worse with more tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """What the hybrid needs for a score that the baseline reached."""
+
+    target: float
+    baseline_run: str
+    baseline_tokens: float
+    hybrid_tokens: float | None
+    reached: Reached
+    saving: float | None
+    """Fraction of the baseline's tokens; at least this where `reached` is `at most`."""
+    ci95: tuple[float | None, float | None]
+    """Bootstrap interval of the saving; None where that end lies outside the data."""
+    reached_share: float
+    """Of the resamples, how many reach the target within the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class LawFit:
+    """A scaling law through the points of one curve, or of both with E and β shared."""
+
+    name: FitName
+    floor: float
+    exponent: float
+    coefficients: tuple[float, ...]
+    residuals: tuple[tuple[float, ...], ...]
+    rms: float
+    determined: bool
+    saving: float | None
+    """1 - (B hybrid / B baseline)^(1/β): tokens saved at any equal loss; of the shared fit alone."""
+    saving_ci95: tuple[float, float] | None
+
+    @staticmethod
+    def of(name: FitName, law: ScalingLaw) -> "LawFit":
+        ratio = law.data_ratio(HYBRID, BASELINE) if name == "shared" else None
+        return LawFit(
+            name=name,
+            floor=law.floor,
+            exponent=law.exponent,
+            coefficients=law.coefficients,
+            residuals=law.residuals,
+            rms=law.rms,
+            determined=law.determined,
+            saving=None if ratio is None else 1 - ratio,
+            saving_ci95=None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFigure:
+    """What was reported for 7B models, to hold a result against."""
+
+    what: str
+    value: str
+
+
+PUBLISHED_SOURCE = "Merrill et al., Olmo Hybrid: From Theory to Practice and Back (2026, arXiv 2604.03444)"
+PUBLISHED = (
+    PublishedFigure("tokens saved to Olmo 3 7B's MMLU", "49 %"),
+    PublishedFigure("tokens saved to its Common Crawl loss", "35 %"),
+    PublishedFigure("B of the scaling law, hybrid and transformer", "83.7 and 94.9 (ratio 0.882)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiency:
+    """The token efficiency of a hybrid against a baseline, by one metric."""
+
+    metric: str
+    unit: str
+    higher_is_better: bool
+    hybrid: tuple[Checkpoint, ...]
+    baseline: tuple[Checkpoint, ...]
+    savings: tuple[Saving, ...]
+    """For each score that the baseline reached, its final one last."""
+    fits: tuple[LawFit, ...]
+    fitted: str
+    """What the scaling law is fitted to."""
+    extrapolated: bool
+    notes: tuple[str, ...]
+    published: tuple[PublishedFigure, ...] = PUBLISHED
+
+
+def measure_efficiency(
+    hybrid: Sequence[StoredRun], baseline: Sequence[StoredRun], metric: str, *, extrapolate: bool = False
+) -> Efficiency:
+    """Compare two models along their training by `metric`, a selector such as `mmlu`, `loss` or `ruler@65536`.
+
+    Raises UsageError for fewer than two checkpoints of either model and as `read_curves` does.
+    """
+    for name, runs in (("the hybrid", hybrid), ("--baseline", baseline)):
+        if len(runs) < 2:
+            raise UsageError(f"{name} has {len(runs)} checkpoints by {metric}; a curve needs at least 2")
+    curves = read_curves(hybrid, baseline, Selector.parse(metric))
+    laws = _fit_all(curves)
+    law = laws.get("hybrid") or laws.get("shared")
+    return Efficiency(
+        metric=metric,
+        unit=curves[0].metric.unit,
+        higher_is_better=curves[0].metric.higher_is_better,
+        hybrid=_checkpoints(curves[HYBRID]),
+        baseline=_checkpoints(curves[BASELINE]),
+        savings=_savings(curves, law if extrapolate else None),
+        fits=tuple(_with_interval(LawFit.of(name, found), curves) for name, found in laws.items()),
+        fitted=_fitted(curves[0]),
+        extrapolated=extrapolate,
+        notes=tuple(_notes(curves, laws, extrapolate=extrapolate)),
+    )
+
+
+def tokens_needed(tokens: Array, values: Array, target: float, *, higher_is_better: bool) -> float:
+    """The fewest tokens at which a monotone curve reaches `target`, linear in the logarithm between checkpoints.
+
+    The first checkpoint's tokens where it is reached there already, and infinity where it is not reached at all.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    reached = np.flatnonzero(sign * values >= sign * target - 1e-12)
+    if len(reached) == 0:
+        return math.inf
+    after = int(reached[0])
+    if after == 0:
+        return float(tokens[0])
+    before = after - 1
+    share = (target - values[before]) / (values[after] - values[before])
+    logs = np.log(tokens[before : after + 1])
+    return float(np.exp(logs[0] + min(1.0, share) * (logs[1] - logs[0])))
+
+
+def _savings(curves: tuple[LearningCurve, LearningCurve], law: ScalingLaw | None) -> tuple[Saving, ...]:
+    hybrid, baseline = curves
+    higher = hybrid.metric.higher_is_better
+    drawn = [
+        (
+            monotone(hybrid.resampled[row], higher_is_better=higher),
+            monotone(baseline.resampled[row], higher_is_better=higher),
+        )
+        for row in range(len(hybrid.resampled))
+    ]
+    return tuple(_saving(curves, number, drawn, law) for number in range(len(baseline.tokens)))
+
+
+def _saving(
+    curves: tuple[LearningCurve, LearningCurve],
+    number: int,
+    drawn: Sequence[tuple[Array, Array]],
+    law: ScalingLaw | None,
+) -> Saving:
+    """The saving at the baseline's checkpoint `number`; both sides are read off their monotone curves."""
+    hybrid, baseline = curves
+    higher = hybrid.metric.higher_is_better
+    target = float(baseline.monotone[number])
+    spent = tokens_needed(baseline.tokens, baseline.monotone, target, higher_is_better=higher)
+    needed = tokens_needed(hybrid.tokens, hybrid.monotone, target, higher_is_better=higher)
+    reached, tokens = _reached(hybrid, needed, target, law)
+    ratios = np.array(
+        [
+            tokens_needed(hybrid.tokens, of_hybrid, float(of_baseline[number]), higher_is_better=higher)
+            / tokens_needed(baseline.tokens, of_baseline, float(of_baseline[number]), higher_is_better=higher)
+            for of_hybrid, of_baseline in drawn
+        ]
+    )
+    # Sorted ends and not interpolated quantiles: between a number and infinity there is nothing.
+    ends = np.sort(1 - ratios)[[int(0.025 * len(ratios)), int(0.975 * len(ratios))]]
+    return Saving(
+        target=target,
+        baseline_run=baseline.runs[number],
+        baseline_tokens=spent,
+        hybrid_tokens=tokens,
+        reached=reached,
+        saving=None if tokens is None else 1 - tokens / spent,
+        ci95=(float(ends[0]) if math.isfinite(ends[0]) else None, float(ends[1]) if math.isfinite(ends[1]) else None),
+        reached_share=float(np.mean(np.isfinite(ratios))),
+    )
+
+
+def _reached(
+    hybrid: LearningCurve, needed: float, target: float, law: ScalingLaw | None
+) -> tuple[Reached, float | None]:
+    if math.isinf(needed):
+        if law is None:
+            return "not reached", None
+        tokens = law.tokens(_to_loss(hybrid, np.array([target]))[0])
+        # A fit that says less than the data has not reached the target there either.
+        return ("never", None) if tokens is None or tokens < hybrid.tokens[-1] else ("extrapolated", tokens)
+    return ("at most" if needed == hybrid.tokens[0] else "between"), needed
+
+
+def _fit_all(curves: tuple[LearningCurve, LearningCurve]) -> dict[FitName, ScalingLaw]:
+    points = [(curve.tokens, _to_loss(curve, curve.values)) for curve in curves]
+    laws: dict[FitName, ScalingLaw | None] = {
+        "shared": fit(points),
+        "hybrid": fit(points[:1]),
+        "baseline": fit(points[1:]),
+    }
+    return {name: law for name, law in laws.items() if law is not None}
+
+
+def _to_loss(curve: LearningCurve, values: Array) -> Array:
+    """What falls with tokens: a loss itself, or what a score lacks to 100."""
+    return curve.metric.scale - values if curve.metric.higher_is_better else values
+
+
+def _fitted(curve: LearningCurve) -> str:
+    return "100 - score" if curve.metric.higher_is_better else curve.metric.unit
+
+
+def _with_interval(found: LawFit, curves: tuple[LearningCurve, LearningCurve]) -> LawFit:
+    """The shared fit's saving with a bootstrap interval: fitted again to resampled points."""
+    if found.saving is None:
+        return found
+    savings = []
+    for row in range(_FIT_RESAMPLES):
+        law = fit([(curve.tokens, _to_loss(curve, curve.resampled[row])) for curve in curves])
+        ratio = None if law is None else law.data_ratio(HYBRID, BASELINE)
+        if ratio is not None:
+            savings.append(1 - ratio)
+    if len(savings) < _FIT_RESAMPLES:
+        return found
+    low, high = np.quantile(savings, [0.025, 0.975])
+    return replace(found, saving_ci95=(float(low), float(high)))
+
+
+def _checkpoints(curve: LearningCurve) -> tuple[Checkpoint, ...]:
+    return tuple(
+        Checkpoint(run, float(tokens), float(value), curve.interval(index), float(smooth))
+        for index, (run, tokens, value, smooth) in enumerate(
+            zip(curve.runs, curve.tokens, curve.values, curve.monotone, strict=True)
+        )
+    )
+
+
+def _notes(
+    curves: tuple[LearningCurve, LearningCurve],
+    laws: dict[FitName, ScalingLaw],
+    *,
+    extrapolate: bool,
+) -> list[str]:
+    notes = []
+    for name, curve in zip(("hybrid", "baseline"), curves, strict=True):
+        if not np.allclose(curve.monotone, curve.values):
+            notes.append(f"The {name}'s curve is not monotone; tokens are read off its isotonic regression.")
+    if not laws:
+        notes.append(
+            "No scaling law: each curve needs two checkpoints, and both together five (one curve alone: four)."
+        )
+    loose = [name for name, law in laws.items() if not law.determined]
+    if loose:
+        notes.append(
+            f"The points do not tell E and β of the {' and '.join(loose)} fit: one lies at an end of its range."
+        )
+    if extrapolate:
+        notes.append("EXTRAPOLATED figures come from the fit beyond the data, as asked, and are marked.")
+    return notes

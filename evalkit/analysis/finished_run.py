@@ -1,0 +1,246 @@
+"""Runs as they were stored, checked against their own samples before anything is concluded from them."""
+
+import json
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evalkit.errors import IncompatibleRunError, UsageError
+from evalkit.records import ResultRow, RunRecord, SampleRecord
+from evalkit.records.codec import RecordError, from_json
+from evalkit.records.metrics import metric_of
+from evalkit.running.store import MANIFEST, RUN, SAMPLES, Manifest, read_run, read_samples
+from evalkit.statistics.paired import Array
+
+Cell = tuple[str, int]
+"""Task and context length."""
+
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A finished run whose record agrees with its samples."""
+
+    folder: Path
+    record: RunRecord
+    samples: Mapping[str, SampleRecord]
+    """By sample id, in the order of samples.jsonl."""
+
+    def cells(self) -> dict[Cell, list[SampleRecord]]:
+        """Samples by task and context length, ordered by index within each."""
+        cells: dict[Cell, list[SampleRecord]] = defaultdict(list)
+        for sample in sorted(self.samples.values(), key=lambda sample: (sample.index, sample.seed)):
+            cells[sample.task, sample.ctx].append(sample)
+        return dict(cells)
+
+
+def load_run(path: Path) -> StoredRun:
+    """The run in folder `path`, or whose run.json is `path`.
+
+    Raises UsageError where it is missing, unfinished, cut off or not a run, and IncompatibleRunError where its record
+    disagrees with its own samples; both name the file.
+    """
+    record = read_run(path)
+    folder = path if os.path.isdir(path) else path.parent
+    _refuse_cut_off(folder / SAMPLES)
+    listed = read_samples(folder)
+    samples = {sample.id: sample for sample in listed}
+    disagreement = _duplicates(listed) or _misnamed(listed) or _counts(record, listed) or _rows(record, listed)
+    if disagreement:
+        raise _disagrees(folder, SAMPLES, disagreement)
+    check_record(folder, record)
+    return StoredRun(folder, record, samples)
+
+
+def check_record(folder: Path, record: RunRecord) -> None:
+    """What can be checked of a record without its samples: that it is of this folder's run, and its own means.
+
+    Raises IncompatibleRunError where it is not, and UsageError where manifest.json cannot be read.
+    """
+    if difference := _foreign_manifest(folder, record):
+        raise _disagrees(folder, MANIFEST, difference)
+    if difference := _means(record):
+        raise _disagrees(folder, "rows", difference)
+
+
+def _disagrees(folder: Path, other: str, how: str) -> IncompatibleRunError:
+    return IncompatibleRunError(
+        f"{folder}: {RUN} disagrees with its own {other} ({how}), so nothing can be concluded from it; run it again"
+    )
+
+
+def load_runs(path: Path) -> list[StoredRun]:
+    """The run in `path`, or the runs in the folders of `path`, ordered by suite.
+
+    Raises UsageError as `load_run` does, also where two runs of one suite stand side by side: nothing says which is
+    meant.
+    """
+    runs = [load_run(folder) for folder in run_folders(path)]
+    first: dict[str, Path] = {}
+    for run in runs:
+        if run.record.suite in first:
+            raise UsageError(
+                f"{path} holds two runs of {run.record.suite} ({first[run.record.suite].name} and {run.folder.name}); "
+                "name the one that is meant"
+            )
+        first[run.record.suite] = run.folder
+    return sorted(runs, key=lambda run: run.record.suite)
+
+
+def run_folders(path: Path) -> list[Path]:
+    """`path` itself where it is a run, else the run folders in it, by name; UsageError where there are none.
+
+    A folder counts as a run as soon as it holds any file of one: a broken run is met when it is read, not passed over.
+    """
+    if not os.path.isdir(path) or _holds_run(path):
+        return [path]
+    try:
+        folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and _holds_run(folder))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    if not folders:
+        raise UsageError(f"{path} holds no run: neither {RUN} nor folders with one")
+    return folders
+
+
+def _holds_run(folder: Path) -> bool:
+    return any(os.path.lexists(folder / name) for name in (RUN, SAMPLES, MANIFEST))
+
+
+def _refuse_cut_off(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            whole = size == 0 or file.read(1) == b"\n"
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist; a record without its samples cannot be compared") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    if not whole:
+        raise UsageError(f"{path} is cut off in its last line, though {RUN} says that the run ended; run it again")
+
+
+def _duplicates(samples: Sequence[SampleRecord]) -> str | None:
+    counts = Counter(sample.id for sample in samples)
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    return None if twice is None else f"sample {twice} is there {counts[twice]} times"
+
+
+def _foreign_manifest(folder: Path, record: RunRecord) -> str | None:
+    """How manifest.json contradicts the record; a folder without one is taken as it is."""
+    try:
+        manifest = from_json(Manifest, (folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (RecordError, ValueError, OSError) as error:
+        raise UsageError(f"{folder / MANIFEST} cannot be read: {error}") from None
+    expected = Manifest.of(
+        suite=record.suite,
+        version=record.suite_version,
+        dialect=record.dialect,
+        seed=record.seed,
+        identity=record.model,
+        corpora=record.corpora,
+    )
+    differences = manifest.differences(expected)
+    return f"there is another {differences[0]}" if differences else None
+
+
+def _misnamed(samples: Sequence[SampleRecord]) -> str | None:
+    for sample in samples:
+        if sample.id != f"{sample.task}/{sample.ctx}/{sample.index}/{sample.seed}":
+            return f"sample {sample.id} is not what its fields say"
+        if sample.score is not None and metric_of(sample.metric).bounded and not 0 <= sample.score <= 1:
+            return f"sample {sample.id} has a score of {sample.score:g}"
+    return None
+
+
+def _counts(record: RunRecord, samples: Sequence[SampleRecord]) -> str | None:
+    seen = {
+        "n": len(samples),
+        "errors": sum(sample.error is not None for sample in samples),
+        "unscored": sum(sample.unscored is not None for sample in samples),
+    }
+    for name, count in seen.items():
+        if record.counts.get(name) != count:
+            return f"counts.{name} is {record.counts.get(name)}, the samples give {count}"
+    failures = dict(Counter(sample.failure for sample in samples if sample.failure is not None))
+    return None if failures == record.failures else f"failures are {record.failures}, the samples give {failures}"
+
+
+def _rows(record: RunRecord, samples: Sequence[SampleRecord]) -> str | None:
+    cells: dict[Cell, list[SampleRecord]] = defaultdict(list)
+    for sample in samples:
+        cells[sample.task, sample.ctx].append(sample)
+    rows = {(row.task, row.ctx): row for row in record.results}
+    if len(rows) < len(record.results):
+        return "two rows have one name"
+    missing = next((cell for cell in cells if cell not in rows), None)
+    if missing is not None:
+        return f"no row for {missing[0]} at {missing[1]}"
+    return next((found for cell, row in rows.items() if (found := _row(row, cells.get(cell, [])))), None)
+
+
+def _row(row: ResultRow, samples: Sequence[SampleRecord]) -> str | None:
+    where = f"{row.task} at {row.ctx}"
+    scored = [sample for sample in samples if sample.score is not None]
+    if row.n != len(scored):
+        return f"{where} has n = {row.n}, the samples give {len(scored)}"
+    errors = sum(sample.error is not None for sample in samples)
+    if row.errors != errors:
+        return f"{where} has {row.errors} errors, the samples give {errors}"
+    value = row_value(scored)
+    if not same_value(row.value, value):
+        return f"{where} is {_figure(row.value)}, the samples give {_figure(value)}"
+    return None
+
+
+def _means(record: RunRecord) -> str | None:
+    for row in record.summary:
+        scored = [result for result in record.results if result.ctx == row.ctx and result.value is not None]
+        weights = [result.n if row.by_sample else 1 for result in scored]
+        total = math.fsum(weight * (result.value or 0.0) for weight, result in zip(weights, scored, strict=True))
+        mean = total / sum(weights) if scored else None
+        if not same_value(row.mean, mean):
+            return f"the mean at {row.ctx} is {_figure(row.mean)}, its rows give {_figure(mean)}"
+    return None
+
+
+def row_value(samples: Sequence[SampleRecord]) -> float | None:
+    """The value of a row over its scored samples, in the row's unit; None where there is none."""
+    if not samples:
+        return None
+    metric = metric_of(samples[0].metric)
+    values = np.array([sample.score for sample in samples], dtype=np.float64)
+    return metric.scale * weighted_mean(values, sample_weights(samples))
+
+
+def sample_weights(samples: Sequence[SampleRecord]) -> Array:
+    """What each sample weighs in its row's value, adding up to 1: alike, or by a measure such as its bytes."""
+    weight = metric_of(samples[0].metric).weight if samples else None
+    raw = np.array([1.0 if weight is None else sample.measures.get(weight, 0.0) for sample in samples])
+    total = float(raw.sum())
+    return raw / total if total > 0 else raw
+
+
+def weighted_mean(values: Array, weights: Array) -> float:
+    """Their sum, summed so that it does not depend on the order: 442 of 500 right answers are 0.884."""
+    return round(math.fsum(weights * values), 12)
+
+
+def same_value(left: float | None, right: float | None) -> bool:
+    """Whether two values of a row are one, but for rounding."""
+    if left is None or right is None:
+        return left is right
+    return math.isclose(left, right, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+
+
+def _figure(value: float | None) -> str:
+    return "missing" if value is None else json.dumps(round(value, 6))

@@ -1,0 +1,104 @@
+"""What the selectors of a policy select: rows, means, derived figures, times and memory of two sets of runs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from evalkit.analysis.comparison import record_figures
+from evalkit.analysis.finished_run import StoredRun
+from evalkit.analysis.policy import Check
+from evalkit.analysis.selectors import COSTS, Selector
+from evalkit.did_you_mean import did_you_mean
+from evalkit.errors import UsageError
+from evalkit.records import RunRecord
+
+Role = Literal["row", "mean", "figure", "cost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing that a check looks at."""
+
+    role: Role
+    suite: str
+    name: str
+    """A task, a figure or a cost; empty for the mean."""
+    ctx: int | None
+    """None where it is of the whole run."""
+
+    @property
+    def label(self) -> str:
+        """As a selector would have it."""
+        name = f"{self.suite}/{self.name}" if self.name else self.suite
+        return f"{name}@{self.ctx}" if self.ctx else name
+
+
+def select(check: Check, base: Mapping[str, StoredRun], new: Mapping[str, StoredRun]) -> list[Target]:
+    """The targets of a check in the order of the tables; `base` and `new` are runs by suite.
+
+    Raises UsageError with a suggestion where the selector selects nothing that either side has.
+    """
+    targets = list(dict.fromkeys(_targets(base, new)))
+    selector = check.selector
+    if selector.name in COSTS:
+        chosen = [target for target in targets if target.name == selector.name and target.role == "cost"]
+    else:
+        chosen = [target for target in targets if target.suite == selector.name and _named(target, selector, targets)]
+    chosen = _at(chosen, selector)
+    if not chosen:
+        raise UsageError(f"rule {selector.text!r} selects nothing{_hint(selector, targets)}")
+    return chosen
+
+
+def _named(target: Target, selector: Selector, targets: Sequence[Target]) -> bool:
+    if selector.task is not None:
+        # A glob is over tasks: ruler/* shall not mean prefill_seconds.
+        by_glob = target.role == "row" and fnmatchcase(target.name, selector.task)
+        return by_glob or target.name in (selector.task, _whole_name(selector))
+    if any(other.role == "mean" and other.suite == target.suite for other in targets):
+        return target.role == "mean"
+    # A suite without a mean, such as the loss of one text, is its rows.
+    return target.role == "row"
+
+
+def _at(targets: Sequence[Target], selector: Selector) -> list[Target]:
+    """Those at the selector's length; without one, costs of the whole run and everything else at every length."""
+    if selector.ctx is None:
+        return [target for target in targets if target.role != "cost" or target.ctx is None]
+    return [target for target in targets if target.ctx == selector.ctx or target.name == _whole_name(selector)]
+
+
+def _whole_name(selector: Selector) -> str:
+    """What follows the suite, for figures with an @ in their name, such as `updates_held/parity@4096`."""
+    return selector.text.removeprefix(f"{selector.name}/")
+
+
+def _targets(base: Mapping[str, StoredRun], new: Mapping[str, StoredRun]) -> Iterator[Target]:
+    for suite in dict.fromkeys((*base, *new)):
+        records = [side[suite].record for side in (base, new) if suite in side]
+        for record in records:
+            yield from _rows(suite, record)
+        for record in records:
+            yield from (Target("figure", suite, name, None) for name in record_figures(record))
+        ctxs = sorted({row.ctx for record in records for row in record.results})
+        for name in COSTS:
+            yield Target("cost", suite, name, None)
+            yield from (Target("cost", suite, name, ctx) for ctx in ctxs if name != "peak_memory")
+
+
+def _rows(suite: str, record: RunRecord) -> Iterator[Target]:
+    yield from (Target("row", suite, row.task, row.ctx) for row in record.results)
+    yield from (Target("mean", suite, "", row.ctx) for row in record.summary)
+
+
+def _hint(selector: Selector, targets: Sequence[Target]) -> str:
+    suites = list(dict.fromkeys(target.suite for target in targets))
+    if selector.name not in (*suites, *COSTS):
+        return did_you_mean(selector.name, (*suites, *COSTS))
+    of_suite = [target for target in targets if selector.name in (target.suite, target.name)]
+    here = [target for target in of_suite if selector.task is None or fnmatchcase(target.name, selector.task)]
+    if here:
+        lengths = sorted({target.ctx for target in here if target.ctx})
+        return f": there is no length {selector.ctx}; known: {', '.join(map(str, lengths))}"
+    return did_you_mean(selector.task or "", {target.name for target in of_suite if target.name})

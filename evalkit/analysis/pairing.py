@@ -1,0 +1,249 @@
+"""Two runs brought together sample by sample, or refused by name where they asked different things."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from evalkit.analysis.finished_run import Cell, StoredRun, sample_weights
+from evalkit.errors import IncompatibleRunError, UsageError
+from evalkit.records import RunRecord, SampleRecord
+from evalkit.records.metrics import Metric, metric_of
+from evalkit.statistics.paired import Array, PairedDifferences, pool
+
+# Settings of suites that change what is asked or how it is judged, without a new dialect or suite version.
+QUESTION_SETTINGS = ("shots", "variant", "budget", "generation_tokens", "overlap", "ngram")
+
+State = Literal["paired", "errored", "unscored", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One sample, asked of both models and scored for both."""
+
+    base: SampleRecord
+    new: SampleRecord
+
+    @property
+    def change(self) -> float:
+        """New minus base, in the unit of the samples' scores."""
+        return (self.new.score or 0.0) - (self.base.score or 0.0)
+
+    @property
+    def same_prompt(self) -> bool:
+        return self.base.prompt_sha256 == self.new.prompt_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class PairedRow:
+    """All pairs of one task at one context length, ordered by index, and what could not be paired."""
+
+    task: str
+    ctx: int
+    metric: Metric
+    pairs: tuple[Pair, ...]
+    base_states: Mapping[State, int]
+    """How many of the samples that NEW scored are what in BASE."""
+    new_states: Mapping[State, int]
+    """How many of the samples that BASE scored are what in NEW."""
+
+    @property
+    def base_values(self) -> Array:
+        return np.array([pair.base.score for pair in self.pairs], dtype=np.float64)
+
+    @property
+    def new_values(self) -> Array:
+        return np.array([pair.new.score for pair in self.pairs], dtype=np.float64)
+
+    @property
+    def weights(self) -> Array:
+        """What each pair weighs in the row; they add up to 1."""
+        return sample_weights([pair.base for pair in self.pairs])
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Two runs of one suite whose samples are the same questions."""
+
+    base: StoredRun
+    new: StoredRun
+    rows: tuple[PairedRow, ...]
+    """In the order of BASE's table, then what only NEW has."""
+
+    @property
+    def ctxs(self) -> tuple[int, ...]:
+        return tuple(sorted({row.ctx for row in self.rows}))
+
+    def at(self, ctx: int) -> tuple[PairedRow, ...]:
+        return tuple(row for row in self.rows if row.ctx == ctx)
+
+    def pairs(self) -> Iterator[Pair]:
+        for row in self.rows:
+            yield from row.pairs
+
+    def differences(self, rows: Sequence[PairedRow]) -> PairedDifferences:
+        """The plain mean over `rows` of new minus base, as one weighted sample; every row needs a pair."""
+        return pool(
+            [row.new_values - row.base_values for row in rows],
+            bounded=all(row.metric.bounded for row in rows),
+            weights=[row.weights for row in rows],
+        )
+
+    def in_mean(self, rows: Sequence[PairedRow]) -> Sequence[PairedRow]:
+        """Rows of one context as the suite's mean takes them: each for itself, or all in one where it is by sample."""
+        summary = self.base.record.summary
+        return [merge_rows(rows)] if any(row.by_sample and row.ctx == rows[0].ctx for row in summary) else rows
+
+    @property
+    def same_model_and_answers(self) -> bool:
+        """Whether nothing differs but the folder: then a difference of zero is a fact and not an estimate."""
+        return model_key(self.base.record) == model_key(self.new.record) and all(
+            pair.change == 0 for pair in self.pairs()
+        )
+
+
+def merge_rows(rows: Sequence[PairedRow]) -> PairedRow:
+    """One row of all pairs of several, which have one metric and one context."""
+    return PairedRow(
+        task="",
+        ctx=rows[0].ctx,
+        metric=rows[0].metric,
+        pairs=tuple(pair for row in rows for pair in row.pairs),
+        base_states={state: sum(row.base_states[state] for row in rows) for state in rows[0].base_states},
+        new_states={state: sum(row.new_states[state] for row in rows) for state in rows[0].new_states},
+    )
+
+
+def pair_runs(base: StoredRun, new: StoredRun) -> Pairing:
+    """Pair two runs by sample id.
+
+    Raises IncompatibleRunError naming what differs where they asked unlike things, and UsageError where they have no
+    scored sample in common.
+    """
+    pairing = pair_rows(base, new)
+    if not any(row.pairs for row in pairing.rows):
+        raise UsageError(f"{base.folder} and {new.folder} have no scored sample in common, so nothing can be paired")
+    return pairing
+
+
+def pair_rows(base: StoredRun, new: StoredRun) -> Pairing:
+    """Pair two runs by sample id, even if no sample was scored in both; IncompatibleRunError as for `pair_runs`."""
+    unlike = unlike_things(base.record, new.record)
+    if unlike:
+        raise IncompatibleRunError(
+            f"{base.folder} and {new.folder} asked different things ({'; '.join(unlike)}); "
+            "run both alike, or see compare --unpaired for a weaker comparison"
+        )
+    pairing = Pairing(base, new, tuple(_rows(base, new)))
+    for pair in pairing.pairs():
+        _refuse_other_question(pairing, pair)
+    return pairing
+
+
+def unlike_things(base: RunRecord, new: RunRecord) -> list[str]:
+    """What the two runs did not ask alike, as `name: this in BASE, that in NEW`."""
+    things: list[tuple[str, Any, Any]] = [
+        ("suite", base.suite, new.suite),
+        ("suite version", base.suite_version, new.suite_version),
+        ("dialect", base.dialect, new.dialect),
+        ("seed", base.seed, new.seed),
+    ]
+    if base.suite == new.suite:
+        things += [
+            (name, base.config.get(name), new.config.get(name))
+            for name in QUESTION_SETTINGS
+            if name in base.config and name in new.config
+        ]
+        things += list(_corpora(base, new))
+    return [f"{name}: {left} in BASE, {right} in NEW" for name, left, right in things if left != right]
+
+
+def model_key(record: RunRecord) -> tuple[str, str, str, str]:
+    """What two runs share exactly when the same model answered."""
+    model = record.model
+    return model.fingerprint, model.tokenizer, model.dtype, model.positions.description
+
+
+def _corpora(base: RunRecord, new: RunRecord) -> Iterator[tuple[str, str, str]]:
+    """Corpora that serve one role in both runs; a role that only one run needed belongs to tasks it alone asked."""
+    of_base, of_new = ({corpus.role: corpus for corpus in record.corpora} for record in (base, new))
+    for role in sorted(of_base.keys() & of_new.keys()):
+        left, right = of_base[role], of_new[role]
+        if left.sha256 != right.sha256:
+            yield (
+                f"corpus {role}",
+                f"{left.name} ({_short(left.sha256)})",
+                f"{right.name} ({_short(right.sha256)})",
+            )
+
+
+def _short(sha256: str) -> str:
+    return sha256.removeprefix("sha256:")[:12]
+
+
+def _rows(base: StoredRun, new: StoredRun) -> Iterator[PairedRow]:
+    of_base, of_new = base.cells(), new.cells()
+    order = [(row.task, row.ctx) for run in (base, new) for row in run.record.results]
+    for task, ctx in dict.fromkeys(order):
+        yield _row((task, ctx), of_base.get((task, ctx), []), of_new.get((task, ctx), []))
+
+
+def _row(cell: Cell, base: Sequence[SampleRecord], new: Sequence[SampleRecord]) -> PairedRow:
+    by_base, by_new = {sample.id: sample for sample in base}, {sample.id: sample for sample in new}
+    pairs = tuple(
+        Pair(sample, by_new[sample.id])
+        for sample in base
+        if sample.score is not None and sample.id in by_new and by_new[sample.id].score is not None
+    )
+    metric = next((sample.metric for sample in (*base, *new) if sample.score is not None), "")
+    return PairedRow(
+        task=cell[0],
+        ctx=cell[1],
+        metric=metric_of(metric),
+        pairs=pairs,
+        base_states=_states(new, by_base),
+        new_states=_states(base, by_new),
+    )
+
+
+def _states(scored_here: Sequence[SampleRecord], there: Mapping[str, SampleRecord]) -> dict[State, int]:
+    states: dict[State, int] = {"paired": 0, "errored": 0, "unscored": 0, "missing": 0}
+    for sample in scored_here:
+        if sample.score is not None:
+            states[_state(there.get(sample.id))] += 1
+    return states
+
+
+def _state(sample: SampleRecord | None) -> State:
+    if sample is None:
+        return "missing"
+    if sample.error is not None:
+        return "errored"
+    return "unscored" if sample.score is None else "paired"
+
+
+def _refuse_other_question(pairing: Pairing, pair: Pair) -> None:
+    """Raise IncompatibleRunError where one sample id asked two things in spite of equal settings."""
+    base, new = pair.base, pair.new
+    where = f"sample {base.id} in {pairing.base.folder} and {pairing.new.folder}"
+    budgets = (base.generation_tokens, new.generation_tokens)
+    if None not in budgets and budgets[0] != budgets[1]:
+        raise IncompatibleRunError(
+            f"{where}: the generation budget is {budgets[0]} tokens in BASE, {budgets[1]} in NEW; run both alike, "
+            "or see compare --unpaired for a weaker comparison"
+        )
+    if base.metric != new.metric:
+        raise IncompatibleRunError(f"{where}: the metric is {base.metric} in BASE, {new.metric} in NEW; run both alike")
+    if pair.same_prompt:
+        return
+    if pairing.base.record.model.tokenizer == pairing.new.record.model.tokenizer:
+        raise IncompatibleRunError(
+            f"{where}: the prompts differ, though tokenizer, seed and corpora are the same; one of the runs was "
+            "changed or made by another version: run both again"
+        )
+    if not metric_of(base.metric).bounded:
+        raise IncompatibleRunError(
+            f"{where}: another tokenizer cuts the text into other windows, so losses are not of the same text; "
+            "see compare --unpaired for a weaker comparison"
+        )

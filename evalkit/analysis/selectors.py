@@ -1,0 +1,34 @@
+"""Selectors: how policies, leaderboards and efficiency reports name a row, a mean, a figure or a cost."""
+
+import re
+from dataclasses import dataclass
+
+from evalkit.errors import UsageError
+
+COSTS = ("prefill_seconds", "decode_seconds", "peak_memory")
+_SELECTOR = re.compile(r"(?P<name>[^/@\s][^/@]*)(?:/(?P<task>[^@]*[^@\s]))?(?:@(?P<ctx>[0-9]{1,12})(?P<kilo>[kK]?))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """`suite[/task-glob][@ctx]`, or a time or an amount of memory such as `prefill_seconds[@ctx]`."""
+
+    text: str
+    """As the policy has it."""
+    name: str
+    """A suite, or one of COSTS."""
+    task: str | None
+    """A glob over tasks, the name of a derived figure, or one of COSTS; None: the suite's mean."""
+    ctx: int | None
+
+    @staticmethod
+    def parse(text: str) -> "Selector":
+        """Raises UsageError for what is no selector."""
+        match = _SELECTOR.fullmatch(text)
+        if match is None:
+            raise UsageError(
+                f"{text!r} selects nothing; write suite, suite/task, suite/task@65536 or prefill_seconds, "
+                "with * for any part of a task's name"
+            )
+        ctx = None if match["ctx"] is None else int(match["ctx"]) * (1024 if match["kilo"] else 1)
+        return Selector(text, match["name"], match["task"], ctx)

@@ -1,0 +1,129 @@
+"""Two runs that did not ask the same questions, compared as two samples of questions: weaker, and said to be."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import numpy as np
+
+from evalkit.analysis.comparison import ComparedRun, Comparison, RowComparison, compare_figures, corrected, has_mean
+from evalkit.analysis.finished_run import StoredRun, sample_weights, weighted_mean
+from evalkit.analysis.pairing import unlike_things
+from evalkit.errors import IncompatibleRunError
+from evalkit.records import SampleRecord
+from evalkit.records.metrics import metric_of
+from evalkit.statistics.intervals import CONFIDENCE, Interval
+from evalkit.statistics.paired import Array
+from evalkit.statistics.unpaired import (
+    MeanLoss,
+    MeanScore,
+    detectable_unpaired,
+    difference_interval,
+    difference_p,
+    welch,
+)
+
+Samples = Sequence[SampleRecord]
+
+
+def compare_unpaired(base: StoredRun, new: StoredRun) -> Comparison:
+    """Compare rows of the same name as if their questions had been drawn apart.
+
+    Raises IncompatibleRunError for runs of two suites, or without a row in common.
+    """
+    if base.record.suite != new.record.suite:
+        raise IncompatibleRunError(
+            f"{base.folder} is a run of {base.record.suite} and {new.folder} one of {new.record.suite}; "
+            "nothing in them can be compared"
+        )
+    rows = corrected(list(_rows(base, new)))
+    if not rows:
+        raise IncompatibleRunError(f"{base.folder} and {new.folder} have no scored task and length in common")
+    return Comparison(
+        suite=base.record.suite,
+        dialect=" / ".join(dict.fromkeys((base.record.dialect, new.record.dialect))),
+        base=ComparedRun.of(base),
+        new=ComparedRun.of(new),
+        paired=False,
+        confidence=CONFIDENCE,
+        rows=rows,
+        flips=(),
+        costs=(),
+        figures=compare_figures(base.record, new.record),
+        notes=tuple(_notes(base, new)),
+    )
+
+
+def _notes(base: StoredRun, new: StoredRun) -> Iterator[str]:
+    yield (
+        "UNPAIRED: the two runs are compared as if each had drawn its own questions. This is weaker: intervals are "
+        "wider, and a difference may come from what was asked."
+    )
+    for thing in unlike_things(base.record, new.record):
+        yield f"Not alike: {thing}."
+
+
+def _rows(base: StoredRun, new: StoredRun) -> Iterator[RowComparison]:
+    of_base, of_new = _scored(base), _scored(new)
+    shared = [cell for cell in of_base if cell in of_new]
+    for ctx in sorted({ctx for _, ctx in shared}):
+        cells = [cell for cell in shared if cell[1] == ctx]
+        for cell in cells:
+            yield _row(cell[0], ctx, [of_base[cell]], [of_new[cell]])
+        if len(cells) > 1 and has_mean(base.record, ctx) and has_mean(new.record, ctx):
+            sides = ([of_base[cell] for cell in cells], [of_new[cell] for cell in cells])
+            if any(row.by_sample and row.ctx == ctx for row in base.record.summary):
+                sides = ([list(chain(*sides[0]))], [list(chain(*sides[1]))])
+            yield _row(None, ctx, *sides)
+
+
+def _scored(run: StoredRun) -> dict[tuple[str, int], Samples]:
+    cells = {cell: [s for s in samples if s.score is not None] for cell, samples in run.cells().items()}
+    ordered = [(row.task, row.ctx) for row in run.record.results]
+    return {cell: cells[cell] for cell in ordered if cells.get(cell)}
+
+
+def _row(task: str | None, ctx: int, base: Sequence[Samples], new: Sequence[Samples]) -> RowComparison:
+    metric = metric_of(base[0][0].metric)
+    left, right = (
+        float(np.mean([weighted_mean(_values(group), sample_weights(group)) for group in side])) for side in (base, new)
+    )
+    interval, p, detectable = _test(base, new, bounded=metric.bounded)
+    return RowComparison(
+        task=task,
+        ctx=ctx,
+        metric=metric.name if task is not None else "mean",
+        unit=metric.unit,
+        higher_is_better=metric.higher_is_better,
+        base=round(metric.scale * left, 9),
+        new=round(metric.scale * right, 9),
+        difference=round(metric.scale * (right - left), 9),
+        ci95=None if interval is None else (metric.scale * interval[0], metric.scale * interval[1]),
+        p=p,
+        p_holm=None,
+        n=min(sum(len(group) for group in side) for side in (base, new)),
+        improved=0,
+        worsened=0,
+        detectable=None if detectable is None else metric.scale * detectable,
+        change="~",
+    )
+
+
+def _test(
+    base: Sequence[Samples], new: Sequence[Samples], *, bounded: bool
+) -> tuple[Interval | None, float | None, float | None]:
+    """Interval, p and smallest detectable difference; None each where there are too few samples."""
+    if bounded:
+        scores = [MeanScore.of([_values(group) for group in side]) for side in (base, new)]
+        return (
+            difference_interval(scores[0], scores[1]),
+            difference_p(scores[0], scores[1]),
+            detectable_unpaired(scores[0], scores[1]),
+        )
+    losses = [MeanLoss.of(_values(side[0]), sample_weights(side[0])) for side in (base, new)]
+    if losses[0] is None or losses[1] is None:
+        return None, None, None
+    return welch(losses[0], losses[1])
+
+
+def _values(samples: Samples) -> Array:
+    return np.array([sample.score for sample in samples], dtype=np.float64)

@@ -1,0 +1,297 @@
+"""From a suite and a model to a stored, printed run: the part that every suite command shares."""
+
+import hashlib
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalkit.cli.shared import options
+from evalkit.running.runner import RunSettings, run
+from evalkit.running.store import Manifest, RunStore, check_out, numbered_folder
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from evalkit.records import ModelIdentity, RunRecord, SampleRecord, SuitePlan
+    from evalkit.running.protocols import Adapter, Suite
+    from model_adapters.loading import LoadedModel
+
+RUNS = Path("runs")
+
+# Exit codes beside 0 and the 2 of every EvalkitError.
+HAS_ERRORS = 3
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which model is run, and how."""
+
+    model: str
+    device: str
+    dtype: str
+    segment_tokens: int | None
+    batch_sequences: int | None
+    trust_remote_code: bool
+    override: str | None = None
+    """Positions other than the checkpoint's own, for a control experiment."""
+    skip_preflight: bool = False
+    gdn_kernel: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Where a run is stored and how it is shown."""
+
+    out: Path | None
+    resume: bool
+    format: options.Format
+    passed: Mapping[str, Any]
+    """The options that the user gave."""
+    started_at: float
+    """`time.perf_counter()` at the start of the command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that came to its end, and where it is stored."""
+
+    record: "RunRecord"
+    samples: "tuple[SampleRecord, ...]"
+    folder: Path
+
+
+BuildSuite = Callable[["LoadedModel"], "Suite"]
+Conclude = Callable[["RunRecord", "Sequence[SampleRecord]", Path], "RunRecord"]
+"""Adds to a record what follows from its samples, and may write files into its folder."""
+
+
+def execute(
+    build: "BuildSuite",
+    model_options: ModelOptions,
+    run_options: RunOptions,
+    *,
+    settings: Mapping[str, Any],
+    headline: str,
+    conclude: Conclude | None = None,
+) -> int:
+    """Run one suite on one model, show the run, and return the exit code."""
+    finished = perform(build, model_options, run_options, settings=settings, headline=headline, conclude=conclude)
+    return show_finished(finished, run_options.format) if isinstance(finished, Finished) else finished
+
+
+def show_finished(finished: Finished, format: options.Format) -> int:
+    """Show a run that came to its end, and return the exit code."""
+    show_record(finished.record, format)
+    _note(_notes(), f"stored in {finished.folder}")
+    return HAS_ERRORS if finished.record.counts["errors"] else 0
+
+
+def perform(
+    build: "BuildSuite",
+    model_options: ModelOptions,
+    run_options: RunOptions,
+    *,
+    settings: Mapping[str, Any],
+    headline: str,
+    conclude: Conclude | None = None,
+) -> Finished | int:
+    """Run one suite on one model and store the run; an exit code where it was stopped.
+
+    `settings` are the suite's, completed by defaults; `seed` and `ctxs` must be among them. `headline` is the first
+    line of output, printed before anything is loaded.
+    """
+    from reports import markdown
+    from reports.progress import ProgressBar
+
+    notes = _notes()
+    _note(notes, headline)
+    folder = run_options.out
+    try:
+        _check_out(run_options)
+        if (forecast := _memory_forecast(model_options, max(settings["ctxs"], default=0))) is not None:
+            _note(notes, forecast)
+        loaded = load(model_options)
+        suite = build(loaded)
+        plan = suite.plan()
+        manifest = _manifest(suite, plan, loaded, settings["seed"])
+        folder = folder or _default_folder(manifest, plan, resume=run_options.resume)
+        warnings = _warnings(loaded, settings["ctxs"])
+        _describe(notes, loaded, warnings, folder)
+        run_settings = RunSettings(
+            seed=settings["seed"],
+            config={name: _plain(value) for name, value in {**settings, **asdict(model_options)}.items()},
+            config_passed=dict(run_options.passed),
+            warnings=warnings,
+            started_at=run_options.started_at,
+            tokens_seen=loaded.tokens_seen,
+            preflight=loaded.preflight,
+        )
+        with RunStore.open(folder, manifest, resume=run_options.resume) as store:
+            adapter = make_adapter(loaded, model_options)
+            with ProgressBar(notes) as progress:
+                record = run(suite, adapter, store, run_settings, progress, plan)
+            samples = tuple(store.records[key.id] for key in plan.keys)
+            if conclude is not None:
+                record = conclude(record, samples, folder)
+            store.finish(record, markdown.render_run(record))
+    except KeyboardInterrupt:
+        hint = "run the same command again" if folder is None else f"continue with: {_resume_command(folder)}"
+        _note(notes, f"stopped; {hint}")
+        return INTERRUPTED
+    return Finished(record, samples, folder)
+
+
+def readable_tokens(identity: "ModelIdentity") -> int | None:
+    """How long a question may be: a model with positions reads no further than it was trained to."""
+    return None if identity.positions.kind == "none" else identity.trained_length
+
+
+def _notes() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_record(record: "RunRecord", format: options.Format) -> None:
+    """Print a run on stdout: tables for people, or the record itself as JSON."""
+    if format is options.Format.JSON:
+        from evalkit.records.codec import to_json
+
+        print(to_json(record, indent=2))
+        return
+    from reports.terminal import print_run, stdout_console
+
+    print_run(stdout_console(), record)
+
+
+def _check_out(run_options: RunOptions) -> None:
+    """Whatever is wrong with the place of the run is said before minutes go into loading a model."""
+    if run_options.out is None:
+        check_out(RUNS, resume=True)
+    else:
+        check_out(run_options.out, resume=run_options.resume)
+
+
+def _memory_forecast(model_options: ModelOptions, ctx: int) -> str | None:
+    """What the run will take of a GPU, before the model is loaded; raises UsageError where it does not fit."""
+    from model_adapters.loading import find_device
+
+    if ctx == 0 or find_device(model_options.device).type != "cuda":
+        return None
+    from model_adapters.memory_forecast import forecast_memory
+
+    return forecast_memory(
+        model_options.model,
+        ctx,
+        device=model_options.device,
+        dtype=model_options.dtype,
+        segment_tokens=model_options.segment_tokens,
+        slots=model_options.batch_sequences,
+        trust_remote_code=model_options.trust_remote_code,
+    )
+
+
+def load(model_options: ModelOptions) -> "LoadedModel":
+    """The model, checked in a short preflight; raises UsageError where that stops."""
+    from model_adapters.loading import load_model
+
+    loaded = load_model(
+        model_options.model,
+        device=model_options.device,
+        dtype=model_options.dtype,
+        trust_remote_code=model_options.trust_remote_code,
+        override=model_options.override,
+        gdn_kernel=model_options.gdn_kernel,
+    )
+    if model_options.skip_preflight:
+        return loaded
+    from model_adapters.preflight import Subject, refuse_stopped, short_preflight
+
+    checks = short_preflight(Subject(loaded.model, loaded.tokenizer, loaded.identity))
+    refuse_stopped(model_options.model, checks)
+    return replace(loaded, preflight=checks)
+
+
+def make_adapter(loaded: "LoadedModel", model_options: ModelOptions) -> "Adapter":
+    from model_adapters.transformers_adapter import TransformersAdapter
+
+    return TransformersAdapter(
+        loaded.model,
+        loaded.tokenizer,
+        loaded.identity,
+        segment_tokens=model_options.segment_tokens,
+        batch_sequences=model_options.batch_sequences,
+    )
+
+
+def _warnings(loaded: "LoadedModel", ctxs: tuple[int, ...]) -> tuple[str, ...]:
+    warnings = []
+    trained = loaded.identity.trained_length
+    beyond = [ctx for ctx in ctxs if trained is not None and ctx > trained]
+    if beyond:
+        lengths = ", ".join(f"{ctx:,}" for ctx in beyond)
+        warnings.append(f"context {lengths} is above the trained length of {trained:,}")
+    if loaded.identity.positions.injected:
+        warnings.append(f"positions: {loaded.identity.positions.description}")
+    return (*loaded.warnings, *warnings)
+
+
+def _manifest(suite: "Suite", plan: "SuitePlan", loaded: "LoadedModel", seed: int) -> Manifest:
+    return Manifest.of(
+        suite=suite.name,
+        version=suite.version,
+        dialect=suite.dialect,
+        seed=seed,
+        identity=loaded.identity,
+        corpora=plan.corpora,
+    )
+
+
+def _default_folder(manifest: Manifest, plan: "SuitePlan", *, resume: bool) -> Path:
+    """runs/<suite>-<model>-<digest of all that decides the run but the number of samples>.
+
+    The number is left out so that --resume with more --samples adds to the same run.
+    """
+    cells = sorted({(key.task, key.ctx) for key in plan.keys})
+    decides = {name: value for name, value in asdict(manifest).items() if name != "model"}
+    digest = hashlib.sha256(json.dumps([decides, cells], sort_keys=True).encode()).hexdigest()[:8]
+    model = re.sub(r"[^A-Za-z0-9.]+", "-", manifest.model)[-40:].strip("-.")
+    return numbered_folder(RUNS, f"{manifest.suite}-{model}-{digest}", resume=resume)
+
+
+def _describe(notes: "Console", loaded: "LoadedModel", warnings: tuple[str, ...], folder: Path) -> None:
+    from reports.run_report import describe_model
+
+    _note(notes, f"model: {describe_model(loaded.identity)}")
+    _note(notes, f"positions: {loaded.identity.positions.description}")
+    for warning in warnings:
+        _note(notes, f"warning: {warning}", style="yellow")
+    _note(notes, f"run folder: {folder}")
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold of a setting."""
+    return str(value) if isinstance(value, Path) else value
+
+
+def _note(notes: "Console", line: str, style: str = "") -> None:
+    from rich.text import Text
+
+    from reports.plain_text import one_line
+
+    notes.print(Text(one_line(line), style=style))
+
+
+def _resume_command(folder: Path) -> str:
+    """The command as it was typed, made to continue in the same folder."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    # With other models several runs are made, and their folders are found by what they are.
+    named = any(re.match(r"-o|--(out|baseline|before)(=|$)", argument) for argument in arguments)
+    out = [] if named else ["--out", str(folder)]
+    return shlex.join(["evalkit", *arguments, *out, "--resume"])

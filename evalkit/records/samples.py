@@ -1,0 +1,160 @@
+"""Records of one question on its way: Sample, Request, Completion, Score and SampleRecord."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FinishReason = Literal["stop", "length", "error"]
+FailureKind = Literal[
+    "empty",
+    "budget_cut",
+    "wrong_format",
+    "wrong_needle",
+    "wrong_state",
+    "wrong_choice",
+    "partial",
+    "prompt_echo",
+    "other",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleKey:
+    """What a sample is a function of, beside the corpora, the dialect and the tokenizer."""
+
+    task: str
+    ctx: int
+    """Requested context length in tokens: prompt, answer prefix and generation budget together.
+
+    0 where nothing is requested: the prompt is as long as its question.
+    """
+    index: int
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """The key by which two runs are paired."""
+        return f"{self.task}/{self.ctx}/{self.index}/{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question: everything asked and everything needed to judge the answer, and no model in it."""
+
+    key: SampleKey
+    prompt: str
+    """The whole text given to the model, answer prefix included."""
+    answer_prefix: str
+    """The end of `prompt` that opens the answer; empty where a task has none."""
+    targets: tuple[str, ...]
+    generation_tokens: int
+    """Budget of new tokens."""
+    prompt_tokens: int
+    """True length of `prompt` under the tokenizer it was sized for, special tokens of the model included."""
+    depths: tuple[float, ...] = ()
+    """Where the needles stand, as fractions of the haystack (0 = start, 1 = end), in needle order."""
+    gold_positions: tuple[int, ...] = ()
+    """Where the targets' sources stand: document slots (QA), needle or line numbers (other tasks)."""
+    distractors: tuple[str, ...] = ()
+    """Answers to questions that were not asked, planted in the prompt: finding one is a `wrong_needle`."""
+    scored_from: int | None = None
+    """Character of `prompt` from which on it is scored itself, as text; None where an answer is generated."""
+
+    @property
+    def id(self) -> str:
+        return self.key.id
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One piece of work for a model; it holds no gold answer."""
+
+    id: str
+    token_ids: tuple[int, ...]
+    """The prompt as the model reads it, special tokens included."""
+    generation_tokens: int
+    scored_from: int | None = None
+    """Index, at least 1, of the first token whose log-probability is asked for; nothing is generated then."""
+    prefix_id: str | None = None
+    """Name of the tokens that this prompt begins with and shares with others, so that they are read once for all."""
+    prefix_tokens: int = 0
+    """How many of `token_ids`, from the first on, those are."""
+    continuations: tuple[tuple[int, ...], ...] = ()
+    """Token sequences to be scored, each as what follows `token_ids`; nothing is generated then."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuationScore:
+    """How probable a model finds a continuation of a prompt."""
+
+    log_probability: float
+    """Nats, summed over the continuation's tokens."""
+    is_greedy: bool
+    """Whether each of its tokens is the one that the model finds most probable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the model did with one request, without judgement."""
+
+    request_id: str
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: FinishReason
+    prefill_seconds: float
+    decode_seconds: float
+    error: str | None = None
+    """One line saying what failed; set exactly when `finish_reason` is "error"."""
+    log_probabilities: tuple[float, ...] | None = None
+    """Nats, of the request's tokens from `scored_from` on; None where text was generated, and after an error."""
+    is_greedy: bool | None = None
+    """Whether each of those tokens is the one that the model finds most probable."""
+    continuations: tuple[ContinuationScore, ...] | None = None
+    """Of the request's continuations, in their order; None where none were asked for, and after an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A judgement of one completion."""
+
+    metric: str
+    value: float | None
+    """In [0, 1], or in the metric's unit (`bits_per_byte`); None means not scored (never a sentinel, never NaN)."""
+    failure: FailureKind | None = None
+    """Why the value is below 1; None for a full score and for an unscored sample."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """Sums that the value is made of, where summaries need them: `nats`, `bytes`, …"""
+    prediction: str | None = None
+    """The answer, where it is another text than the completion's, such as the choice found most probable."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRecord:
+    """One line of samples.jsonl."""
+
+    id: str
+    task: str
+    ctx: int
+    index: int
+    seed: int
+    prompt_tokens: int
+    completion_tokens: int
+    prompt_sha256: str
+    depths: tuple[float, ...]
+    gold_positions: tuple[int, ...]
+    targets: tuple[str, ...]
+    prediction: str
+    finish_reason: FinishReason
+    metric: str
+    score: float | None
+    failure: FailureKind | None
+    error: str | None
+    """Why the request failed on the model's side; such a sample is not a wrong answer."""
+    unscored: str | None
+    """Why the sample could not be asked at all (for instance: it cannot fit the context)."""
+    prefill_seconds: float
+    decode_seconds: float
+    measures: dict[str, float] = field(default_factory=dict)
+    """Sums that `score` is made of, where summaries need them: `nats`, `bytes`, …"""
+    generation_tokens: int | None = None
+    """Budget of new tokens; None in records that do not tell."""

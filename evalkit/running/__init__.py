@@ -1,0 +1,1 @@
+"""From a plan of questions to a stored run."""

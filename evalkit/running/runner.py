@@ -1,0 +1,280 @@
+"""One run: samples are prepared ahead, answered by the adapter, scored, and stored as they end."""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from evalkit.errors import SampleDoesNotFitError, UsageError
+from evalkit.records import (
+    SCHEMA,
+    Completion,
+    PreflightCheck,
+    Request,
+    RunRecord,
+    Sample,
+    SampleKey,
+    SampleRecord,
+    Score,
+    SuitePlan,
+)
+from evalkit.running.environment import describe_environment
+from evalkit.running.gathering import Gathering
+from evalkit.running.prefetch import prefetch
+from evalkit.running.protocols import Adapter, SeveralRequestsSuite, Suite
+from evalkit.running.store import RunStore
+
+# Two prompts ahead keep the model busy; at 65,536 tokens each holds about a megabyte. Short ones are batched.
+PREPARED_AHEAD = 2
+PREPARED_TOKENS_AHEAD = 65_536
+SHORT_TOKENS = 1_024
+"""What a prompt that is as long as its question is taken for."""
+
+
+class RunObserver(Protocol):
+    """Whoever watches a run, such as a progress bar."""
+
+    def started(self, plan: SuitePlan, pending: Sequence[SampleKey]) -> None:
+        """Called once, before the first prompt is made; `pending` are the samples still to be asked."""
+        ...
+
+    def prompt_sent(self, key: SampleKey) -> None:
+        """Called whenever a prompt goes to the model; several may be there at once."""
+        ...
+
+    def sample_ended(self, record: SampleRecord) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What the record of a run says about how it was asked for."""
+
+    seed: int
+    config: dict[str, Any]
+    config_passed: dict[str, Any]
+    warnings: tuple[str, ...]
+    started_at: float
+    """`time.perf_counter()` at the start of the command."""
+    tokens_seen: int | None = None
+    preflight: tuple[PreflightCheck, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A sample with its request, or the reason why it could not be made."""
+
+    key: SampleKey
+    sample: Sample | None
+    requests: tuple[Request, ...]
+    unscored: str | None = None
+
+
+def run(
+    suite: Suite,
+    adapter: Adapter,
+    store: RunStore,
+    settings: RunSettings,
+    observer: RunObserver,
+    plan: SuitePlan | None = None,
+) -> RunRecord:
+    """Ask all that is still open, store each sample as it ends, and return the run's record.
+
+    `plan` is the suite's, where the caller has made it already, since it may read whole corpora.
+    `store` holds the samples of an earlier attempt; they are kept as they are, and where they are all that is asked
+    for, the record of that attempt is returned. Raises UsageError where the store holds samples that this run does
+    not ask for, or cannot be written.
+    """
+    plan = plan or suite.plan()
+    _refuse_leftovers(store, plan)
+    pending = [key for key in plan.keys if key.id not in store.records]
+    observer.started(plan, pending)
+    if not pending and (finished := store.finished()) is not None:
+        return finished
+    stream = _RequestStream(suite, store, observer, settings.started_at)
+    # Closed here whatever happens, so that an abandoned run leaves no thread at work behind it.
+    with closing(stream.requests(pending)) as requests:
+        for completion in adapter.generate(requests):
+            answered = stream.gathering.answer(completion)
+            if answered is None:
+                continue
+            sample, completion = answered
+            record = _answered(sample, completion, _score(suite, sample, completion))
+            store.append(record)
+            observer.sample_ended(record)
+    unanswered = [key.id for key in plan.keys if key.id not in store.records]
+    if unanswered:
+        raise RuntimeError(f"the adapter left {len(unanswered)} requests unanswered, such as {unanswered[0]}")
+    return _Assembly(suite, adapter, settings, plan).record(store, stream.first_prompt_seconds)
+
+
+class _RequestStream:
+    """The requests of a run, made while the model works; samples that cannot be asked are stored at once."""
+
+    def __init__(self, suite: Suite, store: RunStore, observer: RunObserver, started_at: float) -> None:
+        self.gathering = Gathering()
+        self.first_prompt_seconds: float | None = None
+        self._suite, self._store, self._observer = suite, store, observer
+        self._started_at = started_at
+        self._requests: Callable[[Sample], tuple[Request, ...]] = (
+            suite.requests if isinstance(suite, SeveralRequestsSuite) else lambda sample: (suite.request(sample),)
+        )
+
+    def requests(self, pending: Sequence[SampleKey]) -> Generator[Request, None, None]:
+        with closing(prefetch(self._prepare, pending, depth=_prepared_ahead(pending))) as prepared_samples:
+            for prepared in prepared_samples:
+                if prepared.sample is None:
+                    record = _not_asked(prepared.key, prepared.unscored or "not prepared")
+                    self._store.append(record)
+                    self._observer.sample_ended(record)
+                    continue
+                if self.first_prompt_seconds is None:
+                    self.first_prompt_seconds = time.perf_counter() - self._started_at
+                self.gathering.ask(prepared.sample, prepared.requests)
+                self._observer.prompt_sent(prepared.key)
+                yield from prepared.requests
+
+    def _prepare(self, key: SampleKey) -> Prepared:
+        try:
+            sample = self._suite.sample(key)
+            return Prepared(key, sample, self._requests(sample))
+        except SampleDoesNotFitError as error:
+            return Prepared(key, None, (), str(error))
+
+
+def _prepared_ahead(keys: Sequence[SampleKey]) -> int:
+    longest = max((key.ctx for key in keys), default=0) or SHORT_TOKENS
+    return max(PREPARED_AHEAD, PREPARED_TOKENS_AHEAD // longest)
+
+
+def _refuse_leftovers(store: RunStore, plan: SuitePlan) -> None:
+    asked = {key.id for key in plan.keys}
+    leftovers = [sample_id for sample_id in store.records if sample_id not in asked]
+    if leftovers:
+        raise UsageError(
+            f"{store.folder} holds {len(leftovers)} samples that this run does not ask for (such as {leftovers[0]}); "
+            "ask for at least the same tasks, lengths and samples, or use another --out"
+        )
+
+
+def _score(suite: Suite, sample: Sample, completion: Completion) -> Score:
+    """The suite's judgement; a request that failed is not judged."""
+    score = suite.score(sample, completion)
+    return Score(metric=score.metric, value=None) if completion.error is not None else score
+
+
+def _answered(sample: Sample, completion: Completion, score: Score) -> SampleRecord:
+    return SampleRecord(
+        id=sample.id,
+        task=sample.key.task,
+        ctx=sample.key.ctx,
+        index=sample.key.index,
+        seed=sample.key.seed,
+        prompt_tokens=completion.prompt_tokens,
+        completion_tokens=completion.completion_tokens,
+        prompt_sha256=hashlib.sha256(sample.prompt.encode("utf-8", "surrogatepass")).hexdigest(),
+        depths=sample.depths,
+        gold_positions=sample.gold_positions,
+        targets=sample.targets,
+        prediction=completion.text if score.prediction is None else score.prediction,
+        finish_reason=completion.finish_reason,
+        metric=score.metric,
+        score=score.value,
+        failure=score.failure,
+        error=completion.error,
+        unscored=None,
+        prefill_seconds=completion.prefill_seconds,
+        decode_seconds=completion.decode_seconds,
+        measures=score.measures,
+        generation_tokens=sample.generation_tokens,
+    )
+
+
+def _not_asked(key: SampleKey, reason: str) -> SampleRecord:
+    return SampleRecord(
+        id=key.id,
+        task=key.task,
+        ctx=key.ctx,
+        index=key.index,
+        seed=key.seed,
+        prompt_tokens=0,
+        completion_tokens=0,
+        prompt_sha256="",
+        depths=(),
+        gold_positions=(),
+        targets=(),
+        prediction="",
+        finish_reason="error",
+        metric="",
+        score=None,
+        failure=None,
+        error=None,
+        unscored=reason,
+        prefill_seconds=0.0,
+        decode_seconds=0.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Assembly:
+    """What the record of a run is made of, beside its samples."""
+
+    suite: Suite
+    adapter: Adapter
+    settings: RunSettings
+    plan: SuitePlan
+
+    def record(self, store: RunStore, first_prompt_seconds: float | None) -> RunRecord:
+        settings = self.settings
+        records = [store.records[key.id] for key in self.plan.keys]
+        summary = self.suite.summarize(records)
+        failures = Counter(record.failure for record in records if record.failure is not None)
+        return RunRecord(
+            schema=SCHEMA,
+            run_id=store.folder.resolve().name,
+            suite=self.suite.name,
+            suite_version=self.suite.version,
+            dialect=self.suite.dialect,
+            seed=settings.seed,
+            model=self.adapter.identity,
+            config={**settings.config, "engine": self.adapter.describe()},
+            config_passed=settings.config_passed,
+            corpora=self.plan.corpora,
+            environment=describe_environment(),
+            results=summary.results,
+            summary=summary.summary,
+            effective_length=summary.effective_length,
+            derived=summary.derived,
+            failures=dict(sorted(failures.items())),
+            unscored=(*self.plan.unscored, *summary.unscored),
+            counts={
+                "n": len(records),
+                "errors": sum(record.error is not None for record in records),
+                "unscored": sum(record.unscored is not None for record in records),
+            },
+            timing=_timing(records, settings.started_at, first_prompt_seconds),
+            memory=self.adapter.memory(),
+            warnings=settings.warnings,
+            tokens_seen=settings.tokens_seen,
+            figures=summary.figures,
+            preflight=settings.preflight,
+        )
+
+
+def _timing(
+    records: Sequence[SampleRecord], started_at: float, first_prompt_seconds: float | None
+) -> dict[str, float | None]:
+    prefill_seconds = sum(record.prefill_seconds for record in records)
+    decode_seconds = sum(record.decode_seconds for record in records)
+    prompt_tokens = sum(record.prompt_tokens for record in records)
+    completion_tokens = sum(record.completion_tokens for record in records)
+    return {
+        "wall_seconds": time.perf_counter() - started_at,
+        "first_prompt_seconds": first_prompt_seconds,
+        "prefill_seconds": prefill_seconds,
+        "decode_seconds": decode_seconds,
+        "prefill_tokens_per_second": prompt_tokens / prefill_seconds if prefill_seconds > 0 else None,
+        "decode_tokens_per_second": completion_tokens / decode_seconds if decode_seconds > 0 else None,
+    }

@@ -1,0 +1,1 @@
+"""Intervals, paired and unpaired differences, and power."""

@@ -1,0 +1,75 @@
+"""Scores laid out in two directions: task by length, and needle depth by length."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from evalkit.analysis.pairing import Pairing
+from evalkit.records import RunRecord, SampleRecord
+from evalkit.records.metrics import metric_of
+
+DEPTH_BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Values in points by row and column; None where nothing was scored."""
+
+    rows: tuple[str, ...]
+    columns: tuple[int, ...]
+    """Context lengths, ascending."""
+    values: tuple[tuple[float | None, ...], ...]
+    counts: tuple[tuple[int, ...], ...]
+    """Samples behind each value."""
+
+
+def task_grid(record: RunRecord) -> Grid:
+    """Scores by task and length, in the order of the run's table; losses are left out."""
+    rows = [row for row in record.results if metric_of(row.metric).bounded or row.value is None]
+    cells = {(row.task, row.ctx): (row.value, row.n) for row in rows}
+    return _grid(list(dict.fromkeys(row.task for row in rows)), cells)
+
+
+def task_difference_grid(pairing: Pairing) -> Grid:
+    """NEW - BASE by task and length."""
+    rows = [row for row in pairing.rows if row.pairs and row.metric.bounded]
+    cells = {
+        (row.task, row.ctx): (
+            row.metric.scale * float(row.weights @ (row.new_values - row.base_values)),
+            len(row.pairs),
+        )
+        for row in rows
+    }
+    return _grid(list(dict.fromkeys(row.task for row in rows)), cells)
+
+
+def depth_grid(samples: Iterable[SampleRecord]) -> Grid:
+    """Mean score by depth of the needle that is asked for and length, over samples with one target."""
+    return _depth_grid((sample, sample.score) for sample in samples)
+
+
+def depth_difference_grid(pairing: Pairing) -> Grid:
+    """Mean of NEW - BASE by needle depth and length."""
+    return _depth_grid((pair.base, pair.change) for pair in pairing.pairs())
+
+
+def _depth_grid(scored: Iterable[tuple[SampleRecord, float | None]]) -> Grid:
+    found: dict[tuple[int, int], list[float]] = defaultdict(list)
+    for sample, value in scored:
+        if value is not None and len(sample.targets) == 1 and sample.depths and metric_of(sample.metric).bounded:
+            place = min(max(int(sample.depths[0] * DEPTH_BINS), 0), DEPTH_BINS - 1)
+            found[place, sample.ctx].append(100 * value)
+    names = [f"{place / DEPTH_BINS:.1f}-{(place + 1) / DEPTH_BINS:.1f}" for place in range(DEPTH_BINS)]
+    cells = {(names[place], ctx): (sum(values) / len(values), len(values)) for (place, ctx), values in found.items()}
+    return _grid(names if cells else [], cells)
+
+
+def _grid(rows: Sequence[str], cells: Mapping[tuple[str, int], tuple[float | None, int]]) -> Grid:
+    columns = sorted({ctx for _, ctx in cells})
+    empty = (None, 0)
+    return Grid(
+        rows=tuple(rows),
+        columns=tuple(columns),
+        values=tuple(tuple(cells.get((row, ctx), empty)[0] for ctx in columns) for row in rows),
+        counts=tuple(tuple(cells.get((row, ctx), empty)[1] for ctx in columns) for row in rows),
+    )

@@ -1,0 +1,166 @@
+"""Tokens to a baseline's scores: exact where the curves are known, and silent beyond the data."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalkit.analysis.efficiency import Efficiency, Saving, measure_efficiency, tokens_needed
+from evalkit.analysis.finished_run import StoredRun
+from evalkit.errors import IncompatibleRunError, UsageError
+from tests.evalkit.run_factory import RunSpec, Score, make_run
+
+RISING = np.array([20.0, 40.0, 60.0, 80.0])
+TOKENS = np.array([1e6, 1e7, 1e8, 1e9])
+
+
+def test_tokens_are_read_between_checkpoints_in_the_logarithm() -> None:
+    def needed(target: float) -> float:
+        return tokens_needed(TOKENS, RISING, target, higher_is_better=True)
+
+    assert needed(40) == pytest.approx(1e7)
+    assert needed(50) == pytest.approx(10**7.5)
+    assert needed(10) == 1e6
+    assert needed(80) == pytest.approx(1e9)
+    assert needed(80.1) == math.inf
+    assert tokens_needed(TOKENS, RISING[::-1].copy(), 50, higher_is_better=False) == pytest.approx(10**7.5)
+
+
+def test_a_plateau_is_reached_where_it_begins() -> None:
+    flat = np.array([20.0, 60.0, 60.0, 80.0])
+    assert tokens_needed(TOKENS, flat, 60, higher_is_better=True) == pytest.approx(1e7)
+
+
+@given(st.lists(st.floats(0, 100), min_size=2, max_size=6), st.floats(0, 100), st.floats(0, 100))
+def test_a_higher_target_never_needs_fewer_tokens(values: list[float], one: float, other: float) -> None:
+    tokens, rising = np.geomspace(1e6, 1e9, len(values)), np.sort(np.array(values))
+    low, high = sorted((one, other))
+    assert tokens_needed(tokens, rising, low, higher_is_better=True) <= tokens_needed(
+        tokens, rising, high, higher_is_better=True
+    )
+
+
+QUESTIONS = np.random.default_rng(0).random((3, 60))
+"""How hard the questions of three tasks are: a checkpoint answers those below its level."""
+
+
+def checkpoint(folder: Path, name: str, level: float, tokens: int | None, **changes: object) -> StoredRun:
+    scores: dict[tuple[str, int], list[Score]] = {
+        (f"task_{task}", 4096): [float(question < level) for question in QUESTIONS[task]] for task in range(3)
+    }
+    spec = RunSpec(scores, model=name, weights=f"{name}-{tokens}", tokens_seen=tokens)
+    return make_run(folder / f"{name}-{tokens}-{len(changes)}", replace(spec, **changes))  # type: ignore[arg-type]
+
+
+def curve(folder: Path, name: str, speed: float, last: int = 5) -> list[StoredRun]:
+    """A model whose level depends on speed × tokens alone: one twice as fast needs half the tokens."""
+    tokens = [10**6 * 2**step for step in range(last + 1)]
+    return [checkpoint(folder, name, 0.95 - 0.9 * (speed * n / 1e6) ** -0.3, n) for n in tokens]
+
+
+def test_a_model_twice_as_fast_saves_half(tmp_path: Path) -> None:
+    measured = measure_efficiency(curve(tmp_path, "hybrid", 2.0), curve(tmp_path, "base", 1.0), "ruler@4096")
+    final = measured.savings[-1]
+    assert final.reached == "between"
+    assert final.baseline_tokens == pytest.approx(32e6)
+    assert final.hybrid_tokens == pytest.approx(16e6)
+    assert final.saving == pytest.approx(0.5)
+    assert final.ci95[0] is not None
+    assert final.ci95[1] is not None
+    assert final.ci95[0] - 1e-9 <= 0.5 <= final.ci95[1] + 1e-9
+    assert measured.savings[0].reached == "at most"
+    assert [point.tokens for point in measured.hybrid] == sorted(point.tokens for point in measured.hybrid)
+    shared = next(fit for fit in measured.fits if fit.name == "shared")
+    assert shared.saving == pytest.approx(0.5, abs=0.08)
+    assert shared.saving_ci95 is not None
+    assert shared.saving_ci95[0] < 0.5 < shared.saving_ci95[1]
+    assert {fit.name for fit in measured.fits} == {"shared", "hybrid", "baseline"}
+    assert measured.fitted == "100 - score"
+
+
+def test_a_model_against_itself_saves_nothing(tmp_path: Path) -> None:
+    runs = curve(tmp_path, "same", 1.0)
+    for saving in measure_efficiency(runs, runs, "ruler@4096").savings:
+        assert saving.saving == pytest.approx(0.0)
+        assert saving.ci95 == pytest.approx((0.0, 0.0))
+
+
+def slow(tmp_path: Path, *, extrapolate: bool) -> tuple[Efficiency, Saving]:
+    measured = measure_efficiency(
+        curve(tmp_path, "hybrid", 0.5), curve(tmp_path, "base", 1.0), "ruler", extrapolate=extrapolate
+    )
+    return measured, measured.savings[-1]
+
+
+def test_beyond_the_data_nothing_is_said(tmp_path: Path) -> None:
+    measured, final = slow(tmp_path, extrapolate=False)
+    assert (final.reached, final.hybrid_tokens, final.saving, final.ci95) == ("not reached", None, None, (None, None))
+    assert final.reached_share == 0.0
+    assert not measured.extrapolated
+    assert measured.savings[2].saving == pytest.approx(-1.0)
+
+
+def test_beyond_the_data_the_fit_is_asked_and_marked(tmp_path: Path) -> None:
+    measured, final = slow(tmp_path, extrapolate=True)
+    assert final.reached == "extrapolated"
+    assert final.hybrid_tokens == pytest.approx(64e6, rel=0.6)
+    assert any(note.startswith("EXTRAPOLATED") for note in measured.notes)
+    assert measured.savings[2].reached == "between"
+
+
+def test_a_lower_loss_is_reached_with_fewer_tokens(tmp_path: Path) -> None:
+    def losses(name: str, factor: float) -> list[StoredRun]:
+        runs = []
+        for step in range(5):
+            tokens = 10**9 * 4**step
+            values = [0.6 + factor / tokens**0.25 + offset for offset in (-0.05, 0.0, 0.05)]
+            spec = RunSpec({("text", 4096): values}, suite="loss", metric="bits_per_byte", model=name, tokenizer=name)
+            runs.append(make_run(tmp_path / f"{name}-{step}", replace(spec, tokens_seen=tokens)))
+        return runs
+
+    measured = measure_efficiency(losses("hybrid", 60.0), losses("base", 70.0), "loss")
+    assert not measured.higher_is_better
+    shared = next(fit for fit in measured.fits if fit.name == "shared")
+    assert shared.exponent == pytest.approx(0.25, rel=0.02)
+    assert shared.floor == pytest.approx(0.6, rel=0.02)
+    assert shared.saving == pytest.approx(1 - (60 / 70) ** 4, abs=0.02)
+    assert measured.savings[-1].saving == pytest.approx(1 - (60 / 70) ** 4, abs=0.05)
+
+
+def test_a_dip_is_smoothed_and_said(tmp_path: Path) -> None:
+    dipping = [checkpoint(tmp_path, "dip", level, 10**6 * 2**step) for step, level in enumerate((0.3, 0.6, 0.5, 0.8))]
+    measured = measure_efficiency(dipping, curve(tmp_path, "base", 1.0, last=3), "ruler/task_1@4096")
+    assert "The hybrid's curve is not monotone; tokens are read off its isotonic regression." in measured.notes
+    values = [point.monotone for point in measured.hybrid]
+    assert values == sorted(values)
+
+
+def test_few_points_have_no_fit(tmp_path: Path) -> None:
+    measured = measure_efficiency(curve(tmp_path, "a", 2.0, last=1), curve(tmp_path, "b", 1.0, last=1), "ruler")
+    assert measured.fits == ()
+    assert measured.notes[-1].startswith("No scaling law")
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    good = curve(tmp_path, "good", 1.0, last=1)
+    with pytest.raises(UsageError, match="the hybrid has 1 checkpoints by ruler; a curve needs at least 2"):
+        measure_efficiency(good[:1], good, "ruler")
+    with pytest.raises(UsageError, match="does not say how many tokens"):
+        measure_efficiency([good[0], checkpoint(tmp_path, "none", 0.5, None)], good, "ruler")
+    with pytest.raises(UsageError, match="two checkpoints of one model have seen 1,000,000 tokens"):
+        measure_efficiency([good[0], checkpoint(tmp_path, "twin", 0.5, 10**6)], good, "ruler")
+    with pytest.raises(UsageError, match=r"selects nothing that all runs have; did you mean 'task_1'\?"):
+        measure_efficiency(good, good, "ruler/task_11")
+    with pytest.raises(UsageError, match="there is no length 8192; known: 4096"):
+        measure_efficiency(good, good, "ruler@8192")
+    with pytest.raises(IncompatibleRunError, match="dialect: nvidia in BASE, olmes in NEW"):
+        measure_efficiency([good[0], checkpoint(tmp_path, "o", 0.5, 2, dialect="olmes")], good, "ruler")
+    wide = [
+        make_run(tmp_path / f"w{n}", RunSpec({("vt", 4096): [1.0], ("vt", 8192): [1.0]}, tokens_seen=n)) for n in (1, 2)
+    ]
+    with pytest.raises(UsageError, match=r"has several lengths \(4096, 8192\); add one, as in @8192"):
+        measure_efficiency(wide, wide, "ruler")

@@ -1,0 +1,283 @@
+"""A gate passes what is as good, fails what is worse, and says what it cannot tell."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evalkit.analysis.gate import GateResult, Verdict, gate
+from evalkit.analysis.policy import Policy, parse_policy
+from evalkit.errors import EvalkitError, IncompatibleRunError, UsageError
+from evalkit.records import Figure
+from tests.evalkit.run_factory import ERRORED, UNSCORED, RunSpec, Score, changed, make_run, simulate
+
+CELLS = [("niah_single_1", 4096), ("niah_single_1", 65536), ("vt", 4096), ("vt", 65536)]
+
+
+def judge(folder: Path, rules: str, base: RunSpec, new: RunSpec) -> GateResult:
+    policy = Policy("gate.yaml", parse_policy(f"rules: {{{rules}}}"))
+    return gate([make_run(folder / "base", base)], [make_run(folder / "new", new)], policy)
+
+
+def only(result: GateResult) -> Verdict:
+    (verdict,) = result.verdicts
+    return verdict
+
+
+def right_and_wrong(right: int, wrong: int) -> list[Score]:
+    return [1.0] * right + [0.0] * wrong
+
+
+def one_task(scores: list[Score], **changes: Any) -> RunSpec:
+    return RunSpec({("vt", 4096): scores}, **changes)
+
+
+complete_runs = st.fixed_dictionaries(
+    {cell: st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=2, max_size=6) for cell in CELLS}
+)
+
+
+@settings(max_examples=40)
+@given(complete_runs, st.sampled_from(["pass", "fail"]), st.sampled_from([0.0, 1.0]))
+def test_a_run_passes_against_itself(
+    scores: dict[tuple[str, int], list[Score]], undecided: str, seconds: float
+) -> None:
+    rules = (
+        f"ruler: {{max_drop: 0, undecided: {undecided}}}, ruler@65536: {{non_inferior: 0, confidence: 0.99}}, "
+        "'ruler/*': {max_drop: 0, non_inferior: 0}, 'ruler/v*@4K': {max_drop: 0}, prefill_seconds: {max_increase: 0%}, "
+        "decode_seconds@4096: {max_increase: 0%}, peak_memory: {max_increase: 0%}, ruler/vt@4096: {min: 0}"
+    )
+    spec = RunSpec(scores, prefill_seconds=seconds, decode_seconds=seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        result = judge(Path(folder), rules, spec, spec)
+    assert result.passed
+    assert {verdict.outcome for verdict in result.verdicts} == {"pass"}
+    assert len(result.verdicts) == 2 + 1 + 4 * 2 + 1 + 3 + 1
+
+
+def test_twenty_worse_and_five_better_of_five_hundred_fail(tmp_path: Path) -> None:
+    base = one_task(right_and_wrong(495, 5))
+    new = changed(base, {("vt", 4096): [0.0] * 20 + [1.0] * 475 + [1.0] * 5})
+    verdict = only(judge(tmp_path, "ruler/vt@4096: {max_drop: 0, confidence: 0.95}", base, new))
+    assert (verdict.outcome, verdict.passes, verdict.n) == ("fail", False, 500)
+    assert verdict.drop == 3.0
+    assert verdict.interval == pytest.approx((0.86, 5.27), abs=0.01)
+    assert verdict.reason == "drop 3 [0.859, 5.27] is above 0"
+
+
+def drops(folder: Path, rule: str, worse: int, better: int, n: int = 500) -> Verdict:
+    base = one_task([1.0] * (n - better) + [0.0] * better)
+    new = changed(base, {("vt", 4096): [0.0] * worse + [1.0] * (n - worse)})
+    return only(judge(folder, f"ruler@4096: {rule}", base, new))
+
+
+@pytest.mark.parametrize(
+    ("rule", "worse", "better", "outcome", "passes"),
+    [
+        ("{max_drop: 0}", 20, 5, "fail", False),
+        ("{max_drop: 0}", 12, 8, "undecided", True),
+        ("{max_drop: 0, undecided: fail}", 12, 8, "undecided", False),
+        ("{max_drop: 6}", 20, 5, "pass", True),
+        ("{max_drop: 3}", 20, 5, "undecided", True),
+        ("{max_drop: 0}", 5, 20, "pass", True),
+        ("{non_inferior: 6}", 20, 5, "pass", True),
+        ("{non_inferior: 4}", 20, 5, "fail", False),
+        ("{non_inferior: 0}", 5, 20, "pass", True),
+        ("{max_drop: 0, confidence: 0.999}", 20, 5, "undecided", True),
+        ("{max_drop: 0, confidence: 0.5}", 13, 8, "fail", False),
+    ],
+)
+def test_drops(tmp_path: Path, rule: str, worse: int, better: int, outcome: str, passes: bool) -> None:
+    verdict = drops(tmp_path, rule, worse, better)
+    assert (verdict.outcome, verdict.passes) == (outcome, passes)
+
+
+def test_how_many_more_samples_would_decide(tmp_path: Path) -> None:
+    verdict = drops(tmp_path / "a", "{max_drop: 0}", 12, 8)
+    assert verdict.more_samples is not None
+    assert verdict.reason.endswith(f"about {verdict.more_samples:,} more samples would")
+    # The same shares at that size are decided, and at two thirds of it they are not.
+    times = (500 + verdict.more_samples) / 500
+    for share, outcome in ((1.1, "fail"), (0.66, "undecided")):
+        size = times * share
+        again = drops(tmp_path / str(share), "{max_drop: 0}", round(12 * size), round(8 * size), round(500 * size))
+        assert again.outcome == outcome
+    exact = drops(tmp_path / "b", "{max_drop: 2}", 15, 5)
+    assert exact.more_samples is None
+    assert exact.reason.endswith("no number of samples decides a drop of exactly that")
+
+
+def test_a_rise_of_a_loss_is_a_drop(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    base = RunSpec({("text", 4096): list(rng.normal(0.8, 0.1, 40))}, suite="loss", metric="bits_per_byte")
+    worse: list[Score] = [float(value) + 0.02 for value in base.scores["text", 4096]]
+    verdict = only(judge(tmp_path, "loss: {max_drop: 0.01}", base, changed(base, {("text", 4096): worse})))
+    assert verdict.outcome == "fail"
+    assert verdict.drop == pytest.approx(0.02)
+    assert verdict.unit == "bits per byte"
+    with pytest.raises(UsageError, match="of a loss less is better"):
+        judge(tmp_path / "floor", "loss/text: {min: 1}", base, base)
+    short = replace(base, scores={("text", 4096): [0.5]})
+    few = only(judge(tmp_path / "few", "loss: {max_drop: 0}", short, changed(short, {("text", 4096): [0.4]})))
+    assert (few.outcome, few.reason) == ("undecided", "too few pairs for an interval")
+
+
+def test_floors(tmp_path: Path) -> None:
+    base = RunSpec(
+        {("niah_a", 4096): right_and_wrong(9, 1), ("niah_b", 4096): right_and_wrong(7, 3), ("vt", 4096): [1.0] * 10},
+        effective_length=4096,
+        derived={"updates_held/parity@4096": 64.0},
+        figures=(Figure("nats_per_token/copy", 1.5, "nats", None, 10),),
+    )
+    rules = (
+        "'ruler/niah_*@4096': {min: 80}, ruler@4096: {min: 85}, ruler/effective_length: {min: 8192}, "
+        "ruler/updates_held/parity@4096: {min: 64}, ruler/nats_per_token/copy: {min: 1}"
+    )
+    result = judge(tmp_path, rules, base, base)
+    assert [(verdict.target, verdict.outcome) for verdict in result.verdicts] == [
+        ("ruler/niah_a@4096", "pass"),
+        ("ruler/niah_b@4096", "fail"),
+        ("ruler@4096", "pass"),
+        ("ruler/effective_length", "fail"),
+        ("ruler/updates_held/parity@4096", "pass"),
+        ("ruler/nats_per_token/copy", "pass"),
+    ]
+    assert result.verdicts[1].reason == "70 is below 80"
+
+
+def test_a_length_below_the_shortest_fails_its_floor(tmp_path: Path) -> None:
+    base = one_task([1.0, 1.0], effective_length=4096)
+    new = changed(base, base.scores, effective_length=None)
+    verdict = only(judge(tmp_path, "ruler/effective_length: {min: 4096}", base, new))
+    assert (verdict.outcome, verdict.reason) == ("fail", "below the shortest length that was run")
+
+
+@pytest.mark.parametrize(
+    ("new", "reason"),
+    [
+        ({("vt", 4096): [1.0] * 4}, "missing in NEW: cwe"),
+        ({("vt", 4096): [1.0] * 4, ("cwe", 4096): [1.0, ERRORED, 1.0, 1.0]}, "1 samples errored in NEW"),
+        ({("vt", 4096): [1.0] * 4, ("cwe", 4096): [ERRORED] * 4}, "4 samples errored in NEW"),
+        (
+            {("vt", 4096): [1.0] * 4, ("cwe", 4096): [1.0, UNSCORED, 1.0, 1.0]},
+            "1 samples that BASE scored are unscored",
+        ),
+    ],
+)
+@pytest.mark.parametrize("rule", ["ruler@4096: {max_drop: 5}", "ruler/cwe@4096: {max_drop: 100}", "ruler/c*: {min: 0}"])
+def test_a_row_that_is_missing_or_errored_fails(
+    tmp_path: Path, rule: str, new: dict[tuple[str, int], list[Score]], reason: str
+) -> None:
+    base = RunSpec({("vt", 4096): [1.0] * 4, ("cwe", 4096): [1.0] * 4})
+    result = judge(tmp_path, rule, base, changed(base, new))
+    if "min" in rule and "unscored" in reason:
+        assert result.passed, "a floor asks nothing of BASE"
+        return
+    assert not result.passed
+    assert result.verdicts[0].reason.startswith("missing in NEW" if "missing" in reason else reason)
+
+
+def test_a_whole_suite_that_is_missing_fails(tmp_path: Path) -> None:
+    ruler, track = one_task([1.0]), RunSpec({("parity:4", 0): [1.0]}, suite="track")
+    base = [make_run(tmp_path / "a", ruler), make_run(tmp_path / "b", track)]
+    policy = Policy("p", parse_policy("rules: {track: {max_drop: 1}, 'track/parity:4': {min: 0}}"))
+    result = gate(base, base[:1], policy)
+    assert [verdict.reason for verdict in result.verdicts] == ["NEW has no run of track"] * 2
+    with pytest.raises(UsageError, match="BASE has no run of track; make one, or drop the rule"):
+        gate(base[:1], base, policy)
+
+
+def test_fewer_samples_are_judged_and_said(tmp_path: Path) -> None:
+    base = one_task([1.0] * 40)
+    verdict = only(judge(tmp_path, "ruler@4096: {max_drop: 60}", base, changed(base, {("vt", 4096): [1.0] * 10})))
+    assert verdict.outcome == "pass"
+    assert verdict.reason.endswith("(10 of BASE's 40 samples are in NEW)")
+
+
+def test_a_row_that_only_the_new_run_has_needs_a_new_baseline(tmp_path: Path) -> None:
+    base = one_task([1.0])
+    new = changed(base, {**base.scores, ("cwe", 4096): [1.0]})
+    with pytest.raises(UsageError, match="BASE has no score for ruler/cwe@4096; make a new baseline"):
+        judge(tmp_path, "'ruler/*': {max_drop: 1}", base, new)
+
+
+def test_times_and_memory(tmp_path: Path) -> None:
+    base = one_task([1.0] * 10)
+    slower = changed(base, base.scores, prefill_seconds=1.08, peak_bytes=21 * 2**30)
+    rules = (
+        "prefill_seconds: {max_increase: 5%}, decode_seconds@4096: {max_increase: 5%}, peak_memory: {max_increase: 5%}"
+    )
+    result = judge(tmp_path / "a", rules, base, slower)
+    assert [verdict.outcome for verdict in result.verdicts] == ["fail", "pass", "pass"]
+    assert result.verdicts[0].reason == "+8.0% is above +5.0%"
+    lost = judge(tmp_path / "b", "peak_memory: {max_increase: 5%}", base, replace(slower, peak_bytes=None))
+    assert only(lost).reason == "missing in NEW"
+    with pytest.raises(
+        IncompatibleRunError, match="BASE ran on NVIDIA H100 80GB HBM3 × 1 and NEW on AMD EPYC, 2 cores"
+    ):
+        judge(tmp_path / "c", rules, base, replace(slower, gpu=None))
+    with pytest.raises(UsageError, match="BASE has no peak memory"):
+        judge(tmp_path / "d", "peak_memory: {max_increase: 5%}", replace(base, peak_bytes=None), slower)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("rular@4096: {min: 1}", "rule 'rular@4096' selects nothing; did you mean 'ruler'?"),
+        ("ruler@8192: {min: 1}", "selects nothing: there is no length 8192; known: 4096"),
+        ("ruler/vtt: {min: 1}", "selects nothing; did you mean 'vt'?"),
+        ("ruler/vt@8192: {max_drop: 1}", "there is no length 8192"),
+        ("'ruler/niah_*': {min: 1}", "selects nothing"),
+        ("prefil_seconds: {min: 1}", "did you mean 'prefill_seconds'?"),
+        ("prefill_seconds@8192: {max_increase: 5%}", "there is no length 8192"),
+        ("ruler/effective_length: {max_drop: 1}", "ruler/effective_length has no samples of its own"),
+    ],
+)
+def test_a_selector_that_selects_nothing_is_an_error(tmp_path: Path, rule: str, said: str) -> None:
+    base = one_task([1.0, 0.0], effective_length=4096)
+    with pytest.raises(UsageError) as error:
+        judge(tmp_path, rule, base, base)
+    assert said in str(error.value)
+
+
+def test_floors_need_no_pairs_and_drops_do(tmp_path: Path) -> None:
+    base = one_task([1.0, 0.0])
+    other = changed(base, base.scores, dialect="olmes")
+    assert judge(tmp_path / "a", "ruler@4096: {min: 40}", base, other).passed
+    with pytest.raises(IncompatibleRunError, match="dialect: nvidia in BASE, olmes in NEW"):
+        judge(tmp_path / "b", "ruler@4096: {max_drop: 1}", base, other)
+
+
+def test_a_worse_model_fails_and_a_better_one_does_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    base = RunSpec(simulate(rng, dict.fromkeys(CELLS, 0.9), 100))
+    worse = changed(base, simulate(rng, dict.fromkeys(CELLS, 0.5), 100))
+    assert not judge(tmp_path / "a", "ruler: {max_drop: 10}", base, worse).passed
+    assert judge(tmp_path / "b", "ruler: {max_drop: 0, undecided: fail}", worse, base).passed
+
+
+@settings(max_examples=25)
+@given(
+    st.dictionaries(st.sampled_from(CELLS), st.lists(st.sampled_from([0.0, 1.0, ERRORED, UNSCORED]), max_size=3)),
+    st.dictionaries(st.sampled_from(CELLS), st.lists(st.sampled_from([0.0, 1.0, ERRORED, UNSCORED]), max_size=3)),
+)
+def test_whatever_the_runs_lack_the_answer_is_a_verdict_or_one_line(
+    left: dict[tuple[str, int], list[Score]], right: dict[tuple[str, int], list[Score]]
+) -> None:
+    base = RunSpec(left)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            result = judge(
+                Path(folder), "ruler: {max_drop: 1, min: 1}, 'ruler/*': {max_drop: 1}", base, changed(base, right)
+            )
+        except EvalkitError as error:
+            refusal = error
+        else:
+            assert result.passed == all(verdict.passes for verdict in result.verdicts)
+            return
+    assert refusal.exit_code == 2

@@ -1,0 +1,82 @@
+"""Samples are paired by id, and runs that asked different things are refused by name."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.analysis.pairing import pair_runs, unlike_things
+from evalkit.errors import IncompatibleRunError, UsageError
+from tests.evalkit.run_factory import ERRORED, UNSCORED, RunSpec, changed, make_run
+
+SPEC = RunSpec({("vt", 4096): [1.0, 0.5, 0.0, 1.0], ("cwe", 4096): [1.0, 0.0]})
+
+
+def pairing_of(tmp_path: Path, base: RunSpec, new: RunSpec) -> Any:
+    return pair_runs(make_run(tmp_path / "base", base), make_run(tmp_path / "new", new))
+
+
+def test_samples_are_paired_by_id(tmp_path: Path) -> None:
+    new = changed(SPEC, {("cwe", 4096): [0.0, 0.0, 1.0], ("vt", 4096): [1.0, ERRORED, UNSCORED]})
+    pairing = pairing_of(tmp_path, SPEC, new)
+    vt, cwe = pairing.rows
+    assert [pair.base.id for pair in vt.pairs] == ["vt/4096/0/42"]
+    assert vt.new_states == {"paired": 1, "errored": 1, "unscored": 1, "missing": 1}
+    assert [pair.change for pair in cwe.pairs] == [-1.0, 0.0]
+    assert cwe.base_states["missing"] == 1
+    assert not pairing.same_model_and_answers
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"dialect": "olmes"}, "dialect: nvidia in BASE, olmes in NEW"),
+        ({"seed": 43}, "seed: 42 in BASE, 43 in NEW"),
+        ({"suite_version": "2"}, "suite version: 1 in BASE, 2 in NEW"),
+        ({"suite": "other"}, "suite: ruler in BASE, other in NEW"),
+        ({"corpora": {"essays": "prose"}}, "corpus essays: novels"),
+        ({"generation_tokens": 50}, "the generation budget is 128 tokens in BASE, 50 in NEW"),
+        ({"config": {"shots": 5}}, "shots: 3 in BASE, 5 in NEW"),
+    ],
+)
+def test_unlike_things_are_refused_by_name(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
+    base = replace(SPEC, config={"shots": 3})
+    with pytest.raises(IncompatibleRunError) as error:
+        pairing_of(tmp_path, base, replace(changed(base, base.scores), **changes))
+    assert named in str(error.value)
+    assert "--unpaired" in str(error.value)
+    assert error.value.exit_code == 2
+
+
+def test_a_corpus_that_one_run_alone_needed_does_not_part_them(tmp_path: Path) -> None:
+    new = changed(SPEC, SPEC.scores, corpora={"essays": "novels", "squad": "dev"})
+    assert unlike_things(make_run(tmp_path / "a", SPEC).record, make_run(tmp_path / "b", new).record) == []
+
+
+def test_other_prompts_under_equal_settings_are_refused(tmp_path: Path) -> None:
+    base, new = make_run(tmp_path / "base", SPEC), make_run(tmp_path / "new", changed(SPEC, SPEC.scores))
+    new.samples["vt/4096/0/42"] = replace(new.samples["vt/4096/0/42"], prompt_sha256="other")  # type: ignore[index]
+    with pytest.raises(IncompatibleRunError, match=r"vt/4096/0/42 .* the prompts differ"):
+        pair_runs(base, new)
+
+
+def test_another_tokenizer_asks_the_same_question_in_another_prompt(tmp_path: Path) -> None:
+    pairing = pairing_of(tmp_path, SPEC, changed(SPEC, SPEC.scores, tokenizer="gpt2"))
+    assert not any(pair.same_prompt for pair in pairing.pairs())
+
+
+def test_losses_under_another_tokenizer_are_of_other_text(tmp_path: Path) -> None:
+    loss = RunSpec({("text", 4096): [0.5, 0.6]}, suite="loss", metric="bits_per_byte")
+    with pytest.raises(IncompatibleRunError, match="another tokenizer cuts the text into other windows"):
+        pairing_of(tmp_path, loss, changed(loss, loss.scores, tokenizer="gpt2"))
+
+
+def test_nothing_in_common_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no scored sample in common"):
+        pairing_of(tmp_path, SPEC, changed(SPEC, {("fwe", 4096): [1.0]}))
+
+
+def test_the_same_model_with_the_same_answers_is_known(tmp_path: Path) -> None:
+    assert pairing_of(tmp_path, SPEC, SPEC).same_model_and_answers
+    assert not pairing_of(tmp_path / "other", SPEC, changed(SPEC, SPEC.scores)).same_model_and_answers

@@ -1,0 +1,115 @@
+"""Policies are read strictly: whatever is wrong is named with its rule."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalkit.analysis.policy import load_policy, parse_policy
+from evalkit.analysis.selectors import Selector
+from evalkit.errors import UsageError
+
+POLICY = """
+confidence: 0.9
+undecided: fail
+rules:
+  ruler@65536: {max_drop: 1.0, confidence: 0.95, undecided: pass}
+  "ruler/niah_*@32K": {min: 80}
+  mmlu: {non_inferior: 0.5}
+  prefill_seconds: {max_increase: 5%}
+  extend/effective_length: {min: 32768}
+"""
+
+
+def test_the_rules_of_a_policy() -> None:
+    drop, floor, mmlu, time, length = parse_policy(POLICY)
+    assert (drop.kind, drop.limit, drop.confidence, drop.undecided_passes) == ("max_drop", 1.0, 0.95, True)
+    assert (drop.selector.name, drop.selector.task, drop.selector.ctx) == ("ruler", None, 65536)
+    assert (floor.kind, floor.limit) == ("min", 80.0)
+    assert (floor.selector.name, floor.selector.task, floor.selector.ctx) == ("ruler", "niah_*", 32768)
+    assert (mmlu.kind, mmlu.confidence, mmlu.undecided_passes) == ("non_inferior", 0.9, False)
+    assert (time.kind, time.limit) == ("max_increase", 0.05)
+    assert length.selector.task == "effective_length"
+
+
+def test_one_rule_can_ask_for_several_things() -> None:
+    assert [check.kind for check in parse_policy("rules: {ruler: {min: 80, max_drop: 1}}")] == ["max_drop", "min"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "it needs a mapping `rules:`"),
+        ("- a", "it needs a mapping `rules:`"),
+        ("rules: []", "it needs a mapping `rules:`"),
+        ("rules: {}", "it has no rule, so nothing would ever fail"),
+        ("rule: {a: {min: 1}}", "it needs a mapping `rules:`"),
+        ("rules: {a: {min: 1}}\nundecide: pass", "unknown key 'undecide'; did you mean 'undecided'?"),
+        ("rules: {ruler: {max_dorp: 1}}", "rule 'ruler': unknown key 'max_dorp'; did you mean 'max_drop'?"),
+        ("rules: {ruler: 3}", "rule 'ruler': 3 is no rule"),
+        ("rules: {ruler: {}}", "rule 'ruler': it asks for nothing"),
+        ("rules: {ruler: {confidence: 0.9}}", "rule 'ruler': it asks for nothing"),
+        ("rules: {7: {min: 1}}", "7 is no selector"),
+        ("rules: {'/vt': {min: 1}}", "rule '/vt': '/vt' selects nothing"),
+        ("rules: {'ruler@': {min: 1}}", "rule 'ruler@': 'ruler@' selects nothing"),
+        ("rules: {'ruler@4.5K': {min: 1}}", "'ruler@4.5K' selects nothing"),
+        ("rules: {ruler: {max_drop: -1}}", "max_drop is -1; it must be at least 0"),
+        ("rules: {ruler: {max_drop: '1'}}", "max_drop is '1'; it must be a number"),
+        ("rules: {ruler: {max_drop: true}}", "max_drop is True; it must be a number"),
+        ("rules: {ruler: {max_drop: .nan}}", "max_drop is nan; it must be a number"),
+        ("rules: {ruler: {min: .inf}}", "min is inf; it must be a number"),
+        ("rules: {ruler: {max_drop: 1, confidence: 95}}", "confidence is 95; .*; did you mean 0.95?"),
+        ("rules: {ruler: {max_drop: 1, confidence: 1}}", "confidence is 1; it must be at least 0.5 and below 1"),
+        ("rules: {ruler: {max_drop: 1, undecided: maybe}}", "undecided is 'maybe'; write pass or fail"),
+        ("rules: {ruler: {min: 1, confidence: 0.9}}", "confidence belongs to max_drop and non_inferior"),
+        ("rules: {ruler: {non_inferior: 1, undecided: fail}}", "undecided belongs to max_drop"),
+        ("rules: {ruler: {max_increase: 5%}}", "max_increase is for prefill_seconds"),
+        ("rules: {prefill_seconds: {max_increase: 0.05}}", "max_increase is 0.05; write a percentage"),
+        ("rules: {prefill_seconds: {max_increase: -5%}}", "max_increase is '-5%'; write a percentage"),
+        ("rules: {peak_memory: {max_drop: 1}}", "max_drop is for scores"),
+        ("rules: {a: {min: 1}, a: {min: 2}}", "'a' stands there twice"),
+        ("rules: {a: {min: 1, min: 2}}", "'min' stands there twice"),
+        ("rules: {a: {min: 1", "not YAML"),
+        ("rules: !!python/object:os.system {}", "not YAML"),
+        ("a: \x00", "not YAML"),
+        ("&a [*a]", "it needs a mapping `rules:`"),
+        ("rules: {[1]: {min: 1}}", "\\[1\\] is no selector|not YAML"),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said.replace("?", "\\?").replace("*", "\\*") if ".*" not in said else said):
+        parse_policy(text)
+
+
+def test_the_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "gate.yaml"
+    with pytest.raises(UsageError, match=r"gate\.yaml cannot be read: No such file"):
+        load_policy(path)
+    path.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(UsageError, match=r"gate\.yaml cannot be read: it is not UTF-8"):
+        load_policy(path)
+    path.write_text("rules: {ruler: {max_dorp: 1}}")
+    with pytest.raises(UsageError, match=r"policy .*gate\.yaml: rule 'ruler': unknown key"):
+        load_policy(path)
+    path.write_text(POLICY)
+    assert len(load_policy(path).checks) == 5
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_policy_or_refused_in_one_line(text: str) -> None:
+    try:
+        parse_policy(text)
+    except UsageError:
+        return
+    assert "rules" in text
+
+
+@given(st.text(max_size=30))
+def test_any_key_is_a_selector_or_refused(text: str) -> None:
+    try:
+        selector = Selector.parse(text)
+    except UsageError:
+        return
+    assert selector.text == text
+    assert selector.name

@@ -1,0 +1,71 @@
+"""Shared options stand behind a command's own and become one argument of it."""
+
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from evalkit.cli.shared.option_groups import MODEL, RUN, Bundle, takes
+from evalkit.cli.shared.suite_run import ModelOptions, RunOptions
+
+PAIR = Bundle(
+    "pair",
+    {"left": (int, typer.Option(1, "--left")), "right": (int, typer.Option(2, "--right"))},
+    lambda _, values: (values["left"], values["right"]),
+)
+
+
+def typed(command: Any, *arguments: str) -> int:
+    app = typer.Typer()
+    app.command()(command)
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False).exit_code
+
+
+def test_values_reach_the_command_as_one_argument() -> None:
+    seen: list[Any] = []
+
+    @takes(PAIR)
+    def command(name: str = typer.Option("x", "--name"), *, pair: tuple[int, int]) -> None:
+        seen.append((name, pair))
+
+    assert typed(command, "--right", "5", "--name", "y") == 0
+    assert seen == [("y", (1, 5))]
+
+
+def test_a_command_may_declare_an_option_of_the_bundle_itself() -> None:
+    seen: list[Any] = []
+
+    @takes(PAIR)
+    def command(left: int = typer.Option(7, "--left"), *, pair: tuple[int, int]) -> None:
+        seen.append((left, pair))
+
+    assert typed(command) == 0
+    assert seen == [(7, (7, 2))]
+
+
+def test_a_fixed_option_is_not_offered() -> None:
+    seen: list[Any] = []
+
+    @takes(PAIR.fix(left=9))
+    def command(*, pair: tuple[int, int]) -> None:
+        seen.append(pair)
+
+    assert typed(command, "--left", "3") == 2
+    assert typed(command, "--right", "3") == 0
+    assert seen == [(9, 3)]
+
+
+def test_a_run_knows_what_was_passed(tmp_path: Any) -> None:
+    seen: list[Any] = []
+
+    @takes(MODEL, RUN)
+    def command(*, model_options: ModelOptions, run_options: RunOptions) -> None:
+        seen.append((model_options, run_options))
+
+    assert typed(command, "--model", "m", "--dtype", "bfloat16", "--out", str(tmp_path)) == 0
+    ((model, run),) = seen
+    assert model == ModelOptions("m", "auto", "bfloat16", None, None, False)
+    assert dict(run.passed) == {"model": "m", "dtype": "bfloat16", "out": str(tmp_path)}
+    with pytest.raises(AttributeError):
+        model.model = "other"

@@ -1,0 +1,232 @@
+"""What every suite command does between its options and its exit code."""
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.cli.shared import suite_run
+from evalkit.cli.shared.options import Format
+from evalkit.cli.shared.suite_run import RunOptions, execute
+from evalkit.errors import UsageError
+from evalkit.records import PositionScheme, Request
+from evalkit.running.store import read_run, read_samples
+from model_adapters.loading import LoadedModel
+from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
+from tests.evalkit.cli.scripted_command import MODEL_OPTIONS, loaded
+from tests.evalkit.tiny_suite import TinySuite, right_answer
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Command":
+    monkeypatch.chdir(tmp_path)
+    return Command(monkeypatch)
+
+
+class Command:
+    """`execute` with a scripted model; the loaded model and the replies can be set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.loaded = loaded()
+        self.replies: Callable[[Request], str | ScriptedReply] = right_answer
+        self.loads = 0
+        monkeypatch.setattr(suite_run, "load", self._load)
+        monkeypatch.setattr(suite_run, "make_adapter", lambda loaded, options: ScriptedAdapter(self.replies))
+
+    def __call__(
+        self,
+        suite: TinySuite | None = None,
+        *,
+        out: Path | None = None,
+        resume: bool = False,
+        format: Format = Format.TERMINAL,
+    ) -> int:
+        asked = suite or TinySuite()
+
+        def build(loaded: LoadedModel) -> TinySuite:
+            return asked
+
+        return execute(
+            build,
+            MODEL_OPTIONS,
+            RunOptions(out, resume, format, {"ctx": "512"}, 0.0),
+            settings={"seed": asked.seed, "ctxs": asked.ctxs},
+            headline="tiny: 3 prompts",
+        )
+
+    def _load(self, options: object) -> Any:
+        self.loads += 1
+        return self.loaded
+
+
+def folders() -> list[str]:
+    return sorted(path.name for path in Path("runs").iterdir())
+
+
+class TestOutput:
+    def test_notes_go_to_stderr_and_the_table_to_stdout(
+        self, command: Command, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert command(out=Path("here")) == 0
+        output, notes = capsys.readouterr()
+        assert notes.splitlines()[:4] == [
+            "tiny: 3 prompts",
+            "model: scripted, 0.0M parameters, float32, no stated trained length, fingerprint 000000000000",
+            "positions: none",
+            "run folder: here",
+        ]
+        assert re.fullmatch(r"first answer after [\d.]+ s; about 0 s for the other 2", notes.splitlines()[4])
+        assert notes.splitlines()[5:] == ["stored in here"]
+        assert output.startswith("tiny · scripted · dialect plain\n")
+        assert "100.0" in output
+        assert "│" in output
+
+    def test_json_is_the_record_and_nothing_else(self, command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+        command(out=Path("here"), format=Format.JSON)
+        assert json.loads(capsys.readouterr().out) == json.loads(Path("here/run.json").read_text(encoding="utf-8"))
+
+    def test_report_md_says_the_same(self, command: Command) -> None:
+        command(out=Path("here"))
+        report = Path("here/report.md").read_text(encoding="utf-8")
+        assert report.startswith("# tiny · scripted · dialect plain\n")
+        assert "| sum | 100.0 |" in report
+
+    def test_a_context_beyond_the_trained_length_warns_and_stays_in_the_record(
+        self, command: Command, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command.loaded = loaded(identity=replace(SCRIPTED_IDENTITY, trained_length=512), warnings=("odd weights",))
+        assert command(TinySuite(ctxs=(512, 1024, 2048)), out=Path("here")) == 0
+        warnings = ("odd weights", "context 1,024, 2,048 is above the trained length of 512")
+        assert read_run(Path("here")).warnings == warnings
+        output, notes = capsys.readouterr()
+        for warning in warnings:
+            assert f"warning: {warning}" in notes
+            assert f"Warning: {warning}" in output
+
+    def test_an_injected_position_scheme_warns(self, command: Command) -> None:
+        injected = PositionScheme("rope", "RoPE θ=10000, which the checkpoint does not state", injected=True)
+        command.loaded = loaded(identity=replace(SCRIPTED_IDENTITY, positions=injected))
+        command(out=Path("here"))
+        assert read_run(Path("here")).warnings == (f"positions: {injected.description}",)
+
+    def test_hostile_names_are_shown_as_text(self, command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+        command.loaded = loaded(warnings=("[red]x[/red] \x1b[2J\r\n:smile:",))
+        command(out=Path("here"))
+        output, notes = capsys.readouterr()
+        assert "warning: [red]x[/red] \\x1b[2J :smile:\n" in notes
+        assert "\x1b" not in output + notes
+
+
+class TestExitCodes:
+    def test_errors_exit_3_and_are_told_in_the_table(
+        self, command: Command, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command.replies = lambda request: ScriptedReply(error="NaN logits") if "/1/" in request.id else "no"
+        assert command(out=Path("here")) == 3
+        output = " ".join(capsys.readouterr().out.split())
+        assert "INCOMPLETE: 1 of 3 samples errored and are not in the scores; run again with --resume" in output
+        assert "0.0 (1 errored)" in output
+
+    def test_an_interrupt_exits_130_and_says_how_to_continue(
+        self, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(request: Request) -> str:
+            if "/2/" in request.id:
+                raise KeyboardInterrupt
+            return right_answer(request)
+
+        command.replies = interrupted
+        monkeypatch.setattr(sys, "argv", ["evalkit", "tiny", "--ctx", "512", "--resume", "--tasks", "a b"])
+        assert command() == 130
+        (folder,) = folders()
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert told == f"stopped; continue with: evalkit tiny --ctx 512 --tasks 'a b' --out runs/{folder} --resume"
+        assert len(read_samples(Path("runs") / folder)) == 2
+        command.replies = right_answer
+        assert command(out=Path(shlex.split(told)[-2]), resume=True) == 0
+
+    @pytest.mark.parametrize("out", [["--out", "here"], ["--out=here"], ["-o", "here"], ["-ohere"]])
+    def test_the_folder_is_not_named_twice(
+        self,
+        command: Command,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        out: list[str],
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", ["evalkit", "tiny", *out])
+        command.replies = _interrupt
+        assert command(out=Path("here")) == 130
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            f"stopped; continue with: evalkit tiny {' '.join(out)} --resume"
+        )
+
+    def test_an_interrupt_while_loading_has_nothing_to_continue(
+        self, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(suite_run, "load", _interrupt)
+        assert command() == 130
+        assert capsys.readouterr().err.splitlines()[-1] == "stopped; run the same command again"
+
+
+class TestFolders:
+    def test_each_run_has_its_own(self, command: Command) -> None:
+        command()
+        command()
+        first, second = folders()
+        assert re.fullmatch(r"tiny-scripted-[0-9a-f]{8}", first)
+        assert second == f"{first}-2"
+
+    def test_resume_finds_the_run_and_adds_samples_to_it(
+        self, command: Command, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command(TinySuite(samples=2))
+        assert command(TinySuite(samples=5), resume=True) == 0
+        assert "2 of 5 samples were finished before; 3 to go" in capsys.readouterr().err
+        (folder,) = folders()
+        assert read_run(Path("runs") / folder).counts["n"] == 5
+
+    def test_resume_starts_afresh_where_there_is_nothing(self, command: Command) -> None:
+        assert command(resume=True) == 0
+        assert len(folders()) == 1
+
+    def test_other_tasks_lengths_seeds_and_weights_have_other_folders(self, command: Command) -> None:
+        for suite in (TinySuite(), TinySuite(tasks=("sum", "more")), TinySuite(ctxs=(1024,)), TinySuite(seed=1)):
+            command(suite, resume=True)
+        command.loaded = loaded(identity=replace(SCRIPTED_IDENTITY, fingerprint="sha256:other"))
+        command(resume=True)
+        assert len(folders()) == 5
+
+    def test_a_long_hostile_model_name_makes_a_plain_folder(self, command: Command) -> None:
+        command.loaded = loaded(identity=replace(SCRIPTED_IDENTITY, path="../..//" + "x" * 300 + "/[é]\n.."))
+        command()
+        (folder,) = folders()
+        assert re.fullmatch(r"tiny-x{1,40}-[0-9a-f]{8}", folder)
+
+    @pytest.mark.parametrize("resume", [True, False])
+    def test_a_place_that_cannot_be_written_is_told_before_loading(self, command: Command, resume: bool) -> None:
+        Path("file").write_text("")
+        with pytest.raises(UsageError, match=r"cannot write to file/run: .*; choose another folder with --out"):
+            command(out=Path("file/run"), resume=resume)
+        assert command.loads == 0
+
+    def test_a_run_that_is_there_is_told_before_loading(self, command: Command) -> None:
+        command(out=Path("here"))
+        with pytest.raises(UsageError, match="here already holds a run; pass --resume"):
+            command(out=Path("here"))
+        assert command.loads == 1
+
+    def test_a_runs_folder_that_cannot_be_written_is_told_before_loading(self, command: Command) -> None:
+        Path("runs").write_text("")
+        with pytest.raises(UsageError, match="cannot write to runs: "):
+            command()
+        assert command.loads == 0
+
+
+def _interrupt(request: object) -> Any:
+    raise KeyboardInterrupt

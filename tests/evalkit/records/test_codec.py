@@ -1,0 +1,136 @@
+"""Records survive the way to JSON and back, and what is no record is refused by field."""
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalkit.records import CorpusUse, ResultRow, RunRecord, SampleRecord, UnscoredCell
+from evalkit.records.codec import RecordError, from_dict, from_json, to_dict, to_json
+
+ROW = ResultRow("vt", 4096, "all", 50.0, 2, (25.0, 75.0))
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+sample_records = st.builds(
+    SampleRecord,
+    depths=st.lists(finite).map(tuple),
+    score=st.none() | finite,
+    prefill_seconds=finite,
+    decode_seconds=finite,
+)
+
+
+@given(sample_records)
+def test_a_sample_record_survives(record: SampleRecord) -> None:
+    assert from_json(SampleRecord, to_json(record)) == record
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S", "Z", "C"]) | st.characters(categories=["Cs"])))
+def test_any_text_becomes_one_line_that_utf_8_can_hold(text: str) -> None:
+    written = to_json(UnscoredCell(text, 0, ""))
+    assert len(written.splitlines()) == 1
+    assert not any(character < " " or "\x7f" <= character <= "\x9f" for character in written)
+    # Two lone halves side by side are one character to every JSON reader.
+    assert from_json(UnscoredCell, written.encode().decode()).task == text.encode("utf-16", "surrogatepass").decode(
+        "utf-16", "surrogatepass"
+    )
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_none_are_not_written(value: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json(dataclasses.replace(ROW, value=value))
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_none_are_not_read(constant: str) -> None:
+    with pytest.raises(RecordError):
+        from_json(ResultRow, to_json(ROW).replace("50.0", constant))
+
+
+def test_unknown_fields_are_ignored_and_missing_ones_take_their_default() -> None:
+    data = json.loads(to_json(ROW)) | {"added_later": 1}
+    del data["errors"]
+    assert from_dict(ResultRow, data) == ROW
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ctx": "4096"}, "ResultRow.ctx: '4096' has the wrong type"),
+        ({"ctx": True}, "ResultRow.ctx: True has the wrong type"),
+        ({"ctx": 4096.0}, "ResultRow.ctx: 4096.0 has the wrong type"),
+        ({"value": "50"}, "ResultRow.value: '50' has the wrong type"),
+        ({"value": False}, "ResultRow.value: False has the wrong type"),
+        ({"value": 10**400}, "ResultRow.value: 1000"),
+        ({"ci95": [1.0]}, "ResultRow.ci95: [1.0] has the wrong type"),
+        ({"ci95": 3}, "ResultRow.ci95: 3 has the wrong type"),
+        ({"task": None}, "ResultRow.task: None has the wrong type"),
+    ],
+)
+def test_a_wrong_type_is_refused_by_field(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecordError) as error:
+        from_dict(ResultRow, json.loads(to_json(ROW)) | change)
+    assert str(error.value).startswith(message)
+    assert len(str(error.value)) < 200
+
+
+def test_a_missing_field_is_named() -> None:
+    data = to_dict(ROW)
+    del data["metric"]
+    with pytest.raises(RecordError, match=r"ResultRow\.metric is missing"):
+        from_dict(ResultRow, data)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1,", "nul", "[" * 100_000, '{"n": ' + "9" * 5000 + "}"])
+def test_what_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(RecordError, match="not JSON"):
+        from_json(ResultRow, text)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '"x"', "null"])
+def test_what_is_no_object_is_refused(text: str) -> None:
+    with pytest.raises(RecordError, match="expected an object"):
+        from_json(ResultRow, text)
+
+
+def test_nested_records_name_their_own_field() -> None:
+    row = to_dict(CorpusUse("essays", "novels", "ab", "x.txt")) | {"sha256": 3}
+    with pytest.raises(RecordError, match=r"CorpusUse\.sha256: 3 has the wrong type"):
+        from_dict(RunRecord, {"corpora": [row], **_without("corpora")})
+
+
+def test_an_unknown_choice_is_refused() -> None:
+    with pytest.raises(RecordError, match=r"SampleRecord\.finish_reason: 'melted' has the wrong type"):
+        from_dict(SampleRecord, _sample() | {"finish_reason": "melted"})
+
+
+def _sample() -> dict[str, Any]:
+    return {
+        **dict.fromkeys(("id", "task", "prompt_sha256", "prediction", "metric"), ""),
+        **dict.fromkeys(("ctx", "index", "seed", "prompt_tokens", "completion_tokens"), 0),
+        **{name: [] for name in ("depths", "gold_positions", "targets")},
+        **dict.fromkeys(("score", "failure", "error", "unscored"), None),
+        **dict.fromkeys(("prefill_seconds", "decode_seconds"), 0.0),
+        "finish_reason": "stop",
+    }
+
+
+def _without(name: str) -> dict[str, Any]:
+    """Fields of a run record that stand before `name`, filled in."""
+    return {
+        **dict.fromkeys(("schema", "run_id", "suite", "suite_version", "dialect"), ""),
+        "seed": 0,
+        "model": {
+            **dict.fromkeys(("path", "family", "fingerprint", "tokenizer", "dtype"), ""),
+            "positions": {"kind": "none", "description": ""},
+            "trained_length": None,
+            "parameters": 0,
+        },
+        "config": {},
+        "config_passed": {},
+    }

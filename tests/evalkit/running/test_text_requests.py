@@ -1,0 +1,161 @@
+"""Texts are cut as lm-eval cuts them, and shared beginnings are never assumed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from evalkit.errors import SampleDoesNotFitError
+from evalkit.running.text_requests import LEAST_SHARED_TOKENS, PROBES, SharedPrefix, TextRequests, cut_at
+from model_adapters.scripted import BOS, ScriptedTokenizer
+from model_adapters.tokenizer import HfTokenizer
+
+TEXTS = TextRequests(ScriptedTokenizer(), max_tokens=None)
+
+
+class OneTokenEach(ScriptedTokenizer):
+    """A token for each character."""
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(character) + 2 for character in text]
+
+
+@given(st.integers(0, 60), st.integers(1, 25))
+def test_windows_are_lm_evals(tokens: int, max_tokens: int) -> None:
+    texts = TextRequests(OneTokenEach(), max_tokens=max_tokens)
+    if tokens == 0:
+        with pytest.raises(SampleDoesNotFitError):
+            texts.rolling("x", "")
+        return
+    text = "".join(chr(300 + n) for n in range(tokens))
+    windows = get_rolling_token_windows(OneTokenEach().encode(text), BOS, max_tokens, 1)
+    theirs = [(tuple(context + scored), len(context)) for context, scored in map(make_disjoint_window, windows)]
+    ours = [(request.token_ids, request.scored_from) for request in texts.rolling("x", text)]
+    assert ours == theirs
+    assert sum(len(ids) - (first or 0) for ids, first in ours) == tokens
+
+
+class TestPairs:
+    @given(st.text(max_size=40), st.text(min_size=1, max_size=10))
+    def test_context_and_continuation_are_the_whole(self, context: str, continuation: str) -> None:
+        try:
+            before, after = TEXTS.pair(context, continuation)
+        except SampleDoesNotFitError:
+            return  # a continuation that melts into the context leaves nothing to score
+        whole = tuple(ScriptedTokenizer().encode(context + continuation))
+        assert len(before) + len(after) == len(whole) + (context == "")
+        assert whole[-len(after) :] == after
+
+    def test_spaces_at_the_end_belong_to_the_continuation(self) -> None:
+        before, after = TEXTS.pair("It is  ", "red")
+        assert ScriptedTokenizer().decode(before) == "It is"
+        assert ScriptedTokenizer().decode(after) == "  red"
+
+    def test_an_empty_context_is_the_text_start(self) -> None:
+        assert TEXTS.pair("", "red")[0] == (BOS,)
+
+    def test_a_special_token_is_not_doubled(self) -> None:
+        class SpelledOut(ScriptedTokenizer):
+            def encode(self, text: str) -> list[int]:
+                plain = super().encode(text.removeprefix("<s>"))
+                return [BOS, *plain] if text.startswith("<s>") else plain
+
+        texts = TextRequests(SpelledOut(adds_bos=True), max_tokens=None)
+        assert texts.prompt("<s>red") == texts.prompt("red")
+
+    @given(st.lists(st.text("ab .\n", min_size=1, max_size=30), min_size=1, max_size=8), st.data())
+    def test_many_contexts_are_cut_as_each_by_itself(self, contexts: list[str], data: st.DataObject) -> None:
+        texts = TextRequests(ScriptedTokenizer(), max_tokens=None)
+        for number, context in enumerate(contexts * 3):
+            made = [(context, data.draw(st.text("ab .", min_size=1, max_size=6))) for _ in range(2)]
+            try:
+                expected = [TEXTS.pair(*pair) for pair in made]
+            except SampleDoesNotFitError:
+                with pytest.raises(SampleDoesNotFitError):
+                    texts.continuations(str(number), made)
+                continue
+            requests = texts.continuations(str(number), made)
+            found = [(request.token_ids, after) for request in requests for after in request.continuations]
+            assert found == expected
+
+    def test_a_tokenizer_that_looks_back_over_lines_is_read_whole(self) -> None:
+        class Joins(ScriptedTokenizer):
+            """Reads "b" after a line that begins with "Q" as another token."""
+
+            def encode(self, text: str) -> list[int]:
+                ids = super().encode(text)
+                return [*ids[:-1], 7] if text.startswith("Q") and text.endswith("b") else ids
+
+        texts = TextRequests(Joins(), max_tokens=None)
+        for number in range(PROBES + 3):
+            (request,) = texts.continuations("x", [(f"Q{number}\nA:", " a"), (f"Q{number}\nA:", " b")])
+            assert request.continuations[1] == (7,)
+
+    @pytest.mark.shared_data
+    @pytest.mark.parametrize("name", ["allenai_dolma2", "gpt2"])
+    def test_real_tokenizers_are_read_by_the_last_line(self, shared_data: Path, name: str) -> None:
+        tokenizer = HfTokenizer.from_file(shared_data / "tokenizers" / f"{name}.tokenizer.json")
+        quick, slow = (TextRequests(tokenizer, max_tokens=None) for _ in range(2))
+        for number in range(60):
+            context = f"Question {number}: what is 7 × {number}?\nA. {'x' * number}\n\nAnswer:"
+            pairs = [(context, f" {letter * (number % 3 + 1)}") for letter in "ABCD"]
+            (request,) = quick.continuations("x", pairs)
+            assert [(request.token_ids, after) for after in request.continuations] == [slow.pair(*p) for p in pairs]
+        assert quick._quick
+        assert quick._checked == PROBES
+
+    def test_continuations_of_unlike_contexts_are_several_requests_in_order(self) -> None:
+        pairs = [("One", " a"), ("One", " b"), ("Two", " c"), ("One", " d")]
+        requests = TEXTS.continuations("x", pairs)
+        assert [request.id for request in requests] == ["x#0", "x#1", "x#2"]
+        spelled = [ScriptedTokenizer().decode(ids) for request in requests for ids in request.continuations]
+        assert spelled == [" a", " b", " c", " d"]
+
+
+class TestLengths:
+    def test_the_last_token_of_a_continuation_takes_no_place(self) -> None:
+        texts = TextRequests(OneTokenEach(), max_tokens=10)
+        assert texts.continuations("x", [("a" * 8, "bbb")])
+        with pytest.raises(SampleDoesNotFitError, match="it takes 11 tokens and the model was trained to 10"):
+            texts.continuations("x", [("a" * 9, "bbb")])
+
+    def test_an_open_answer_needs_room_for_its_budget(self) -> None:
+        texts = TextRequests(OneTokenEach(), max_tokens=10)
+        assert texts.generation("x", "a" * 6, 4).generation_tokens == 4
+        with pytest.raises(SampleDoesNotFitError):
+            texts.generation("x", "a" * 7, 4)
+
+
+class TestSharedPrefix:
+    @given(st.lists(st.lists(st.integers(0, 2), max_size=8), min_size=2, max_size=5))
+    def test_it_is_what_all_begin_with(self, rests: Sequence[Sequence[int]]) -> None:
+        start = tuple(range(10, 10 + LEAST_SHARED_TOKENS))
+        prompts = [(*start, *rest) for rest in rests]
+        prefix = SharedPrefix.of("x", prompts)
+        assert prefix is not None
+        assert all(prefix.begins(prompt) for prompt in prompts)
+        length = len(prefix.token_ids)
+        assert any(len(prompt) == length for prompt in prompts) or len({prompt[length] for prompt in prompts}) > 1
+
+    def test_too_little_is_none(self) -> None:
+        start = tuple(range(LEAST_SHARED_TOKENS - 1))
+        assert SharedPrefix.of("x", [(*start, 100), (*start, 101)]) is None
+        assert SharedPrefix.of("x", [tuple(range(100))]) is None
+
+    def test_a_prompt_that_begins_otherwise_does_not_use_it(self) -> None:
+        start = "A header of many words that all prompts of this task begin with, one way or another. " * 3
+        prefix = TEXTS.shared_prefix("task", [f"{start}{n}" for n in ("one", "two")])
+        assert prefix is not None
+        uses = [
+            TEXTS.continuations("x", [(context, " a")], prefix)[0].prefix_id
+            for context in (f"{start}three", f"Not {start}three")
+        ]
+        assert uses == ["task", None]
+
+
+def test_the_first_of_any_stop_string_ends_a_text() -> None:
+    assert cut_at("one. two\nthree", ["\n", ".", ""]) == "one"
+    assert cut_at("one", []) == "one"
