@@ -59,7 +59,7 @@ def _lengths(figures: Sequence[Figure]) -> Table:
             rows.append((RULES.get(rule, rule), _tokens(figure.value or 0), _token_range(figure.ci95)))
     return Table(
         "Effective length in tokens, all smaller lengths included",
-        ("rule", "length", "95 % bootstrap interval"),
+        ("rule", "length", "95 % interval"),
         tuple(rows),
     )
 
@@ -85,7 +85,7 @@ def _grid(figures: Sequence[Figure]) -> Table:
 def _positions(figures: Sequence[Figure]) -> Table:
     bits = {first: figure for first, _, figure in position_series(figures, "bits")}
     return Table(
-        "Loss by position in long documents, with 95 % bootstrap interval over documents",
+        "Loss by position in long documents, with 95 % interval over documents",
         ("position", "nats per token", "bits per byte", "documents"),
         tuple(
             (f"{first:,}-{end:,}", _value(figure), _value(bits[first]) if first in bits else "", str(figure.n))

@@ -126,7 +126,7 @@ def _points_table(efficiency: Efficiency) -> Table:
 
 def _point(name: str, point: Checkpoint, unit: str) -> tuple[str, ...]:
     places = decimals(unit)
-    interval = f"[{point.ci95[0]:.{places}f}, {point.ci95[1]:.{places}f}]"
+    interval = "-" if point.ci95 is None else f"[{point.ci95[0]:.{places}f}, {point.ci95[1]:.{places}f}]"
     return (
         name,
         point.run_id,
@@ -225,9 +225,9 @@ def _token_axis(axes: "Axes") -> None:
 def _draw_curve(axes: "Axes", points: Sequence[Checkpoint], side: int) -> None:
     tokens = [point.tokens for point in points]
     values = [point.value for point in points]
-    # Of a value that no resample undercuts the interval begins above it by rounding alone.
-    below = [max(0.0, point.value - point.ci95[0]) for point in points]
-    above = [max(0.0, point.ci95[1] - point.value) for point in points]
+    intervals = [point.ci95 or (point.value, point.value) for point in points]
+    below = [max(0.0, point.value - low) for point, (low, _) in zip(points, intervals, strict=True)]
+    above = [max(0.0, high - point.value) for point, (_, high) in zip(points, intervals, strict=True)]
     axes.errorbar(tokens, values, yerr=[below, above], fmt="o", color=COLORS[side], capsize=3, label=NAMES[side])
     axes.plot(tokens, [point.monotone for point in points], color=COLORS[side], alpha=0.6)
 

@@ -62,7 +62,7 @@ def _notices(leaderboard: Leaderboard, foreign: Sequence[ForeignResult]) -> Iter
     ranked = leaderboard.boards[0].ranked_by if leaderboard.boards else None
     if ranked is not None:
         yield (
-            f"Ranked by {ranked}: models share a rank where their 95 % interval overlaps that of the rank's best; "
+            f"Ranked by {ranked}: models that share a rank are not significantly worse than its best (Holm, 5 %); "
             "values are with 95 % interval."
         )
     hardware = {row.costs.hardware for board in leaderboard.boards for row in board.rows}

@@ -136,7 +136,7 @@ def _score_table(
 
 
 def _score_title(results: Sequence[ResultRow], counts: set[int]) -> str:
-    interval = ", with 95 % bootstrap interval" if any(row.ci95 is not None for row in results) else ""
+    interval = ", with 95 % interval" if any(row.ci95 is not None for row in results) else ""
     samples = ""
     if len(counts) == 1:
         (n,) = counts

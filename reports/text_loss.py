@@ -23,7 +23,7 @@ def loss_table(results: Sequence[ResultRow], figures: Sequence[Figure]) -> Table
     ]
     windows = sum(row.n for row in results)
     return Table(
-        f"Text loss (lower is better) with 95 % bootstrap interval; {windows:,} windows",
+        f"Text loss (lower is better) with 95 % interval; {windows:,} windows",
         ("part", "loss", "unit"),
         tuple(lines),
     )

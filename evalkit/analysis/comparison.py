@@ -7,11 +7,12 @@ from typing import Literal
 import numpy as np
 
 from evalkit.analysis.costs import CostComparison, compare_costs, describe_hardware
-from evalkit.analysis.finished_run import StoredRun, weighted_mean
+from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.pairing import PairedRow, Pairing
 from evalkit.records import FailureKind, ModelIdentity, RunRecord
 from evalkit.statistics.intervals import CONFIDENCE, Interval
 from evalkit.statistics.paired import holm
+from evalkit.statistics.rows import weighted_mean
 
 Change = Literal["better", "worse", "~"]
 """`~`: the difference cannot be told from chance."""
@@ -116,7 +117,7 @@ def compare(pairing: Pairing) -> Comparison:
         new=ComparedRun.of(new),
         paired=True,
         confidence=CONFIDENCE,
-        rows=corrected(list(_rows(pairing))),
+        rows=corrected([row for ctx in pairing.ctxs for row in compare_rows(pairing, ctx)]),
         flips=tuple(_flips(pairing)),
         costs=costs,
         figures=compare_figures(base.record, new.record),
@@ -138,17 +139,29 @@ def _told(row: RowComparison, p_holm: float) -> RowComparison:
     return replace(row, p_holm=p_holm, change=("better" if better else "worse") if told else "~")
 
 
-def _rows(pairing: Pairing) -> Iterator[RowComparison]:
-    for ctx in pairing.ctxs:
-        rows = pairing.at(ctx)
-        for row in rows:
-            yield _compare_row(pairing, row.task, (row,)) if row.pairs else _unpaired_row(row)
-        if has_mean(pairing.base.record, ctx) and has_mean(pairing.new.record, ctx):
-            # By name, so that the mean is the same from either side.
-            shared = sorted((row for row in rows if row.pairs), key=lambda row: row.task)
-            # The mean over one task is that task, and a row twice would be a look twice.
-            if len(shared) > 1:
-                yield _compare_row(pairing, None, pairing.in_mean(shared))
+def compare_rows(pairing: Pairing, ctx: int) -> Iterator[RowComparison]:
+    """The rows at one context length and the mean over them, before any correction."""
+    rows = pairing.at(ctx)
+    for row in rows:
+        yield _compare_row(pairing, row.task, (row,)) if row.pairs else _unpaired_row(row)
+    # The mean over one task is that task, and a row twice would be a look twice.
+    if sum(bool(row.pairs) for row in rows) > 1 and (mean := compare_mean(pairing, ctx)) is not None:
+        yield mean
+
+
+def compare_mean(pairing: Pairing, ctx: int) -> RowComparison | None:
+    """The mean over the tasks at one length; None if a suite reports none there, or no sample was paired."""
+    # By name, so that the mean is the same from either side.
+    shared = sorted((row for row in pairing.at(ctx) if row.pairs), key=lambda row: row.task)
+    if not shared or not has_mean(pairing.base.record, ctx) or not has_mean(pairing.new.record, ctx):
+        return None
+    return _compare_row(pairing, None, pairing.in_mean(shared))
+
+
+def compare_task(pairing: Pairing, task: str, ctx: int) -> RowComparison | None:
+    """One task at one length; None if no sample was paired."""
+    found = [row for row in pairing.at(ctx) if row.task == task and row.pairs]
+    return _compare_row(pairing, task, found) if found else None
 
 
 def has_mean(record: RunRecord, ctx: int) -> bool:

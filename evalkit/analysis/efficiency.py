@@ -11,7 +11,8 @@ from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.learning_curve import LearningCurve, monotone, read_curves
 from evalkit.analysis.selectors import Selector
 from evalkit.errors import UsageError
-from evalkit.statistics.paired import Array
+from evalkit.statistics.bounded_mean import Array
+from evalkit.statistics.intervals import Interval
 from evalkit.statistics.scaling_law import ScalingLaw, fit
 
 Reached = Literal["between", "at most", "not reached", "extrapolated", "never"]
@@ -29,7 +30,7 @@ class Checkpoint:
     run_id: str
     tokens: float
     value: float
-    ci95: tuple[float, float]
+    ci95: Interval | None
     monotone: float
     """The value on the curve that never gets worse with more tokens."""
 
@@ -258,7 +259,7 @@ def _with_interval(found: LawFit, curves: tuple[LearningCurve, LearningCurve]) -
 
 def _checkpoints(curve: LearningCurve) -> tuple[Checkpoint, ...]:
     return tuple(
-        Checkpoint(run, float(tokens), float(value), curve.interval(index), float(smooth))
+        Checkpoint(run, float(tokens), float(value), curve.intervals[index], float(smooth))
         for index, (run, tokens, value, smooth) in enumerate(
             zip(curve.runs, curve.tokens, curve.values, curve.monotone, strict=True)
         )

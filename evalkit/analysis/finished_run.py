@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.records import ResultRow, RunRecord, SampleRecord
 from evalkit.records.codec import RecordError, from_json
 from evalkit.records.metrics import metric_of
 from evalkit.running.store import MANIFEST, RUN, SAMPLES, Manifest, read_run, read_samples
-from evalkit.statistics.paired import Array
+from evalkit.statistics.rows import row_value
 
 Cell = tuple[str, int]
 """Task and context length."""
@@ -211,28 +209,6 @@ def _means(record: RunRecord) -> str | None:
         if not same_value(row.mean, mean):
             return f"the mean at {row.ctx} is {_figure(row.mean)}, its rows give {_figure(mean)}"
     return None
-
-
-def row_value(samples: Sequence[SampleRecord]) -> float | None:
-    """The value of a row over its scored samples, in the row's unit; None where there is none."""
-    if not samples:
-        return None
-    metric = metric_of(samples[0].metric)
-    values = np.array([sample.score for sample in samples], dtype=np.float64)
-    return metric.scale * weighted_mean(values, sample_weights(samples))
-
-
-def sample_weights(samples: Sequence[SampleRecord]) -> Array:
-    """What each sample weighs in its row's value, adding up to 1: alike, or by a measure such as its bytes."""
-    weight = metric_of(samples[0].metric).weight if samples else None
-    raw = np.array([1.0 if weight is None else sample.measures.get(weight, 0.0) for sample in samples])
-    total = float(raw.sum())
-    return raw / total if total > 0 else raw
-
-
-def weighted_mean(values: Array, weights: Array) -> float:
-    """Their sum, summed so that it does not depend on the order: 442 of 500 right answers are 0.884."""
-    return round(math.fsum(weights * values), 12)
 
 
 def same_value(left: float | None, right: float | None) -> bool:

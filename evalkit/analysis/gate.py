@@ -9,13 +9,14 @@ import numpy as np
 
 from evalkit.analysis.comparison import ComparedRun, record_figures
 from evalkit.analysis.costs import CostComparison, compare_memory, compare_times, describe_hardware
-from evalkit.analysis.finished_run import StoredRun, weighted_mean
+from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.gate_targets import Target, select
 from evalkit.analysis.pairing import PairedRow, Pairing, pair_rows
 from evalkit.analysis.policy import Check, Kind, Policy
 from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.records.metrics import metric_of
 from evalkit.statistics.intervals import Interval
+from evalkit.statistics.rows import weighted_mean
 
 Outcome = Literal["pass", "fail", "undecided"]
 # Values and limits are decimal fractions of binary numbers.

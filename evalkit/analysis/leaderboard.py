@@ -1,17 +1,19 @@
-"""Many runs side by side: models × what they were measured on, ranked where the intervals allow it.
+"""Many runs side by side: models × what they were measured on, ranked by the differences between them.
 
-Only run.json is read (and manifest.json and the number of lines of samples.jsonl held against it), so that hundreds of
-runs take seconds.
+Samples are read only of the runs in the column that a table is ranked by. Of all others run.json is read and checked
+against manifest.json and the number of lines of samples.jsonl, so that hundreds of runs take seconds.
 """
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from evalkit.analysis.costs import describe_hardware
-from evalkit.analysis.finished_run import check_record, run_folders
+from evalkit.analysis.finished_run import StoredRun, check_record, load_run, run_folders
+from evalkit.analysis.ranking import rank, worse_than
 from evalkit.analysis.selectors import Selector
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import IncompatibleRunError, UsageError
@@ -23,6 +25,17 @@ from evalkit.statistics.intervals import Interval
 # Suites as readers look for them; others follow by name.
 SUITE_ORDER = ("ruler", "mmlu", "track", "extend", "loss")
 _CHUNK_BYTES = 1 << 20
+
+Model = tuple[str, str]
+"""Name and fingerprint."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoardRun:
+    """A run for the leaderboard: its record, and its samples on demand."""
+
+    record: RunRecord
+    load: Callable[[], StoredRun]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ class ModelRow:
     model: str
     fingerprint: str
     rank: int | None
-    """Models that share a rank cannot be told apart from the best of them; None where there is nothing to rank by."""
+    """Models that share a rank are not significantly worse than its best; None if there is nothing to rank by."""
     cells: tuple[Cell | None, ...]
     costs: Costs
     trained: bool
@@ -131,32 +144,36 @@ class Leaderboard:
     runs: tuple[UsedRun, ...]
 
 
-def read_records(paths: Sequence[Path]) -> list[RunRecord]:
-    """The records of all runs in `paths`, which are runs or folders of runs, whatever their order.
+Sources = Mapping[tuple[Model, Column], BoardRun]
+
+
+def read_runs(paths: Sequence[Path]) -> list[BoardRun]:
+    """All runs in `paths`, which are runs or folders of runs, whatever their order.
 
     Raises UsageError naming a folder that is no run, and IncompatibleRunError where a record is not of its folder's
     run, or counts other samples than samples.jsonl holds.
     """
     folders = {os.path.realpath(folder): folder for path in paths for folder in run_folders(path)}
-    records = []
+    runs = []
     for folder in folders.values():
         record = read_run(folder)
         of_run = folder if os.path.isdir(folder) else folder.parent
         _check_lines(of_run, record)
         check_record(of_run, record)
-        records.append(record)
-    return records
+        runs.append(BoardRun(record, partial(load_run, folder)))
+    return runs
 
 
-def build_leaderboard(records: Sequence[RunRecord], rank_by: str | None = None) -> Leaderboard:
+def build_leaderboard(runs: Sequence[BoardRun], rank_by: str | None = None) -> Leaderboard:
     """Tables of the same content for the same runs, in whatever order they are given.
 
     `rank_by` is a column, such as `ruler@65536`; by default the longest context of the first suite that most models
     share. Raises UsageError for an unknown column, and where two runs give one model's cell.
     """
-    groups: dict[str, dict[Protocol, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
-    for record in sorted(records, key=_record_key):
-        groups[record.suite][Protocol.of(record)].append(record)
+    groups: dict[str, dict[Protocol, list[BoardRun]]] = defaultdict(lambda: defaultdict(list))
+    ordered = sorted(runs, key=lambda run: _record_key(run.record))
+    for run in ordered:
+        groups[run.record.suite][Protocol.of(run.record)].append(run)
     main: list[Protocol] = []
     others: list[Protocol] = []
     for suite in sorted(groups, key=_suite_key):
@@ -165,26 +182,7 @@ def build_leaderboard(records: Sequence[RunRecord], rank_by: str | None = None) 
         others += rest
     chosen = [main, *([protocol] for protocol in others)]
     boards = [_board(protocols, groups, rank_by if number == 0 else None) for number, protocols in enumerate(chosen)]
-    return Leaderboard(tuple(boards), tuple(_used(record) for record in sorted(records, key=_record_key)))
-
-
-def rank(cells: Sequence[Cell | None], *, higher_is_better: bool) -> list[int | None]:
-    """Ranks in the order given, 1 the best; those whose interval overlaps that of the best of a rank share it.
-
-    None without a value or an interval: one sample has no rank.
-    """
-    scored = [(index, cell) for index, cell in enumerate(cells) if cell is not None and cell.ci95 is not None]
-    sign = 1 if higher_is_better else -1
-    scored.sort(key=lambda entry: -sign * entry[1].value)
-    ranks: list[int | None] = [None] * len(cells)
-    leader: Interval | None = None
-    current = 0
-    for position, (index, cell) in enumerate(scored):
-        interval = cell.ci95 or (cell.value, cell.value)
-        if leader is None or interval[1] < leader[0] or interval[0] > leader[1]:
-            leader, current = interval, position + 1
-        ranks[index] = current
-    return ranks
+    return Leaderboard(tuple(boards), tuple(_used(run.record) for run in ordered))
 
 
 def _check_lines(folder: Path, record: RunRecord) -> None:
@@ -213,59 +211,67 @@ def _suite_key(suite: str) -> tuple[int, str]:
     return (SUITE_ORDER.index(suite) if suite in SUITE_ORDER else len(SUITE_ORDER)), suite
 
 
-def _protocol_key(protocol: Protocol, records: Sequence[RunRecord]) -> tuple[int, int, str]:
+def _protocol_key(protocol: Protocol, runs: Sequence[BoardRun]) -> tuple[int, int, str]:
     """Most models first, then most tasks, then by what it says."""
-    models = {record.model.fingerprint for record in records}
+    models = {run.record.model.fingerprint for run in runs}
     return -len(models), -len(protocol.tasks), repr(protocol)
 
 
 def _board(
     protocols: Sequence[Protocol],
-    groups: Mapping[str, Mapping[Protocol, Sequence[RunRecord]]],
+    groups: Mapping[str, Mapping[Protocol, Sequence[BoardRun]]],
     rank_by: str | None,
 ) -> Board:
-    records = [record for protocol in protocols for record in groups[protocol.suite][protocol]]
-    cells = _collect(records)
+    runs = [run for protocol in protocols for run in groups[protocol.suite][protocol]]
+    records = [run.record for run in runs]
+    cells, sources = _collect(runs)
     columns = sorted({column for of_model in cells.values() for column in of_model}, key=_column_key)
     ranked = _ranked_column(columns, cells, rank_by)
     models = sorted(cells)
-    ranks = (
-        rank([cells[model].get(ranked) for model in models], higher_is_better=ranked.higher_is_better)
-        if ranked is not None
-        else [None] * len(models)
-    )
+    ranks = {} if ranked is None else _ranks(ranked, cells, sources)
     rows = [
         ModelRow(
             model=model[0],
             fingerprint=model[1],
-            rank=place,
+            rank=ranks.get(model),
             cells=tuple(cells[model].get(column) for column in columns),
             costs=_costs([record for record in records if _model(record) == model]),
             trained=all(record.model.trained for record in records if _model(record) == model),
         )
-        for model, place in zip(models, ranks, strict=True)
+        for model in models
     ]
     rows.sort(key=lambda row: _row_key(row, None if ranked is None else (columns.index(ranked), ranked)))
     return Board(tuple(protocols), tuple(columns), tuple(rows), None if ranked is None else ranked.label)
 
 
-def _model(record: RunRecord) -> tuple[str, str]:
+def _model(record: RunRecord) -> Model:
     return record.model.name, record.model.fingerprint
 
 
-def _collect(records: Sequence[RunRecord]) -> dict[tuple[str, str], dict[Column, Cell]]:
-    cells: dict[tuple[str, str], dict[Column, Cell]] = defaultdict(dict)
-    source: dict[tuple[tuple[str, str], Column], RunRecord] = {}
-    for record in records:
+def _ranks(ranked: Column, cells: Mapping[Model, Mapping[Column, Cell]], sources: Sources) -> dict[Model, int]:
+    """The rank of every model that has samples in the column."""
+    models = [model for model in sorted(cells) if ranked in cells[model] and cells[model][ranked].n > 0]
+    sign = 1 if ranked.higher_is_better else -1
+    values = [sign * cells[model][ranked].value for model in models]
+    worse = worse_than(lambda index: sources[models[index], ranked].load(), ranked.name or None, ranked.ctx or 0)
+    return dict(zip(models, rank(values, worse), strict=True))
+
+
+def _collect(runs: Sequence[BoardRun]) -> tuple[dict[Model, dict[Column, Cell]], Sources]:
+    """Every model's cells, and the run that each comes from."""
+    cells: dict[Model, dict[Column, Cell]] = defaultdict(dict)
+    sources: dict[tuple[Model, Column], BoardRun] = {}
+    for run in runs:
+        record = run.record
         for column, cell in _cells(record):
-            before = source.setdefault((_model(record), column), record)
-            if before is not record:
-                first, second = sorted((before.run_id, record.run_id))
+            before = sources.setdefault((_model(record), column), run)
+            if before is not run:
+                first, second = sorted((before.record.run_id, record.run_id))
                 raise UsageError(
                     f"runs {first} and {second} both give {column.label} of {record.model.name}; name one of them"
                 )
             cells[_model(record)][column] = cell
-    return dict(cells)
+    return dict(cells), sources
 
 
 def _cells(record: RunRecord) -> Iterator[tuple[Column, Cell]]:
@@ -302,7 +308,7 @@ def _ranked_column(
             raise UsageError(f"no column {rank_by!r} to rank by{did_you_mean(rank_by, labels)}")
         return labels[name]
     # Of the suite that stands first: what most models have, and of those the longest context.
-    testable = [column for column in columns if any(column in of and of[column].ci95 for of in cells.values())]
+    testable = [column for column in columns if any(column in of and of[column].n for of in cells.values())]
     of_first = [column for column in testable if column.suite == testable[0].suite]
     counts = {column: sum(column in of_model for of_model in cells.values()) for column in of_first}
     return max(of_first, key=lambda column: (counts[column], column.ctx or 0, column.label), default=None)

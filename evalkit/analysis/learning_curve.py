@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.analysis.finished_run import StoredRun, sample_weights
+from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.pairing import unlike_things
 from evalkit.analysis.selectors import Selector
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.records import SampleRecord
 from evalkit.records.metrics import Metric, metric_of
-from evalkit.statistics.paired import Array
+from evalkit.statistics.bounded_mean import Array
+from evalkit.statistics.intervals import Interval
+from evalkit.statistics.rows import sample_weights
+from evalkit.statistics.scores import MeanLoss, MeanScore
 
 RESAMPLES = 1000
 _SEED = 0
@@ -26,6 +29,8 @@ class LearningCurve:
     tokens: Array
     values: Array
     """In the metric's unit."""
+    intervals: tuple[Interval | None, ...]
+    """95 % interval of each value."""
     resampled: Array
     """RESAMPLES × checkpoints: the values with the questions drawn again, the same ones at every checkpoint."""
     metric: Metric
@@ -34,10 +39,6 @@ class LearningCurve:
     def monotone(self) -> Array:
         """The values, made never to get worse with more tokens (isotonic regression)."""
         return monotone(self.values, higher_is_better=self.metric.higher_is_better)
-
-    def interval(self, index: int) -> tuple[float, float]:
-        low, high = np.quantile(self.resampled[:, index], [0.025, 0.975])
-        return float(low), float(high)
 
 
 def read_curves(
@@ -116,10 +117,13 @@ class _Draws:
                 f"two checkpoints of one model have seen {at:,} tokens, or one has seen none; name one of each"
             )
         columns = [self._values(run, number) for number, run in enumerate(ordered)]
+        scale = self._metric.scale
+        intervals = [self._estimate(run).interval() for run in ordered]
         return LearningCurve(
             runs=tuple(run.record.run_id for run in ordered),
             tokens=tokens,
             values=np.array([value for value, _ in columns]),
+            intervals=tuple(None if each is None else (scale * each[0], scale * each[1]) for each in intervals),
             resampled=np.stack([resampled for _, resampled in columns], axis=1),
             metric=self._metric,
         )
@@ -136,8 +140,7 @@ class _Draws:
         value, resampled = 0.0, np.zeros(RESAMPLES)
         for position, cell in enumerate(self._cells):
             samples = self._scored(run, cell)
-            scores = np.array([sample.score for sample in samples], dtype=np.float64)
-            weights = sample_weights(samples)
+            scores, weights = _scores(samples), sample_weights(samples)
             rng = np.random.default_rng([_SEED, position, 0 if self._joint else 1 + number])
             counts = rng.multinomial(len(scores), np.full(len(scores), 1 / len(scores)), size=RESAMPLES)
             drawn = counts * weights
@@ -148,9 +151,21 @@ class _Draws:
             resampled += means * share
         return self._metric.scale * value, self._metric.scale * resampled
 
+    def _estimate(self, run: StoredRun) -> MeanScore | MeanLoss:
+        """How sure the run's value is by itself."""
+        scored = [self._scored(run, cell) for cell in self._cells]
+        if not self._metric.bounded:
+            samples = [sample for group in scored for sample in group]
+            return MeanLoss.of(_scores(samples), sample_weights(samples))
+        groups = [_scores(samples) for samples in scored]
+        return MeanScore.of([np.concatenate(groups)] if self._by_sample(run) else groups)
+
+    def _by_sample(self, run: StoredRun) -> bool:
+        return any(row.by_sample and row.ctx == self._cells[0][1] for row in run.record.summary)
+
     def _share(self, run: StoredRun, cell: tuple[str, int]) -> float:
         """What a cell weighs in the value: as much as any other, or by its samples where the suite's mean does so."""
-        if not any(row.by_sample and row.ctx == cell[1] for row in run.record.summary):
+        if not self._by_sample(run):
             return 1 / len(self._cells)
         return len(self._scored(run, cell)) / sum(len(self._scored(run, other)) for other in self._cells)
 
@@ -169,3 +184,7 @@ def _first_scored(run: StoredRun, cell: tuple[str, int]) -> SampleRecord:
         if sample.score is not None:
             return sample
     raise UsageError(f"{run.folder} has no score for {cell[0]} at {cell[1]}")
+
+
+def _scores(samples: Sequence[SampleRecord]) -> Array:
+    return np.array([sample.score for sample in samples], dtype=np.float64)

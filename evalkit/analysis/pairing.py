@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evalkit.analysis.finished_run import Cell, StoredRun, sample_weights
+from evalkit.analysis.finished_run import Cell, StoredRun
 from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.records import RunRecord, SampleRecord
 from evalkit.records.metrics import Metric, metric_of
 from evalkit.statistics.paired import Array, PairedDifferences, pool
+from evalkit.statistics.rows import sample_weights
 
 # Settings of suites that change what is asked or how it is judged, without a new dialect or suite version.
 QUESTION_SETTINGS = ("shots", "variant", "budget", "generation_tokens", "overlap", "ngram")

@@ -6,21 +6,16 @@ from itertools import chain
 import numpy as np
 
 from evalkit.analysis.comparison import ComparedRun, Comparison, RowComparison, compare_figures, corrected, has_mean
-from evalkit.analysis.finished_run import StoredRun, sample_weights, weighted_mean
+from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.pairing import unlike_things
 from evalkit.errors import IncompatibleRunError
 from evalkit.records import SampleRecord
 from evalkit.records.metrics import metric_of
 from evalkit.statistics.intervals import CONFIDENCE, Interval
 from evalkit.statistics.paired import Array
-from evalkit.statistics.unpaired import (
-    MeanLoss,
-    MeanScore,
-    detectable_unpaired,
-    difference_interval,
-    difference_p,
-    welch,
-)
+from evalkit.statistics.rows import sample_weights, weighted_mean
+from evalkit.statistics.scores import MeanLoss, MeanScore
+from evalkit.statistics.unpaired import detectable_unpaired, difference_interval, difference_p, welch
 
 Samples = Sequence[SampleRecord]
 
@@ -35,7 +30,8 @@ def compare_unpaired(base: StoredRun, new: StoredRun) -> Comparison:
             f"{base.folder} is a run of {base.record.suite} and {new.folder} one of {new.record.suite}; "
             "nothing in them can be compared"
         )
-    rows = corrected(list(_rows(base, new)))
+    ctxs = sorted({row.ctx for row in base.record.results})
+    rows = corrected([row for ctx in ctxs for row in compare_rows_unpaired(base, new, ctx)])
     if not rows:
         raise IncompatibleRunError(f"{base.folder} and {new.folder} have no scored task and length in common")
     return Comparison(
@@ -62,18 +58,39 @@ def _notes(base: StoredRun, new: StoredRun) -> Iterator[str]:
         yield f"Not alike: {thing}."
 
 
-def _rows(base: StoredRun, new: StoredRun) -> Iterator[RowComparison]:
+def compare_rows_unpaired(base: StoredRun, new: StoredRun, ctx: int) -> Iterator[RowComparison]:
+    """The rows that both runs have at one context length and the mean over them, before any correction."""
+    tasks = _shared(base, new, ctx)
+    for task, sides in tasks.items():
+        yield _row(task, ctx, [sides[0]], [sides[1]])
+    if len(tasks) > 1 and (mean := compare_mean_unpaired(base, new, ctx)) is not None:
+        yield mean
+
+
+def compare_mean_unpaired(base: StoredRun, new: StoredRun, ctx: int) -> RowComparison | None:
+    """The mean over the tasks that both have at one length; None if a suite reports none, or none is shared."""
+    tasks = _shared(base, new, ctx)
+    if not tasks or not has_mean(base.record, ctx) or not has_mean(new.record, ctx):
+        return None
+    sides: tuple[list[Samples], list[Samples]] = (
+        [one for one, _ in tasks.values()],
+        [two for _, two in tasks.values()],
+    )
+    if any(row.by_sample and row.ctx == ctx for row in base.record.summary):
+        sides = ([list(chain(*sides[0]))], [list(chain(*sides[1]))])
+    return _row(None, ctx, *sides)
+
+
+def compare_task_unpaired(base: StoredRun, new: StoredRun, task: str, ctx: int) -> RowComparison | None:
+    """One task at one length; None if one run has no score of it."""
+    sides = _shared(base, new, ctx).get(task)
+    return None if sides is None else _row(task, ctx, [sides[0]], [sides[1]])
+
+
+def _shared(base: StoredRun, new: StoredRun, ctx: int) -> dict[str, tuple[Samples, Samples]]:
+    """The scored samples of both runs by task, of the tasks that both have at `ctx`."""
     of_base, of_new = _scored(base), _scored(new)
-    shared = [cell for cell in of_base if cell in of_new]
-    for ctx in sorted({ctx for _, ctx in shared}):
-        cells = [cell for cell in shared if cell[1] == ctx]
-        for cell in cells:
-            yield _row(cell[0], ctx, [of_base[cell]], [of_new[cell]])
-        if len(cells) > 1 and has_mean(base.record, ctx) and has_mean(new.record, ctx):
-            sides = ([of_base[cell] for cell in cells], [of_new[cell] for cell in cells])
-            if any(row.by_sample and row.ctx == ctx for row in base.record.summary):
-                sides = ([list(chain(*sides[0]))], [list(chain(*sides[1]))])
-            yield _row(None, ctx, *sides)
+    return {cell[0]: (of_base[cell], of_new[cell]) for cell in of_base if cell in of_new and cell[1] == ctx}
 
 
 def _scored(run: StoredRun) -> dict[tuple[str, int], Samples]:
@@ -120,9 +137,7 @@ def _test(
             detectable_unpaired(scores[0], scores[1]),
         )
     losses = [MeanLoss.of(_values(side[0]), sample_weights(side[0])) for side in (base, new)]
-    if losses[0] is None or losses[1] is None:
-        return None, None, None
-    return welch(losses[0], losses[1])
+    return welch(losses[0], losses[1]) or (None, None, None)
 
 
 def _values(samples: Samples) -> Array:

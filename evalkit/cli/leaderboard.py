@@ -56,11 +56,11 @@ def leaderboard(
     Runs of another dialect, suite version or corpora, and results of other tools, stand in tables of their own.
     """
     from evalkit.analysis.foreign_results import is_foreign, read_foreign
-    from evalkit.analysis.leaderboard import build_leaderboard, read_records
+    from evalkit.analysis.leaderboard import build_leaderboard, read_runs
 
     chosen = format or format_of(out)
     foreign = [read_foreign(path) for path in runs if is_foreign(path)]
-    board = build_leaderboard(read_records([path for path in runs if not is_foreign(path)]), rank_by)
+    board = build_leaderboard(read_runs([path for path in runs if not is_foreign(path)]), rank_by)
     text = render(board, foreign, chosen)
     if figures is not None:
         _draw(board, figures)

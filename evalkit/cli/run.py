@@ -170,10 +170,10 @@ def _compare(report: "PlannedReport") -> None:
 
 
 def _leaderboard(report: "PlannedReport", plan: "RunPlan") -> None:
-    from evalkit.analysis.leaderboard import build_leaderboard, read_records
+    from evalkit.analysis.leaderboard import build_leaderboard, read_runs
     from evalkit.cli.leaderboard import format_of, render
 
-    board = build_leaderboard(read_records([planned.folder for planned in plan.runs]))
+    board = build_leaderboard(read_runs([planned.folder for planned in plan.runs]))
     _write(report.path, render(board, [], format_of(report.path)))
 
 

@@ -1,6 +1,8 @@
-"""A bound of a mean that supposes nothing of how the values are spread, but where their scale ends."""
+"""Confidence bounds of a mean of bounded values that assume nothing about how the values are distributed."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -8,44 +10,114 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-_LEAST = -1.0
+_LEAST_DIFFERENCE = -1.0
 """Differences of scores in [0, 1] end here."""
 _NODES = 200
 _REACH = 5.0
 _SAME_DIGITS = 12
 _ROUNDING = 1e-12
 _TINY = 1e-300
+_MOST_VALUES = 1_000
+"""Distinct values beyond which values are rounded down to this many steps, which lowers a bound by 0.001 at most."""
 
 
-def gaffke_bound(values: Array, weights: Array, tail: float) -> float:
-    """Lower bound, at the one-sided level `tail` (at most 1/4), of a weighted mean of values in [-1, 1].
+@dataclass(frozen=True, slots=True, eq=False)
+class LowerBound:
+    """Lower confidence bounds of a weighted mean, at any one-sided level up to 1/4.
 
-    The values are joined by one that was not seen, at the very end of the scale and as heavy as the heaviest; the
-    bound is the `tail` quantile of the mean with weights drawn as spacings. So what is rare enough to have been missed
-    is allowed for. For right and wrong answers it is Clopper and Pearson's. Its coverage is not proven in general; no
+    The values are joined by one that was not seen, at the end of the scale and as heavy as the heaviest; a bound is
+    a quantile of the mean under weights drawn as spacings, so a rare value that was missed is allowed for. For right
+    and wrong answers of equal weight the bound is Clopper and Pearson's. Its coverage is not proven in general; no
     exception is known. Gaffke, Three test statistics for a nonparametric one-sided hypothesis on the mean of a
     nonnegative variable (2005); Learned-Miller and Thomas, A new confidence interval for the mean of a bounded random
     variable (2019).
     """
-    from scipy import optimize
 
-    # Equal values of equal weight add up to one gamma variable.
-    pairs = np.round(np.column_stack([values, weights / weights.max()]), _SAME_DIGITS)
-    distinct, counts = np.unique(pairs, axis=0, return_counts=True)
-    seen, heavy = np.append(distinct[:, 0], _LEAST), np.append(distinct[:, 1], 1.0)
-    times = np.append(counts, 1).astype(np.float64)
-    centre = float(np.sum(times * heavy * seen) / np.sum(times * heavy))
-    if centre <= _LEAST + _ROUNDING:
-        return _LEAST
+    values: Array
+    """Distinct values, the unseen one last."""
+    weights: Array
+    """Relative to the heaviest."""
+    counts: Array
+    offset: float = 0.0
+    """Added to the mean of `values`."""
 
-    def beyond(mean: float) -> float:
-        # A logarithm is nearly straight here, which saves half of the steps.
-        return math.log(max(_below_zero(heavy * (seen - mean), times), _TINY) / tail)
+    @staticmethod
+    def of(values: Array, weights: Array, *, least: float, offset: float = 0.0) -> "LowerBound":
+        """Of `values`, none of which can be below `least`; all weights are above zero."""
+        if len(values) > _MOST_VALUES:
+            step = (values.max() - least) / _MOST_VALUES or 1.0
+            values = least + step * np.floor((values - least) / step + _ROUNDING)
+        # Equal values of equal weight add up to one gamma variable.
+        pairs = np.round(np.column_stack([values, weights / weights.max()]), _SAME_DIGITS)
+        distinct, counts = np.unique(pairs, axis=0, return_counts=True)
+        return LowerBound(
+            values=np.append(distinct[:, 0], least),
+            weights=np.append(distinct[:, 1], 1.0),
+            counts=np.append(counts, 1).astype(np.float64),
+            offset=offset,
+        )
 
-    reach = 4 * float(np.sqrt(np.sum(times * (heavy * (seen - centre)) ** 2)) / np.sum(times * heavy))
-    while (low := max(_LEAST, centre - reach)) > _LEAST and beyond(low) > 0:
-        reach *= 2
-    return float(optimize.brentq(beyond, low, centre, xtol=1e-11))
+    @staticmethod
+    def of_strata(strata: Sequence[Array], shares: Sequence[float]) -> "LowerBound":
+        """Of Σ share × mean over strata of scores in [0, 1]; shares add up to 1 and every stratum has a value.
+
+        Samples are drawn within fixed strata, so spread between strata is no uncertainty. Each stratum's values are
+        moved by part of the distance between its mean and the overall mean: by (n - 1) / (n + 1) of it, since a mean
+        of few values is a poor centre and a single value is none. What the estimated centre takes from the spread
+        within a stratum is given back, so that strata with equal means have the interval of the pooled values.
+        """
+        means = np.array([stratum.mean() for stratum in strata])
+        counts = np.array([len(stratum) for stratum in strata], dtype=np.float64)
+        overall = float(np.dot(shares, means))
+        centres = overall + (counts - 1) / (counts + 1) * (means - overall)
+        stretch = np.sqrt(1 + (1 - 1 / len(strata)) * (counts + 3) / (counts + 1) ** 2)
+        if len(strata) == 1:
+            centres, stretch = np.zeros(1), np.ones(1)
+        moved = np.concatenate(
+            [
+                (stratum - mean) * factor + mean - centre
+                for stratum, mean, factor, centre in zip(strata, means, stretch, centres, strict=True)
+            ]
+        )
+        weights = np.concatenate(
+            [np.full(len(stratum), share / len(stratum)) for stratum, share in zip(strata, shares, strict=True)]
+        )
+        least = min(float(-centres.max()), float(moved.min()))
+        return LowerBound.of(moved, weights, least=least, offset=float(np.dot(shares, centres)))
+
+    @property
+    def moments(self) -> tuple[float, float]:
+        """Mean and variance of the distribution whose quantiles are the bounds; exact where all weigh alike."""
+        heaviness = self.counts * self.weights
+        total = float(heaviness.sum())
+        mean = float(heaviness @ self.values) / total
+        squares = float((heaviness * self.weights) @ (self.values - mean) ** 2)
+        return mean + self.offset, squares / (total**2 + float(heaviness @ self.weights))
+
+    def bound(self, tail: float) -> float:
+        """The lower bound at the one-sided level `tail`, at most 1/4."""
+        from scipy import optimize
+
+        least = float(self.values.min())
+        total = float(self.counts @ self.weights)
+        centre = self.moments[0] - self.offset
+        if centre <= least + _ROUNDING:
+            return least + self.offset
+
+        def beyond(mean: float) -> float:
+            # A logarithm is nearly straight here, which saves half of the steps.
+            return math.log(max(_below_zero(self.weights * (self.values - mean), self.counts), _TINY) / tail)
+
+        spread = np.sqrt(np.sum(self.counts * (self.weights * (self.values - centre)) ** 2))
+        reach = 4 * float(spread) / total
+        while (low := max(least, centre - reach)) > least and beyond(low) > 0:
+            reach *= 2
+        return float(optimize.brentq(beyond, low, centre, xtol=1e-11)) + self.offset
+
+
+def gaffke_bound(values: Array, weights: Array, tail: float) -> float:
+    """Lower bound, at the one-sided level `tail`, of a weighted mean of differences in [-1, 1]."""
+    return LowerBound.of(values, weights, least=_LEAST_DIFFERENCE).bound(tail)
 
 
 def _below_zero(scales: Array, times: Array) -> float:

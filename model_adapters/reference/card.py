@@ -15,7 +15,7 @@ import typer
 
 from evalkit.analysis.finished_run import StoredRun, load_run
 from evalkit.records import ResultRow
-from evalkit.statistics.intervals import bootstrap_mean_of_means_ci
+from evalkit.statistics.rows import mean_of_tasks
 from model_adapters.reference import NAMES, folder
 from model_adapters.reference.curriculum import CONTINUED, FIRST
 
@@ -76,12 +76,11 @@ def score_table(run: StoredRun) -> list[str]:
 def needles(run: StoredRun, ctx: int) -> str:
     """Mean of the needle tasks' scores at one length with its 95 % interval, 0-100."""
     groups = [
-        [100 * sample.score for sample in samples if sample.score is not None]
+        [sample.score for sample in samples if sample.score is not None]
         for (task, length), samples in run.cells().items()
         if length == ctx and task.startswith(NEEDLES)
     ]
-    mean = sum(sum(group) / len(group) for group in groups) / len(groups)
-    return _value(mean, bootstrap_mean_of_means_ci(groups, seed=run.record.seed))
+    return _value(*mean_of_tasks(groups))
 
 
 def whole(run: StoredRun, ctx: int) -> str:

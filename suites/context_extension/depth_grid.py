@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from evalkit.records import Figure, SampleKey, SampleRecord
-from evalkit.statistics.intervals import bootstrap_mean_ci
+from evalkit.statistics.rows import score_figure
 from suites.ruler.draws import Draws
 from suites.ruler.needles import draw_needles
 from suites.ruler.tasks import NEEDLE_TASKS
@@ -48,19 +48,13 @@ def spread_keys(task: str, ctx: int, seed: int, *, samples: int, bins: int) -> l
     return keys
 
 
-def grid_figures(records: Sequence[SampleRecord], bins: int, seed: int) -> list[Figure]:
+def grid_figures(records: Sequence[SampleRecord], bins: int) -> list[Figure]:
     """`grid/<length>/<first depth>-<last depth>`: mean score, 0-100, over the tasks with one needle."""
     cells: dict[tuple[int, int], list[float]] = {}
     for record in records:
         if has_one_needle(record.task) and record.score is not None:
-            cells.setdefault((record.ctx, depth_bin(record.depths[0], bins)), []).append(100 * record.score)
+            cells.setdefault((record.ctx, depth_bin(record.depths[0], bins)), []).append(record.score)
     return [
-        Figure(
-            name=f"{GRID}/{ctx}/{place / bins:.3g}-{(place + 1) / bins:.3g}",
-            value=sum(values) / len(values),
-            unit="points",
-            ci95=bootstrap_mean_ci(values, seed=seed),
-            n=len(values),
-        )
+        score_figure(f"{GRID}/{ctx}/{place / bins:.3g}-{(place + 1) / bins:.3g}", [values])
         for (ctx, place), values in sorted(cells.items())
     ]

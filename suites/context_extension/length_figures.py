@@ -1,32 +1,23 @@
 """Means by length and effective lengths, as figures of a run."""
 
 from evalkit.records import Figure
-from evalkit.statistics.intervals import bootstrap_mean_of_means_ci
-from suites.context_extension.effective_length import EffectiveLength, Scores
+from evalkit.statistics.effective_length import EffectiveLength
+from evalkit.statistics.rows import score_figure
+from suites.context_extension.effective_length import Scores
 
 MEAN = "mean"
 EFFECTIVE_LENGTH = "effective_length"
 
 
-def mean_figures(scores: Scores, seed: int) -> list[Figure]:
+def mean_figures(scores: Scores) -> list[Figure]:
     """`mean/<length>`: the mean over the grid's tasks, 0-100."""
-    figures = []
-    for ctx, cells in scores.items():
-        groups = [list(cell.values()) for cell in cells.values()]
-        figures.append(
-            Figure(
-                name=f"{MEAN}/{ctx}",
-                value=sum(sum(group) / len(group) for group in groups) / len(groups),
-                unit="points",
-                ci95=bootstrap_mean_of_means_ci(groups, seed=seed),
-                n=sum(map(len, groups)),
-            )
-        )
-    return figures
+    return [
+        score_figure(f"{MEAN}/{ctx}", [list(cell.values()) for cell in cells.values()]) for ctx, cells in scores.items()
+    ]
 
 
 def length_figure(rule: str, length: EffectiveLength | None, n: int) -> list[Figure]:
-    """`effective_length/<rule>` in tokens; 0 stands for less than the shortest length. Empty without scores."""
+    """`effective_length/<rule>` in tokens; 0 means less than the shortest length. Empty without scores."""
     if length is None:
         return []
     return [Figure(f"{EFFECTIVE_LENGTH}/{rule}", length.tokens, "tokens", (length.low, length.high), n)]

@@ -3,9 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from evalkit.records import Figure, ResultRow, SampleRecord
-from evalkit.statistics.intervals import bootstrap_ratio_ci
-from suites.text_loss.summary import BITS_PER_BYTE
+from evalkit.records import Figure, SampleRecord
+from evalkit.statistics.rows import loss_figure
 
 LONG_TEXT = "long_text"
 SHORT_TEXT = "short_text"
@@ -46,7 +45,7 @@ def mean_nats(measures: Mapping[str, float], first: int, end: int, width: int) -
     return math.fsum(measures[f"nats@{start}"] for start in inside) / tokens if tokens else None
 
 
-def position_figures(records: Sequence[SampleRecord], ctx: int, seed: int) -> list[Figure]:
+def position_figures(records: Sequence[SampleRecord], ctx: int) -> list[Figure]:
     """`position_nats/<first>-<end>` and `position_bits/<first>-<end>`, with intervals over the documents."""
     scored = [record.measures for record in records if record.task == LONG_TEXT and record.score is not None]
     width = bucket_width(ctx)
@@ -59,30 +58,5 @@ def position_figures(records: Sequence[SampleRecord], ctx: int, seed: int) -> li
             here = [measures for measures in scored if f"tokens@{start}" in measures]
             numerators = [scale * measures[f"nats@{start}"] for measures in here]
             denominators = [measures[f"{below}@{start}"] for measures in here]
-            figures.append(
-                Figure(
-                    name=f"position_{kind}/{start}-{start + width}",
-                    value=math.fsum(numerators) / math.fsum(denominators),
-                    unit=unit,
-                    ci95=bootstrap_ratio_ci(numerators, denominators, seed=seed),
-                    n=len(here),
-                )
-            )
+            figures.append(loss_figure(f"position_{kind}/{start}-{start + width}", unit, numerators, denominators))
     return figures
-
-
-def loss_row(task: str, ctx: int, records: Sequence[SampleRecord], seed: int) -> ResultRow:
-    """Bits per byte over the documents of one length."""
-    scored = [record.measures for record in records if record.score is not None]
-    bits = [measures["nats"] / math.log(2) for measures in scored]
-    sizes = [measures["bytes"] for measures in scored]
-    return ResultRow(
-        task=task,
-        ctx=ctx,
-        metric=BITS_PER_BYTE,
-        value=math.fsum(bits) / math.fsum(sizes) if scored else None,
-        n=len(scored),
-        ci95=bootstrap_ratio_ci(bits, sizes, seed=seed),
-        errors=sum(record.error is not None for record in records),
-        unscored=sum(record.unscored is not None for record in records),
-    )

@@ -16,10 +16,12 @@ from evalkit.records import (
     SuiteSummary,
 )
 from evalkit.running.protocols import Suite, Tokenizer
+from evalkit.statistics.effective_length import effective_length
+from evalkit.statistics.rows import result_row
 from suites.context_extension.depth_grid import grid_figures, spread_keys
-from suites.context_extension.effective_length import above_fixed, above_own_share, collect, effective_length
+from suites.context_extension.effective_length import above_fixed, above_own_share, collect
 from suites.context_extension.length_figures import length_figure, mean_figures
-from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_measures, loss_row, position_figures
+from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_measures, position_figures
 from suites.context_extension.settings import ExtensionSettings
 from suites.mmlu import MmluSuite
 from suites.mmlu.summary import summarize as summarize_mmlu
@@ -27,6 +29,7 @@ from suites.ruler import RulerCorpora, RulerSettings, RulerSuite
 from suites.ruler.summary import summarize as summarize_ruler
 from suites.text_loss import TextLossSettings, TextLossSuite
 from suites.text_loss.sources import Source
+from suites.text_loss.summary import BITS_PER_BYTE
 
 FULL_SHARE = 0.9
 """A document counts as long where it fills this much of the context."""
@@ -120,19 +123,19 @@ class ContextExtensionSuite:
         settings = self._settings
         asked = [record for record in records if record.task not in self._texts and record.task not in self._subjects]
         scores = collect(asked, settings.tasks)
-        fixed = effective_length(scores, above_fixed, seed=settings.seed)
-        own = effective_length(scores, above_own_share, seed=settings.seed)
+        fixed = effective_length(above_fixed(scores))
+        own = effective_length(above_own_share(scores))
         mmlu_rows, mmlu_figures = self._mmlu_results(records)
         return SuiteSummary(
             results=(*summarize_ruler(asked).results, *self._loss_rows(records), *mmlu_rows),
             summary=(),
             effective_length=fixed.tokens or None if fixed is not None else None,
             figures=(
-                *mean_figures(scores, settings.seed),
+                *mean_figures(scores),
                 *length_figure("fixed", fixed, len(asked)),
                 *length_figure("own_share", own, len(asked)),
-                *grid_figures(asked, settings.depths, settings.seed),
-                *position_figures(records, settings.ctx, settings.seed),
+                *grid_figures(asked, settings.depths),
+                *position_figures(records, settings.ctx),
                 *mmlu_figures,
             ),
         )
@@ -142,7 +145,7 @@ class ContextExtensionSuite:
         for task, ctx in ((SHORT_TEXT, self._settings.short_ctx), (LONG_TEXT, self._settings.ctx)):
             here = [record for record in records if record.task == task]
             if here:
-                rows.append(loss_row(task, ctx, here, self._settings.seed))
+                rows.append(result_row(task, ctx, here, metric=BITS_PER_BYTE))
         return rows
 
     def _mmlu_results(self, records: Sequence[SampleRecord]) -> tuple[Sequence[ResultRow], Sequence[Figure]]:

@@ -4,7 +4,6 @@ A check that holds a difference against a margin passes where the 95 % interval 
 margin, fails where it lies beyond, and is undecided in between.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,17 +11,15 @@ from typing import Literal
 import numpy as np
 
 from evalkit.records import Figure, RunRecord, SampleRecord, Verdict
+from evalkit.statistics.effective_length import EffectiveLength, effective_length
 from evalkit.statistics.intervals import CONFIDENCE
-from evalkit.statistics.paired import PairedDifferences, detectable_sigmas, pool
+from evalkit.statistics.paired import PairedDifferences, pool
+from evalkit.statistics.scores import MeanScore
 from suites.context_extension.effective_length import (
     FIXED_SCORE,
     OWN_SHARE,
-    EffectiveLength,
-    Scores,
-    above_zero,
+    above_baseline,
     collect,
-    differences,
-    effective_length,
 )
 from suites.context_extension.length_figures import EFFECTIVE_LENGTH, length_figure
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_width, mean_nats
@@ -75,18 +72,20 @@ def conclude(
     figures: list[Figure] = []
     scores = collect(run.samples, settings.tasks)
     told = {figure.name: figure for figure in run.record.figures}
+    detectable: dict[int, float | None] = {ctx: _mean(cells).detectable() for ctx, cells in scores.items()}
     for rule, text in (
         ("fixed", f"at least {FIXED_SCORE} points"),
         ("own_share", f"at least {OWN_SHARE:.0%} of its own score at {settings.short_ctx:,}"),
     ):
         length = _read_length(told.get(f"{EFFECTIVE_LENGTH}/{rule}"))
-        verdicts.append(_length_verdict(settings, rule, text, length, scores))
+        verdicts.append(_length_verdict(settings, rule, text, length, detectable))
     if baseline is not None:
-        gains = differences(scores, collect(baseline.samples, settings.tasks))
-        length = effective_length(gains, above_zero, seed=settings.seed)
-        figures += length_figure("baseline", length, sum(len(cell) for by in gains.values() for cell in by.values()))
-        name = baseline.record.model.path
-        verdicts.append(_length_verdict(settings, "baseline", f"better than {name}", length, gains))
+        gains = above_baseline(scores, collect(baseline.samples, settings.tasks))
+        length = effective_length(gains)
+        figures += length_figure("baseline", length, sum(len(gain.differences) for gain in gains.values()))
+        rule = f"better than {baseline.record.model.path}"
+        detectable = {ctx: gain.detectable() for ctx, gain in gains.items()}
+        verdicts.append(_length_verdict(settings, "baseline", rule, length, detectable))
     if before is not None:
         verdicts += _retention(settings, run.samples, before, margins)
         verdicts += _mmlu_retention(settings, run.samples, before, margins)
@@ -162,15 +161,20 @@ def _position_verdict(
 
 
 def _length_verdict(
-    settings: ExtensionSettings, rule: str, text: str, length: EffectiveLength | None, scores: Scores
+    settings: ExtensionSettings,
+    rule: str,
+    text: str,
+    length: EffectiveLength | None,
+    detectable: Mapping[int, float | None],
 ) -> Verdict:
-    """Whether the effective length is the tested one; its power is told in points at that length."""
+    """Whether the effective length is the tested one; the detectable difference is in points at that length."""
     check = f"{EFFECTIVE_LENGTH}/{rule}"
-    missing = [ctx for ctx in settings.ctxs if ctx not in scores]
+    missing = [ctx for ctx in settings.ctxs if ctx not in detectable]
     if length is None or missing:
         return _untold(check, f"no scores of every task at {_lengths(missing)} ({text})", settings.ctx, "tokens")
     outcome: Outcome = "pass" if length.low >= settings.ctx else "fail" if length.high < settings.ctx else "undecided"
     shown = f"{length.tokens:,}" if length.tokens else f"below {settings.short_ctx:,}"
+    points = detectable[settings.ctx]
     return Verdict(
         check=check,
         verdict=outcome,
@@ -179,22 +183,13 @@ def _length_verdict(
         value=length.tokens,
         bound=settings.ctx,
         ci95=(length.low, length.high),
-        detectable=_detectable_points(scores[settings.ctx]),
+        detectable=None if points is None else 100 * points,
         detectable_unit="points",
     )
 
 
-def _detectable_points(cells: Mapping[str, Mapping[str, float]]) -> float:
-    """Of the mean over tasks, on the scale 0-100.
-
-    Spreads are those of scores with two right and two wrong answers added (Agresti and Coull, 1998), so that a task
-    without a single miss does not look as if it could see anything.
-    """
-    variances = []
-    for cell in cells.values():
-        values = np.array([*cell.values(), 0.0, 0.0, 100.0, 100.0])
-        variances.append(values.var() / len(values))
-    return min(100.0, detectable_sigmas(CONFIDENCE) * math.sqrt(sum(variances)) / len(variances))
+def _mean(cells: Mapping[str, Mapping[str, float]]) -> MeanScore:
+    return MeanScore.of([list(cell.values()) for cell in cells.values()])
 
 
 def _retention(

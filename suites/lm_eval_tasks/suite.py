@@ -92,7 +92,7 @@ class LmEvalSuite:
         return _with_answer(task, doc, responses, score)
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
-        return summarize(self._loaded, self._documents, self._metrics, records, seed=self._settings.seed)
+        return summarize(self._loaded, self._documents, self._metrics, records)
 
     def _make(self, key: SampleKey, instances: Sequence[Any]) -> tuple[Request, ...]:
         task = self._loaded.tasks[key.task]

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evalkit.records import Figure, ResultRow, SampleRecord, SuiteSummary, UnscoredCell
-from evalkit.records.metrics import metric_of
-from evalkit.statistics.intervals import Interval, bootstrap_mean_ci, bootstrap_ratio_ci, proportion_ci
+from evalkit.statistics.intervals import Interval
+from evalkit.statistics.rows import result_row
+from evalkit.statistics.scores import MeanScore
 from suites.lm_eval_tasks.documents import TaskDocuments
 from suites.lm_eval_tasks.harness import LoadedTasks, output_type
 from suites.lm_eval_tasks.responses import judge, stored_responses
-from suites.lm_eval_tasks.row_metric import BITS_PER_BYTE, is_number
+from suites.lm_eval_tasks.row_metric import is_number
 
 GROUP = "group/"
 UNIT = "lm-eval"
@@ -23,14 +24,10 @@ def summarize(
     documents: Mapping[str, TaskDocuments],
     metrics: Mapping[str, str | None],
     records: Sequence[SampleRecord],
-    *,
-    seed: int,
 ) -> SuiteSummary:
     """A row a task by one metric; all metrics of tasks and groups, as lm-eval aggregates them, as figures."""
     by_task = {name: [record for record in records if record.task == name] for name in loaded.tasks}
-    rows = tuple(
-        _row(name, task, documents[name], metrics[name], by_task[name], seed) for name, task in loaded.tasks.items()
-    )
+    rows = tuple(_row(name, task, documents[name], metrics[name], by_task[name]) for name, task in loaded.tasks.items())
     collected = {name: _collect(task, documents[name], by_task[name]) for name, task in loaded.tasks.items()}
     aggregates = {name: _aggregate(task, collected[name]) for name, task in loaded.tasks.items()}
     figures = [
@@ -102,48 +99,17 @@ def _name(task: str, metric: str, filter_name: str) -> str:
 
 
 def _row(
-    name: str,
-    task: Any,
-    documents: TaskDocuments,
-    metric: str | None,
-    records: Sequence[SampleRecord],
-    seed: int,
+    name: str, task: Any, documents: TaskDocuments, metric: str | None, records: Sequence[SampleRecord]
 ) -> ResultRow:
-    from evalkit.analysis.finished_run import row_value
-
     scored = [record for record in records if record.score is not None]
-    return ResultRow(
-        task=name,
-        ctx=0,
-        metric=metric or "none",
-        value=row_value(scored),
-        n=len(scored),
-        ci95=_row_interval(scored, seed),
-        errors=sum(record.error is not None for record in records),
-        unscored=sum(record.unscored is not None for record in records),
-        chance=_chance(task, documents, scored),
-    )
-
-
-def _row_interval(scored: Sequence[SampleRecord], seed: int) -> Interval | None:
-    if not scored:
-        return None
-    metric = metric_of(scored[0].metric)
-    if metric.name == BITS_PER_BYTE:
-        nats, sizes = ([record.measures[name] for record in scored] for name in ("nats", "bytes"))
-        return bootstrap_ratio_ci([value / math.log(2) for value in nats], sizes, seed=seed)
-    interval = _interval([record.score for record in scored])
-    return None if interval is None else (metric.scale * interval[0], metric.scale * interval[1])
+    return result_row(name, 0, records, metric=metric or "none", chance=_chance(task, documents, scored))
 
 
 def _interval(values: Sequence[Any]) -> Interval | None:
-    """Wilson's where all are right or wrong, a bootstrap's of other numbers, none of what is no number."""
-    if not values or not all(is_number(value) for value in values):
+    """Of numbers in [0, 1]; None for metrics of another scale or whose values are not numbers."""
+    if not values or not all(is_number(value) and 0 <= value <= 1 for value in values):
         return None
-    numbers = [float(value) for value in values]
-    if all(value in (0.0, 1.0) for value in numbers):
-        return proportion_ci(round(sum(numbers)), len(numbers))
-    return bootstrap_mean_ci(numbers, seed=0) if all(0 <= value <= 1 for value in numbers) else None
+    return MeanScore.of([[float(value) for value in values]]).interval()
 
 
 def _chance(task: Any, documents: TaskDocuments, scored: Sequence[SampleRecord]) -> float | None:

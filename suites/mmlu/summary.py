@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from evalkit.records import Figure, ResultRow, SampleRecord, SuiteSummary, SummaryRow, UnscoredCell
-from evalkit.statistics.intervals import CONFIDENCE, RESAMPLES, Interval, proportion_ci
+from evalkit.statistics.rows import mean_of_tasks, result_row, score_figure
 from suites.mmlu.questions import CHOICES
 from suites.mmlu.settings import MmluSettings
 from suites.mmlu.subjects import GROUPS, SUBJECTS
@@ -21,7 +19,7 @@ ACC_NORM = "acc_norm"
 def summarize(settings: MmluSettings, records: Sequence[SampleRecord]) -> SuiteSummary:
     """A row for each subject; the mean is over questions (micro), the mean over subjects (macro) is a figure."""
     by_subject = {subject: [record for record in records if record.task == subject] for subject in settings.subjects}
-    rows = tuple(_row(subject, here) for subject, here in by_subject.items())
+    rows = tuple(result_row(subject, 0, here, metric=ACC, chance=CHANCE) for subject, here in by_subject.items())
     scored = {subject: _scores(here) for subject, here in by_subject.items()}
     groups = {
         group: [score for subject in subjects for score in scored.get(subject, ())]
@@ -32,8 +30,8 @@ def summarize(settings: MmluSettings, records: Sequence[SampleRecord]) -> SuiteS
         summary=(_mean(settings, rows, [score for scores in scored.values() for score in scores]),),
         effective_length=None,
         figures=(
-            _macro([scores for scores in scored.values() if scores]),
-            *(_figure(f"{GROUP}{group}", scores) for group, scores in groups.items() if scores),
+            score_figure(MACRO, [scores for scores in scored.values() if scores]),
+            *(score_figure(f"{GROUP}{group}", [scores]) for group, scores in groups.items() if scores),
             *_normalized(settings, records),
         ),
         unscored=tuple(
@@ -42,35 +40,8 @@ def summarize(settings: MmluSettings, records: Sequence[SampleRecord]) -> SuiteS
     )
 
 
-def macro_interval(rights: Sequence[int], counts: Sequence[int], *, seed: int) -> Interval:
-    """Percentile bootstrap interval of the plain mean of proportions, in [0, 1].
-
-    Answers are resampled within each subject: as they are right or wrong, that is a binomial draw.
-    """
-    n = np.asarray(counts)
-    drawn = np.random.default_rng(seed).binomial(n, np.asarray(rights) / n, size=(RESAMPLES, len(n)))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile((drawn / n).mean(axis=1), [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _row(subject: str, records: Sequence[SampleRecord]) -> ResultRow:
-    value, interval, n = _accuracy(_scores(records))
-    return ResultRow(
-        task=subject,
-        ctx=0,
-        metric=ACC,
-        value=value,
-        n=n,
-        ci95=interval,
-        errors=sum(record.error is not None for record in records),
-        unscored=sum(record.unscored is not None for record in records),
-        chance=CHANCE,
-    )
-
-
 def _mean(settings: MmluSettings, rows: Sequence[ResultRow], scores: Sequence[float]) -> SummaryRow:
-    value, interval, _ = _accuracy(scores)
+    value, interval = mean_of_tasks([scores])
     whole = settings.samples is None and settings.subjects == SUBJECTS
     return SummaryRow(
         ctx=0,
@@ -82,33 +53,11 @@ def _mean(settings: MmluSettings, rows: Sequence[ResultRow], scores: Sequence[fl
     )
 
 
-def _macro(groups: Sequence[Sequence[float]]) -> Figure:
-    counts = [len(group) for group in groups]
-    rights = [round(sum(group)) for group in groups]
-    value = 100 * sum(right / n for right, n in zip(rights, counts, strict=True)) / len(groups) if groups else None
-    interval = macro_interval(rights, counts, seed=0) if groups else None
-    return Figure(MACRO, value, "points", _in_points(interval), sum(counts))
-
-
 def _normalized(settings: MmluSettings, records: Sequence[SampleRecord]) -> list[Figure]:
     """Accuracy where each choice's log-probability is divided by its characters."""
     if settings.variant != "cloze":
         return []
-    return [_figure(ACC_NORM, [record.measures[ACC_NORM] for record in records if record.score is not None])]
-
-
-def _figure(name: str, scores: Sequence[float]) -> Figure:
-    value, interval, n = _accuracy(scores)
-    return Figure(name, value, "points", interval, n)
-
-
-def _accuracy(scores: Sequence[float]) -> tuple[float | None, Interval | None, int]:
-    right, n = round(sum(scores)), len(scores)
-    return 100 * right / n if n else None, _in_points(proportion_ci(right, n)), n
-
-
-def _in_points(interval: Interval | None) -> Interval | None:
-    return None if interval is None else (100 * interval[0], 100 * interval[1])
+    return [score_figure(ACC_NORM, [[record.measures[ACC_NORM] for record in records if record.score is not None]])]
 
 
 def _scores(records: Sequence[SampleRecord]) -> list[float]:

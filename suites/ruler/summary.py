@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.records import ResultRow, SampleRecord, SuiteSummary, SummaryRow
-from evalkit.statistics.intervals import Interval, bootstrap_mean_ci, bootstrap_mean_of_means_ci
+from evalkit.statistics.rows import mean_of_tasks
 from suites.ruler.tasks import TASKS
 
 EFFECTIVE_SCORE = 85.6
 """Llama-2-7B-chat at 4,096 tokens: the score that a length must reach to be effective."""
-# Intervals are resampled with one seed, so that the same records always give the same table.
-_RESAMPLING_SEED = 0
 
 
 @dataclass(slots=True)
@@ -85,13 +83,14 @@ def _weighted(means: Sequence[float], weights: Sequence[int]) -> float:
 
 
 def _result_row(ctx: int, task: str, cell: Cell) -> ResultRow:
+    value, interval = mean_of_tasks([cell.values])
     return ResultRow(
         task=task,
         ctx=ctx,
         metric=cell.metric,
-        value=_mean(cell.values),
+        value=value,
         n=len(cell.values),
-        ci95=_percent(bootstrap_mean_ci(cell.values, seed=_RESAMPLING_SEED)),
+        ci95=interval,
         errors=cell.errors,
         unscored=cell.unscored,
     )
@@ -99,19 +98,11 @@ def _result_row(ctx: int, task: str, cell: Cell) -> ResultRow:
 
 def _summary_row(ctx: int, cells: Mapping[str, Cell]) -> SummaryRow:
     scored = [cell.values for cell in cells.values() if cell.values]
-    means = [sum(values) / len(values) for values in scored]
+    mean, interval = mean_of_tasks(scored)
     return SummaryRow(
         ctx=ctx,
-        mean=_mean(means),
-        ci95=_percent(bootstrap_mean_of_means_ci(scored, seed=_RESAMPLING_SEED)),
+        mean=mean,
+        ci95=interval,
         tasks=len(scored),
         complete=len(cells) == len(TASKS) and all(cell.complete for cell in cells.values()),
     )
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return 100 * sum(values) / len(values) if values else None
-
-
-def _percent(interval: Interval | None) -> Interval | None:
-    return None if interval is None else (100 * interval[0], 100 * interval[1])

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from evalkit.records import ResultRow, SampleRecord, SuiteSummary, SummaryRow
-from evalkit.statistics.intervals import bootstrap_mean_of_means_ci, proportion_ci
+from evalkit.statistics.rows import mean_of_tasks, result_row
 from suites.state_tracking.scoring import METRIC
 from suites.state_tracking.settings import NO_CTX, StateTrackingSettings
 from suites.state_tracking.tasks import TASKS, row_name, split_row_name
@@ -52,21 +52,7 @@ def held_name(task: str, ctx: int) -> str:
 
 def _row(name: str, ctx: int, records: Sequence[SampleRecord]) -> ResultRow:
     task, updates = split_row_name(name)
-    scores = _scores(records)
-    right = round(sum(scores))
-    interval = proportion_ci(right, len(scores))
-    return ResultRow(
-        task=name,
-        ctx=ctx,
-        metric=METRIC,
-        value=100 * right / len(scores) if scores else None,
-        n=len(scores),
-        ci95=None if interval is None else (100 * interval[0], 100 * interval[1]),
-        errors=sum(record.error is not None for record in records),
-        unscored=sum(record.unscored is not None for record in records),
-        chance=100 * task.chance,
-        updates=updates,
-    )
+    return result_row(name, ctx, records, metric=METRIC, chance=100 * task.chance, updates=updates)
 
 
 def _summary_row(
@@ -76,14 +62,13 @@ def _summary_row(
     cells: dict[tuple[str, int], list[SampleRecord]],
 ) -> SummaryRow:
     here = [row for row in rows if row.ctx == ctx]
-    values = [row.value for row in here if row.value is not None]
     groups = [_scores(cells[row.task, ctx]) for row in here if row.value is not None]
-    interval = bootstrap_mean_of_means_ci(groups, seed=settings.seed)
+    mean, interval = mean_of_tasks(groups)
     return SummaryRow(
         ctx=ctx,
-        mean=sum(values) / len(values) if values else None,
-        ci95=None if interval is None else (100 * interval[0], 100 * interval[1]),
-        tasks=len(values),
+        mean=mean,
+        ci95=interval,
+        tasks=len(groups),
         complete=set(settings.tasks) == set(TASKS) and all(row.n == settings.samples for row in here),
     )
 

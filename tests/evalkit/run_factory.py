@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.analysis.finished_run import StoredRun, load_run, row_value
+from evalkit.analysis.finished_run import StoredRun, load_run
+from evalkit.analysis.leaderboard import BoardRun
 from evalkit.records import (
     SCHEMA,
     CorpusUse,
@@ -24,7 +25,7 @@ from evalkit.records import (
 from evalkit.records.codec import to_json
 from evalkit.records.metrics import metric_of
 from evalkit.running.store import MANIFEST, RUN, SAMPLES, Manifest
-from evalkit.statistics.intervals import bootstrap_mean_ci, bootstrap_mean_of_means_ci
+from evalkit.statistics.rows import mean_of_tasks, result_row
 
 ERRORED = "errored"
 UNSCORED = "unscored"
@@ -92,6 +93,11 @@ def make_run(folder: Path, spec: RunSpec) -> StoredRun:
     return load_run(write_run(folder, spec))
 
 
+def board_run(run: StoredRun) -> BoardRun:
+    """A run for the leaderboard, loaded already."""
+    return BoardRun(run.record, lambda: run)
+
+
 def make_samples(spec: RunSpec) -> list[SampleRecord]:
     return [
         make_sample(spec, task, ctx, index, score)
@@ -136,7 +142,7 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
     cells: dict[tuple[str, int], list[SampleRecord]] = {cell: [] for cell in spec.scores}
     for sample in samples:
         cells[sample.task, sample.ctx].append(sample)
-    results = tuple(_row(task, ctx, spec.metric, cell) for (task, ctx), cell in cells.items())
+    results = tuple(result_row(task, ctx, cell, metric=spec.metric) for (task, ctx), cell in cells.items())
     failures = sorted(sample.failure for sample in samples if sample.failure is not None)
     return RunRecord(
         schema=SCHEMA,
@@ -201,22 +207,6 @@ def changed(spec: RunSpec, scores: Mapping[tuple[str, int], Sequence[Score]], **
     return replace(spec, **{"model": "./new", "weights": "new", "scores": scores, **changes})
 
 
-def _row(task: str, ctx: int, metric: str, samples: Sequence[SampleRecord]) -> ResultRow:
-    scored = [sample for sample in samples if sample.score is not None]
-    interval = bootstrap_mean_ci([sample.score or 0.0 for sample in scored], seed=0, resamples=200)
-    scale = metric_of(metric).scale
-    return ResultRow(
-        task=task,
-        ctx=ctx,
-        metric=metric,
-        value=row_value(scored),
-        n=len(scored),
-        ci95=None if interval is None else (scale * interval[0], scale * interval[1]),
-        errors=sum(sample.error is not None for sample in samples),
-        unscored=sum(sample.unscored is not None for sample in samples),
-    )
-
-
 def _summary(
     results: Sequence[ResultRow], cells: Mapping[tuple[str, int], Sequence[SampleRecord]]
 ) -> tuple[SummaryRow, ...]:
@@ -224,13 +214,13 @@ def _summary(
     for ctx in sorted({row.ctx for row in results}):
         here = [row for row in results if row.ctx == ctx and row.value is not None]
         groups = [[s.score for s in cells[row.task, ctx] if s.score is not None] for row in here]
-        interval = bootstrap_mean_of_means_ci(groups, seed=0, resamples=200)
+        mean, interval = mean_of_tasks(groups)
         complete = all(not row.errors and not row.unscored for row in results if row.ctx == ctx)
         rows.append(
             SummaryRow(
                 ctx=ctx,
-                mean=sum(row.value or 0 for row in here) / len(here) if here else None,
-                ci95=None if interval is None else (100 * interval[0], 100 * interval[1]),
+                mean=mean,
+                ci95=interval,
                 tasks=len(here),
                 complete=complete,
             )

@@ -18,7 +18,7 @@ from reports.html import render_html
 from reports.leaderboard_report import CSV_COLUMNS, leaderboard_report, render_csv
 from reports.markdown import render
 from tests.evalkit.analysis.test_foreign_results import LM_EVAL
-from tests.evalkit.run_factory import RunSpec, make_run, simulate
+from tests.evalkit.run_factory import RunSpec, board_run, make_run, simulate
 from tests.reports.hostile_text import HOSTILE_TEXTS
 from tests.reports.test_markdown import PARSER, blocks, inline_texts
 
@@ -42,7 +42,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Leaderboard:
         RunSpec({("parity:4", 0): [1.0, 0.0]}, suite="track", model="toy", weights="toy", trained=False),
     ]
     runs = [make_run(folder / f"run-{number}", spec) for number, spec in enumerate(specs)]
-    return build_leaderboard([run.record for run in runs])
+    return build_leaderboard([board_run(run) for run in runs])
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from evalkit.records import Figure, ResultRow
 from reports.charts import Bars, Chart, HeatMap, Lines
 from reports.pictures import write_charts
 from reports.run_charts import board_charts, comparison_charts, run_charts
-from tests.evalkit.run_factory import RunSpec, changed, make_run
+from tests.evalkit.run_factory import RunSpec, board_run, changed, make_run
 
 SPEC = RunSpec({(task, ctx): [1.0, 1.0, 0.0, 0.5] for task in ("vt", "cwe") for ctx in (4096, 65536)})
 LOWER = changed(SPEC, {cell: [1.0, 0.0, 0.0, 0.5] for cell in SPEC.scores})
@@ -72,7 +72,7 @@ def test_charts_of_a_comparison(runs: tuple[StoredRun, StoredRun]) -> None:
 
 
 def test_charts_of_a_leaderboard(runs: tuple[StoredRun, StoredRun]) -> None:
-    (board,) = build_leaderboard([run.record for run in runs]).boards
+    (board,) = build_leaderboard([board_run(run) for run in runs]).boards
     (lengths,) = board_charts(board)
     assert isinstance(lengths, Lines)
     assert len(lengths.series) == 2

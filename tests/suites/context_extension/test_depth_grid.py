@@ -50,5 +50,5 @@ def test_cells_are_means_by_depth_and_length() -> None:
         scored("vt", 4096, 4, 0.0),
         scored("niah_single_2", 8192, 5, None, depths=(0.1,)),
     ]
-    figures = {figure.name: (figure.value, figure.n) for figure in grid_figures(records, 2, 0)}
+    figures = {figure.name: (figure.value, figure.n) for figure in grid_figures(records, 2)}
     assert figures == {"grid/4096/0-0.5": (pytest.approx(200 / 3), 3), "grid/8192/0.5-1": (0.0, 1)}

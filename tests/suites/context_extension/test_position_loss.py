@@ -49,9 +49,11 @@ def test_figures_weigh_documents_by_their_tokens() -> None:
 
     figures = {
         figure.name: figure
-        for figure in position_figures([document(0, 100.0, 50.0), document(1, 30.0, 10.0)], 4096, 0)  # type: ignore[list-item]
+        for figure in position_figures([document(0, 100.0, 50.0), document(1, 30.0, 10.0)], 4096)  # type: ignore[list-item]
     }
     assert figures["position_nats/0-128"].value == pytest.approx(130 / 60)
     assert figures["position_bits/0-128"].value == pytest.approx(130 / math.log(2) / 240)
     low, high = figures["position_nats/0-128"].ci95 or (0.0, 0.0)
-    assert (low, high) == (pytest.approx(2.0), pytest.approx(3.0))
+    # Two documents tell nearly nothing: Student's t with one degree of freedom.
+    assert low == 0
+    assert high > 5

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from evalkit.records import Figure, ModelIdentity, PositionScheme, RunRecord, SampleRecord, Verdict
+from evalkit.statistics.effective_length import effective_length
 from suites.context_extension import ExtensionRun, ExtensionSettings, Margins, conclude
-from suites.context_extension.effective_length import above_fixed, above_own_share, collect, effective_length
+from suites.context_extension.effective_length import above_fixed, above_own_share, collect
 from suites.context_extension.length_figures import length_figure
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_width
 from suites.mmlu import MmluSettings
@@ -21,8 +22,8 @@ MODEL = ModelIdentity("new", "llama", "sha256:0", "sha256:0", "float32", Positio
 def run_of(samples: Sequence[SampleRecord], name: str = "new") -> ExtensionRun:
     scores = collect(samples, SETTINGS.tasks)
     figures: list[Figure] = []
-    for rule, passes in (("fixed", above_fixed), ("own_share", above_own_share)):
-        figures += length_figure(rule, effective_length(scores, passes, seed=0), len(samples))
+    for rule, margins in (("fixed", above_fixed), ("own_share", above_own_share)):
+        figures += length_figure(rule, effective_length(margins(scores)), len(samples))
     record = RunRecord(
         schema="evalkit.run/1",
         run_id="r",

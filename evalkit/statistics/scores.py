@@ -1,0 +1,159 @@
+"""How sure a score or a loss is: the one source of its mean, interval, detectable difference and warnings."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evalkit.statistics.bounded_mean import Array, LowerBound
+from evalkit.statistics.intervals import CONFIDENCE, Interval
+from evalkit.statistics.paired import detectable_sigmas, fewest_changes, fewest_events
+
+_EQUAL = 1e-12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeanScore:
+    """A weighted sum of the means of scores in [0, 1]: of one row, over tasks, or of one length against another.
+
+    Samples are drawn within each stratum (task) and strata are fixed. Intervals are exact for right and wrong answers
+    of one task (Clopper and Pearson 1934); otherwise they assume only that scores lie in [0, 1] (see LowerBound).
+    They are never empty because samples agree, and one sample has one too.
+    """
+
+    strata: tuple[Array, ...]
+    shares: tuple[float, ...]
+    """Weight of each stratum's mean; they add up to 1."""
+    scale: float = 1.0
+    offset: float = 0.0
+    """The value is `scale` × the weighted mean + `offset`."""
+
+    @staticmethod
+    def of(groups: Iterable[Sequence[float] | Array]) -> "MeanScore":
+        """The plain mean over `groups` (tasks), each of which needs at least one score; one group is a single row."""
+        strata = tuple(np.asarray(group, dtype=np.float64) for group in groups)
+        return MeanScore(strata, (1 / len(strata),) * len(strata))
+
+    def minus(self, share: float, other: "MeanScore") -> "MeanScore":
+        """This mean less `share` (above 0) of another one, whose samples were drawn apart from these."""
+        total = 1 + share
+        return MeanScore(
+            strata=(*self.strata, *(1 - stratum for stratum in other.strata)),
+            shares=(*(each / total for each in self.shares), *(each * share / total for each in other.shares)),
+            scale=total,
+            offset=-share,
+        )
+
+    @property
+    def n(self) -> int:
+        return sum(len(stratum) for stratum in self.strata)
+
+    @property
+    def mean(self) -> float:
+        means = [float(stratum.mean()) for stratum in self.strata]
+        return self.scale * float(np.dot(self.shares, means)) + self.offset
+
+    def interval(self, confidence: float = CONFIDENCE) -> Interval:
+        """Two-sided interval with equal tails."""
+        tail = (1 - confidence) / 2
+        if len(self.strata) == 1 and np.all((self.strata[0] == 0) | (self.strata[0] == 1)):
+            low, high = _clopper_pearson(int(self.strata[0].sum()), len(self.strata[0]), tail)
+        else:
+            low, high = max(0.0, self.lower.bound(tail)), min(1.0, 1 - self._mirrored.lower.bound(tail))
+        return self.scale * low + self.offset, self.scale * high + self.offset
+
+    def detectable(self, confidence: float = CONFIDENCE) -> float:
+        """The smallest distance of the true mean from a fixed bound that would be detected with 80 % power."""
+        sampled = detectable_sigmas(confidence) * math.sqrt(self.variance)
+        return self.scale * min(1.0, max(sampled, fewest_events(confidence) * self.heaviest))
+
+    @property
+    def variance(self) -> float:
+        """Of the weighted mean, before scale and offset; above zero even if all samples agree."""
+        return (self.lower.moments[1] + self.upper.moments[1]) / 2
+
+    @property
+    def heaviest(self) -> float:
+        """Weight of the heaviest sample."""
+        return max(share / len(stratum) for share, stratum in zip(self.shares, self.strata, strict=True))
+
+    @property
+    def lower(self) -> LowerBound:
+        """Lower bounds of the weighted mean, before scale and offset."""
+        return LowerBound.of_strata(self.strata, self.shares)
+
+    @property
+    def upper(self) -> LowerBound:
+        """Lower bounds of 1 - the weighted mean."""
+        return self._mirrored.lower
+
+    @property
+    def _mirrored(self) -> "MeanScore":
+        return replace(self, strata=tuple(1 - stratum for stratum in self.strata))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know before concluding anything from this mean."""
+        needed = fewest_changes(CONFIDENCE)
+        if self.n >= needed:
+            return ()
+        return (f"{self.n} samples: fewer than {needed} cannot show a difference from another run",)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeanLoss:
+    """A weighted mean of losses (at least 0), such as bits per byte over windows of text weighted by their bytes."""
+
+    values: Array
+    weights: Array
+    """They add up to 1."""
+
+    @staticmethod
+    def of(values: Sequence[float] | Array, weights: Sequence[float] | Array) -> "MeanLoss":
+        """Of at least one value; `weights` in any unit."""
+        sizes = np.asarray(weights, dtype=np.float64)
+        return MeanLoss(np.asarray(values, dtype=np.float64), sizes / sizes.sum())
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        return float(self.weights @ self.values)
+
+    @property
+    def variance(self) -> float | None:
+        """Of the mean, by linearization (Cochran, Sampling Techniques, 1977, chapter 6); None without any spread.
+
+        Values that all agree say nothing about their spread: no loss is bounded, so nothing else does either.
+        """
+        if self.n < 2 or np.ptp(self.values) <= _EQUAL * float(np.abs(self.values).max()):
+            return None
+        spread = float(np.sum((self.weights * (self.values - self.mean)) ** 2))
+        return spread * self.n / (self.n - 1)
+
+    def interval(self, confidence: float = CONFIDENCE) -> Interval | None:
+        """Student's interval; None for fewer than two values, and if all agree."""
+        if (variance := self.variance) is None:
+            return None
+        from scipy import stats
+
+        half = float(stats.t.ppf((1 + confidence) / 2, self.n - 1)) * math.sqrt(variance)
+        return max(0.0, self.mean - half), self.mean + half
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know before concluding anything from this mean."""
+        if self.n >= 10:
+            return ()
+        return (f"{self.n} windows: with fewer than 10 the interval is too narrow if losses are lopsided",)
+
+
+def _clopper_pearson(right: int, n: int, tail: float) -> Interval:
+    from scipy import special
+
+    low = float(special.betaincinv(right, n - right + 1, tail)) if right else 0.0
+    high = float(special.betaincinv(right + 1, n - right, 1 - tail)) if right < n else 1.0
+    return low, high
