@@ -31,7 +31,7 @@ def mmlu_tables(results: Sequence[ResultRow], summary: Sequence[SummaryRow], fig
     head = ("chance", "accuracy", "questions")
     return [
         Table("MMLU: accuracy (0-100) with 95 % interval", ("average", *head), tuple(averages)),
-        Table("By subject, with 95 % Wilson interval", ("subject", *head), tuple(map(_subject, results))),
+        Table("By subject, with 95 % interval", ("subject", *head), tuple(map(_subject, results))),
     ]
 
 

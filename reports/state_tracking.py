@@ -27,7 +27,7 @@ def _table(ctx: int, rows: Sequence[ResultRow], derived: Mapping[str, float | No
     where = f"filled with other text to {ctx:,} tokens" if ctx else "nothing between the updates"
     samples = ", ".join(sorted({f"{row.n:,}" for row in rows if row.value is not None}, key=int)) or "no"
     return Table(
-        f"Accuracy (0-100) against state updates, with 95 % Wilson interval; {where}; {samples} samples each",
+        f"Accuracy (0-100) against state updates, with 95 % interval; {where}; {samples} samples each",
         ("task", "chance", *(f"{updates:,}" for updates in columns), "held at ≥ 90 %"),
         tuple(lines),
     )

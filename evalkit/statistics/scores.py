@@ -51,8 +51,9 @@ class MeanScore:
 
     @property
     def mean(self) -> float:
-        means = [float(stratum.mean()) for stratum in self.strata]
-        return self.scale * float(np.dot(self.shares, means)) + self.offset
+        parts = [share * math.fsum(each) / len(each) for share, each in zip(self.shares, self.strata, strict=True)]
+        # 442 of 500 right answers are 0.884, in whatever order they are added.
+        return self.scale * round(math.fsum(parts), 12) + self.offset
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
         """Two-sided interval with equal tails."""

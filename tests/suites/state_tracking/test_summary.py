@@ -51,9 +51,9 @@ def test_rows_carry_value_interval_chance_and_updates() -> None:
     summary = summarize(settings, records)
     four, eight = summary.results
     assert (four.task, four.updates, four.value, four.n, four.chance) == ("parity:4", 4, 100.0, 20, 50.0)
-    # Wilson's interval, computed by hand: all of 20 right still leaves 100·20/(20+1.96²).
+    # Clopper and Pearson's bound, computed by hand: all of 20 right still leaves 0.025^(1/20).
     assert four.ci95 is not None
-    assert abs(four.ci95[0] - 100 * 20 / (20 + 1.959964**2)) < 0.01
+    assert abs(four.ci95[0] - 100 * 0.025 ** (1 / 20)) < 0.01
     assert four.ci95[1] == 100.0
     assert (eight.value, eight.n, eight.errors) == (50.0, 18, 1)
     assert summary.derived == {"updates_held/parity": 4}
