@@ -5,7 +5,7 @@ from math import prod
 
 from model_adapters import reference
 from model_adapters.checkpoint import REFERENCE_PREFIX, open_checkpoint
-from model_adapters.weights import tensor_shapes, weight_files
+from model_adapters.weights import tensor_headers, weight_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ def list_models() -> list[ModelRow]:
 
 def _row(name: str) -> ModelRow:
     checkpoint = open_checkpoint(name, with_weights=True, trust_remote_code=False)
-    shapes = [shape for file in weight_files(checkpoint) for shape in tensor_shapes(name, file).values()]
+    headers = [header for file in weight_files(checkpoint) for header in tensor_headers(name, file).values()]
     return ModelRow(
         name=name,
         architecture=checkpoint.family,
-        parameters=sum(prod(shape) for shape in shapes),
+        parameters=sum(prod(header.shape) for header in headers),
         trained=checkpoint.sidecar.trained,
         note=checkpoint.sidecar.note,
     )

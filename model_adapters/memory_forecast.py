@@ -9,7 +9,7 @@ from evalkit.errors import RequestFailedError, UsageError
 from model_adapters.checkpoint import open_checkpoint
 from model_adapters.engine.memory_plan import Needs, available_bytes, fit_plan, plannable_bytes
 from model_adapters.loading import find_device, find_dtype, read_config
-from model_adapters.weights import tensor_shapes, weight_files
+from model_adapters.weights import tensor_headers, weight_files
 
 
 def forecast_memory(
@@ -53,7 +53,8 @@ def forecast_memory(
 
 
 def _shapes(model: str, file: Path) -> list[tuple[int, ...]]:
-    return list(tensor_shapes(model, file).values()) if file.suffix == ".safetensors" else []
+    headers = tensor_headers(model, file).values() if file.suffix == ".safetensors" else ()
+    return [header.shape for header in headers]
 
 
 def _gib(size: int) -> str:

@@ -1,6 +1,8 @@
 """The safetensors files of a checkpoint, checked by their headers before anything large is read."""
 
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
@@ -9,9 +11,31 @@ from model_adapters.checkpoint import Checkpoint, read_object
 
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
-OTHER_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.ckpt", "*.msgpack", "*.h5")
+# Weights that are not loaded, the likeliest first.
+OTHER_WEIGHTS = (
+    "*.safetensors",
+    "pytorch_model*.bin",
+    "*.gguf",
+    "consolidated*.pth",
+    "*.bin",
+    "*.pt",
+    "*.pth",
+    "*.ckpt",
+    "*.msgpack",
+    "*.h5",
+)
+# What trainers write beside the weights, in the same formats.
+NOT_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state|random_states|trainer_state|adapter)")
 LFS_POINTER = b"version https://git-lfs"
 SAVE_AGAIN = "only safetensors are loaded: save the model again with transformers' save_pretrained, which writes them"
+
+
+class TensorHeader(NamedTuple):
+    """What a safetensors file says about a tensor before its numbers."""
+
+    dtype: str
+    """safetensors' own name: F32, BF16, F8_E4M3, I32, …"""
+    shape: tuple[int, ...]
 
 
 def weight_files(checkpoint: Checkpoint) -> tuple[Path, ...]:
@@ -37,12 +61,12 @@ def weight_files(checkpoint: Checkpoint) -> tuple[Path, ...]:
         raise UsageError(_no_weights(checkpoint))
     for file in files:
         if file.suffix == ".safetensors":
-            tensor_shapes(name, file)
+            tensor_headers(name, file)
     return tuple(files)
 
 
-def tensor_shapes(model: str, file: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of a safetensors file's tensors, from its header; UsageError where it is missing or damaged."""
+def tensor_headers(model: str, file: Path) -> dict[str, TensorHeader]:
+    """Number formats and shapes of a safetensors file's tensors; UsageError if it is missing or damaged."""
     if not file.exists():
         raise UsageError(f"{model}: {file.name} is missing; download or copy the checkpoint again")
     try:
@@ -50,8 +74,8 @@ def tensor_shapes(model: str, file: Path) -> dict[str, tuple[int, ...]]:
             if opened.read(len(LFS_POINTER)) == LFS_POINTER:
                 raise UsageError(f"{model}: {file.name} is a Git LFS pointer, not the file; run `git lfs pull` there")
         with safe_open(file, framework="numpy") as tensors:
-            names = tensors.keys()
-            return {name: tuple(tensors.get_slice(name).get_shape()) for name in names}
+            slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 - no mapping
+            return {name: TensorHeader(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
     except OSError as error:
         raise UsageError(f"{model}: {file.name} cannot be read ({error.strerror}); check its permissions") from error
     except SafetensorError as error:
@@ -74,7 +98,13 @@ def _shards(checkpoint: Checkpoint) -> list[Path]:
 
 
 def _no_weights(checkpoint: Checkpoint) -> str:
-    others = sorted(path.name for pattern in OTHER_WEIGHTS for path in checkpoint.folder.glob(pattern))
-    if others:
-        return f"{checkpoint.name}: has {others[0]} but no {WEIGHTS}; {SAVE_AGAIN}"
-    return f"{checkpoint.name}: has no {WEIGHTS}; copy the weights there, or name another folder"
+    names = (path.name for pattern in OTHER_WEIGHTS for path in sorted(checkpoint.folder.glob(pattern)))
+    other = next((name for name in names if not NOT_WEIGHTS.match(name)), None)
+    if other is None:
+        return f"{checkpoint.name}: has no {WEIGHTS}; copy the weights there, or name another folder"
+    if other.endswith(".safetensors"):
+        return (
+            f"{checkpoint.name}: has {other}, but neither {WEIGHTS} nor {WEIGHTS_INDEX}, which transformers loads; "
+            "copy the missing file, or save the model again with save_pretrained"
+        )
+    return f"{checkpoint.name}: has {other} but no {WEIGHTS}; {SAVE_AGAIN}"

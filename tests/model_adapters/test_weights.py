@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from evalkit.errors import UsageError
 from model_adapters.checkpoint import open_checkpoint
-from model_adapters.weights import tensor_shapes, weight_files
+from model_adapters.weights import tensor_headers, weight_files
 
 SAVE_AGAIN = "only safetensors are loaded: save the model again with transformers' save_pretrained, which writes them"
 
@@ -49,7 +49,7 @@ def write_index(folder: Path, weight_map: object) -> Path:
 def test_one_file(folder: Path) -> None:
     file = save(folder / "model.safetensors")
     assert files(folder) == (file,)
-    assert tensor_shapes("name", file) == {"a.weight": (2, 3), "scalar": ()}
+    assert tensor_headers("name", file) == {"a.weight": ("F64", (2, 3)), "scalar": ("F64", ())}
 
 
 def test_shards_come_after_their_index_each_once(folder: Path) -> None:
@@ -73,6 +73,24 @@ def test_no_weights(folder: Path) -> None:
 def test_other_formats(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"")
     assert refusal(folder) == f"has {name} but no model.safetensors; {SAVE_AGAIN}"
+
+
+def test_weights_are_named_and_not_what_a_trainer_wrote_beside_them(folder: Path) -> None:
+    for name in ("optimizer.pt", "rng_state_0.pth", "scheduler.pt", "training_args.bin"):
+        (folder / name).write_bytes(b"")
+    assert refusal(folder) == "has no model.safetensors; copy the weights there, or name another folder"
+    (folder / "pytorch_model-00001-of-00002.bin").write_bytes(b"")
+    assert refusal(folder) == f"has pytorch_model-00001-of-00002.bin but no model.safetensors; {SAVE_AGAIN}"
+
+
+@pytest.mark.parametrize("name", ["consolidated.safetensors", "model-00001-of-00002.safetensors"])
+def test_safetensors_under_other_names(folder: Path, name: str) -> None:
+    save(folder / name)
+    (folder / "pytorch_model.bin").write_bytes(b"")
+    assert refusal(folder) == (
+        f"has {name}, but neither model.safetensors nor model.safetensors.index.json, which transformers loads; "
+        "copy the missing file, or save the model again with save_pretrained"
+    )
 
 
 def test_a_missing_shard(folder: Path) -> None:
