@@ -7,7 +7,7 @@ import torch
 
 from evalkit.errors import RequestFailedError, UsageError
 from model_adapters.checkpoint import open_checkpoint
-from model_adapters.engine.memory_plan import Needs, available_bytes, fit_plan, plannable_bytes
+from model_adapters.engine.memory_plan import Needs, available_bytes, plan_request, plannable_bytes
 from model_adapters.loading import find_device, find_dtype, read_config
 from model_adapters.weights import tensor_headers, weight_files
 
@@ -38,16 +38,16 @@ def forecast_memory(
     needs = Needs.of(config.get_text_config(), number, on_gpu=place.type == "cuda")
     free = plannable_bytes(available_bytes(place) - weights, on_gpu=needs.on_gpu)
     try:
-        plan = fit_plan(needs, free, max_tokens, segment_tokens=segment_tokens, slots=slots)
+        plan = plan_request(needs, free, max_tokens, segment_tokens=segment_tokens, slots=slots)
     except RequestFailedError as error:
         line = f"{model}: beside {_gib(weights)} of weights, {error}"
         if needs.on_gpu:
             raise UsageError(line) from error
         return line
-    per_slot, segment = needs.slot.bytes(max_tokens), plan.segment_tokens * needs.activation_bytes_per_token
+    per_slot, segment = needs.slot.bytes(plan.max_tokens), plan.segment_tokens * needs.activation_bytes_per_token
     return (
         f"memory: {_gib(weights)} of weights, {plan.slots} × {_gib(per_slot)} of keys, values and states at "
-        f"{max_tokens:,} tokens, {_gib(segment)} for a segment of {plan.segment_tokens:,}; "
+        f"{plan.max_tokens:,} tokens, {_gib(segment)} for a segment of {plan.segment_tokens:,}; "
         f"{_gib(available_bytes(place))} free on {place}"
     )
 

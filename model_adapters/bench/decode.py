@@ -11,8 +11,9 @@ from model_adapters.bench.floors import decode_work
 from model_adapters.bench.plain import plain_filled_cache, plain_step, plain_transformers, plain_variants
 from model_adapters.bench.record import BenchRow, Timing
 from model_adapters.bench.session import OURS, BenchSession
-from model_adapters.engine.decode_graph import Decoder, rounded_length
+from model_adapters.engine.decode_graph import Decoder
 from model_adapters.engine.memory_bench import random_prompt
+from model_adapters.engine.memory_plan import rounded_length
 from model_adapters.engine.model_runner import ModelRunner
 from model_adapters.engine.slotted_cache import SlottedCache
 

@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 
 from model_adapters.engine.failures import is_out_of_memory
+from model_adapters.engine.memory_plan import rounded_length
 from model_adapters.engine.model_runner import ModelRunner
 from model_adapters.engine.slotted_cache import SlottedCache
 from model_adapters.messages import first_line
@@ -170,12 +171,6 @@ class StaticStep:
 def sequence_bucket(sequences: int, slots: int) -> int:
     """Sequences of the recorded step that serves so many: the next power of two, or all slots."""
     return min(1 << (sequences - 1).bit_length(), slots)
-
-
-def rounded_length(tokens: int) -> int:
-    """A length at most a quarter larger, so that sequences of about one length share a cache and its graphs."""
-    step = 1 << max(0, tokens.bit_length() - 3)
-    return -(-tokens // step) * step
 
 
 def greedy_choice(logits_BV: torch.Tensor) -> torch.Tensor:

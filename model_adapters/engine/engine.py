@@ -23,7 +23,7 @@ from model_adapters.engine.continuations import (
     score_after,
     score_questions,
 )
-from model_adapters.engine.decode_graph import Decoder, greedy_choice, rounded_length, token_choices
+from model_adapters.engine.decode_graph import Decoder, greedy_choice, token_choices
 from model_adapters.engine.failures import within_memory
 from model_adapters.engine.memory_plan import EnginePlan, choose_plan
 from model_adapters.engine.model_runner import ModelRunner
@@ -163,7 +163,7 @@ class Engine:
         try:
             self.plan = choose_plan(
                 self.runner.model,
-                rounded_length(sequence.need_tokens),
+                sequence.need_tokens,
                 segment_tokens=self._segment_tokens,
                 slots=self._slots,
                 kept_bytes=self.prefixes.nbytes if sequence.prefix or self.prefixes.nbytes else None,

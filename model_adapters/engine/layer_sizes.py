@@ -25,7 +25,7 @@ def linear_sizes(config: PreTrainedConfig) -> LinearSizes:
 
 def cached_values(config: PreTrainedConfig) -> int:
     """Numbers that an attention layer caches for one token, keys and values together."""
-    if config.model_type == "kimi_linear":
+    if getattr(config, "kv_lora_rank", None) is not None:
         # Latent attention: what keys and values are expanded from, and the part of the keys that all heads share.
         return int(config.kv_lora_rank + config.qk_rope_head_dim)
     heads: int = getattr(config, "num_key_value_heads", 0) or getattr(config, "num_attention_heads", 0)

@@ -119,20 +119,52 @@ def plannable_bytes(available: int, *, on_gpu: bool) -> int:
 
 def choose_plan(
     model: PreTrainedModel,
-    max_tokens: int,
+    need_tokens: int,
     *,
     segment_tokens: int | None = None,
     slots: int | None = None,
     kept_bytes: int | None = None,
 ) -> EnginePlan:
-    """A plan for sequences of `max_tokens`; a given segment or number of slots is kept, the rest is fitted to memory.
+    """A plan for sequences of `need_tokens`; a given segment or number of slots is kept, the rest is fitted to memory.
 
     With `kept_bytes`, what kept prefixes take already, there is room for prefixes beside at least one slot. Raises
     RequestFailedError where not even one slot fits.
     """
     needs = Needs.of(model.config, model.dtype, on_gpu=model.device.type == "cuda")
     free = plannable_bytes(available_bytes(model.device), on_gpu=needs.on_gpu) + (kept_bytes or 0)
-    return fit_plan(needs, free, max_tokens, segment_tokens=segment_tokens, slots=slots, kept_bytes=kept_bytes)
+    return plan_request(needs, free, need_tokens, segment_tokens=segment_tokens, slots=slots, kept_bytes=kept_bytes)
+
+
+def rounded_length(tokens: int) -> int:
+    """A length at most a quarter larger, so that sequences of about one length share a cache and its graphs."""
+    step = 1 << max(0, tokens.bit_length() - 3)
+    return -(-tokens // step) * step
+
+
+def plan_request(
+    needs: Needs,
+    free: int,
+    need_tokens: int,
+    *,
+    segment_tokens: int | None = None,
+    slots: int | None = None,
+    kept_bytes: int | None = None,
+) -> EnginePlan:
+    """The same by numbers, as `fit_plan` takes them: for the rounded length, or for the length itself if only it fits.
+
+    The engine and the forecast both plan by this function. Raises RequestFailedError if not even one slot fits.
+    """
+    try:
+        return fit_plan(
+            needs,
+            free,
+            rounded_length(need_tokens),
+            segment_tokens=segment_tokens,
+            slots=slots,
+            kept_bytes=kept_bytes,
+        )
+    except RequestFailedError:
+        return fit_plan(needs, free, need_tokens, segment_tokens=segment_tokens, slots=slots, kept_bytes=kept_bytes)
 
 
 def fit_plan(
@@ -144,7 +176,7 @@ def fit_plan(
     slots: int | None = None,
     kept_bytes: int | None = None,
 ) -> EnginePlan:
-    """The same by numbers: what a model needs, and `free` bytes that it may have beside its weights."""
+    """A plan for slots of `max_tokens`: what a model needs, in the `free` bytes that it may have beside its weights."""
     activation, per_slot = needs.activation_bytes_per_token, needs.slot.bytes(max_tokens)
     if segment_tokens is None:
         segment_tokens = GPU_SEGMENT_TOKENS if needs.on_gpu else CPU_SEGMENT_TOKENS

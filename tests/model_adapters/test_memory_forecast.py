@@ -8,8 +8,9 @@ import torch
 from evalkit.errors import UsageError
 from evalkit.records import Request
 from model_adapters import memory_forecast
+from model_adapters.engine import memory_plan
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.memory_plan import Needs, fit_plan, longest_fitting, plannable_bytes
+from model_adapters.engine.memory_plan import Needs, fit_plan, longest_fitting, plannable_bytes, rounded_length
 from model_adapters.loading import load_model
 from model_adapters.memory_forecast import forecast_memory
 from tests.model_adapters.small_models import FAMILIES, save_small_checkpoint, small_model
@@ -24,18 +25,36 @@ def free(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_forecast_is_the_plan_that_the_engine_makes(family: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ctx", [256, 270])
+def test_the_forecast_is_the_plan_that_the_engine_makes(family: str, ctx: int, tmp_path: Path) -> None:
     folder = save_small_checkpoint(tmp_path / "checkpoint", family)
-    line = forecast_memory(str(folder), 256, device="cpu", dtype="float32", slots=2)
+    line = forecast_memory(str(folder), ctx, device="cpu", dtype="float32", slots=2)
     loaded = load_model(str(folder), device="cpu", dtype="float32", trust_remote_code=False)
     weights = sum(parameter.nbytes for parameter in loaded.model.parameters())
     engine = Engine(loaded.model, slots=2)
-    list(engine.generate([Request("0", tuple(range(200)), 56)]))
+    list(engine.generate([Request("0", tuple(range(200)), ctx - 200)]))
     assert engine.plan is not None
     assert engine.cache is not None
     kept = (engine.cache.kv_bytes + engine.cache.state_bytes) / engine.plan.slots
     assert line.startswith(f"memory: {weights / GIB:.2f} GiB of weights, 2 × {kept / GIB:.2f} GiB of keys")
+    assert f"at {engine.plan.max_tokens:,} tokens, " in line
     assert f"for a segment of {engine.plan.segment_tokens:,}" in line
+
+
+@pytest.mark.usefixtures("free")
+def test_what_is_said_to_fit_is_not_refused_by_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a length whose rounded one does not fit: both plan for the length itself then."""
+    folder = save_small_checkpoint(tmp_path / "checkpoint", "llama")
+    model = load_model(str(folder), device="cpu", dtype="float32", trust_remote_code=False).model
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    needs = Needs.of(model.config, torch.float32, on_gpu=False)
+    longest = longest_fitting(needs, plannable_bytes(2 * GIB - weights, on_gpu=False))
+    assert rounded_length(longest) > longest
+    line = forecast_memory(str(folder), longest, device="cpu", dtype="float32", segment_tokens=256)
+    assert f"1 × 1.80 GiB of keys, values and states at {longest:,} tokens" in line
+    monkeypatch.setattr(memory_plan, "available_bytes", lambda place: 2 * GIB - weights)
+    assert memory_plan.choose_plan(model, longest, segment_tokens=256).max_tokens == longest
+    assert "are missing" in forecast_memory(str(folder), longest + 1, device="cpu", dtype="float32")
 
 
 @pytest.mark.usefixtures("free")

@@ -14,10 +14,10 @@ from model_adapters.engine.decode_graph import (
     Work,
     greedy_choice,
     pick_tokens,
-    rounded_length,
     sequence_bucket,
 )
 from model_adapters.engine.engine import Engine
+from model_adapters.engine.memory_plan import rounded_length
 from model_adapters.engine.model_runner import ModelRunner
 from model_adapters.engine.slotted_cache import SlottedCache
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from evalkit.errors import RequestFailedError
 from model_adapters.engine import memory_plan
@@ -13,8 +14,11 @@ from model_adapters.engine.memory_plan import (
     activation_bytes_per_token,
     choose_plan,
     plannable_bytes,
+    rounded_length,
     slot_cost,
 )
+from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.slotted_cache import SlottedCache
 from tests.model_adapters.small_models import FAMILIES, small_model
 
 GIB = 2**30
@@ -46,7 +50,7 @@ def test_defaults_where_memory_is_plenty(monkeypatch: pytest.MonkeyPatch) -> Non
     free(monkeypatch, 64 * GIB)
     model = small_model("olmo_hybrid")
     assert choose_plan(model, 65_536) == EnginePlan(CPU_SEGMENT_TOKENS, CPU_SLOTS, 65_536, CPU_SEGMENT_TOKENS)
-    assert choose_plan(model, 300) == EnginePlan(300, CPU_SLOTS, 300, CPU_SEGMENT_TOKENS)
+    assert choose_plan(model, 300) == EnginePlan(320, CPU_SLOTS, 320, CPU_SEGMENT_TOKENS)
 
 
 def test_what_is_left_alone_does_not_grow_with_a_card() -> None:
@@ -57,7 +61,7 @@ def test_what_is_left_alone_does_not_grow_with_a_card() -> None:
 
 def test_what_was_given_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 64 * GIB)
-    assert choose_plan(small_model("llama"), 9000, segment_tokens=77, slots=31) == EnginePlan(77, 31, 9000, 77)
+    assert choose_plan(small_model("llama"), 9000, segment_tokens=77, slots=31) == EnginePlan(77, 31, 10_240, 77)
 
 
 def test_slots_and_segments_shrink_with_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,6 +75,49 @@ def test_slots_and_segments_shrink_with_memory(monkeypatch: pytest.MonkeyPatch) 
     # Smaller segments than a quarter of the memory would hold, where that lets one sequence in.
     free(monkeypatch, (slot + 300 * activation) / 0.9)
     assert choose_plan(model, 65_536) == EnginePlan(256, 1, 65_536, 256)
+
+
+def test_a_length_is_rounded_up_only_as_far_as_memory_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model("llama")
+    cost = slot_cost(model.config, torch.float32)
+    activation = 256 * activation_bytes_per_token(model.config, torch.float32)
+    assert rounded_length(70_000) == 81_920
+    free(monkeypatch, (cost.bytes(81_920) + activation) / 0.9 + 1)
+    assert choose_plan(model, 70_000, segment_tokens=256) == EnginePlan(256, 1, 81_920, 256)
+    free(monkeypatch, (cost.bytes(70_000) + activation) / 0.9 + 1)
+    assert choose_plan(model, 70_000, segment_tokens=256) == EnginePlan(256, 1, 70_000, 256)
+    free(monkeypatch, (cost.bytes(70_000) + activation) / 0.9 - 2)
+    with pytest.raises(RequestFailedError, match="70,000 tokens need"):
+        choose_plan(model, 70_000, segment_tokens=256)
+
+
+def latent_model(family: str) -> PreTrainedModel:
+    """A small random model with multi-head latent attention."""
+    sizes = {"kv_lora_rank": 16, "q_lora_rank": 24, "qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 16}
+    experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "n_group": 1}
+    config = AutoConfig.for_model(
+        family,
+        vocab_size=288,
+        hidden_size=64,
+        intermediate_size=96,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        num_hidden_layers=2,
+        topk_group=1,
+        pad_token_id=0,
+        **sizes,
+        **experts,
+    )
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return model.eval()
+
+
+@pytest.mark.parametrize("family", ["deepseek_v2", "deepseek_v3", "glm4_moe_lite", "minicpm3", "youtu"])
+def test_latent_attention_is_planned_as_the_latents_that_are_kept(family: str) -> None:
+    model = latent_model(family)
+    cache = SlottedCache(model.config, slots=1, max_tokens=100, device=model.device)
+    ModelRunner(model).prefill(cache, 0, list(range(1, 91)), 50)
+    assert slot_cost(model.config, torch.float32).bytes(100) == cache.kv_bytes == 2 * 100 * (16 + 8) * 4
 
 
 def test_kept_prefixes_have_room_beside_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
