@@ -31,7 +31,7 @@ KINDS: dict[str, Kind] = {
 FAMILIES_WITHOUT_POSITIONS = frozenset(
     {"mamba", "mamba2", "falcon_mamba", "jamba", "kimi_linear", "nemotron_h", "rwkv", "xlstm", "zamba"}
 )
-LEARNED = re.compile(r"(^|\.)(wpe|embed_positions|position_embeddings?)$")
+TABLE = re.compile(r"(^|\.)(wpe|embed_positions|positions_embed|position_embeddings?|pos_encoding)$")
 OTHER_MODALITIES = re.compile(r"vision|visual|audio")
 THETA_KEY = re.compile(r"(rope|rotary).*(theta|base)")
 ORIGINAL_LENGTH = "original_max_position_embeddings"
@@ -97,10 +97,20 @@ def _rotary_left_out(model: PreTrainedModel) -> bool:
     return any(getattr(module, "rotary_emb", module) is None for module in model.modules())
 
 
+def table_end(model: PreTrainedModel) -> int | None:
+    """Positions in the model's table of them, which no text can exceed; None if it computes positions instead."""
+    if (learned := _learned_positions(model)) is not None:
+        return learned
+    buffers = (buffer for name, buffer in model.named_buffers() if TABLE.search(name) and buffer.ndim == 2)
+    return next((buffer.shape[0] for buffer in buffers), None)
+
+
 def _learned_positions(model: PreTrainedModel) -> int | None:
     for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding) and LEARNED.search(name):
-            return module.num_embeddings
+        if isinstance(module, nn.Embedding) and TABLE.search(name) and not OTHER_MODALITIES.search(name):
+            # Some families begin after the row of padding, others after rows that are not used.
+            padding = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - max(padding, int(getattr(module, "offset", 0)))
     return None
 
 

@@ -62,7 +62,7 @@ class Engine:
         self.cache: SlottedCache | None = None
         self._segment_tokens, self._slots, self._max_tokens = segment_tokens, slots, max_tokens
         self.prefixes = PrefixStore(self.runner)
-        self._position_limit = position_limit(model.config)
+        self._position_limit = position_limit(model)
         self._vocabulary: int = next(model.get_input_embeddings().parameters()).shape[0]
         self._active: list[Sequence] = []
         """Sequence i stands in slot i: active slots are always the first ones, so a decode step is a slice."""

@@ -1,19 +1,30 @@
-"""Up to which length a prompt may be read in segments: some positions depend on how long the whole prompt is."""
+"""Up to which length a model reads prompts: where positions end, or depend on how long the whole prompt is."""
 
 from typing import NamedTuple
 
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from model_adapters.positions import table_end
 
 
 class PositionLimit(NamedTuple):
-    """Positions that stay what they are up to some length only."""
+    """The length up to which positions are there and stay what they are."""
 
     tokens: int
-    rope_type: str
+    reason: str
+    """What is wrong beyond it, as the end of a sentence: "beyond which ..."."""
 
 
-def position_limit(config: PreTrainedConfig) -> PositionLimit | None:
-    """The least length beyond which the model's rotary frequencies change with the prompt's; None for other schemes.
+def position_limit(model: PreTrainedModel) -> PositionLimit | None:
+    """The shortest limit of the model's positions, on any device; None for schemes without one."""
+    limits = _rotary_limits(model.config.get_text_config())
+    if (end := table_end(model)) is not None:
+        limits.append(PositionLimit(end, "the model's table of positions ends"))
+    return min(limits, default=None)
+
+
+def _rotary_limits(config: PreTrainedConfig) -> list[PositionLimit]:
+    """The lengths beyond which rotary frequencies change with the prompt's length.
 
     `dynamic` and `longrope` take other frequencies for every position once a prompt is longer than the original
     length, so keys of earlier segments, and of shorter sequences in the same decode step, would not be what they are
@@ -26,5 +37,6 @@ def position_limit(config: PreTrainedConfig) -> PositionLimit | None:
         rope_type = scheme.get("rope_type", "default")
         if rope_type == "longrope" or "dynamic" in rope_type:
             original = scheme.get("original_max_position_embeddings") or config.max_position_embeddings
-            limits.append(PositionLimit(int(original), rope_type))
-    return min(limits, default=None)
+            reason = f"{rope_type} positions depend on the prompt's whole length and cannot be read in segments"
+            limits.append(PositionLimit(int(original), reason))
+    return limits

@@ -29,10 +29,7 @@ def refusal(
     if max_tokens is not None and sequence.need_tokens > max_tokens:
         return f"{size} exceed the limit of {max_tokens:,} tokens"
     if position_limit is not None and sequence.need_tokens > position_limit.tokens:
-        return (
-            f"{size} exceed {position_limit.tokens:,} tokens, beyond which {position_limit.rope_type} "
-            "positions depend on the prompt's whole length and cannot be read in segments"
-        )
+        return f"{size} exceed {position_limit.tokens:,} tokens, beyond which {position_limit.reason}"
     for ids in (token_ids, *request.continuations):
         if max(ids) >= vocabulary or min(ids) < 0:
             return f"the prompt has token ids outside the model's vocabulary of {vocabulary:,}"

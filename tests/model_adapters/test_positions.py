@@ -14,8 +14,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from evalkit.records import PositionScheme
 from model_adapters.messages import quiet_transformers
-from model_adapters.positions import read_positions, read_trained_length
-from tests.model_adapters.small_models import small_model
+from model_adapters.positions import read_positions, read_trained_length, table_end
+from tests.model_adapters.small_models import FAMILIES, small_model
 
 Stated = dict[str, Any]
 
@@ -360,3 +360,53 @@ def test_the_trained_length_is_what_config_json_states(config_json: Mapping[str,
 def test_a_family_may_have_its_own_name_for_the_trained_length() -> None:
     config = AutoConfig.for_model("gpt2")
     assert read_trained_length({"n_positions": 1024}, config, PositionScheme("other", "learned")) == 1024
+
+
+TABLES: dict[str, dict[str, Any]] = {
+    "bart": {"d_model": 16, "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 16},
+    "bert": {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 16},
+    "biogpt": {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 16},
+    "ctrl": {"n_embd": 16, "n_head": 2, "n_layer": 1, "dff": 16},
+    "gpt2": {"n_embd": 16, "n_head": 2, "n_layer": 1},
+    "gpt_bigcode": {"n_embd": 16, "n_head": 2, "n_layer": 1},
+    "gpt_neo": {
+        "hidden_size": 16,
+        "num_heads": 2,
+        "num_layers": 1,
+        "attention_types": [[["global"], 1]],
+    },
+    "gptj": {"n_embd": 16, "n_head": 2, "n_layer": 1, "rotary_dim": 4},
+    "openai-gpt": {"n_embd": 16, "n_head": 2, "n_layer": 1},
+    "opt": {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "ffn_dim": 16},
+    "roberta": {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 16},
+}
+"""Families with a table of positions, and sizes that make them small."""
+
+
+@pytest.mark.parametrize("family", TABLES)
+def test_a_table_of_positions_ends_where_transformers_fails(family: str) -> None:
+    """Whatever rows a family leaves out at its beginning; the same on the meta device, before weights are read."""
+    length = "n_positions" if "n_embd" in TABLES[family] else "max_position_embeddings"
+    values = {
+        "vocab_size": 40,
+        length: 24,
+        "is_decoder": True,
+        "pad_token_id": 1,
+        "bos_token_id": 0,
+        "eos_token_id": 2,
+        **TABLES[family],
+    }
+    with torch.device("meta"):
+        end = table_end(small(family, **values)())
+    model = small(family, **values)().eval()
+    assert end is not None
+    assert end == table_end(model)
+    with torch.no_grad():
+        model(torch.arange(5, 5 + end)[None])
+        with pytest.raises((IndexError, RuntimeError)):
+            model(torch.arange(5, 6 + end)[None])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_computed_positions_have_no_end(family: str) -> None:
+    assert table_end(small_model(family)) is None

@@ -1,10 +1,12 @@
 """Positions that depend on the whole prompt's length bound what is read in segments."""
 
+from typing import Any
+
 import pytest
 
 from evalkit.records import Request
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.position_limit import PositionLimit, position_limit
+from model_adapters.engine.position_limit import position_limit
 from tests.model_adapters.engine.prompts import random_prompt
 from tests.model_adapters.small_models import FAMILIES, small_model
 
@@ -14,21 +16,22 @@ YARN = {**DYNAMIC, "rope_type": "yarn"}
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fixed_positions_have_no_limit(family: str) -> None:
-    assert position_limit(small_model(family).config) is None
+    assert position_limit(small_model(family)) is None
 
 
 def test_schemes_that_follow_the_prompt_are_limited() -> None:
-    config = small_model("llama").config
-    config.rope_parameters = YARN
-    assert position_limit(config) is None
-    config.rope_parameters = DYNAMIC
-    assert position_limit(config) == PositionLimit(128, "dynamic")
-    config.rope_parameters = {"sliding_attention": {"rope_type": "default"}, "full_attention": DYNAMIC}
-    assert position_limit(config) == PositionLimit(128, "dynamic")
-    config.rope_parameters = {"rope_type": "longrope", "original_max_position_embeddings": 64}
-    assert position_limit(config) == PositionLimit(64, "longrope")
-    config.rope_parameters = None
-    assert position_limit(config) is None
+    model = small_model("llama")
+
+    def limit(rope_parameters: Any) -> tuple[int, str] | None:
+        model.config.rope_parameters = rope_parameters
+        found = position_limit(model)
+        return None if found is None else (found.tokens, found.reason.split(" positions depend")[0])
+
+    assert limit(YARN) is None
+    assert limit(DYNAMIC) == (128, "dynamic")
+    assert limit({"sliding_attention": {"rope_type": "default"}, "full_attention": DYNAMIC}) == (128, "dynamic")
+    assert limit({"rope_type": "longrope", "original_max_position_embeddings": 64}) == (64, "longrope")
+    assert limit(None) is None
 
 
 def test_longer_requests_are_errors_and_shorter_ones_run() -> None:
