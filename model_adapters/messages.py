@@ -24,3 +24,10 @@ def first_line(error: BaseException) -> str:
     """What an error says, cut to its first line, without the full stop that would end our own."""
     lines = str(error).strip().splitlines()
     return lines[0].strip().rstrip(".:") if lines else type(error).__name__
+
+
+def reason(error: BaseException) -> str:
+    """The first line of an error and of its cause, which some errors only wrap."""
+    # A KeyError's text is the bare key.
+    line = f"{type(error).__name__}: {first_line(error)}" if isinstance(error, KeyError) else first_line(error)
+    return line if error.__cause__ is None else f"{line}: {first_line(error.__cause__)}"

@@ -81,14 +81,25 @@ class PositionOverride:
         text_config.rope_parameters = changed
         return changed
 
-    def finish(self, model: PreTrainedModel) -> None:
-        """Change a model that was built; does nothing but for `none`."""
+    def finish(self, model: PreTrainedModel, built: PositionScheme) -> None:
+        """Take the rotary positions out of a model that was built with the scheme `built`, if `none` is forced.
+
+        Raises UsageError for positions of another kind, which cannot be taken out.
+        """
         if self.scheme != "none":
             return
-        for parent in list(model.modules()):
-            for name, module in list(parent.named_children()):
-                if type(module).__name__.endswith("RotaryEmbedding"):
-                    setattr(parent, name, NoRotation(module, self.text))
+        rotary = [
+            (parent, name, module)
+            for parent in model.modules()
+            for name, module in parent.named_children()
+            if type(module).__name__.endswith("RotaryEmbedding")
+        ]
+        if not rotary and built.kind != "none":
+            raise UsageError(
+                f"--override {self.text}: the model has {built.description}, and only rotary positions can be taken out"
+            )
+        for parent, name, module in rotary:
+            setattr(parent, name, NoRotation(module, self.text))
 
     def describe(self, built: PositionScheme) -> PositionScheme:
         """The scheme that the changed model has, marked as forced."""

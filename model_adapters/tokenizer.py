@@ -23,10 +23,11 @@ class HfTokenizer:
     Special tokens that are spelled out in a text are read as such, as transformers does.
     """
 
-    def __init__(self, backend: Any, *, name: str, text_start: int | None = None) -> None:
+    def __init__(self, backend: Any, *, name: str, text_start: int | None = None, text_end: int | None = None) -> None:
         """Take over `backend`, a `tokenizers.Tokenizer`; raises UsageError where it has no vocabulary.
 
         `text_start` is the BOS that a checkpoint names, else its EOS; by default what stands before a prompt.
+        `text_end` is its EOS.
         """
         self._text_tokens: int = backend.get_vocab_size() - len(backend.get_added_tokens_decoder())
         if self._text_tokens <= 0:
@@ -40,6 +41,7 @@ class HfTokenizer:
         self._fingerprint = f"sha256:{hashlib.sha256(backend.to_str().encode()).hexdigest()}"
         self._prefix = _ids_before_text(backend)
         self._text_start = text_start if text_start is not None else next(iter(self._prefix), None)
+        self._text_end = text_end
         # It only adds special tokens, which are known now, and may cut spaces off the offsets.
         backend.post_processor = None
         self._backend = backend
@@ -80,7 +82,7 @@ class HfTokenizer:
                 f"{name}: {type(loaded).__name__} has no fast form, so token offsets are unknown; add a tokenizer.json"
             )
         bos, eos = loaded.bos_token_id, loaded.eos_token_id
-        return HfTokenizer(backend, name=name, text_start=eos if bos is None else bos)
+        return HfTokenizer(backend, name=name, text_start=eos if bos is None else bos, text_end=eos)
 
     @property
     def fingerprint(self) -> str:
@@ -119,6 +121,16 @@ class HfTokenizer:
     @property
     def text_start(self) -> int | None:
         return self._text_start
+
+    @property
+    def text_end(self) -> int | None:
+        """The end-of-sequence token that the tokenizer names; None if it names none."""
+        return self._text_end
+
+    def token(self, token_id: int) -> str | None:
+        """A token as the vocabulary spells it; None for an id that is not in it."""
+        spelled: str | None = self._backend.id_to_token(token_id)
+        return spelled
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of the ids; special tokens say nothing, nor do ids above the vocabulary that a padded embedding has."""

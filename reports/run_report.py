@@ -210,10 +210,11 @@ def _corpus_facts(corpora: Sequence[CorpusUse]) -> list[tuple[str, str]]:
 
 
 def describe_model(model: ModelIdentity) -> str:
-    """One line that names a model: family, size, dtype, trained length, fingerprint."""
+    """One line that names a model: family, size, dtype and quantization, trained length, fingerprint."""
     length = "no stated trained length" if model.trained_length is None else f"trained to {model.trained_length:,}"
     size = f"{model.parameters / 1e6:,.1f}M parameters"
-    return f"{model.family}, {size}, {model.dtype}, {length}, fingerprint {_digest(model.fingerprint)}"
+    dtype = model.dtype if model.quantization is None else f"{model.dtype} ({model.quantization})"
+    return f"{model.family}, {size}, {dtype}, {length}, fingerprint {_digest(model.fingerprint)}"
 
 
 def _digest(sha256: str) -> str:

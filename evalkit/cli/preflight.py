@@ -30,13 +30,19 @@ def preflight(
     """
     from model_adapters.loading import load_model
     from model_adapters.preflight import Subject, full_preflight
+    from reports.plain_text import one_line
 
     length = options.parse_context("--ctx", ctx)
     loaded = load_model(
-        model, device=device, dtype=str(dtype), trust_remote_code=trust_remote_code, gdn_kernel=str(gdn_kernel)
+        model,
+        device=device,
+        dtype=str(dtype),
+        trust_remote_code=trust_remote_code,
+        gdn_kernel=str(gdn_kernel),
+        ctxs=(length,),
     )
     for warning in loaded.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        typer.echo(f"warning: {one_line(warning)}", err=True)
     checks = full_preflight(Subject(loaded.model, loaded.tokenizer, loaded.identity), length)
     if format is options.Format.JSON:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=2, ensure_ascii=False))

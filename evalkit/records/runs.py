@@ -42,6 +42,8 @@ class ModelIdentity:
     parameters: int
     trained: bool = True
     """False for the embedded default while it has random weights: every report says so."""
+    quantization: str | None = None
+    """How the stored weights are quantized, and what was done about it; None if they are not."""
 
     @property
     def name(self) -> str:

@@ -17,13 +17,17 @@ from transformers import (
     BertForMaskedLM,
     GPT2Config,
     GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
     PreTrainedTokenizerFast,
     dynamic_module_utils,
 )
 
 from evalkit.errors import UsageError
+from evalkit.records import Request
 from model_adapters import reference
-from model_adapters.loading import LoadedModel, count_parameters, device_map, load_model, load_tokenizer
+from model_adapters.building import device_map
+from model_adapters.engine.engine import Engine
+from model_adapters.loading import LoadedModel, count_parameters, load_model, load_tokenizer
 from tests.model_adapters.small_models import FAMILIES, byte_tokenizer, save_small_checkpoint, small_model
 
 BELONG = "check that config.json and weights belong together"
@@ -317,6 +321,110 @@ def test_a_null_theta_where_the_family_cannot_do_without(folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("rope_type", ["mrope", "su", "ntk", 7])
+def test_a_rope_type_that_transformers_does_not_know(folder: Path, rope_type: Any) -> None:
+    edit(folder, rope_parameters=..., rope_theta=10_000.0, rope_scaling={"type": rope_type, "factor": 2.0})
+    message = refusal(folder)
+    assert message.startswith(f"config.json has rope_type {rope_type!r}, which transformers")
+    assert "for llama (it knows default, linear, " in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"hidden_act": "foo"}, "KeyError: 'foo'"),
+        ({"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": "four"}}, "'str'"),
+        ({"pad_token_id": 99_999}, "Padding_idx must be within num_embeddings"),
+    ],
+)
+def test_a_configuration_that_cannot_be_built_is_told_before_weights_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], named: str
+) -> None:
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", None)
+    edit(folder, **changes)
+    message = refusal(folder)
+    assert message.startswith("transformers cannot build what config.json describes (")
+    assert named in message
+    assert message.endswith("); repair it")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attn_implementation": "flash_attention_2"},
+        {"_attn_implementation": "flash_attention_3"},
+        {"attn_implementation": "kernels-community/flash-attn"},
+        {"attn_implementation": "no such thing"},
+        {"return_dict": False},
+        {"output_attentions": True, "output_hidden_states": True},
+        {"use_cache": False},
+    ],
+)
+def test_settings_of_a_configuration_that_the_engine_replaces_change_nothing(
+    folder: Path, changes: dict[str, Any]
+) -> None:
+    request = Request("0", tuple(range(1, 40)), 4)
+    expected = [generation.token_ids for generation in Engine(load(folder).model).generate([request])]
+    edit(folder, **changes)
+    loaded = load(folder)
+    assert [generation.token_ids for generation in Engine(loaded.model).generate([request])] == expected
+    assert loaded.warnings == ()
+
+
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 1e4,
+    "short_factor": [1.0] * 8,
+    "long_factor": [4.0] * 8,
+    "original_max_position_embeddings": 512,
+}
+
+
+def test_contexts_beyond_a_limit_are_refused_before_weights_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(folder, rope_parameters=LONGROPE)
+    ctxs = (256, 512)
+    assert load_model(str(folder), device="cpu", dtype="auto", trust_remote_code=False, ctxs=ctxs).warnings == ()
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", None)
+    with pytest.raises(UsageError) as raised:
+        load_model(str(folder), device="cpu", dtype="auto", trust_remote_code=False, ctxs=(512, 513, 4096))
+    assert str(raised.value) == (
+        f"{folder}: context 513, 4,096 is above 512 tokens, beyond which longrope positions depend on the prompt's "
+        "whole length and cannot be read in segments; use contexts of at most 512"
+    )
+
+
+def test_a_limit_below_the_trained_length_is_a_warning_where_contexts_are_not_known(folder: Path) -> None:
+    edit(folder, rope_parameters=LONGROPE)
+    assert load(folder).warnings == (
+        "prompts of more than 512 tokens will be errors: beyond them longrope positions depend on the prompt's whole "
+        "length and cannot be read in segments",
+    )
+
+
+def test_a_table_of_positions_ends_a_context(tmp_path: Path) -> None:
+    config = GPT2Config(
+        vocab_size=288, n_embd=16, n_layer=1, n_head=2, n_positions=64, bos_token_id=257, eos_token_id=258
+    )
+    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(UsageError) as raised:
+        load_model(str(tmp_path), device="cpu", dtype="auto", trust_remote_code=False, ctxs=(65,))
+    assert str(raised.value) == (
+        f"{tmp_path}: context 65 is above 64 tokens, beyond which the model's table of positions ends; "
+        "use contexts of at most 64"
+    )
+    loaded = load(tmp_path)
+    assert loaded.identity.positions.description == "learned absolute positions, at most 64"
+    requests = [Request("in", tuple(range(60)), 4), Request("beyond", tuple(range(60)), 5)]
+    errors = {generation.request_id: generation.error for generation in Engine(loaded.model).generate(requests)}
+    assert errors["in"] is None
+    assert errors["beyond"] == (
+        "60 prompt tokens and a budget of 5 exceed 64 tokens, beyond which the model's table of positions ends"
+    )
+
+
 def test_missing_weights_are_named(folder: Path) -> None:
     edit_weights(folder, lambda weights: weights.__delitem__("lm_head.weight"))
     assert refusal(folder) == f"its weights lack lm_head.weight; {BELONG}"
@@ -399,11 +507,33 @@ def test_weights_go_straight_to_their_device(family: str, tmp_path: Path, monkey
     model.save_pretrained(tmp_path, max_shard_size="60KB")
     byte_tokenizer().save_pretrained(tmp_path)
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
-    monkeypatch.setattr("model_adapters.loading.device_map", lambda place: {"": place})
+    monkeypatch.setattr("model_adapters.building.device_map", lambda place: {"": place})
     loaded = load_model(str(tmp_path), device="cpu", dtype="float32", trust_remote_code=False)
     for (name, found), (_, expected) in zip(loaded.model.state_dict().items(), model.state_dict().items(), strict=True):
         assert torch.equal(found, expected), name
     assert not any(hasattr(module, "_hf_hook") for module in loaded.model.modules())
+
+
+def test_a_device_that_fails_after_the_weights_were_read_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object, place: object) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be …")
+
+    monkeypatch.setattr("model_adapters.loading.find_device", lambda device: torch.device("cuda"))
+    monkeypatch.setattr("model_adapters.building.device_map", lambda place: None)
+    monkeypatch.setattr(transformers.PreTrainedModel, "to", broken)
+    assert refusal(folder, dtype="float32") == (
+        f"transformers cannot load it (CUDA error: device-side assert triggered); {BELONG}"
+    )
+
+
+def test_memory_of_the_host_that_runs_out_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: not enough memory")
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", full)
+    assert refusal(folder) == "its weights take 0.0 GiB as stored, more than cpu has free; free more"
 
 
 def test_weights_of_a_gpu_are_mapped_to_it() -> None:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evalkit.errors import UsageError
 from model_adapters.loading import LoadedModel, load_model
 from model_adapters.position_override import PositionOverride
-from tests.model_adapters.small_models import save_small_checkpoint, small_model
+from tests.model_adapters.small_models import byte_tokenizer, save_small_checkpoint, small_model
 
 IDS_1T = torch.randint(0, 256, (1, 90), generator=torch.Generator().manual_seed(3))
 THETA = {"rope_type": "default", "rope_theta": 10_000.0}
@@ -125,6 +125,17 @@ def test_positions_can_be_forced_on_a_model_without_any(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="states no θ; add theta="):
         load(folder, "yarn:factor=8,original=512")
     assert load(folder, "yarn:factor=8,original=512,theta=10000").identity.positions.kind == "yarn"
+
+
+def test_positions_that_are_not_rotary_cannot_be_taken_out(tmp_path: Path) -> None:
+    """Nothing would change, and the record would say that nothing is left."""
+    GPT2LMHeadModel(GPT2Config(vocab_size=288, n_embd=16, n_layer=1, n_head=2, n_positions=64)).save_pretrained(
+        tmp_path
+    )
+    byte_tokenizer().save_pretrained(tmp_path)
+    expected = "--override none: the model has learned absolute positions, at most 64, and only rotary positions can be"
+    with pytest.raises(UsageError, match=expected):
+        load(tmp_path, "none")
 
 
 def test_only_full_attention_is_changed_where_layers_differ(tmp_path: Path) -> None:

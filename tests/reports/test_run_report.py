@@ -21,6 +21,12 @@ def test_untrained_weights_are_told_before_every_score() -> None:
     assert UNTRAINED not in run_report(FULL).notices
 
 
+def test_a_quantized_model_is_not_called_plain() -> None:
+    quantized = replace(FULL, model=replace(FULL.model, quantization="fp8, e4m3; dequantized while loading"))
+    expected = f", {FULL.model.dtype} (fp8, e4m3; dequantized while loading), "
+    assert expected in dict(run_report(quantized).facts)["model"]
+
+
 def test_a_cell_whose_samples_all_failed_has_no_score() -> None:
     row = ResultRow("vt", 4096, "all", None, 0, None, errors=5)
     (table,) = run_report(replace(FULL, results=(row,), summary=(), unscored=(), failures={})).tables

@@ -116,7 +116,7 @@ def perform(
         _check_out(run_options)
         if (forecast := _memory_forecast(model_options, max(settings["ctxs"], default=0))) is not None:
             _note(notes, forecast)
-        loaded = load(model_options)
+        loaded = load(model_options, tuple(settings["ctxs"]))
         suite = build(loaded)
         plan = suite.plan()
         manifest = _manifest(suite, plan, loaded, settings["seed"])
@@ -194,11 +194,12 @@ def _memory_forecast(model_options: ModelOptions, ctx: int) -> str | None:
         segment_tokens=model_options.segment_tokens,
         slots=model_options.batch_sequences,
         trust_remote_code=model_options.trust_remote_code,
+        override=model_options.override,
     )
 
 
-def load(model_options: ModelOptions) -> "LoadedModel":
-    """The model, checked in a short preflight; raises UsageError where that stops."""
+def load(model_options: ModelOptions, ctxs: tuple[int, ...] = ()) -> "LoadedModel":
+    """The model for runs of these context lengths, checked in a short preflight; UsageError where that stops."""
     from model_adapters.loading import load_model
 
     loaded = load_model(
@@ -208,6 +209,7 @@ def load(model_options: ModelOptions) -> "LoadedModel":
         trust_remote_code=model_options.trust_remote_code,
         override=model_options.override,
         gdn_kernel=model_options.gdn_kernel,
+        ctxs=ctxs,
     )
     if model_options.skip_preflight:
         return loaded

@@ -50,7 +50,7 @@ def main() -> int:
         # One answer in three is wrong, so that equal scores say something.
         return "no idea" if int(request.id.split("/")[2]) % 3 == 0 else right_answer(request)
 
-    suite_run.load = lambda model_options: loaded()
+    suite_run.load = lambda model_options, ctxs=(): loaded()
     suite_run.make_adapter = lambda loaded, model_options: ScriptedAdapter(reply)
     suite = TinySuite(samples=options.samples)
     return execute(

@@ -35,7 +35,7 @@ def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     monkeypatch.chdir(tmp_path)
     identity: dict[str, Any] = {}
 
-    def load(options: ModelOptions) -> Any:
+    def load(options: ModelOptions, ctxs: tuple[int, ...] = ()) -> Any:
         changed = replace(SCRIPTED_IDENTITY, path=options.model, fingerprint=f"sha256:{options.model}", **identity)
         return loaded(identity=changed)
 
@@ -86,7 +86,7 @@ def test_questions_beyond_the_trained_length_are_named(
     with_positions = replace(
         SCRIPTED_IDENTITY, path="first", trained_length=300, positions=PositionScheme("rope", "RoPE θ=10000")
     )
-    monkeypatch.setattr(suite_run, "load", lambda options: loaded(identity=with_positions))
+    monkeypatch.setattr(suite_run, "load", lambda options, ctxs: loaded(identity=with_positions))
     path = Path("mmlu/test/virology_test.csv")
     path.write_text(path.read_text().replace("test, number 4", "test, number 4" + " or more" * 200))
     ask = ("mmlu", "--subjects", "virology", "--data", "mmlu", "--shots", "1", "--model", "first", "--out", "run")

@@ -33,7 +33,7 @@ class Models:
         self.asked: list[str] = []
         self.loads = 0
 
-    def load(self, options: ModelOptions) -> Any:
+    def load(self, options: ModelOptions, ctxs: tuple[int, ...] = ()) -> Any:
         self.loads += 1
         return loaded(identity=replace(SCRIPTED_IDENTITY, path=options.model, fingerprint=f"sha256:{options.model}"))
 
@@ -127,7 +127,7 @@ def test_a_shipped_plan_is_sound_up_to_loading(
 def test_the_7b_plan_reaches_the_weights(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def refuse(options: ModelOptions) -> Any:
+    def refuse(options: ModelOptions, ctxs: tuple[int, ...]) -> Any:
         asked.append(options.model)
         raise suite_run.options.UsageError(f"{options.model} is not here")
 

@@ -26,7 +26,7 @@ def two_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """`strong` knows every sum, `weak` a half of them, and `broken` fails on one."""
     monkeypatch.chdir(tmp_path)
 
-    def load(model_options: ModelOptions) -> Any:
+    def load(model_options: ModelOptions, ctxs: tuple[int, ...] = ()) -> Any:
         name = model_options.model
         return loaded(identity=replace(SCRIPTED_IDENTITY, path=name, fingerprint=f"sha256:{name}"))
 

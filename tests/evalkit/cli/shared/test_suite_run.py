@@ -36,6 +36,8 @@ class Command:
         self.loaded = loaded()
         self.replies: Callable[[Request], str | ScriptedReply] = right_answer
         self.loads = 0
+        self.ctxs: tuple[int, ...] = ()
+        """The contexts that the model was last loaded for."""
         monkeypatch.setattr(suite_run, "load", self._load)
         monkeypatch.setattr(suite_run, "make_adapter", lambda loaded, options: ScriptedAdapter(self.replies))
 
@@ -60,8 +62,9 @@ class Command:
             headline="tiny: 3 prompts",
         )
 
-    def _load(self, options: object) -> Any:
+    def _load(self, options: object, ctxs: tuple[int, ...] = ()) -> Any:
         self.loads += 1
+        self.ctxs = ctxs
         return self.loaded
 
 
@@ -102,6 +105,7 @@ class TestOutput:
     ) -> None:
         command.loaded = loaded(identity=replace(SCRIPTED_IDENTITY, trained_length=512), warnings=("odd weights",))
         assert command(TinySuite(ctxs=(512, 1024, 2048)), out=Path("here")) == 0
+        assert command.ctxs == (512, 1024, 2048)
         warnings = ("odd weights", "context 1,024, 2,048 is above the trained length of 512")
         assert read_run(Path("here")).warnings == warnings
         output, notes = capsys.readouterr()
@@ -228,5 +232,5 @@ class TestFolders:
         assert command.loads == 0
 
 
-def _interrupt(request: object) -> Any:
+def _interrupt(*_: object) -> Any:
     raise KeyboardInterrupt

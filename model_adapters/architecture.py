@@ -1,0 +1,106 @@
+"""What config.json describes: a configuration completed by its family, and the model without its weights."""
+
+import copy
+import difflib
+from typing import Any
+
+import torch
+import transformers
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from evalkit.errors import UsageError
+from model_adapters.checkpoint import CONFIG, Checkpoint
+from model_adapters.messages import quiet_transformers, reason
+from model_adapters.positions import states_null_theta
+
+ATTENTION = "eager"
+"""The attention that models are built with, whatever config.json names: the engine sets its own."""
+
+
+def read_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedConfig:
+    """A checkpoint's configuration, completed by its family; raises UsageError for what is no causal language model."""
+    name, family = checkpoint.name, checkpoint.family
+    code = checkpoint.config.get("auto_map")
+    remote = isinstance(code, dict) and "AutoConfig" in code
+    if family not in CONFIG_MAPPING and remote and not trust_remote_code:
+        raise UsageError(
+            f"{name}: architecture {family!r} comes with its own Python code; read it, then pass --trust-remote-code"
+        )
+    if family not in CONFIG_MAPPING and not remote:
+        near = difflib.get_close_matches(family, CONFIG_MAPPING, n=1)
+        remedy = f"did you mean model_type {near[0]!r}?" if near else "install a newer transformers"
+        raise UsageError(
+            f"{name}: architecture {family!r} is unknown to transformers {transformers.__version__}; {remedy}"
+        )
+    try:
+        with quiet_transformers():
+            config: PreTrainedConfig = AutoConfig.from_pretrained(
+                checkpoint.folder, local_files_only=True, trust_remote_code=trust_remote_code
+            )
+    except Exception as error:
+        raise UsageError(f"{name}: {CONFIG} is refused by transformers ({reason(error)}); repair it") from error
+    _check_causal(checkpoint, code)
+    # The engine reads a model's output by name, and needs neither attention weights nor every layer's output.
+    config.return_dict, config.output_attentions, config.output_hidden_states = True, False, False
+    return config
+
+
+def skeleton(checkpoint: Checkpoint, config: PreTrainedConfig, trust_remote_code: bool) -> PreTrainedModel:
+    """The model on the meta device: every module and shape, and no numbers.
+
+    Raises UsageError if transformers cannot build what config.json describes.
+    """
+    try:
+        with quiet_transformers(), torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+                copy.deepcopy(config), attn_implementation=ATTENTION, trust_remote_code=trust_remote_code
+            )
+            return model
+    except Exception as error:  # each architecture, and code of a checkpoint, fails in its own way
+        raise UsageError(f"{checkpoint.name}: {_not_buildable(checkpoint, config, error)}") from error
+
+
+def _not_buildable(checkpoint: Checkpoint, config: PreTrainedConfig, error: Exception) -> str:
+    if states_null_theta(checkpoint.config):
+        return (
+            f"{CONFIG} says rope_theta null (no positions), which transformers cannot build for {checkpoint.family}; "
+            "state the θ it was trained with"
+        )
+    if (unknown := _unknown_rope_type(config)) is not None:
+        return (
+            f"{CONFIG} has rope_type {unknown!r}, which transformers {transformers.__version__} does not know for "
+            f"{checkpoint.family} (it knows default, {', '.join(ROPE_INIT_FUNCTIONS)}); "
+            "state a scaling that it knows, or install a transformers that has this one"
+        )
+    return f"transformers cannot build what {CONFIG} describes ({reason(error)}); repair it"
+
+
+def _unknown_rope_type(config: PreTrainedConfig) -> Any:
+    """The first rope_type of the configuration that transformers has no formula for; None if it knows all."""
+    stated = getattr(config.get_text_config(), "rope_parameters", None)
+    if not isinstance(stated, dict):
+        return None
+    schemes = [stated] if "rope_type" in stated else [value for value in stated.values() if isinstance(value, dict)]
+    types = (scheme.get("rope_type", "default") for scheme in schemes)
+    return next((name for name in types if name != "default" and name not in ROPE_INIT_FUNCTIONS), None)
+
+
+def _check_causal(checkpoint: Checkpoint, code: Any) -> None:
+    """Refuse what is not a causal language model, by its family and by what the weights were saved from."""
+    if isinstance(code, dict) and "AutoModelForCausalLM" in code:
+        return
+    known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(checkpoint.family)
+    if known is None:
+        raise UsageError(
+            f"{checkpoint.name}: {checkpoint.family!r} is not a causal language model; name one that continues text"
+        )
+    expected = {known} if isinstance(known, str) else set(known)
+    saved = checkpoint.config.get("architectures") or []
+    causal = [name for name in saved if name in expected or str(name).lower().endswith(("forcausallm", "lmheadmodel"))]
+    if saved and not causal:
+        raise UsageError(
+            f"{checkpoint.name}: its weights are a {saved[0]}, not a causal language model "
+            f"({' or '.join(sorted(expected))}); name one that continues text"
+        )

@@ -1,0 +1,158 @@
+"""From a checked checkpoint to a model with its weights on its device: all of them, finite, in one number format."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+
+from evalkit.errors import UsageError
+from model_adapters.architecture import ATTENTION
+from model_adapters.checkpoint import Checkpoint
+from model_adapters.engine.failures import is_out_of_memory
+from model_adapters.finite_weights import refuse_not_finite
+from model_adapters.messages import first_line, quiet_transformers, reason
+from model_adapters.quantization import REMEDY, dequantize_on_load, unused_scales
+
+BELONG = "check that config.json and weights belong together"
+
+
+def build_model(
+    checkpoint: Checkpoint,
+    files: tuple[Path, ...],
+    config: PreTrainedConfig,
+    dtype: torch.dtype | str,
+    *,
+    place: torch.device,
+    quantized: bool,
+    trust_remote_code: bool,
+) -> tuple[PreTrainedModel, tuple[str, ...]]:
+    """The model on its device in evaluation mode, without gradients, and warnings.
+
+    Weights of a `quantized` checkpoint are dequantized. Raises UsageError if the weights do not fit the device or the
+    model, or are not finite.
+    """
+    if quantized:
+        dequantize_on_load(checkpoint, config)
+    try:
+        model, info = _read_weights(checkpoint, config, dtype, place=place, trust_remote_code=trust_remote_code)
+        warnings = _check_keys(checkpoint, info)
+        _check_formats(checkpoint, model)
+        if quantized:
+            _make_uniform(model)
+        if model.device.type != place.type:
+            model.to(place)  # type: ignore[arg-type]  # its decorator hides the signature
+        refuse_not_finite(checkpoint.name, model, files)
+    except UsageError:
+        raise
+    except Exception as error:  # each architecture, device and code of a checkpoint fails in its own way
+        if is_out_of_memory(error):
+            raise UsageError(_too_large(checkpoint, files, place)) from error
+        raise UsageError(f"{checkpoint.name}: {_not_read(error)}") from error
+    model.requires_grad_(False)  # from_pretrained leaves it in evaluation mode
+    return model, warnings
+
+
+def device_map(place: torch.device) -> dict[str, torch.device] | None:
+    """Where transformers puts the weights as it reads them; None for the host, and where that needs a package."""
+    # transformers takes accelerate's help for it.
+    straight = place.type == "cuda" and importlib.util.find_spec("accelerate") is not None
+    return {"": place} if straight else None
+
+
+def _read_weights(
+    checkpoint: Checkpoint,
+    config: PreTrainedConfig,
+    dtype: torch.dtype | str,
+    *,
+    place: torch.device,
+    trust_remote_code: bool,
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model and what transformers says about its weights, which it reads from mapped files, tensor by tensor.
+
+    On a GPU each goes straight there, so that the host never holds them all.
+    """
+    with quiet_transformers():
+        model: PreTrainedModel
+        info: dict[str, Any]
+        model, info = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]  # a pair, because of output_loading_info
+            checkpoint.folder,
+            config=config,
+            dtype=dtype,
+            attn_implementation=ATTENTION,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            local_files_only=True,
+            device_map=device_map(place),
+            output_loading_info=True,
+            # Reported by `_check_keys`, with the names, rather than by an exception of many lines.
+            ignore_mismatched_sizes=True,
+        )
+    return model, info
+
+
+def _not_read(error: Exception) -> str:
+    if isinstance(error, ImportError):  # its text names the package and how to install it
+        return f"transformers cannot load it ({reason(error)})"
+    return f"transformers cannot load it ({reason(error)}); {BELONG}"
+
+
+def _check_keys(checkpoint: Checkpoint, info: dict[str, Any]) -> tuple[str, ...]:
+    """Refuse missing and mismatched weights and scales that would be left out; a warning for other unused tensors."""
+    if missing := sorted(info["missing_keys"]):
+        raise UsageError(f"{checkpoint.name}: its weights lack {_some(missing)}; {BELONG}")
+    if mismatched := sorted(info["mismatched_keys"]):
+        key, found, expected = mismatched[0]
+        more = f", and {len(mismatched) - 1} more differ" if len(mismatched) > 1 else ""
+        raise UsageError(
+            f"{checkpoint.name}: {key} has shape {tuple(found)}, and the model that config.json describes has "
+            f"{tuple(expected)}{more}; {BELONG}"
+        )
+    if info["error_msgs"]:
+        raise UsageError(f"{checkpoint.name}: {first_line(info['error_msgs'][0])}; {BELONG}")
+    unused = sorted(info["unexpected_keys"])
+    if scales := unused_scales(unused):
+        raise UsageError(
+            f"{checkpoint.name}: {_some(scales)} would not be applied, and without scales the weights are others; "
+            f"{REMEDY}"
+        )
+    return (f"the checkpoint holds {_some(unused)}, which the model does not use",) if unused else ()
+
+
+def _check_formats(checkpoint: Checkpoint, model: PreTrainedModel) -> None:
+    """Refuse weights that are still quantized."""
+    for name, parameter in model.named_parameters():
+        if not parameter.is_floating_point() or parameter.element_size() == 1:
+            stored = str(parameter.dtype).removeprefix("torch.")
+            raise UsageError(f"{checkpoint.name}: {name} is {stored} after loading, not a plain weight; {REMEDY}")
+
+
+def _make_uniform(model: PreTrainedModel) -> None:
+    """Bring the weights of a dequantized model to its number format, except those that its family keeps in fp32.
+
+    transformers casts the dequantized ones only and leaves the others as they are stored.
+    """
+    wanted = model.config.dtype
+    assert isinstance(wanted, torch.dtype)  # from_pretrained has set it
+    kept = {*(model._keep_in_fp32_modules_strict or ())}
+    if wanted == torch.float16:
+        kept |= {*(model._keep_in_fp32_modules or ())}
+    for name, parameter in model.named_parameters():
+        if parameter.dtype != wanted and not any(part in name for part in kept):
+            parameter.data = parameter.data.to(wanted)
+
+
+def _too_large(checkpoint: Checkpoint, files: tuple[Path, ...], place: torch.device) -> str:
+    size = sum(file.stat().st_size for file in files if file.suffix == ".safetensors") / 2**30
+    if place.type != "cuda":
+        return f"{checkpoint.name}: its weights take {size:.1f} GiB as stored, more than {place} has free; free more"
+    free, total = (amount / 2**30 for amount in torch.cuda.mem_get_info(place))
+    return (
+        f"{checkpoint.name}: its weights take {size:.1f} GiB as stored, and of the {total:.1f} GiB of {place} only "
+        f"{free:.1f} are free; free more, or use --dtype bfloat16 or --device cpu"
+    )
+
+
+def _some(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} tensors such as {names[0]}"

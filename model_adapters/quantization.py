@@ -1,0 +1,106 @@
+"""Quantized checkpoints: dequantized as they are loaded, or refused; never read as if they had no scales.
+
+transformers skips a quantization method that it does not know and takes the bare quantized numbers for the weights.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import PreTrainedConfig
+
+from evalkit.errors import UsageError
+from model_adapters.checkpoint import Checkpoint
+from model_adapters.weights import TensorHeader, tensor_headers
+
+KEY = "quantization_config"
+DEQUANTIZED_METHODS = frozenset({"fp8", "mxfp8", "mxfp4", "compressed-tensors"})
+"""Methods whose weights transformers multiplies by their scales while it reads them."""
+REMEDY = "name the unquantized checkpoint, or dequantize this one and save it with save_pretrained"
+
+# Last parts of a tensor's name: what quantized weights are stored under, and what belongs to them.
+_PACKED = re.compile(r"\.(weight|qweight|weight_packed|blocks|\w+_blocks)$")
+_SCALE = re.compile(r"scale|absmax|zero_point|qzeros|g_idx|quant_map|quant_state|\.SCB$|_amax$")
+# Of activations and of the KV cache, which are not quantized here: without them the weights are still the weights.
+_NOT_OF_WEIGHTS = re.compile(r"\.((input|activation|output|prob_output)\w*|[kqv]|kv)_scale$")
+# Parts of a checkpoint that a language model leaves out as a whole.
+_OTHER_PARTS = re.compile(r"(^|\.)(vision|visual|audio|mtp)\w*\.")
+
+
+def read_quantization(checkpoint: Checkpoint, files: Iterable[Path]) -> str | None:
+    """How the stored weights are quantized, such as "fp8, e4m3"; None if they are not.
+
+    Raises UsageError if transformers would not dequantize them: for a method outside DEQUANTIZED_METHODS, and for
+    quantized tensors in a checkpoint whose config.json names no method.
+    """
+    stated = _stated(checkpoint.config)
+    if stated is None:
+        _refuse_packed(checkpoint, files)
+        return None
+    method, description = _method(stated), _describe(stated)
+    if method not in DEQUANTIZED_METHODS:
+        raise UsageError(
+            f"{checkpoint.name}: its weights are quantized ({KEY}: {description}), which transformers "
+            f"{transformers.__version__} does not dequantize while loading; {REMEDY}"
+        )
+    return description
+
+
+def dequantize_on_load(checkpoint: Checkpoint, config: PreTrainedConfig) -> None:
+    """Make transformers dequantize the weights while it loads them, on any device."""
+    stated = _stated(checkpoint.config)
+    if stated is not None:
+        kept = {name: value for name, value in stated.items() if name != "run_compressed"}
+        setattr(config, KEY, {**kept, "dequantize": True})
+
+
+def unused_scales(unused: Iterable[str]) -> list[str]:
+    """Among tensors that the model does not use, those that scale weights which it does use."""
+    unused = sorted(unused)
+    scales = [name for name in unused if _SCALE.search(name) and not _NOT_OF_WEIGHTS.search(name)]
+    modules = {name.rpartition(".")[0] for name in unused if not _SCALE.search(name)}
+    return [name for name in scales if name.rpartition(".")[0] not in modules and not _OTHER_PARTS.search(name.lower())]
+
+
+def _stated(config_json: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The quantization that config.json names, in its language model's part if not at its top."""
+    text = config_json.get("text_config")
+    for part in (config_json, text):
+        if isinstance(part, Mapping) and isinstance(value := part.get(KEY), Mapping):
+            return value
+    return None
+
+
+def _method(stated: Mapping[str, Any]) -> str:
+    if stated.get("load_in_4bit") or stated.get("load_in_8bit"):
+        return "bitsandbytes"
+    return str(stated.get("quant_method") or "no quant_method")
+
+
+def _describe(stated: Mapping[str, Any]) -> str:
+    """The method and its number format, in the words of the configuration."""
+    bits = 4 if stated.get("load_in_4bit") else 8 if stated.get("load_in_8bit") else stated.get("bits")
+    named = [stated.get(name) for name in ("quant_algo", "format", "fmt")]
+    details = [f"{bits} bits"] if isinstance(bits, int) else []
+    return ", ".join([_method(stated), *details, *(value for value in named if isinstance(value, str))])
+
+
+def _refuse_packed(checkpoint: Checkpoint, files: Iterable[Path]) -> None:
+    for file in files:
+        if file.suffix != ".safetensors":
+            continue
+        for tensor, header in tensor_headers(checkpoint.name, file).items():
+            if _is_quantized(tensor, header):
+                raise UsageError(
+                    f"{checkpoint.name}: {tensor} is stored as {header.dtype}, which is quantized, and config.json has "
+                    f"no {KEY} that says how to read it; {REMEDY}"
+                )
+
+
+def _is_quantized(tensor: str, header: TensorHeader) -> bool:
+    """Whether a tensor holds floating-point numbers of less than 16 bits, or integers in the place of a matrix."""
+    if re.match(r"F[468]", header.dtype) and header.dtype != "F64":
+        return True
+    return header.dtype[0] in "IU" and len(header.shape) > 1 and _PACKED.search(tensor) is not None

@@ -1,0 +1,250 @@
+"""Quantized checkpoints: the weights with their scales applied, or one line before they are read."""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from evalkit.errors import UsageError
+from model_adapters.loading import LoadedModel, load_model
+from model_adapters.memory_forecast import forecast_memory
+from model_adapters.quantization import unused_scales
+from tests.model_adapters.small_models import save_small_checkpoint
+
+BLOCK = 32
+FP8 = {"quant_method": "fp8", "weight_block_size": [BLOCK, BLOCK], "activation_scheme": "dynamic", "fmt": "e4m3"}
+HAS_COMPRESSED_TENSORS = importlib.util.find_spec("compressed_tensors") is not None
+REMEDY = "name the unquantized checkpoint, or dequantize this one and save it with save_pretrained"
+
+Quantize = Callable[[str, torch.Tensor], dict[str, torch.Tensor]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return save_small_checkpoint(tmp_path / "checkpoint", "llama")
+
+
+def load(folder: Path, dtype: str = "auto") -> LoadedModel:
+    return load_model(str(folder), device="cpu", dtype=dtype, trust_remote_code=False)
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(UsageError) as raised:
+        load(folder)
+    message = str(raised.value)
+    assert "\n" not in message
+    return message.removeprefix(f"{folder}: ")
+
+
+def state(folder: Path, quantization: Any, **others: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "quantization_config": quantization, **others}))
+
+
+def requantize(folder: Path, quantize: Quantize, *, others: torch.dtype = torch.float32) -> None:
+    """Replace the weights of all projections by what `quantize` makes of them, and store the others in `others`."""
+    stored: dict[str, torch.Tensor] = {}
+    for name, weight in load_file(folder / "model.safetensors").items():
+        stored |= quantize(name, weight) if name.endswith("proj.weight") else {name: weight.to(others)}
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def blocks(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    """FP8 with one scale for each block, as DeepSeek and Qwen store it."""
+    rows, columns = weight.shape
+    tiles = weight.reshape(rows // BLOCK, BLOCK, columns // BLOCK, BLOCK)
+    scale = tiles.abs().amax(dim=(1, 3)) / 448
+    packed = (tiles / scale[:, None, :, None]).to(torch.float8_e4m3fn).reshape(rows, columns)
+    return {name: packed, f"{name}_scale_inv": scale}
+
+
+def one_scale(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    """FP8 with one scale for each matrix, under the names of ModelOpt and of vLLM's static FP8."""
+    scale = weight.abs().max() / 448
+    packed = (weight / scale).to(torch.float8_e4m3fn)
+    return {name: packed, f"{name}_scale": scale.clone(), name.replace("weight", "input_scale"): torch.tensor(1.0)}
+
+
+def dequantized(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights that a checkpoint made by `blocks` stands for."""
+    stored = load_file(folder / "model.safetensors")
+    weights = {}
+    for name, weight in stored.items():
+        if name.endswith("_scale_inv"):
+            continue
+        scale = stored.get(f"{name}_scale_inv")
+        weights[name] = weight.float()
+        if scale is not None:
+            weights[name] *= scale.repeat_interleave(BLOCK, 0).repeat_interleave(BLOCK, 1)
+    return weights
+
+
+@pytest.mark.parametrize("others", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
+def test_fp8_is_the_weights_times_their_scales_all_in_one_format(folder: Path, others: torch.dtype, dtype: str) -> None:
+    requantize(folder, blocks, others=others)
+    state(folder, FP8)
+    loaded = load(folder, dtype)
+    wanted = torch.float32 if dtype == "auto" else torch.bfloat16
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {wanted}
+    for name, weight in dequantized(folder).items():
+        torch.testing.assert_close(loaded.model.state_dict()[name], weight.to(wanted), rtol=0, atol=0)
+    loaded.model(torch.arange(20)[None])
+    assert loaded.warnings == ()
+
+
+def test_the_identity_names_the_quantization_and_counts_whole_parameters(folder: Path) -> None:
+    plain = load(folder).identity
+    assert plain.quantization is None
+    requantize(folder, blocks)
+    state(folder, FP8)
+    identity = load(folder).identity
+    assert identity.quantization == "fp8, e4m3; dequantized while loading"
+    assert (identity.parameters, identity.dtype) == (plain.parameters, "float32")
+
+
+def test_the_forecast_counts_dequantized_weights(folder: Path) -> None:
+    plain = forecast_memory(str(folder), 256, device="cpu", dtype="float32").split(";")[0]
+    requantize(folder, blocks)
+    state(folder, FP8)
+    assert forecast_memory(str(folder), 256, device="cpu", dtype="float32").split(";")[0] == plain
+
+
+@pytest.mark.parametrize(
+    ("stated", "shown"),
+    [
+        ({"quant_method": "modelopt", "quant_algo": "FP8"}, "modelopt, FP8"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "modelopt, NVFP4"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "gptq, 4 bits"),
+        ({"quant_method": "awq", "bits": 4, "zero_point": True}, "awq, 4 bits"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes, 4 bits"),
+        ({"load_in_8bit": True}, "bitsandbytes, 8 bits"),
+        ({"quant_method": "exl2", "bits": 4.5}, "exl2"),
+        ({"quant_method": "torchao"}, "torchao"),
+        ({"bits": 4}, "no quant_method, 4 bits"),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_other_methods_are_refused_before_weights_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, stated: dict[str, Any], shown: str, nested: bool
+) -> None:
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", None)
+    if nested:
+        state(folder, None, text_config={"quantization_config": stated})
+    else:
+        state(folder, stated)
+    assert refusal(folder) == (
+        f"its weights are quantized (quantization_config: {shown}), which transformers {transformers.__version__} does "
+        f"not dequantize while loading; {REMEDY}"
+    )
+
+
+def test_scales_in_the_layout_of_modelopt_are_not_dropped(folder: Path) -> None:
+    requantize(folder, one_scale)
+    state(folder, {"quant_method": "modelopt", "quant_algo": "FP8"})
+    assert refusal(folder).startswith("its weights are quantized (quantization_config: modelopt, FP8)")
+
+
+def test_scales_that_a_known_method_does_not_expect_are_not_dropped(folder: Path) -> None:
+    requantize(folder, one_scale)
+    state(folder, {"quant_method": "fp8", "activation_scheme": "static"})
+    assert refusal(folder) == (
+        "14 tensors such as model.layers.0.mlp.down_proj.weight_scale would not be applied, and without scales the "
+        f"weights are others; {REMEDY}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("quantize", "named", "dtype"),
+    [
+        (blocks, "mlp.down_proj.weight", "F8_E4M3"),
+        (one_scale, "mlp.down_proj.weight", "F8_E4M3"),
+        (lambda name, weight: {name: weight.to(torch.int8)}, "mlp.down_proj.weight", "I8"),
+        (lambda name, weight: {f"{name}_packed": weight.to(torch.int32)}, "mlp.down_proj.weight_packed", "I32"),
+        (
+            lambda name, weight: {name.replace("weight", "qweight"): weight.to(torch.int32)},
+            "mlp.down_proj.qweight",
+            "I32",
+        ),
+    ],
+)
+def test_quantized_weights_without_a_method_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, quantize: Quantize, named: str, dtype: str
+) -> None:
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", None)
+    requantize(folder, quantize)
+    assert refusal(folder) == (
+        f"model.layers.0.{named} is stored as {dtype}, which is quantized, and config.json has no quantization_config "
+        f"that says how to read it; {REMEDY}"
+    )
+
+
+def test_integers_that_are_no_matrices_are_not_taken_for_weights(folder: Path) -> None:
+    """Masks and position ids, which older checkpoints hold."""
+    weights = load_file(folder / "model.safetensors")
+    weights["model.position_ids"] = torch.arange(64)[None]
+    weights["model.layers.0.attn.bias"] = torch.ones(1, 1, 8, 8, dtype=torch.uint8)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (warning,) = load(folder).warnings
+    assert warning.startswith("the checkpoint holds 2 tensors such as")
+
+
+def test_a_weight_whose_scale_alone_is_unused_is_refused_in_any_checkpoint(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.1.mlp.up_proj.weight_scale"] = torch.ones(1)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert refusal(folder) == (
+        "model.layers.1.mlp.up_proj.weight_scale would not be applied, and without scales the weights are others; "
+        f"{REMEDY}"
+    )
+
+
+def test_scales_of_what_the_model_leaves_out_anyway_are_left_out_with_it() -> None:
+    assert unused_scales(["layers.0.q_proj.weight_scale", "layers.0.q_proj.input_scale"]) == [
+        "layers.0.q_proj.weight_scale"
+    ]
+    # Of a layer that is unused as a whole, of other modalities, of activations, and of a quantized cache.
+    assert unused_scales(["layers.9.q_proj.weight", "layers.9.q_proj.weight_scale_inv"]) == []
+    assert unused_scales(["vision_tower.layers.0.fc.weight_scale", "mtp.layers.0.fc.weight_scale"]) == []
+    assert unused_scales(["layers.0.self_attn.k_scale", "layers.0.self_attn.v_scale", "layers.0.kv_scale"]) == []
+    for name in ("weight.absmax", "SCB", "qzeros", "g_idx", "weight.quant_state.bitsandbytes__nf4", "scales"):
+        assert unused_scales([f"layers.0.q_proj.{name}"]) == [f"layers.0.q_proj.{name}"]
+
+
+@pytest.mark.skipif(HAS_COMPRESSED_TENSORS, reason="compressed-tensors is installed")
+def test_a_method_that_needs_a_package_names_it(folder: Path) -> None:
+    state(folder, {"quant_method": "compressed-tensors", "format": "float-quantized"})
+    message = refusal(folder)
+    assert message.startswith("transformers cannot load it (compressed-tensors")
+    assert "pip install" in message
+    assert "belong together" not in message
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("compressed_tensors") is None, reason="compressed-tensors is not installed"
+)
+def test_compressed_tensors_are_the_weights_times_their_scales(folder: Path) -> None:
+    weights = {"num_bits": 8, "type": "float", "strategy": "tensor", "symmetric": True, "dynamic": False}
+    group = {"targets": ["Linear"], "weights": weights}
+    requantize(folder, one_scale)
+    state(
+        folder,
+        {
+            "quant_method": "compressed-tensors",
+            "format": "float-quantized",
+            "quantization_status": "compressed",
+            "config_groups": {"group_0": group},
+            "ignore": ["lm_head"],
+        },
+    )
+    stored, loaded = load_file(folder / "model.safetensors"), load(folder)
+    assert loaded.identity.quantization == "compressed-tensors, float-quantized; dequantized while loading"
+    name = "model.layers.0.mlp.up_proj.weight"
+    expected = stored[name].float() * stored[f"{name}_scale"]
+    torch.testing.assert_close(loaded.model.state_dict()[name], expected, rtol=0, atol=0)
