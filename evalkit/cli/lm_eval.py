@@ -60,10 +60,13 @@ def lm_eval(
 
 def _evaluate(settings: "LmEvalSettings", model_options: "ModelOptions") -> dict[str, Any]:
     from evalkit.cli.shared import suite_run
+    from reports.plain_text import one_line
     from suites.lm_eval_tasks import load_tasks
 
     loaded_tasks = load_tasks(settings)
     loaded = suite_run.load(model_options)
+    for warning in loaded.warnings:
+        typer.echo(f"warning: {one_line(warning)}", err=True)
     # After the model: lm-eval's evaluator imports all kinds of models of its own.
     from lm_eval.evaluator import evaluate
 
@@ -73,7 +76,12 @@ def _evaluate(settings: "LmEvalSettings", model_options: "ModelOptions") -> dict
     # It tells on stdout which metrics it bootstraps; there only the results belong.
     with contextlib.redirect_stdout(sys.stderr):
         results: dict[str, Any] = evaluate(lm, loaded_tasks.task_dict(), limit=settings.samples, log_samples=False)
-    return {**results, "model": loaded.identity.path, "fingerprint": loaded.identity.fingerprint}
+    return {
+        **results,
+        "model": loaded.identity.path,
+        "fingerprint": loaded.identity.fingerprint,
+        "warnings": list(loaded.warnings),
+    }
 
 
 def _as_json(results: dict[str, Any]) -> str:

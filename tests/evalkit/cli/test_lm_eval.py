@@ -29,7 +29,7 @@ def reply(request: Request) -> ScriptedReply:
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    def load(options: ModelOptions) -> Any:
+    def load(options: ModelOptions, ctxs: tuple[int, ...] = ()) -> Any:
         return loaded(identity=replace(SCRIPTED_IDENTITY, path=options.model, fingerprint=f"sha256:{options.model}"))
 
     monkeypatch.chdir(tmp_path)
@@ -64,6 +64,16 @@ def test_a_run_is_stored_and_continued(
     assert run.samples["colours/0/0/1234"].prediction == "red"
     assert "lm-eval · one · dialect each task's own shots" in capsys.readouterr().out
     assert run_command(monkeypatch, "show", "run", "--sample", "colours/0/0/1234") in (0, 2)
+
+
+def test_lm_evals_evaluator_passes_warnings_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(execution, "load", lambda options: loaded(warnings=("odd\nweights",)))
+    ask = ("lm-eval", "--tasks", "sums", "--include-path", "tasks", "--model", "one", "--out", "results.json")
+    assert run_command(monkeypatch, *ask, "--samples", "1") == 0
+    assert "warning: odd" in capsys.readouterr().err
+    assert json.loads(Path("results.json").read_text())["warnings"] == ["odd\nweights"]
 
 
 def test_lm_evals_evaluator_gives_the_same_numbers(
