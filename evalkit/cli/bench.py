@@ -9,6 +9,8 @@ from evalkit.cli.shared import options
 from evalkit.cli.shared.option_groups import Bundle, takes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transformers import PreTrainedModel
 
     from evalkit.running.protocols import Tokenizer
@@ -198,7 +200,7 @@ def _open(mode: str, target: Target, chosen: dict[str, Any]) -> Opened:
     if target.against not in ("transformers", "none"):
         raise UsageError(f"--against {target.against!r} is unknown; write transformers or none")
     _check_json(target.json)
-    model, tokenizer, name = _model(target)
+    model, tokenizer, name = _model(target, chosen["ctx"])
     record = new_record(mode, name, model, seed=target.seed, options={**chosen, "against": target.against})
     session = BenchSession(
         record, model.device, budget_seconds=target.budget_seconds, report=lambda *made: _report(target, *made)
@@ -218,7 +220,7 @@ def _check_json(path: Path | None) -> None:
         raise UsageError(f"--json {path}: cannot be written ({error.strerror}); name another file") from error
 
 
-def _model(target: Target) -> "tuple[PreTrainedModel, Tokenizer | None, str]":
+def _model(target: Target, ctxs: "Sequence[int]") -> "tuple[PreTrainedModel, Tokenizer | None, str]":
     from model_adapters.loading import load_model
 
     if target.shape is None:
@@ -228,6 +230,7 @@ def _model(target: Target) -> "tuple[PreTrainedModel, Tokenizer | None, str]":
             dtype=str(target.dtype),
             trust_remote_code=target.trust_remote_code,
             gdn_kernel=str(target.gdn_kernel),
+            ctxs=ctxs,
         )
         for warning in loaded.warnings:
             typer.echo(f"warning: {warning}", err=True)

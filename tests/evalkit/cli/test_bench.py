@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from transformers import GPT2Config, GPT2LMHeadModel
 from typer.testing import CliRunner
 
 from evalkit.cli import app
 from evalkit.errors import UsageError
 from model_adapters.bench import shapes
-from tests.model_adapters.small_models import small_model
+from tests.model_adapters.small_models import byte_tokenizer, small_model
 
 SMALL = ("--shape", "small")
 
@@ -87,3 +88,12 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], message: str) -> None
     with pytest.raises(UsageError) as caught:
         bench(*arguments)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("mode", ["prefill", "decode", "suite"])
+def test_lengths_beyond_the_models_positions_are_one_line(mode: str, tmp_path: Path) -> None:
+    config = GPT2Config(vocab_size=288, n_embd=16, n_layer=1, n_head=2, n_positions=64)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match=r"context 65 is above 64 tokens, beyond which .*; use contexts of at most 64"):
+        bench(mode, "--model", str(tmp_path), "--ctx", "48,65")

@@ -69,7 +69,7 @@ def test_a_run_is_stored_and_continued(
 def test_lm_evals_evaluator_passes_warnings_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(execution, "load", lambda options: loaded(warnings=("odd\nweights",)))
+    monkeypatch.setattr(suite_run, "load", lambda options: loaded(warnings=("odd\nweights",)))
     ask = ("lm-eval", "--tasks", "sums", "--include-path", "tasks", "--model", "one", "--out", "results.json")
     assert run_command(monkeypatch, *ask, "--samples", "1") == 0
     assert "warning: odd" in capsys.readouterr().err
