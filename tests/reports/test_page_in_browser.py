@@ -58,7 +58,7 @@ def show(browser: Any, tmp_path: Path) -> Callable[[Page], Any]:
     return open_page
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 90.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the page did not come to that"

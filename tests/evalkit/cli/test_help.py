@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +12,6 @@ from typer.testing import CliRunner
 from evalkit.cli import app
 from tests.conftest import REPOSITORY
 
-HELP_SECONDS = 1.0
 # What no help may wait for; rich and typer are what it is made of.
 HEAVY = ("torch", "transformers", "numpy", "scipy", "datasets", "lm_eval", "tokenizers", "yaml", "wonderwords")
 
@@ -34,7 +32,7 @@ def commands() -> Iterator[str]:
 COMMANDS = sorted(commands())
 
 
-def test_the_commands_of_this_issue_are_there() -> None:
+def test_the_commands_that_the_readme_promises_are_there() -> None:
     assert {"ruler", "score ruler", "show", "bench prefill", "models list"} <= set(COMMANDS)
     assert {"data list", "data fetch", "data verify"} <= set(COMMANDS)
 
@@ -69,13 +67,3 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True).stdout
     assert shown.splitlines()[-1] == "[]"
-
-
-def test_help_answers_in_under_a_second() -> None:
-    durations = []
-    # The quickest of five: others may be using the machine.
-    while len(durations) < 5 and min(durations, default=HELP_SECONDS) >= HELP_SECONDS:
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "evalkit", "--help"], capture_output=True, check=True)
-        durations.append(time.perf_counter() - started)
-    assert min(durations) < HELP_SECONDS
