@@ -1,26 +1,31 @@
 """Reports as GitHub-flavoured markdown; every piece of text is shown as text, never as markup."""
 
 import re
+from collections.abc import Iterable, Iterator
 
 from evalkit.records import RunRecord
 from reports.plain_text import one_line
 from reports.report import Report, Table
 from reports.run_report import run_report
 
-# Everything that opens markup inside a line of GitHub-flavoured markdown, and the pipe that ends a table's cell; an
-# underscore within a word opens none, and names of tasks read better without a backslash.
-_MARKUP = re.compile(r"([\\`*\[<>#|~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
-# GitHub links these without any markup; an empty comment inside them shows nothing and breaks the link.
-_AUTOLINK = re.compile(r"(://|www\.|@)", re.IGNORECASE)
-# Opens a list or draws a rule where it stands first.
-_BLOCK = re.compile(r"^(\d{0,9})([-+.)])(?=\s|-|$)")
+# What opens markup inside a line of GitHub-flavoured markdown, and the pipe that ends a table's cell. Some characters
+# do so only beside others: `](` ends the text of a link, `x~` can end a strikethrough, `<a` begins a tag, `&a;` is an
+# entity, and an underscore within a word opens nothing.
+_MARKUP = re.compile(r"([\\`*#|$]|<(?=[A-Za-z/!?])|](?=\()|(?<=\S)~|&(?=#?\w+;)|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+# GitHub links addresses and mentions without any markup; an empty comment inside shows nothing and breaks the link.
+_AUTOLINK = re.compile(r"(://|www\.|(?<!\w)@(?=\\?\w)|@(?=[\w\\-]+\.[\w-]))", re.IGNORECASE)
+# Opens a list, a quotation or a link's address, or draws a rule, at the beginning of a block.
+_BLOCK = re.compile(r"^(\d{0,9})([-+.)](?=\s|-|$)|[>\[])")
 
 
 def escape(text: str) -> str:
-    """`text` so that markdown shows it literally, on one line and wherever it stands in one."""
+    """`text` so that markdown shows it literally, on one line and also at the beginning of a block."""
+    return _BLOCK.sub(r"\1\\\2", _escape_inline(text))
+
+
+def _escape_inline(text: str) -> str:
     escaped = _MARKUP.sub(r"\\\1", one_line(text))
-    unlinked = _AUTOLINK.sub(lambda match: f"{match[0][0]}<!-- -->{match[0][1:]}", escaped)
-    return _BLOCK.sub(r"\1\\\2", unlinked)
+    return _AUTOLINK.sub(lambda match: f"{match[0][0]}<!-- -->{match[0][1:]}", escaped)
 
 
 def render_run(record: RunRecord) -> str:
@@ -39,7 +44,11 @@ def render(report: Report) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _table(table: Table) -> list[str]:
-    head = "| " + " | ".join(escape(column) for column in table.columns) + " |"
-    rule = "| --- |" + " ---: |" * (len(table.columns) - 1)
-    return [head, rule, *("| " + " | ".join(escape(cell) for cell in row) + " |" for row in table.rows)]
+def _table(table: Table) -> Iterator[str]:
+    yield _row(map(_escape_inline, table.columns))
+    yield _row("---:" if is_numeric else "---" for is_numeric in table.numeric)
+    yield from (_row(map(_escape_inline, row)) for row in table.rows)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

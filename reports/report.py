@@ -1,6 +1,11 @@
 """Neutral blocks that reports are made of and every renderer shows alike."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+# A number with its sign, comparison or bracket; what is longer is a sentence that begins with one.
+_NUMBER = re.compile(r"(?:[-+~<≤≥±] ?)?\[?[-+]?\d.{0,50}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +17,17 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     shades: tuple[tuple[float | None, ...], ...] = ()
     """Where cells have colours: for each row, how good each cell after the first is, from 0 to 1."""
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers, to be aligned to the right; the first never does."""
+        return False, *(_holds_numbers([row[place] for row in self.rows]) for place in range(1, len(self.columns)))
+
+
+def _holds_numbers(cells: Sequence[str]) -> bool:
+    """Whether most of the filled cells are numbers."""
+    filled = [cell for cell in cells if cell not in ("", "-", "none")]
+    return 2 * sum(_NUMBER.fullmatch(cell) is not None for cell in filled) > len(filled)
 
 
 @dataclass(frozen=True, slots=True)

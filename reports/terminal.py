@@ -50,8 +50,8 @@ def _print_line(console: Console, text: str, style: str = "") -> None:
 
 def _rich_table(table: Table) -> RichTable:
     shown = RichTable()
-    for position, column in enumerate(table.columns):
-        shown.add_column(Text(one_line(column)), justify="left" if position == 0 else "right", overflow="fold")
+    for column, is_numeric in zip(table.columns, table.numeric, strict=True):
+        shown.add_column(Text(one_line(column)), justify="right" if is_numeric else "left", overflow="fold")
     for place, row in enumerate(table.rows):
         shades = table.shades[place] if table.shades else ()
         styles = ["", *(_shade(value) for value in shades), *[""] * len(row)]

@@ -68,14 +68,44 @@ def test_what_is_shown_holds_no_tag_and_no_link(text: str) -> None:
     page = PARSER.render(render(report_of(text)))
     tags = set(re.findall(r"</?([a-zA-Z]\w*)", page))
     assert tags <= {"h1", "h2", "p", "blockquote", "table", "thead", "tbody", "tr", "th", "td", "ul", "li"}
-    assert not re.search(r"(https?://|www\.|\w@\w)", html.unescape(page))
+    assert not re.search(r"(https?://|www\.|\w@[\w-]+\.\w|(?<!\w)@\w)", html.unescape(page))
 
 
 @pytest.mark.parametrize(
-    "text", ["-3.2", "+1.0 [0.5, 1.5]", "100.0", "2.5 of 3", "1.5e9", "a-b", "100", "niah_multikey_2"]
+    "text",
+    [
+        "-3.2",
+        "+1.0 [0.5, 1.5]",
+        "[77.6, 88.8]",
+        "< 0.0001",
+        "2.5 of 3",
+        "a-b",
+        "niah_multikey_2",
+        "ruler/vt@65536",
+        "the other 4 rows are ~.",
+        "~",
+        "-",
+        "R&D",
+    ],
 )
-def test_figures_are_left_alone(text: str) -> None:
-    assert escape(text).replace("\\[", "[") == text
+def test_cells_that_open_no_markup_are_left_alone(text: str) -> None:
+    assert f"| {text} | {text} |" in render(report_of(text))
+
+
+def test_numbers_are_aligned_to_the_right_and_text_to_the_left() -> None:
+    rows = (("vt", "4,096", "-23.3 [-36.0, -9.9]", "worse", "16 fewer"), ("qa", "-", "+0.0", "~", "-"))
+    table = Table("title", ("task", "length", "difference", "verdict", "changed"), rows)
+    assert "| --- | ---: | ---: | --- | ---: |" in render(Report("", (), (table,), ()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["@user", "(@user)", "me@example.com", "[a](b)", "~a~", "~~a~~", "<a>", "&lt;", "[!NOTE]", "[a]: b", "www.a.b"],
+)
+def test_what_would_be_markup_or_a_link_is_shown_as_text(text: str) -> None:
+    tokens = PARSER.parse(render(report_of(text)))
+    assert set(inline_texts(tokens)) == {text, f"{text}: {text}"}
+    assert escape(text) != text
 
 
 def unspaced(text: str) -> str:
