@@ -1,14 +1,15 @@
-"""Charts as neutral descriptions that the picture files and the HTML page draw alike."""
+"""Descriptions of charts; `reports/drawing.py` lays them out."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """Values in colour; None is left blank."""
+    """Values in colour; None is an empty cell."""
 
     name: str
-    """For the file."""
+    """File name without suffix."""
     title: str
     x_label: str
     y_label: str
@@ -18,23 +19,30 @@ class HeatMap:
     values: tuple[tuple[float | None, ...], ...]
     counts: tuple[tuple[int, ...], ...]
     is_difference: bool
-    """Differences are coloured from their middle, zero; scores from 0 to 100."""
+    """Differences have two colours, one for each sign; scores have one, from 0 to 100."""
+    links: tuple[tuple[str, ...], ...] = ()
+    """Fragment of the page's address for each cell, which filters its samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line of a chart with its interval; a point without one has its value at both ends."""
+    """One series of a chart with its intervals; a point without an interval has its value at both ends."""
 
     name: str
+    """Empty: not in the legend."""
     x: tuple[float, ...]
     y: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    style: Literal["line", "points", "solid", "dashed", "dotted"] = "line"
+    """`line` joins its points and has a confidence band; the last three are curves without points and intervals."""
+    colour: int | None = None
+    """Place in the palette; None takes the series' own place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Lines over a common axis."""
+    """Series over a common axis."""
 
     name: str
     title: str
@@ -43,7 +51,7 @@ class Lines:
     series: tuple[Series, ...]
     log_x: bool
     y_range: tuple[float, float] | None
-    """None: what the values need."""
+    """None: the range of the values and their intervals."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,20 @@
 """Token efficiency: the savings, the points behind them, and the scaling law through them."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 
 from evalkit.analysis.efficiency import BASELINE, HYBRID, PUBLISHED_SOURCE, Checkpoint, Efficiency, LawFit, Saving
+from evalkit.statistics.paired import Array
+from reports.axes import short_number
+from reports.charts import Lines, Series
 from reports.comparison_report import decimals, figure
-from reports.pictures import drawing, label, new_figure, save
 from reports.report import Report, Table
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-COLORS = ("tab:blue", "tab:orange")
 NAMES = ("hybrid", "baseline")
+_FIT_POINTS = 50
+"""On each fitted curve."""
 
 
 def efficiency_report(efficiency: Efficiency) -> Report:
@@ -27,7 +26,7 @@ def efficiency_report(efficiency: Efficiency) -> Report:
         Table("Published figures", ("figure", "value"), tuple((one.what, one.value) for one in efficiency.published))
     )
     return Report(
-        headline=f"token efficiency by {efficiency.metric}: {_headline(efficiency)}",
+        headline=headline(efficiency),
         notices=efficiency.notes,
         tables=tuple(tables),
         facts=(
@@ -39,22 +38,17 @@ def efficiency_report(efficiency: Efficiency) -> Report:
 
 
 def tokens_text(tokens: float | None) -> str:
-    """Tokens as people write them: 1.50B, 12.3M."""
-    if tokens is None:
-        return "-"
-    for size, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if tokens >= size:
-            return f"{tokens / size:,.3g}{suffix}" if tokens < 1000 * size else f"{tokens / size:,.0f}{suffix}"
-    return f"{tokens:.0f}"
+    return "-" if tokens is None else short_number(tokens)
 
 
-def _headline(efficiency: Efficiency) -> str:
+def headline(efficiency: Efficiency) -> str:
+    """The baseline's final score, and the share of its tokens that the hybrid needs for it."""
     final = efficiency.savings[-1]
-    score = figure(final.target, efficiency.unit)
+    what, score = f"token efficiency by {efficiency.metric}", figure(final.target, efficiency.unit)
     if final.hybrid_tokens is None:
-        return f"the hybrid does not reach the baseline's final {score}"
+        return f"{what}: the hybrid does not reach the baseline's final {score}"
     marked = " (EXTRAPOLATED)" if final.reached == "extrapolated" else ""
-    return f"the baseline's final {score} with {_saving(final)} tokens{marked}"
+    return f"{what}: the baseline's final {score} with {_saving(final)} tokens{marked}"
 
 
 def _saving(saving: Saving) -> str:
@@ -190,60 +184,46 @@ def _by_point(fit: LawFit, hybrids: int) -> dict[int, float]:
     return {start + index: value for index, value in enumerate(flat)}
 
 
-# --- the picture
+def efficiency_chart(efficiency: Efficiency) -> Lines:
+    """Both curves with their intervals, and the fits through them."""
+    series = [
+        one
+        for side, points in ((HYBRID, efficiency.hybrid), (BASELINE, efficiency.baseline))
+        for one in _curve(points, side)
+    ]
+    tokens = np.geomspace(*_range(efficiency), _FIT_POINTS)
+    series += [one for fit in efficiency.fits for one in _fitted(fit, tokens, efficiency)]
+    return Lines(
+        name="efficiency",
+        title=headline(efficiency),
+        x_label="training tokens",
+        y_label=f"{efficiency.metric} ({efficiency.unit})",
+        series=tuple(series),
+        log_x=True,
+        y_range=None,
+    )
 
 
-def write_efficiency_pictures(efficiency: Efficiency, folder: Path) -> list[Path]:
-    """Write the two curves with their intervals, the saving and the fits into `folder`; returns the files."""
-    with drawing():
-        picture = new_figure(7.5, 5)
-        axes = picture.subplots()
-        for side, points in ((HYBRID, efficiency.hybrid), (BASELINE, efficiency.baseline)):
-            _draw_curve(axes, points, side)
-        for fit in efficiency.fits:
-            _draw_fit(axes, fit, efficiency)
-        _draw_saving(axes, efficiency.savings[-1])
-        _token_axis(axes)
-        metric = label(efficiency.metric)
-        axes.set(xlabel="training tokens", ylabel=f"{metric} ({efficiency.unit})")
-        axes.set_title(f"token efficiency by {metric}", fontsize=10)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
-        return save(picture, folder, "efficiency")
+def _curve(points: Sequence[Checkpoint], side: int) -> tuple[Series, Series]:
+    """The measured points, and the curve through them that never gets worse."""
+    tokens = tuple(point.tokens for point in points)
+    values = tuple(point.value for point in points)
+    low, high = zip(*(point.ci95 or (point.value, point.value) for point in points), strict=True)
+    monotone = tuple(point.monotone for point in points)
+    return (
+        Series(NAMES[side], tokens, values, low, high, style="points", colour=side),
+        Series("", tokens, monotone, monotone, monotone, style="solid", colour=side),
+    )
 
 
-def _token_axis(axes: "Axes") -> None:
-    """A logarithmic axis of tokens, marked 1, 2 and 5 in each decade."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: tokens_text(tokens)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _draw_curve(axes: "Axes", points: Sequence[Checkpoint], side: int) -> None:
-    tokens = [point.tokens for point in points]
-    values = [point.value for point in points]
-    intervals = [point.ci95 or (point.value, point.value) for point in points]
-    below = [max(0.0, point.value - low) for point, (low, _) in zip(points, intervals, strict=True)]
-    above = [max(0.0, high - point.value) for point, (_, high) in zip(points, intervals, strict=True)]
-    axes.errorbar(tokens, values, yerr=[below, above], fmt="o", color=COLORS[side], capsize=3, label=NAMES[side])
-    axes.plot(tokens, [point.monotone for point in points], color=COLORS[side], alpha=0.6)
-
-
-def _draw_fit(axes: "Axes", fit: LawFit, efficiency: Efficiency) -> None:
+def _fitted(fit: LawFit, tokens: Array, efficiency: Efficiency) -> Iterator[Series]:
     sides = (HYBRID, BASELINE) if fit.name == "shared" else (NAMES.index(fit.name),)
-    tokens = np.geomspace(*_range(efficiency), 200)
     for coefficient, side in zip(fit.coefficients, sides, strict=True):
         losses = fit.floor + coefficient / tokens**fit.exponent
-        values = 100 - losses if efficiency.higher_is_better else losses
-        style = "--" if fit.name == "shared" else ":"
-        axes.plot(tokens, values, style, color=COLORS[side], linewidth=1, label=f"{NAMES[side]}, {_law_name(fit)} fit")
-
-
-def _law_name(fit: LawFit) -> str:
-    return "shared" if fit.name == "shared" else "own"
+        values = tuple((100 - losses if efficiency.higher_is_better else losses).tolist())
+        name = f"{NAMES[side]}, {'shared' if fit.name == 'shared' else 'own'} fit"
+        style: Literal["dashed", "dotted"] = "dashed" if fit.name == "shared" else "dotted"
+        yield Series(name, tuple(tokens.tolist()), values, values, values, style=style, colour=side)
 
 
 def _range(efficiency: Efficiency) -> tuple[float, float]:
@@ -251,25 +231,3 @@ def _range(efficiency: Efficiency) -> tuple[float, float]:
     tokens = [point.tokens for point in (*efficiency.hybrid, *efficiency.baseline)]
     tokens += [saving.hybrid_tokens for saving in efficiency.savings if saving.hybrid_tokens is not None]
     return min(tokens), max(tokens)
-
-
-def _draw_saving(axes: "Axes", final: Saving) -> None:
-    """An arrow from the baseline's tokens to the hybrid's, at the baseline's final value."""
-    if final.hybrid_tokens is None:
-        return
-    axes.annotate(
-        "",
-        xy=(final.hybrid_tokens, final.target),
-        xytext=(final.baseline_tokens, final.target),
-        arrowprops={"arrowstyle": "->", "color": "gray"},
-    )
-    middle = float(np.sqrt(final.hybrid_tokens * final.baseline_tokens))
-    marked = " (extrapolated)" if final.reached == "extrapolated" else ""
-    axes.annotate(
-        _saving(final) + marked,
-        (middle, final.target),
-        textcoords="offset points",
-        xytext=(0, 6),
-        ha="center",
-        fontsize=8,
-    )

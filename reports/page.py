@@ -1,27 +1,28 @@
-"""The HTML page of a run or a comparison: one file that opens offline.
+"""Reports as HTML pages: one file that opens offline and loads nothing.
 
-Tables are plain HTML. Charts are drawn by Plotly's own script, inlined from the installed package, and the samples
-are browsed by a script of this project; both read their data from a JSON block, and everything that comes from
-outside reaches the document as text.
+Tables are HTML and charts are inline SVG. If there are samples, a script of this package browses them; it reads them
+from a compressed block, and everything that comes from outside reaches the document as text.
 """
 
 import base64
 import hashlib
 import json
-import re
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
+from xml.etree.ElementTree import tostring
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from evalkit.records.codec import to_dict
 from evalkit.views.samples import SampleView, tasks_and_lengths
 from reports.charts import Chart
-from reports.html import environment
-from reports.plain_text import visible
-from reports.plotly_charts import plotly_figure
+from reports.drawing import draw
+from reports.plain_text import one_line, visible
 from reports.report import Report
 
 
@@ -30,48 +31,47 @@ class Page:
     """What a page shows."""
 
     report: Report
-    charts: tuple[Chart, ...]
-    samples: tuple[SampleView, ...]
-    command: str
+    charts: Sequence[Chart] = ()
+    samples: Sequence[SampleView] = ()
+    command: str = ""
     """Shows one sample in full, with ID in the place of its id."""
 
 
 def render_page(page: Page) -> str:
-    """The page as one HTML document; the only scripts that a browser will run in it are the two of this package."""
-    scripts = (_plotly_script(), _browser_script())
+    """The page as one HTML document; the only script that a browser will run in it is this package's."""
+    script = _script() if page.samples else ""
     return (
-        environment()
+        _environment()
         .get_template("page.html.jinja")
         .render(
             report=page.report,
-            charts=page.charts,
-            has_samples=bool(page.samples),
+            charts=[
+                Markup(tostring(draw(chart, f"chart-{place}"), "unicode")) for place, chart in enumerate(page.charts)
+            ],
             is_comparison=any(view.base is not None for view in page.samples),
-            data=embedded_json(_data(page)),
-            scripts=[Markup(script) for script in scripts],
-            hashes=[_hash(script) for script in scripts],
+            data=_packed(page) if page.samples else "",
+            script=Markup(script),
+            allowed=Markup(_hash(script) if script else "'none'"),
         )
     )
 
 
-def embedded_json(value: Any) -> Markup:
-    """A JSON text that no parser of HTML or of scripts can take for anything else."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    # It is ASCII already, U+2028 included.
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
+def _hash(script: str) -> str:
+    """The script as a source expression of a content security policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _data(page: Page) -> dict[str, Any]:
+def _packed(page: Page) -> str:
+    """Samples as JSON, compressed with zlib, in base64: letters that end no element."""
     tasks, lengths = tasks_and_lengths(page.samples)
-    return {
-        "charts": [plotly_figure(chart) for chart in page.charts],
-        "samples": [_visible(to_dict(view)) for view in page.samples],
-        "tasks": [visible(task) for task in tasks],
+    data = {
+        "samples": [to_dict(view) for view in page.samples],
+        "tasks": tasks,
         "lengths": lengths,
-        "command": visible(page.command),
+        "command": page.command,
     }
+    text = json.dumps(_visible(data), allow_nan=False, separators=(",", ":"))
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def _visible(value: Any) -> Any:
@@ -84,22 +84,19 @@ def _visible(value: Any) -> Any:
 
 
 @cache
-def _plotly_script() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return _closed(get_plotlyjs())
+def _script() -> str:
+    return resources.files("reports").joinpath("templates", "browser.js").read_text(encoding="utf-8")
 
 
 @cache
-def _browser_script() -> str:
-    return _closed(resources.files("reports").joinpath("templates", "browser.js").read_text(encoding="utf-8"))
-
-
-def _closed(script: str) -> str:
-    """A script without what would end its element or hide its end; both can only stand in its string literals."""
-    return re.sub(r"<(?=/script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
-
-
-def _hash(script: str) -> str:
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
+def _environment() -> Environment:
+    """Templates of this package; every piece of text is escaped in all of them."""
+    made = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+    )
+    made.filters["one_line"] = one_line
+    return made

@@ -1,10 +1,10 @@
 """Text from outside (model output, names, paths), made safe to show on one line anywhere."""
 
 import re
-import unicodedata
 
-# Besides these, category Cf has marks that letters need, such as the joiners of Arabic and of emoji.
-_REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters except tab and line feed, surrogates, and marks that reorder text. The other format characters of
+# Unicode stay, as letters need some of them, such as the joiners of Arabic and of emoji.
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def one_line(text: str) -> str:
@@ -13,16 +13,14 @@ def one_line(text: str) -> str:
     What could move a cursor, start an escape sequence, reverse the reading order or fail to encode is spelled out;
     runs of white space become one space.
     """
-    return "".join(_shown(character) for character in re.sub(r"\s+", " ", text).strip())
+    return visible(re.sub(r"\s+", " ", text).strip())
 
 
 def visible(text: str) -> str:
     """`text` with its lines and tabs, and otherwise with nothing in it that could hide, move or reorder text."""
-    return "".join(character if character in "\n\t" else _shown(character) for character in text)
+    return _UNSAFE.sub(_spelled_out, text)
 
 
-def _shown(character: str) -> str:
-    if unicodedata.category(character) not in ("Cc", "Cs") and character not in _REORDERING:
-        return character
-    code = ord(character)
+def _spelled_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -1,15 +1,17 @@
 """Which charts a run, a comparison and a leaderboard have."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from urllib.parse import urlencode
 
 from evalkit.analysis.comparison import Comparison
 from evalkit.analysis.leaderboard import Board
 from evalkit.analysis.pairing import Pairing
 from evalkit.records import ResultRow, RunRecord, SampleRecord
-from evalkit.views.grids import Grid, depth_difference_grid, depth_grid, task_difference_grid, task_grid
+from evalkit.views.grids import Grid, depth_difference_grid, depth_grid, grid_of, task_difference_grid, task_grid
 from reports.charts import Bars, Chart, HeatMap, Lines, Series
-from reports.context_extension import position_series
-from reports.plain_text import one_line
+from reports.context_extension import grid_cells, position_series
+from reports.plain_text import visible
 
 SCORE = "score (0-100)"
 SCORE_RANGE = (0.0, 100.0)
@@ -17,31 +19,36 @@ LENGTH = "context length (tokens)"
 
 
 def run_charts(record: RunRecord, samples: Sequence[SampleRecord]) -> list[Chart]:
-    """Those of one run: scores by task and by depth, accuracy against updates, loss by position, failures."""
-    name = one_line(record.model.name)
+    """Those of one run: means by length, scores by task, updates and depth, loss by position, failures."""
+    name = record.model.name
+    has_updates = any(row.updates and row.value is not None for row in record.results)
     charts: list[Chart | None] = [
-        _updates(record.results) if any(row.updates for row in record.results) else None,
-        _heat_map("tasks", f"{name}: scores", "task", task_grid(record)) if not _has_updates(record) else None,
-        _heat_map("depths", f"{name}: needles found", "needle depth", depth_grid(samples)),
         _mean_lines({name: record}),
+        _updates(name, record.results) if has_updates else _task_map("tasks", f"{name}: scores", task_grid(record)),
+        _extension_depths(record) or _heat_map("depths", f"{name}: needles found", "needle depth", depth_grid(samples)),
         _positions({name: record}),
-        _failures([(name, record)]),
+        _failures({name: record}),
     ]
     return [chart for chart in charts if chart is not None]
 
 
 def comparison_charts(comparison: Comparison, pairing: Pairing | None) -> list[Chart]:
-    """Those of two runs: differences by row, by task and by depth, both means by length, failures side by side."""
-    records = {} if pairing is None else _sides(pairing)
-    charts: list[Chart | None] = [_differences(comparison)]
-    if pairing is not None:
-        tasks, depths = task_difference_grid(pairing), depth_difference_grid(pairing)
-        charts += [
-            _heat_map("task_differences", "NEW - BASE, by task", "task", tasks, is_difference=True),
+    """Those of two runs: means by length and their difference, differences by task and by depth, losses, failures."""
+    if pairing is None:
+        charts: list[Chart | None] = [_differences(comparison)]
+    else:
+        base, new = pairing.base.record, pairing.new.record
+        records = {f"BASE {base.model.name}": base, f"NEW {new.model.name}": new}
+        depths = depth_difference_grid(pairing)
+        charts = [
+            _mean_lines(records),
+            _differences(comparison),
+            _task_map("task_differences", "NEW - BASE by task", task_difference_grid(pairing), is_difference=True),
             _heat_map("depth_differences", "NEW - BASE, needles found", "needle depth", depths, is_difference=True),
+            _positions(records),
+            _failures(records),
         ]
-    charts += [_mean_lines(records), _positions(records), _failures(list(records.items()))]
-    return [chart for chart in charts if chart is not None]
+    return [_of_suite(chart, comparison.suite) for chart in charts if chart is not None]
 
 
 def board_charts(board: Board) -> list[Chart]:
@@ -59,18 +66,20 @@ def board_charts(board: Board) -> list[Chart]:
                 points = [(ctx, row.cells[index]) for index, ctx in places]
                 known = [(ctx, cell.value, cell.ci95) for ctx, cell in points if cell is not None and ctx is not None]
                 if known:
-                    series.append(_series(f"{one_line(row.model)} ({row.fingerprint[-8:]})", known))
-            name = "".join(letter if letter.isalnum() else "_" for letter in suite)
-            title = f"{one_line(suite)}: mean by length"
-            charts.append(
-                Lines(f"lengths_{name}", title, LENGTH, SCORE, tuple(series), log_x=True, y_range=SCORE_RANGE)
-            )
+                    series.append(_series(f"{row.model} ({row.fingerprint.removeprefix('sha256:')[:8]})", known))
+            if series:
+                name = "".join(letter if letter.isalnum() else "_" for letter in suite)
+                charts.append(_by_length(f"lengths_{name}", f"{suite}: mean by length", series))
     return charts
 
 
-def _sides(pairing: Pairing) -> dict[str, RunRecord]:
-    base, new = pairing.base.record, pairing.new.record
-    return {f"BASE {one_line(base.model.name)}": base, f"NEW {one_line(new.model.name)}": new}
+def _task_map(name: str, title: str, grid: Grid, *, is_difference: bool = False) -> HeatMap | None:
+    """Tasks by length, each cell a link to its samples; None for a single cell, which the table shows as well."""
+    chart = _heat_map(name, title, "task", grid, is_difference=is_difference)
+    if chart is None or len(grid.rows) == len(grid.columns) == 1:
+        return None
+    links = (tuple(urlencode({"task": visible(row), "length": ctx}) for ctx in grid.columns) for row in grid.rows)
+    return replace(chart, links=tuple(links))
 
 
 def _heat_map(name: str, title: str, y_label: str, grid: Grid, *, is_difference: bool = False) -> HeatMap | None:
@@ -79,33 +88,37 @@ def _heat_map(name: str, title: str, y_label: str, grid: Grid, *, is_difference:
     return HeatMap(
         name=name,
         title=title,
-        x_label=LENGTH,
+        x_label=LENGTH if any(grid.columns) else "",
         y_label=y_label,
         columns=tuple(f"{ctx:,}" if ctx else "no context" for ctx in grid.columns),
-        rows=tuple(one_line(row) for row in grid.rows),
+        rows=grid.rows,
         values=grid.values,
         counts=grid.counts,
         is_difference=is_difference,
     )
 
 
-def _has_updates(record: RunRecord) -> bool:
-    return any(row.updates for row in record.results)
+def _extension_depths(record: RunRecord) -> HeatMap | None:
+    """Needles found by the depth bins that the run has figures for."""
+    cells = {place: (figure.value, figure.n) for place, figure in grid_cells(record.figures).items()}
+    depths = sorted({depth for depth, _ in cells}, key=lambda depth: float(depth.split("-")[0]))
+    return _heat_map("depths", f"{record.model.name}: needles found", "needle depth", grid_of(depths, cells))
 
 
-def _updates(rows: Sequence[ResultRow]) -> Lines:
+def _updates(model: str, rows: Sequence[ResultRow]) -> Lines:
     """Accuracy against updates, a line for each task and context."""
     lines: dict[str, list[tuple[float, float, tuple[float, float] | None]]] = {}
     for row in rows:
         if row.updates is not None and row.value is not None:
             task = row.task.removesuffix(f":{row.updates}")
-            name = one_line(f"{task} at {row.ctx:,}" if row.ctx else task)
+            name = f"{task} at {row.ctx:,}" if row.ctx else task
             lines.setdefault(name, []).append((row.updates, row.value, row.ci95))
     series = tuple(_series(name, points) for name, points in lines.items())
-    return Lines("updates", "Accuracy against state updates", "updates", SCORE, series, log_x=True, y_range=SCORE_RANGE)
+    title = f"{model}: accuracy against state updates"
+    return Lines("updates", title, "updates", SCORE, series, log_x=True, y_range=SCORE_RANGE)
 
 
-def _mean_lines(records: dict[str, RunRecord]) -> Lines | None:
+def _mean_lines(records: Mapping[str, RunRecord]) -> Lines | None:
     """The mean over tasks by length, where there are several lengths."""
     series = []
     for name, record in records.items():
@@ -114,10 +127,14 @@ def _mean_lines(records: dict[str, RunRecord]) -> Lines | None:
             series.append(_series(name, points))
     if not series:
         return None
-    return Lines("lengths", "Mean over the tasks", LENGTH, SCORE, tuple(series), log_x=True, y_range=SCORE_RANGE)
+    return _by_length("lengths", _of_model("mean over tasks", records), series)
 
 
-def _positions(records: dict[str, RunRecord]) -> Lines | None:
+def _by_length(name: str, title: str, series: Sequence[Series]) -> Lines:
+    return Lines(name, title, LENGTH, SCORE, tuple(series), log_x=True, y_range=SCORE_RANGE)
+
+
+def _positions(records: Mapping[str, RunRecord]) -> Lines | None:
     """Loss by position, at the middle of each bucket."""
     series = []
     for name, record in records.items():
@@ -130,7 +147,7 @@ def _positions(records: dict[str, RunRecord]) -> Lines | None:
             series.append(_series(name, points))
     if not series:
         return None
-    title = "Loss by position"
+    title = _of_model("loss by position", records)
     return Lines("positions", title, "position (tokens)", "nats per token", tuple(series), log_x=False, y_range=None)
 
 
@@ -146,28 +163,42 @@ def _series(name: str, points: Sequence[tuple[float, float, tuple[float, float] 
     )
 
 
-def _failures(records: Sequence[tuple[str, RunRecord]]) -> Bars | None:
-    kinds = sorted({kind for _, record in records for kind in record.failures})
+def _failures(records: Mapping[str, RunRecord]) -> Bars | None:
+    kinds = sorted({kind for record in records.values() for kind in record.failures})
     if not kinds:
         return None
     return Bars(
         name="failures",
-        title="Why answers were wrong",
+        title=_of_model("why answers were wrong", records),
         x_label="samples",
-        categories=tuple(one_line(kind.replace("_", " ")) for kind in kinds),
-        groups=tuple((name, tuple(float(record.failures.get(kind, 0)) for kind in kinds)) for name, record in records),
+        categories=tuple(kind.replace("_", " ") for kind in kinds),
+        groups=tuple(
+            (name, tuple(float(one.failures.get(kind, 0)) for kind in kinds)) for name, one in records.items()
+        ),
     )
 
 
 def _differences(comparison: Comparison) -> Lines | None:
-    """NEW - BASE by length with interval: a line for each task, and one for the mean."""
+    """NEW - BASE by length with interval: of the mean over tasks, or of each task if there is no mean."""
+    rows = [row for row in comparison.rows if row.difference is not None and row.unit == "points"]
+    means = [row for row in rows if row.task is None]
     points: dict[str, list[tuple[float, float, tuple[float, float] | None]]] = {}
-    for row in comparison.rows:
-        if row.difference is not None and row.unit == "points":
-            points.setdefault(one_line(row.task or "mean of the tasks"), []).append((row.ctx, row.difference, row.ci95))
+    for row in means or rows:
+        if row.difference is not None:
+            points.setdefault(row.task or "mean over tasks", []).append((row.ctx, row.difference, row.ci95))
     if not points:
         return None
     series = tuple(_series(name, of_task) for name, of_task in points.items())
     log_x = all(x > 0 for one in series for x in one.x)
-    title = "NEW - BASE with 95 % interval"
+    title = f"NEW - BASE{', mean over tasks,' if means else ''} with {comparison.confidence:.0%} interval"
     return Lines("differences", title, LENGTH, "points", series, log_x=log_x, y_range=None)
+
+
+def _of_model(what: str, records: Mapping[str, RunRecord]) -> str:
+    """A title that names the model of a single run; several are in the legend."""
+    return f"{next(iter(records))}: {what}" if len(records) == 1 else what
+
+
+def _of_suite(chart: Chart, suite: str) -> Chart:
+    """`chart` with the suite in its title, as a page may show several."""
+    return replace(chart, title=f"{suite}: {chart.title}")

@@ -135,7 +135,7 @@ def _json(compared: Sequence[Compared]) -> str:
 
 
 def _draw(compared: Sequence[Compared], folder: Path) -> None:
-    from reports.pictures import write_charts
+    from reports.chart_files import write_charts
     from reports.run_charts import comparison_charts
 
     for one in compared:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from evalkit.analysis.finished_run import StoredRun
 
 EXAMPLES = (
-    "Example: evalkit efficiency history/hybrid --baseline history/transformer --metric ruler@4096 --figures pictures"
+    "Example: evalkit efficiency history/hybrid --baseline history/transformer --metric ruler@4096 --figures charts"
 )
 _BASELINE = "--baseline"
 
@@ -62,7 +62,8 @@ def efficiency(
     """
     from evalkit.analysis.efficiency import measure_efficiency
     from reports import markdown, terminal
-    from reports.efficiency_report import efficiency_report, write_efficiency_pictures
+    from reports.chart_files import write_charts
+    from reports.efficiency_report import efficiency_chart, efficiency_report
 
     measured = measure_efficiency(_runs(hybrid, metric), _runs(baseline, metric), metric, extrapolate=extrapolate)
     report = efficiency_report(measured)
@@ -76,7 +77,7 @@ def efficiency(
         case ReportFormat.TERMINAL:
             terminal.print_report(terminal.stdout_console(), report)
     if figures is not None:
-        for file in write_efficiency_pictures(measured, figures):
+        for file in write_charts([efficiency_chart(measured)], figures):
             typer.echo(f"wrote {file}", err=True)
 
 

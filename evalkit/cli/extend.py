@@ -90,7 +90,7 @@ def extend(
     """Check a context extension: loss by position, needles by depth and length, effective length, what was lost.
 
     Each check passes, fails, or cannot be told from this many samples, and says the smallest difference it could
-    have seen. Pictures of the grid and of the loss are written into the run folder.
+    have seen. The run folder holds charts of the grid and of the loss.
     """
     from suites import context_extension as suite
 
@@ -136,6 +136,8 @@ class _Check:
         """Run the other models first, so that their verdicts are part of the run that is shown."""
         from evalkit.cli.shared.baseline_run import show_both
         from evalkit.cli.shared.suite_run import Finished, perform, show_finished
+        from reports.chart_files import write_charts
+        from reports.run_charts import run_charts
 
         baseline: Finished | None = None
         for role, name in self._others.items():
@@ -160,8 +162,11 @@ class _Check:
         if not isinstance(finished, Finished):
             return finished
         if baseline is not None:
-            return show_both(baseline, finished, run_options.format)
-        return show_finished(finished, run_options.format)
+            code = show_both(baseline, finished, run_options.format)
+        else:
+            code = show_finished(finished, run_options.format)
+        write_charts(run_charts(finished.record, finished.samples), finished.folder / FIGURES)
+        return code
 
     def _run_other(
         self, role: str, name: str, model_options: "ModelOptions", run_options: "RunOptions"
@@ -177,8 +182,7 @@ class _Check:
             headline=_headline(settings, f"{name} ({role})"),
         )
 
-    def _conclude(self, record: "RunRecord", samples: "Sequence[SampleRecord]", folder: Path) -> "RunRecord":
-        from reports.extension_pictures import write_pictures
+    def _conclude(self, record: "RunRecord", samples: "Sequence[SampleRecord]") -> "RunRecord":
         from suites.context_extension import conclude
 
         conclusion = conclude(
@@ -190,9 +194,7 @@ class _Check:
             baseline=self._runs.get("baseline"),
         )
         own = {figure.name: figure for figure in (*record.figures, *conclusion.figures)}
-        record = replace(record, figures=tuple(own.values()), verdicts=conclusion.verdicts)
-        write_pictures(record, folder / FIGURES)
-        return record
+        return replace(record, figures=tuple(own.values()), verdicts=conclusion.verdicts)
 
 
 def _mmlu(samples: int | None, data: Path | None, before: str | None) -> "MmluSettings | None":

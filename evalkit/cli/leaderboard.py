@@ -74,7 +74,7 @@ def leaderboard(
 
 
 def _draw(board: "Leaderboard", folder: Path) -> None:
-    from reports.pictures import write_charts
+    from reports.chart_files import write_charts
     from reports.run_charts import board_charts
 
     for number, one in enumerate(board.boards):
@@ -95,8 +95,9 @@ def format_of(out: Path | None) -> BoardFormat:
 def render(board: "Leaderboard", foreign: "list[ForeignResult]", format: BoardFormat) -> str:
     """A leaderboard as text."""
     from reports import markdown, terminal
-    from reports.html import render_html
     from reports.leaderboard_report import leaderboard_report, render_csv
+    from reports.page import Page, render_page
+    from reports.run_charts import board_charts
 
     match format:
         case BoardFormat.JSON:
@@ -109,7 +110,8 @@ def render(board: "Leaderboard", foreign: "list[ForeignResult]", format: BoardFo
         case BoardFormat.CSV:
             return render_csv(board, foreign)
         case BoardFormat.HTML:
-            return render_html(leaderboard_report(board, foreign))
+            charts = [chart for one in board.boards for chart in board_charts(one)]
+            return render_page(Page(leaderboard_report(board, foreign), charts))
         case BoardFormat.MARKDOWN:
             return markdown.render(leaderboard_report(board, foreign))
         case BoardFormat.TERMINAL:

@@ -71,7 +71,7 @@ def _write_page(run: Path, page: Path, prompts: int) -> None:
 
 def _draw(run: Path, folder: Path) -> None:
     from evalkit.analysis.finished_run import load_run
-    from reports.pictures import write_charts
+    from reports.chart_files import write_charts
     from reports.run_charts import run_charts
 
     stored = load_run(run)

@@ -27,7 +27,7 @@ def task_grid(record: RunRecord) -> Grid:
     """Scores by task and length, in the order of the run's table; losses are left out."""
     rows = [row for row in record.results if metric_of(row.metric).bounded or row.value is None]
     cells = {(row.task, row.ctx): (row.value, row.n) for row in rows}
-    return _grid(list(dict.fromkeys(row.task for row in rows)), cells)
+    return grid_of(list(dict.fromkeys(row.task for row in rows)), cells)
 
 
 def task_difference_grid(pairing: Pairing) -> Grid:
@@ -40,7 +40,7 @@ def task_difference_grid(pairing: Pairing) -> Grid:
         )
         for row in rows
     }
-    return _grid(list(dict.fromkeys(row.task for row in rows)), cells)
+    return grid_of(list(dict.fromkeys(row.task for row in rows)), cells)
 
 
 def depth_grid(samples: Iterable[SampleRecord]) -> Grid:
@@ -61,10 +61,11 @@ def _depth_grid(scored: Iterable[tuple[SampleRecord, float | None]]) -> Grid:
             found[place, sample.ctx].append(100 * value)
     names = [f"{place / DEPTH_BINS:.1f}-{(place + 1) / DEPTH_BINS:.1f}" for place in range(DEPTH_BINS)]
     cells = {(names[place], ctx): (sum(values) / len(values), len(values)) for (place, ctx), values in found.items()}
-    return _grid(names if cells else [], cells)
+    return grid_of(names if cells else [], cells)
 
 
-def _grid(rows: Sequence[str], cells: Mapping[tuple[str, int], tuple[float | None, int]]) -> Grid:
+def grid_of(rows: Sequence[str], cells: Mapping[tuple[str, int], tuple[float | None, int]]) -> Grid:
+    """A grid of these rows and all lengths of `cells`, which maps (row, length) to value and number of samples."""
     columns = sorted({ctx for _, ctx in cells})
     empty = (None, 0)
     return Grid(

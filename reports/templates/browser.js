@@ -1,29 +1,20 @@
-// Draws the charts and browses the samples of the page. Everything from outside goes into text nodes.
+// Browses the samples of the page. Everything from outside goes into text nodes.
 "use strict";
-(function () {
+(async function () {
   const STEP = 50;
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const bytes = Uint8Array.from(atob(document.getElementById("data").textContent), (letter) => letter.charCodeAt(0));
+  const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const data = await new Response(unpacked).json();
 
-  // A page from a run stays where it is: nothing in it offers to upload the chart.
-  const config = {
-    responsive: true,
-    displaylogo: false,
-    plotlyServerURL: "",
-    modeBarButtonsToRemove: ["sendChartToCloud", "sendDataToCloud"],
-  };
-  data.charts.forEach((figure, index) => {
-    Plotly.newPlot("chart-" + index, figure.data, figure.layout, config);
-  });
-  if (!document.getElementById("browser")) {
-    return;
-  }
-
-  const filters = ["task", "length", "failed", "flipped", "search"].map((id) => document.getElementById(id));
-  const [task, length, failed, flipped, search] = filters;
+  const filters = [...document.querySelectorAll("#filters select, #filters input")];
+  const [task, length, failed, flipped, search] = ["task", "length", "failed", "flipped", "search"].map((id) =>
+    document.getElementById(id),
+  );
   const list = document.getElementById("samples");
   const more = document.getElementById("more");
   let matching = [];
   let shown = 0;
+  let address = "";
 
   function element(name, text, className) {
     const made = document.createElement(name);
@@ -85,7 +76,8 @@
       let next = -1;
       let found = "";
       for (const target of targets) {
-        const place = target ? lower.indexOf(target.toLowerCase(), at) : -1;
+        // A single letter, as of a choice, is in nearly every word.
+        const place = target.length > 1 ? lower.indexOf(target.toLowerCase(), at) : -1;
         if (place >= 0 && (next < 0 || place < next || (place === next && target.length > found.length))) {
           next = place;
           found = target;
@@ -154,10 +146,38 @@
     showMore();
   }
 
+  // The filters are the fragment of the address, so that a link can name samples: #task=vt&length=4096&failed=on
+  function filtersToAddress() {
+    const chosen = filters.map((filter) => [filter.id, filter.type === "checkbox" ? filter.checked && "on" : filter.value]);
+    location.replace("#" + new URLSearchParams(chosen.filter(([, value]) => value)));
+    address = location.hash;
+    update();
+  }
+
+  function filtersFromAddress() {
+    address = location.hash;
+    const wanted = new URLSearchParams(address.slice(1));
+    for (const filter of filters) {
+      filter.checked = wanted.has(filter.id);
+      if (filter.type !== "checkbox") {
+        filter.value = wanted.get(filter.id) || "";
+      }
+    }
+    update();
+  }
+
   addOptions(task, data.tasks, (name) => name);
   addOptions(length, data.lengths, (ctx) => ctx.toLocaleString("en"));
-  filters.filter(Boolean).forEach((filter) => filter.addEventListener(filter === search ? "input" : "change", update));
+  filters.forEach((filter) => filter.addEventListener(filter === search ? "input" : "change", filtersToAddress));
   document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
   more.addEventListener("click", showMore);
-  update();
+  for (const link of document.querySelectorAll("figure a")) {
+    link.addEventListener("click", () => document.getElementById("browser").scrollIntoView());
+  }
+  window.addEventListener("hashchange", () => {
+    if (location.hash !== address) {
+      filtersFromAddress();
+    }
+  });
+  filtersFromAddress();
 })();

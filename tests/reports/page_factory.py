@@ -7,6 +7,7 @@ from evalkit.analysis.comparison import compare
 from evalkit.analysis.pairing import pair_runs
 from evalkit.views.excerpts import Excerpt
 from evalkit.views.samples import PromptSource, SampleView, comparison_views, run_views
+from reports.charts import Bars, Chart, HeatMap, Lines
 from reports.comparison_report import comparison_report
 from reports.page import Page
 from reports.run_charts import comparison_charts, run_charts
@@ -46,8 +47,22 @@ def spoiled(page: Page, text: str) -> Page:
         ),
         facts=((text, text),),
     )
-    charts = tuple(replace(chart, title=text, x_label=text) for chart in page.charts)
+    charts = tuple(_spoiled_chart(chart, text) for chart in page.charts)
     return Page(report, charts, tuple(_spoiled_view(view, text) for view in page.samples), text)
+
+
+def _spoiled_chart(chart: Chart, text: str) -> Chart:
+    match chart:
+        case HeatMap():
+            links = tuple(tuple(text for _ in row) for row in chart.links)
+            rows, columns = (text,) * len(chart.rows), (text,) * len(chart.columns)
+            return replace(chart, title=text, x_label=text, y_label=text, rows=rows, columns=columns, links=links)
+        case Lines():
+            series = tuple(replace(one, name=text) for one in chart.series)
+            return replace(chart, title=text, x_label=text, y_label=text, series=series)
+        case Bars():
+            groups = tuple((text, values) for _, values in chart.groups)
+            return replace(chart, title=text, x_label=text, categories=(text,) * len(chart.categories), groups=groups)
 
 
 def _spoiled_view(view: SampleView, text: str) -> SampleView:

@@ -1,14 +1,12 @@
-"""Token efficiency as people read it, and as a picture."""
+"""Token efficiency as people read it, and as a chart."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from evalkit.analysis.efficiency import Efficiency, measure_efficiency
-from evalkit.errors import UsageError
-from reports.efficiency_report import efficiency_report, tokens_text, write_efficiency_pictures
+from reports.efficiency_report import efficiency_chart, efficiency_report, tokens_text
 from reports.markdown import render
 from tests.evalkit.analysis.test_efficiency import curve
 from tests.reports.hostile_text import HOSTILE_TEXTS
@@ -42,42 +40,30 @@ def test_the_published_figures_stand_beside_it(measured: Efficiency) -> None:
         assert figure in text
 
 
-def test_pictures_are_the_same_bytes_each_time(measured: Efficiency, tmp_path: Path) -> None:
-    first = write_efficiency_pictures(measured, tmp_path / "one")
-    second = write_efficiency_pictures(measured, tmp_path / "two")
-    assert [file.name for file in first] == ["efficiency.png", "efficiency.svg"]
-    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
-    svg = first[1].read_text()
-    assert "training tokens" in svg
-    assert "hybrid, shared fit" in svg
-    assert "fewer" in svg
-    assert first[0].read_bytes().startswith(b"\x89PNG")
+def test_the_chart_has_points_curves_and_fits(measured: Efficiency) -> None:
+    chart = efficiency_chart(measured)
+    assert [(series.name, series.style, series.colour) for series in chart.series[:4]] == [
+        ("hybrid", "points", 0),
+        ("", "solid", 0),
+        ("baseline", "points", 1),
+        ("", "solid", 1),
+    ]
+    assert {series.name for series in chart.series} >= {"hybrid, shared fit", "baseline, own fit"}
+    assert chart.title.endswith("with 50.0% fewer tokens")
 
 
-def test_a_picture_of_what_was_extrapolated_says_so(extrapolated: Efficiency, tmp_path: Path) -> None:
-    assert "(extrapolated)" in write_efficiency_pictures(extrapolated, tmp_path)[1].read_text()
-
-
-def test_a_folder_that_cannot_be_written_is_named(measured: Efficiency, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"pictures cannot be written to .*file"):
-        write_efficiency_pictures(measured, tmp_path / "file")
+def test_a_chart_of_what_was_extrapolated_says_so(extrapolated: Efficiency) -> None:
+    assert "(EXTRAPOLATED)" in efficiency_chart(extrapolated).title
 
 
 @pytest.mark.parametrize("text", [text for text in HOSTILE_TEXTS if text.strip()])
-def test_hostile_names_stay_text(measured: Efficiency, text: str, tmp_path: Path) -> None:
+def test_hostile_names_stay_text(measured: Efficiency, text: str) -> None:
     def spoiled(text: str) -> Efficiency:
         points = tuple(replace(point, run_id=text) for point in measured.hybrid)
         return replace(measured, metric=text, hybrid=points, notes=(text,))
 
     tokens = PARSER.parse(render(efficiency_report(spoiled(text))))
     assert blocks(tokens) == blocks(PARSER.parse(render(efficiency_report(spoiled("harmless")))))
-
-
-def test_a_picture_of_hostile_names_is_drawn(measured: Efficiency, tmp_path: Path) -> None:
-    hostile = "$\\frac{1}{0}$ \x1b[31m <script> \udcff _"
-    svg = write_efficiency_pictures(replace(measured, metric=hostile), tmp_path)[1].read_text()
-    assert "<script>" not in svg
 
 
 def test_tokens_as_people_write_them() -> None:

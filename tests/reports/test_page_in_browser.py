@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,14 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def show(browser: Any, tmp_path: Path) -> Callable[[Page], Any]:
-    """Opens a page from disk, waits for its charts, and fails on anything in the console."""
+    """Opens a page from disk, waits for its samples, and fails on anything in the console."""
 
     def open_page(page: Page) -> Any:
         path = tmp_path / "page.html"
         path.write_text(render_page(page), encoding="utf-8")
         browser.get(path.as_uri())
-        until(lambda: len(find(browser, ".chart .main-svg")) >= len(page.charts))
+        until(lambda: count(browser) != "")
+        assert len(find(browser, "figure svg")) == len(page.charts)
         assert browser.get_log("browser") == []
         return browser
 
@@ -119,9 +121,28 @@ def test_a_run_opens_without_what_only_a_comparison_has(show: Callable[[Page], A
     assert count(browser) == "120 of 240 samples"
     find(browser, "#samples summary")[0].click()
     until(lambda: len(find(browser, "#samples pre")) > 2)
-    titles = [button.get_attribute("data-title") for button in find(browser, ".modebar-btn")]
-    assert titles
-    assert not any("Share" in str(title) or "loud" in str(title) for title in titles)
+
+
+def test_a_cell_of_the_heat_map_leads_to_its_samples(show: Callable[[Page], Any], tmp_path: Path) -> None:
+    browser = show(run_page(tmp_path))
+    find(browser, "figure a")[1].send_keys("\n")
+    until(lambda: count(browser) == "60 of 240 samples")
+    assert browser.current_url.endswith("#task=vt&length=65536")
+    one(browser, "#failed").click()
+    until(lambda: browser.current_url.endswith("#task=vt&length=65536&failed=on"))
+    assert count(browser) == "30 of 240 samples"
+    browser.refresh()
+    until(lambda: count(browser) == "30 of 240 samples")
+    assert one(browser, "#failed").is_selected()
+
+
+def test_a_single_letter_is_not_marked_everywhere(show: Callable[[Page], Any], tmp_path: Path) -> None:
+    page = run_page(tmp_path)
+    views = [replace(view, targets=("d", "word")) for view in page.samples]
+    views = [replace(view, new=replace(view.new, prediction="a harder word")) for view in views]
+    browser = show(replace(page, samples=tuple(views)))
+    find(browser, "#samples summary")[0].click()
+    until(lambda: [mark.text for mark in find(browser, "#samples mark")] == ["word"])
 
 
 def test_hostile_text_is_shown_and_does_nothing(show: Callable[[Page], Any], tmp_path: Path) -> None:
@@ -133,7 +154,7 @@ def test_hostile_text_is_shown_and_does_nothing(show: Callable[[Page], Any], tmp
     assert count(browser) == "240 of 240 samples"
     assert browser.execute_script("return window.pwned") is None
     assert find(browser, "img, iframe, object, embed, a[href^='javascript'], #samples svg") == []
-    assert len(find(browser, "script")) == 3
+    assert len(find(browser, "script")) == 2
     assert "<img src=x onerror=" in one(browser, "h1").text
     assert browser.get_log("browser") == []
 
@@ -145,7 +166,7 @@ def test_a_screenshot_shows_tables_charts_and_samples(show: Callable[[Page], Any
     from PIL import Image
 
     browser = show(comparison_page(tmp_path))
-    for chart in find(browser, ".chart"):
+    for chart in find(browser, "figure"):
         picture = Image.open(io.BytesIO(chart.screenshot_as_png)).convert("RGB")
         colours = picture.getcolors(maxcolors=1 << 24) or []
         assert len(colours) > 20

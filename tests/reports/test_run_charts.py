@@ -1,4 +1,4 @@
-"""Which charts there are, what stands in them, and that their files are the same bytes each time."""
+"""Which charts there are and what they show."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from evalkit.analysis.pairing import pair_runs
 from evalkit.analysis.unpaired_comparison import compare_unpaired
 from evalkit.records import Figure, ResultRow
 from reports.charts import Bars, Chart, HeatMap, Lines
-from reports.pictures import write_charts
+from reports.drawing import draw
 from reports.run_charts import board_charts, comparison_charts, run_charts
 from tests.evalkit.run_factory import RunSpec, board_run, changed, make_run
 
@@ -34,10 +34,11 @@ def charts_of(run: StoredRun, **changes: Any) -> dict[str, Chart]:
 
 def test_charts_of_a_run(runs: tuple[StoredRun, StoredRun]) -> None:
     charts = charts_of(runs[0])
-    assert list(charts) == ["tasks", "depths", "lengths", "failures"]
+    assert list(charts) == ["lengths", "tasks", "depths", "failures"]
     tasks, lengths, failures = charts["tasks"], charts["lengths"], charts["failures"]
     assert isinstance(tasks, HeatMap)
     assert (tasks.rows, tasks.columns, tasks.values[0]) == (("vt", "cwe"), ("4,096", "65,536"), (62.5, 62.5))
+    assert tasks.links[1] == ("task=cwe&length=4096", "task=cwe&length=65536")
     assert isinstance(lengths, Lines)
     assert (lengths.series[0].x, lengths.series[0].y) == ((4096, 65536), (62.5, 62.5))
     assert isinstance(failures, Bars)
@@ -57,38 +58,51 @@ def test_accuracy_against_updates_and_loss_by_position(runs: tuple[StoredRun, St
     assert positions.series[0].x == (256.0, 768.0)
 
 
+def test_what_was_never_scored_can_be_drawn(runs: tuple[StoredRun, StoredRun]) -> None:
+    rows = tuple(ResultRow(f"parity:{n}", 0, "exact_match", None, 0, None, updates=n) for n in (4, 16))
+    charts = run_charts(replace(runs[0].record, results=rows, summary=(), failures={}), [])
+    assert [chart.name for chart in charts] == ["tasks"]
+    assert [text.text for text in draw(charts[0], "chart").iter("text")].count("–") == 2
+
+
 def test_charts_of_a_comparison(runs: tuple[StoredRun, StoredRun]) -> None:
     pairing = pair_runs(*runs)
     charts = {chart.name: chart for chart in comparison_charts(compare(pairing), pairing)}
-    assert list(charts) == ["differences", "task_differences", "depth_differences", "lengths", "failures"]
+    assert list(charts) == ["lengths", "differences", "task_differences", "depth_differences", "failures"]
     differences, tasks = charts["differences"], charts["task_differences"]
     assert isinstance(differences, Lines)
-    assert [series.name for series in differences.series] == ["vt", "cwe", "mean of the tasks"]
-    assert differences.series[0].y == (-25.0, -25.0)
+    assert [(series.name, series.y) for series in differences.series] == [("mean over tasks", (-25.0, -25.0))]
     assert isinstance(tasks, HeatMap)
     assert tasks.is_difference
     unpaired = comparison_charts(compare_unpaired(*runs), None)
     assert [chart.name for chart in unpaired] == ["differences"]
+    assert all(chart.title.startswith("ruler: ") for chart in (*charts.values(), *unpaired))
+
+
+def test_differences_of_tasks_are_shown_if_there_is_no_mean(runs: tuple[StoredRun, StoredRun]) -> None:
+    compared = compare(pair_runs(*runs))
+    (chart,) = comparison_charts(replace(compared, rows=tuple(row for row in compared.rows if row.task)), None)
+    assert isinstance(chart, Lines)
+    assert [series.name for series in chart.series] == ["vt", "cwe"]
+
+
+def test_an_extension_has_its_own_depth_bins(runs: tuple[StoredRun, StoredRun]) -> None:
+    figures = [Figure(f"grid/{ctx}/{depth}", value, "points", None, 3) for ctx, depth, value in (
+        (8192, "0.5-1", 50.0), (4096, "0.5-1", 100.0), (4096, "0-0.5", None))]  # fmt: skip
+    depths = charts_of(runs[0], figures=tuple(figures))["depths"]
+    assert isinstance(depths, HeatMap)
+    assert (depths.rows, depths.columns) == (("0-0.5", "0.5-1"), ("4,096", "8,192"))
+    assert (depths.values, depths.counts) == (((None, None), (100.0, 50.0)), ((3, 0), (3, 3)))
+
+
+def test_one_task_without_context_needs_no_heat_map(tmp_path: Path) -> None:
+    run = make_run(tmp_path, RunSpec({("arc", 0): [1.0, 0.0]}))
+    assert [chart.name for chart in run_charts(run.record, [])] == ["failures"]
 
 
 def test_charts_of_a_leaderboard(runs: tuple[StoredRun, StoredRun]) -> None:
     (board,) = build_leaderboard([board_run(run) for run in runs]).boards
     (lengths,) = board_charts(board)
     assert isinstance(lengths, Lines)
-    assert len(lengths.series) == 2
-
-
-def test_files_are_the_same_bytes_each_time_and_hold_no_markup(
-    runs: tuple[StoredRun, StoredRun], tmp_path: Path
-) -> None:
-    hostile = "<script>$\\frac{1}{0}$ \x1b[31m \u202e _ 漢"
-    model = replace(runs[0].record.model, path=hostile)
-    results = tuple(replace(row, task=hostile + row.task) for row in runs[0].record.results)
-    charts = list(charts_of(runs[0], model=model, results=results).values())
-    first = write_charts(charts, tmp_path / "one", "ruler_")
-    second = write_charts(charts, tmp_path / "two", "ruler_")
-    assert [file.name for file in first[:2]] == ["ruler_tasks.png", "ruler_tasks.svg"]
-    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
-    for file in first:
-        if file.suffix == ".svg":
-            assert "<script>" not in file.read_text()
+    fingerprints = [run.record.model.fingerprint.removeprefix("sha256:")[:8] for run in runs]
+    assert {series.name[-9:-1] for series in lengths.series} == set(fingerprints)

@@ -67,8 +67,8 @@ class Finished:
 
 
 BuildSuite = Callable[["LoadedModel"], "Suite"]
-Conclude = Callable[["RunRecord", "Sequence[SampleRecord]", Path], "RunRecord"]
-"""Adds to a record what follows from its samples, and may write files into its folder."""
+Conclude = Callable[["RunRecord", "Sequence[SampleRecord]"], "RunRecord"]
+"""Called before the record is stored: returns it with what follows from its samples."""
 
 
 def execute(
@@ -138,7 +138,7 @@ def perform(
                 record = run(suite, adapter, store, run_settings, progress, plan)
             samples = tuple(store.records[key.id] for key in plan.keys)
             if conclude is not None:
-                record = conclude(record, samples, folder)
+                record = conclude(record, samples)
             store.finish(record, markdown.render_run(record))
     except KeyboardInterrupt:
         hint = "run the same command again" if folder is None else f"continue with: {_resume_command(folder)}"

@@ -1,6 +1,7 @@
 """track, loss and extend as they are typed, with small random models on disk."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -80,11 +81,12 @@ def test_extend_with_all_that_it_compares(
 ) -> None:
     # Wide enough for the names of checks, whatever the terminal of the test run.
     monkeypatch.setenv("COLUMNS", "200")
-    code = evalkit(
+    command = (
         "extend", "--ctx", "1K", "--model", hybrid, "--before", checkpoint, "--baseline", checkpoint, "--samples", "2",
         "--windows", "2", "--tasks", "niah_single_1", "--trained", "512",
         "--override", "rope:theta=500", "--out", "run",
     )  # fmt: skip
+    code = evalkit(*command)
     shown = capsys.readouterr().out
     assert code == 0
     assert "CONTROL EXPERIMENT: positions forced to rope:theta=500" in shown
@@ -99,9 +101,16 @@ def test_extend_with_all_that_it_compares(
     ]
     assert run.record.config["before"] == checkpoint
     assert load_run(Path("run/before")).record.model.positions.override is None
-    assert sorted(path.name for path in Path("run/figures").iterdir())[:2] == ["depth_grid.png", "depth_grid.svg"]
+    assert {path.stem for path in Path("run/figures").iterdir()} >= {"depths", "positions"}
+    assert "CONTROL EXPERIMENT" in Path("run/figures/depths.svg").read_text()
     assert evalkit("show", "run") == 0
     assert "position_loss/512-1024" in capsys.readouterr().out
+    shutil.rmtree("run/figures")
+    Path("run/figures").write_text("")
+    Path("run/run.json").unlink()
+    assert evalkit(*command, "--resume") == 2
+    assert "charts cannot be written to run/figures" in capsys.readouterr().err
+    assert load_run(Path("run")).record.verdicts == run.record.verdicts, "the run is stored before its charts"
 
 
 @pytest.mark.parametrize(

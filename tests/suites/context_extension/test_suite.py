@@ -11,7 +11,6 @@ from evalkit.records import CorpusUse, Request, RunRecord
 from evalkit.running.runner import run
 from evalkit.running.store import Manifest, RunStore
 from model_adapters.scripted import ScriptedAdapter, ScriptedReply, ScriptedTokenizer
-from reports.extension_pictures import write_pictures
 from reports.markdown import render_run
 from suites.context_extension import (
     ContextExtensionSuite,
@@ -141,26 +140,6 @@ def test_a_control_experiment_is_named_in_every_table(stored: tuple[RunRecord, P
     titles = [line for line in report.splitlines() if line.startswith("## ")]
     assert len(titles) == 7
     assert all("CONTROL EXPERIMENT: positions forced to rope:theta=5e5" in title for title in titles)
-
-
-def test_pictures_are_written_and_stay_the_same(stored: tuple[RunRecord, Path], tmp_path: Path) -> None:
-    written = write_pictures(stored[0], tmp_path / "one")
-    assert [file.name for file in written] == [
-        "depth_grid.png",
-        "depth_grid.svg",
-        "position_loss.png",
-        "position_loss.svg",
-    ]
-    again = write_pictures(stored[0], tmp_path / "two")
-    for first, second in zip(written, again, strict=True):
-        assert first.read_bytes() == second.read_bytes()
-    assert b"needles found" in written[1].read_bytes()
-
-
-def test_a_hostile_name_is_text_in_a_picture(stored: tuple[RunRecord, Path], tmp_path: Path) -> None:
-    record = replace(stored[0], model=replace(stored[0].model, path="$x^{$<script>\x1b[31m&"))
-    for file in write_pictures(record, tmp_path):
-        assert b"<script>" not in file.read_bytes()
 
 
 def test_a_text_that_is_too_short_is_refused() -> None:
