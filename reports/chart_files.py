@@ -15,7 +15,7 @@ from reports.svg import INK, SIZE
 
 _DARK_INK = "#1b1b1b"
 _STYLE = (
-    f"svg{{color:{_DARK_INK};background:#fff}}"
+    f"text{{pointer-events:none}}svg{{color:{_DARK_INK};background:#fff}}"
     "@media(prefers-color-scheme:dark){svg{color:#e6e6e6;background:#161616}}"
 )
 _PIXELS_PER_INCH, _POINTS_PER_PIXEL, _DPI = 96, 0.75, 192

@@ -7,6 +7,7 @@ from a compressed block, and everything that comes from outside reaches the docu
 import base64
 import hashlib
 import json
+import shlex
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,19 +28,27 @@ from reports.report import Report
 
 
 @dataclass(frozen=True, slots=True)
+class RunSamples:
+    """Samples of one run."""
+
+    folder: str
+    """Where the run is stored."""
+    views: Sequence[SampleView]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """What a page shows."""
 
     report: Report
     charts: Sequence[Chart] = ()
-    samples: Sequence[SampleView] = ()
-    command: str = ""
-    """Shows one sample in full, with ID in the place of its id."""
+    samples: Sequence[RunSamples] = ()
 
 
 def render_page(page: Page) -> str:
     """The page as one HTML document; the only script that a browser will run in it is this package's."""
-    script = _script() if page.samples else ""
+    views = [view for run in page.samples for view in run.views]
+    script = _script() if views else ""
     return (
         _environment()
         .get_template("page.html.jinja")
@@ -48,8 +57,8 @@ def render_page(page: Page) -> str:
             charts=[
                 Markup(tostring(draw(chart, f"chart-{place}"), "unicode")) for place, chart in enumerate(page.charts)
             ],
-            is_comparison=any(view.base is not None for view in page.samples),
-            data=_packed(page) if page.samples else "",
+            is_comparison=any(view.base is not None for view in views),
+            data=_packed(page.samples, *tasks_and_lengths(views)) if views else "",
             script=Markup(script),
             allowed=Markup(_hash(script) if script else "'none'"),
         )
@@ -61,17 +70,17 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _packed(page: Page) -> str:
-    """Samples as JSON, compressed with zlib, in base64: letters that end no element."""
-    tasks, lengths = tasks_and_lengths(page.samples)
-    data = {
-        "samples": [to_dict(view) for view in page.samples],
-        "tasks": tasks,
-        "lengths": lengths,
-        "command": page.command,
-    }
-    text = json.dumps(_visible(data), allow_nan=False, separators=(",", ":"))
+def _packed(samples: Sequence[RunSamples], tasks: Sequence[str], lengths: Sequence[int]) -> str:
+    """Samples and filters as JSON, compressed with zlib, in base64: letters that end no element."""
+    listed = [{**to_dict(view), "command": _command(run.folder, view.id)} for run in samples for view in run.views]
+    data = _visible({"samples": listed, "tasks": tasks, "lengths": lengths})
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def _command(folder: str, sample: str) -> str:
+    """The command that shows a sample with its whole prompt."""
+    return shlex.join(("evalkit", "show", folder, "--sample", sample))
 
 
 def _visible(value: Any) -> Any:

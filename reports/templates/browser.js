@@ -110,7 +110,7 @@
     if (sample.depths.length) {
       details.append(element("h3", "needle depths: " + sample.depths.map((depth) => depth.toFixed(2)).join(", ")));
     }
-    details.append(element("h3", "the whole prompt"), element("pre", data.command.replace("ID", () => sample.id)));
+    details.append(element("h3", "the whole prompt"), element("pre", sample.command));
   }
 
   function row(sample) {

@@ -9,7 +9,7 @@ from evalkit.views.excerpts import Excerpt
 from evalkit.views.samples import PromptSource, SampleView, comparison_views, run_views
 from reports.charts import Bars, Chart, HeatMap, Lines
 from reports.comparison_report import comparison_report
-from reports.page import Page
+from reports.page import Page, RunSamples
 from reports.run_charts import comparison_charts, run_charts
 from reports.run_report import run_report
 from tests.evalkit.run_factory import RunSpec, changed, make_run
@@ -23,16 +23,16 @@ def run_page(folder: Path) -> Page:
     run = make_run(folder / "base", SPEC)
     samples = list(run.samples.values())
     charts = tuple(run_charts(run.record, samples))
-    views = tuple(run_views(samples, PromptSource(remake, 5)))
-    return Page(run_report(run.record), charts, views, "evalkit show base --sample ID")
+    views = run_views(samples, PromptSource(remake, 5))
+    return Page(run_report(run.record), charts, [RunSamples("base", views)])
 
 
 def comparison_page(folder: Path) -> Page:
     pairing = pair_runs(make_run(folder / "base", SPEC), make_run(folder / "new", WORSE))
     compared = compare(pairing)
     charts = tuple(comparison_charts(compared, pairing))
-    views = tuple(comparison_views(pairing, PromptSource(remake, 5)))
-    return Page(comparison_report(compared), charts, views, "evalkit show new --sample ID")
+    views = comparison_views(pairing, PromptSource(remake, 5))
+    return Page(comparison_report(compared), charts, [RunSamples("new", views)])
 
 
 def spoiled(page: Page, text: str) -> Page:
@@ -48,7 +48,8 @@ def spoiled(page: Page, text: str) -> Page:
         facts=((text, text),),
     )
     charts = tuple(_spoiled_chart(chart, text) for chart in page.charts)
-    return Page(report, charts, tuple(_spoiled_view(view, text) for view in page.samples), text)
+    samples = [RunSamples(text, [_spoiled_view(view, text) for view in run.views]) for run in page.samples]
+    return Page(report, charts, samples)
 
 
 def _spoiled_chart(chart: Chart, text: str) -> Chart:

@@ -18,7 +18,7 @@ from evalkit.analysis.comparison import compare
 from evalkit.analysis.pairing import pair_runs
 from evalkit.views.samples import PromptSource, comparison_views
 from reports.comparison_report import comparison_report
-from reports.page import Page, render_page
+from reports.page import Page, RunSamples, render_page
 from reports.plain_text import visible
 from reports.run_charts import comparison_charts
 from tests.evalkit.run_factory import RunSpec, changed, make_run
@@ -91,7 +91,9 @@ def test_a_page_stays_small(tmp_path: Path, samples: int, lengths: int, limit: i
     ]
     assert len(views) == 13 * lengths * samples
     compared = compare(pairing)
-    document = render_page(Page(comparison_report(compared), comparison_charts(compared, pairing), views, "command"))
+    document = render_page(
+        Page(comparison_report(compared), comparison_charts(compared, pairing), [RunSamples("new", views)])
+    )
     assert len(document.encode()) < limit
 
 
@@ -125,5 +127,16 @@ def kinds(document: Tags) -> set[tuple[str, ...]]:
 @given(st.sampled_from(["</script>", "<!--", "]]>", "\u2028", "\u2029", "&lt;", "<b>", "\x00"]), st.text(max_size=5))
 def test_text_comes_back_from_the_data_as_text(page: Page, text: str, around: str) -> None:
     hostile = around + text
-    data = data_of(render_page(Page(page.report, (), spoiled(page, hostile).samples[:1], hostile)))
-    assert data["samples"][0]["new"]["prediction"] == data["command"] == visible(hostile)
+    (run,) = spoiled(page, hostile).samples
+    data = data_of(render_page(Page(page.report, (), [replace(run, views=run.views[:1])])))
+    assert data["samples"][0]["new"]["prediction"] == data["samples"][0]["targets"][0] == visible(hostile)
+
+
+def test_each_sample_has_the_command_of_its_run(page: Page) -> None:
+    views = page.samples[0].views
+    runs = [RunSamples("runs/HYBRID", views[:1]), RunSamples("my runs", [replace(views[0], id="x; rm -rf ~/1")])]
+    commands = [sample["command"] for sample in data_of(render_page(Page(page.report, (), runs)))["samples"]]
+    assert commands == [
+        f"evalkit show runs/HYBRID --sample {views[0].id}",
+        "evalkit show 'my runs' --sample 'x; rm -rf ~/1'",
+    ]

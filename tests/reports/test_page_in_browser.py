@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reports.page import Page, render_page
+from reports.page import Page, RunSamples, render_page
 from tests.reports.page_factory import comparison_page, run_page, spoiled
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -125,7 +125,7 @@ def test_a_run_opens_without_what_only_a_comparison_has(show: Callable[[Page], A
 
 def test_a_cell_of_the_heat_map_leads_to_its_samples(show: Callable[[Page], Any], tmp_path: Path) -> None:
     browser = show(run_page(tmp_path))
-    find(browser, "figure a")[1].send_keys("\n")
+    find(browser, "figure a")[1].click()
     until(lambda: count(browser) == "60 of 240 samples")
     assert browser.current_url.endswith("#task=vt&length=65536")
     one(browser, "#failed").click()
@@ -138,9 +138,9 @@ def test_a_cell_of_the_heat_map_leads_to_its_samples(show: Callable[[Page], Any]
 
 def test_a_single_letter_is_not_marked_everywhere(show: Callable[[Page], Any], tmp_path: Path) -> None:
     page = run_page(tmp_path)
-    views = [replace(view, targets=("d", "word")) for view in page.samples]
+    views = [replace(view, targets=("d", "word")) for view in page.samples[0].views]
     views = [replace(view, new=replace(view.new, prediction="a harder word")) for view in views]
-    browser = show(replace(page, samples=tuple(views)))
+    browser = show(replace(page, samples=[RunSamples("base", views)]))
     find(browser, "#samples summary")[0].click()
     until(lambda: [mark.text for mark in find(browser, "#samples mark")] == ["word"])
 

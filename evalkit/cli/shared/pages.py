@@ -1,9 +1,7 @@
 """HTML pages of stored runs: reports, charts and samples, with some prompts made again."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.cli.compare import Compared
@@ -13,14 +11,13 @@ from evalkit.views.samples import PromptSource, comparison_views, run_views
 if TYPE_CHECKING:
     from evalkit.analysis.finished_run import StoredRun
     from evalkit.records import RunRecord
-    from evalkit.views.samples import SampleView
     from reports.charts import Chart
     from reports.report import Report
 
 
 def run_page(run: "StoredRun", *, prompts: int) -> str:
     """The page of one run, with up to `prompts` prompts made again, of wrong answers first."""
-    from reports.page import Page, render_page
+    from reports.page import Page, RunSamples, render_page
     from reports.run_charts import run_charts
     from reports.run_report import run_report
 
@@ -28,7 +25,7 @@ def run_page(run: "StoredRun", *, prompts: int) -> str:
     source = _prompt_source(run.record, prompts)
     views = run_views(samples, source)
     report = _with_prompt_notice(run_report(run.record), source)
-    return render_page(Page(report, tuple(run_charts(run.record, samples)), tuple(views), _command(run.folder)))
+    return render_page(Page(report, run_charts(run.record, samples), [RunSamples(str(run.folder), views)]))
 
 
 def comparison_page(compared: Sequence[Compared], *, flips: int, prompts: int) -> str:
@@ -37,21 +34,20 @@ def comparison_page(compared: Sequence[Compared], *, flips: int, prompts: int) -
     Several suites stand below one another, their tables and charts named by suite.
     """
     from reports.comparison_report import comparison_report
-    from reports.page import Page, render_page
+    from reports.page import Page, RunSamples, render_page
     from reports.run_charts import comparison_charts
 
     reports: list[Report] = []
     charts: list[Chart] = []
-    views: list[SampleView] = []
+    samples: list[RunSamples] = []
     for one in compared:
         source = PromptSource(None, 0)
         if one.pairing is not None:
             source = _prompt_source(one.pairing.new.record, prompts)
-            views += comparison_views(one.pairing, source)
+            samples.append(RunSamples(one.comparison.new.folder, comparison_views(one.pairing, source)))
         reports.append(_with_prompt_notice(comparison_report(one.comparison, flips=flips), source))
         charts += comparison_charts(one.comparison, one.pairing)
-    command = _command(Path(compared[0].comparison.new.folder))
-    return render_page(Page(_joined(reports), tuple(charts), tuple(views), command))
+    return render_page(Page(_joined(reports), charts, samples))
 
 
 def _joined(reports: "Sequence[Report]") -> "Report":
@@ -82,7 +78,3 @@ def _with_prompt_notice(report: "Report", source: PromptSource) -> "Report":
     if source.reason is None:
         return report
     return replace(report, notices=(*report.notices, f"Prompts are not shown: {source.reason}."))
-
-
-def _command(folder: Path) -> str:
-    return f"evalkit show {shlex.quote(str(folder))} --sample ID"
