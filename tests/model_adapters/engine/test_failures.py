@@ -168,7 +168,7 @@ def test_a_prompt_that_memory_cannot_hold_is_an_error(monkeypatch: pytest.Monkey
     assert found["good"].token_ids == found["again"].token_ids == transformers_generate("llama", good)
     error = found["long"].error
     assert error is not None
-    assert error.startswith("4,096 tokens need 0.00 GiB of keys, values and states")
+    assert error.startswith("4,010 tokens need 0.00 GiB of keys, values and states")
     assert "\n" not in error
 
 
