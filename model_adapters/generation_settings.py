@@ -83,7 +83,8 @@ def end_of_sequence(checkpoint: Checkpoint, tokenizer: HfTokenizer) -> EndOfSequ
 
 def set_end_of_sequence(model: PreTrainedModel, end: EndOfSequence) -> None:
     """Make a model end its answers there, and at no default of its family."""
-    ids = list(end.token_ids) or None
+    # One id as a number, as configurations have it: a model that is saved again keeps its config.json.
+    ids: int | list[int] | None = end.token_ids[0] if len(end.token_ids) == 1 else list(end.token_ids) or None
     model.config.eos_token_id = ids
     if model.generation_config is not None:
         model.generation_config.eos_token_id = ids
