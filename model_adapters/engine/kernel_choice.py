@@ -56,8 +56,9 @@ def choose_kernels(model: PreTrainedModel, wanted: str = "auto") -> tuple[str, .
         place_fused_projections(model, patches_of(model))
     layers = gated_delta_layers(model)
     chosen = wanted if wanted != "auto" else "triton" if on_gpu else "torch"
-    # The Triton layers call no function of transformers; its own PyTorch code is what they fall back to.
-    _set_rules(model, library=chosen == "fla")
+    # The Triton layers call no function of transformers; its own PyTorch code is what they fall back to. A family
+    # without such layers keeps on a GPU what transformers chose for it, such as a library's convolution.
+    _set_rules(model, library=chosen == "fla" or (wanted == "auto" and on_gpu and not layers))
     if chosen == "triton" and layers:
         fault = find_fault(model, layers[0])
         if fault is None:

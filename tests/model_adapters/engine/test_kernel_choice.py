@@ -9,9 +9,10 @@ from evalkit.errors import UsageError
 from model_adapters.engine import kernel_choice
 from model_adapters.engine.kernel_choice import choose_kernels, gdn_kernel
 from model_adapters.engine.module_patches import ModulePatches, patches_of
+from tests.model_adapters.preflight.other_families import other_model
 from tests.model_adapters.small_models import small_model
 
-RULE = "torch_chunk_gated_delta_rule"
+RULE, CONVOLUTION = "torch_chunk_gated_delta_rule", "causal_conv1d_fn"
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,18 @@ def test_torch_is_not_what_the_library_found_installed() -> None:
     kernel_choice._set_rules(model, library=True)
     assert getattr(code, RULE) is library
     choose_kernels(model, "torch")
+
+
+def test_a_family_without_the_rule_keeps_its_library_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = other_model("mamba2")
+    code = sys.modules[type(model).__module__]
+    library = kernel_choice._LIBRARY.get((code.__name__, CONVOLUTION), getattr(code, CONVOLUTION))
+    monkeypatch.setattr(type(model), "device", property(lambda _: torch.device("cuda")))
+    monkeypatch.setattr(kernel_choice.importlib.util, "find_spec", lambda _: None)
+    choose_kernels(model, "torch")
+    assert getattr(code, CONVOLUTION) is library.__wrapped__
+    choose_kernels(model, "auto")
+    assert getattr(code, CONVOLUTION) is library
 
 
 def test_another_choice_takes_the_place_of_the_first() -> None:
