@@ -73,7 +73,7 @@ class TransformersAdapter:
         return {
             "device": str(self._device),
             "dtype": str(self._engine.runner.model.dtype).removeprefix("torch."),
-            "attention": attention_path(self._engine.runner.model),
+            "attention": attention_path(self._engine.runner.layout),
             "gdn_kernel": gdn_kernel(self._engine.runner.model),
             "segment_tokens": None if plan is None else plan.segment_tokens,
             "batch_sequences": None if plan is None else plan.slots,

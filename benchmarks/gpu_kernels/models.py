@@ -13,7 +13,6 @@ from model_adapters.engine.fused_elementwise import place_elementwise
 from model_adapters.engine.kernel_choice import choose_kernels, gdn_kernel
 from model_adapters.engine.model_runner import ModelRunner
 from model_adapters.engine.module_patches import patches_of
-from model_adapters.engine.slotted_cache import SlottedCache
 
 SEGMENT_TOKENS = 8192
 LAYERS = 4
@@ -72,7 +71,7 @@ def check_models(rows: Rows, make: Callable[[], PreTrainedModel]) -> None:
 
 
 def _prefill(runner: ModelRunner, token_ids: list[int], segment_tokens: int) -> torch.Tensor:
-    cache = SlottedCache(runner.model.config, slots=1, max_tokens=len(token_ids), device=runner.device)
+    cache = runner.new_cache(slots=1, max_tokens=len(token_ids))
     return runner.prefill(cache, 0, token_ids, segment_tokens)
 
 
@@ -82,7 +81,7 @@ def time_models(rows: Rows, make: Callable[[], PreTrainedModel]) -> None:
     model, name = make(), make.__name__
     choose_kernels(model, "auto")
     runner, cached = ModelRunner(model), 3 * SEGMENT_TOKENS
-    cache = SlottedCache(model.config, slots=1, max_tokens=cached + SEGMENT_TOKENS, device=runner.device)
+    cache = runner.new_cache(slots=1, max_tokens=cached + SEGMENT_TOKENS)
     token_ids = torch.randint(0, 4096, (cached + SEGMENT_TOKENS,)).tolist()
     runner.prefill(cache, 0, token_ids[:cached], SEGMENT_TOKENS)
 

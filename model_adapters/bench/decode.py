@@ -81,7 +81,7 @@ def _ours(
 def filled_cache(runner: ModelRunner, tokens: int, sequences: int, *, spare_tokens: int) -> SlottedCache:
     """A cache whose slots hold `tokens` tokens each, random keys and values after the first few."""
     max_tokens = rounded_length(tokens + spare_tokens)
-    cache = SlottedCache(runner.model.config, slots=sequences, max_tokens=max_tokens, device=runner.device)
+    cache = runner.new_cache(slots=sequences, max_tokens=max_tokens)
     prompt = random_prompt(runner.model, min(16, tokens))
     for slot in range(sequences):
         runner.prefill(cache, slot, prompt, len(prompt))
@@ -101,7 +101,7 @@ def check_steps(runner: ModelRunner, sequences: int) -> str:
     found: list[list[list[int | None]]] = []
     for decoder in (Decoder(runner), Decoder(runner, recorded=False)):
         max_tokens = CHECK_TOKENS + CHECK_STEPS + sequences
-        cache = SlottedCache(runner.model.config, slots=sequences, max_tokens=max_tokens, device=runner.device)
+        cache = runner.new_cache(slots=sequences, max_tokens=max_tokens)
         for slot in range(sequences):
             runner.prefill(cache, slot, random_prompt(runner.model, CHECK_TOKENS - 10 * slot, seed=slot), CHECK_TOKENS)
         # The same tokens to both, so that one difference does not make all that follows it differ.

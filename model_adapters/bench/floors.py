@@ -60,9 +60,8 @@ def _attention_flops(model: PreTrainedModel, tokens: int, queries: int | None = 
     kinds, config = layer_kinds(model.config), model.config
     per_pair = 4 * getattr(config, "num_attention_heads", 0) * head_size(config)
     queries = tokens if queries is None else queries
-    window = config.sliding_window if "sliding" in kinds else tokens
-    pairs = {"attention": _pairs(tokens, queries, tokens), "sliding": _pairs(tokens, queries, window)}
-    return per_pair * float(sum(pairs[kind] for kind in kinds if kind != "linear"))
+    windows = [(config.sliding_window if kind.windowed else tokens) for kind in kinds if kind.attention]
+    return per_pair * float(sum(_pairs(tokens, queries, window) for window in windows))
 
 
 def _pairs(tokens: int, queries: int, window: int) -> int:

@@ -12,7 +12,7 @@ from model_adapters.bench.plain import plain_prefill, plain_transformers, plain_
 from model_adapters.bench.record import BenchRow, Timing
 from model_adapters.bench.session import OURS, BenchSession
 from model_adapters.engine.memory_bench import measure_prefill, peak_bytes, random_prompt
-from model_adapters.engine.memory_plan import choose_plan
+from model_adapters.engine.memory_plan import Needs, choose_plan
 
 PLAIN_SECONDS = 10.0
 """What transformers takes long for is measured fewer times."""
@@ -46,7 +46,8 @@ def _row(session: BenchSession, model: PreTrainedModel, tokens: int, by: str) ->
 def _ours(
     session: BenchSession, model: PreTrainedModel, row: BenchRow, segment_tokens: int | None, repeats: int
 ) -> BenchRow:
-    segment = segment_tokens or choose_plan(model, row.tokens, slots=1).segment_tokens
+    needs = Needs.of(model.config, model.dtype, on_gpu=model.device.type == "cuda")
+    segment = segment_tokens or choose_plan(needs, model.device, row.tokens, slots=1).segment_tokens
     found = measure_prefill(model, row.tokens, segment, repeats=repeats, enough=lambda: session.is_over)
     return replace(
         row,

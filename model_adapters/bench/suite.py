@@ -12,7 +12,7 @@ from model_adapters.bench.record import BenchRow, Timing
 from model_adapters.bench.session import OURS, BenchSession
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.memory_bench import random_prompt
-from model_adapters.engine.memory_plan import choose_plan
+from model_adapters.engine.memory_plan import Needs, choose_plan
 from model_adapters.engine.sequence import Generation
 
 NEW_TOKENS = 128
@@ -72,7 +72,9 @@ def bench_suite(
 
 def _row(session: BenchSession, model: PreTrainedModel, case: SuiteCase, slots: int | None) -> BenchRow:
     """The floor: each prompt read once, and each token decoded together with as many others as fit."""
-    together = min(choose_plan(model, case.context_tokens, slots=slots).slots, len(case.requests))
+    needs = Needs.of(model.config, model.dtype, on_gpu=model.device.type == "cuda")
+    plan = choose_plan(needs, model.device, case.context_tokens, slots=slots)
+    together = min(plan.slots, len(case.requests))
     step = decode_work(model, case.context_tokens, together).floor_seconds(session.ceilings) / together
     floor = prefill_work(model, case.context_tokens).floor_seconds(session.ceilings) + case.new_tokens * step
     name = f"{case.task} at {case.context_tokens:,} × {len(case.requests)}"

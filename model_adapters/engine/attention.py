@@ -5,6 +5,8 @@ Registering it without a mask function makes transformers build no mask at all, 
 Shape suffixes: B sequences, H query heads, G key/value heads, T queries, S keys, D key size, E value size.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,18 +14,14 @@ from torch.nn import functional as F
 from transformers import AttentionInterface, PreTrainedModel
 
 from evalkit.errors import UsageError
-from model_adapters.engine.cache_step import BranchStep, DecodeStep, PrefillStep
+from model_adapters.engine.cache_step import BranchStep, DecodeStep, PrefillStep, current_step
 from model_adapters.engine.decode_attention import decode_attention
 from model_adapters.engine.fused_attention import AttentionShape, FusedKernel, find_fused, find_windowed, merge_outputs
 from model_adapters.engine.key_value_buffer import KeysValues
+from model_adapters.engine.memory_layout import MemoryLayout
 from model_adapters.kernels.chunked_attention.reference import chunked_attention
 
 NAME = "evalkit_slots"
-STEP = "slot_step"
-"""Name under which a model's forward passes the cache step on to its attention layers."""
-
-# Arguments of transformers' attention functions that change the result and that this one does not compute.
-_REFUSED = ("softcap", "s_aux", "position_bias", "cu_seq_lens_q", "cu_seq_lens_k")
 
 WINDOW_BLOCK_TOKENS = 512
 """Queries of a sliding-window layer that go through one masked call."""
@@ -32,10 +30,25 @@ RECURRING_TOKENS = 256
 
 
 def use_slot_attention(model: PreTrainedModel) -> None:
-    """Make a model's attention layers call `slot_attention`; raises UsageError where they do not ask which to call."""
+    """Make a model's attention layers call `slot_attention`; raises UsageError if they do not ask which to call."""
     AttentionInterface.register(NAME, slot_attention)
-    model.set_attn_implementation(NAME)
-    if model.config._attn_implementation != NAME:
+    _set_attention(model, NAME)
+
+
+@contextmanager
+def attention_set_to(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """Let a model's attention layers call a registered function in this block; raises UsageError if they cannot."""
+    before = model.config._attn_implementation
+    _set_attention(model, name)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def _set_attention(model: PreTrainedModel, name: str) -> None:
+    model.set_attn_implementation(name)
+    if model.config._attn_implementation != name:
         raise UsageError(
             f"{type(model).__name__} does not take its attention from transformers' AttentionInterface, "
             "so the engine cannot run it; use a model class that does"
@@ -43,41 +56,40 @@ def use_slot_attention(model: PreTrainedModel) -> None:
 
 
 def slot_attention(
-    module: torch.nn.Module,
+    _module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
     scaling: float | None = None,
-    **kwargs: Any,
+    **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention of new tokens over what the cache returned for them: query [B, H, T, D] to output [B, T, H, E].
 
-    Raises RuntimeError when called outside the engine, and UsageError for a model whose attention has terms that
-    are not computed here.
+    Arguments that would change the result are refused when the model is measured. Raises RuntimeError when called
+    outside the engine.
     """
-    step = kwargs.get(STEP)
-    if not isinstance(step, PrefillStep | DecodeStep | BranchStep) or attention_mask is not None:
+    step = current_step()
+    if step is None or attention_mask is not None:
         raise RuntimeError(f"attention {NAME!r} works only inside the engine; load the model again for other uses")
-    for name in _REFUSED:
-        if kwargs.get(name) is not None:
-            raise UsageError(f"attention with {name} ({type(module).__name__}) is not supported by the engine")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    call = step.next_call()
     if isinstance(step, DecodeStep):
         out_BHTE = decode_attention(query, key, value, position_B=step.position_B, scale=scale)
         return out_BHTE.transpose(1, 2).contiguous(), None
-    layer_index = int(module.layer_idx)  # type: ignore[arg-type]  # an int on every module
+    layer = step.cache.layout.layers[call.layer_index]
     if isinstance(step, BranchStep):
-        window, before = step.cache.layer_window(layer_index), step.before(layer_index)
-        out_BHTE = branch_attention(query, key, value, before, window=window, scale=scale)
+        # Where a layer changes what the cache returns, that is all keys, and they stand before it as one text's own.
+        before = None if layer.transformed else step.before(call.layer_index)
+        out_BHTE = branch_attention(query, key, value, before, window=layer.window, scale=scale)
         return out_BHTE.transpose(1, 2).contiguous(), None
-    # Nothing reads the last layer's output but the logits: elsewhere it only has to leave its keys and values.
-    needed = step.output_tokens if layer_index == len(step.cache.kinds) - 1 else query.shape[2]
-    window = step.cache.layer_window(layer_index)
+    needed = query.shape[2]
+    if call.is_last and isinstance(step, PrefillStep):
+        needed = step.output_tokens
     if needed == 0:
         return query.new_zeros((query.shape[0], query.shape[2], query.shape[1], value.shape[3])), None
-    out_BTHE = prefill_attention(query[:, :, -needed:], key, value, window=window, scale=scale).transpose(1, 2)
+    out_BTHE = prefill_attention(query[:, :, -needed:], key, value, window=layer.window, scale=scale).transpose(1, 2)
     if needed < query.shape[2]:
         out_BTHE = F.pad(out_BTHE, (0, 0, 0, 0, query.shape[2] - needed, 0))
     return out_BTHE.contiguous(), None
@@ -118,11 +130,13 @@ def branch_attention(
 ) -> torch.Tensor:
     """Attention of B texts [B, H, T, E] over their own keys and those before all of them, [1, G, S, D].
 
+    Without `before`, a text's own keys may be more than its queries, which are then the last of them.
+
     What is common is never copied for each text: to it, all texts are queries of one sequence, without causality.
     """
-    (B, H, T, _), S = q_BHTD.shape, k_BGSD.shape[2]
-    # A window of one token reaches nothing before it; more keys than queries are all that there are.
-    if before is None or before[0].shape[2] == 0 or S > T:
+    B, H, T, _ = q_BHTD.shape
+    # A window of one token reaches nothing before it.
+    if before is None or before[0].shape[2] == 0:
         return prefill_attention(q_BHTD, k_BGSD, v_BGSE, window=window, scale=scale)
     old = before[0].shape[2]
     kernel = _pick_kernel(AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), B * T, old)
@@ -135,12 +149,11 @@ def branch_attention(
     return merge_outputs(common, kernel.attend(q_BHTD, k_BGSD, v_BGSE, True, scale))
 
 
-def attention_path(model: PreTrainedModel) -> str:
-    """The name of the kernel that prefills the model's full-attention layers, for records."""
-    heads = model.config.num_attention_heads
-    kv_heads = getattr(model.config, "num_key_value_heads", None) or heads
-    size = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
-    kernels = find_fused(AttentionShape(model.device.type, model.dtype, heads, kv_heads, size, size))
+def attention_path(layout: MemoryLayout) -> str | None:
+    """The name of the kernel that prefills a model's full-attention layers, for records; None without attention."""
+    if layout.attention_shape is None:
+        return None
+    kernels = find_fused(layout.attention_shape)
     return kernels[0].name if kernels else "chunked reference"
 
 

@@ -14,11 +14,11 @@ from typing import Protocol
 
 import torch
 
-from model_adapters.engine.failures import is_out_of_memory
+from model_adapters.engine.cache_step import DecodeStep
+from model_adapters.engine.failures import describe_failure, is_out_of_memory
 from model_adapters.engine.memory_plan import rounded_length
 from model_adapters.engine.model_runner import ModelRunner
 from model_adapters.engine.slotted_cache import SlottedCache
-from model_adapters.messages import first_line
 
 Work = Callable[[], None]
 
@@ -79,7 +79,8 @@ class Decoder:
         self._step: StaticStep | None = None
         self._replays: dict[tuple[int, int], Work] = {}
         self.refused: str | None = None
-        """Why steps are not recorded, once that has failed."""
+        """Why steps are not recorded, once that has failed; a lack of memory is forgotten with the cache."""
+        self._refused_for_good = False
 
     @property
     def path(self) -> str:
@@ -112,6 +113,8 @@ class Decoder:
         """Let go of the graphs and their memory."""
         self._replays.clear()
         self._step = self._recorder = None
+        if not self._refused_for_good:
+            self.refused = None
 
     def _record(self, sequences: int, places: int) -> None:
         step, recorder = self._step, self._recorder
@@ -120,11 +123,9 @@ class Decoder:
         try:
             self._replays[sequences, places] = recorder.record(lambda: step.run(sequences, places))
         except Exception as error:  # noqa: BLE001 - whatever a module does that cannot be recorded, its steps still run
-            self.refused = (
-                "memory ran out" if is_out_of_memory(error) else f"{type(error).__name__}: {first_line(error)}"
-            )
-            print(f"evalkit: decode steps run as single launches, not as a CUDA graph: {self.refused}", file=sys.stderr)
             self.drop()
+            self.refused, self._refused_for_good = describe_failure(error), not is_out_of_memory(error)
+            print(f"evalkit: decode steps run as single launches, not as a CUDA graph: {self.refused}", file=sys.stderr)
 
     def _single(self, cache: SlottedCache, token_ids: Sequence[int]) -> list[int | None]:
         id_B1 = torch.tensor(token_ids, device=self._runner.device)[:, None]
@@ -157,8 +158,8 @@ class StaticStep:
         length_B = self.cache.length_N[:sequences]
         # A step's positions are its own: the lengths change before it has ended.
         position_B = torch.where(active_B, length_B, 0)
-        view = self.cache.decode_view(sequences, places, position_B)
-        logits_BV = self._runner.decode_logits(view, self._input[1 : 1 + sequences, None])
+        step = DecodeStep(self.cache, sequences, places, position_B)
+        logits_BV = self._runner.decode_logits(step, self._input[1 : 1 + sequences, None])
         self._picked_N[:sequences].copy_(greedy_choice(logits_BV))
         length_B += active_B
 

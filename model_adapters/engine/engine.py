@@ -24,7 +24,7 @@ from model_adapters.engine.continuations import (
     score_questions,
 )
 from model_adapters.engine.decode_graph import Decoder, greedy_choice, token_choices
-from model_adapters.engine.failures import within_memory
+from model_adapters.engine.failures import Failure, attempt
 from model_adapters.engine.memory_plan import EnginePlan, choose_plan
 from model_adapters.engine.model_runner import ModelRunner
 from model_adapters.engine.position_limit import position_limit
@@ -72,13 +72,16 @@ class Engine:
         """Whether first tokens are read once all free slots are filled: while a GPU works on one prompt, the next
         one's launches are queued."""
         self._waiting: deque[Sequence] = deque()
+        self._ran_out: list[EnginePlan] = []
+        """Plans under which memory ran out."""
         self._stale = False
-        """True once memory ran out: the cache serves its active sequences and is then replaced by a smaller one."""
+        """True after a failure: the cache serves its active sequences and is then replaced by another."""
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Generation]:
         """Answer every request once, in any order; the next is pulled only when a slot is free for it.
 
-        A request that fails (out of memory twice, NaN logits, too long) gives a Generation with an error.
+        A request that fails (out of memory twice, NaN logits, too long, or by any error) gives a Generation with an
+        error.
         """
         self._active.clear()
         self._unread.clear()
@@ -159,25 +162,28 @@ class Engine:
 
     def _make_room(self, sequence: Sequence) -> Iterator[Generation]:
         """Plan and make a cache for the request, and let it wait for its turn; or fail it."""
-        self._drop_cache()
         try:
-            self.plan = choose_plan(
-                self.runner.model,
-                sequence.need_tokens,
-                segment_tokens=self._segment_tokens,
-                slots=self._slots,
-                kept_bytes=self.prefixes.nbytes if sequence.prefix or self.prefixes.nbytes else None,
-            )
+            failure = attempt(lambda: self._new_cache(sequence))
         except RequestFailedError as error:
-            yield sequence.finish("error", str(error))
-            return
-        self.cache = SlottedCache(
-            self.runner.model.config,
-            slots=self.plan.slots,
-            max_tokens=self.plan.max_tokens,
-            device=self.runner.device,
+            failure = Failure(str(error), out_of_memory=False)
+        if failure is None:
+            self._waiting.appendleft(sequence)
+        else:
+            yield sequence.finish("error", failure.message)
+
+    def _new_cache(self, sequence: Sequence) -> None:
+        self._drop_cache()
+        plan = choose_plan(
+            self.runner.needs,
+            self.runner.device,
+            sequence.need_tokens,
+            segment_tokens=self._segment_tokens,
+            slots=self._slots,
+            kept_bytes=self.prefixes.nbytes if sequence.prefix or self.prefixes.nbytes else None,
+            ran_out=self._ran_out,
         )
-        self._waiting.appendleft(sequence)
+        self.cache = self.runner.new_cache(slots=plan.slots, max_tokens=plan.max_tokens)
+        self.plan = plan
 
     def _room(self) -> tuple[SlottedCache, EnginePlan]:
         """The cache that active sequences stand in, with its plan."""
@@ -221,24 +227,34 @@ class Engine:
 
     def _prefill(self, sequence: Sequence) -> Iterator[Generation]:
         """Run a prompt into the next free slot; its first token, once it is read, decides whether it stays."""
-        slot, watch = len(self._active), Stopwatch(self.runner.device)
-        picked_1 = within_memory(lambda: greedy_choice(self._prompt_logits(sequence, slot)))
-        watch.stop()
-        if picked_1 is None:
-            yield from self._out_of_memory([sequence])
+        slot = len(self._active)
+
+        def first_token() -> tuple[Stopwatch, torch.Tensor]:
+            watch = Stopwatch(self.runner.device)
+            picked_1 = greedy_choice(self._prompt_logits(sequence, slot))
+            watch.stop()
+            return watch, picked_1
+
+        found = attempt(first_token)
+        if isinstance(found, Failure):
+            yield from self._fail([sequence], found)
             return
         self._active.append(sequence)
-        self._unread.append((sequence, watch, picked_1))
+        self._unread.append((sequence, *found))
         if not self.reads_late:
             yield from self._read_first_tokens()
 
     def _read_first_tokens(self) -> Iterator[Generation]:
         """Wait for the prompts that were prefilled last and take their first tokens."""
         unread, self._unread = self._unread, []
-        picked = token_choices(torch.cat([picked_1 for _, _, picked_1 in unread]))
+        first = len(self._active) - len(unread)  # they came last
+        picked = attempt(lambda: token_choices(torch.cat([picked_1 for _, _, picked_1 in unread])))
+        if isinstance(picked, Failure):
+            del self._active[first:]
+            yield from self._fail([sequence for sequence, _, _ in unread], picked)
+            return
         for sequence, watch, _ in unread:
             sequence.prefill_seconds = watch.seconds()
-        first = len(self._active) - len(unread)  # they came last
         yield from self._take({first + place: token_id for place, token_id in enumerate(picked)})
 
     def _prompt_logits(self, sequence: Sequence, slot: int) -> torch.Tensor:
@@ -250,18 +266,18 @@ class Engine:
 
     def _score(self, sequence: Sequence) -> Iterator[Generation]:
         """Score what a request gives in the next free slot, which is free again afterwards."""
-        (cache, _), slot, failure = self._room(), len(self._active), None
+        (cache, _), slot = self._room(), len(self._active)
         started = time.perf_counter()
         try:
-            scored = within_memory(lambda: self._scored(sequence, slot))
+            scored = attempt(lambda: self._scored(sequence, slot))
         except RequestFailedError as error:
-            scored, failure = None, str(error)
             cache.erase(slot)
+            sequence.prefill_seconds += time.perf_counter() - started
+            yield sequence.finish("error", str(error))
+            return
         sequence.prefill_seconds += time.perf_counter() - started
-        if failure is not None:
-            yield sequence.finish("error", failure)
-        elif scored is None:
-            yield from self._out_of_memory([sequence])
+        if isinstance(scored, Failure):
+            yield from self._fail([sequence], scored)
         elif isinstance(scored, TokenScores):
             yield sequence.finish("stop", scores=scored)
         else:
@@ -304,10 +320,10 @@ class Engine:
         (cache, plan), slot = self._room(), len(self._active)
         cache.reset(slot)
         started = time.perf_counter()
-        context = within_memory(lambda: self._kept_prefix(sequences[0]) or Context(cache, slot))
+        context = attempt(lambda: self._kept_prefix(sequences[0]) or Context(cache, slot))
         sequences[0].prefill_seconds = time.perf_counter() - started
-        if context is None:
-            yield from self._out_of_memory(sequences)
+        if isinstance(context, Failure):
+            yield from self._fail(sequences, context)
             return
         questions = [Question.of(sequence.request, context.tokens) for sequence in sequences]
         together = [index for index, sequence in enumerate(sequences) if self._branches(sequence, plan)]
@@ -319,14 +335,14 @@ class Engine:
                 yield from self._score(sequence)
 
     def _score_pass(self, context: Context, batch: list[Sequence], questions: list[Question]) -> Iterator[Generation]:
-        """Score requests by one pass; once memory ran out they wait for smaller ones."""
+        """Score requests by one pass; after a failure they wait for another cache."""
         if self._stale:
             self._waiting.extend(batch)
             return
         started = time.perf_counter()
-        found = within_memory(lambda: score_questions(self.runner, context, questions))
-        if found is None:
-            yield from self._out_of_memory(batch)
+        found = attempt(lambda: score_questions(self.runner, context, questions))
+        if isinstance(found, Failure):
+            yield from self._fail(batch, found)
             return
         if context.tokens:
             self.prefixes.count(context, len(batch))
@@ -343,10 +359,10 @@ class Engine:
         cache, _ = self._room()
         started = time.perf_counter()
         newest = [sequence.token_ids[-1] for sequence in self._active]
-        picked = within_memory(lambda: self.decoder.step(cache, newest))
-        if picked is None:
+        picked = attempt(lambda: self.decoder.step(cache, newest))
+        if isinstance(picked, Failure):
             failed, self._active = self._active, []
-            yield from self._out_of_memory(failed)
+            yield from self._fail(failed, picked)
             return
         seconds = (time.perf_counter() - started) / len(self._active)
         for sequence in self._active:
@@ -380,22 +396,26 @@ class Engine:
         self._active.pop()
         return sequence
 
-    def _out_of_memory(self, failed: list[Sequence]) -> Iterator[Generation]:
-        """Retry once with half the segment and half the slots; a sequence that fails again is an error.
+    def _fail(self, failed: list[Sequence], failure: Failure) -> Iterator[Generation]:
+        """Let sequences end in an error; those under which memory ran out the first time are tried once more.
 
-        Sequences that were not at fault run on; the smaller cache is made after them.
+        Sequences that were not at fault run on in the cache, which no other sequence enters.
         """
         _, plan = self._room()
-        for sequence in failed:
-            if sequence.attempts:
-                yield sequence.finish("error", f"out of memory, also with segments of {plan.segment_tokens:,} tokens")
-                continue
-            sequence.restart()
-            self._waiting.append(sequence)
-            # The smaller plan stays for the rest of the run: what comes next is likely to be as large.
-            self._segment_tokens, self._slots = max(1, plan.segment_tokens // 2), max(1, plan.slots // 2)
-            self._stale = True
+        self._stale = True
+        again = [sequence for sequence in failed if failure.out_of_memory and not sequence.attempts]
+        if again:
+            self._ran_out.append(plan)
             self.prefixes.clear()
+        message = failure.message
+        if failure.out_of_memory:
+            message = f"out of memory, also with segments of {plan.segment_tokens:,} tokens"
+        for sequence in failed:
+            if sequence in again:
+                sequence.restart()
+                self._waiting.append(sequence)
+            else:
+                yield sequence.finish("error", message)
 
 
 def stop_ids(model: PreTrainedModel) -> frozenset[int]:

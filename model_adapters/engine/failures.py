@@ -1,26 +1,69 @@
 """Failures of one request that must not end a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 
+from evalkit.errors import EvalkitError, RequestFailedError
+from model_adapters.messages import first_line
+
 T = TypeVar("T")
+
+# Libraries and drivers that allocate beside PyTorch have no error class of their own, nor has the host's allocator.
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "DefaultCPUAllocator",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    # What cuBLAS says if there is no room for its handle.
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a piece of work has no result."""
+
+    message: str
+    out_of_memory: bool
+
+
+def attempt(work: Callable[[], T]) -> T | Failure:
+    """The result of the work, or why it has none; nothing of a failed attempt is held after that.
+
+    RequestFailedError is raised on: it is a result too, after which everything is as it should be.
+    """
+    try:
+        return work()
+    except RequestFailedError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever fails for one request, the others go on
+        return Failure(describe_failure(error), is_out_of_memory(error))
+
+
+def describe_failure(error: BaseException) -> str:
+    """An error in one line."""
+    if is_out_of_memory(error):
+        return "out of memory"
+    if isinstance(error, EvalkitError):
+        return str(error)
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the host."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # PyTorch's host allocator has no error class of its own.
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    """Whether an error says that memory ran out, on a GPU or on the host, or was raised because of one that does."""
+    return any(
+        isinstance(one, torch.OutOfMemoryError | MemoryError)
+        or (isinstance(one, RuntimeError) and any(text in str(one) for text in _OUT_OF_MEMORY))
+        for one in _chain(error)
+    )
 
 
-def within_memory(work: Callable[[], T]) -> T | None:
-    """The result of the work, or None where memory ran out; nothing of a failed attempt is held after that."""
-    try:
-        return work()
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return None
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    # A capture that runs out of memory ends in another error, about the capture.
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from model_adapters.engine.agreement import KERNEL_DTYPES
-from model_adapters.engine.attention import STEP
+from model_adapters.engine.cache_step import current_step
 from model_adapters.engine.module_patches import ModulePatches
 
 NORMS_AFTER = ("Olmo2DecoderLayer", "Olmo3DecoderLayer", "OlmoHybridAttentionDecoderLayer")
@@ -39,15 +39,15 @@ def place_fused_layers(model: PreTrainedModel, patches: ModulePatches, *, fast_r
     return placed
 
 
-def _fits(x: torch.Tensor, kwargs: dict[str, Any]) -> bool:
-    return kwargs.get(STEP) is not None and x.dtype in KERNEL_DTYPES and x.is_contiguous()
+def _fits(x: torch.Tensor) -> bool:
+    return current_step() is not None and x.dtype in KERNEL_DTYPES and x.is_contiguous()
 
 
 def _norms_after(layer: Any) -> Callable[..., torch.Tensor]:
     own = type(layer).forward
 
     def forward(hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        if not _fits(hidden_states, kwargs):
+        if not _fits(hidden_states):
             own_output: torch.Tensor = own(layer, hidden_states, **kwargs)
             return own_output
         mixed, _ = layer.self_attn(hidden_states=hidden_states, **kwargs)
@@ -62,7 +62,7 @@ def _gated_delta(layer: Any) -> Callable[..., torch.Tensor]:
     own = type(layer).forward
 
     def forward(hidden_states: torch.Tensor, past_key_values: Any = None, **kwargs: Any) -> torch.Tensor:
-        if not _fits(hidden_states, kwargs) or kwargs.get("attention_mask") is not None:
+        if not _fits(hidden_states) or kwargs.get("attention_mask") is not None:
             own_output: torch.Tensor = own(layer, hidden_states, past_key_values=past_key_values, **kwargs)
             return own_output
         normed = layer.input_layernorm(hidden_states)

@@ -11,7 +11,8 @@ import torch
 from transformers import PreTrainedModel
 
 from model_adapters.engine.agreement import KERNEL_DTYPES, agrees
-from model_adapters.engine.attention import STEP, slot_attention
+from model_adapters.engine.attention import slot_attention
+from model_adapters.engine.cache_step import current_step
 from model_adapters.engine.merged_projections import merge_projections
 from model_adapters.engine.module_patches import ModulePatches
 from model_adapters.engine.one_token_products import linear
@@ -47,7 +48,7 @@ def _fused(layer: Any) -> Callable[..., tuple[torch.Tensor, None]] | None:
         past_key_values: Any = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, None]:
-        inside = kwargs.get(STEP) is not None and past_key_values is not None and attention_mask is None
+        inside = current_step() is not None and past_key_values is not None and attention_mask is None
         # Tables of another size turn a part of each head.
         whole = position_embeddings is None or position_embeddings[0].shape[-1] == layer.head_dim
         if not inside or not whole or not merged.is_current or hidden_states.dtype not in KERNEL_DTYPES:

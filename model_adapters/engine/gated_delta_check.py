@@ -9,10 +9,10 @@ import torch
 from transformers import PreTrainedModel
 
 from model_adapters.engine.agreement import gap
-from model_adapters.engine.attention import STEP
-from model_adapters.engine.cache_step import DecodeStep, PrefillStep
+from model_adapters.engine.cache_step import CacheStep, DecodeStep, PrefillStep, running
 from model_adapters.engine.cache_view import CacheView
 from model_adapters.engine.gated_delta_layers import fast_forward
+from model_adapters.engine.memory_layout import MemoryLayout
 from model_adapters.engine.module_patches import patches_of
 from model_adapters.engine.slotted_cache import SlottedCache
 from model_adapters.messages import first_line
@@ -87,14 +87,18 @@ def _layer_gap(model: PreTrainedModel, layer: Any) -> float:
     x_1TD = torch.randn((1, tokens, layer.hidden_size), generator=generator).to(layer.A_log.device, model.dtype)
     with patches_of(model).off():
         expected = type(layer).forward(layer, x_1TD)
-        cache = SlottedCache(model.config, slots=2, max_tokens=tokens, device=x_1TD.device)
+        layout = MemoryLayout.unmeasured(model.config)
+        cache = SlottedCache(layout, slots=2, max_tokens=tokens, device=x_1TD.device)
         forward, outs = fast_forward(layer), []
+
+        def run(step: CacheStep, part_1TD: torch.Tensor) -> None:
+            with running(step):
+                outs.append(forward(part_1TD, CacheView(step)))
+
         for start, stop in ((0, TOKENS[0]), (TOKENS[0], tokens - 1)):
-            step = PrefillStep(cache, 0, 1)
-            outs.append(forward(x_1TD[:, start:stop], CacheView(step), **{STEP: step}))
+            run(PrefillStep(cache, 0), x_1TD[:, start:stop])
             cache.advance_slot(0, stop - start)
-        last = DecodeStep(cache, 1, tokens)
-        outs.append(forward(x_1TD[:, -1:], CacheView(last), **{STEP: last}))
+        run(DecodeStep(cache, 1, tokens), x_1TD[:, -1:])
     # Each part by itself: one wrong token would not show among hundreds.
     parts = zip(outs, expected.split([out.shape[1] for out in outs], dim=1), strict=True)
     return max(gap(out, truth) for out, truth in parts)

@@ -16,8 +16,7 @@ import torch
 from torch import nn
 
 from model_adapters.engine.agreement import KERNEL_DTYPES
-from model_adapters.engine.attention import STEP
-from model_adapters.engine.cache_step import CacheStep, DecodeStep
+from model_adapters.engine.cache_step import CacheStep, DecodeStep, current_step
 from model_adapters.engine.merged_projections import merge_projections
 from model_adapters.engine.one_token_products import add_product, linear
 
@@ -114,8 +113,8 @@ def fast_forward(layer: Any) -> Callable[..., torch.Tensor]:
         residual: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        step = kwargs.get(STEP)
-        if not isinstance(step, CacheStep) or attention_mask is not None or hidden_states.dtype not in KERNEL_DTYPES:
+        step = current_step()
+        if step is None or attention_mask is not None or hidden_states.dtype not in KERNEL_DTYPES:
             own_output: torch.Tensor = own(
                 layer, hidden_states, cache_params=cache_params, attention_mask=attention_mask, **kwargs
             )

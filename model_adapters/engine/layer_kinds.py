@@ -1,34 +1,61 @@
-"""What each layer of a model remembers, read from its configuration."""
+"""What each layer of a model remembers, estimated from its configuration before the weights are read.
 
-from typing import Literal
+A loaded model is measured instead (`probe.measure_memory`).
+"""
+
+from dataclasses import dataclass
 
 from transformers import PreTrainedConfig
 
 from evalkit.errors import UsageError
 
-LayerKind = Literal["attention", "sliding", "linear"]
 
-_KINDS: dict[str, LayerKind] = {
-    "full_attention": "attention",
-    "sliding_attention": "sliding",
-    "linear_attention": "linear",
-    "conv": "linear",
+@dataclass(frozen=True, slots=True)
+class LayerKind:
+    """One layer; it may have keys and values, states, both or neither."""
+
+    attention: bool = False
+    windowed: bool = False
+    """Whether a query sees a sliding window only."""
+    states: bool = False
+
+
+_KINDS = {
+    "full_attention": LayerKind(attention=True),
+    "sliding_attention": LayerKind(attention=True, windowed=True),
+    "linear_attention": LayerKind(states=True),
+    "conv": LayerKind(states=True),
+    "hybrid": LayerKind(attention=True, states=True),
+    "hybrid_sliding": LayerKind(attention=True, windowed=True, states=True),
+    "mlp": LayerKind(),
+    "moe": LayerKind(),
 }
 
 
 def layer_kinds(config: PreTrainedConfig) -> tuple[LayerKind, ...]:
-    """The kind of every layer, from `layer_types`, or from `sliding_window` where a model states no types.
+    """The kind of every layer, from `layer_types`, or from `sliding_window` if a model states no types.
 
     Raises UsageError for a layer type whose memory the engine does not know.
     """
     types = getattr(config, "layer_types", None)
     if types is None:
-        windowed = getattr(config, "sliding_window", None) is not None
+        windowed = any(getattr(layer, "sliding_window", None) is not None for layer in layer_configs(config))
         types = ["sliding_attention" if windowed else "full_attention"] * config.num_hidden_layers
-    for layer_type in types:
+    # transformers keeps every key of a config.json, also those that a family's code never reads.
+    has_windows = hasattr(type(config), "sliding_window")
+    sharing = getattr(config, "kv_sharing_modes", None) or [None] * len(types)
+    kinds = []
+    for layer_type, mode in zip(types, sharing, strict=True):
         if layer_type not in _KINDS:
             raise UsageError(
                 f"layers of type {layer_type!r} ({config.model_type}) are not supported; "
                 f"the engine runs models made of {', '.join(_KINDS)}"
             )
-    return tuple(_KINDS[layer_type] for layer_type in types)
+        kind = LayerKind() if mode == "reuse" else _KINDS[layer_type]
+        kinds.append(kind if has_windows else LayerKind(kind.attention, False, kind.states))
+    return tuple(kinds)
+
+
+def layer_configs(config: PreTrainedConfig) -> list[PreTrainedConfig]:
+    """The configuration of every layer; they differ in families whose layers have different sizes."""
+    return list(config.per_layer_config)

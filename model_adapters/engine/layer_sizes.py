@@ -1,4 +1,7 @@
-"""How much a layer remembers, by the sizes that its family's configuration gives."""
+"""How much a layer remembers, estimated from the sizes in its configuration before the weights are read.
+
+Each function takes the configuration of one layer: some families have layers of different sizes.
+"""
 
 from dataclasses import dataclass
 

@@ -10,7 +10,6 @@ from transformers import PreTrainedModel
 
 from model_adapters.engine.allocation_counter import AllocationCounter
 from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.slotted_cache import SlottedCache
 
 PROMPT_SEED = 0
 T = TypeVar("T")
@@ -52,7 +51,7 @@ def measure_prefill(
     """
     runner = ModelRunner(model)
     token_ids = random_prompt(model, context_tokens)
-    cache = SlottedCache(model.config, slots=1, max_tokens=context_tokens, device=runner.device)
+    cache = runner.new_cache(slots=1, max_tokens=context_tokens)
 
     def prefill(tokens: int) -> None:
         cache.reset(0)

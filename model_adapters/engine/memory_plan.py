@@ -5,13 +5,14 @@ cost.bytes(65_536)          # keys, values and states of one sequence of 65,536 
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 
 from evalkit.errors import RequestFailedError
-from model_adapters.engine.layer_kinds import layer_kinds
+from model_adapters.engine.layer_kinds import layer_configs, layer_kinds
 from model_adapters.engine.layer_sizes import cached_values, head_size, linear_sizes
 
 CPU_SEGMENT_TOKENS, CPU_SLOTS = 1024, 4
@@ -80,27 +81,26 @@ class Needs:
 
 def slot_cost(config: PreTrainedConfig, dtype: torch.dtype) -> SlotCost:
     """The cost of a slot by the configuration's own sizes; recurrent states are kept in fp32."""
-    kinds = layer_kinds(config)
-    per_token = cached_values(config) * dtype.itemsize
-    return SlotCost(
-        kv_bytes_per_token=per_token * kinds.count("attention"),
-        window_bytes_per_token=per_token * kinds.count("sliding"),
-        window_tokens=config.sliding_window if "sliding" in kinds else 0,
-        state_bytes=kinds.count("linear") * _linear_state_bytes(config, dtype),
-    )
+    full = windowed = states = window = 0
+    for kind, layer in zip(layer_kinds(config), layer_configs(config), strict=True):
+        if kind.windowed:
+            windowed += cached_values(layer) * dtype.itemsize
+            window = max(window, layer.sliding_window or 0)
+        elif kind.attention:
+            full += cached_values(layer) * dtype.itemsize
+        if kind.states:
+            states += _linear_state_bytes(layer, dtype)
+    return SlotCost(full, windowed, window, states)
 
 
 def activation_bytes_per_token(config: PreTrainedConfig, dtype: torch.dtype) -> int:
-    """An upper estimate of one segment's activations, a token: the widest layer, in its own dtype and in fp32.
+    """An upper estimate of one segment's activations, per token: the widest layer, in its own dtype and in fp32.
 
     Counted are the residual stream and its norms, the projections of one layer and its copies for attention or the
     delta rule, and the gated MLP.
     """
-    mixer = 4 * getattr(config, "num_attention_heads", 0) * head_size(config)
-    if "linear" in layer_kinds(config):
-        mixer = max(mixer, 4 * linear_sizes(config).conv_channels)
-    mlp = 3 * getattr(config, "intermediate_size", 4 * config.hidden_size)
-    return int(ACTIVATION_MARGIN * (dtype.itemsize + 4) * (4 * config.hidden_size + max(mixer, mlp)))
+    widest = max(map(_layer_width, layer_configs(config)), default=4 * config.hidden_size)
+    return int(ACTIVATION_MARGIN * (dtype.itemsize + 4) * (4 * config.hidden_size + widest))
 
 
 def available_bytes(device: torch.device) -> int:
@@ -118,21 +118,25 @@ def plannable_bytes(available: int, *, on_gpu: bool) -> int:
 
 
 def choose_plan(
-    model: PreTrainedModel,
+    needs: Needs,
+    device: torch.device,
     need_tokens: int,
     *,
     segment_tokens: int | None = None,
     slots: int | None = None,
     kept_bytes: int | None = None,
+    ran_out: Sequence[EnginePlan] = (),
 ) -> EnginePlan:
     """A plan for sequences of `need_tokens`; a given segment or number of slots is kept, the rest is fitted to memory.
 
-    With `kept_bytes`, what kept prefixes take already, there is room for prefixes beside at least one slot. Raises
-    RequestFailedError where not even one slot fits.
+    With `kept_bytes`, what kept prefixes take already, there is room for prefixes beside at least one slot. Where
+    memory `ran_out` under a plan for sequences as long or shorter, segments and slots are at most half of its. Raises
+    RequestFailedError if not even one slot fits.
     """
-    needs = Needs.of(model.config, model.dtype, on_gpu=model.device.type == "cuda")
-    free = plannable_bytes(available_bytes(model.device), on_gpu=needs.on_gpu) + (kept_bytes or 0)
-    return plan_request(needs, free, need_tokens, segment_tokens=segment_tokens, slots=slots, kept_bytes=kept_bytes)
+    free = plannable_bytes(available_bytes(device), on_gpu=needs.on_gpu) + (kept_bytes or 0)
+    return plan_request(
+        needs, free, need_tokens, segment_tokens=segment_tokens, slots=slots, kept_bytes=kept_bytes, ran_out=ran_out
+    )
 
 
 def rounded_length(tokens: int) -> int:
@@ -149,22 +153,22 @@ def plan_request(
     segment_tokens: int | None = None,
     slots: int | None = None,
     kept_bytes: int | None = None,
+    ran_out: Sequence[EnginePlan] = (),
 ) -> EnginePlan:
     """The same by numbers, as `fit_plan` takes them: for the rounded length, or for the length itself if only it fits.
 
     The engine and the forecast both plan by this function. Raises RequestFailedError if not even one slot fits.
     """
-    try:
+
+    def plan(max_tokens: int) -> EnginePlan:
         return fit_plan(
-            needs,
-            free,
-            rounded_length(need_tokens),
-            segment_tokens=segment_tokens,
-            slots=slots,
-            kept_bytes=kept_bytes,
+            needs, free, max_tokens, segment_tokens=segment_tokens, slots=slots, kept_bytes=kept_bytes, ran_out=ran_out
         )
+
+    try:
+        return plan(rounded_length(need_tokens))
     except RequestFailedError:
-        return fit_plan(needs, free, need_tokens, segment_tokens=segment_tokens, slots=slots, kept_bytes=kept_bytes)
+        return plan(need_tokens)
 
 
 def fit_plan(
@@ -175,6 +179,7 @@ def fit_plan(
     segment_tokens: int | None = None,
     slots: int | None = None,
     kept_bytes: int | None = None,
+    ran_out: Sequence[EnginePlan] = (),
 ) -> EnginePlan:
     """A plan for slots of `max_tokens`: what a model needs, in the `free` bytes that it may have beside its weights."""
     activation, per_slot = needs.activation_bytes_per_token, needs.slot.bytes(max_tokens)
@@ -183,6 +188,8 @@ def fit_plan(
         room = min(free * SEGMENT_SHARE, free - per_slot)
         while segment_tokens > LEAST_SEGMENT_TOKENS and segment_tokens * activation > room:
             segment_tokens //= 2
+    too_large = [plan for plan in ran_out if plan.max_tokens <= max_tokens]
+    segment_tokens = min([segment_tokens, *(max(1, plan.segment_tokens // 2) for plan in too_large)])
     pass_tokens, segment_tokens = segment_tokens, min(segment_tokens, max_tokens)
     fitting = (free - segment_tokens * activation) // max(per_slot, 1)
     if fitting < 1:
@@ -199,6 +206,7 @@ def fit_plan(
         prefix_bytes = max(0, min(int(PREFIX_SHARE * free), room))
         fitting = max(1, (free - pass_tokens * activation - prefix_bytes) // max(per_slot, 1))
     wanted = slots if slots is not None else GPU_SLOTS if needs.on_gpu else CPU_SLOTS
+    wanted = min([wanted, *(max(1, plan.slots // 2) for plan in too_large)])
     return EnginePlan(segment_tokens, min(wanted, fitting), max_tokens, pass_tokens, prefix_bytes)
 
 
@@ -214,6 +222,14 @@ def longest_fitting(needs: Needs, free: int) -> int:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low
+
+
+def _layer_width(config: PreTrainedConfig) -> int:
+    """Numbers that the wider of a layer's mixer and MLP holds for one token."""
+    attention = 4 * (getattr(config, "num_attention_heads", None) or 0) * head_size(config)
+    mlp = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    widest_mlp: int = max(mlp) if isinstance(mlp, list | tuple) else mlp
+    return max(attention, 4 * linear_sizes(config).conv_channels, 3 * widest_mlp)
 
 
 def _linear_state_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:

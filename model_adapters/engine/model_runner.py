@@ -5,17 +5,20 @@ Shape suffixes: B sequences, V vocabulary.
 
 import inspect
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
-from model_adapters.engine.attention import STEP, use_slot_attention
-from model_adapters.engine.cache_step import DecodeStep, PrefillStep
+from model_adapters.engine.attention import use_slot_attention
+from model_adapters.engine.cache_step import BranchStep, CacheStep, DecodeStep, PrefillStep, running
 from model_adapters.engine.cache_view import CacheView
 from model_adapters.engine.decoder_output import with_hidden
 from model_adapters.engine.full_precision_head import full_precision_head, output_embeddings
 from model_adapters.engine.last_layer import last_mlp, only_last_tokens
+from model_adapters.engine.memory_plan import Needs, activation_bytes_per_token
+from model_adapters.engine.probe import measure_memory
 from model_adapters.engine.slotted_cache import SlottedCache
 
 GPU_BRANCH_STEP_TOKENS = 32
@@ -24,21 +27,25 @@ GPU_BRANCH_STEP_TOKENS = 32
 class ModelRunner:
     """A model with the engine's attention; afterwards it runs only through an engine.
 
-    Raises UsageError where the model is no causal language model or cannot take the engine's attention.
+    A few tokens are run through it to measure what it remembers. Raises UsageError if the model is no causal language
+    model or the engine cannot run it.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._head = output_embeddings(model)
-        use_slot_attention(model)
         model.train(False)
         self.model = model
-        self.branch_step_tokens = GPU_BRANCH_STEP_TOKENS if self.device.type == "cuda" else 1
-        """Texts that branch off are padded to a multiple of this."""
-        self._decoder: torch.nn.Module = model.get_decoder()  # type: ignore[no-untyped-call]
-        self._last_mlp = last_mlp(self._decoder)
+        self._decoder = find_decoder(model)
         # Mamba-2 has a name of its own for its cache, and would leave one under the usual name unread.
         named = inspect.signature(self._decoder.forward).parameters
         self._cache_argument = "cache_params" if "cache_params" in named else "past_key_values"
+        self._last_mlp: torch.nn.Module | None = None
+        mlp = last_mlp(self._decoder)
+        self.layout = measure_memory(model, partial(self._call, self._decoder), mlp)
+        self._last_mlp = mlp if self.layout.last_mlp_runs_last else None
+        use_slot_attention(model)
+        self.branch_step_tokens = GPU_BRANCH_STEP_TOKENS if self.device.type == "cuda" else 1
+        """Texts that branch off are padded to a multiple of this."""
 
     @property
     def device(self) -> torch.device:
@@ -49,6 +56,16 @@ class ModelRunner:
         """Logits at one position: the vocabulary, with its padding."""
         return self._head.weight.shape[0]
 
+    @property
+    def needs(self) -> Needs:
+        """What the model takes beside its weights."""
+        decoder, dtype = self.model.config.get_text_config(decoder=True), self.model.dtype
+        return Needs(self.layout.cost, activation_bytes_per_token(decoder, dtype), self.device.type == "cuda")
+
+    def new_cache(self, *, slots: int, max_tokens: int) -> SlottedCache:
+        """An empty cache for this model."""
+        return SlottedCache(self.layout, slots=slots, max_tokens=max_tokens, device=self.device)
+
     @torch.no_grad()
     def prefill(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> torch.Tensor:
         """Append a prompt to a slot in segments; the fp32 logits [1, V] after its last token.
@@ -57,10 +74,11 @@ class ModelRunner:
         """
         *earlier, last = self._split(token_ids, segment_tokens)
         for segment in earlier:
-            self._forward(self._decoder, cache.prefill_view(slot, 0), segment, self._positions(cache, slot, segment))
+            step = PrefillStep(cache, slot, output_tokens=0)
+            self._call(self._decoder, step, segment, self._positions(cache, slot, segment))
             cache.advance_slot(slot, segment.shape[1])
         positions = self._positions(cache, slot, last)
-        logits_1V = self._logits(cache.prefill_view(slot), last, positions)
+        logits_1V = self._logits(PrefillStep(cache, slot), last, positions)
         cache.advance_slot(slot, last.shape[1])
         return logits_1V
 
@@ -68,8 +86,8 @@ class ModelRunner:
     def segments(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> Iterator[Any]:
         """Append tokens to a slot in segments; the decoder's output for each, with hidden states [1, T, D]."""
         for segment in self._split(token_ids, segment_tokens):
-            view = cache.prefill_view(slot, output_tokens=segment.shape[1])
-            yield self._forward(self._decoder, view, segment, self._positions(cache, slot, segment))
+            step = PrefillStep(cache, slot, output_tokens=segment.shape[1])
+            yield self._call(self._decoder, step, segment, self._positions(cache, slot, segment))
             cache.advance_slot(slot, segment.shape[1])
 
     @torch.no_grad()
@@ -77,8 +95,8 @@ class ModelRunner:
         """Append tokens to a slot in segments; the decoder's output at the last, with a hidden state [1, 1, D]."""
         *earlier, last = self._split(token_ids, segment_tokens)
         for segment in (*earlier, last):
-            view = cache.prefill_view(slot, output_tokens=1 if segment is last else 0)
-            output = self._forward(self._decoder, view, segment, self._positions(cache, slot, segment))
+            step = PrefillStep(cache, slot, output_tokens=1 if segment is last else 0)
+            output = self._call(self._decoder, step, segment, self._positions(cache, slot, segment))
             cache.advance_slot(slot, segment.shape[1])
         return with_hidden(output, output.last_hidden_state[:, -1:].clone())
 
@@ -94,7 +112,7 @@ class ModelRunner:
         id_BT = torch.cat([id_BT, id_BT[:, -1:].expand(-1, padding)], dim=1)
         place_T = torch.arange(tokens + padding, device=self.device).clamp(max=tokens - 1)
         position_BT = (cache.lengths[slot] + place_T)[None].expand(texts, -1)
-        return self._forward(self._decoder, cache.branch_view(slot, texts), id_BT, position_BT)
+        return self._call(self._decoder, BranchStep(cache, slot, texts), id_BT, position_BT)
 
     def logits(self, output: Any, first: int, end: int) -> torch.Tensor:
         """The fp32 logits [end - first, V] at some positions of what `segments` yields."""
@@ -124,16 +142,14 @@ class ModelRunner:
         `places` bounds the keys looked at and exceeds every length. Nothing here waits for the device.
         """
         sequences = id_B1.shape[0]
-        logits_BV = self.decode_logits(cache.decode_view(sequences, places), id_B1)
+        logits_BV = self.decode_logits(DecodeStep(cache, sequences, places), id_B1)
         cache.advance(sequences)
         return logits_BV
 
     @torch.no_grad()
-    def decode_logits(self, view: CacheView, id_B1: torch.Tensor) -> torch.Tensor:
-        """The fp32 logits [B, V] of a step whose cache view says which positions its tokens take; counts nothing."""
-        if not isinstance(view.step, DecodeStep):
-            raise RuntimeError("a decode step needs a decode view")
-        return self._logits(view, id_B1, view.step.position_B[:, None])
+    def decode_logits(self, step: DecodeStep, id_B1: torch.Tensor) -> torch.Tensor:
+        """The fp32 logits [B, V] of a step that says which positions its tokens take; counts nothing."""
+        return self._logits(step, id_B1, step.position_B[:, None])
 
     def _split(self, token_ids: Sequence[int], segment_tokens: int) -> list[torch.Tensor]:
         """The prompt on the device as segments [1, T]; the last is what is left."""
@@ -144,21 +160,29 @@ class ModelRunner:
         start = cache.lengths[slot]
         return torch.arange(start, start + id_1T.shape[1], device=self.device)[None]
 
-    def _logits(self, view: CacheView, input_ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    def _logits(self, step: CacheStep, id_BT: torch.Tensor, position_BT: torch.Tensor) -> torch.Tensor:
         with full_precision_head(self.model):
-            output = self._forward(self.model, view, input_ids, positions, logits_to_keep=1)
+            output = self._call(self.model, step, id_BT, position_BT, logits_to_keep=1)
         logits_B1V: torch.Tensor = output.logits
         return logits_B1V[:, -1].float()
 
-    def _forward(
-        self, module: torch.nn.Module, view: CacheView, input_ids: torch.Tensor, positions: torch.Tensor, **options: Any
+    def _call(
+        self, module: torch.nn.Module, step: CacheStep, id_BT: torch.Tensor, position_BT: torch.Tensor, **options: Any
     ) -> Any:
-        wanted = view.step.output_tokens if isinstance(view.step, PrefillStep) else input_ids.shape[1]
-        with only_last_tokens(self._last_mlp, wanted):
+        """One forward pass of the model or its decoder."""
+        read_tokens = step.output_tokens if isinstance(step, PrefillStep) else id_BT.shape[1]
+        with only_last_tokens(self._last_mlp, read_tokens), running(step):
             return module(
-                input_ids=input_ids,
-                position_ids=positions,
+                input_ids=id_BT,
+                position_ids=position_BT,
                 use_cache=True,
-                **{self._cache_argument: view, STEP: view.step},
+                **{self._cache_argument: CacheView(step)},
                 **options,
             )
+
+
+def find_decoder(model: PreTrainedModel) -> torch.nn.Module:
+    """The module that turns token ids into the hidden states that the model's head takes."""
+    decoder = model.get_decoder()  # type: ignore[no-untyped-call]
+    # Some heads have a linear layer under the name of a decoder.
+    return decoder if isinstance(decoder, PreTrainedModel) else model.base_model

@@ -3,9 +3,7 @@
 from collections import OrderedDict
 
 from model_adapters.engine.context import Context
-from model_adapters.engine.memory_plan import slot_cost
 from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.slotted_cache import SlottedCache
 
 
 class PrefixStore:
@@ -22,7 +20,6 @@ class PrefixStore:
         self.tokens_saved = 0
         """Prompt tokens of those requests that were not read for them, less those of the prefixes."""
         self._runner = runner
-        self._cost = slot_cost(runner.model.config, runner.model.dtype)
         self._kept: OrderedDict[tuple[int, ...], Context] = OrderedDict()
 
     @property
@@ -41,8 +38,7 @@ class PrefixStore:
             return None
         while self._kept and self.nbytes + needed_bytes > room_bytes:
             self._kept.popitem(last=False)
-        config, device = self._runner.model.config, self._runner.device
-        cache = SlottedCache(config, slots=1, max_tokens=len(token_ids), device=device)
+        cache = self._runner.new_cache(slots=1, max_tokens=len(token_ids))
         context = Context(cache, 0, self._runner.read(cache, 0, token_ids, segment_tokens))
         self._kept[token_ids] = context
         self.read += 1
@@ -56,7 +52,7 @@ class PrefixStore:
 
     def cost_bytes(self, token_ids: tuple[int, ...]) -> int:
         """What keeping a prefix takes; nothing where there is none."""
-        return self._cost.bytes(len(token_ids)) if token_ids else 0
+        return self._runner.layout.cost.bytes(len(token_ids)) if token_ids else 0
 
     def clear(self) -> None:
         """Forget all prefixes, because memory ran out."""

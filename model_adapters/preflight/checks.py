@@ -1,31 +1,26 @@
 """The checks of a preflight, in an order that lets each say something that those before it do not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import torch
 from transformers import PreTrainedModel
 
-from evalkit.errors import RequestFailedError, UsageError
+from evalkit.errors import EvalkitError, RequestFailedError, UsageError
 from evalkit.records import ModelIdentity, PreflightCheck
 from evalkit.running.protocols import Tokenizer
-from model_adapters.engine.layer_kinds import layer_kinds
-from model_adapters.engine.memory_plan import choose_plan, slot_cost
+from model_adapters.engine.failures import describe_failure
+from model_adapters.engine.memory_plan import choose_plan
 from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.preflight.engine_passes import batch_logits, prefill_trace, prefix_trace
-from model_adapters.preflight.gaps import BOUNDS, Bounds, compare_logits, compare_traces
-from model_adapters.preflight.reference_pass import padded_logits, plain_trace, rule_by_definition
-from model_adapters.preflight.trace import Trace, decoder_layers, first_layers_only
+from model_adapters.preflight.engine_passes import prefill_trace
+from model_adapters.preflight.equivalence import SEGMENT_TOKENS, EquivalenceChecks
+from model_adapters.preflight.reference_pass import reference
+from model_adapters.preflight.trace import decoder_layers, first_layers_only
 
+FAMILY = "family"
 SHORT_TOKENS = 96
 FULL_TOKENS = 224
 LONG_TOKENS = 1024
 FIRST_LAYERS = 4
-SEGMENT_TOKENS = 37
-"""Divides neither a chunk of the delta rule nor a window: borders fall anywhere."""
-PREFIX_SHARE = 0.6
-DECODE_STEPS = 4
-PADDING = 17
 
 # Words, digits, white space of several kinds, and characters of two, three and four bytes.
 ROUND_TRIP = "The answer is 42,  not\t17.\nZwölf naïve Füchse — 東京 🙂\n\n    return x[i] + 1\n"
@@ -43,24 +38,27 @@ class Subject:
 def full_preflight(subject: Subject, ctx: int) -> tuple[PreflightCheck, ...]:
     """All checks for runs of `ctx` tokens."""
     checks = [_positions(subject), _length(subject, ctx), *_tokenizer(subject.tokenizer)]
-    refusal = _refusal(subject)
-    if refusal is not None:
-        return (*checks, refusal)
-    checks += [_memory(subject, ctx), *_whole_model(subject, FULL_TOKENS, padding=True)]
-    return (*checks, *_first_layers(subject, min(LONG_TOKENS, ctx)))
+    runner = _runner(subject)
+    if isinstance(runner, PreflightCheck):
+        return (*checks, runner)
+    checks += [_memory(runner, ctx), *_whole_model(subject, runner, FULL_TOKENS, padding=True)]
+    return (*checks, _guarded("first layers", lambda: _first_layers(subject, min(LONG_TOKENS, ctx))))
 
 
 def short_preflight(subject: Subject) -> tuple[PreflightCheck, ...]:
-    """What can be told in the time that a run spends on loading anyway."""
-    refusal = _refusal(subject)
-    if refusal is not None:
-        return (refusal,)
-    return (_positions(subject), *_whole_model(subject, SHORT_TOKENS, padding=False))
+    """What can be checked in about the time that a run spends on loading anyway."""
+    runner = _runner(subject)
+    if isinstance(runner, PreflightCheck):
+        return (runner,)
+    return (_positions(subject), *_whole_model(subject, runner, SHORT_TOKENS, padding=False))
 
 
 def refuse_stopped(model: str, checks: Iterable[PreflightCheck]) -> None:
     """Raise UsageError naming the first check that says stop."""
     stopped = next((check for check in checks if check.outcome == "stop"), None)
+    if stopped is not None and stopped.name == FAMILY:
+        # Nothing would run it.
+        raise UsageError(f"{model}: {stopped.statement}")
     if stopped is not None:
         raise UsageError(
             f"{model}: preflight stops at {stopped.name}: {stopped.statement}; "
@@ -97,22 +95,20 @@ def _tokenizer(tokenizer: Tokenizer) -> list[PreflightCheck]:
     return [round_trip, PreflightCheck("special tokens", "note", f"the tokenizer {told}")]
 
 
-def _refusal(subject: Subject) -> PreflightCheck | None:
-    """Why the engine does not run this family at all."""
+def _runner(subject: Subject) -> ModelRunner | PreflightCheck:
+    """The model in the engine, or why the engine does not run this family at all."""
     try:
-        layer_kinds(subject.model.config)
+        return ModelRunner(subject.model)
     except UsageError as error:
-        return PreflightCheck("family", "stop", f"{subject.identity.family}: {error}")
-    return None
+        return PreflightCheck(FAMILY, "stop", f"{subject.identity.family}: {error}")
 
 
-def _memory(subject: Subject, ctx: int) -> PreflightCheck:
-    model = subject.model
+def _memory(runner: ModelRunner, ctx: int) -> PreflightCheck:
     try:
-        plan = choose_plan(model, ctx)
+        plan = choose_plan(runner.needs, runner.device, ctx)
     except RequestFailedError as error:
         return PreflightCheck("memory", "stop", str(error))
-    size = slot_cost(model.config, model.dtype).bytes(ctx) / 2**30
+    size = runner.layout.cost.bytes(ctx) / 2**30
     return PreflightCheck(
         "memory",
         "pass",
@@ -121,77 +117,43 @@ def _memory(subject: Subject, ctx: int) -> PreflightCheck:
     )
 
 
-def _whole_model(subject: Subject, tokens: int, *, padding: bool) -> list[PreflightCheck]:
+def _whole_model(subject: Subject, runner: ModelRunner, tokens: int, *, padding: bool) -> list[PreflightCheck]:
     """The whole model at a short length, in the dtype of the run."""
-    model, bounds = subject.model, BOUNDS[subject.model.dtype]
-    token_ids = _token_ids(subject, tokens)
-    model.set_attn_implementation("eager")
-    checks = [_padding(model, token_ids, bounds)] if padding else []
-    with rule_by_definition(model) as has_rule:
-        expected = plain_trace(model, token_ids)
-    try:
-        runner = ModelRunner(model)
-    except UsageError as error:
-        return [*checks, PreflightCheck("family", "stop", f"{subject.identity.family}: {error}")]
-    in_one = prefill_trace(runner, token_ids, tokens)
-    return [
-        compare_traces("kernels", _kernels_against(has_rule), in_one, expected, bounds),
-        *_engine_against_itself(runner, token_ids, in_one, bounds),
-        *checks,
-    ]
+    ways = EquivalenceChecks(runner, _token_ids(subject, tokens))
+    checks = {
+        "kernels": ways.kernels,
+        "segments": ways.segments,
+        "prefix reuse": ways.prefix_reuse,
+        "branches": ways.branches,
+        "batch": ways.batch,
+    }
+    if any((layer.window or 0) > tokens // 2 for layer in runner.layout.layers):
+        checks["window border"] = ways.window_border
+    if padding:
+        checks["padding"] = ways.padding
+    return [_guarded(name, check) for name, check in checks.items()]
 
 
-def _kernels_against(has_rule: bool) -> str:
-    code = "eager attention and the gated delta rule by its definition" if has_rule else "transformers' own code"
-    return f"the engine against {code}"
-
-
-def _engine_against_itself(
-    runner: ModelRunner, token_ids: Sequence[int], in_one: Trace, bounds: Bounds
-) -> list[PreflightCheck]:
-    """Segments, prefix reuse and a batch, against the same prompt in one piece."""
-    tokens = len(token_ids)
-    segmented = prefill_trace(runner, token_ids, SEGMENT_TOKENS)
-    prefix_tokens = int(tokens * PREFIX_SHARE)
-    reused = prefix_trace(runner, token_ids, prefix_tokens)
-    lengths = [tokens - DECODE_STEPS, tokens // 2, SEGMENT_TOKENS]
-    batch = torch.cat(batch_logits(runner, token_ids, lengths, DECODE_STEPS))
-    alone = torch.cat([in_one.logits_TV[length : length + DECODE_STEPS] for length in lengths])
-    return [
-        compare_traces("segments", f"segments of {SEGMENT_TOKENS} against one piece", segmented, in_one, bounds),
-        compare_traces(
-            "prefix reuse",
-            "continued from a snapshot against fresh",
-            reused,
-            in_one.rows(prefix_tokens, tokens),
-            bounds,
-        ),
-        compare_logits(
-            "batch", f"prompts of {len(lengths)} lengths decoded together against alone", batch, alone, bounds
-        ),
-    ]
-
-
-def _padding(model: PreTrainedModel, token_ids: Sequence[int], bounds: Bounds) -> PreflightCheck:
-    """transformers' own batch, which pads; the engine does not."""
-    short_ids = token_ids[PADDING:]
-    expected_TV = plain_trace(model, short_ids).logits_TV
-    found_TV = padded_logits(model, token_ids, short_ids)
-    return compare_logits("padding", "a prompt padded on the left against alone", found_TV, expected_TV, bounds)
-
-
-def _first_layers(subject: Subject, tokens: int) -> list[PreflightCheck]:
+def _first_layers(subject: Subject, tokens: int) -> PreflightCheck:
     """The first layers alone at a length that takes many chunks and segments; their outputs go to the head."""
-    model, bounds = subject.model, BOUNDS[subject.model.dtype]
+    model = subject.model
     count = min(FIRST_LAYERS, len(decoder_layers(model)))
     token_ids = _token_ids(subject, tokens)
-    model.set_attn_implementation("eager")
     with first_layers_only(model, count):
-        with rule_by_definition(model):
-            expected = plain_trace(model, token_ids)
+        expected = reference(model, token_ids)
         found = prefill_trace(ModelRunner(model), token_ids, 7 * SEGMENT_TOKENS)
     what = f"layers 0 to {count - 1} on {tokens:,} tokens in segments against one plain pass"
-    return [compare_traces("first layers", what, found, expected, bounds)]
+    return expected.compare("first layers", what, found, range(tokens))
+
+
+def _guarded(name: str, check: Callable[[], PreflightCheck]) -> PreflightCheck:
+    """The check, or a stop that says what was raised: a model that cannot be checked is not run."""
+    try:
+        return check()
+    except EvalkitError as error:
+        return PreflightCheck(name, "stop", str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a family's code raises, it is this check's finding
+        return PreflightCheck(name, "stop", describe_failure(error))
 
 
 def _token_ids(subject: Subject, tokens: int) -> list[int]:

@@ -1,4 +1,5 @@
-"""The ways in which the engine computes the same positions: in one piece, in segments, from a prefix, in a batch.
+"""The ways in which the engine computes the same positions: in one piece, in segments, from a prefix, in branches, in
+a batch.
 
 Shape suffixes: B sequences, T tokens, V vocabulary.
 """
@@ -14,53 +15,65 @@ from model_adapters.preflight.trace import LayerRecorder, Trace
 
 def prefill_trace(runner: ModelRunner, token_ids: Sequence[int], segment_tokens: int) -> Trace:
     """All layers and logits of a prompt that is prefilled in segments."""
-    return _prefill(runner, _cache(runner, 1, len(token_ids)), 0, token_ids, segment_tokens)
+    return _prefill(runner, runner.new_cache(slots=1, max_tokens=len(token_ids)), token_ids, segment_tokens)
 
 
-def prefix_trace(runner: ModelRunner, token_ids: Sequence[int], prefix_tokens: int) -> Trace:
-    """The rest of a prompt, continued in another slot from a snapshot of its prefix."""
-    cache = _cache(runner, 2, len(token_ids))
-    _prefill(runner, cache, 0, token_ids[:prefix_tokens], prefix_tokens)
-    snapshot = cache.snapshot(0)
+@torch.no_grad()
+def prefix_cache(runner: ModelRunner, token_ids: Sequence[int], segment_tokens: int) -> SlottedCache:
+    """A cache whose one slot holds a prefix, as the engine keeps it for all prompts that share it."""
+    cache = runner.new_cache(slots=1, max_tokens=len(token_ids))
+    runner.read(cache, 0, token_ids, segment_tokens)
+    return cache
+
+
+def reused_trace(runner: ModelRunner, prefix: SlottedCache, token_ids: Sequence[int]) -> Trace:
+    """The rest of a prompt, after a kept prefix that goes into a slot where another sequence was."""
+    rest = token_ids[prefix.lengths[0] :]
+    cache = runner.new_cache(slots=1, max_tokens=len(token_ids))
     # What another sequence leaves behind in the slot must not matter.
-    _prefill(runner, cache, 1, token_ids[::-1], len(token_ids))
-    cache.reset(1)
-    cache.restore(1, snapshot)
-    rest = token_ids[prefix_tokens:]
-    return _prefill(runner, cache, 1, rest, len(rest))
+    _prefill(runner, cache, rest[::-1], len(rest))
+    cache.reset(0)
+    cache.adopt(0, prefix, 0)
+    return _prefill(runner, cache, rest, len(rest))
+
+
+@torch.no_grad()
+def branch_logits(
+    runner: ModelRunner, prefix: SlottedCache, token_ids: Sequence[int], lengths: Sequence[int]
+) -> torch.Tensor:
+    """Logits [sum of lengths, V] of texts that continue a prefix together, each the beginning of `token_ids`."""
+    tokens = max(lengths)
+    padded = [[*token_ids[:length], *[token_ids[0]] * (tokens - length)] for length in lengths]
+    output = runner.branch(prefix, 0, torch.tensor(padded, device=runner.device))
+    read = [output.last_hidden_state[row, :length] for row, length in enumerate(lengths)]
+    return runner.logits_of(output, torch.cat(read)[None]).cpu()
 
 
 @torch.no_grad()
 def batch_logits(
-    runner: ModelRunner, token_ids: Sequence[int], lengths: Sequence[int], steps: int
-) -> list[torch.Tensor]:
-    """Logits [steps, V] of prompts of different lengths, all beginnings of `token_ids`, decoded together.
+    runner: ModelRunner, token_ids: Sequence[int], lengths: Sequence[int], steps: int, segment_tokens: int
+) -> torch.Tensor:
+    """Logits [B × steps, V] of prompts of different lengths, all beginnings of `token_ids`, decoded together.
 
-    Each goes on with the tokens that follow it in `token_ids`.
+    Each goes on with the tokens that follow it in `token_ids`; all steps of one prompt stand before those of the next.
     """
-    cache = _cache(runner, len(lengths), max(lengths) + steps)
+    cache = runner.new_cache(slots=len(lengths), max_tokens=max(lengths) + steps)
     for slot, length in enumerate(lengths):
         cache.reset(slot)
-        runner.prefill(cache, slot, token_ids[:length], len(token_ids))
+        runner.prefill(cache, slot, token_ids[:length], segment_tokens)
     found_SBV = []
     for step in range(steps):
         id_B1 = torch.tensor([[token_ids[length + step]] for length in lengths], device=runner.device)
         found_SBV.append(runner.decode(cache, id_B1, max(cache.lengths) + 1).cpu())
-    return list(torch.stack(found_SBV, dim=1))
+    return torch.stack(found_SBV, dim=1).flatten(0, 1)
 
 
 @torch.no_grad()
-def _prefill(
-    runner: ModelRunner, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int
-) -> Trace:
+def _prefill(runner: ModelRunner, cache: SlottedCache, token_ids: Sequence[int], segment_tokens: int) -> Trace:
     recorder = LayerRecorder(runner.model)
     with recorder.recording():
         logits = [
             runner.logits(output, 0, output.last_hidden_state.shape[1]).cpu()
-            for output in runner.segments(cache, slot, token_ids, segment_tokens)
+            for output in runner.segments(cache, 0, token_ids, segment_tokens)
         ]
-    return Trace(recorder.layers(), torch.cat(logits))
-
-
-def _cache(runner: ModelRunner, slots: int, tokens: int) -> SlottedCache:
-    return SlottedCache(runner.model.config, slots=slots, max_tokens=tokens, device=runner.device)
+    return recorder.trace(torch.cat(logits))

@@ -12,9 +12,12 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from model_adapters.engine.attention import attention_set_to
 from model_adapters.engine.full_precision_head import full_precision_head
 from model_adapters.engine.module_patches import patches_of
 from model_adapters.kernels.gated_delta.reference import recurrent_gated_delta_rule
+from model_adapters.preflight.full_precision import in_full_precision
+from model_adapters.preflight.gaps import Reference
 from model_adapters.preflight.trace import LayerRecorder, Trace
 
 CHUNK_RULE = "torch_chunk_gated_delta_rule"
@@ -22,13 +25,24 @@ CHUNK_RULE = "torch_chunk_gated_delta_rule"
 
 
 @torch.no_grad()
+def reference(model: PreTrainedModel, token_ids: Sequence[int]) -> Reference:
+    """A prompt in one pass of transformers' own code: in fp32, and in half precision as it is too."""
+    with rule_by_definition(model):
+        if model.dtype.itemsize >= torch.float32.itemsize:
+            return Reference.of(model, plain_trace(model, token_ids), None)
+        with in_full_precision(model):
+            truth = plain_trace(model, token_ids)
+    return Reference.of(model, truth, plain_trace(model, token_ids))
+
+
+@torch.no_grad()
 def plain_trace(model: PreTrainedModel, token_ids: Sequence[int]) -> Trace:
-    """Layers and logits of one pass without a cache, by the code that is in place."""
+    """Layers and logits of one pass without a cache, with eager attention and the code that is in place."""
     recorder = LayerRecorder(model)
     id_1T = torch.tensor([token_ids], dtype=torch.long, device=model.device)
-    with recorder.recording(), full_precision_head(model), patches_of(model).off():
+    with recorder.recording(), _own_code(model):
         logits_TV = model(input_ids=id_1T, use_cache=False).logits[0]
-    return Trace(recorder.layers(), logits_TV.float().cpu())
+    return recorder.trace(logits_TV)
 
 
 @torch.no_grad()
@@ -39,24 +53,36 @@ def padded_logits(model: PreTrainedModel, long_ids: Sequence[int], short_ids: Se
     mask_BT = torch.ones_like(id_BT)
     mask_BT[1, :padding] = 0
     position_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
-    with full_precision_head(model), patches_of(model).off():
+    with _own_code(model):
         output = model(input_ids=id_BT, attention_mask=mask_BT, position_ids=position_BT, use_cache=False)
     found: torch.Tensor = output.logits[1, padding:].float().cpu()
     return found
 
 
 @contextmanager
-def rule_by_definition(model: PreTrainedModel) -> Iterator[bool]:
-    """While it lasts, the model's gated delta rule goes token by token; False where its code has no such rule."""
+def _own_code(model: PreTrainedModel) -> Iterator[None]:
+    """transformers' own modules and attention; only the logits are computed in fp32."""
+    with attention_set_to(model, "eager"), full_precision_head(model), patches_of(model).off():
+        yield
+
+
+@contextmanager
+def rule_by_definition(model: PreTrainedModel) -> Iterator[None]:
+    """While it lasts, the model's gated delta rule goes token by token."""
     modules = _modules_with_rule(model)
     own = [getattr(module, CHUNK_RULE) for module in modules]
     for module in modules:
         setattr(module, CHUNK_RULE, _by_definition)
     try:
-        yield bool(modules)
+        yield
     finally:
         for module, rule in zip(modules, own, strict=True):
             setattr(module, CHUNK_RULE, rule)
+
+
+def has_rule(model: PreTrainedModel) -> bool:
+    """Whether the model's code has a gated delta rule."""
+    return bool(_modules_with_rule(model))
 
 
 def _modules_with_rule(model: PreTrainedModel) -> list[ModuleType]:

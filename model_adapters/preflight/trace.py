@@ -3,7 +3,7 @@
 Shape suffixes: T tokens, D hidden size, V vocabulary.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +12,20 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from model_adapters.engine.model_runner import find_decoder
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
     """The outputs of every layer and the logits, in fp32 on the CPU."""
 
     layers_TD: tuple[torch.Tensor, ...]
+    """Empty for a model whose layers give no hidden state for each token."""
     logits_TV: torch.Tensor
 
-    def rows(self, first: int, end: int) -> "Trace":
+    def rows(self, positions: Sequence[int]) -> "Trace":
         """The same at some positions."""
-        return Trace(tuple(layer[first:end] for layer in self.layers_TD), self.logits_TV[first:end])
+        return Trace(tuple(layer[positions] for layer in self.layers_TD), self.logits_TV[positions])
 
 
 class LayerRecorder:
@@ -42,9 +45,13 @@ class LayerRecorder:
             for handle in handles:
                 handle.remove()
 
-    def layers(self) -> tuple[torch.Tensor, ...]:
-        """[T, D] for each layer: the passes one after another, of the first sequence."""
-        return tuple(torch.cat(parts) for parts in self._parts)
+    def trace(self, logits_TV: torch.Tensor) -> Trace:
+        """The passes one after another, with their logits."""
+        tokens = len(logits_TV)
+        # Layers may run several times in a pass, or carry several streams: then they say nothing about one position.
+        plain = all(sum(map(len, parts)) == tokens and parts[0].dim() == 2 for parts in self._parts)
+        layers = tuple(torch.cat(parts) for parts in self._parts) if plain else ()
+        return Trace(layers, logits_TV.float().cpu())
 
     def _hook(self, index: int) -> Any:
         def collect(_module: nn.Module, _arguments: Any, output: Any) -> None:
@@ -55,20 +62,34 @@ class LayerRecorder:
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The decoder's layers, whatever the family calls them."""
-    decoder = model.get_decoder()  # type: ignore[no-untyped-call]
-    found = [child for child in decoder.children() if isinstance(child, nn.ModuleList)]
-    return max(found, key=len)
+    """The decoder's layers, whatever the family calls them; none for a family that does not list them."""
+    return getattr(*_place_of_layers(find_decoder(model)), nn.ModuleList())
 
 
 @contextmanager
 def first_layers_only(model: PreTrainedModel, count: int) -> Iterator[None]:
     """While it lasts, the decoder has its first `count` layers alone."""
-    decoder = model.get_decoder()  # type: ignore[no-untyped-call]
+    owner, name = _place_of_layers(find_decoder(model))
     layers = decoder_layers(model)
-    name = next(name for name, child in decoder.named_children() if child is layers)
-    setattr(decoder, name, layers[:count])
+    setattr(owner, name, layers[:count])
     try:
         yield
     finally:
-        setattr(decoder, name, layers)
+        setattr(owner, name, layers)
+
+
+def _place_of_layers(decoder: nn.Module) -> tuple[nn.Module, str]:
+    """The module and name that hold the longest list among the outermost ones."""
+    level = [decoder]
+    while level:
+        lists = [
+            (len(child), owner, name)
+            for owner in level
+            for name, child in owner.named_children()
+            if isinstance(child, nn.ModuleList) and len(child)
+        ]
+        if lists:
+            _, owner, name = max(lists, key=lambda found: found[0])
+            return owner, name
+        level = [child for owner in level for child in owner.children()]
+    return decoder, "layers"

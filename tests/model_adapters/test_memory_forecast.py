@@ -53,7 +53,8 @@ def test_what_is_said_to_fit_is_not_refused_by_the_engine(tmp_path: Path, monkey
     line = forecast_memory(str(folder), longest, device="cpu", dtype="float32", segment_tokens=256)
     assert f"1 × 1.80 GiB of keys, values and states at {longest:,} tokens" in line
     monkeypatch.setattr(memory_plan, "available_bytes", lambda place: 2 * GIB - weights)
-    assert memory_plan.choose_plan(model, longest, segment_tokens=256).max_tokens == longest
+    plan = memory_plan.choose_plan(needs, torch.device("cpu"), longest, segment_tokens=256)
+    assert plan.max_tokens == longest
     assert "are missing" in forecast_memory(str(folder), longest + 1, device="cpu", dtype="float32")
 
 

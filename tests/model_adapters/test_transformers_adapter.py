@@ -10,6 +10,7 @@ from evalkit.records import Completion, Request
 from evalkit.running.protocols import Adapter
 from model_adapters.loading import LoadedModel, load_model
 from model_adapters.transformers_adapter import TransformersAdapter
+from tests.model_adapters.preflight.other_families import other_model
 from tests.model_adapters.small_models import BOS_ID, EOS_ID, FAMILIES, save_small_checkpoint
 
 TEXT = "One of the special magic numbers for long-context is: 7489201. "
@@ -53,6 +54,27 @@ def test_text_is_what_transformers_generates(family: str, tmp_path: Path) -> Non
     for one in completions:
         assert one.error is None
         assert one.prompt_tokens == len(asked[[a.id for a in asked].index(one.request_id)].token_ids)
+
+
+@pytest.mark.parametrize(
+    ("family", "attention"),
+    [
+        ("mamba2", None),
+        ("bert", "flash (CPU)"),
+        ("gemma3n", "flash (CPU)"),
+        ("nemotron_h", "flash (CPU)"),
+        # Their keys and values have different sizes.
+        ("kimi_linear", "chunked reference"),
+        ("deepseek_v3", "chunked reference"),
+    ],
+)
+def test_what_ran_can_be_described(family: str, attention: str | None, loaded: LoadedModel) -> None:
+    """Whatever a family's configuration calls its sizes, or has none."""
+    adapter = TransformersAdapter(other_model(family), loaded.tokenizer, loaded.identity)
+    assert [completion.error for completion in adapter.generate([request(loaded, TEXT, 2)])] == [None]
+    assert adapter.describe()["attention"] == attention
+    memory = adapter.memory()
+    assert int(memory["kv_bytes"] or 0) + int(memory["state_bytes"] or 0) > 0
 
 
 def speak(monkeypatch: pytest.MonkeyPatch, pick: Callable[[], int]) -> None:

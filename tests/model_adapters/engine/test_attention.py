@@ -5,12 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.errors import UsageError
 from model_adapters.engine import attention
-from model_adapters.engine.attention import attention_path, decode_attention, prefill_attention, slot_attention
+from model_adapters.engine.attention import attention_path, decode_attention, prefill_attention
 from model_adapters.engine.fused_attention import AttentionShape, FusedKernel, find_fused, find_windowed
 from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.slotted_cache import SlottedCache
 from model_adapters.kernels.chunked_attention.reference import Attended, chunked_attention
 from tests.model_adapters.engine.prompts import random_prompt
 from tests.model_adapters.small_models import FAMILIES, small_model
@@ -102,7 +100,7 @@ def test_no_more_than_the_last_position_of_the_last_layer_is_computed(
 ) -> None:
     """The last layer's queries whose output nobody reads are left out; the others all count."""
     runner = ModelRunner(small_model(family))
-    cache = SlottedCache(runner.model.config, slots=1, max_tokens=300, device=torch.device("cpu"))
+    cache = runner.new_cache(slots=1, max_tokens=300)
     counts: list[int] = []
     original = prefill_attention
 
@@ -112,18 +110,8 @@ def test_no_more_than_the_last_position_of_the_last_layer_is_computed(
 
     monkeypatch.setattr(attention, "prefill_attention", counted)
     runner.prefill(cache, 0, random_prompt(300), 100)
-    inner = sum(kind != "linear" for kind in cache.kinds) - 1
+    inner = len(runner.layout.calls) - 1
     assert counts == [100] * (3 * inner) + [1]
-
-
-@pytest.mark.parametrize("name", ["softcap", "s_aux", "position_bias"])
-def test_attention_terms_that_are_not_computed_are_refused(name: str) -> None:
-    runner = ModelRunner(small_model("llama"))
-    cache = SlottedCache(runner.model.config, slots=1, max_tokens=10, device=torch.device("cpu"))
-    q, k, v = random_qkv(0, G=2, R=2, T=3, S=3, D=16)
-    step = cache.prefill_view(0).step
-    with pytest.raises(UsageError, match=f"attention with {name} .* is not supported"):
-        slot_attention(torch.nn.Module(), q, k, v, None, slot_step=step, **{name: 1.0})
 
 
 def test_the_attention_does_not_run_outside_the_engine() -> None:
@@ -133,7 +121,7 @@ def test_the_attention_does_not_run_outside_the_engine() -> None:
 
 
 def test_attention_path_names_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = small_model("qwen3_next")
-    assert attention_path(model) == "flash (CPU)"
+    layout = ModelRunner(small_model("qwen3_next")).layout
+    assert attention_path(layout) == "flash (CPU)"
     monkeypatch.setattr(attention, "find_fused", lambda shape: ())
-    assert attention_path(model) == "chunked reference"
+    assert attention_path(layout) == "chunked reference"

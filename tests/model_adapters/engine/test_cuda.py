@@ -8,7 +8,6 @@ import torch
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.kernel_choice import choose_kernels, gdn_kernel
 from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.slotted_cache import SlottedCache
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
 from tests.model_adapters.small_models import FAMILIES, small_model
 
@@ -35,7 +34,7 @@ def gap(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def prefilled(runner: ModelRunner, token_ids: tuple[int, ...], segment_tokens: int) -> torch.Tensor:
-    cache = SlottedCache(runner.model.config, slots=1, max_tokens=len(token_ids), device=runner.device)
+    cache = runner.new_cache(slots=1, max_tokens=len(token_ids))
     return runner.prefill(cache, 0, token_ids, segment_tokens)
 
 
@@ -76,11 +75,11 @@ def test_generation_equals_transformers_in_fp32(family: str) -> None:
 def test_a_batch_decodes_what_single_sequences_do(family: str, dtype: torch.dtype) -> None:
     runner = ModelRunner(on_gpu(family, dtype))
     prompts = [random_prompt(tokens) for tokens in (90, 33, 120)]
-    together = SlottedCache(runner.model.config, slots=3, max_tokens=130, device=runner.device)
+    together = runner.new_cache(slots=3, max_tokens=130)
     alone, expected = [], []
     for slot, prompt in enumerate(prompts):
         runner.prefill(together, slot, prompt, 64)
-        alone.append(SlottedCache(runner.model.config, slots=1, max_tokens=130, device=runner.device))
+        alone.append(runner.new_cache(slots=1, max_tokens=130))
         runner.prefill(alone[slot], 0, prompt, 64)
     for step in range(3):
         id_B1 = torch.tensor([[5 + step], [9], [40 - step]], device="cuda")

@@ -53,14 +53,14 @@ class Refuser(Repeater):
 
 
 def filled_cache(runner: ModelRunner, lengths: tuple[int, ...]) -> SlottedCache:
-    cache = SlottedCache(runner.model.config, slots=SLOTS, max_tokens=MAX_TOKENS, device=runner.device)
+    cache = runner.new_cache(slots=SLOTS, max_tokens=MAX_TOKENS)
     for slot, length in enumerate(lengths):
         runner.prefill(cache, slot, random_prompt(length), 50)
     return cache
 
 
 def tensors_of(cache: SlottedCache, slots: int) -> list[torch.Tensor]:
-    return [tensor for slot in range(slots) for tensor in cache.snapshot(slot).tensors]
+    return [tensor.clone() for slot in range(slots) for tensor in cache._tensors(slot, cache.lengths[slot])]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -120,6 +120,26 @@ def test_steps_run_as_they_are_where_recording_fails(capsys: pytest.CaptureFixtu
     assert len(told) == 1
     assert "single launches" in told[0]
     assert "not permitted when stream is capturing" in told[0]
+
+
+class Starved(Repeater):
+    def record(self, work: Work) -> Work:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+
+
+def test_a_lack_of_memory_for_recordings_is_forgotten_with_the_cache() -> None:
+    """The next cache is smaller, so its steps are recorded again."""
+    runner, recorder = ModelRunner(small_model("llama")), Repeater()
+    recorders = iter([Starved(), recorder])
+    decoder = Decoder(runner, make_recorder=lambda: next(recorders))
+    for _ in range(2):
+        decoder.step(filled_cache(runner, (20,)), [5])
+    assert (decoder.path, decoder.refused) == ("single launches", "out of memory")
+    decoder.drop()
+    cache = filled_cache(runner, (20,))
+    for _ in range(3):
+        decoder.step(cache, [5])
+    assert (decoder.path, recorder.runs, recorder.replays) == ("CUDA graphs", 1, 2)
 
 
 def test_recordings_are_dropped_with_their_cache() -> None:

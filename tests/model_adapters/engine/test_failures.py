@@ -20,6 +20,13 @@ OUT_OF_MEMORY = (
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
     RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"),
 )
+OF_LIBRARIES = (
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other API call",
+    "Triton Error [CUDA]: out of memory",
+)
 
 
 def answers(engine: Engine, requests: list[Request]) -> dict[str, Generation]:
@@ -89,11 +96,48 @@ def test_decode_out_of_memory_twice_is_an_error(monkeypatch: pytest.MonkeyPatch)
     assert {generation.error for generation in found.values()} == {"out of memory, also with segments of 32 tokens"}
 
 
-def test_other_errors_are_bugs_and_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine(small_model("llama"))
-    fail_when(monkeypatch, "prefill", lambda *_: True, RuntimeError("shape mismatch"))
-    with pytest.raises(RuntimeError, match="shape mismatch"):
-        list(engine.generate(make_requests((30,), budget=2)))
+def test_any_other_error_in_a_prompt_is_that_request_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = make_requests((60, 140, 70, 80), budget=6)
+    engine = Engine(small_model("olmo_hybrid"), segment_tokens=64, slots=2)
+    error = RuntimeError("shape mismatch\nin many lines")
+    fail_when(monkeypatch, "prefill", lambda cache, slot, ids, segment: len(ids) == 140, error)
+    found = answers(engine, requests)
+    assert (found["1"].finish_reason, found["1"].error) == ("error", "RuntimeError: shape mismatch")
+    for request in (requests[0], *requests[2:]):
+        assert found[request.id].token_ids == transformers_generate("olmo_hybrid", request)
+
+
+def test_any_other_error_in_a_step_is_that_of_the_sequences_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = make_requests((60, 70, 80, 90), budget=6)
+    engine = Engine(small_model("olmo_hybrid"), segment_tokens=64, slots=2)
+    fail_when(monkeypatch, "decode", lambda cache, ids, places: 61 in cache.lengths, ValueError("no such step"))
+    found = answers(engine, requests)
+    assert [found[str(index)].error for index in (0, 1)] == ["ValueError: no such step"] * 2
+    for request in requests[2:]:
+        assert found[request.id].token_ids == transformers_generate("olmo_hybrid", request)
+
+
+def test_any_other_error_in_a_pass_of_questions_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = {"prefix_id": "a", "prefix_tokens": 20, "continuations": ((5,), (6,))}
+    requests = [Request(str(i), random_prompt(20) + random_prompt(5 + i), 0, **shared) for i in range(3)]  # type: ignore[arg-type]
+    engine = Engine(small_model("llama"), segment_tokens=64, slots=2)
+    fail_when(monkeypatch, "branch", lambda *_: True, KeyError(3))
+    assert {generation.error for generation in answers(engine, requests).values()} == {"KeyError: 3"}
+    monkeypatch.undo()
+    assert [generation.error for generation in answers(engine, requests).values()] == [None] * 3
+
+
+def test_shorter_prompts_get_their_segments_and_slots_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory ran out for long prompts: those that need a quarter of the places are planned as ever."""
+    engine = Engine(small_model("llama"), slots=4)
+    fail_when(monkeypatch, "prefill", lambda cache, slot, ids, segment: len(ids) > 500 < segment, OUT_OF_MEMORY[0])
+    plans = []
+    for tokens in (800, 100, 800):
+        (found,) = engine.generate([Request("x", random_prompt(tokens), 4)])
+        assert found.error is None
+        assert engine.plan is not None
+        plans.append((engine.plan.segment_tokens, engine.plan.slots))
+    assert plans == [(448, 2), (112, 4), (448, 2)]
 
 
 def poison(model: torch.nn.Module, token_id: int) -> None:
@@ -173,6 +217,13 @@ def test_a_prompt_that_memory_cannot_hold_is_an_error(monkeypatch: pytest.Monkey
 
 
 def test_what_counts_as_out_of_memory() -> None:
-    assert all(map(is_out_of_memory, (*OUT_OF_MEMORY, MemoryError())))
+    assert all(map(is_out_of_memory, (*OUT_OF_MEMORY, MemoryError(), *map(RuntimeError, OF_LIBRARIES))))
     assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
     assert not is_out_of_memory(RequestFailedError("out of memory"))
+
+
+def test_a_lack_of_memory_that_ends_in_another_error_counts() -> None:
+    """As a recording does that ran out of memory."""
+    error = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    error.__context__ = OUT_OF_MEMORY[0]
+    assert is_out_of_memory(error)

@@ -6,7 +6,6 @@ import torch
 from evalkit.errors import UsageError
 from model_adapters.engine import full_precision_head as head
 from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.slotted_cache import SlottedCache
 from tests.model_adapters.engine.prompts import random_prompt
 from tests.model_adapters.small_models import small_model
 
@@ -25,7 +24,7 @@ def test_equals_fp64_sums(dtype: torch.dtype, bias: bool, monkeypatch: pytest.Mo
 
 def test_bf16_model_gives_logits_finer_than_bf16() -> None:
     runner = ModelRunner(small_model("olmo_hybrid").to(torch.bfloat16))
-    cache = SlottedCache(runner.model.config, slots=1, max_tokens=64, device=torch.device("cpu"))
+    cache = runner.new_cache(slots=1, max_tokens=64)
     logits_1V = runner.prefill(cache, 0, random_prompt(60), 32)
     assert logits_1V.dtype == torch.float32
     assert not torch.equal(logits_1V, logits_1V.to(torch.bfloat16).float())

@@ -5,7 +5,6 @@ import torch
 
 from model_adapters.engine.last_layer import last_mlp, only_last_tokens
 from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.slotted_cache import SlottedCache
 from tests.model_adapters.engine.prompts import random_prompt
 from tests.model_adapters.small_models import small_model
 
@@ -70,6 +69,6 @@ def test_a_prompt_in_segments_computes_it_once(family: str, monkeypatch: pytest.
     runner = ModelRunner(model)
     down = model.get_decoder().layers[-1].mlp.down_proj
     monkeypatch.setattr(down, "forward", lambda x: (seen.append(x.shape[1]), type(down).forward(down, x))[1])
-    cache = SlottedCache(model.config, slots=1, max_tokens=60, device=model.device)
+    cache = runner.new_cache(slots=1, max_tokens=60)
     runner.prefill(cache, 0, random_prompt(60), 25)
     assert seen == [1]

@@ -1,23 +1,35 @@
-"""Layers are told apart by the configuration, and unknown kinds are refused by name."""
+"""Layers are told apart by the configuration before weights are read, and unknown kinds are refused by name."""
 
 import pytest
-from transformers import MistralConfig
+from transformers import Gemma3nTextConfig, LlamaConfig, MistralConfig
 
 from evalkit.errors import UsageError
-from model_adapters.engine.layer_kinds import layer_kinds
+from model_adapters.engine.layer_kinds import LayerKind, layer_kinds
 from tests.model_adapters.small_models import small_model
+
+FULL, WINDOW, STATES = LayerKind(attention=True), LayerKind(attention=True, windowed=True), LayerKind(states=True)
 
 
 def test_families() -> None:
-    assert layer_kinds(small_model("olmo_hybrid").config) == ("linear", "linear", "linear", "attention")
-    assert layer_kinds(small_model("olmo3").config) == ("sliding", "sliding", "sliding", "attention")
-    assert layer_kinds(small_model("llama").config) == ("attention", "attention")
-    assert layer_kinds(small_model("qwen3_next").config) == ("linear", "linear", "linear", "attention")
+    assert layer_kinds(small_model("olmo_hybrid").config) == (STATES, STATES, STATES, FULL)
+    assert layer_kinds(small_model("olmo3").config) == (WINDOW, WINDOW, WINDOW, FULL)
+    assert layer_kinds(small_model("llama").config) == (FULL, FULL)
+    assert layer_kinds(small_model("qwen3_next").config) == (STATES, STATES, STATES, FULL)
 
 
 def test_a_window_without_layer_types_is_every_layers() -> None:
-    assert layer_kinds(MistralConfig(num_hidden_layers=2, sliding_window=64)) == ("sliding", "sliding")
-    assert layer_kinds(MistralConfig(num_hidden_layers=2, sliding_window=None)) == ("attention", "attention")
+    assert layer_kinds(MistralConfig(num_hidden_layers=2, sliding_window=64)) == (WINDOW, WINDOW)
+    assert layer_kinds(MistralConfig(num_hidden_layers=2, sliding_window=None)) == (FULL, FULL)
+
+
+def test_a_window_that_the_family_does_not_read_is_none() -> None:
+    assert layer_kinds(LlamaConfig(num_hidden_layers=2, sliding_window=64)) == (FULL, FULL)
+
+
+def test_layers_that_reuse_others_keys_keep_none() -> None:
+    types = ["sliding_attention", "full_attention"] * 2
+    config = Gemma3nTextConfig(num_hidden_layers=4, layer_types=types, num_kv_shared_layers=2)
+    assert layer_kinds(config) == (WINDOW, FULL, LayerKind(), LayerKind())
 
 
 def test_unknown_layer_types_are_refused_by_name() -> None:

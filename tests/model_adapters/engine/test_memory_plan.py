@@ -1,5 +1,7 @@
 """Plans follow from what a model needs and what a device has."""
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
@@ -11,6 +13,7 @@ from model_adapters.engine.memory_plan import (
     CPU_SEGMENT_TOKENS,
     CPU_SLOTS,
     EnginePlan,
+    Needs,
     activation_bytes_per_token,
     choose_plan,
     plannable_bytes,
@@ -18,10 +21,13 @@ from model_adapters.engine.memory_plan import (
     slot_cost,
 )
 from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.slotted_cache import SlottedCache
 from tests.model_adapters.small_models import FAMILIES, small_model
 
 GIB = 2**30
+
+
+def planned(model: PreTrainedModel, max_tokens: int, **options: Any) -> EnginePlan:
+    return choose_plan(Needs.of(model.config, torch.float32, on_gpu=False), torch.device("cpu"), max_tokens, **options)
 
 
 def free(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
@@ -49,8 +55,8 @@ def test_windows_stop_costing_at_their_size() -> None:
 def test_defaults_where_memory_is_plenty(monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 64 * GIB)
     model = small_model("olmo_hybrid")
-    assert choose_plan(model, 65_536) == EnginePlan(CPU_SEGMENT_TOKENS, CPU_SLOTS, 65_536, CPU_SEGMENT_TOKENS)
-    assert choose_plan(model, 300) == EnginePlan(320, CPU_SLOTS, 320, CPU_SEGMENT_TOKENS)
+    assert planned(model, 65_536) == EnginePlan(CPU_SEGMENT_TOKENS, CPU_SLOTS, 65_536, CPU_SEGMENT_TOKENS)
+    assert planned(model, 300) == EnginePlan(320, CPU_SLOTS, 320, CPU_SEGMENT_TOKENS)
 
 
 def test_what_is_left_alone_does_not_grow_with_a_card() -> None:
@@ -61,7 +67,7 @@ def test_what_is_left_alone_does_not_grow_with_a_card() -> None:
 
 def test_what_was_given_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 64 * GIB)
-    assert choose_plan(small_model("llama"), 9000, segment_tokens=77, slots=31) == EnginePlan(77, 31, 10_240, 77)
+    assert planned(small_model("llama"), 9000, segment_tokens=77, slots=31) == EnginePlan(77, 31, 10_240, 77)
 
 
 def test_slots_and_segments_shrink_with_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,12 +75,12 @@ def test_slots_and_segments_shrink_with_memory(monkeypatch: pytest.MonkeyPatch) 
     slot = slot_cost(model.config, torch.float32).bytes(65_536)
     activation = activation_bytes_per_token(model.config, torch.float32)
     free(monkeypatch, (2.5 * slot + 1024 * activation) / 0.9)
-    assert choose_plan(model, 65_536).slots == 2
+    assert planned(model, 65_536).slots == 2
     free(monkeypatch, 2000 * activation / 0.9)
-    assert choose_plan(model, 512).segment_tokens == 256
+    assert planned(model, 512).segment_tokens == 256
     # Smaller segments than a quarter of the memory would hold, where that lets one sequence in.
     free(monkeypatch, (slot + 300 * activation) / 0.9)
-    assert choose_plan(model, 65_536) == EnginePlan(256, 1, 65_536, 256)
+    assert planned(model, 65_536) == EnginePlan(256, 1, 65_536, 256)
 
 
 def test_a_length_is_rounded_up_only_as_far_as_memory_goes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,12 +89,12 @@ def test_a_length_is_rounded_up_only_as_far_as_memory_goes(monkeypatch: pytest.M
     activation = 256 * activation_bytes_per_token(model.config, torch.float32)
     assert rounded_length(70_000) == 81_920
     free(monkeypatch, (cost.bytes(81_920) + activation) / 0.9 + 1)
-    assert choose_plan(model, 70_000, segment_tokens=256) == EnginePlan(256, 1, 81_920, 256)
+    assert planned(model, 70_000, segment_tokens=256) == EnginePlan(256, 1, 81_920, 256)
     free(monkeypatch, (cost.bytes(70_000) + activation) / 0.9 + 1)
-    assert choose_plan(model, 70_000, segment_tokens=256) == EnginePlan(256, 1, 70_000, 256)
+    assert planned(model, 70_000, segment_tokens=256) == EnginePlan(256, 1, 70_000, 256)
     free(monkeypatch, (cost.bytes(70_000) + activation) / 0.9 - 2)
     with pytest.raises(RequestFailedError, match="70,000 tokens need"):
-        choose_plan(model, 70_000, segment_tokens=256)
+        planned(model, 70_000, segment_tokens=256)
 
 
 def latent_model(family: str) -> PreTrainedModel:
@@ -115,8 +121,9 @@ def latent_model(family: str) -> PreTrainedModel:
 @pytest.mark.parametrize("family", ["deepseek_v2", "deepseek_v3", "glm4_moe_lite", "minicpm3", "youtu"])
 def test_latent_attention_is_planned_as_the_latents_that_are_kept(family: str) -> None:
     model = latent_model(family)
-    cache = SlottedCache(model.config, slots=1, max_tokens=100, device=model.device)
-    ModelRunner(model).prefill(cache, 0, list(range(1, 91)), 50)
+    runner = ModelRunner(model)
+    cache = runner.new_cache(slots=1, max_tokens=100)
+    runner.prefill(cache, 0, list(range(1, 91)), 50)
     assert slot_cost(model.config, torch.float32).bytes(100) == cache.kv_bytes == 2 * 100 * (16 + 8) * 4
 
 
@@ -125,27 +132,27 @@ def test_kept_prefixes_have_room_beside_a_slot(monkeypatch: pytest.MonkeyPatch) 
     slot = slot_cost(model.config, torch.float32).bytes(65_536)
     activation = 256 * activation_bytes_per_token(model.config, torch.float32)
 
-    def planned(free_bytes: float, kept_bytes: int | None = 0) -> tuple[int, int | None]:
+    def shared(free_bytes: float, kept_bytes: int | None = 0) -> tuple[int, int | None]:
         free(monkeypatch, free_bytes / 0.9 + 1)
-        plan = choose_plan(model, 65_536, segment_tokens=256, kept_bytes=kept_bytes)
+        plan = planned(model, 65_536, segment_tokens=256, kept_bytes=kept_bytes)
         return plan.slots, plan.prefix_bytes
 
     # A quarter where there is plenty, less where a slot needs it, and nothing set aside where none is shared.
     plenty = 64 * GIB
-    assert planned(plenty) == (CPU_SLOTS, pytest.approx(plenty / 4, abs=4))
-    assert planned(activation + slot) == (1, pytest.approx(0, abs=4))
-    assert planned(activation + slot * 1.1) == (1, pytest.approx(slot * 0.1, abs=4))
-    assert planned(activation + 4 * slot) == (2, pytest.approx((activation + 4 * slot) / 4, abs=4))
-    assert planned(activation + 4 * slot, None) == (CPU_SLOTS, None)
+    assert shared(plenty) == (CPU_SLOTS, pytest.approx(plenty / 4, abs=4))
+    assert shared(activation + slot) == (1, pytest.approx(0, abs=4))
+    assert shared(activation + slot * 1.1) == (1, pytest.approx(slot * 0.1, abs=4))
+    assert shared(activation + 4 * slot) == (2, pytest.approx((activation + 4 * slot) / 4, abs=4))
+    assert shared(activation + 4 * slot, None) == (CPU_SLOTS, None)
     # What prefixes take already is theirs.
-    assert planned(activation + 3 * slot, slot) == planned(activation + 4 * slot)
+    assert shared(activation + 3 * slot, slot) == shared(activation + 4 * slot)
 
 
 def test_what_does_not_fit_names_need_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, GIB)
     told = r"10,000,000 tokens need 4\.77 GiB .* but 0\.90 GiB are free; 3\.87 GiB are missing and 1,88\d,\d{3} tokens"
     with pytest.raises(RequestFailedError, match=told):
-        choose_plan(small_model("llama"), 10_000_000)
+        planned(small_model("llama"), 10_000_000)
 
 
 def test_free_memory_of_this_machine_is_known() -> None:

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.slotted_cache import SlottedCache
 from tests.model_adapters.engine.prompts import one_shot_logits, random_prompt
 from tests.model_adapters.small_models import FAMILIES, small_model
 
@@ -15,7 +14,7 @@ def prefill(
     family: str, prompt: tuple[int, ...], segment_tokens: int, *, slot: int = 0, slots: int = 1
 ) -> torch.Tensor:
     runner = ModelRunner(small_model(family))
-    cache = SlottedCache(runner.model.config, slots=slots, max_tokens=len(prompt), device=CPU)
+    cache = runner.new_cache(slots=slots, max_tokens=len(prompt))
     logits_1V = runner.prefill(cache, slot, prompt, segment_tokens)
     assert cache.lengths[slot] == len(prompt)
     assert cache.length_N.tolist() == cache.lengths
@@ -51,21 +50,20 @@ def test_prompts_shorter_than_the_convolution(family: str, tokens: int) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_other_slots_are_not_touched(family: str) -> None:
     runner = ModelRunner(small_model(family))
-    cache = SlottedCache(runner.model.config, slots=3, max_tokens=400, device=CPU)
+    cache = runner.new_cache(slots=3, max_tokens=400)
     runner.prefill(cache, 0, random_prompt(300, seed=1), 128)
-    before = cache.snapshot(0)
+    before = [tensor.clone() for tensor in cache._tensors(0, 300)]
     prompt = random_prompt(333)
     logits_1V = runner.prefill(cache, 1, prompt, 100)
     torch.testing.assert_close(logits_1V, one_shot_logits(family, prompt), atol=1e-4, rtol=0)
-    after = cache.snapshot(0)
-    assert after.length == before.length
-    assert all(torch.equal(a, b) for a, b in zip(after.tensors, before.tensors, strict=True))
+    assert cache.lengths[0] == 300
+    assert all(torch.equal(a, b) for a, b in zip(cache._tensors(0, 300), before, strict=True))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_used_slot_starts_from_nothing(family: str) -> None:
     runner = ModelRunner(small_model(family))
-    cache = SlottedCache(runner.model.config, slots=1, max_tokens=400, device=CPU)
+    cache = runner.new_cache(slots=1, max_tokens=400)
     runner.prefill(cache, 0, random_prompt(400, seed=1), 128)
     cache.reset(0)
     prompt = random_prompt(260)

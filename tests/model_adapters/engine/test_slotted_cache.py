@@ -17,7 +17,12 @@ CPU = torch.device("cpu")
 
 def make(family: str, slots: int = 3, max_tokens: int = 400) -> tuple[ModelRunner, SlottedCache]:
     runner = ModelRunner(small_model(family))
-    return runner, SlottedCache(runner.model.config, slots=slots, max_tokens=max_tokens, device=CPU)
+    return runner, runner.new_cache(slots=slots, max_tokens=max_tokens)
+
+
+def held(cache: SlottedCache, slot: int) -> list[torch.Tensor]:
+    """A copy of all that a slot remembers."""
+    return [tensor.clone() for tensor in cache._tensors(slot, cache.lengths[slot])]
 
 
 def decode(runner: ModelRunner, cache: SlottedCache, token_ids: list[int]) -> torch.Tensor:
@@ -26,18 +31,19 @@ def decode(runner: ModelRunner, cache: SlottedCache, token_ids: list[int]) -> to
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_restored_slot_continues_exactly_as_before(family: str) -> None:
+def test_a_slot_that_adopted_a_sequence_continues_exactly_as_its_own(family: str) -> None:
     runner, cache = make(family)
+    kept = runner.new_cache(slots=1, max_tokens=263)
     # Beyond olmo3's window of 200, and not at a multiple of anything.
+    runner.prefill(kept, 0, random_prompt(263), 64)
     runner.prefill(cache, 0, random_prompt(263), 64)
-    saved = cache.snapshot(0)
     expected = runner.prefill(cache, 0, random_prompt(70, seed=1), 64)
     runner.prefill(cache, 2, random_prompt(300, seed=2), 64)
-    cache.restore(2, saved)
+    cache.adopt(2, kept, 0)
     assert cache.lengths == [333, 0, 263]
     assert torch.equal(runner.prefill(cache, 2, random_prompt(70, seed=1), 64), expected)
-    # The snapshot is a copy: restoring it once more starts from the same place.
-    cache.restore(1, saved)
+    # What is adopted is a copy: the kept sequence is still where it was.
+    cache.adopt(1, kept, 0)
     assert torch.equal(runner.prefill(cache, 1, random_prompt(70, seed=1), 64), expected)
 
 
@@ -60,12 +66,12 @@ def test_decode_does_not_touch_slots_beyond_its_own(family: str) -> None:
     runner, cache = make(family)
     for slot in range(3):
         runner.prefill(cache, slot, random_prompt(250 + slot), 64)
-    before = cache.snapshot(2)
+    before = held(cache, 2)
     decode(runner, cache, [1, 2])
-    after = cache.snapshot(2)
+    after = held(cache, 2)
     assert cache.lengths == [251, 252, 252]
     assert cache.length_N.tolist() == cache.lengths
-    assert all(torch.equal(a, b) for a, b in zip(before.tensors, after.tensors, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -78,7 +84,7 @@ def test_addresses_never_change_after_the_first_write(family: str) -> None:
     runner.prefill(cache, 1, random_prompt(300), 64)
     decode(runner, cache, [1, 2])
     cache.move(1, 0)
-    cache.restore(2, cache.snapshot(0))
+    cache.adopt(2, cache, 0)
     cache.erase(0)
     assert [tensor.data_ptr() for tensor in cache._tensors(0, 1)] == addresses
     assert cache.length_N.data_ptr() == lengths
@@ -89,7 +95,8 @@ def test_addresses_never_change_after_the_first_write(family: str) -> None:
 def test_allocated_bytes_are_what_the_plan_counts(family: str, max_tokens: int) -> None:
     runner, cache = make(family, slots=3, max_tokens=max_tokens)
     runner.prefill(cache, 0, random_prompt(20), 20)
-    cost = slot_cost(runner.model.config, torch.float32)
+    cost = runner.layout.cost
+    assert cost == slot_cost(runner.model.config, torch.float32)
     assert cache.kv_bytes + cache.state_bytes == 3 * cost.bytes(max_tokens)
     assert cache.state_bytes == 3 * cost.state_bytes
 

@@ -16,7 +16,6 @@ from model_adapters.engine.gated_delta_layers import fast_forward
 from model_adapters.engine.merged_projections import ROW_MULTIPLE, merge_projections
 from model_adapters.engine.model_runner import ModelRunner
 from model_adapters.engine.module_patches import patches_of
-from model_adapters.engine.slotted_cache import SlottedCache
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
 from tests.model_adapters.kernels.gated_delta.cases import DEVICE
 from tests.model_adapters.small_models import small_model
@@ -30,8 +29,9 @@ def place_layers(model: Any) -> None:
 
 
 def prefill(model: Any, token_ids: tuple[int, ...], segment_tokens: int) -> torch.Tensor:
-    cache = SlottedCache(model.config, slots=1, max_tokens=len(token_ids), device=model.device)
-    return ModelRunner(model).prefill(cache, 0, token_ids, segment_tokens)
+    runner = ModelRunner(model)
+    cache = runner.new_cache(slots=1, max_tokens=len(token_ids))
+    return runner.prefill(cache, 0, token_ids, segment_tokens)
 
 
 @pytest.mark.parametrize("family", HYBRIDS)

@@ -9,7 +9,6 @@ from evalkit.records import ModelIdentity, PositionScheme
 from model_adapters.engine.linear_state import LinearState
 from model_adapters.engine.memory_plan import slot_cost
 from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.slotted_cache import SlottedCache
 from model_adapters.preflight import Subject, full_preflight, short_preflight
 from model_adapters.tokenizer import HfTokenizer
 from tests.model_adapters.preflight.other_families import OTHER_FAMILIES, other_model
@@ -29,7 +28,7 @@ def test_every_way_of_running_gives_the_same_logits(family: str) -> None:
     checks = full_preflight(subject(family), 400)
     assert [check.statement for check in checks if check.outcome == "stop"] == []
     gaps = {check.name: check.relative_gap for check in checks if check.relative_gap is not None}
-    assert set(gaps) == {"kernels", "segments", "prefix reuse", "batch", "padding", "first layers"}
+    assert set(gaps) == {"kernels", "segments", "prefix reuse", "branches", "batch", "padding", "first layers"}
     assert max(gaps.values()) < 1e-4
 
 
@@ -49,8 +48,8 @@ def test_a_state_that_is_lost_shows(family: str, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("family", [*FAMILIES, *OTHER_FAMILIES])
 def test_the_plan_knows_what_a_sequence_keeps(family: str) -> None:
     model: Any = small_model(family) if family in FAMILIES else other_model(family)
-    tokens = 300
-    cache = SlottedCache(model.config, slots=1, max_tokens=tokens, device=model.device)
-    ModelRunner(model).prefill(cache, 0, list(range(1, 251)), 100)
-    cost = slot_cost(model.config, torch.float32)
-    assert cache.kv_bytes + cache.state_bytes == cost.bytes(tokens)
+    tokens, runner = 300, ModelRunner(model)
+    cache = runner.new_cache(slots=1, max_tokens=tokens)
+    runner.prefill(cache, 0, list(range(1, 251)), 100)
+    assert cache.kv_bytes + cache.state_bytes == runner.layout.cost.bytes(tokens)
+    assert slot_cost(model.config, torch.float32) == runner.layout.cost

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,23 @@ import pytest
 import torch
 
 from evalkit.errors import UsageError
-from evalkit.records import PreflightCheck
+from evalkit.records import ModelIdentity, PositionScheme, PreflightCheck
+from model_adapters.engine import probe
 from model_adapters.engine.cache_step import PrefillStep
 from model_adapters.engine.linear_state import LinearState
+from model_adapters.engine.memory_layout import MemoryLayout
+from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.probe import ProbeStep
 from model_adapters.loading import load_model
 from model_adapters.preflight import Subject, full_preflight, refuse_stopped, short_preflight
 from model_adapters.preflight.reference_pass import CHUNK_RULE
-from tests.model_adapters.small_models import FAMILIES, save_small_checkpoint
+from model_adapters.tokenizer import HfTokenizer
+from tests.model_adapters.preflight.other_families import REFUSED_FAMILIES, other_model
+from tests.model_adapters.small_models import FAMILIES, byte_tokenizer, save_small_checkpoint
 
 FULL = {
     "positions", "trained length", "tokenizer", "special tokens", "memory", "kernels", "segments", "prefix reuse",
-    "batch", "padding", "first layers",
+    "branches", "batch", "padding", "first layers",
 }  # fmt: skip
 
 
@@ -32,6 +39,12 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def subject(folder: Path, dtype: str = "float32") -> Subject:
     loaded = load_model(str(folder), device="cpu", dtype=dtype, trust_remote_code=False)
     return Subject(loaded.model, loaded.tokenizer, loaded.identity)
+
+
+def other_subject(family: str) -> Subject:
+    identity = ModelIdentity(family, family, "", "", "float32", PositionScheme("none", "none"), 4096, 1)
+    tokenizer = HfTokenizer(byte_tokenizer().backend_tokenizer, name="bytes")
+    return Subject(other_model(family), tokenizer, identity)
 
 
 def stopped(checks: Sequence[PreflightCheck]) -> set[str]:
@@ -46,7 +59,8 @@ def named(checks: Sequence[PreflightCheck], name: str) -> PreflightCheck:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_healthy_model_passes(tmp_path: Path, family: str) -> None:
     checks = full_preflight(subject(save_small_checkpoint(tmp_path / "model", family)), 400)
-    assert {check.name for check in checks} == FULL
+    windows = {"window border"} if family == "olmo3" else set()
+    assert {check.name for check in checks} == FULL | windows
     assert stopped(checks) == set()
     assert all(check.relative_gap < 1e-4 for check in checks if check.relative_gap is not None)
     json.dumps([check.logit_gap for check in checks], allow_nan=False)
@@ -135,7 +149,7 @@ def test_a_fault_in_a_later_layer_is_placed_there(hybrid: Path, monkeypatch: pyt
     assert (check.outcome, check.first_departing_layer) == ("stop", 3)
 
 
-def test_a_snapshot_that_misses_a_state_is_named(hybrid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copied_prefix_that_misses_a_state_is_named(hybrid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = LinearState.tensors
     monkeypatch.setattr(LinearState, "tensors", lambda self, slot: tensors(self, slot)[:-1])
     assert stopped(short_preflight(subject(hybrid))) == {"prefix reuse"}
@@ -156,9 +170,76 @@ def test_what_does_not_fit_is_said(hybrid: Path) -> None:
     assert named(checks, "trained length").outcome == "note"
 
 
-def test_a_family_that_the_engine_does_not_know_is_refused_by_name(hybrid: Path) -> None:
-    checked = subject(hybrid)
-    checked.model.config.layer_types[0] = "chunked_attention"
-    (check,) = short_preflight(checked)
+def test_branches_that_read_the_cache_past_what_a_layer_makes_of_it_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = ProbeStep.layout
+
+    def untransformed(self: ProbeStep) -> MemoryLayout:
+        measured = layout(self)
+        return replace(measured, layers=tuple(replace(layer, transformed=False) for layer in measured.layers))
+
+    assert stopped(short_preflight(other_subject("diffllama"))) == set()
+    monkeypatch.setattr(ProbeStep, "layout", untransformed)
+    assert stopped(short_preflight(other_subject("diffllama"))) == {"branches"}
+
+
+def test_a_window_that_is_off_by_one_is_named_however_long_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_small_checkpoint(tmp_path / "model", "olmo3", sliding_window=4096)
+    assert stopped(short_preflight(subject(folder))) == set()
+    window = probe.causal_window
+    monkeypatch.setattr(probe, "causal_window", lambda *mask: (found := window(*mask)) and found - 1)
+    assert stopped(short_preflight(subject(folder))) == {"window border"}
+
+
+@pytest.mark.parametrize("family", REFUSED_FAMILIES)
+def test_a_family_that_the_engine_does_not_run_is_refused_by_name(family: str) -> None:
+    (check,) = short_preflight(other_subject(family))
     assert (check.name, check.outcome) == ("family", "stop")
-    assert check.statement.startswith("olmo_hybrid: layers of type 'chunked_attention'")
+    assert check.statement.startswith(f"{family}: ")
+    assert "\n" not in check.statement
+    with pytest.raises(UsageError) as refused:
+        refuse_stopped("model", (check,))
+    assert "skip" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("shape mismatch\nat more length"), "RuntimeError: shape mismatch"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."), "out of memory"),
+    ],
+)
+def test_what_a_pass_raises_stops_in_one_line(
+    hybrid: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(ModelRunner, "branch", fail)
+    checks = short_preflight(subject(hybrid))
+    assert stopped(checks) == {"branches"}
+    assert named(checks, "branches").statement == said
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_experts_that_nearly_tie_do_not_stop_in_half_precision(dtype: torch.dtype) -> None:
+    """Rounding sends tokens to other experts; the engine loses no more by that than transformers' own code does."""
+    checked = other_subject("granitemoehybrid")
+    checks = short_preflight(Subject(checked.model.to(dtype), checked.tokenizer, checked.identity))
+    assert stopped(checks) == set()
+
+
+def test_in_bf16_values_that_are_a_tenth_too_large_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of less than a tenth of the logits, which a mixture of experts may lose by rounding alone."""
+    folder = save_small_checkpoint(tmp_path / "model", "llama")
+    append = PrefillStep.append
+
+    def scaled(self: PrefillStep, layer_index: int, k: torch.Tensor, v: torch.Tensor) -> Any:
+        return append(self, layer_index, k, 1.1 * v)
+
+    assert stopped(short_preflight(subject(folder, "bfloat16"))) == set()
+    monkeypatch.setattr(PrefillStep, "append", scaled)
+    check = named(short_preflight(subject(folder, "bfloat16")), "kernels")
+    assert (check.outcome, check.first_departing_layer) == ("stop", 0)
+    assert (check.relative_gap or 1) < 0.1

@@ -1,0 +1,145 @@
+"""Every way in which the engine runs a prompt, compared with one plain pass of transformers' own code."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+
+import torch
+from transformers import PreTrainedModel
+
+from evalkit.records import PreflightCheck
+from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.slotted_cache import SlottedCache
+from model_adapters.preflight.engine_passes import (
+    batch_logits,
+    branch_logits,
+    prefill_trace,
+    prefix_cache,
+    reused_trace,
+)
+from model_adapters.preflight.gaps import Reference, compare
+from model_adapters.preflight.reference_pass import has_rule, padded_logits, plain_trace, reference
+from model_adapters.preflight.trace import Trace
+
+SEGMENT_TOKENS = 37
+"""Divides neither a chunk of the delta rule nor a window: borders fall anywhere."""
+WINDOW_TOKENS = 24
+"""Windows that are set to this end inside a segment, before it and in what is decoded."""
+PREFIX_SHARE = 0.6
+SHORT_BRANCH_TOKENS = 11
+DECODE_STEPS = 4
+PADDING = 17
+
+
+class EquivalenceChecks:
+    """The checks of one prompt; passes that several checks need run once, when first needed."""
+
+    def __init__(self, runner: ModelRunner, token_ids: Sequence[int]) -> None:
+        self._runner, self._token_ids = runner, token_ids
+        self._prefix_tokens = int(len(token_ids) * PREFIX_SHARE)
+        self._all = range(len(token_ids))
+
+    def kernels(self) -> PreflightCheck:
+        """One piece against transformers' own code."""
+        code = (
+            "eager attention and the gated delta rule by its definition"
+            if has_rule(self._runner.model)
+            else "transformers' own code"
+        )
+        return self._reference.compare("kernels", f"the engine against {code}", self._in_one, self._all)
+
+    def segments(self) -> PreflightCheck:
+        """Segments whose borders fall anywhere."""
+        what = f"segments of {SEGMENT_TOKENS} against one piece"
+        return self._base.compare("segments", what, self._segmented, self._all)
+
+    def prefix_reuse(self) -> PreflightCheck:
+        """A kept prefix that another slot continues."""
+        found = reused_trace(self._runner, self._prefix, self._token_ids)
+        what = "continued from a kept prefix against fresh"
+        return self._base.compare("prefix reuse", what, found, range(self._prefix_tokens, len(self._token_ids)))
+
+    def branches(self) -> PreflightCheck:
+        """Texts that continue a kept prefix, and an empty one, in one pass each."""
+        found, positions = self._branched(self._prefix)
+        empty = self._runner.new_cache(slots=1, max_tokens=1)
+        fresh = branch_logits(self._runner, empty, self._token_ids, (SEGMENT_TOKENS, SHORT_BRANCH_TOKENS))
+        found = torch.cat([found, fresh])
+        positions += [*range(SEGMENT_TOKENS), *range(SHORT_BRANCH_TOKENS)]
+        what = "texts that continue one prefix together against one piece"
+        return self._base.compare("branches", what, Trace((), found), positions)
+
+    def batch(self) -> PreflightCheck:
+        """Prompts of different lengths that are decoded together."""
+        found, positions = self._decoded()
+        what = f"prompts of {len(self._lengths)} lengths decoded together against alone"
+        return self._base.compare("batch", what, Trace((), found), positions)
+
+    def padding(self) -> PreflightCheck:
+        """transformers' own batch, which pads; the engine does not."""
+        model, short_ids = self._runner.model, self._token_ids[PADDING:]
+        found = Trace((), padded_logits(model, self._token_ids, short_ids))
+        # Both of them round.
+        bounds = self._reference.bounds.times(1 if self._reference.own is None else 2)
+        what = "a prompt padded on the left against alone"
+        return compare("padding", what, found, plain_trace(model, short_ids), bounds)
+
+    def window_border(self) -> PreflightCheck:
+        """All of these with windows short enough to end within the prompt."""
+        with windows_set_to(self._runner.model, WINDOW_TOKENS):
+            short = EquivalenceChecks(ModelRunner(self._runner.model), self._token_ids)
+            return short._all_ways("window border", f"windows of {WINDOW_TOKENS} in segments, branches and a batch")
+
+    def _all_ways(self, name: str, what: str) -> PreflightCheck:
+        branched, branch_positions = self._branched(self._prefix)
+        decoded, decode_positions = self._decoded()
+        found = Trace((), torch.cat([self._segmented.logits_TV, branched, decoded]))
+        return self._reference.compare(name, what, found, [*self._all, *branch_positions, *decode_positions])
+
+    @cached_property
+    def _reference(self) -> Reference:
+        return reference(self._runner.model, self._token_ids)
+
+    @cached_property
+    def _in_one(self) -> Trace:
+        return prefill_trace(self._runner, self._token_ids, len(self._token_ids))
+
+    @cached_property
+    def _base(self) -> Reference:
+        """In fp32 the engine is compared with itself, so that a fault of its kernels is named only once."""
+        exact = self._reference.own is None
+        return Reference.of(self._runner.model, self._in_one, None) if exact else self._reference
+
+    @cached_property
+    def _segmented(self) -> Trace:
+        return prefill_trace(self._runner, self._token_ids, SEGMENT_TOKENS)
+
+    @cached_property
+    def _prefix(self) -> SlottedCache:
+        return prefix_cache(self._runner, self._token_ids[: self._prefix_tokens], SEGMENT_TOKENS)
+
+    @cached_property
+    def _lengths(self) -> tuple[int, ...]:
+        tokens = len(self._token_ids)
+        return tokens - DECODE_STEPS, tokens // 2, SEGMENT_TOKENS
+
+    def _branched(self, prefix: SlottedCache) -> tuple[torch.Tensor, list[int]]:
+        start, rest = self._prefix_tokens, self._token_ids[self._prefix_tokens :]
+        found = branch_logits(self._runner, prefix, rest, (len(rest), SHORT_BRANCH_TOKENS))
+        return found, [*range(start, len(self._token_ids)), *range(start, start + SHORT_BRANCH_TOKENS)]
+
+    def _decoded(self) -> tuple[torch.Tensor, list[int]]:
+        found = batch_logits(self._runner, self._token_ids, self._lengths, DECODE_STEPS, SEGMENT_TOKENS)
+        return found, [length + step for length in self._lengths for step in range(DECODE_STEPS)]
+
+
+@contextmanager
+def windows_set_to(model: PreTrainedModel, tokens: int) -> Iterator[None]:
+    """While it lasts, transformers' own masks give the model's sliding windows another size."""
+    config = model.config.get_text_config(decoder=True)
+    own = config.sliding_window
+    config.sliding_window = tokens
+    try:
+        yield
+    finally:
+        config.sliding_window = own

@@ -1,0 +1,47 @@
+"""In half precision the truth is a pass in fp32, and what transformers' own code loses is measured beside it."""
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from model_adapters.preflight.full_precision import in_full_precision
+from model_adapters.preflight.gaps import ALLOWED_LOSS, logit_gap
+from model_adapters.preflight.reference_pass import plain_trace, reference
+from tests.model_adapters.engine.prompts import random_prompt
+from tests.model_adapters.preflight.other_families import other_model
+from tests.model_adapters.small_models import FAMILIES, small_model
+
+PROMPT = random_prompt(60)
+MODELS = [*FAMILIES, "jetmoe", "hrm_text", "gemma4", "bamba"]
+
+
+def make(family: str) -> PreTrainedModel:
+    return small_model(family) if family in FAMILIES else other_model(family)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_a_model_in_half_precision_is_raised_layer_by_layer(family: str) -> None:
+    model = make(family).bfloat16()
+    before = [(parameter.dtype, parameter.data_ptr()) for parameter in model.parameters()]
+    found = reference(model, PROMPT)
+    assert [(parameter.dtype, parameter.data_ptr()) for parameter in model.parameters()] == before
+    exact = plain_trace(make(family).bfloat16().float(), PROMPT)
+    assert logit_gap(found.truth.logits_TV, exact.logits_TV) < 1e-4
+    assert found.own is not None
+    loss = logit_gap(found.own.logits_TV, exact.logits_TV)
+    assert loss > 1e-3
+    assert found.bounds.logits == pytest.approx(max(0.01, ALLOWED_LOSS * loss), rel=1e-2)
+
+
+def test_in_fp32_there_is_one_pass() -> None:
+    found = reference(make("llama"), PROMPT)
+    assert found.own is None
+    assert found.bounds.logits == 1e-4
+
+
+def test_an_error_leaves_no_layer_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("llama").bfloat16()
+    monkeypatch.setattr(type(model.model.layers[1].mlp), "forward", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError), in_full_precision(model):
+        model(torch.tensor([PROMPT]))
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
