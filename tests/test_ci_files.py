@@ -26,8 +26,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_script(script: str, folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+def run_script(
+    script: str, folder: Path, variables: dict[str, str], commands: Path = Path(sys.executable).parent
+) -> subprocess.CompletedProcess[str]:
+    path = f"{commands}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, **variables}
     return subprocess.run(["bash", "-e", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
 
@@ -50,6 +52,28 @@ def test_no_input_stands_inside_a_script() -> None:
 
 @pytest.mark.parametrize(("new", "code", "outcome"), OUTCOMES)
 def test_the_action_judges(folder: Path, new: str, code: int, outcome: str) -> None:
+    done = run_action(folder, new)
+    assert done.returncode == code, done.stderr
+    assert (folder / "output.txt").read_text() == f"outcome={outcome}\n"
+    assert (folder / "evalkit-gate.xml").exists() == (code < 2)
+    assert (folder / "summary.md").exists() == (code < 2)
+    assert ("::error" in done.stdout) == (code == 1)
+
+
+@pytest.mark.parametrize("code", [70, 130, 141])
+def test_an_error_of_evalkit_is_not_a_failed_check(folder: Path, code: int) -> None:
+    command = folder / "bin" / "evalkit"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\nexit {code}\n")
+    command.chmod(0o755)
+    assert run_action(folder, "base", command.parent).returncode == code
+    assert (folder / "output.txt").read_text() == "outcome=error\n"
+
+
+def run_action(
+    folder: Path, new: str, commands: Path = Path(sys.executable).parent
+) -> subprocess.CompletedProcess[str]:
+    """The step of the action that judges, with the commands in `commands`."""
     step = next(step for step in action()["runs"]["steps"] if step.get("id") == "gate")
     values = {name: entry.get("default", "") for name, entry in action()["inputs"].items()} | {
         "base": "base",
@@ -59,16 +83,8 @@ def test_the_action_judges(folder: Path, new: str, code: int, outcome: str) -> N
         name: re.sub(r"\$\{\{ inputs\.([a-z]+) \}\}", lambda match: values[match[1]], value)
         for name, value in step["env"].items()
     }
-    done = run_script(
-        step["run"],
-        folder,
-        {**variables, "GITHUB_OUTPUT": "output.txt", "GITHUB_STEP_SUMMARY": str(folder / "summary.md")},
-    )
-    assert done.returncode == code, done.stderr
-    assert (folder / "output.txt").read_text() == f"outcome={outcome}\n"
-    assert (folder / "evalkit-gate.xml").exists() == (code < 2)
-    assert (folder / "summary.md").exists() == (code < 2)
-    assert ("::error" in done.stdout) == (code == 1)
+    output = {"GITHUB_OUTPUT": "output.txt", "GITHUB_STEP_SUMMARY": str(folder / "summary.md")}
+    return run_script(step["run"], folder, {**variables, **output}, commands)
 
 
 @pytest.mark.parametrize(("new", "code", "outcome"), OUTCOMES)

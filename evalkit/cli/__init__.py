@@ -3,10 +3,13 @@
 Modules here import only typer and evalkit's records at the top, so that `evalkit --help` stays instant.
 """
 
+import contextlib
+import errno
 import io
 import os
 import sys
 import time
+from typing import TextIO
 
 # Read before anything heavy is imported: "seconds from start to the first prompt" counts imports too.
 STARTED_AT = time.perf_counter()
@@ -33,7 +36,13 @@ from evalkit.cli import (  # noqa: E402
     show,
     track,
 )
-from evalkit.errors import EvalkitError  # noqa: E402
+from evalkit.cli.shared.suite_run import INTERRUPTED  # noqa: E402
+from evalkit.errors import EvalkitError, UsageError  # noqa: E402
+
+CRASHED = 70
+"""An error in evalkit itself: EX_SOFTWARE of sysexits.h."""
+CLOSED_PIPE = 141
+"""What a shell reports of a program that was ended by SIGPIPE."""
 
 app = typer.Typer(
     name="evalkit",
@@ -80,33 +89,91 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr, a traceback is a bug."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    """Run the command line; a user's mistake is one line on stderr, a traceback is a bug.
+
+    The README lists the exit codes. 1 means only that a check did not pass, so nothing unforeseen may exit with it.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller, as with `>&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a table is worth more than a `×` in Latin-2
     try:
-        code = app(prog_name="evalkit", standalone_mode=False)
-        sys.stdout.flush()
+        code = _run()
+    except BrokenPipeError:
+        # The reader of a pipe (such as head) has gone: nothing is left to say, and nobody to say it to.
+        code = CLOSED_PIPE
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    for stream in (sys.stdout, sys.stderr):
+        _flush(stream)
+    sys.exit(code)
+
+
+def _run() -> int | None:
+    """The exit code of the command; BrokenPipeError if the reader of its output has gone."""
+    try:
+        return _command()
     except EvalkitError as error:
         _complain(str(error))
-        code = error.exit_code
+        return error.exit_code
     except typer.TyperException as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "evalkit")
         # Without arguments the help has been printed, and nothing is left to say.
         if message := error.format_message().strip():
             _complain(f"{message.rstrip('.')}; see `{command} --help`")
-        code = error.exit_code
+        return error.exit_code
     except BrokenPipeError:
-        # The reader of a pipe (such as head) went away: nothing is left to say, and to nobody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    sys.exit(code)
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return _crash(error)
+        _complain(f"{error.filename or 'output'} cannot be written: {error.strerror}; free space, and run it again")
+        return UsageError.exit_code
+    except Exception as error:  # noqa: BLE001  # whatever it is, its code must not be that of a failed check
+        return _crash(error)
+
+
+def _command() -> int | None:
+    try:
+        code: int | None = app(prog_name="evalkit", standalone_mode=False)
+    except SystemExit as stop:
+        # typer and rich turn a closed pipe into exit code 1.
+        if isinstance(stop.__context__, BrokenPipeError):
+            raise stop.__context__ from None
+        raise
+    sys.stdout.flush()
+    return code
+
+
+def _crash(error: Exception) -> int:
+    import traceback
+
+    _say("".join(traceback.format_exception(error)))
+    _complain(f"internal error: {type(error).__name__}: {error}; this is a bug, please report it with the lines above")
+    return CRASHED
 
 
 def _complain(message: str) -> None:
     from reports.plain_text import one_line
 
-    print(f"evalkit: {one_line(message)}", file=sys.stderr)
+    _say(f"evalkit: {one_line(message)}\n")
+
+
+def _say(text: str) -> None:
+    """Write to stderr; if nobody can read it, the exit code still tells."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+    _flush(sys.stderr)
+
+
+def _flush(stream: TextIO) -> None:
+    """Flush a stream, or discard what it holds: Python flushes it at exit, and would change the exit code there."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":
