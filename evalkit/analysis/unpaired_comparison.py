@@ -1,4 +1,4 @@
-"""Two runs that did not ask the same questions, compared as two samples of questions: weaker, and said to be."""
+"""Two runs that asked different questions, compared as two samples of questions: less sensitive than pairs."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -23,7 +23,8 @@ Samples = Sequence[SampleRecord]
 def compare_unpaired(base: StoredRun, new: StoredRun) -> Comparison:
     """Compare rows of the same name as if their questions had been drawn apart.
 
-    Raises IncompatibleRunError for runs of two suites, or without a row in common.
+    Rows of one name with two metrics are left out by name. Raises IncompatibleRunError for runs of two suites, or
+    without a row in common.
     """
     if base.record.suite != new.record.suite:
         raise IncompatibleRunError(
@@ -32,8 +33,10 @@ def compare_unpaired(base: StoredRun, new: StoredRun) -> Comparison:
         )
     ctxs = sorted({row.ctx for row in base.record.results})
     rows = corrected([row for ctx in ctxs for row in compare_rows_unpaired(base, new, ctx)])
+    unlike = list(_unlike_metrics(base, new))
     if not rows:
-        raise IncompatibleRunError(f"{base.folder} and {new.folder} have no scored task and length in common")
+        reason = f" with one metric: {'; '.join(unlike)}" if unlike else ""
+        raise IncompatibleRunError(f"{base.folder} and {new.folder} have no scored task and length in common{reason}")
     return Comparison(
         suite=base.record.suite,
         dialect=" / ".join(dict.fromkeys((base.record.dialect, new.record.dialect))),
@@ -45,7 +48,7 @@ def compare_unpaired(base: StoredRun, new: StoredRun) -> Comparison:
         flips=(),
         costs=(),
         figures=compare_figures(base.record, new.record),
-        notes=tuple(_notes(base, new)),
+        notes=(*_notes(base, new), *(f"Left out, also of the mean: {row}." for row in unlike)),
     )
 
 
@@ -82,15 +85,27 @@ def compare_mean_unpaired(base: StoredRun, new: StoredRun, ctx: int) -> RowCompa
 
 
 def compare_task_unpaired(base: StoredRun, new: StoredRun, task: str, ctx: int) -> RowComparison | None:
-    """One task at one length; None if one run has no score of it."""
+    """One task at one length; None if one run has no score of it, or another metric."""
     sides = _shared(base, new, ctx).get(task)
     return None if sides is None else _row(task, ctx, [sides[0]], [sides[1]])
 
 
 def _shared(base: StoredRun, new: StoredRun, ctx: int) -> dict[str, tuple[Samples, Samples]]:
-    """The scored samples of both runs by task, of the tasks that both have at `ctx`."""
+    """The scored samples of both runs by task, of the tasks that both have at `ctx` in one metric."""
+    sides = {cell[0]: pair for cell, pair in _in_both(base, new).items() if cell[1] == ctx}
+    return {task: (left, right) for task, (left, right) in sides.items() if left[0].metric == right[0].metric}
+
+
+def _unlike_metrics(base: StoredRun, new: StoredRun) -> Iterator[str]:
+    """Rows of one name that are two different numbers."""
+    for (task, ctx), (left, right) in _in_both(base, new).items():
+        if left[0].metric != right[0].metric:
+            yield f"{task} at {ctx} is measured by {left[0].metric} in BASE and by {right[0].metric} in NEW"
+
+
+def _in_both(base: StoredRun, new: StoredRun) -> dict[tuple[str, int], tuple[Samples, Samples]]:
     of_base, of_new = _scored(base), _scored(new)
-    return {cell[0]: (of_base[cell], of_new[cell]) for cell in of_base if cell in of_new and cell[1] == ctx}
+    return {cell: (of_base[cell], of_new[cell]) for cell in of_base if cell in of_new}
 
 
 def _scored(run: StoredRun) -> dict[tuple[str, int], Samples]:

@@ -55,7 +55,7 @@ def compare(
     base: Path = typer.Argument(..., metavar="BASE", help="A run folder, or a folder of runs of several suites."),
     new: Path = typer.Argument(..., metavar="NEW", help="The run or runs to hold against BASE."),
     unpaired: bool = typer.Option(
-        False, "--unpaired", help="Compare what asked different questions; weaker, and said to be."
+        False, "--unpaired", help="Compare runs whose samples differ. Less sensitive; the report says so."
     ),
     flips: int = typer.Option(20, "--flips", min=0, help="Changed samples to list, each way."),
     format: ComparisonFormat = typer.Option(

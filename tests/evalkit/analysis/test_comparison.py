@@ -173,6 +173,20 @@ def test_unpaired_says_that_it_is_weaker_and_what_differs(tmp_path: Path) -> Non
     assert [compared.difference for compared in mirrored.rows] == [-(r.difference or 0) for r in comparison.rows]
 
 
+def test_one_name_with_two_metrics_is_not_compared(tmp_path: Path) -> None:
+    cells: dict[tuple[str, int], list[Score]] = {(task, 4096): [1.0, 0.0] for task in ("vt", "cwe", "qa_1")}
+    base = make_run(tmp_path / "a", RunSpec(cells, metrics={"qa_1": "part"}))
+    other = replace(RunSpec(cells), dialect="olmes", metrics={"qa_1": "part_normalized"})
+    comparison = compare_unpaired(base, make_run(tmp_path / "b", other))
+    assert [row.task for row in comparison.rows] == ["vt", "cwe", None]
+    assert comparison.rows[-1].n == 4
+    left_out = "qa_1 at 4096 is measured by part in BASE and by part_normalized in NEW"
+    assert comparison.notes[-1] == f"Left out, also of the mean: {left_out}."
+    alone = replace(other, scores={("qa_1", 4096): [1.0, 0.0]})
+    with pytest.raises(IncompatibleRunError, match=f"in common with one metric: {left_out}"):
+        compare_unpaired(base, make_run(tmp_path / "c", alone))
+
+
 def test_unpaired_losses_and_suites(tmp_path: Path) -> None:
     loss = RunSpec({("text", 4096): [0.5, 0.6, 0.7]}, suite="loss", metric="bits_per_byte")
     base = make_run(tmp_path / "a", loss)
