@@ -163,7 +163,11 @@ def _plain(value: float | None) -> str:
 
 
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:
-    facts = [("BASE", _run(comparison.base)), ("NEW", _run(comparison.new)), ("dialect", comparison.dialect)]
+    facts = [
+        ("BASE", describe_run(comparison.base)),
+        ("NEW", describe_run(comparison.new)),
+        ("dialect", comparison.dialect),
+    ]
     if comparison.paired:
         facts.append(("p", "exact sign test for right and wrong answers, seeded paired bootstrap for fractions"))
     else:
@@ -174,5 +178,5 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     return facts
 
 
-def _run(run: ComparedRun) -> str:
+def describe_run(run: ComparedRun) -> str:
     return f"{run.run_id}: {run.model.name}; {describe_model(run.model)}"

@@ -1,28 +1,35 @@
 """What a gate decided, and why."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator
 
-from evalkit.analysis.comparison import ComparedRun
-from evalkit.analysis.gate import GateResult, Verdict
+from evalkit.analysis.gate import GateResult
+from evalkit.analysis.gate_explain import ExplainedCheck
+from evalkit.analysis.gate_false_alarm import FalseAlarm
+from evalkit.analysis.gate_verdict import Verdict
 from evalkit.records import ModelIdentity
-from reports.comparison_report import amount, decimals, signed
+from reports.comparison_report import amount, decimals, describe_run, signed
 from reports.report import Report, Table
-from reports.run_report import describe_model, labelled
+from reports.run_report import labelled
 
 _ORDER = {"fail": 0, "undecided": 1, "pass": 2}
+COLUMNS = ("what", "tier", "rule", "BASE", "NEW", "drop or increase", "n", "outcome", "why")
 
 
 def gate_report(result: GateResult) -> Report:
-    """The report of a gate; what failed stands first."""
-    verdicts = sorted(result.verdicts, key=lambda verdict: (verdict.passes, _ORDER[verdict.outcome]))
+    """The report of a gate; what fails it comes first."""
+    verdicts = sorted(
+        result.verdicts, key=lambda verdict: (not verdict.fails_gate, verdict.passes, _ORDER[verdict.outcome])
+    )
     return Report(
         headline=headline(result),
-        notices=tuple(failure_line(verdict) for verdict in verdicts if not verdict.passes),
+        notices=tuple(failure_line(verdict) for verdict in verdicts if verdict.fails_gate),
         tables=(labelled(Table("Checks", COLUMNS, tuple(_row(verdict) for verdict in verdicts)), _models(result)),),
         facts=(
-            *(("BASE", _run(run)) for run in result.base),
-            *(("NEW", _run(run)) for run in result.new),
+            *(("BASE", describe_run(run)) for run in result.base),
+            *(("NEW", describe_run(run)) for run in result.new),
             ("policy", result.policy),
+            ("false alarms", false_alarm_text(result.false_alarm, result.error_rate)),
         ),
     )
 
@@ -32,34 +39,64 @@ def _models(result: GateResult) -> dict[str, ModelIdentity]:
     return {f"{side} {run.run_id}": run.model for side, runs in sides for run in runs}
 
 
-COLUMNS = ("what", "rule", "BASE", "NEW", "drop or increase", "n", "outcome", "why")
-
-
 def headline(result: GateResult) -> str:
     """`gate PASSED` or `gate FAILED`, with the counts."""
-    return f"gate {'PASSED' if result.passed else 'FAILED'}: {counts(result.verdicts)}"
+    return f"gate {'PASSED' if result.passed else 'FAILED'}: {', '.join(_counts(result))}"
 
 
-def counts(verdicts: Sequence[Verdict]) -> str:
-    numbers = {outcome: sum(verdict.outcome == outcome for verdict in verdicts) for outcome in _ORDER}
-    named = {"fail": "failed", "undecided": "undecided", "pass": "passed"}
-    return ", ".join(f"{number} {named[outcome]}" for outcome, number in numbers.items() if number)
+def _counts(result: GateResult) -> Iterator[str]:
+    """How many checks failed, by what that does, and how many were undecided and passed."""
+    failed = [verdict for verdict in result.verdicts if verdict.outcome == "fail"]
+    tolerated: Counter[str] = Counter(verdict.tier for verdict in failed if not verdict.fails_gate)
+    may_fail = {"supporting": f" (up to {result.supporting_failures} may)", "advisory": ""}
+    if number := sum(verdict.fails_gate for verdict in failed):
+        yield f"{number} failed"
+    yield from (f"{tolerated[tier]} {tier} failed{may}" for tier, may in may_fail.items() if tolerated[tier])
+    for outcome, named in (("undecided", "undecided"), ("pass", "passed")):
+        if number := sum(verdict.outcome == outcome for verdict in result.verdicts):
+            yield f"{number} {named}"
 
 
 def failure_line(verdict: Verdict) -> str:
-    return f"{verdict.target}, {rule_text(verdict)}: {verdict.reason}."
+    tier = "" if verdict.tier == "critical" else f" ({verdict.tier})"
+    return f"{verdict.target}, {rule_text(verdict)}{tier}: {verdict.reason}."
 
 
-def rule_text(verdict: Verdict) -> str:
+def false_alarm_text(alarm: FalseAlarm, error_rate: float) -> str:
+    """The probability that the gate fails without any true difference, and what it is made of."""
+    counted, parts = alarm.tests + alarm.must_be_shown, []
+    if alarm.tests:
+        rate = f" share error_rate {100 * error_rate:g}%" if alarm.tests > 1 else ""
+        parts.append(f"{_percent(alarm.by_chance)} by chance ({_number(alarm.tests, 'test')} of a drop{rate})")
+    if alarm.must_be_shown:
+        checks = _number(alarm.must_be_shown, "check")
+        parts.append(f"about {_percent(alarm.not_shown)} because {checks} must show that a drop is at most the limit")
+    text = f"a run without any true difference fails with a probability of at most {_percent(alarm.probability)}: "
+    others = f"{_number(alarm.not_counted, 'check')} of floors, times and memory"
+    if not counted:
+        return f"unknown, because {others} are compared as measured" if alarm.not_counted else "0 %: nothing can fail"
+    return text + ", ".join(parts) + (f"; {others} not counted" if alarm.not_counted else "")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def rule_text(check: Verdict | ExplainedCheck) -> str:
     """The check as a policy has it, such as `max_drop: 1`."""
-    limit = f"{100 * verdict.limit:g}%" if verdict.kind == "max_increase" else f"{verdict.limit:g}"
-    return f"{verdict.kind}: {limit}"
+    limit = f"{100 * check.limit:g}%" if check.kind == "max_increase" else f"{check.limit:g}"
+    return f"{check.kind}: {limit}"
 
 
 def _row(verdict: Verdict) -> tuple[str, ...]:
-    at = "" if verdict.confidence is None else f" at {verdict.confidence:.4g}"
+    at = "" if verdict.confidence is None else f" ({100 * verdict.confidence:.4g} %)"
     return (
         verdict.target,
+        verdict.tier,
         rule_text(verdict) + at,
         _value(verdict.base, verdict.unit),
         _value(verdict.new, verdict.unit),
@@ -71,9 +108,10 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _outcome(verdict: Verdict) -> str:
-    if verdict.outcome != "undecided":
-        return verdict.outcome
-    return f"undecided, {'passes' if verdict.passes else 'fails'} by policy"
+    shown: str = verdict.outcome
+    if shown == "undecided":
+        shown += f" ({'passes' if verdict.passes else 'fails'})"
+    return shown if verdict.passes or verdict.fails_gate else f"{shown}, tolerated"
 
 
 def _value(value: float | None, unit: str) -> str:
@@ -88,7 +126,3 @@ def _change(verdict: Verdict) -> str:
     if verdict.kind == "max_increase":
         return "-" if verdict.drop is None else f"{verdict.drop:+.1%}"
     return signed(verdict.drop, verdict.interval, verdict.unit)
-
-
-def _run(run: ComparedRun) -> str:
-    return f"{run.run_id}: {run.model.name}; {describe_model(run.model)}"

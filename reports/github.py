@@ -4,14 +4,15 @@ Workflow commands are lines such as `::error title=…::message`; what could end
 GitHub's toolkit does it.
 """
 
-from evalkit.analysis.gate import GateResult, Verdict
+from evalkit.analysis.gate import GateResult
+from evalkit.analysis.gate_verdict import Verdict
 from reports.gate_report import headline, rule_text
 from reports.plain_text import one_line
 
 
 def render_annotations(result: GateResult) -> str:
-    """One error for each check that fails, one warning for each that is undecided and passes, and a notice."""
-    lines = [_annotation(verdict) for verdict in result.verdicts if not verdict.passes or verdict.outcome != "pass"]
+    """One error per check that fails the gate, one warning per other check that did not pass, and a notice."""
+    lines = [_annotation(verdict) for verdict in result.verdicts if verdict.outcome != "pass"]
     return "\n".join([*lines, f"::notice title=evalkit gate::{escape_message(headline(result))}"]) + "\n"
 
 
@@ -26,6 +27,6 @@ def escape_property(text: str) -> str:
 
 
 def _annotation(verdict: Verdict) -> str:
-    level = "warning" if verdict.passes else "error"
-    title = escape_property(f"gate: {verdict.target} {rule_text(verdict)}")
+    level = "error" if verdict.fails_gate else "warning"
+    title = escape_property(f"gate ({verdict.tier}): {verdict.target} {rule_text(verdict)}")
     return f"::{level} title={title}::{escape_message(verdict.reason)}"

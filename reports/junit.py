@@ -3,7 +3,8 @@
 import re
 import xml.etree.ElementTree as ElementTree
 
-from evalkit.analysis.gate import GateResult, Verdict
+from evalkit.analysis.gate import GateResult
+from evalkit.analysis.gate_verdict import Verdict
 from reports.gate_report import failure_line, rule_text
 from reports.plain_text import one_line
 
@@ -12,8 +13,8 @@ _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 
 def render_junit(result: GateResult) -> str:
-    """One test case for each check of each row; an undecided check that passes says so in its output."""
-    failures = sum(not verdict.passes for verdict in result.verdicts)
+    """One test case per check and target; only what fails the gate is a failure, the rest is in its output."""
+    failures = sum(verdict.fails_gate for verdict in result.verdicts)
     suite = ElementTree.Element(
         "testsuite",
         name="evalkit gate",
@@ -35,13 +36,13 @@ def _add_case(suite: ElementTree.Element, verdict: Verdict) -> None:
         suite,
         "testcase",
         classname=_text(f"evalkit.gate.{verdict.rule}"),
-        name=_text(f"{verdict.target} {rule_text(verdict)}"),
+        name=_text(f"{verdict.target} {rule_text(verdict)} [{verdict.tier}]"),
     )
-    if not verdict.passes:
+    if verdict.fails_gate:
         failure = ElementTree.SubElement(case, "failure", type=verdict.outcome, message=_text(verdict.reason))
         failure.text = _text(failure_line(verdict))
-    elif verdict.outcome == "undecided":
-        ElementTree.SubElement(case, "system-out").text = _text(f"undecided: {verdict.reason}")
+    elif verdict.outcome != "pass":
+        ElementTree.SubElement(case, "system-out").text = _text(f"{verdict.outcome}: {verdict.reason}")
 
 
 def _text(text: str) -> str:

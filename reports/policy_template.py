@@ -5,30 +5,30 @@ import math
 from collections.abc import Iterator, Sequence
 
 from evalkit.analysis.costs import describe_hardware
-from evalkit.records import RunRecord, SummaryRow
+from evalkit.records import ResultRow, RunRecord, SummaryRow
 from evalkit.records.metrics import metric_of
-from evalkit.statistics.intervals import CONFIDENCE
-from evalkit.statistics.paired import detectable_sigmas
 from reports.plain_text import one_line
-
-# A guess that the comment names: how many answers two checkpoints of one training run give differently.
-_CHANGED_SHARE = 0.1
 
 _HEAD = """\
 # What a new run must hold against the baseline: evalkit gate BASE NEW --policy FILE
 #
-# A selector is suite[/task][@length]; * stands for any part of a task's name, and a suite alone for the mean over its
-# tasks. Drops are in points of 100 (of losses: in their unit), judged by the two-sided interval at `confidence`:
-#   max_drop: m        fails if the drop is surely above m, passes if it is surely at most m, else it is undecided
-#   non_inferior: m    fails unless the drop is surely at most m
+# A selector is suite[/task][@length]; * matches any part of a task's name, and a suite alone is its mean over tasks.
+# Drops are in points of 100 (for losses in their unit), tested on paired samples:
+#   max_drop: m        fails if the whole interval is above m, passes if it is at or below m, otherwise undecided
+#   non_inferior: m    fails unless the whole interval is at or below m
 #   min: v             fails if the new value is below v
-#   max_increase: 5%   of prefill_seconds, decode_seconds and peak_memory; needs the same hardware
-# A row that is missing or has errored samples in the new run fails.
+#   max_increase: 5%   for prefill_seconds, decode_seconds and peak_memory; needs the same hardware
+# A rule may set its own confidence, undecided and max_unscored, and a tier:
+#   critical (default) a failed check fails the gate
+#   supporting         the gate fails if more supporting checks fail than `supporting_failures: N` of the policy allows
+#   advisory           reported, never fails the gate
+# Results that are missing, errored or unscored in the new run fail. Runs that hold less than a whole suite need
+#   expect: {ruler: {tasks: [vt, cwe], samples: 20}}
+# The drop that each rule detects at so many samples: evalkit gate BASE --explain FILE --samples N
 
-confidence: 0.95
-undecided: pass  # or fail; a rule may set its own confidence and undecided
-
-rules:
+error_rate: 5%    # probability that any max_drop test fails by chance, all of them together
+confidence: 0.95  # of the interval of each test
+undecided: pass   # or fail
 """
 
 
@@ -36,38 +36,43 @@ def policy_template(records: Sequence[RunRecord]) -> str:
     """A commented YAML policy that `records` themselves pass."""
     lines = [line for record in records for line in _rules(record)]
     costs = list(_costs(records))
-    return _HEAD + "\n".join([*lines, *costs]) + "\n"
+    return _HEAD + _max_unscored(records) + "\nrules:\n" + "\n".join([*lines, *costs]) + "\n"
+
+
+def _max_unscored(records: Sequence[RunRecord]) -> str:
+    """The share of samples without a score that the baseline itself has in some row."""
+    rows = [row for record in records for row in record.results if row.n]
+    share = max(((row.errors + row.unscored) / (row.n + row.errors + row.unscored) for row in rows), default=0.0)
+    if not share:
+        return "max_unscored: 0%  # share of a row's samples that may have no score\n"
+    percent = math.ceil(1000 * share) / 10
+    return f"max_unscored: {percent:g}%  # some of the baseline's samples errored or are unscored\n"
+
+
+def _tested(record: RunRecord) -> Iterator[SummaryRow | ResultRow]:
+    """What gets a rule on its drop: the means, or the rows of a suite without means."""
+    yield from (row for row in record.summary if row.mean is not None)
+    if not record.summary:
+        yield from (row for row in record.results if row.value is not None)
 
 
 def _rules(record: RunRecord) -> Iterator[str]:
     yield f"  # {one_line(record.suite)}: baseline {one_line(record.run_id)}, dialect {one_line(record.dialect)}"
-    for row in record.summary:
-        if row.mean is not None:
-            yield f"  {_key(f'{record.suite}@{row.ctx}' if row.ctx else record.suite)}: {{max_drop: 1.0}}"
-            yield f"  # baseline {row.mean:.1f}{_detectable(record, row)}"
-    if not record.summary:
-        for result in record.results:
-            if result.value is not None:
-                margin = 1.0 if metric_of(result.metric).higher_is_better else 0.01
-                selector = f"{record.suite}/{result.task}" + (f"@{result.ctx}" if result.ctx else "")
-                yield f"  {_key(selector)}: {{max_drop: {margin}}}  # baseline {result.value:.4g}"
+    for row in _tested(record):
+        at = f"@{row.ctx}" if row.ctx else ""
+        if isinstance(row, SummaryRow):
+            yield f"  {_key(f'{record.suite}{at}')}: {{max_drop: 1.0}}"
+            samples = sum(result.n for result in record.results if result.ctx == row.ctx)
+            yield f"  # baseline {row.mean:.1f} from {samples:,} samples"
+        else:
+            margin = 1.0 if metric_of(row.metric).higher_is_better else 0.01
+            yield f"  {_key(f'{record.suite}/{row.task}{at}')}: {{max_drop: {margin}}}  # baseline {row.value:.4g}"
     if record.effective_length is not None:
         yield f"  {_key(f'{record.suite}/effective_length')}: {{min: {record.effective_length}}}"
     if record.summary and record.results:
         first = record.results[0]
         at = f"@{first.ctx}" if first.ctx else ""
         yield f"  # {_key(f'{record.suite}/{first.task}{at}')}: {{non_inferior: 2.0}}"
-
-
-def _detectable(record: RunRecord, row: SummaryRow) -> str:
-    pairs = sum(result.n for result in record.results if result.ctx == row.ctx)
-    if not pairs:
-        return ""
-    points = 100 * detectable_sigmas(CONFIDENCE) * math.sqrt(_CHANGED_SHARE / pairs)
-    return (
-        f"; {pairs:,} samples: if one answer in ten changes, a drop of {points:.1f} is told from none with a power of "
-        "80 %"
-    )
 
 
 def _costs(records: Sequence[RunRecord]) -> Iterator[str]:

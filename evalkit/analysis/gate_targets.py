@@ -12,6 +12,7 @@ from evalkit.analysis.selectors import COSTS, Selector
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
 from evalkit.records import RunRecord
+from evalkit.records.metrics import metric_of
 
 Role = Literal["row", "mean", "figure", "cost"]
 
@@ -37,10 +38,20 @@ class Target:
 def select(check: Check, base: Mapping[str, StoredRun], new: Mapping[str, StoredRun]) -> list[Target]:
     """The targets of a check in the order of the tables; `base` and `new` are runs by suite.
 
-    Raises UsageError with a suggestion where the selector selects nothing that either side has.
+    Raises UsageError with a suggestion if the selector selects nothing that either side has, or things that are
+    measured in several units.
     """
-    targets = list(dict.fromkeys(_targets(base, new)))
-    selector = check.selector
+    targets = list(_targets(base, new))
+    if check.kind == "min":
+        # A cell that could not be asked has no row, and a floor on it fails.
+        targets += [Target("row", suite, cell.task, cell.ctx) for suite in new for cell in new[suite].record.unscored]
+    chosen = choose(check.selector, list(dict.fromkeys(targets)))
+    _refuse_mixed_units(check, chosen, [side[suite].record for side in (base, new) for suite in side])
+    return chosen
+
+
+def choose(selector: Selector, targets: Sequence[Target]) -> list[Target]:
+    """Those of `targets` that the selector selects; UsageError with a suggestion if there is none."""
     if selector.name in COSTS:
         chosen = [target for target in targets if target.name == selector.name and target.role == "cost"]
     else:
@@ -49,6 +60,23 @@ def select(check: Check, base: Mapping[str, StoredRun], new: Mapping[str, Stored
     if not chosen:
         raise UsageError(f"rule {selector.text!r} selects nothing{_hint(selector, targets)}")
     return chosen
+
+
+def _refuse_mixed_units(check: Check, chosen: Sequence[Target], records: Sequence[RunRecord]) -> None:
+    """One number cannot be a limit in points and in bits per byte."""
+    first: dict[str, Target] = {}
+    rows = {target for target in chosen if target.role == "row"}
+    for record in records:
+        for row in record.results:
+            target = Target("row", record.suite, row.task, row.ctx)
+            if target in rows and row.value is not None:
+                first.setdefault(metric_of(row.metric).unit, target)
+    if len(first) > 1:
+        shown = " and ".join(f"{target.label} in {unit}" for unit, target in first.items())
+        raise UsageError(
+            f"rule {check.selector.text!r} selects {shown}, and {check.kind}: {check.limit:g} cannot be a limit in "
+            "both; write one rule for each"
+        )
 
 
 def _named(target: Target, selector: Selector, targets: Sequence[Target]) -> bool:

@@ -1,4 +1,4 @@
-"""`evalkit gate`: a run held against a policy; the exit code is the verdict."""
+"""`evalkit gate`: a run judged by a policy; the exit code is the verdict."""
 
 import os
 import sys
@@ -15,18 +15,37 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "Examples: evalkit gate --init runs/ruler-base --policy gate.yaml · "
-    "evalkit gate runs/ruler-base runs/ruler-new --policy gate.yaml --junit gate.xml"
+    "evalkit gate runs/ruler-base runs/ruler-new --policy gate.yaml --junit gate.xml · "
+    "evalkit gate runs/ruler-base --explain gate.yaml --samples 100"
 )
 FAILED = 1
+POLICY = Path("gate.yaml")
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 
 
 def gate(
-    base: Path = typer.Argument(..., metavar="BASE", help="The baseline: a run folder, or a folder of runs."),
+    base: Path | None = typer.Argument(None, metavar="BASE", help="The baseline: a run folder, or a folder of runs."),
     new: Path | None = typer.Argument(None, metavar="NEW", help="The run or runs to judge."),
-    policy: Path = typer.Option(Path("gate.yaml"), "--policy", help="The policy file."),
+    policy: Path | None = typer.Option(None, "--policy", help=f"The policy file [default: {POLICY}]."),
     init: bool = typer.Option(False, "--init", help="Write a commented policy for BASE to --policy, and stop."),
-    format: ReportFormat = typer.Option(ReportFormat.TERMINAL, "--format", help="What is printed on stdout."),
+    explain: Path | None = typer.Option(
+        None,
+        "--explain",
+        metavar="POLICY",
+        help="Print what each rule of this policy can decide, and stop: with the rows of BASE, the spread between BASE "
+        "and NEW, or without runs at the lengths that the policy names.",
+    ),
+    samples: int | None = typer.Option(
+        None, "--samples", min=1, help="With --explain: samples per task and length [default: those of BASE]."
+    ),
+    changed: float | None = typer.Option(
+        None,
+        "--changed",
+        min=0.01,
+        max=100,
+        help="With --explain and no NEW: percent of answers that differ between two runs [default: 10].",
+    ),
+    format: ReportFormat = typer.Option(ReportFormat.TERMINAL, "--format", help="Format of the report on stdout."),
     markdown: Path | None = typer.Option(None, "--markdown", help="Write the report here, for a pull request."),
     junit: Path | None = typer.Option(None, "--junit", help="Write the checks here as JUnit XML."),
     github: bool = typer.Option(
@@ -35,23 +54,43 @@ def gate(
 ) -> None:
     """Judge NEW against BASE by a policy: exit 0 if it holds, 1 if a check fails, 2 if they cannot be compared.
 
-    Drops are judged by the interval of the paired difference, so a gate does not fail on noise; where the samples
-    cannot decide, it says how many more would.
+    A drop fails only if its confidence interval lies above the limit, also after correction for all drops that the
+    policy tests; the report states the probability that the policy fails a run without any true difference. Results
+    that are missing, errored or unscored fail.
     """
+    if explain is not None:
+        _refuse_with(
+            "--explain",
+            {"--init": init, "--policy": policy, "--markdown": markdown, "--junit": junit, "--github": github},
+        )
+        _explain(base, new, explain, samples, changed, format)
+        return
+    for option, value in (("--samples", samples), ("--changed", changed)):
+        if value is not None:
+            raise UsageError(f"{option} is an option of --explain; add --explain POLICY, or leave it out")
+    if base is None:
+        raise UsageError("BASE is missing: name the baseline's run folder")
     if init:
-        _write_policy(base, new, policy)
+        _write_policy(base, new, policy or POLICY)
         return
     if new is None:
         raise UsageError("NEW is missing: name the run to judge, or write a policy with --init")
-    result = _gate(base, new, policy)
-    _print(result, format, github=github)
+    result = _gate(base, new, policy or POLICY)
+    # Before stdout, whose reader may leave: the files are written in any case.
     if markdown is not None or github:
         _write_markdown(result, markdown, github=github)
     if junit is not None:
         from reports.junit import render_junit
 
         _write(junit, render_junit(result))
+    _print(result, format, github=github)
     raise typer.Exit(0 if result.passed else FAILED)
+
+
+def _refuse_with(option: str, others: dict[str, object]) -> None:
+    named = next((other for other, value in others.items() if value), None)
+    if named is not None:
+        raise UsageError(f"{named} cannot be combined with {option}; leave one of them out")
 
 
 def _gate(base: Path, new: Path, policy: Path) -> "GateResult":
@@ -61,6 +100,42 @@ def _gate(base: Path, new: Path, policy: Path) -> "GateResult":
 
     rules = load_policy(policy)
     return gate(load_runs(base), load_runs(new), rules)
+
+
+def _explain(
+    base: Path | None,
+    new: Path | None,
+    policy: Path,
+    samples: int | None,
+    changed: float | None,
+    format: ReportFormat,
+) -> None:
+    from evalkit.analysis.finished_run import load_runs
+    from evalkit.analysis.gate_explain import CHANGED, explain
+    from evalkit.analysis.policy import load_policy
+    from evalkit.records.codec import to_json
+    from reports import markdown, terminal
+    from reports.gate_explanation import explanation_report
+    from suites.mmlu.subjects import SUBJECTS
+    from suites.ruler.tasks import TASKS
+
+    if new is not None and changed is not None:
+        raise UsageError("--changed is an assumption, and NEW shows how many answers change; leave one of them out")
+    explanation = explain(
+        load_policy(policy),
+        [] if base is None else load_runs(base),
+        [] if new is None else load_runs(new),
+        samples=samples,
+        changed=CHANGED if changed is None else changed / 100,
+        suites={"ruler": TASKS, "mmlu": SUBJECTS},
+    )
+    match format:
+        case ReportFormat.JSON:
+            print(to_json(explanation, indent=2))
+        case ReportFormat.MARKDOWN:
+            print(markdown.render(explanation_report(explanation)), end="")
+        case ReportFormat.TERMINAL:
+            terminal.print_report(terminal.stdout_console(), explanation_report(explanation))
 
 
 def _print(result: "GateResult", format: ReportFormat, *, github: bool) -> None:
@@ -79,7 +154,7 @@ def _print(result: "GateResult", format: ReportFormat, *, github: bool) -> None:
     if github:
         from reports.github import render_annotations
 
-        # The runner reads them from both streams, and JSON on stdout stays JSON.
+        # GitHub's runner reads them from both streams, and JSON on stdout stays JSON.
         print(render_annotations(result), end="", file=sys.stderr if format is ReportFormat.JSON else sys.stdout)
 
 
@@ -107,7 +182,15 @@ def _write_policy(base: Path, new: Path | None, policy: Path) -> None:
         raise UsageError(f"--init writes a policy from BASE alone; leave {new} out")
     if policy.exists():
         raise UsageError(f"{policy} is there already; name another file with --policy")
-    _write(policy, policy_template([run.record for run in load_runs(base)]))
+    records = [run.record for run in load_runs(base)]
+    for record in records:
+        empty = next((row for row in record.results if row.n == 0), None)
+        if empty is not None:
+            raise UsageError(
+                f"{base}: no sample of {empty.task} at {empty.ctx} has a score, so it is not a baseline; run it again "
+                "with --resume"
+            )
+    _write(policy, policy_template(records))
     typer.echo(f"wrote {policy}; judge a run with: evalkit gate {base} NEW --policy {policy}")
 
 

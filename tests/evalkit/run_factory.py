@@ -21,6 +21,7 @@ from evalkit.records import (
     RunRecord,
     SampleRecord,
     SummaryRow,
+    UnscoredCell,
 )
 from evalkit.records.codec import to_json
 from evalkit.records.metrics import metric_of
@@ -49,6 +50,8 @@ class RunSpec:
     dialect: str = "nvidia"
     seed: int = 42
     metric: str = "all"
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """Metrics of tasks that have another than `metric`."""
     corpora: Mapping[str, str] = field(default_factory=lambda: {"essays": "novels"})
     """Role -> content."""
     gpu: Mapping[str, Any] | None = field(default_factory=lambda: dict(GPU))
@@ -67,6 +70,12 @@ class RunSpec:
     """The folder's name by default."""
     override: str | None = None
     """Positions that were forced on the model."""
+    whole_suite: bool = True
+    """False for a run of some of the suite's tasks."""
+    unscored_cells: tuple[UnscoredCell, ...] = ()
+
+    def metric_for(self, task: str) -> str:
+        return self.metrics.get(task, self.metric)
 
 
 def write_run(folder: Path, spec: RunSpec) -> Path:
@@ -108,7 +117,8 @@ def make_samples(spec: RunSpec) -> list[SampleRecord]:
 
 def make_sample(spec: RunSpec, task: str, ctx: int, index: int, score: Score) -> SampleRecord:
     value = None if isinstance(score, str) else float(score)
-    wrong = value is not None and metric_of(spec.metric).bounded and value < 1
+    metric = spec.metric_for(task)
+    wrong = value is not None and metric_of(metric).bounded and value < 1
     name = f"{task}/{ctx}/{index}/{spec.seed}"
     return SampleRecord(
         id=name,
@@ -124,7 +134,7 @@ def make_sample(spec: RunSpec, task: str, ctx: int, index: int, score: Score) ->
         targets=("1234567",),
         prediction="" if score == ERRORED else spec.prediction,
         finish_reason="error" if score in (ERRORED, UNSCORED) else "stop",
-        metric="" if score == UNSCORED else spec.metric,
+        metric="" if score == UNSCORED else metric,
         score=value,
         failure=("wrong_needle" if value == 0 else "partial") if wrong else None,
         error="out of memory" if score == ERRORED else None,
@@ -132,7 +142,7 @@ def make_sample(spec: RunSpec, task: str, ctx: int, index: int, score: Score) ->
         prefill_seconds=0.0 if score == UNSCORED else spec.prefill_seconds * (1 + 0.01 * (index % 7)),
         decode_seconds=0.0 if score == UNSCORED else spec.decode_seconds * (1 + 0.01 * (index % 5)),
         measures={"nats": 0.69 * (value or 0) * 1000, "bytes": 1000.0, "tokens": 250.0}
-        if not metric_of(spec.metric).bounded
+        if not metric_of(metric).bounded
         else {},
         generation_tokens=spec.generation_tokens,
     )
@@ -142,7 +152,7 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
     cells: dict[tuple[str, int], list[SampleRecord]] = {cell: [] for cell in spec.scores}
     for sample in samples:
         cells[sample.task, sample.ctx].append(sample)
-    results = tuple(result_row(task, ctx, cell, metric=spec.metric) for (task, ctx), cell in cells.items())
+    results = tuple(result_row(task, ctx, cell, metric=spec.metric_for(task)) for (task, ctx), cell in cells.items())
     failures = sorted(sample.failure for sample in samples if sample.failure is not None)
     return RunRecord(
         schema=SCHEMA,
@@ -171,11 +181,13 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
         corpora=tuple(CorpusUse(role, text, _sha256(text), "embedded") for role, text in spec.corpora.items()),
         environment={"cpu": "AMD EPYC", "cpu_count": 2, "gpu": None if spec.gpu is None else dict(spec.gpu)},
         results=results,
-        summary=_summary(results, cells) if metric_of(spec.metric).bounded else (),
+        summary=_summary(results, cells, whole_suite=spec.whole_suite)
+        if all(metric_of(row.metric).bounded for row in results)
+        else (),
         effective_length=spec.effective_length,
         derived=dict(spec.derived),
         failures={kind: failures.count(kind) for kind in dict.fromkeys(failures)},
-        unscored=(),
+        unscored=spec.unscored_cells,
         counts={
             "n": len(samples),
             "errors": sum(sample.error is not None for sample in samples),
@@ -208,7 +220,7 @@ def changed(spec: RunSpec, scores: Mapping[tuple[str, int], Sequence[Score]], **
 
 
 def _summary(
-    results: Sequence[ResultRow], cells: Mapping[tuple[str, int], Sequence[SampleRecord]]
+    results: Sequence[ResultRow], cells: Mapping[tuple[str, int], Sequence[SampleRecord]], *, whole_suite: bool
 ) -> tuple[SummaryRow, ...]:
     rows = []
     for ctx in sorted({row.ctx for row in results}):
@@ -222,7 +234,7 @@ def _summary(
                 mean=mean,
                 ci95=interval,
                 tasks=len(here),
-                complete=complete,
+                complete=complete and whole_suite,
             )
         )
     return tuple(rows)

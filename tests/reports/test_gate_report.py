@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from evalkit.analysis.gate import GateResult, gate
-from evalkit.analysis.policy import Policy, parse_policy
+from evalkit.analysis.policy import parse_policy
 from reports import markdown, terminal
 from reports.gate_report import gate_report
 from reports.github import escape_message, escape_property, render_annotations
@@ -24,8 +24,11 @@ from tests.reports.hostile_text import HOSTILE_TEXTS
 from tests.reports.test_markdown import PARSER, blocks, inline_texts
 
 RULES = """
+supporting_failures: 1
 rules:
   ruler@4096: {max_drop: 1.0}
+  ruler/effective_length: {min: 8192, tier: supporting}
+  ruler/wavg_increasing: {min: 99, tier: advisory}
   ruler/vt@4096: {non_inferior: 2.0, min: 80}
   ruler/cwe@4096: {max_drop: 0}
   prefill_seconds: {max_increase: 5%}
@@ -36,10 +39,14 @@ rules:
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> GateResult:
     folder = tmp_path_factory.mktemp("runs")
-    base = RunSpec({("vt", 4096): [1.0] * 90 + [0.0] * 10, ("cwe", 4096): [1.0] * 100})
+    base = RunSpec(
+        {("vt", 4096): [1.0] * 90 + [0.0] * 10, ("cwe", 4096): [1.0] * 100},
+        effective_length=4096,
+        derived={"wavg_increasing": 78.5},
+    )
     scores = {("vt", 4096): [0.0] * 30 + [1.0] * 60 + [0.0] * 10, ("cwe", 4096): [0.0] * 3 + [1.0] * 97}
     new = changed(base, scores, prefill_seconds=1.2)
-    return gate([make_run(folder / "base", base)], [make_run(folder / "new", new)], Policy("p", parse_policy(RULES)))
+    return gate([make_run(folder / "base", base)], [make_run(folder / "new", new)], parse_policy(RULES, "p"))
 
 
 def test_markdown(result: GateResult, check_golden: Callable[[str, str], None]) -> None:
@@ -76,14 +83,14 @@ def test_junit_is_xml_that_says_the_same(result: GateResult, text: str) -> None:
     root = ElementTree.fromstring(render_junit(spoiled(result, text)).encode())
     cases = root.findall("./testsuite/testcase")
     assert len(cases) == len(result.verdicts)
-    assert len(root.findall(".//failure")) == sum(not verdict.passes for verdict in result.verdicts)
+    assert len(root.findall(".//failure")) == sum(verdict.fails_gate for verdict in result.verdicts)
     assert {child.tag for case in cases for child in case} <= {"failure", "system-out"}
 
 
 @given(any_text)
 def test_an_annotation_is_one_command_on_one_line(result: GateResult, text: str) -> None:
     lines = render_annotations(spoiled(result, text)).splitlines()
-    assert len(lines) == sum(verdict.outcome != "pass" or not verdict.passes for verdict in result.verdicts) + 1
+    assert len(lines) == sum(verdict.outcome != "pass" for verdict in result.verdicts) + 1
     for line in lines:
         assert re.fullmatch(r"::(error|warning|notice) title=[^:,\r\n]*::[^\r\n]*", line), line
 
@@ -113,7 +120,7 @@ def test_a_written_policy_is_read_and_passed_by_its_baseline(
     runs = [make_run(tmp_path / spec.suite, spec) for spec in (loss, ruler, track)]
     text = policy_template([run.record for run in runs])
     check_golden("reports/gate_policy.yaml", text)
-    assert gate(runs, runs, Policy("p", parse_policy(text))).passed
+    assert gate(runs, runs, parse_policy(text)).passed
     # What is commented out is sound too.
     commented = re.findall(r"^  # (\S+: \{.*\})", text, re.MULTILINE)
     assert parse_policy("rules:\n" + "\n".join(f"  {line}" for line in commented))
@@ -136,7 +143,7 @@ def test_a_policy_of_hostile_names_is_yaml(tmp_path: Path, text: str) -> None:
 
 def test_forced_positions_are_in_the_title(tmp_path: Path) -> None:
     base = RunSpec({("vt", 4096): [1.0, 0.0]}, override="none")
-    policy = Policy("p", parse_policy("rules: {ruler: {max_drop: 1}}"))
+    policy = parse_policy("rules: {ruler: {max_drop: 1}}")
     runs = [make_run(tmp_path / name, spec) for name, spec in (("base", base), ("new", changed(base, base.scores)))]
     (table,) = gate_report(gate(runs[:1], runs[1:], policy)).tables
     assert table.title == (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.analysis.policy import load_policy, parse_policy
+from evalkit.analysis.policy import Expectation, load_policy, parse_policy
 from evalkit.analysis.selectors import Selector
 from evalkit.errors import UsageError
 
@@ -23,7 +23,7 @@ rules:
 
 
 def test_the_rules_of_a_policy() -> None:
-    drop, floor, mmlu, time, length = parse_policy(POLICY)
+    drop, floor, mmlu, time, length = parse_policy(POLICY).checks
     assert (drop.kind, drop.limit, drop.confidence, drop.undecided_passes) == ("max_drop", 1.0, 0.95, True)
     assert (drop.selector.name, drop.selector.task, drop.selector.ctx) == ("ruler", None, 65536)
     assert (floor.kind, floor.limit) == ("min", 80.0)
@@ -34,7 +34,29 @@ def test_the_rules_of_a_policy() -> None:
 
 
 def test_one_rule_can_ask_for_several_things() -> None:
-    assert [check.kind for check in parse_policy("rules: {ruler: {min: 80, max_drop: 1}}")] == ["max_drop", "min"]
+    policy = parse_policy("rules: {ruler: {min: 80, max_drop: 1}}")
+    assert [check.kind for check in policy.checks] == ["max_drop", "min"]
+
+
+def test_what_a_policy_does_not_state() -> None:
+    policy = parse_policy("rules: {ruler: {max_drop: 1}}")
+    (check,) = policy.checks
+    assert (policy.error_rate, policy.supporting_failures, policy.expect) == (0.05, 0, {})
+    assert (check.confidence, check.undecided_passes, check.tier, check.max_unscored) == (0.95, True, "critical", 0.0)
+    assert parse_policy("error_rate: 1%\nrules: {ruler: {max_drop: 1}}").checks[0].confidence == 0.98
+
+
+def test_what_checks_share() -> None:
+    policy = parse_policy(
+        "error_rate: 10%\nmax_unscored: 2%\nsupporting_failures: 1\n"
+        "expect: {ruler: {tasks: [vt, cwe], samples: 20}, mmlu: {tasks: '*'}}\n"
+        "rules: {ruler: {max_drop: 1, tier: supporting, confidence: 0.8}, mmlu: {min: 5, max_unscored: 0%}}"
+    )
+    assert (policy.error_rate, policy.supporting_failures) == (0.1, 1)
+    assert policy.expectation("ruler") == Expectation(("vt", "cwe"), 20)
+    assert policy.expectation("mmlu") == Expectation(("*",), None)
+    assert policy.expectation("track") == Expectation()
+    assert [(check.tier, check.max_unscored) for check in policy.checks] == [("supporting", 0.02), ("critical", 0.0)]
 
 
 @pytest.mark.parametrize(
@@ -48,8 +70,8 @@ def test_one_rule_can_ask_for_several_things() -> None:
         ("rules: {a: {min: 1}}\nundecide: pass", "unknown key 'undecide'; did you mean 'undecided'?"),
         ("rules: {ruler: {max_dorp: 1}}", "rule 'ruler': unknown key 'max_dorp'; did you mean 'max_drop'?"),
         ("rules: {ruler: 3}", "rule 'ruler': 3 is no rule"),
-        ("rules: {ruler: {}}", "rule 'ruler': it asks for nothing"),
-        ("rules: {ruler: {confidence: 0.9}}", "rule 'ruler': it asks for nothing"),
+        ("rules: {ruler: {}}", "rule 'ruler': it states no condition"),
+        ("rules: {ruler: {confidence: 0.9}}", "rule 'ruler': it states no condition"),
         ("rules: {7: {min: 1}}", "7 is no selector"),
         ("rules: {'/vt': {min: 1}}", "rule '/vt': '/vt' selects nothing"),
         ("rules: {'ruler@': {min: 1}}", "rule 'ruler@': 'ruler@' selects nothing"),
@@ -68,6 +90,35 @@ def test_one_rule_can_ask_for_several_things() -> None:
         ("rules: {prefill_seconds: {max_increase: 0.05}}", "max_increase is 0.05; write a percentage"),
         ("rules: {prefill_seconds: {max_increase: -5%}}", "max_increase is '-5%'; write a percentage"),
         ("rules: {peak_memory: {max_drop: 1}}", "max_drop is for scores"),
+        ("rules: {ruler: {min: 1, tier: critcal}}", "tier is 'critcal'; write one of .*; did you mean 'critical'?"),
+        ("rules: {ruler: {min: 1, tier: supporting}}", "its supporting rules need `supporting_failures: N`"),
+        ("supporting_failures: 1\nrules: {ruler: {min: 1}}", "supporting_failures needs rules with `tier: supporting`"),
+        (
+            "supporting_failures: x\nrules: {a: {min: 1, tier: supporting}}",
+            "supporting_failures is 'x'; it must be",
+        ),
+        (
+            "supporting_failures: -1\nrules: {a: {min: 1, tier: supporting}}",
+            "supporting_failures is -1; it must be",
+        ),
+        ("error_rate: 0.05\nrules: {a: {max_drop: 1}}", "error_rate is 0.05; write a percentage, such as 5%"),
+        ("error_rate: 0%\nrules: {a: {max_drop: 1}}", "error_rate is '0%'; it must be from 0.000100% to 50%"),
+        ("error_rate: 51%\nrules: {a: {max_drop: 1}}", "error_rate is '51%'; it must be from"),
+        (
+            "rules: {a: {max_drop: 1, confidence: 0.5}}",
+            "rule 'a': confidence 0.5 gives a test a false-alarm probability of 25%, above error_rate: 5%; raise "
+            "confidence to at least 0.9, or raise error_rate",
+        ),
+        ("max_unscored: 2\nrules: {a: {min: 1}}", "max_unscored is 2; write a percentage"),
+        ("rules: {a: {min: 1, max_unscored: 100%}}", "max_unscored is '100%'; it must be below 100%"),
+        ("expect: [a]\nrules: {a: {min: 1}}", "expect is \\['a'\\]; write a mapping.*"),
+        ("expect: {b: {samples: 3}}\nrules: {a: {min: 1}}", "expect: no rule selects suite 'b'; known: a"),
+        ("expect: {a: {}}\nrules: {a: {min: 1}}", "expect: a is {}; write a mapping"),
+        ("expect: {a: {task: x}}\nrules: {a: {min: 1}}", "unknown key of expect: a 'task'; did you mean 'tasks'?"),
+        ("expect: {a: {tasks: []}}\nrules: {a: {min: 1}}", "name at least one task, and none twice"),
+        ("expect: {a: {tasks: [b, b]}}\nrules: {a: {min: 1}}", "name at least one task, and none twice"),
+        ("expect: {a: {tasks: 3}}\nrules: {a: {min: 1}}", "expect: a: tasks is 3; write a list of names"),
+        ("expect: {a: {samples: 0}}\nrules: {a: {min: 1}}", "samples is 0; it must be a whole number, at least 1"),
         ("rules: {a: {min: 1}, a: {min: 2}}", "'a' stands there twice"),
         ("rules: {a: {min: 1, min: 2}}", "'min' stands there twice"),
         ("rules: {a: {min: 1", "not YAML"),

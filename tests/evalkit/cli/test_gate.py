@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.evalkit.cli.test_compare import run_command
-from tests.evalkit.run_factory import RunSpec, changed, write_run
+from tests.evalkit.run_factory import ERRORED, RunSpec, changed, write_run
 
 SPEC = RunSpec({("vt", 4096): [1.0] * 40, ("cwe", 4096): [1.0] * 40})
 
@@ -49,7 +49,7 @@ def test_all_outputs_at_once(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert run_command(monkeypatch, "gate", "base", "worse", *options) == 1
     shown = capsys.readouterr()
     assert json.loads(shown.out)["verdicts"][0]["outcome"] == "fail"
-    assert "::error title=gate%3A ruler@4096 max_drop%3A 1::" in shown.err
+    assert "::error title=gate (critical)%3A ruler@4096 max_drop%3A 1::" in shown.err
     assert '<testsuites tests="1" failures="1">' in Path("out/gate.xml").read_text()
     assert (runs / "summary.md").read_text() == "before\n" + Path("out/gate.md").read_text()
 
@@ -57,7 +57,13 @@ def test_all_outputs_at_once(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ((), "BASE is missing"),
         (("base",), "NEW is missing"),
+        (("base", "base", "--samples", "5"), "--samples is an option of --explain"),
+        (("--explain", "gate.yaml", "--junit", "x.xml"), "--junit cannot be combined with --explain"),
+        (("--explain", "gate.yaml", "--policy", "gate.yaml"), "--policy cannot be combined with --explain"),
+        (("--explain", "gate.yaml"), "--samples is missing"),
+        (("base", "base", "--explain", "gate.yaml", "--changed", "5"), "--changed is an assumption"),
         (("base", "absent"), "not a run folder"),
         (("base", "base", "--policy", "absent.yaml"), "policy absent.yaml cannot be read"),
         (("base", "base", "--junit", "gate.yaml/x.xml"), "cannot be written"),
@@ -75,6 +81,44 @@ def test_bad_input_is_one_line_and_2(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("sides", [(), ("base",), ("base", "worse")])
+def test_what_a_policy_can_decide(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sides: tuple[str, ...]
+) -> None:
+    assert run_command(monkeypatch, "gate", *sides, "--explain", "gate.yaml", "--samples", "100") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("what gate.yaml can decide\n")
+    assert "per task and length, so that a run without a drop shows with 80 % power" in shown
+    assert ("two runs differ as much as BASE and NEW do here" in shown) == (len(sides) == 2)
+    assert run_command(monkeypatch, "gate", *sides, "--explain", "gate.yaml", "--samples", "9", "--format", "json") == 0
+    explanation = json.loads(capsys.readouterr().out)
+    # RULER has thirteen tasks, and these runs have two of them.
+    assert [check["pairs"] for check in explanation["checks"]] == [18 if sides else 117]
+
+
+def test_the_assumed_share_of_changed_answers(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    detectable = []
+    for changed_percent in ("2", "40"):
+        options = ("--explain", "gate.yaml", "--samples", "100", "--changed", changed_percent, "--format", "json")
+        assert run_command(monkeypatch, "gate", *options) == 0
+        detectable.append(json.loads(capsys.readouterr().out)["checks"][0]["detectable"])
+    assert detectable[0] < detectable[1] / 2
+
+
+def test_a_baseline_without_a_score_in_some_row_gives_no_policy(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(runs / "lost", changed(SPEC, {**SPEC.scores, ("vt", 4096): [ERRORED] * 3}))
+    assert run_command(monkeypatch, "gate", "--init", "lost", "--policy", "lost.yaml") == 2
+    assert "lost: no sample of vt at 4096 has a score, so it is not a baseline" in capsys.readouterr().err
+    write_run(runs / "flaky", changed(SPEC, {**SPEC.scores, ("vt", 4096): [ERRORED] + [1.0] * 39}))
+    assert run_command(monkeypatch, "gate", "--init", "flaky", "--policy", "flaky.yaml") == 0
+    assert "\nmax_unscored: 2.5%  # some of the baseline's samples errored" in Path("flaky.yaml").read_text()
+    assert run_command(monkeypatch, "gate", "flaky", "flaky", "--policy", "flaky.yaml") == 0
 
 
 def test_a_record_that_disagrees_with_its_samples_cannot_be_compared(

@@ -1,0 +1,77 @@
+"""Times and memory: `max_increase` compares NEW with BASE on the same hardware."""
+
+from evalkit.analysis.costs import CostComparison, compare_memory, compare_times, describe_hardware
+from evalkit.analysis.gate_drops import rows_behind
+from evalkit.analysis.gate_targets import Target
+from evalkit.analysis.gate_verdict import ROUNDING, Verdict, incomplete
+from evalkit.analysis.pairing import PairedRow, Pairing
+from evalkit.analysis.policy import Check, Expectation
+from evalkit.errors import IncompatibleRunError, UsageError
+
+
+def check_cost(pairing: Pairing, check: Check, target: Target, expectation: Expectation) -> Verdict:
+    """Compare a time or an amount of memory; it has to come from all samples of BASE, for fewer of them cost less."""
+    if target.role != "cost":
+        raise UsageError(f"rule {check.selector.text!r}: max_increase is for times and memory")
+    _refuse_other_hardware(pairing, check)
+    rows = rows_behind(pairing, check, target, expectation)
+    if isinstance(rows, str):
+        return incomplete(check, target, rows)
+    cost = _memory(pairing, check) if target.name == "peak_memory" else _times(pairing, rows, check, target)
+    if cost is None:
+        return incomplete(check, target, f"NEW has no {target.name.replace('_', ' ')}")
+    change = cost.change or 0.0
+    passes = change <= check.limit + ROUNDING
+    return Verdict(
+        rule=check.selector.text,
+        target=target.label,
+        kind=check.kind,
+        limit=check.limit,
+        outcome="pass" if passes else "fail",
+        passes=passes,
+        reason=f"{change:+.1%} is {'at most' if passes else 'above'} {check.limit:+.1%}",
+        base=cost.base,
+        new=cost.new,
+        drop=change,
+        n=cost.n,
+        unit=cost.unit,
+        tier=check.tier,
+    )
+
+
+def _refuse_other_hardware(pairing: Pairing, check: Check) -> None:
+    hardware = [describe_hardware(run.record) for run in (pairing.base, pairing.new)]
+    if hardware[0] != hardware[1] or not hardware[0]:
+        shown = [name or "unknown hardware" for name in hardware]
+        raise IncompatibleRunError(
+            f"rule {check.selector.text!r}: BASE ran on {shown[0]} and NEW on {shown[1]}, so times and memory "
+            "cannot be compared; run both on one machine, or drop the rule"
+        )
+
+
+def _memory(pairing: Pairing, check: Check) -> CostComparison | None:
+    """None if NEW has no peak memory; UsageError if BASE has none."""
+    base, new = pairing.base.record, pairing.new.record
+    if not base.memory.get("peak_bytes"):
+        raise UsageError(f"rule {check.selector.text!r}: BASE has no peak memory; make a new baseline")
+    if new.memory.get("peak_bytes") and base.memory.get("method") != new.memory.get("method"):
+        raise IncompatibleRunError(
+            f"rule {check.selector.text!r}: memory was measured in two ways ({base.memory.get('method')} in BASE, "
+            f"{new.memory.get('method')} in NEW)"
+        )
+    return compare_memory(base, new)
+
+
+def _times(pairing: Pairing, rows: tuple[PairedRow, ...], check: Check, target: Target) -> CostComparison | None:
+    """None if NEW has no times; UsageError if BASE has none and NEW has."""
+    pairs = [pair for row in rows for pair in row.pairs]
+    in_base, in_new = (any(getattr(getattr(pair, side), target.name) for pair in pairs) for side in ("base", "new"))
+    if not in_base and not in_new:
+        # Neither run spent any, as on decoding if only log-probabilities are read.
+        return CostComparison(target.name, target.ctx, "s a sample", 0.0, 0.0, 0.0, len(pairs))
+    if not in_base:
+        raise UsageError(
+            f"rule {check.selector.text!r}: BASE has no {target.name.replace('_', ' ')} for {target.label}, though NEW "
+            "has; make a new baseline, or drop the rule"
+        )
+    return compare_times(pairing, target.name, target.ctx)

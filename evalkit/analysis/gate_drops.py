@@ -1,0 +1,228 @@
+"""Drops: `max_drop` and `non_inferior` test the paired difference of NEW and BASE."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evalkit.analysis.finished_run import Cell
+from evalkit.analysis.gate_completeness import Part, cells_behind, parts_of, rows_by_cell, shortfall, unscored_reasons
+from evalkit.analysis.gate_targets import Target
+from evalkit.analysis.gate_verdict import ROUNDING, Outcome, Verdict, incomplete
+from evalkit.analysis.pairing import PairedRow, Pairing
+from evalkit.analysis.policy import Check, Expectation
+from evalkit.errors import UsageError
+from evalkit.records.metrics import Metric
+from evalkit.statistics.family import Decision, OneSidedTest, holm_decisions
+from evalkit.statistics.intervals import Interval
+from evalkit.statistics.paired import PairedDifferences
+from evalkit.statistics.rows import weighted_mean
+
+
+@dataclass(frozen=True, slots=True)
+class DropTest:
+    """A check of a drop with the pairs that it is decided by."""
+
+    check: Check
+    target: Target
+    metric: Metric
+    pairs: PairedDifferences
+    """Of the drop, in the unit of the scores: BASE - NEW, for losses NEW - BASE."""
+    certain: bool
+    """True for two runs of one model with equal answers: their difference is known to be zero."""
+    base: float
+    new: float
+    """Both in the row's unit, over the pairs."""
+    of_base: int
+    """Samples that BASE scored."""
+    tasks: int
+    """Rows that the pairs come from."""
+
+    @property
+    def drop(self) -> float:
+        return self.base - self.new if self.metric.higher_is_better else self.new - self.base
+
+    @property
+    def n(self) -> int:
+        return len(self.pairs.differences)
+
+    def interval(self, level: float) -> Interval | None:
+        """Interval of the drop with a one-sided error of `level` at each end, in the row's unit."""
+        if self.certain:
+            return 0.0, 0.0
+        interval = self.pairs.interval(1 - 2 * level)
+        return None if interval is None else (self.metric.scale * interval[0], self.metric.scale * interval[1])
+
+    def lower_bound(self, level: float) -> float | None:
+        interval = self.interval(level)
+        return None if interval is None else interval[0]
+
+
+def prepare_drop(pairing: Pairing, check: Check, target: Target, expectation: Expectation) -> DropTest | Verdict:
+    """The test of a drop, or a failed verdict if NEW lacks what BASE has.
+
+    Raises UsageError if BASE itself is not complete.
+    """
+    refuse_untestable(check, target)
+    rows = rows_behind(pairing, check, target, expectation)
+    if isinstance(rows, str):
+        return incomplete(check, target, rows)
+    in_order = sorted(rows, key=lambda row: row.task)
+    return _test(pairing, in_order, check, target)
+
+
+def refuse_untestable(check: Check, target: Target) -> None:
+    """Raise UsageError for a figure, which is not the mean of samples."""
+    if target.role not in ("row", "mean"):
+        raise UsageError(
+            f"rule {check.selector.text!r}: {target.label} has no samples of its own, so {check.kind} cannot be "
+            "tested; use min"
+        )
+
+
+def rows_behind(
+    pairing: Pairing, check: Check, target: Target, expectation: Expectation
+) -> tuple[PairedRow, ...] | str:
+    """The paired rows that a relative check rests on, or why NEW does not hold all of them.
+
+    What BASE holds is the standard: every row and sample of it, or those that the policy expects. Raises UsageError if
+    BASE has no score there, or is not complete itself.
+    """
+    base, new = pairing.base.record, pairing.new.record
+    # Rows that only NEW has are compared with nothing, unless the policy names them.
+    cells = cells_behind(target, (base,), expectation)
+    rule = f"rule {check.selector.text!r}"
+    paired = {(row.task, row.ctx): row for row in pairing.rows}
+    of_base = rows_by_cell(base)
+    if not any(cell in of_base and of_base[cell].n for cell in cells):
+        raise UsageError(f"{rule}: BASE has no score for {target.label}; make a new baseline, or drop the rule")
+    lacking = shortfall(parts_of(base, None, cells, expectation), check, target.suite, "BASE", unscored_reasons(base))
+    if lacking:
+        raise UsageError(f"{rule}: {target.label}: {lacking}; make a new baseline, or change the policy")
+    parts = _pairable(parts_of(new, base, cells, expectation), paired, expectation)
+    lacking = shortfall(parts, check, target.suite, "NEW", unscored_reasons(new))
+    unpaired = [cell for cell in cells if not paired[cell].pairs]
+    if lacking or unpaired:
+        return lacking or f"no sample of {unpaired[0][0]} has a score in both runs"
+    return tuple(paired[cell] for cell in cells)
+
+
+def _pairable(parts: Sequence[Part], paired: Mapping[Cell, PairedRow], expectation: Expectation) -> list[Part]:
+    """The parts with those samples alone that BASE scored too: other samples of the same number cannot be paired."""
+    pairable = []
+    for part in parts:
+        states = paired[part.task, part.ctx].new_states
+        scored_in_base = sum(states.values())
+        wanted = min(expectation.samples or scored_in_base, scored_in_base)
+        pairable.append(Part(part.task, part.ctx, wanted, scored_in_base - states["missing"], part.row))
+    return pairable
+
+
+def _test(pairing: Pairing, of_tasks: Sequence[PairedRow], check: Check, target: Target) -> DropTest:
+    rows = pairing.in_mean(of_tasks) if target.role == "mean" else of_tasks
+    metric = rows[0].metric
+    base, new = (
+        metric.scale * float(np.mean([weighted_mean(values, row.weights) for row, values in side]))
+        for side in ([(row, row.base_values) for row in rows], [(row, row.new_values) for row in rows])
+    )
+    rise = pairing.differences(rows)
+    return DropTest(
+        check=check,
+        target=target,
+        metric=metric,
+        pairs=rise.swapped() if metric.higher_is_better else rise,
+        certain=pairing.same_model_and_answers,
+        base=base,
+        new=new,
+        of_base=sum(sum(row.new_states.values()) for row in rows),
+        tasks=len(of_tasks),
+    )
+
+
+def decide(tests: Sequence[DropTest], error_rate: float) -> list[Verdict]:
+    """The verdicts of tests that share an error rate."""
+    decisions = iter(
+        holm_decisions([as_one_sided(test) for test in tests if test.check.kind == "max_drop"], error_rate)
+    )
+    shared = sum(test.check.kind == "max_drop" for test in tests)
+    return [_verdict(test, next(decisions) if test.check.kind == "max_drop" else None, shared) for test in tests]
+
+
+def as_one_sided(test: DropTest) -> OneSidedTest:
+    return OneSidedTest(test.lower_bound, test.check.limit, test.check.level)
+
+
+def _verdict(test: DropTest, decision: Decision | None, shared: int) -> Verdict:
+    check = test.check
+    interval = test.interval(check.level)
+    outcome = _outcome(check, interval, decision)
+    more = None
+    if outcome == "undecided" and interval is not None:
+        low = interval[0] if decision is None or decision.bound is None else decision.bound
+        more = _more_samples(test.drop, (low, interval[1]), check.limit, test.n)
+    left_out = f" ({test.n:,} of BASE's {test.of_base:,} samples have a score in NEW)" if test.of_base > test.n else ""
+    return Verdict(
+        rule=check.selector.text,
+        target=test.target.label,
+        kind=check.kind,
+        limit=check.limit,
+        outcome=outcome,
+        passes=outcome == "pass" or (outcome == "undecided" and check.undecided_passes),
+        reason=_reason(test, interval, outcome, decision, shared, more) + left_out,
+        base=round(test.base, 9),
+        new=round(test.new, 9),
+        drop=round(test.drop, 9),
+        interval=interval,
+        confidence=check.confidence,
+        n=test.n,
+        more_samples=more,
+        unit=test.metric.unit,
+        tier=check.tier,
+        level=None if decision is None else decision.level,
+        bound=None if decision is None else decision.bound,
+    )
+
+
+def _outcome(check: Check, interval: Interval | None, decision: Decision | None) -> Outcome:
+    if interval is not None and interval[1] <= check.limit + ROUNDING:
+        return "pass"
+    if decision is None or decision.rejected:
+        return "fail"
+    return "undecided"
+
+
+def _more_samples(drop: float, interval: Interval, limit: float, n: int) -> int | None:
+    """Pairs beyond `n` after which an interval that shrinks with their root leaves the limit out."""
+    distance = abs(limit - drop)
+    half = interval[1] - drop if drop < limit else drop - interval[0]
+    if distance <= ROUNDING or half <= 0:
+        return None
+    return max(1, math.ceil(n * (half / distance) ** 2) - n)
+
+
+def _reason(
+    test: DropTest,
+    interval: Interval | None,
+    outcome: Outcome,
+    decision: Decision | None,
+    shared: int,
+    more: int | None,
+) -> str:
+    check = test.check
+    if interval is None:
+        return "too few pairs for an interval"
+    seen = f"drop {test.drop:.3g} [{interval[0]:.3g}, {interval[1]:.3g}]"
+    if outcome == "pass":
+        return f"{seen} is at most {check.limit:g}"
+    if decision is None:
+        return f"{seen}: more than {check.limit:g} is not ruled out"
+    corrected = f"after correction for {shared} tests"
+    bound = "" if decision.bound is None else f"at least {decision.bound:.3g} {corrected}"
+    if outcome == "fail":
+        return f"{seen} is above {check.limit:g}{f'; {bound}' if decision.level < check.level - ROUNDING else ''}"
+    needed = (
+        "no number of samples decides a drop of exactly that" if more is None else f"about {more:,} more samples would"
+    )
+    alone = f" {corrected} ({bound})" if interval[0] > check.limit + ROUNDING else ""
+    return f"{seen}: these samples cannot tell whether it is above {check.limit:g}{alone}; {needed}"

@@ -1,0 +1,81 @@
+"""Floors: `min` holds a value of NEW to a number, if the value rests on complete results."""
+
+import math
+from collections.abc import Sequence
+
+from evalkit.analysis.comparison import record_figures
+from evalkit.analysis.gate_completeness import (
+    cells_behind,
+    not_whole,
+    parts_of,
+    shortfall,
+    unscored_reasons,
+)
+from evalkit.analysis.gate_targets import Target
+from evalkit.analysis.gate_verdict import ROUNDING, Verdict, incomplete
+from evalkit.analysis.policy import Check, Expectation
+from evalkit.errors import UsageError
+from evalkit.records import ResultRow, RunRecord
+from evalkit.records.metrics import metric_of
+
+
+def check_floor(
+    new: RunRecord, base: RunRecord | None, check: Check, target: Target, expectation: Expectation
+) -> Verdict:
+    """Compare a value of NEW with the floor; BASE, where it has the suite, says what NEW should hold."""
+    if target.role == "cost":
+        raise UsageError(f"rule {check.selector.text!r}: use max_increase for times and memory")
+    cells = cells_behind(target, (base, new), expectation)
+    parts = parts_of(new, base, cells, expectation)
+    rows = [part.row for part in parts if part.row is not None]
+    if target.role in ("row", "mean") and not all(metric_of(row.metric).higher_is_better for row in _scored(rows)):
+        raise UsageError(
+            f"rule {check.selector.text!r}: lower is better for the loss of {target.label}; use max_drop instead of min"
+        )
+    lacking = shortfall(parts, check, target.suite, "NEW", unscored_reasons(new)) or not_whole(
+        target, new, base, expectation
+    )
+    if lacking:
+        return incomplete(check, target, lacking)
+    value = _value(new, target, rows)
+    if value is None and not _below_shortest(new, target):
+        return incomplete(check, target, "no value in NEW")
+    passes = value is not None and value >= check.limit - ROUNDING
+    return Verdict(
+        rule=check.selector.text,
+        target=target.label,
+        kind=check.kind,
+        limit=check.limit,
+        outcome="pass" if passes else "fail",
+        passes=passes,
+        reason=_reason(value, check.limit),
+        new=None if value is None else round(value, 9),
+        n=0 if target.role == "figure" else sum(row.n for row in rows),
+        unit="" if target.role == "figure" else "points",
+        tier=check.tier,
+    )
+
+
+def _value(new: RunRecord, target: Target, rows: Sequence[ResultRow]) -> float | None:
+    if target.role == "figure":
+        return record_figures(new).get(target.name)
+    by_sample = any(row.by_sample for row in new.summary if row.ctx == target.ctx)
+    scored = _scored(rows)
+    weights = [row.n if by_sample else 1 for row in scored]
+    total = math.fsum(weight * (row.value or 0.0) for weight, row in zip(weights, scored, strict=True))
+    return total / sum(weights) if scored else None
+
+
+def _scored(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    return [row for row in rows if row.value is not None]
+
+
+def _below_shortest(new: RunRecord, target: Target) -> bool:
+    """Whether NEW has an effective length, and it is none of the lengths that were run."""
+    return target.role == "figure" and target.name == "effective_length" and target.name in record_figures(new)
+
+
+def _reason(value: float | None, limit: float) -> str:
+    if value is None:
+        return "below the shortest length that was run"
+    return f"{value:g} is {'at least' if value >= limit - ROUNDING else 'below'} {limit:g}"
