@@ -8,7 +8,6 @@ says: the first sample that is added to a finished run removes them.
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evalkit import files
 from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.records import SCHEMA, CorpusUse, ModelIdentity, RunRecord, SampleRecord
 from evalkit.records.codec import RecordError, from_dict, from_json, parse_json, to_json
@@ -227,18 +227,14 @@ def _of_known_schema(text: str) -> Any:
 def _lock_folder(folder: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise _cannot_write(folder, error) from None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return files.open_locked(folder / LOCK, wait=False)
     except BlockingIOError:
-        os.close(lock)
         raise UsageError(f"{folder} is in use by another process; wait for it or choose another --out") from None
     except OSError as error:
-        os.close(lock)
-        raise UsageError(f"cannot lock {folder}: {error.strerror}; choose an --out on another file system") from None
-    return lock
+        raise _cannot_write(folder, error) from None
 
 
 def _claim(folder: Path, manifest: Manifest, *, resume: bool) -> dict[str, SampleRecord]:
@@ -305,13 +301,5 @@ def _parse_samples(path: Path) -> tuple[list[SampleRecord], int]:
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with files.replacing(path) as file:
+        file.write(text.encode("utf-8"))

@@ -2,19 +2,20 @@
 
 import contextlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from evalkit import files
 from evalkit.cache import CACHE_VARIABLE, cache_folder
 from evalkit.errors import UsageError
 from evalkit.records.codec import RecordError, from_dict, to_dict
 
 LOCK = "lock.json"
+MUTEX = ".lock"
+"""The file that a process locks while it changes lock.json."""
 LEFTOVER_SECONDS = 3600
 
 
@@ -48,16 +49,21 @@ def read_lock() -> dict[str, Entry]:
 
 
 def write_entry(role: str, entry: Entry) -> None:
-    """Add or replace one role's entry, atomically."""
-    entries = read_lock() | {role: entry}
-    text = json.dumps({name: to_dict(entries[name]) for name in sorted(entries)}, indent=2)
-    with replacing(corpora_folder() / LOCK) as file:
-        file.write(f"{text}\n".encode())
+    """Add or replace one role's entry, atomically; entries that another process writes at the same time stay.
+
+    Raises UsageError if the folder cannot be written.
+    """
+    folder = corpora_folder()
+    with _writing(folder), files.locked(folder / MUTEX):
+        entries = read_lock() | {role: entry}
+        text = json.dumps({name: to_dict(entries[name]) for name in sorted(entries)}, indent=2)
+        with files.replacing(folder / LOCK) as file:
+            file.write(f"{text}\n".encode())
 
 
 def remove_leftovers() -> None:
     """Remove what downloads that were killed an hour ago or more have left."""
-    for part in corpora_folder().glob(".*.part"):
+    for part in corpora_folder().glob(files.PARTS):
         with contextlib.suppress(OSError):
             if part.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
                 part.unlink()
@@ -65,27 +71,17 @@ def remove_leftovers() -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A new file that takes the place of `path` when the block ends well, and is removed when it does not.
+    """As `files.replacing`, in a folder that is created if needed; UsageError if it cannot be written."""
+    with _writing(path.parent), files.replacing(path) as file:
+        yield file
 
-    Raises UsageError where the folder cannot be written.
-    """
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
-        raise _cannot_write(path.parent, error) from None
-    part = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise _cannot_write(path.parent, error) from None
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _cannot_write(folder: Path, error: OSError) -> UsageError:
-    return UsageError(f"{folder}: cannot be written ({error.strerror}); set {CACHE_VARIABLE} to a folder that can be")
+        raise UsageError(
+            f"{folder}: cannot be written ({error.strerror}); set {CACHE_VARIABLE} to a folder that can be"
+        ) from None

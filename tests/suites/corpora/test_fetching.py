@@ -15,6 +15,7 @@ import pytest
 from evalkit.cache import cache_folder
 from evalkit.errors import UsageError
 from suites.corpora import fetch, fetching, graham, list_corpora, load_essays, load_hotpotqa, load_squad, verify
+from suites.corpora.lock import MUTEX, Entry, read_lock, write_entry
 from suites.corpora.sources import ROLES, SOURCES, Download, Source
 from tests.suites.corpora.test_folder import PROSE
 from tests.suites.corpora.test_questions import encoded, hotpot, squad
@@ -103,7 +104,7 @@ def sources(site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, Source]:
 
 def cached() -> list[str]:
     folder = cache_folder() / "corpora"
-    return sorted(os.listdir(folder)) if folder.exists() else []
+    return sorted(name for name in os.listdir(folder) if name != MUTEX) if folder.exists() else []
 
 
 def test_all_roles_arrive_and_serve(sources: dict[str, Source], site: Site) -> None:
@@ -334,7 +335,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("suites.corpora.lock.os.fsync", full)
+    monkeypatch.setattr("evalkit.files.os.fsync", full)
     with pytest.raises(UsageError, match="cannot be written \\(No space left on device\\)"):
         fetch(["squad"])
     assert cached() == []
@@ -363,3 +364,19 @@ def test_the_lock_says_where_each_file_came_from(sources: dict[str, Source], sit
     with contextlib.suppress(FileNotFoundError):
         os.unlink(cache_folder() / "corpora" / "hotpot.json")
     assert [row.state for row in verify()] == ["absent"] * 3
+
+
+def test_processes_that_fetch_side_by_side_lose_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow_read() -> dict[str, Entry]:
+        entries = read_lock()
+        time.sleep(0.01)  # without the lock, every writer has read before the first has written
+        return entries
+
+    monkeypatch.setattr("suites.corpora.lock.read_lock", slow_read)
+    entries = {str(number): Entry(f"{number}.json", "ab" * 32, 1, "https://x", pinned=True) for number in range(8)}
+    writers = [threading.Thread(target=write_entry, args=item) for item in entries.items()]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert read_lock() == entries

@@ -1,0 +1,55 @@
+"""Files that several processes may want at once: replaced as a whole, and locked while they are changed."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+PARTS = ".*.part"
+"""Glob of what killed processes leave beside the files that they were replacing."""
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a new file that takes the place of `path` when the block ends, and is removed if the block raises.
+
+    Readers see the old file or the new one, never a part of either. Raises OSError if the folder cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def open_locked(path: Path, *, wait: bool) -> int:
+    """Open `path` for this process alone, creating it if needed; the lock lasts until the descriptor is closed.
+
+    Raises BlockingIOError if another process holds it and `wait` is off, and OSError if it cannot be opened or locked.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of `path` during the block, after waiting for whoever holds it; OSError as `open_locked`."""
+    descriptor = open_locked(path, wait=True)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
