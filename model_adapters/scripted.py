@@ -160,7 +160,12 @@ class ScriptedAdapter:
         return {"peak_bytes": 0, "weights_bytes": 0, "kv_bytes": 0, "method": "scripted"}
 
     def describe(self) -> dict[str, str | int | float | None]:
-        return {"device": "cpu", "attention": "scripted", "batch_sequences": self._batch_sequences}
+        return {
+            "engine": "scripted",
+            "device": "cpu",
+            "attention": "scripted",
+            "batch_sequences": self._batch_sequences,
+        }
 
     def _answer(self, request: Request) -> Completion:
         reply = self._reply(request)

@@ -71,6 +71,7 @@ class TransformersAdapter:
             "prefix_tokens_saved": prefixes.tokens_saved,
         }
         return {
+            "engine": "evalkit",
             "device": str(self._device),
             "dtype": str(self._engine.runner.model.dtype).removeprefix("torch."),
             "attention": attention_path(self._engine.runner.layout),

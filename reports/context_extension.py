@@ -18,7 +18,13 @@ RULES = {
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     """A row for each check, with the smallest difference that its samples could have shown."""
     rows = tuple(
-        (verdict.check, OUTCOMES[verdict.verdict], verdict.statement, _range(verdict), _visible(verdict))
+        (
+            verdict.check,
+            OUTCOMES.get(verdict.verdict, verdict.verdict),
+            verdict.statement,
+            _range(verdict),
+            _visible(verdict),
+        )
         for verdict in verdicts
     )
     return Table("Verdicts", ("check", "verdict", "found", "95 % interval", "smallest visible"), rows)

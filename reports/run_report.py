@@ -4,7 +4,16 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from evalkit.records import CorpusUse, ModelIdentity, ResultRow, RunRecord, SuiteSummary, SummaryRow, UnscoredCell
+from evalkit.records import (
+    CorpusUse,
+    ModelIdentity,
+    ResultRow,
+    RunRecord,
+    Session,
+    SuiteSummary,
+    SummaryRow,
+    UnscoredCell,
+)
 from reports.context_extension import TEXTS, extension_tables, verdict_table
 from reports.lm_eval_tasks import lm_eval_tables
 from reports.mmlu import chance_facts, mmlu_tables
@@ -95,6 +104,11 @@ def scores_report(headline: str, scores: SuiteSummary) -> Report:
 
 def _notices(record: RunRecord) -> tuple[str, ...]:
     notices = [] if record.model.trained else [UNTRAINED]
+    if record.unfinished:
+        notices.append(
+            f"UNFINISHED: {record.counts['n']:,} of {record.planned or 0:,} samples; the tables are of these. "
+            "Continue the run with --resume."
+        )
     errors = record.counts["errors"]
     if errors:
         notices.append(
@@ -186,6 +200,7 @@ def _run_facts(record: RunRecord) -> list[tuple[str, str]]:
     facts.append(preflight_fact(record.preflight))
     facts += _corpus_facts(record.corpora)
     facts += _cost_facts(record)
+    facts += _session_facts(record.sessions)
     facts.append(("run", f"{record.run_id}, seed {record.seed}, suite version {record.suite_version}"))
     return facts
 
@@ -238,3 +253,21 @@ def _cost_facts(record: RunRecord) -> list[tuple[str, str]]:
         if value is not None:
             facts.append((label, f"{value:,.1f} s"))
     return facts
+
+
+def _session_facts(sessions: Sequence[Session]) -> list[tuple[str, str]]:
+    """A line for each process that worked on a run, if there were several."""
+    if len(sessions) < 2:
+        return []
+    return [(f"session {session.number}", _session(session)) for session in sessions]
+
+
+def _session(session: Session) -> str:
+    parts = [
+        "" if session.started_at is None else f"started {session.started_at}",
+        f"{session.samples:,} samples",
+        "" if session.wall_seconds is None else f"{session.wall_seconds:,.1f} s",
+        session.hardware or "hardware not recorded",
+        "" if session.ended else "stopped before its end",
+    ]
+    return ", ".join(part for part in parts if part)

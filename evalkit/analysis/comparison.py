@@ -9,7 +9,7 @@ import numpy as np
 from evalkit.analysis.costs import CostComparison, compare_costs, describe_hardware
 from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.pairing import PairedRow, Pairing
-from evalkit.records import FailureKind, ModelIdentity, RunRecord
+from evalkit.records import ModelIdentity, RunRecord
 from evalkit.statistics.intervals import CONFIDENCE, Interval
 from evalkit.statistics.paired import holm
 from evalkit.statistics.rows import weighted_mean
@@ -75,8 +75,8 @@ class Flip:
     ctx: int
     base_score: float
     new_score: float
-    base_failure: FailureKind | None
-    new_failure: FailureKind | None
+    base_failure: str | None
+    new_failure: str | None
     improved: bool
 
 
@@ -241,7 +241,9 @@ def _flips(pairing: Pairing) -> Iterator[Flip]:
 
 
 def compare_figures(base: RunRecord, new: RunRecord) -> tuple[FigureComparison, ...]:
-    """Derived figures that both runs have, and that one of them could compute."""
+    """Derived figures that both runs have, and that one of them could compute; those of a part are not comparable."""
+    if base.unfinished or new.unfinished:
+        return ()
     of_base, of_new = record_figures(base), record_figures(new)
     shared = [name for name in of_base if name in of_new and (of_base[name], of_new[name]) != (None, None)]
     return tuple(FigureComparison(name, of_base[name], of_new[name]) for name in shared)
@@ -254,8 +256,19 @@ def record_figures(record: RunRecord) -> dict[str, float | None]:
     return {**length, **record.derived, **{figure.name: figure.value for figure in record.figures}}
 
 
+def unfinished_notes(base: RunRecord, new: RunRecord) -> Iterator[str]:
+    """A note for each run that was stopped."""
+    for name, record in (("BASE", base), ("NEW", new)):
+        if record.unfinished:
+            yield (
+                f"UNFINISHED: {name} has {record.counts['n']:,} of {record.planned or 0:,} samples; "
+                "only these are compared."
+            )
+
+
 def _notes(pairing: Pairing) -> Iterator[str]:
     base, new = pairing.base.record, pairing.new.record
+    yield from unfinished_notes(base, new)
     if pairing.same_model_and_answers:
         yield "Both runs are of the same model with the same scores: a difference of zero is certain."
     other = sum(not pair.same_prompt for pair in pairing.pairs())

@@ -25,11 +25,9 @@ class CostComparison:
 
 def compare_costs(pairing: Pairing) -> tuple[tuple[CostComparison, ...], str | None]:
     """Times and memory of both runs, or the reason why they say nothing about the models."""
-    hardware = [describe_hardware(run.record) for run in (pairing.base, pairing.new)]
-    if not all(hardware):
-        return (), "Times and memory are left out: a record does not say what it ran on."
-    if hardware[0] != hardware[1]:
-        return (), f"Times and memory are left out: BASE ran on {hardware[0]}, NEW on {hardware[1]}."
+    reason = hardware_difference(pairing.base.record, pairing.new.record)
+    if reason is not None:
+        return (), f"Times and memory are left out: {reason}."
     times = [
         cost
         for ctx in pairing.ctxs
@@ -65,7 +63,9 @@ def compare_times(pairing: Pairing, name: str, ctx: int | None = None) -> CostCo
 
 
 def compare_memory(base: RunRecord, new: RunRecord) -> CostComparison | None:
-    """Peak bytes of both runs; None where one lacks them or they were measured in two ways."""
+    """Peak bytes of both runs; None if one is unfinished or lacks them, or they were measured in two ways."""
+    if base.unfinished or new.unfinished:
+        return None
     peaks = [record.memory.get("peak_bytes") for record in (base, new)]
     left, right = (peak if isinstance(peak, int | float) and peak > 0 else None for peak in peaks)
     if left is None or right is None or base.memory.get("method") != new.memory.get("method"):
@@ -74,11 +74,22 @@ def compare_memory(base: RunRecord, new: RunRecord) -> CostComparison | None:
 
 
 def describe_hardware(record: RunRecord) -> str:
-    """The processor or GPU that the model ran on; empty where the record does not tell."""
-    engine = record.config.get("engine")
-    device = str(engine.get("device", "")) if isinstance(engine, dict) else ""
-    gpu = record.environment.get("gpu")
-    if isinstance(gpu, dict) and not device.startswith("cpu"):
-        return f"{gpu.get('name')} × {gpu.get('count', 1)}"
-    cpu, count = record.environment.get("cpu"), record.environment.get("cpu_count")
-    return f"{cpu}, {count} cores" if cpu else ""
+    """All processors or GPUs that answered samples of the run; empty if the record does not tell."""
+    names = _hardware(record)
+    return " and ".join(name or "hardware that was not recorded" for name in names) if any(names) else ""
+
+
+def hardware_difference(base: RunRecord, new: RunRecord) -> str | None:
+    """Why times and memory of the two runs cannot be compared; None if each ran on one machine of the same kind."""
+    sides = [describe_hardware(record) for record in (base, new)]
+    if not all(sides):
+        return "a record does not say what it ran on"
+    for name, record, side in zip(("BASE", "NEW"), (base, new), sides, strict=True):
+        if len(_hardware(record)) > 1:
+            return f"{name} ran on {side}, and times of different hardware are not averaged"
+    return None if sides[0] == sides[1] else f"BASE ran on {sides[0]}, NEW on {sides[1]}"
+
+
+def _hardware(record: RunRecord) -> tuple[str, ...]:
+    """Each once, in the order of the sessions; empty text if unknown."""
+    return tuple(dict.fromkeys(session.hardware for session in record.sessions if session.samples))

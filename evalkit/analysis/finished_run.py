@@ -4,15 +4,14 @@ import json
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.errors import IncompatibleRunError, UsageError
-from evalkit.records import ResultRow, RunRecord, SampleRecord
-from evalkit.records.codec import RecordError, from_json
+from evalkit.records import Manifest, ResultRow, RunRecord, SampleRecord
 from evalkit.records.metrics import metric_of
-from evalkit.running.store import MANIFEST, RUN, SAMPLES, Manifest, read_run, read_samples
+from evalkit.running.run_files import MANIFEST, RUN, SAMPLES, STARTED, read_manifest, read_run, read_samples
 from evalkit.statistics.rows import row_value
 
 Cell = tuple[str, int]
@@ -23,7 +22,7 @@ _TOLERANCE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A finished run whose record agrees with its samples."""
+    """A run whose record agrees with its samples."""
 
     folder: Path
     record: RunRecord
@@ -49,11 +48,19 @@ def load_run(path: Path) -> StoredRun:
     _refuse_cut_off(folder / SAMPLES)
     listed = read_samples(folder)
     samples = {sample.id: sample for sample in listed}
-    disagreement = _duplicates(listed) or _misnamed(listed) or _counts(record, listed) or _rows(record, listed)
-    if disagreement:
-        raise _disagrees(folder, SAMPLES, disagreement)
+    check_samples(folder, listed)
+    if disagreement := _counts(record, listed) or _rows(record, listed):
+        raise _disagrees(folder, RUN, SAMPLES, disagreement)
     check_record(folder, record)
     return StoredRun(folder, record, samples)
+
+
+def check_samples(folder: Path, samples: Sequence[SampleRecord]) -> None:
+    """Raise IncompatibleRunError if samples.jsonl contradicts itself."""
+    if disagreement := _duplicates(samples) or _misnamed(samples):
+        raise IncompatibleRunError(
+            f"{folder}: {SAMPLES} contradicts itself ({disagreement}), so nothing can be concluded from it; run again"
+        )
 
 
 def check_record(folder: Path, record: RunRecord) -> None:
@@ -61,25 +68,26 @@ def check_record(folder: Path, record: RunRecord) -> None:
 
     Raises IncompatibleRunError where it is not, and UsageError where manifest.json cannot be read.
     """
+    stored_in = STARTED if record.unfinished else RUN
     if difference := _foreign_manifest(folder, record):
-        raise _disagrees(folder, MANIFEST, difference)
+        raise _disagrees(folder, stored_in, MANIFEST, difference)
     if difference := _means(record):
-        raise _disagrees(folder, "rows", difference)
+        raise _disagrees(folder, stored_in, "rows", difference)
 
 
-def _disagrees(folder: Path, other: str, how: str) -> IncompatibleRunError:
+def _disagrees(folder: Path, file: str, other: str, how: str) -> IncompatibleRunError:
     return IncompatibleRunError(
-        f"{folder}: {RUN} disagrees with its own {other} ({how}), so nothing can be concluded from it; run it again"
+        f"{folder}: {file} disagrees with its own {other} ({how}), so nothing can be concluded from it; run it again"
     )
 
 
-def load_runs(path: Path) -> list[StoredRun]:
+def load_runs(path: Path, load: Callable[[Path], StoredRun] = load_run) -> list[StoredRun]:
     """The run in `path`, or the runs in the folders of `path`, ordered by suite.
 
-    Raises UsageError as `load_run` does, also where two runs of one suite stand side by side: nothing says which is
-    meant.
+    `load` reads one of them. Raises UsageError as it does, also if two runs of one suite are side by side: nothing
+    says which is meant.
     """
-    runs = [load_run(folder) for folder in run_folders(path)]
+    runs = [load(folder) for folder in run_folders(path)]
     first: dict[str, Path] = {}
     for run in runs:
         if run.record.suite in first:
@@ -108,7 +116,7 @@ def run_folders(path: Path) -> list[Path]:
 
 
 def _holds_run(folder: Path) -> bool:
-    return any(os.path.lexists(folder / name) for name in (RUN, SAMPLES, MANIFEST))
+    return any(os.path.lexists(folder / name) for name in (RUN, SAMPLES, MANIFEST, STARTED))
 
 
 def _refuse_cut_off(path: Path) -> None:
@@ -133,21 +141,9 @@ def _duplicates(samples: Sequence[SampleRecord]) -> str | None:
 
 def _foreign_manifest(folder: Path, record: RunRecord) -> str | None:
     """How manifest.json contradicts the record; a folder without one is taken as it is."""
-    try:
-        manifest = from_json(Manifest, (folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(folder / MANIFEST):
         return None
-    except (RecordError, ValueError, OSError) as error:
-        raise UsageError(f"{folder / MANIFEST} cannot be read: {error}") from None
-    expected = Manifest.of(
-        suite=record.suite,
-        version=record.suite_version,
-        dialect=record.dialect,
-        seed=record.seed,
-        identity=record.model,
-        corpora=record.corpora,
-    )
-    differences = manifest.differences(expected)
+    differences = read_manifest(folder).differences(Manifest.of_record(record))
     return f"there is another {differences[0]}" if differences else None
 
 

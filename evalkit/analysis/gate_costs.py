@@ -1,6 +1,6 @@
 """Times and memory: `max_increase` compares NEW with BASE on the same hardware."""
 
-from evalkit.analysis.costs import CostComparison, compare_memory, compare_times, describe_hardware
+from evalkit.analysis.costs import CostComparison, compare_memory, compare_times, hardware_difference
 from evalkit.analysis.gate_drops import rows_behind
 from evalkit.analysis.gate_targets import Target
 from evalkit.analysis.gate_verdict import ROUNDING, Verdict, incomplete
@@ -40,12 +40,10 @@ def check_cost(pairing: Pairing, check: Check, target: Target, expectation: Expe
 
 
 def _refuse_other_hardware(pairing: Pairing, check: Check) -> None:
-    hardware = [describe_hardware(run.record) for run in (pairing.base, pairing.new)]
-    if hardware[0] != hardware[1] or not hardware[0]:
-        shown = [name or "unknown hardware" for name in hardware]
+    if (reason := hardware_difference(pairing.base.record, pairing.new.record)) is not None:
         raise IncompatibleRunError(
-            f"rule {check.selector.text!r}: BASE ran on {shown[0]} and NEW on {shown[1]}, so times and memory "
-            "cannot be compared; run both on one machine, or drop the rule"
+            f"rule {check.selector.text!r}: {reason}, so times and memory cannot be compared; "
+            "run both on one machine, or drop the rule"
         )
 
 

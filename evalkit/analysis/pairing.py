@@ -9,12 +9,10 @@ import numpy as np
 from evalkit.analysis.finished_run import Cell, StoredRun
 from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.records import RunRecord, SampleRecord
+from evalkit.records.manifest import by_role, corpus_conflicts, differing_settings
 from evalkit.records.metrics import Metric, metric_of
 from evalkit.statistics.paired import Array, PairedDifferences, pool
 from evalkit.statistics.rows import sample_weights
-
-# Settings of suites that change what is asked or how it is judged, without a new dialect or suite version.
-QUESTION_SETTINGS = ("shots", "variant", "budget", "generation_tokens", "overlap", "ngram")
 
 State = Literal["paired", "errored", "unscored", "missing"]
 
@@ -151,36 +149,15 @@ def unlike_things(base: RunRecord, new: RunRecord) -> list[str]:
         ("seed", base.seed, new.seed),
     ]
     if base.suite == new.suite:
-        things += [
-            (name, base.config.get(name), new.config.get(name))
-            for name in QUESTION_SETTINGS
-            if name in base.config and name in new.config
-        ]
-        things += list(_corpora(base, new))
+        things += differing_settings(base.question_settings, new.question_settings)
+        things += corpus_conflicts(by_role(base.corpora), by_role(new.corpora))
     return [f"{name}: {left} in BASE, {right} in NEW" for name, left, right in things if left != right]
 
 
-def model_key(record: RunRecord) -> tuple[str, str, str, str]:
+def model_key(record: RunRecord) -> tuple[Any, ...]:
     """What two runs share exactly when the same model answered."""
     model = record.model
-    return model.fingerprint, model.tokenizer, model.dtype, model.positions.description
-
-
-def _corpora(base: RunRecord, new: RunRecord) -> Iterator[tuple[str, str, str]]:
-    """Corpora that serve one role in both runs; a role that only one run needed belongs to tasks it alone asked."""
-    of_base, of_new = ({corpus.role: corpus for corpus in record.corpora} for record in (base, new))
-    for role in sorted(of_base.keys() & of_new.keys()):
-        left, right = of_base[role], of_new[role]
-        if left.sha256 != right.sha256:
-            yield (
-                f"corpus {role}",
-                f"{left.name} ({_short(left.sha256)})",
-                f"{right.name} ({_short(right.sha256)})",
-            )
-
-
-def _short(sha256: str) -> str:
-    return sha256.removeprefix("sha256:")[:12]
+    return model.fingerprint, model.tokenizer, model.dtype, model.quantization, model.positions.key
 
 
 def _rows(base: StoredRun, new: StoredRun) -> Iterator[PairedRow]:

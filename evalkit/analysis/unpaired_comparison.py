@@ -5,7 +5,15 @@ from itertools import chain
 
 import numpy as np
 
-from evalkit.analysis.comparison import ComparedRun, Comparison, RowComparison, compare_figures, corrected, has_mean
+from evalkit.analysis.comparison import (
+    ComparedRun,
+    Comparison,
+    RowComparison,
+    compare_figures,
+    corrected,
+    has_mean,
+    unfinished_notes,
+)
 from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.pairing import unlike_things
 from evalkit.errors import IncompatibleRunError
@@ -57,6 +65,7 @@ def _notes(base: StoredRun, new: StoredRun) -> Iterator[str]:
         "UNPAIRED: the two runs are compared as if each had drawn its own questions. This is weaker: intervals are "
         "wider, and a difference may come from what was asked."
     )
+    yield from unfinished_notes(base.record, new.record)
     for thing in unlike_things(base.record, new.record):
         yield f"Not alike: {thing}."
 

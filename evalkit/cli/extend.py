@@ -135,10 +135,9 @@ class _Check:
     def run(self, model_options: "ModelOptions", run_options: "RunOptions") -> int:
         """Run the other models first, so that their verdicts are part of the run that is shown."""
         from evalkit.cli.shared.baseline_run import show_both
-        from evalkit.cli.shared.suite_run import Finished, perform, show_finished
-        from reports.chart_files import write_charts
-        from reports.run_charts import run_charts
+        from evalkit.cli.shared.suite_run import Finished, check_place, perform, show_finished
 
+        check_place(run_options)
         baseline: Finished | None = None
         for role, name in self._others.items():
             if name is not None:
@@ -158,15 +157,13 @@ class _Check:
             settings={**asdict(settings), "trained": self._trained, "margins": asdict(self._margins), **self._others},
             headline=_headline(settings, model_options.model),
             conclude=self._conclude,
+            illustrate=_illustrate,
         )
         if not isinstance(finished, Finished):
             return finished
         if baseline is not None:
-            code = show_both(baseline, finished, run_options.format)
-        else:
-            code = show_finished(finished, run_options.format)
-        write_charts(run_charts(finished.record, finished.samples), finished.folder / FIGURES)
-        return code
+            return show_both(baseline, finished, run_options.format)
+        return show_finished(finished, run_options.format)
 
     def _run_other(
         self, role: str, name: str, model_options: "ModelOptions", run_options: "RunOptions"
@@ -195,6 +192,13 @@ class _Check:
         )
         own = {figure.name: figure for figure in (*record.figures, *conclusion.figures)}
         return replace(record, figures=tuple(own.values()), verdicts=conclusion.verdicts)
+
+
+def _illustrate(record: "RunRecord", samples: "Sequence[SampleRecord]", folder: Path) -> None:
+    from reports.chart_files import write_charts
+    from reports.run_charts import run_charts
+
+    write_charts(run_charts(record, samples), folder / FIGURES)
 
 
 def _mmlu(samples: int | None, data: Path | None, before: str | None) -> "MmluSettings | None":

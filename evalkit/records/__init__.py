@@ -4,8 +4,10 @@ The flow is Sample -> Request -> Completion -> Score -> SampleRecord -> RunRecor
 fields are added, never renamed.
 """
 
+from evalkit.records.manifest import Manifest
 from evalkit.records.runs import (
     SCHEMA,
+    START_SCHEMA,
     CorpusUse,
     Figure,
     ModelIdentity,
@@ -13,6 +15,7 @@ from evalkit.records.runs import (
     PreflightCheck,
     ResultRow,
     RunRecord,
+    RunStart,
     SuitePlan,
     SuiteSummary,
     SummaryRow,
@@ -30,25 +33,31 @@ from evalkit.records.samples import (
     SampleRecord,
     Score,
 )
+from evalkit.records.sessions import Session, SessionList
 
 __all__ = [
     "SCHEMA",
+    "START_SCHEMA",
     "Completion",
     "ContinuationScore",
     "CorpusUse",
     "FailureKind",
     "Figure",
     "FinishReason",
+    "Manifest",
     "ModelIdentity",
     "PositionScheme",
     "PreflightCheck",
     "Request",
     "ResultRow",
     "RunRecord",
+    "RunStart",
     "Sample",
     "SampleKey",
     "SampleRecord",
     "Score",
+    "Session",
+    "SessionList",
     "SuitePlan",
     "SuiteSummary",
     "SummaryRow",

@@ -35,8 +35,8 @@ def to_json(record: Any, *, indent: int | None = None) -> str:
 def from_dict(cls: type[T], data: Any) -> T:
     """Build `cls` from JSON values.
 
-    Unknown fields are ignored (a newer writer may add some). Raises RecordError naming the field where a
-    required one is missing or a value has the wrong type.
+    A newer writer may add fields, which are ignored, and words to a Literal of strings, which are kept as text.
+    Raises RecordError naming the field if a required one is missing or a value has the wrong type.
     """
     if not isinstance(data, dict):
         raise RecordError(f"{cls.__name__}: expected an object, found {type(data).__name__}")
@@ -84,7 +84,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):
         return _convert_union(get_args(hint), value, where)
     if origin is Literal:
-        return _require(value in get_args(hint), value, where)
+        # A newer version may know words that this one does not; they are kept as they were written.
+        return _require(isinstance(value, str) or value in get_args(hint), value, where)
     if origin is tuple:
         return _convert_tuple(get_args(hint), value, where)
     if origin is dict:

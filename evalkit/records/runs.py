@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from evalkit.records.samples import SampleKey
+from evalkit.records.sessions import Session
 
 SCHEMA = "evalkit.run/1"
+START_SCHEMA = "evalkit.start/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,11 @@ class PositionScheme:
     """True where transformers fills in a value that the checkpoint does not state."""
     override: str | None = None
     """What was forced in the place of the checkpoint's own positions: a control experiment, not the model itself."""
+
+    @property
+    def key(self) -> tuple[str | float | int | None, ...]:
+        """What two schemes share if they are the same, however they are described."""
+        return self.kind, self.theta, self.factor, self.original_length, self.override
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,8 @@ class SuitePlan:
     keys: tuple[SampleKey, ...]
     unscored: tuple[UnscoredCell, ...]
     corpora: tuple[CorpusUse, ...]
+    question_settings: dict[str, Any] = field(default_factory=dict)
+    """Settings that change a question or its score and are in no key, dialect or corpus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +194,31 @@ class SuiteSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class RunStart:
+    """What is known of a run before its first sample: the content of started.json."""
+
+    schema: str
+    run_id: str
+    suite: str
+    suite_version: str
+    dialect: str
+    seed: int
+    model: ModelIdentity
+    config: dict[str, Any]
+    """The configuration as completed by defaults."""
+    config_passed: dict[str, Any]
+    """The configuration as the user passed it."""
+    corpora: tuple[CorpusUse, ...]
+    planned: int
+    """Samples of the plan."""
+    unscored: tuple[UnscoredCell, ...]
+    warnings: tuple[str, ...]
+    tokens_seen: int | None = None
+    preflight: tuple[PreflightCheck, ...] = ()
+    question_settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """Everything needed to rerun, compare and gate one run: the content of run.json."""
 
@@ -201,6 +235,7 @@ class RunRecord:
     """The configuration as the user passed it."""
     corpora: tuple[CorpusUse, ...]
     environment: dict[str, Any]
+    """Of the last session."""
     results: tuple[ResultRow, ...]
     summary: tuple[SummaryRow, ...]
     effective_length: int | None
@@ -211,8 +246,9 @@ class RunRecord:
     counts: dict[str, int]
     """`n` (asked), `errors`, `unscored`."""
     timing: dict[str, float | None]
-    """Seconds: `wall_seconds`, `prefill_seconds`, `decode_seconds`, `first_prompt_seconds`, …"""
+    """Seconds: `wall_seconds` and the times of the samples over all sessions, `first_prompt_seconds` of the first."""
     memory: dict[str, float | int | str | None]
+    """Of the session with the highest peak."""
     warnings: tuple[str, ...]
     tokens_seen: int | None = None
     """Training tokens behind the checkpoint, where known."""
@@ -221,3 +257,11 @@ class RunRecord:
     """Of checks that say pass or fail; most suites have none."""
     preflight: tuple[PreflightCheck, ...] = ()
     """What was checked before the first sample; empty where it was skipped."""
+    sessions: tuple[Session, ...] = ()
+    """The processes that answered the samples, in their order."""
+    question_settings: dict[str, Any] = field(default_factory=dict)
+    """Settings that change a question or its score and are in no sample key, dialect or corpus."""
+    unfinished: bool = False
+    """True for what is shown of a run that was stopped; run.json never holds such a record."""
+    planned: int | None = None
+    """Samples of the plan; None in records that do not tell."""

@@ -144,10 +144,12 @@ class SampleRecord:
     gold_positions: tuple[int, ...]
     targets: tuple[str, ...]
     prediction: str
-    finish_reason: FinishReason
+    finish_reason: str
+    """A `FinishReason`, or a word of a newer version."""
     metric: str
     score: float | None
-    failure: FailureKind | None
+    failure: str | None
+    """A `FailureKind`, or a word of a newer version; None for a full score and for an unscored sample."""
     error: str | None
     """Why the request failed on the model's side; such a sample is not a wrong answer."""
     unscored: str | None
@@ -158,3 +160,5 @@ class SampleRecord:
     """Sums that `score` is made of, where summaries need them: `nats`, `bytes`, …"""
     generation_tokens: int | None = None
     """Budget of new tokens; None in records that do not tell."""
+    session: int = 0
+    """Number of the session that answered it; 0 in records that do not tell."""

@@ -13,8 +13,11 @@ import evalkit
 LIBRARIES = ("torch", "transformers", "tokenizers", "triton", "numpy", "lm-eval", "datasets", "wonderwords")
 
 
-def describe_environment() -> dict[str, Any]:
-    """Versions, hardware and commit as plain JSON values; what cannot be found out is None."""
+def describe_environment(device: str = "") -> dict[str, Any]:
+    """Versions, hardware and commit as plain JSON values; what cannot be found out is None.
+
+    `device` is where the model runs, such as `cuda:1`; by default the first GPU is described.
+    """
     return {
         "evalkit": evalkit.__version__,
         "git_commit": _git("rev-parse", "HEAD"),
@@ -24,7 +27,7 @@ def describe_environment() -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "libraries": {name: _version(name) for name in LIBRARIES},
-        "gpu": _gpu(),
+        "gpu": _gpu(device),
     }
 
 
@@ -61,12 +64,13 @@ def _cpu_name() -> str | None:
     return names[0] if names else platform.processor() or None
 
 
-def _gpu() -> dict[str, Any] | None:
+def _gpu(device: str) -> dict[str, Any] | None:
     # A run that has not imported torch has not used a GPU, and importing it here would take seconds.
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return None
-    properties = torch.cuda.get_device_properties(0)
+    index = device.removeprefix("cuda:")
+    properties = torch.cuda.get_device_properties(int(index) if index.isdecimal() else 0)
     return {
         "name": properties.name,
         "count": torch.cuda.device_count(),

@@ -76,7 +76,10 @@ class Adapter(Protocol):
         ...
 
     def describe(self) -> dict[str, str | int | float | None]:
-        """How the model is run (segment tokens, attention path, device …), for the record and the first lines."""
+        """How the model is run (segment tokens, attention path, …), for the record and the first lines.
+
+        `engine`, `device` and `gdn_kernel` among them decide the answers: a run is not continued with others.
+        """
         ...
 
 

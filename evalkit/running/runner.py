@@ -1,8 +1,6 @@
 """One run: samples are prepared ahead, answered by the adapter, scored, and stored as they end."""
 
 import hashlib
-import time
-from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,21 +8,23 @@ from typing import Any, Protocol
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.records import (
-    SCHEMA,
+    START_SCHEMA,
     Completion,
     PreflightCheck,
     Request,
     RunRecord,
+    RunStart,
     Sample,
     SampleKey,
     SampleRecord,
     Score,
     SuitePlan,
 )
-from evalkit.running.environment import describe_environment
+from evalkit.running.assembly import assemble
 from evalkit.running.gathering import Gathering
 from evalkit.running.prefetch import prefetch
 from evalkit.running.protocols import Adapter, SeveralRequestsSuite, Suite
+from evalkit.running.session_log import SessionLog
 from evalkit.running.store import RunStore
 
 # Two prompts ahead keep the model busy; at 65,536 tokens each holds about a megabyte. Short ones are batched.
@@ -80,44 +80,76 @@ def run(
     observer: RunObserver,
     plan: SuitePlan | None = None,
 ) -> RunRecord:
-    """Ask all that is still open, store each sample as it ends, and return the run's record.
+    """Answer the samples that are still open, store each as it ends, and return the run's record.
 
-    `plan` is the suite's, where the caller has made it already, since it may read whole corpora.
-    `store` holds the samples of an earlier attempt; they are kept as they are, and where they are all that is asked
-    for, the record of that attempt is returned. Raises UsageError where the store holds samples that this run does
-    not ask for, or cannot be written.
+    `plan` is the suite's if the caller has made it already, since it may read whole corpora. `store` holds the samples
+    of earlier sessions, which are kept as they are; the record is that of this command. Raises UsageError if the
+    store holds samples that are not in the plan, or cannot be written.
     """
     plan = plan or suite.plan()
     _refuse_leftovers(store, plan)
     pending = [key for key in plan.keys if key.id not in store.records]
+    start = _start(suite, adapter, settings, plan, store)
+    store.begin(start)
     observer.started(plan, pending)
-    if not pending and (finished := store.finished()) is not None:
-        return finished
-    stream = _RequestStream(suite, store, observer, settings.started_at)
+    if pending:
+        _answer(suite, adapter, store, observer, pending, SessionLog(store, adapter, settings.started_at))
+    records = [store.records[key.id] for key in plan.keys]
+    return assemble(start, records, suite.summarize(records), store.sessions)
+
+
+def _start(suite: Suite, adapter: Adapter, settings: RunSettings, plan: SuitePlan, store: RunStore) -> RunStart:
+    return RunStart(
+        schema=START_SCHEMA,
+        run_id=store.folder.resolve().name,
+        suite=suite.name,
+        suite_version=suite.version,
+        dialect=suite.dialect,
+        seed=settings.seed,
+        model=adapter.identity,
+        config=settings.config,
+        config_passed=settings.config_passed,
+        corpora=plan.corpora,
+        planned=len(plan.keys),
+        unscored=plan.unscored,
+        warnings=(*settings.warnings, *store.notes),
+        tokens_seen=settings.tokens_seen,
+        preflight=settings.preflight,
+        question_settings=plan.question_settings,
+    )
+
+
+def _answer(
+    suite: Suite,
+    adapter: Adapter,
+    store: RunStore,
+    observer: RunObserver,
+    pending: Sequence[SampleKey],
+    log: SessionLog,
+) -> None:
+    stream = _RequestStream(suite, store, observer, log)
     # Closed here whatever happens, so that an abandoned run leaves no thread at work behind it.
-    with closing(stream.requests(pending)) as requests:
+    with log, closing(stream.requests(pending)) as requests:
         for completion in adapter.generate(requests):
             answered = stream.gathering.answer(completion)
             if answered is None:
                 continue
             sample, completion = answered
-            record = _answered(sample, completion, _score(suite, sample, completion))
+            record = _answered(sample, completion, _score(suite, sample, completion), log.number)
             store.append(record)
+            log.sample_ended()
             observer.sample_ended(record)
-    unanswered = [key.id for key in plan.keys if key.id not in store.records]
-    if unanswered:
-        raise RuntimeError(f"the adapter left {len(unanswered)} requests unanswered, such as {unanswered[0]}")
-    return _Assembly(suite, adapter, settings, plan).record(store, stream.first_prompt_seconds)
+        unanswered = [key.id for key in pending if key.id not in store.records]
+        if unanswered:
+            raise RuntimeError(f"the adapter left {len(unanswered)} requests unanswered, such as {unanswered[0]}")
 
 
 class _RequestStream:
     """The requests of a run, made while the model works; samples that cannot be asked are stored at once."""
 
-    def __init__(self, suite: Suite, store: RunStore, observer: RunObserver, started_at: float) -> None:
+    def __init__(self, suite: Suite, store: RunStore, observer: RunObserver, log: SessionLog) -> None:
         self.gathering = Gathering()
-        self.first_prompt_seconds: float | None = None
-        self._suite, self._store, self._observer = suite, store, observer
-        self._started_at = started_at
+        self._suite, self._store, self._observer, self._log = suite, store, observer, log
         self._requests: Callable[[Sample], tuple[Request, ...]] = (
             suite.requests if isinstance(suite, SeveralRequestsSuite) else lambda sample: (suite.request(sample),)
         )
@@ -126,12 +158,12 @@ class _RequestStream:
         with closing(prefetch(self._prepare, pending, depth=_prepared_ahead(pending))) as prepared_samples:
             for prepared in prepared_samples:
                 if prepared.sample is None:
-                    record = _not_asked(prepared.key, prepared.unscored or "not prepared")
+                    record = _not_asked(prepared.key, prepared.unscored or "not prepared", self._log.number)
                     self._store.append(record)
+                    self._log.sample_ended()
                     self._observer.sample_ended(record)
                     continue
-                if self.first_prompt_seconds is None:
-                    self.first_prompt_seconds = time.perf_counter() - self._started_at
+                self._log.prompt_sent()
                 self.gathering.ask(prepared.sample, prepared.requests)
                 self._observer.prompt_sent(prepared.key)
                 yield from prepared.requests
@@ -154,8 +186,8 @@ def _refuse_leftovers(store: RunStore, plan: SuitePlan) -> None:
     leftovers = [sample_id for sample_id in store.records if sample_id not in asked]
     if leftovers:
         raise UsageError(
-            f"{store.folder} holds {len(leftovers)} samples that this run does not ask for (such as {leftovers[0]}); "
-            "ask for at least the same tasks, lengths and samples, or use another --out"
+            f"{store.folder} holds {len(leftovers)} samples that are not in this run (such as {leftovers[0]}); "
+            "pass at least the same tasks, lengths and samples, or use another --out"
         )
 
 
@@ -165,7 +197,7 @@ def _score(suite: Suite, sample: Sample, completion: Completion) -> Score:
     return Score(metric=score.metric, value=None) if completion.error is not None else score
 
 
-def _answered(sample: Sample, completion: Completion, score: Score) -> SampleRecord:
+def _answered(sample: Sample, completion: Completion, score: Score, session: int) -> SampleRecord:
     return SampleRecord(
         id=sample.id,
         task=sample.key.task,
@@ -189,10 +221,11 @@ def _answered(sample: Sample, completion: Completion, score: Score) -> SampleRec
         decode_seconds=completion.decode_seconds,
         measures=score.measures,
         generation_tokens=sample.generation_tokens,
+        session=session,
     )
 
 
-def _not_asked(key: SampleKey, reason: str) -> SampleRecord:
+def _not_asked(key: SampleKey, reason: str, session: int) -> SampleRecord:
     return SampleRecord(
         id=key.id,
         task=key.task,
@@ -214,67 +247,5 @@ def _not_asked(key: SampleKey, reason: str) -> SampleRecord:
         unscored=reason,
         prefill_seconds=0.0,
         decode_seconds=0.0,
+        session=session,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Assembly:
-    """What the record of a run is made of, beside its samples."""
-
-    suite: Suite
-    adapter: Adapter
-    settings: RunSettings
-    plan: SuitePlan
-
-    def record(self, store: RunStore, first_prompt_seconds: float | None) -> RunRecord:
-        settings = self.settings
-        records = [store.records[key.id] for key in self.plan.keys]
-        summary = self.suite.summarize(records)
-        failures = Counter(record.failure for record in records if record.failure is not None)
-        return RunRecord(
-            schema=SCHEMA,
-            run_id=store.folder.resolve().name,
-            suite=self.suite.name,
-            suite_version=self.suite.version,
-            dialect=self.suite.dialect,
-            seed=settings.seed,
-            model=self.adapter.identity,
-            config={**settings.config, "engine": self.adapter.describe()},
-            config_passed=settings.config_passed,
-            corpora=self.plan.corpora,
-            environment=describe_environment(),
-            results=summary.results,
-            summary=summary.summary,
-            effective_length=summary.effective_length,
-            derived=summary.derived,
-            failures=dict(sorted(failures.items())),
-            unscored=(*self.plan.unscored, *summary.unscored),
-            counts={
-                "n": len(records),
-                "errors": sum(record.error is not None for record in records),
-                "unscored": sum(record.unscored is not None for record in records),
-            },
-            timing=_timing(records, settings.started_at, first_prompt_seconds),
-            memory=self.adapter.memory(),
-            warnings=settings.warnings,
-            tokens_seen=settings.tokens_seen,
-            figures=summary.figures,
-            preflight=settings.preflight,
-        )
-
-
-def _timing(
-    records: Sequence[SampleRecord], started_at: float, first_prompt_seconds: float | None
-) -> dict[str, float | None]:
-    prefill_seconds = sum(record.prefill_seconds for record in records)
-    decode_seconds = sum(record.decode_seconds for record in records)
-    prompt_tokens = sum(record.prompt_tokens for record in records)
-    completion_tokens = sum(record.completion_tokens for record in records)
-    return {
-        "wall_seconds": time.perf_counter() - started_at,
-        "first_prompt_seconds": first_prompt_seconds,
-        "prefill_seconds": prefill_seconds,
-        "decode_seconds": decode_seconds,
-        "prefill_tokens_per_second": prompt_tokens / prefill_seconds if prefill_seconds > 0 else None,
-        "decode_tokens_per_second": completion_tokens / decode_seconds if decode_seconds > 0 else None,
-    }

@@ -3,38 +3,19 @@
 from collections.abc import Sequence
 
 from evalkit.errors import UsageError
-from evalkit.records import (
-    Completion,
-    Figure,
-    Request,
-    ResultRow,
-    Sample,
-    SampleKey,
-    SampleRecord,
-    Score,
-    SuitePlan,
-    SuiteSummary,
-)
+from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
 from evalkit.running.protocols import Suite, Tokenizer
-from evalkit.statistics.effective_length import effective_length
-from evalkit.statistics.rows import result_row
-from suites.context_extension.depth_grid import grid_figures, spread_keys
-from suites.context_extension.effective_length import above_fixed, above_own_share, collect
-from suites.context_extension.length_figures import length_figure, mean_figures
-from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_measures, position_figures
+from suites.context_extension.depth_grid import spread_keys
+from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_measures
 from suites.context_extension.settings import ExtensionSettings
+from suites.context_extension.summary import summarize
 from suites.mmlu import MmluSuite
-from suites.mmlu.summary import summarize as summarize_mmlu
 from suites.ruler import RulerCorpora, RulerSettings, RulerSuite
-from suites.ruler.summary import summarize as summarize_ruler
 from suites.text_loss import TextLossSettings, TextLossSuite
-from suites.text_loss.sources import Source
-from suites.text_loss.summary import BITS_PER_BYTE
+from suites.text_loss.sources import Source, question_settings
 
 FULL_SHARE = 0.9
 """A document counts as long where it fills this much of the context."""
-MMLU = "mmlu"
-"""The figure of all questions together."""
 
 
 class ContextExtensionSuite:
@@ -67,7 +48,6 @@ class ContextExtensionSuite:
             LONG_TEXT: self._text_suite(settings.ctx, least_tokens=int(FULL_SHARE * settings.ctx)),
             SHORT_TEXT: self._text_suite(settings.short_ctx, least_tokens=int(FULL_SHARE * settings.short_ctx)),
         }
-
         self._mmlu = mmlu
         self._subjects = frozenset(settings.mmlu.subjects if settings.mmlu is not None else ())
 
@@ -99,7 +79,12 @@ class ContextExtensionSuite:
             questions = self._mmlu.plan()
             keys += questions.keys
             corpora |= dict.fromkeys(questions.corpora)
-        return SuitePlan(keys=tuple(keys), unscored=ruler.unscored, corpora=tuple(corpora))
+        return SuitePlan(
+            keys=tuple(keys),
+            unscored=ruler.unscored,
+            corpora=tuple(corpora),
+            question_settings=question_settings(settings.path, settings.field),
+        )
 
     def sample(self, key: SampleKey) -> Sample:
         return self._part(key).sample(key)
@@ -119,44 +104,7 @@ class ContextExtensionSuite:
         return Score(score.metric, score.value, measures={**score.measures, **by_bucket})
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
-        """Rows of every task and length; means, grid, loss by position and effective lengths as figures."""
-        settings = self._settings
-        asked = [record for record in records if record.task not in self._texts and record.task not in self._subjects]
-        scores = collect(asked, settings.tasks)
-        fixed = effective_length(above_fixed(scores))
-        own = effective_length(above_own_share(scores))
-        mmlu_rows, mmlu_figures = self._mmlu_results(records)
-        return SuiteSummary(
-            results=(*summarize_ruler(asked).results, *self._loss_rows(records), *mmlu_rows),
-            summary=(),
-            effective_length=fixed.tokens or None if fixed is not None else None,
-            figures=(
-                *mean_figures(scores),
-                *length_figure("fixed", fixed, len(asked)),
-                *length_figure("own_share", own, len(asked)),
-                *grid_figures(asked, settings.depths),
-                *position_figures(records, settings.ctx),
-                *mmlu_figures,
-            ),
-        )
-
-    def _loss_rows(self, records: Sequence[SampleRecord]) -> list[ResultRow]:
-        rows = []
-        for task, ctx in ((SHORT_TEXT, self._settings.short_ctx), (LONG_TEXT, self._settings.ctx)):
-            here = [record for record in records if record.task == task]
-            if here:
-                rows.append(result_row(task, ctx, here, metric=BITS_PER_BYTE))
-        return rows
-
-    def _mmlu_results(self, records: Sequence[SampleRecord]) -> tuple[Sequence[ResultRow], Sequence[Figure]]:
-        """A row for each subject, and the accuracy over all questions."""
-        if self._settings.mmlu is None:
-            return (), ()
-        here = [record for record in records if record.task in self._subjects]
-        told = summarize_mmlu(self._settings.mmlu, here)
-        (mean,) = told.summary
-        scored = sum(row.n for row in told.results)
-        return told.results, (Figure(MMLU, mean.mean, "points", mean.ci95, scored),)
+        return summarize(self._settings, records)
 
     def _part(self, key: SampleKey) -> Suite:
         if self._mmlu is not None and key.task in self._subjects:

@@ -111,9 +111,10 @@ class PreparedSuite(RulerJudge):
         return path
 
     def _uses(self) -> Iterator[CorpusUse]:
-        for file in self._files.values():
-            name = file.path.relative_to(self._folder).as_posix()
-            yield CorpusUse("samples", name, file.sha256, file.path.name)
+        """Named by task and length, wherever a folder has the file, so that two runs compare what a task was asked."""
+        for (task, ctx), file in self._files.items():
+            path = file.path.relative_to(self._folder).as_posix()
+            yield CorpusUse("samples", f"{task}@{ctx}", file.sha256, path)
 
 
 def _index(path: Path, ctx: int, samples: int | None) -> PreparedFile:

@@ -18,6 +18,7 @@ from suites.corpora import Essays
 
 BLOCK_BYTES = 1 << 16
 SENTENCES_PER_BLOCK = 64
+JSON_LINES = ".jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,11 @@ class EssayText:
             yield "".join(f"{sentence} " for sentence in self._sentences[first : first + SENTENCES_PER_BLOCK])
 
 
+def question_settings(path: str | None, field: str) -> dict[str, str]:
+    """What decides the text of a source beside the file itself: of JSON lines, the field that is read."""
+    return {"field": field} if path is not None and Path(path).suffix == JSON_LINES else {}
+
+
 def open_source(path: Path, field: str) -> Source:
     """A source by the ending of its name: `.jsonl` has a document a line, anything else is one text.
 
@@ -159,7 +165,7 @@ def open_source(path: Path, field: str) -> Source:
     """
     if not path.is_file():
         raise UsageError(f"{path} is not a file; name a text file, or a .jsonl file with one document a line")
-    return JsonLines(path, field) if path.suffix == ".jsonl" else TextFile(path)
+    return JsonLines(path, field) if path.suffix == JSON_LINES else TextFile(path)
 
 
 def _file_use(path: Path) -> CorpusUse:

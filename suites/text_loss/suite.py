@@ -9,7 +9,7 @@ from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord
 from evalkit.running.protocols import Tokenizer
 from suites.text_loss.copies import is_copy
 from suites.text_loss.settings import TextLossSettings
-from suites.text_loss.sources import Source
+from suites.text_loss.sources import Source, question_settings
 from suites.text_loss.summary import BITS_PER_BYTE, TASK, bits_per_byte, summarize
 from suites.text_loss.windows import Window, WindowSize, cut_windows
 
@@ -46,7 +46,8 @@ class TextLossSuite:
         keys = tuple(
             SampleKey(TASK, self._settings.ctxs[0], index, self._settings.seed) for index in range(len(windows))
         )
-        return SuitePlan(keys=keys, unscored=(), corpora=(self._source.use,))
+        settings = question_settings(self._settings.path, self._settings.field)
+        return SuitePlan(keys=keys, unscored=(), corpora=(self._source.use,), question_settings=settings)
 
     def window_count(self) -> int:
         """Windows of the text that will be scored; reads and tokenizes it."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,24 @@ from evalkit.analysis.finished_run import StoredRun, load_run
 from evalkit.analysis.leaderboard import BoardRun
 from evalkit.records import (
     SCHEMA,
+    START_SCHEMA,
     CorpusUse,
     Figure,
     ModelIdentity,
     PositionScheme,
     ResultRow,
     RunRecord,
+    RunStart,
     SampleRecord,
+    Session,
+    SessionList,
     SummaryRow,
     UnscoredCell,
 )
-from evalkit.records.codec import to_json
+from evalkit.records.codec import from_dict, to_json
 from evalkit.records.metrics import metric_of
-from evalkit.running.store import MANIFEST, RUN, SAMPLES, Manifest
+from evalkit.records.migration import SESSIONS_SCHEMA
+from evalkit.running.store import MANIFEST, RUN, SAMPLES, SESSIONS, STARTED, Manifest, read_run
 from evalkit.statistics.rows import mean_of_tasks, result_row
 
 ERRORED = "errored"
@@ -73,6 +78,7 @@ class RunSpec:
     whole_suite: bool = True
     """False for a run of some of the suite's tasks."""
     unscored_cells: tuple[UnscoredCell, ...] = ()
+    question_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def metric_for(self, task: str) -> str:
         return self.metrics.get(task, self.metric)
@@ -83,17 +89,22 @@ def write_run(folder: Path, spec: RunSpec) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     samples = make_samples(spec)
     record = make_record(spec, samples, spec.run_id or folder.name)
-    manifest = Manifest.of(
-        suite=spec.suite,
-        version=spec.suite_version,
-        dialect=spec.dialect,
-        seed=spec.seed,
-        identity=record.model,
-        corpora=record.corpora,
-    )
-    (folder / MANIFEST).write_text(json.dumps(asdict(manifest)), encoding="utf-8")
+    (folder / MANIFEST).write_text(to_json(Manifest.of_record(record)), encoding="utf-8")
     (folder / SAMPLES).write_text("".join(to_json(sample) + "\n" for sample in samples), encoding="utf-8")
     (folder / RUN).write_text(to_json(record, indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def stop_run(folder: Path, samples: int) -> Path:
+    """Turn a finished run into one that was killed after its first `samples`."""
+    record = read_run(folder)
+    fields = json.loads(to_json(record))
+    start = from_dict(RunStart, {**fields, "schema": START_SCHEMA, "planned": record.counts["n"]})
+    (folder / STARTED).write_text(to_json(start), encoding="utf-8")
+    (folder / SESSIONS).write_text(to_json(SessionList(SESSIONS_SCHEMA, record.sessions)), encoding="utf-8")
+    (folder / RUN).unlink()
+    lines = (folder / SAMPLES).read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / SAMPLES).write_text("".join(lines[:samples]), encoding="utf-8")
     return folder
 
 
@@ -145,6 +156,7 @@ def make_sample(spec: RunSpec, task: str, ctx: int, index: int, score: Score) ->
         if not metric_of(metric).bounded
         else {},
         generation_tokens=spec.generation_tokens,
+        session=1,
     )
 
 
@@ -154,6 +166,9 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
         cells[sample.task, sample.ctx].append(sample)
     results = tuple(result_row(task, ctx, cell, metric=spec.metric_for(task)) for (task, ctx), cell in cells.items())
     failures = sorted(sample.failure for sample in samples if sample.failure is not None)
+    engine = {"device": "cuda" if spec.gpu else "cpu"}
+    environment = {"cpu": "AMD EPYC", "cpu_count": 2, "gpu": None if spec.gpu is None else dict(spec.gpu)}
+    memory: dict[str, float | int | str | None] = {"peak_bytes": spec.peak_bytes, "method": "CUDA allocator"}
     return RunRecord(
         schema=SCHEMA,
         run_id=run_id,
@@ -172,14 +187,10 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
             parameters=6_700_000_000,
             trained=spec.trained,
         ),
-        config={
-            "ctxs": sorted({ctx for _, ctx in spec.scores}),
-            "engine": {"device": "cuda" if spec.gpu else "cpu"},
-            **spec.config,
-        },
+        config={"ctxs": sorted({ctx for _, ctx in spec.scores}), "engine": engine, **spec.config},
         config_passed={},
         corpora=tuple(CorpusUse(role, text, _sha256(text), "embedded") for role, text in spec.corpora.items()),
-        environment={"cpu": "AMD EPYC", "cpu_count": 2, "gpu": None if spec.gpu is None else dict(spec.gpu)},
+        environment=environment,
         results=results,
         summary=_summary(results, cells, whole_suite=spec.whole_suite)
         if all(metric_of(row.metric).bounded for row in results)
@@ -200,10 +211,13 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
             "prefill_tokens_per_second": 30_000.0 / spec.prefill_seconds if spec.prefill_seconds else None,
             "decode_tokens_per_second": 50.0 / spec.decode_seconds if spec.decode_seconds else None,
         },
-        memory={"peak_bytes": spec.peak_bytes, "method": "CUDA allocator"},
+        memory=memory,
+        sessions=(Session(1, None, environment, engine, len(samples), 100.0, None, memory, ended=True),),
+        planned=len(samples),
         warnings=(),
         tokens_seen=spec.tokens_seen,
         figures=spec.figures,
+        question_settings=dict(spec.question_settings),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from evalkit import __version__
 from evalkit.records import RunRecord, SampleKey, SampleRecord, SuitePlan
 from evalkit.running.protocols import Adapter
 from evalkit.running.runner import RunObserver, RunSettings, run
@@ -33,7 +34,11 @@ class Observer:
 
 
 def manifest_of(suite: TinySuite, **changes: Any) -> Manifest:
-    """The manifest of a run of `suite` on the scripted model, with some fields changed."""
+    """The manifest of a run of `suite` on the scripted model, with some arguments changed.
+
+    `engine` is the adapter's description of itself, `evalkit` the version.
+    """
+    engine, evalkit = changes.pop("engine", ScriptedAdapter({}).describe()), changes.pop("evalkit", __version__)
     values: dict[str, Any] = {
         "suite": suite.name,
         "version": suite.version,
@@ -41,8 +46,9 @@ def manifest_of(suite: TinySuite, **changes: Any) -> Manifest:
         "seed": suite.seed,
         "identity": SCRIPTED_IDENTITY,
         "corpora": suite.plan().corpora,
+        "question_settings": suite.plan().question_settings,
     }
-    return Manifest.of(**{**values, **changes})
+    return Manifest.of(**{**values, **changes}).answered_by(engine, evalkit)
 
 
 def settings() -> RunSettings:
@@ -66,5 +72,6 @@ def run_in(
     """One run from start to run.json, as the command line does it."""
     with RunStore.open(folder, manifest_of(suite), resume=resume) as store:
         record = run(suite, adapter or right_adapter(), store, settings(), observer or Observer())
-        store.finish(record, "# report\n")
+        store.finish(record)
+        store.write_report("# report\n")
     return record

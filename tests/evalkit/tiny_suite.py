@@ -1,5 +1,6 @@
 """A suite of sums, small enough to follow by eye: the questions of tests of the runner and of whole commands."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -21,6 +22,9 @@ from evalkit.records import (
 )
 from evalkit.running.protocols import Tokenizer
 from model_adapters.scripted import ScriptedTokenizer
+
+CORPUS = CorpusUse("numbers", "counted", "ab" * 32, "embedded")
+"""What all tasks read."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class TinySuite:
             if task != "never"
         )
         unscored = tuple(UnscoredCell("never", ctx, "it never fits") for ctx in self.ctxs if "never" in self.tasks)
-        return SuitePlan(keys, unscored, (CorpusUse("numbers", "counted", "ab" * 32, "embedded"),))
+        return SuitePlan(keys, unscored, (CORPUS, *(corpus_of(task) for task in self.tasks)))
 
     def sample(self, key: SampleKey) -> Sample:
         if key.task == "too_long":
@@ -67,6 +71,11 @@ class TinySuite:
         results = tuple(_row(task, ctx, records) for task, ctx in cells)
         summary = tuple(_mean(ctx, [row for row in results if row.ctx == ctx]) for ctx in self.ctxs)
         return SuiteSummary(results, summary, max(self.ctxs), {"best": 100.0})
+
+
+def corpus_of(task: str) -> CorpusUse:
+    """What one task alone reads, as in the suites of evalkit."""
+    return CorpusUse(f"numbers/{task}", "counted", hashlib.sha256(task.encode()).hexdigest(), "embedded")
 
 
 def right_answer(request: Request) -> str:

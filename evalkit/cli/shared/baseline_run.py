@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 from evalkit.cli.compare import Compared, ReportFormat, show_compared
 from evalkit.cli.shared import options
 from evalkit.cli.shared.suite_run import (
-    HAS_ERRORS,
     BuildSuite,
     Finished,
     ModelOptions,
     RunOptions,
+    check_place,
     execute,
+    make_of_stored,
     perform,
     show_record,
+    stderr_console,
 )
-from evalkit.errors import IncompatibleRunError, UsageError
+from evalkit.errors import IncompatibleRunError
 
 if TYPE_CHECKING:
     from evalkit.analysis.finished_run import StoredRun
@@ -44,6 +46,7 @@ def execute_against(
     """
     if baseline is None:
         return execute(build, model_options, run_options, settings=settings, headline=headline(model_options.model))
+    check_place(run_options)
     base = perform(
         build,
         replace(model_options, model=baseline),
@@ -62,17 +65,28 @@ def execute_against(
 
 
 def show_both(base: Finished, new: Finished, format: options.Format) -> int:
-    """Show two finished runs and how they compare, write the comparison beside NEW, and return the exit code."""
+    """Show two finished runs and how they compare, write the comparison beside NEW, and return the exit code.
+
+    If one side errored throughout, nothing can be compared, and the exit code is that of a run with errors.
+    """
     from reports.plain_text import one_line
 
+    notes = stderr_console()
+    codes = [base.exit_code, new.exit_code]
+    compared: list[Compared] = []
+
+    def make(what: str, action: Callable[[], object]) -> None:
+        codes.append(make_of_stored(notes, what, new.folder, action))
+
     if format is options.Format.TERMINAL:
-        show_record(base.record, format)
-        show_record(new.record, format)
-    compared = _compare(_stored(base), _stored(new))
-    show_compared([compared], ReportFormat.JSON if format is options.Format.JSON else ReportFormat.TERMINAL)
-    _write(new.folder / COMPARISON, compared)
+        make("the tables of BASE", lambda: show_record(base.record, format))
+        make("the tables of NEW", lambda: show_record(new.record, format))
+    make("the comparison", lambda: compared.append(_compare(_stored(base), _stored(new))))
+    shown = ReportFormat.JSON if format is options.Format.JSON else ReportFormat.TERMINAL
+    make("the comparison's tables", lambda: show_compared(compared, shown))
+    make(COMPARISON, lambda: _write(new.folder / COMPARISON, compared))
     print(one_line(f"stored in {base.folder} and {new.folder}"), file=sys.stderr)
-    return HAS_ERRORS if base.record.counts["errors"] or new.record.counts["errors"] else 0
+    return next((code for code in codes if code), 0)
 
 
 def _stored(finished: Finished) -> "StoredRun":
@@ -95,11 +109,9 @@ def _compare(base: "StoredRun", new: "StoredRun") -> Compared:
     return Compared(compare(pairing), pairing)
 
 
-def _write(path: Path, compared: Compared) -> None:
+def _write(path: Path, compared: Sequence[Compared]) -> None:
     from reports.comparison_report import comparison_report
     from reports.markdown import render
 
-    try:
-        path.write_text(render(comparison_report(compared.comparison)), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; both runs are stored") from None
+    for one in compared:
+        path.write_text(render(comparison_report(one.comparison)), encoding="utf-8")

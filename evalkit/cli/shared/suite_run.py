@@ -6,13 +6,18 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evalkit import __version__
 from evalkit.cli.shared import options
+from evalkit.errors import EvalkitError, UsageError
+from evalkit.records import Manifest
+from evalkit.running.folder_lock import FolderInUseError, FolderLock
 from evalkit.running.runner import RunSettings, run
-from evalkit.running.store import Manifest, RunStore, check_out, numbered_folder
+from evalkit.running.store import RunStore, check_out, numbered_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +30,7 @@ RUNS = Path("runs")
 
 # Exit codes beside 0 and the 2 of every EvalkitError.
 HAS_ERRORS = 3
+INTERNAL_ERROR = 70
 INTERRUPTED = 130
 
 
@@ -64,11 +70,19 @@ class Finished:
     record: "RunRecord"
     samples: "tuple[SampleRecord, ...]"
     folder: Path
+    report_code: int = 0
+    """Exit code of what went wrong with its reports, which are made after it is stored."""
+
+    @property
+    def exit_code(self) -> int:
+        return self.report_code or (HAS_ERRORS if self.record.counts["errors"] else 0)
 
 
 BuildSuite = Callable[["LoadedModel"], "Suite"]
 Conclude = Callable[["RunRecord", "Sequence[SampleRecord]"], "RunRecord"]
 """Called before the record is stored: returns it with what follows from its samples."""
+Illustrate = Callable[["RunRecord", "Sequence[SampleRecord]", Path], object]
+"""Called after the record is stored: writes charts into the run's folder."""
 
 
 def execute(
@@ -78,18 +92,18 @@ def execute(
     *,
     settings: Mapping[str, Any],
     headline: str,
-    conclude: Conclude | None = None,
 ) -> int:
     """Run one suite on one model, show the run, and return the exit code."""
-    finished = perform(build, model_options, run_options, settings=settings, headline=headline, conclude=conclude)
+    finished = perform(build, model_options, run_options, settings=settings, headline=headline)
     return show_finished(finished, run_options.format) if isinstance(finished, Finished) else finished
 
 
 def show_finished(finished: Finished, format: options.Format) -> int:
     """Show a run that came to its end, and return the exit code."""
-    show_record(finished.record, format)
-    _note(_notes(), f"stored in {finished.folder}")
-    return HAS_ERRORS if finished.record.counts["errors"] else 0
+    notes = stderr_console()
+    code = make_of_stored(notes, "the tables", finished.folder, lambda: show_record(finished.record, format))
+    _note(notes, f"stored in {finished.folder}")
+    return code or finished.exit_code
 
 
 def perform(
@@ -100,51 +114,101 @@ def perform(
     settings: Mapping[str, Any],
     headline: str,
     conclude: Conclude | None = None,
+    illustrate: Illustrate | None = None,
 ) -> Finished | int:
-    """Run one suite on one model and store the run; an exit code where it was stopped.
+    """Run one suite on one model and store the run; an exit code if it was stopped.
 
     `settings` are the suite's, completed by defaults; `seed` and `ctxs` must be among them. `headline` is the first
-    line of output, printed before anything is loaded.
+    line of output, printed before anything is loaded. The run's folder is locked before the model is loaded.
     """
-    from reports import markdown
-    from reports.progress import ProgressBar
-
-    notes = _notes()
+    notes = stderr_console()
     _note(notes, headline)
     folder = run_options.out
     try:
-        _check_out(run_options)
-        if (forecast := _memory_forecast(model_options, max(settings["ctxs"], default=0))) is not None:
-            _note(notes, forecast)
-        loaded = load(model_options, tuple(settings["ctxs"]))
-        suite = build(loaded)
-        plan = suite.plan()
-        manifest = _manifest(suite, plan, loaded, settings["seed"])
-        folder = folder or _default_folder(manifest, plan, resume=run_options.resume)
-        warnings = _warnings(loaded, settings["ctxs"])
-        _describe(notes, loaded, warnings, folder)
-        run_settings = RunSettings(
-            seed=settings["seed"],
-            config={name: _plain(value) for name, value in {**settings, **asdict(model_options)}.items()},
-            config_passed=dict(run_options.passed),
-            warnings=warnings,
-            started_at=run_options.started_at,
-            tokens_seen=loaded.tokens_seen,
-            preflight=loaded.preflight,
-        )
-        with RunStore.open(folder, manifest, resume=run_options.resume) as store:
+        with ExitStack() as stack:
+            check_place(run_options)
+            lock = None if folder is None else stack.enter_context(FolderLock(folder))
+            if (forecast := _memory_forecast(model_options, max(settings["ctxs"], default=0))) is not None:
+                _note(notes, forecast)
+            loaded = load(model_options, tuple(settings["ctxs"]))
+            suite = build(loaded)
+            plan = suite.plan()
+            manifest = _manifest(suite, plan, loaded, settings["seed"])
+            lock = lock or stack.enter_context(_lock_default_folder(manifest, plan, resume=run_options.resume))
+            folder = lock.folder
+            warnings = _warnings(loaded, settings["ctxs"])
+            _describe(notes, loaded, warnings, folder)
+            run_settings = RunSettings(
+                seed=settings["seed"],
+                config={name: _plain(value) for name, value in {**settings, **asdict(model_options)}.items()},
+                config_passed=dict(run_options.passed),
+                warnings=warnings,
+                started_at=run_options.started_at,
+                tokens_seen=loaded.tokens_seen,
+                preflight=loaded.preflight,
+            )
             adapter = make_adapter(loaded, model_options)
-            with ProgressBar(notes) as progress:
-                record = run(suite, adapter, store, run_settings, progress, plan)
-            samples = tuple(store.records[key.id] for key in plan.keys)
-            if conclude is not None:
-                record = conclude(record, samples)
-            store.finish(record, markdown.render_run(record))
+            manifest = manifest.answered_by(adapter.describe(), __version__)
+            store = stack.enter_context(RunStore.open(folder, manifest, resume=run_options.resume, lock=lock))
+            record, samples = _answer(notes, suite, adapter, store, run_settings, plan)
+            record = record if conclude is None else conclude(record, samples)
+            store.finish(record)
+            return Finished(record, samples, folder, _make_reports(notes, store, record, samples, illustrate))
     except KeyboardInterrupt:
         hint = "run the same command again" if folder is None else f"continue with: {_resume_command(folder)}"
         _note(notes, f"stopped; {hint}")
         return INTERRUPTED
-    return Finished(record, samples, folder)
+
+
+def _answer(
+    notes: "Console",
+    suite: "Suite",
+    adapter: "Adapter",
+    store: RunStore,
+    run_settings: RunSettings,
+    plan: "SuitePlan",
+) -> "tuple[RunRecord, tuple[SampleRecord, ...]]":
+    from reports.progress import ProgressBar
+
+    for note in store.notes:
+        _note(notes, f"note: {note}")
+    with ProgressBar(notes) as progress:
+        record = run(suite, adapter, store, run_settings, progress, plan)
+    return record, tuple(store.records[key.id] for key in plan.keys)
+
+
+def _make_reports(
+    notes: "Console",
+    store: RunStore,
+    record: "RunRecord",
+    samples: "Sequence[SampleRecord]",
+    illustrate: Illustrate | None,
+) -> int:
+    """Write report.md and the charts of a stored run; the exit code of what went wrong, 0 if nothing did."""
+    from reports import markdown
+
+    folder = store.folder
+    code = make_of_stored(notes, "report.md", folder, lambda: store.write_report(markdown.render_run(record)))
+    if illustrate is None:
+        return code
+    return make_of_stored(notes, "the charts", folder, lambda: illustrate(record, samples, folder)) or code
+
+
+def make_of_stored(notes: "Console", what: str, folder: Path, make: Callable[[], object]) -> int:
+    """Make something of a stored run; what goes wrong with it is one line and an exit code, and loses nothing."""
+    try:
+        make()
+    except BrokenPipeError:
+        raise
+    except (EvalkitError, OSError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        code = UsageError.exit_code
+    except Exception as error:  # noqa: BLE001  # a fault in a renderer is reported, and the run is stored all the same
+        reason, code = f"{type(error).__name__}: {error}", INTERNAL_ERROR
+    else:
+        return 0
+    _note(notes, f"evalkit: {what} could not be made ({reason}); the run is stored in {folder}")
+    return code
 
 
 def readable_tokens(identity: "ModelIdentity") -> int | None:
@@ -152,7 +216,7 @@ def readable_tokens(identity: "ModelIdentity") -> int | None:
     return None if identity.positions.kind == "none" else identity.trained_length
 
 
-def _notes() -> "Console":
+def stderr_console() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
@@ -170,8 +234,8 @@ def show_record(record: "RunRecord", format: options.Format) -> None:
     print_run(stdout_console(), record)
 
 
-def _check_out(run_options: RunOptions) -> None:
-    """Whatever is wrong with the place of the run is said before minutes go into loading a model."""
+def check_place(run_options: RunOptions) -> None:
+    """Report what is wrong with the place of a run before minutes go into loading a model."""
     if run_options.out is None:
         check_out(RUNS, resume=True)
     else:
@@ -252,19 +316,26 @@ def _manifest(suite: "Suite", plan: "SuitePlan", loaded: "LoadedModel", seed: in
         seed=seed,
         identity=loaded.identity,
         corpora=plan.corpora,
+        question_settings=plan.question_settings,
     )
 
 
-def _default_folder(manifest: Manifest, plan: "SuitePlan", *, resume: bool) -> Path:
-    """runs/<suite>-<model>-<digest of all that decides the run but the number of samples>.
+def _lock_default_folder(manifest: Manifest, plan: "SuitePlan", *, resume: bool) -> FolderLock:
+    """runs/<suite>-<model>-<digest of what is asked of which model, the number of samples aside>, locked.
 
     The number is left out so that --resume with more --samples adds to the same run.
     """
     cells = sorted({(key.task, key.ctx) for key in plan.keys})
-    decides = {name: value for name, value in asdict(manifest).items() if name != "model"}
-    digest = hashlib.sha256(json.dumps([decides, cells], sort_keys=True).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps([manifest.asked, cells], sort_keys=True).encode()).hexdigest()[:8]
     model = re.sub(r"[^A-Za-z0-9.]+", "-", manifest.model)[-40:].strip("-.")
-    return numbered_folder(RUNS, f"{manifest.suite}-{model}-{digest}", resume=resume)
+    while True:
+        folder = numbered_folder(RUNS, f"{manifest.suite}-{model}-{digest}", resume=resume)
+        try:
+            return FolderLock(folder)
+        except FolderInUseError:
+            if resume:
+                raise
+            # Another process took the number in the meantime; its folder is there now, and the next one is free.
 
 
 def _describe(notes: "Console", loaded: "LoadedModel", warnings: tuple[str, ...], folder: Path) -> None:

@@ -186,9 +186,7 @@ def test_times_and_memory(tmp_path: Path) -> None:
     assert result.verdicts[0].reason == "+8.0% is above +5.0%"
     lost = judge(tmp_path / "b", "peak_memory: {max_increase: 5%}", base, replace(slower, peak_bytes=None))
     assert only(lost).reason == "NEW has no peak memory"
-    with pytest.raises(
-        IncompatibleRunError, match="BASE ran on NVIDIA H100 80GB HBM3 × 1 and NEW on AMD EPYC, 2 cores"
-    ):
+    with pytest.raises(IncompatibleRunError, match="BASE ran on NVIDIA H100 80GB HBM3 × 1, NEW on AMD EPYC, 2 cores"):
         judge(tmp_path / "c", rules, base, replace(slower, gpu=None))
     with pytest.raises(UsageError, match="BASE has no peak memory"):
         judge(tmp_path / "d", "peak_memory: {max_increase: 5%}", replace(base, peak_bytes=None), slower)

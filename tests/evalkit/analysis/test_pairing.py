@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.pairing import pair_runs, unlike_things
 from evalkit.errors import IncompatibleRunError, UsageError
+from evalkit.records import CorpusUse
 from tests.evalkit.run_factory import ERRORED, UNSCORED, RunSpec, changed, make_run
 
 SPEC = RunSpec({("vt", 4096): [1.0, 0.5, 0.0, 1.0], ("cwe", 4096): [1.0, 0.0]})
@@ -37,11 +39,11 @@ def test_samples_are_paired_by_id(tmp_path: Path) -> None:
         ({"suite": "other"}, "suite: ruler in BASE, other in NEW"),
         ({"corpora": {"essays": "prose"}}, "corpus essays: novels"),
         ({"generation_tokens": 50}, "the generation budget is 128 tokens in BASE, 50 in NEW"),
-        ({"config": {"shots": 5}}, "shots: 3 in BASE, 5 in NEW"),
+        ({"question_settings": {"field": "content"}}, "field: text in BASE, content in NEW"),
     ],
 )
 def test_unlike_things_are_refused_by_name(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
-    base = replace(SPEC, config={"shots": 3})
+    base = replace(SPEC, question_settings={"field": "text"})
     with pytest.raises(IncompatibleRunError) as error:
         pairing_of(tmp_path, base, replace(changed(base, base.scores), **changes))
     assert named in str(error.value)
@@ -52,6 +54,31 @@ def test_unlike_things_are_refused_by_name(tmp_path: Path, changes: dict[str, An
 def test_a_corpus_that_one_run_alone_needed_does_not_part_them(tmp_path: Path) -> None:
     new = changed(SPEC, SPEC.scores, corpora={"essays": "novels", "squad": "dev"})
     assert unlike_things(make_run(tmp_path / "a", SPEC).record, make_run(tmp_path / "b", new).record) == []
+
+
+def test_runs_of_prepared_files_pair_in_the_tasks_that_both_have(tmp_path: Path) -> None:
+    def prepared(name: str, spec: RunSpec, **files: str) -> StoredRun:
+        run = make_run(tmp_path / name, spec)
+        uses = tuple(CorpusUse("samples", f"{task}@4096", sha256, "x.jsonl") for task, sha256 in files.items())
+        return replace(run, record=replace(run.record, corpora=uses))
+
+    both = prepared("both", SPEC, vt="aa", cwe="bb")
+    fewer = prepared("fewer", changed(SPEC, {("cwe", 4096): [1.0, 1.0]}), cwe="bb")
+    for base, new in ((both, fewer), (fewer, both)):
+        assert {row.task: len(row.pairs) for row in pair_runs(base, new).rows} == {"vt": 0, "cwe": 2}
+    other = prepared("other", changed(SPEC, SPEC.scores), vt="cc", cwe="bb")
+    with pytest.raises(IncompatibleRunError, match=r"corpus samples: vt@4096 \(aa\) in BASE, vt@4096 \(cc\) in NEW"):
+        pair_runs(both, other)
+
+
+def test_another_description_of_the_same_positions_is_no_other_model(tmp_path: Path) -> None:
+    base = make_run(tmp_path / "base", SPEC)
+    reworded = replace(base.record.model.positions, description="no positions")
+    model = replace(base.record.model, positions=reworded)
+    new = replace(base, record=replace(base.record, model=model))
+    assert pair_runs(base, new).same_model_and_answers
+    quantized = replace(base, record=replace(base.record, model=replace(model, quantization="fp8")))
+    assert not pair_runs(base, quantized).same_model_and_answers
 
 
 def test_other_prompts_under_equal_settings_are_refused(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.analysis.finished_run import load_run
+from evalkit.analysis.finished_run import StoredRun, load_run
 from evalkit.cli import main
+from evalkit.cli.shared.stored_runs import open_run
 from tests.model_adapters.small_models import save_small_checkpoint
 
 Typed = Callable[..., int]
@@ -40,6 +41,19 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_small_checkpoint(tmp_path_factory.mktemp("hybrid"), "olmo_hybrid"))
 
 
+def rows(run: StoredRun) -> list[tuple[str, int, float | None, int]]:
+    return [(row.task, row.ctx, row.value, row.n) for row in run.record.results]
+
+
+def rows_without_record(folder: Path) -> list[tuple[str, int, float | None, int]]:
+    """The table of a run that is killed before it writes its record, from its other files."""
+    record = (folder / "run.json").rename(folder / "record")
+    try:
+        return rows(open_run(folder))
+    finally:
+        record.rename(folder / "run.json")
+
+
 def test_track(evalkit: Typed, hybrid: str, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--tasks", "parity,state_recall", "--updates", "4,8", "--samples", "2", "--shots", "1", "--out", "run")
     assert evalkit("track", "--model", hybrid, *options) == 0
@@ -47,6 +61,7 @@ def test_track(evalkit: Typed, hybrid: str, capsys: pytest.CaptureFixture[str]) 
     assert "held at ≥ 90 %" in shown
     assert "50.0" in shown
     run = load_run(Path("run"))
+    assert rows_without_record(Path("run")) == rows(run)
     assert [(row.task, row.n) for row in run.record.results] == [
         (f"{task}:{updates}", 2) for task in ("parity", "state_recall") for updates in (4, 8)
     ]
@@ -71,9 +86,16 @@ def test_loss(evalkit: Typed, hybrid: str, capsys: pytest.CaptureFixture[str]) -
     assert evalkit("loss", "a.jsonl", "--model", hybrid, *options) == 0
     assert "bits per byte" in capsys.readouterr().out
     run = load_run(Path("run"))
+    assert rows_without_record(Path("run")) == rows(run)
     # Each document but its first byte, which has nothing before it.
     assert run.record.derived["scored_bytes"] == sum(len(f"Text {n}. " * 60) - 1 for n in range(3))
     assert evalkit("loss", "a.jsonl", "--model", hybrid, *options, "--resume", "--ngram", "5") == 2
+    capsys.readouterr()
+    Path("a.jsonl").write_text(Path("a.jsonl").read_text().replace('{"body"', '{"title": "x", "body"'))
+    assert evalkit("loss", "a.jsonl", "--model", hybrid, *options[:-2], "--out", "other") == 0
+    assert evalkit("loss", "a.jsonl", "--model", hybrid, "--ctx", "256", "--overlap", "32", "--field", "title",
+                   "--out", "other", "--resume") == 2  # fmt: skip
+    assert "other was made with something else (field: body -> title)" in capsys.readouterr().err
 
 
 def test_extend_with_all_that_it_compares(
@@ -100,6 +122,7 @@ def test_extend_with_all_that_it_compares(
         "retention/loss",
     ]
     assert run.record.config["before"] == checkpoint
+    assert rows_without_record(Path("run")) == rows(run)
     assert load_run(Path("run/before")).record.model.positions.override is None
     assert {path.stem for path in Path("run/figures").iterdir()} >= {"depths", "positions"}
     assert "CONTROL EXPERIMENT" in Path("run/figures/depths.svg").read_text()
@@ -111,6 +134,30 @@ def test_extend_with_all_that_it_compares(
     assert evalkit(*command, "--resume") == 2
     assert "charts cannot be written to run/figures" in capsys.readouterr().err
     assert load_run(Path("run")).record.verdicts == run.record.verdicts, "the run is stored before its charts"
+
+
+def test_extend_with_another_margin_judges_the_stored_samples_again(evalkit: Typed, checkpoint: str) -> None:
+    options = ("--ctx", "1K", "--model", checkpoint, "--samples", "1", "--windows", "1", "--tasks", "niah_single_1",
+               "--trained", "512", "--out", "run")  # fmt: skip
+    assert evalkit("extend", *options, "--margin", "0.25") == 0
+    first = load_run(Path("run")).record
+    assert evalkit("extend", *options, "--margin", "9", "--resume") == 0
+    again = load_run(Path("run")).record
+    assert [(record.config["margins"]["nats"], record.config_passed["margin"]) for record in (first, again)] == [
+        (0.25, 0.25),
+        (9.0, 9.0),
+    ]
+    bounds = [[v.bound for v in record.verdicts if v.check.startswith("position_loss")] for record in (first, again)]
+    assert bounds == [[0.25], [9.0]]
+    assert again.sessions == first.sessions
+
+
+def test_extend_checks_all_places_first(evalkit: Typed, checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run").mkdir()
+    Path("run/manifest.json").write_text("{}")
+    assert evalkit("extend", "--ctx", "1K", "--model", checkpoint, "--before", checkpoint, "--out", "run") == 2
+    assert "run already holds a run; pass --resume" in capsys.readouterr().err
+    assert not Path("run/before").exists()
 
 
 @pytest.mark.parametrize(

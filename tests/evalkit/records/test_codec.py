@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.records import CorpusUse, ResultRow, RunRecord, SampleRecord, UnscoredCell
+from evalkit.records import CorpusUse, PositionScheme, ResultRow, RunRecord, SampleRecord, UnscoredCell
 from evalkit.records.codec import RecordError, from_dict, from_json, to_dict, to_json
 
 ROW = ResultRow("vt", 4096, "all", 50.0, 2, (25.0, 75.0))
@@ -104,9 +104,14 @@ def test_nested_records_name_their_own_field() -> None:
         from_dict(RunRecord, {"corpora": [row], **_without("corpora")})
 
 
-def test_an_unknown_choice_is_refused() -> None:
-    with pytest.raises(RecordError, match=r"SampleRecord\.finish_reason: 'melted' has the wrong type"):
-        from_dict(SampleRecord, _sample() | {"finish_reason": "melted"})
+def test_a_word_of_a_newer_version_is_kept_as_text() -> None:
+    read = from_dict(SampleRecord, _sample() | {"finish_reason": "melted", "failure": "wrong_needle_twice"})
+    assert (read.finish_reason, read.failure) == ("melted", "wrong_needle_twice")
+    identity = _without("config")["model"]
+    scheme = from_dict(PositionScheme, identity["positions"] | {"kind": "spiral"})
+    assert json.loads(to_json(scheme))["kind"] == "spiral"
+    with pytest.raises(RecordError, match=r"PositionScheme\.kind: 3 has the wrong type"):
+        from_dict(PositionScheme, identity["positions"] | {"kind": 3})
 
 
 def _sample() -> dict[str, Any]:

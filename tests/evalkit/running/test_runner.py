@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.analysis.finished_run import load_run
 from evalkit.errors import RequestFailedError, UsageError
 from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord
+from evalkit.running.run_files import read_manifest
 from evalkit.running.runner import PREPARED_AHEAD
-from evalkit.running.store import read_run, read_samples
+from evalkit.running.store import RunStore, read_run, read_samples
 from model_adapters.scripted import ScriptedAdapter, ScriptedReply
-from tests.evalkit.runs import Observer, right_adapter, run_in
+from tests.evalkit.runs import Observer, manifest_of, right_adapter, run_in
 from tests.evalkit.tiny_suite import TinySuite, right_answer
 
 
@@ -52,6 +54,7 @@ class TestOneRun:
             prefill_seconds=0.5,
             decode_seconds=0.25,
             generation_tokens=8,
+            session=1,
         )
 
     def test_the_record_adds_it_up(self, tmp_path: Path) -> None:
@@ -66,6 +69,7 @@ class TestOneRun:
         assert [cell.reason for cell in record.unscored] == ["it never fits"]
         assert record.model == wrong.identity
         assert record.config == {"ctxs": (512,), "engine": wrong.describe()}
+        assert (record.planned, record.unfinished) == (4, False)
         assert record.config_passed == {"ctx": "512"}
         assert record.memory == wrong.memory()
         assert record.timing["prefill_seconds"] == 2.0
@@ -215,6 +219,23 @@ class TestResuming:
             ("more", 1024),
         ]
 
+    def test_corpora_of_added_tasks_are_added_and_others_are_kept(self, tmp_path: Path) -> None:
+        with RunStore.open(tmp_path, manifest_of(TinySuite(tasks=("sum", "later"))), resume=False):
+            pass  # killed before its first sample
+        run_in(tmp_path, TinySuite(), resume=True)
+        record = run_in(tmp_path, TinySuite(tasks=("sum", "more")), resume=True)
+        assert [corpus.role for corpus in record.corpora] == ["numbers", "numbers/sum", "numbers/more"]
+        assert list(read_manifest(tmp_path).corpora) == ["numbers", "numbers/sum", "numbers/later", "numbers/more"]
+        assert load_run(tmp_path).record.counts["n"] == 6
+
+    def test_a_refused_command_changes_nothing(self, tmp_path: Path) -> None:
+        failing = ScriptedAdapter(lambda request: ScriptedReply(error="NaN") if "/1/" in request.id else "no")
+        run_in(tmp_path, TinySuite(tasks=("sum", "more")), failing)
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        with pytest.raises(UsageError, match="are not in this run"):
+            run_in(tmp_path, TinySuite(tasks=("sum", "other")), resume=True)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
     def test_a_finished_run_keeps_its_record(self, tmp_path: Path) -> None:
         first = run_in(tmp_path, TinySuite(samples=3))
         adapter = right_adapter()
@@ -224,9 +245,7 @@ class TestResuming:
 
     def test_samples_that_are_not_asked_for_are_refused(self, tmp_path: Path) -> None:
         run_in(tmp_path, TinySuite(samples=3))
-        with pytest.raises(
-            UsageError, match=r"holds 2 samples that this run does not ask for \(such as sum/512/1/42\)"
-        ):
+        with pytest.raises(UsageError, match=r"holds 2 samples that are not in this run \(such as sum/512/1/42\)"):
             run_in(tmp_path, TinySuite(samples=1), resume=True)
         assert read_run(tmp_path).counts["n"] == 3
 
@@ -236,8 +255,7 @@ class TestResuming:
         adapter = right_adapter()
         record = run_in(tmp_path, TinySuite(samples=3), adapter, resume=True)
         assert not adapter.requests
-        assert record.results == first.results
-        assert record.timing["first_prompt_seconds"] is None
+        assert record == first
 
 
 class TestPreparation:

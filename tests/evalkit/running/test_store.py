@@ -7,18 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import IncompatibleRunError, UsageError
-from evalkit.records import CorpusUse, SampleRecord
+from evalkit.records import CorpusUse, PositionScheme, SampleRecord
 from evalkit.records.codec import to_json
 from evalkit.running.store import (
     MANIFEST,
     RUN,
     SAMPLES,
+    SESSIONS,
+    STARTED,
     Manifest,
     RunStore,
     check_out,
@@ -31,6 +34,8 @@ from tests.evalkit.runs import manifest_of, run_in
 from tests.evalkit.tiny_suite import TinySuite
 
 SUITE = TinySuite()
+CORPUS = CorpusUse("numbers", "counted", "ab" * 32, "embedded")
+FORCED = PositionScheme("rope", "RoPE θ=500", theta=500.0, override="rope:theta=500")
 MANIFEST_OF_SUITE = manifest_of(SUITE)
 
 
@@ -76,7 +81,7 @@ class TestAppending:
         with opened(folder) as store:
             store.append(sample)
             size = (folder / SAMPLES).stat().st_size
-            with limited_file_size(size + 100), pytest.raises(UsageError, match="the 1 samples before it are safe"):
+            with limited_file_size(size + 100), pytest.raises(UsageError, match="all samples stored so far are safe"):
                 store.append(replace(sample, id="second"))
             assert "second" not in store.records
         assert (folder / SAMPLES).stat().st_size == size
@@ -91,10 +96,9 @@ class TestAppending:
     def test_a_full_disk_at_the_end_leaves_the_samples(self, tmp_path: Path) -> None:
         record = run_in(tmp_path / "first", SUITE)
         fill(tmp_path / "run", *read_samples(tmp_path / "first"))
-        with opened(tmp_path / "run") as store:
-            with limited_file_size(100), pytest.raises(UsageError, match="all samples are safe"):
-                store.finish(record, "# report\n")
-            assert store.finished() is None
+        full = pytest.raises(UsageError, match="all samples stored so far are safe")
+        with opened(tmp_path / "run") as store, limited_file_size(100), full:
+            store.finish(record)
         assert sorted(os.listdir(tmp_path / "run")) == [".lock", MANIFEST, SAMPLES]
 
 
@@ -126,7 +130,9 @@ class TestResuming:
         failed = replace(sample, id="failed", error="out of memory", finish_reason="error", score=None)
         fill(tmp_path / "run", sample, failed)
         assert kept(tmp_path / "run") == [sample.id]
-        assert read_samples(tmp_path / "run") == [sample]
+        assert read_samples(tmp_path / "run") == [sample, failed]
+        fill(tmp_path / "run", replace(failed, error=None))
+        assert read_samples(tmp_path / "run") == [sample, replace(failed, error=None)]
 
     def test_it_starts_afresh_where_there_is_nothing(self, tmp_path: Path) -> None:
         assert kept(tmp_path / "deep" / "er") == []
@@ -156,21 +162,42 @@ class TestRefusing:
             ({"dialect": "olmes"}, "dialect: plain -> olmes"),
             ({"seed": 1}, "seed: 42 -> 1"),
             ({"version": "2"}, "suite_version: 1 -> 2"),
-            ({"corpora": [CorpusUse("numbers", "others", "cd", "x.txt")]}, '"numbers:others": "cd"'),
+            ({"identity": replace(SCRIPTED_IDENTITY, quantization="fp8")}, "quantization: none -> fp8"),
+            ({"identity": replace(SCRIPTED_IDENTITY, positions=FORCED)}, "positions: none -> RoPE θ=500"),
+            ({"engine": {"gdn_kernel": "torch"}}, "gdn_kernel: triton -> torch"),
+            ({"engine": {"engine": "vllm"}}, "engine: evalkit -> vllm"),
+            ({"engine": {"device": "cpu"}}, "device: cuda -> cpu"),
+            ({"evalkit": "0.2.0"}, "evalkit: 0.1.0 -> 0.2.0"),
+            ({"question_settings": {"field": "content"}}, "field: text -> content"),
+            ({"corpora": [replace(CORPUS, sha256="cd")]}, "corpus numbers: counted (abababababab) -> counted (cd)"),
+            ({"corpora": [replace(CORPUS, name="others", sha256="cd")]}, "corpus numbers: counted (abababababab) -> "),
         ],
     )
     def test_a_run_made_with_something_else_is_named(
         self, tmp_path: Path, changes: dict[str, object], named: str
     ) -> None:
-        opened(tmp_path / "run").close()
+        values: dict[str, Any] = {
+            "engine": {"engine": "evalkit", "device": "cuda:0", "gdn_kernel": "triton"},
+            "evalkit": "0.1.0",
+            "corpora": [CORPUS],
+            "question_settings": {"field": "text"},
+        }
+        RunStore.open(tmp_path / "run", manifest_of(SUITE, **values), resume=False).close()
+        RunStore.open(tmp_path / "run", manifest_of(SUITE, **values), resume=True).close()
         with pytest.raises(IncompatibleRunError) as error:
-            RunStore.open(tmp_path / "run", manifest_of(SUITE, **changes), resume=True)
+            RunStore.open(tmp_path / "run", manifest_of(SUITE, **{**values, **changes}), resume=True)
         assert named in str(error.value)
 
     def test_another_name_for_the_same_weights_is_welcome(self, tmp_path: Path) -> None:
         opened(tmp_path / "run").close()
         moved = manifest_of(SUITE, identity=replace(SCRIPTED_IDENTITY, path="/elsewhere"))
         RunStore.open(tmp_path / "run", moved, resume=True).close()
+
+    def test_other_words_for_the_same_positions_are_welcome(self, tmp_path: Path) -> None:
+        opened(tmp_path / "run").close()
+        reworded = replace(SCRIPTED_IDENTITY.positions, description="no position encoding")
+        manifest = manifest_of(SUITE, identity=replace(SCRIPTED_IDENTITY, positions=reworded))
+        RunStore.open(tmp_path / "run", manifest, resume=True).close()
 
     def test_two_processes_never_share_a_folder(self, tmp_path: Path) -> None:
         with opened(tmp_path / "run"), pytest.raises(UsageError, match="in use by another process"):
@@ -235,14 +262,14 @@ class TestResults:
 
     def test_no_temporary_file_stays(self, tmp_path: Path) -> None:
         run_in(tmp_path / "run", SUITE)
-        assert sorted(os.listdir(tmp_path / "run")) == [".lock", MANIFEST, "report.md", RUN, SAMPLES]
+        assert set(os.listdir(tmp_path / "run")) == {".lock", MANIFEST, "report.md", RUN, SAMPLES, SESSIONS, STARTED}
 
     def test_adding_a_sample_removes_results_that_no_longer_say_it_all(
         self, tmp_path: Path, sample: SampleRecord
     ) -> None:
         run_in(tmp_path / "run", SUITE)
         fill(tmp_path / "run", replace(sample, id="one more"))
-        with pytest.raises(UsageError, match="the run has not finished, continue it with --resume"):
+        with pytest.raises(UsageError, match=r"the run has not finished \(4 of 3 samples\), continue it with --resume"):
             read_run(tmp_path / "run")
         assert not (tmp_path / "run" / "report.md").exists()
 
@@ -257,7 +284,9 @@ class TestResults:
         [
             (b"", "is not a run record: not JSON"),
             (b"{}", "is not a run record: RunRecord.schema is missing"),
-            (b'{"schema": "evalkit.run/9"}', r"its schema is evalkit\.run/9, this evalkit reads evalkit\.run/1"),
+            (b'{"schema": "evalkit.run/9"}', r"run\.json has schema evalkit\.run/9, .* upgrade evalkit to read it"),
+            (b'{"schema": "evalkit.gate/1"}', r"its schema is evalkit\.gate/1, this evalkit reads evalkit\.run/1"),
+            (b'{"schema": 1}', r"its schema is 1, this evalkit reads evalkit\.run/1"),
             (b"[1]", "is not a run record: RunRecord: expected an object"),
             (b"\xff\xfe", "cannot be read: 'utf-8' codec"),
         ],
@@ -291,6 +320,12 @@ class TestNumberedFolders:
         for name in ("run", "run-2"):
             (tmp_path / name).mkdir()
             assert numbered_folder(tmp_path, "run", resume=True).name == name
+
+    def test_folders_that_were_deleted_leave_gaps(self, tmp_path: Path) -> None:
+        for name in ("run-2", "run-10", "run-x", "runs", "other-11"):
+            (tmp_path / name).mkdir()
+        assert numbered_folder(tmp_path, "run", resume=True).name == "run-10"
+        assert numbered_folder(tmp_path, "run", resume=False).name == "run-11"
 
 
 def test_differences_name_only_what_decides() -> None:

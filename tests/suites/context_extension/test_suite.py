@@ -77,7 +77,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, Path]:
         samples = [store.records[key.id] for key in plan.keys]
         found = conclude(SETTINGS, ExtensionRun(record, samples), trained_length=2048, margins=Margins())
         record = replace(record, figures=(*record.figures, *found.figures), verdicts=found.verdicts)
-        store.finish(record, render_run(record))
+        store.finish(record)
+        store.write_report(render_run(record))
     return record, folder
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.analysis.finished_run import load_run
+from evalkit.analysis.pairing import pair_runs
 from evalkit.records import Request, RunRecord, SampleKey, SampleRecord, SuitePlan
 from evalkit.running.runner import RunSettings, run
 from evalkit.running.store import Manifest, RunStore
 from model_adapters.scripted import SCRIPTED_IDENTITY, Replies, ScriptedAdapter, ScriptedReply, ScriptedTokenizer
-from suites.ruler import TASKS
+from suites.ruler import TASKS, RulerCorpora, RulerSettings, RulerSuite
 from tests.suites.ruler import small_corpora
 
 TOKENIZER = ScriptedTokenizer()
@@ -24,7 +26,10 @@ class Silent:
 
 
 def run_with(replies: Replies, folder: Path, *, tasks: tuple[str, ...] = TASKS, ctx: int = 1024) -> RunRecord:
-    suite = small_corpora.suite(TOKENIZER, ctxs=(ctx,), tasks=tasks, samples=2)
+    return run_suite(small_corpora.suite(TOKENIZER, ctxs=(ctx,), tasks=tasks, samples=2), replies, folder)
+
+
+def run_suite(suite: RulerSuite, replies: Replies, folder: Path, *, resume: bool = False) -> RunRecord:
     plan = suite.plan()
     manifest = Manifest.of(
         suite=suite.name,
@@ -34,9 +39,11 @@ def run_with(replies: Replies, folder: Path, *, tasks: tuple[str, ...] = TASKS, 
         identity=SCRIPTED_IDENTITY,
         corpora=plan.corpora,
     )
-    with RunStore.open(folder, manifest, resume=False) as store:
+    with RunStore.open(folder, manifest, resume=resume) as store:
         settings = RunSettings(seed=42, config={}, config_passed={}, warnings=(), started_at=0.0)
-        return run(suite, ScriptedAdapter(replies, tokenizer=TOKENIZER), store, settings, Silent())
+        record = run(suite, ScriptedAdapter(replies, tokenizer=TOKENIZER), store, settings, Silent())
+        store.finish(record)
+    return record
 
 
 def right_answers(ctx: int = 1024) -> dict[str, str]:
@@ -84,3 +91,28 @@ def test_what_was_asked_is_stored_with_each_sample(tmp_path: Path, ctx: int) -> 
     lines = (tmp_path / "run" / "samples.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 4
     assert all('"depths": [' in line and '"gold_positions": [' in line for line in lines)
+
+
+def test_a_question_task_can_be_added_to_a_run_of_needles(tmp_path: Path) -> None:
+    def suite(*tasks: str) -> RulerSuite:
+        settings = RulerSettings.of(ctxs=(1024,), tasks=tasks, samples=2)
+        return RulerSuite(settings, TOKENIZER, RulerCorpora.embedded())
+
+    needles, both = suite("niah_single_1"), suite("niah_single_1", "qa_1")
+    answers = {key.id: ", ".join(both.sample(key).targets) for key in both.plan().keys}
+    run_suite(needles, answers, tmp_path / "run")
+    asked: list[str] = []
+
+    def reply(request: Request) -> str:
+        asked.append(request.id)
+        return answers[request.id]
+
+    record = run_suite(both, reply, tmp_path / "run", resume=True)
+    assert asked == ["qa_1/1024/0/42", "qa_1/1024/1/42"]
+    assert [(row.task, row.value) for row in record.results] == [("niah_single_1", 100.0), ("qa_1", 100.0)]
+    assert [corpus.role for corpus in record.corpora] == ["squad", "words"]
+
+    alone = run_suite(needles, answers, tmp_path / "alone")
+    assert [corpus.role for corpus in alone.corpora] == ["words"]
+    pairing = pair_runs(load_run(tmp_path / "alone"), load_run(tmp_path / "run"))
+    assert [len(row.pairs) for row in pairing.rows] == [2, 0]

@@ -100,7 +100,7 @@ def test_every_layout_is_found(tmp_path: Path, place: str) -> None:
     assert [key.id for key in plan.keys] == ["niah_single_2/4096/0/42"]
     assert {cell.task for cell in plan.unscored} == set(TASKS) - {"niah_single_2"}
     (use,) = plan.corpora
-    assert (use.role, use.name, use.source) == ("samples", place, path.name)
+    assert (use.role, use.name, use.source) == ("samples", "niah_single_2@4096", place)
     assert use.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     sample = suite.sample(plan.keys[0])
     assert sample.prompt == QUESTION + PREFIX

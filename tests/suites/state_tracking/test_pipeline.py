@@ -39,7 +39,8 @@ def run_track(folder: Path, asked: StateTrackingSettings, adapter: Adapter) -> R
     )
     with RunStore.open(folder, manifest, resume=False) as store:
         record = run(suite, adapter, store, settings(), Observer())
-        store.finish(record, render_run(record))
+        store.finish(record)
+        store.write_report(render_run(record))
     return record
 
 

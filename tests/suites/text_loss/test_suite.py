@@ -45,7 +45,8 @@ def run_loss(folder: Path, suite: TextLossSuite, adapter: Adapter) -> RunRecord:
     )
     with RunStore.open(folder, manifest, resume=False) as store:
         record = run(suite, adapter, store, settings(), Observer())
-        store.finish(record, render_run(record))
+        store.finish(record)
+        store.write_report(render_run(record))
     return record
 
 

@@ -11,7 +11,9 @@ from evalkit.cli.shared import suite_run
 from evalkit.cli.shared.baseline_run import execute_against
 from evalkit.cli.shared.options import Format
 from evalkit.cli.shared.suite_run import ModelOptions, RunOptions
+from evalkit.errors import UsageError
 from evalkit.records import Request
+from evalkit.running.folder_lock import FolderLock
 from evalkit.running.store import read_run
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
 from tests.evalkit.cli.scripted_command import MODEL_OPTIONS, loaded
@@ -23,7 +25,7 @@ SUITE = TinySuite(samples=40)
 
 @pytest.fixture
 def two_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """`strong` knows every sum, `weak` a half of them, and `broken` fails on one."""
+    """`strong` knows every sum, `weak` a half of them, `broken` fails on one, and `dead` on all."""
     monkeypatch.chdir(tmp_path)
 
     def load(model_options: ModelOptions, ctxs: tuple[int, ...] = ()) -> Any:
@@ -32,7 +34,7 @@ def two_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
     def reply(name: str, request: Request) -> str | ScriptedReply:
         index = int(request.id.split("/")[2])
-        if name == "broken" and index == 3:
+        if (name == "broken" and index == 3) or name == "dead":
             return ScriptedReply(error="out of memory")
         return right_answer(request) if name != "weak" or index % 2 else "no idea"
 
@@ -77,6 +79,42 @@ def test_json_is_the_comparison(two_models: Path, capsys: pytest.CaptureFixture[
 def test_errors_of_either_are_the_exit_code(two_models: Path) -> None:
     assert run("strong", "broken", out=Path("a")) == 3
     assert run("broken", "strong", out=Path("b")) == 3
+
+
+@pytest.mark.parametrize(("model", "baseline"), [("strong", "dead"), ("dead", "strong"), ("dead", "dead")])
+@pytest.mark.parametrize("format", list(Format))
+def test_a_side_that_errored_throughout_leaves_nothing_to_compare(
+    two_models: Path, capsys: pytest.CaptureFixture[str], model: str, baseline: str, format: Format
+) -> None:
+    assert run(model, baseline, out=Path("here"), format=format) == 3
+    shown, notes = capsys.readouterr()
+    assert "the comparison could not be made (here/baseline and here have no scored sample in common" in notes
+    assert notes.splitlines()[-1] == "stored in here/baseline and here"
+    assert {read_run(Path(folder)).counts["n"] for folder in ("here", "here/baseline")} == {40}
+    if format is Format.JSON:
+        assert json.loads(shown)["comparisons"] == []
+
+
+def test_a_fault_in_the_comparison_leaves_both_runs(
+    two_models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("no rows")
+
+    monkeypatch.setattr("reports.comparison_report.comparison_report", broken)
+    assert run("weak", "strong", out=Path("here")) == 70
+    assert "comparison.md could not be made (ZeroDivisionError: no rows)" in capsys.readouterr().err
+    assert {read_run(Path(folder)).counts["n"] for folder in ("here", "here/baseline")} == {40}
+
+
+def test_the_place_of_the_second_run_is_checked_before_the_first_runs(two_models: Path) -> None:
+    assert run("weak", None, out=Path("here")) == 0
+    with pytest.raises(UsageError, match="here already holds a run; pass --resume"):
+        run("weak", "strong", out=Path("here"))
+    with FolderLock(Path("other")), pytest.raises(UsageError, match="other is in use by another process"):
+        run("weak", "strong", out=Path("other"))
+    assert not Path("here/baseline").exists()
+    assert not Path("other/baseline").exists()
 
 
 def test_without_a_baseline_nothing_changes(two_models: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,22 +4,25 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evalkit.analysis.finished_run import load_run
 from evalkit.cli.shared import suite_run
 from evalkit.cli.shared.options import Format
-from evalkit.cli.shared.suite_run import RunOptions, execute
+from evalkit.cli.shared.suite_run import Finished, RunOptions, execute, perform
 from evalkit.errors import UsageError
-from evalkit.records import PositionScheme, Request
-from evalkit.running.store import read_run, read_samples
+from evalkit.records import PositionScheme, Request, RunRecord, SampleRecord
+from evalkit.running.folder_lock import FolderLock
+from evalkit.running.store import numbered_folder, read_run, read_samples
 from model_adapters.loading import LoadedModel
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
 from tests.evalkit.cli.scripted_command import MODEL_OPTIONS, loaded
+from tests.evalkit.running.test_store import limited_file_size
 from tests.evalkit.tiny_suite import TinySuite, right_answer
 
 
@@ -225,11 +228,113 @@ class TestFolders:
             command(out=Path("here"))
         assert command.loads == 1
 
+    def test_a_folder_in_use_is_told_before_loading(self, command: Command) -> None:
+        with FolderLock(Path("here")), pytest.raises(UsageError, match="here is in use by another process"):
+            command(out=Path("here"), resume=True)
+        assert command.loads == 0
+
+    def test_the_folder_is_this_process_own_while_the_model_loads(
+        self, command: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def load(*_: object) -> Any:
+            with pytest.raises(UsageError, match="here is in use by another process"):
+                FolderLock(Path("here"))
+            raise UsageError("no such model")
+
+        monkeypatch.setattr(suite_run, "load", load)
+        with pytest.raises(UsageError, match="no such model"):
+            command(out=Path("here"))
+        assert not Path("here").exists()
+
+    def test_a_number_that_another_process_takes_is_passed_over(
+        self, command: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        taken: list[FolderLock] = []
+
+        def numbered(root: Path, name: str, *, resume: bool) -> Path:
+            folder = numbered_folder(root, name, resume=resume)
+            if not taken:
+                taken.append(FolderLock(folder))
+            return folder
+
+        monkeypatch.setattr(suite_run, "numbered_folder", numbered)
+        assert command() == 0
+        first, second = folders()
+        assert second == f"{first}-2"
+        assert read_run(Path("runs") / second).counts["n"] == 3
+        taken[0].release()
+
     def test_a_runs_folder_that_cannot_be_written_is_told_before_loading(self, command: Command) -> None:
         Path("runs").write_text("")
         with pytest.raises(UsageError, match="cannot write to runs: "):
             command()
         assert command.loads == 0
+
+
+class TestReports:
+    """The record is stored before anything is made of it."""
+
+    def test_a_fault_in_a_renderer_costs_one_line(
+        self, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(record: object) -> str:
+            assert Path("here/run.json").exists()
+            raise ZeroDivisionError("no rows\nat all")
+
+        monkeypatch.setattr("reports.markdown.render_run", broken)
+        assert command(out=Path("here")) == 70
+        output, notes = capsys.readouterr()
+        assert notes.splitlines()[-2:] == [
+            "evalkit: report.md could not be made (ZeroDivisionError: no rows at all); the run is stored in here",
+            "stored in here",
+        ]
+        assert "100.0" in output
+        assert load_run(Path("here")).record.counts["n"] == 3
+
+    def test_a_fault_in_the_tables_costs_one_line(
+        self, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(console: object, record: object) -> None:
+            raise KeyError("perhaps")
+
+        monkeypatch.setattr("reports.terminal.print_run", broken)
+        assert command(out=Path("here")) == 70
+        assert "evalkit: the tables could not be made (KeyError: 'perhaps')" in capsys.readouterr().err
+        assert Path("here/report.md").exists()
+
+    def test_a_disk_that_fills_up_before_the_report(
+        self, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("reports.markdown.render_run", lambda record: "x" * 2**20)
+        with limited_file_size(2**16):
+            assert command(out=Path("here")) == 2
+        assert "evalkit: report.md could not be made (File too large); the run is stored in here" in (
+            capsys.readouterr().err
+        )
+        assert load_run(Path("here")).record.counts["n"] == 3
+        assert not Path("here/report.md").exists()
+
+    def test_charts_come_last_and_lose_nothing(
+        self, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def illustrate(record: RunRecord, samples: Sequence[SampleRecord], folder: Path) -> None:
+            assert read_run(folder) == load_run(folder).record
+            assert (folder / "report.md").exists()
+            raise OSError(28, "No space left on device")
+
+        finished = perform(
+            lambda loaded: TinySuite(),
+            MODEL_OPTIONS,
+            RunOptions(Path("here"), False, Format.TERMINAL, {}, 0.0),
+            settings={"seed": 42, "ctxs": (512,)},
+            headline="tiny",
+            conclude=lambda record, samples: replace(record, derived={"concluded": float(len(samples))}),
+            illustrate=illustrate,
+        )
+        assert isinstance(finished, Finished)
+        assert finished.exit_code == 2
+        assert "the charts could not be made (No space left on device); the run is stored" in capsys.readouterr().err
+        assert read_run(Path("here")).derived == {"concluded": 3.0}
 
 
 def _interrupt(*_: object) -> Any:

@@ -1,0 +1,96 @@
+"""Records of every version that evalkit has written, brought to the present one when they are read.
+
+A record names its schema as `evalkit.run/1`. Fields are added under one number: a reader takes the default of a field
+that is missing and ignores one that it does not know. What changes its meaning gets the next number and a step here.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from evalkit.records.codec import RecordError, from_dict, parse_json
+from evalkit.records.manifest import MANIFEST_SCHEMA, Manifest
+from evalkit.records.runs import SCHEMA, START_SCHEMA, RunRecord, RunStart
+from evalkit.records.sessions import SessionList
+
+T = TypeVar("T")
+Fields = dict[str, Any]
+
+SESSIONS_SCHEMA = "evalkit.sessions/1"
+_SCHEMAS: dict[type[Any], str] = {
+    Manifest: MANIFEST_SCHEMA,
+    RunRecord: SCHEMA,
+    RunStart: START_SCHEMA,
+    SessionList: SESSIONS_SCHEMA,
+}
+_NUMBERED = re.compile(r"(?P<kind>.+)/(?P<major>\d{1,9})(\.\d+)?")
+
+
+class NewerRecordError(RecordError):
+    """A record whose meaning changed after this version of evalkit; the message continues the file's name."""
+
+
+def read_record(cls: type[T], text: str) -> T:
+    """Build `cls` from one JSON text of any version up to this one.
+
+    Raises NewerRecordError for a newer one, and RecordError for what is not JSON or not that record.
+    """
+    return from_dict(cls, migrate(cls, parse_json(text)))
+
+
+def migrate(cls: type[Any], data: Any) -> Any:
+    """The fields of a record of kind `cls` as this version writes them; raises as `read_record`."""
+    if not isinstance(data, dict):
+        return data  # `from_dict` says what is wrong with it
+    if "schema" in data and cls in _SCHEMAS:
+        _check_schema(data["schema"], _SCHEMAS[cls])
+    for step in _STEPS.get(cls, ()):
+        data = step(data)
+    return data
+
+
+def _check_schema(found: Any, known: str) -> None:
+    """Refuse a newer major version, and what is no version of this record."""
+    here, there = _NUMBERED.fullmatch(known), _NUMBERED.fullmatch(str(found))
+    if here is None or there is None or there["kind"] != here["kind"]:
+        raise RecordError(f"its schema is {str(found)[:60]}, this evalkit reads {known}")
+    if int(there["major"]) > int(here["major"]):
+        raise NewerRecordError(f"has schema {found}, this evalkit reads up to {known}; upgrade evalkit to read it")
+
+
+def _nest_corpora(data: Fields) -> Fields:
+    """manifest/1 had no schema, and corpora as `role:name` -> sha256."""
+    corpora = data.get("corpora")
+    if "schema" in data or not isinstance(corpora, dict):
+        return data
+    nested: dict[str, dict[str, Any]] = {}
+    for key, sha256 in corpora.items():
+        role, _, name = key.partition(":")
+        nested.setdefault(role, {})[name] = sha256
+    return {**data, "schema": MANIFEST_SCHEMA, "corpora": nested}
+
+
+def _add_sessions(data: Fields) -> Fields:
+    """Before sessions were recorded, a record described the last process as if it had answered all samples."""
+    parts = [data.get(name) for name in ("config", "environment", "timing", "memory", "counts")]
+    if "sessions" in data or not all(isinstance(part, dict) for part in parts):
+        return data
+    config, environment, timing, memory, counts = (part or {} for part in parts)
+    session = {
+        "number": 0,
+        "started_at": None,
+        "environment": environment,
+        "engine": config["engine"] if isinstance(config.get("engine"), dict) else {},
+        "samples": counts.get("n", 0),
+        "wall_seconds": timing.get("wall_seconds"),
+        "first_prompt_seconds": timing.get("first_prompt_seconds"),
+        "memory": memory,
+        "ended": True,
+    }
+    return {**data, "sessions": [session]}
+
+
+_STEPS: dict[type[Any], tuple[Callable[[Fields], Fields], ...]] = {
+    Manifest: (_nest_corpora,),
+    RunRecord: (_add_sessions,),
+}

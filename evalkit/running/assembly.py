@@ -1,0 +1,103 @@
+"""A run's record from what is known at its start, its samples, and the processes that answered them."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from evalkit.records import SCHEMA, RunRecord, RunStart, SampleRecord, Session, SuiteSummary
+
+
+def assemble(
+    start: RunStart, samples: Sequence[SampleRecord], summary: SuiteSummary, sessions: Sequence[Session]
+) -> RunRecord:
+    """The record; times and peak memory are of all sessions, and what cannot be one figure is a warning."""
+    answered = Counter(sample.session for sample in samples)
+    sessions = [replace(session, samples=answered[session.number]) for session in sessions]
+    last = sessions[-1] if sessions else None
+    failures = Counter(sample.failure for sample in samples if sample.failure is not None)
+    return RunRecord(
+        schema=SCHEMA,
+        run_id=start.run_id,
+        suite=start.suite,
+        suite_version=start.suite_version,
+        dialect=start.dialect,
+        seed=start.seed,
+        model=start.model,
+        config={**start.config, "engine": last.engine if last else {}},
+        config_passed=start.config_passed,
+        corpora=start.corpora,
+        environment=last.environment if last else {},
+        results=summary.results,
+        summary=summary.summary,
+        effective_length=summary.effective_length,
+        derived=summary.derived,
+        failures=dict(sorted(failures.items())),
+        unscored=(*start.unscored, *summary.unscored),
+        counts={
+            "n": len(samples),
+            "errors": sum(sample.error is not None for sample in samples),
+            "unscored": sum(sample.unscored is not None for sample in samples),
+        },
+        timing=_timing(samples, sessions),
+        memory=_memory(sessions),
+        warnings=(*start.warnings, *_warnings(sessions)),
+        tokens_seen=start.tokens_seen,
+        figures=summary.figures,
+        preflight=start.preflight,
+        sessions=tuple(sessions),
+        question_settings=start.question_settings,
+        planned=start.planned,
+    )
+
+
+def _timing(samples: Sequence[SampleRecord], sessions: Sequence[Session]) -> dict[str, float | None]:
+    prefill_seconds = sum(sample.prefill_seconds for sample in samples)
+    decode_seconds = sum(sample.decode_seconds for sample in samples)
+    prompt_tokens = sum(sample.prompt_tokens for sample in samples)
+    completion_tokens = sum(sample.completion_tokens for sample in samples)
+    walls = [session.wall_seconds for session in sessions]
+    first_prompts = [s.first_prompt_seconds for s in sessions if s.first_prompt_seconds is not None]
+    return {
+        "wall_seconds": None if None in walls else sum(wall for wall in walls if wall is not None),
+        "first_prompt_seconds": first_prompts[0] if first_prompts else None,
+        "prefill_seconds": prefill_seconds,
+        "decode_seconds": decode_seconds,
+        "prefill_tokens_per_second": prompt_tokens / prefill_seconds if prefill_seconds > 0 else None,
+        "decode_tokens_per_second": completion_tokens / decode_seconds if decode_seconds > 0 else None,
+    }
+
+
+def _memory(sessions: Sequence[Session]) -> dict[str, float | int | str | None]:
+    """Of the session with the highest peak; the peak is unknown if that of a session with samples is."""
+    if not sessions:
+        return {}
+    highest = dict(max(sessions, key=lambda session: _peak(session) or 0).memory)
+    if any(session.samples and _peak(session) is None for session in sessions):
+        highest["peak_bytes"] = None
+    return highest
+
+
+def _peak(session: Session) -> float | int | None:
+    peak = session.memory.get("peak_bytes")
+    return peak if isinstance(peak, int | float) else None
+
+
+def _warnings(sessions: Sequence[Session]) -> Iterator[str]:
+    with_samples = [session for session in sessions if session.samples]
+    hardware = dict.fromkeys(session.hardware or "hardware that was not recorded" for session in with_samples)
+    if len(hardware) > 1:
+        yield f"samples were answered on different hardware ({'; '.join(hardware)}): times are not of one machine"
+    versions: dict[str, dict[str, None]] = {}
+    for session in with_samples:
+        for name, version in _versions(session.environment).items():
+            versions.setdefault(name, {})[version] = None
+    differing = [f"{name} {' and '.join(found)}" for name, found in versions.items() if len(found) > 1]
+    if differing:
+        yield f"samples were answered with different versions: {', '.join(differing)}"
+
+
+def _versions(environment: dict[str, Any]) -> dict[str, str]:
+    libraries = environment.get("libraries")
+    found = {"evalkit": environment.get("evalkit"), **(libraries if isinstance(libraries, dict) else {})}
+    return {name: str(version) for name, version in found.items() if version is not None}

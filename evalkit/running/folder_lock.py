@@ -1,0 +1,94 @@
+"""A run's folder belongs to one process at a time."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from evalkit import files
+from evalkit.errors import UsageError
+
+LOCK = ".lock"
+
+
+class FolderInUseError(UsageError):
+    """Another process works in the folder."""
+
+
+class FolderLock:
+    """A folder for this process alone, created if needed; use as a context manager.
+
+    Take it before work that is lost if the folder turns out to be in use, such as loading a model. A folder that it
+    created and that is still empty when it is released is removed again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Raises FolderInUseError if another process uses the folder, and UsageError if it cannot be written."""
+        self.folder = folder
+        self._created = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+        try:
+            self._descriptor: int | None = _lock(folder)
+        except BlockingIOError:
+            raise _in_use(folder) from None
+        except OSError as error:
+            self._remove_created()
+            raise cannot_write(folder, error) from None
+
+    def release(self) -> None:
+        """Let others use the folder; a second call does nothing."""
+        if self._descriptor is None:
+            return
+        with contextlib.suppress(OSError):
+            if os.listdir(self.folder) == [LOCK]:
+                (self.folder / LOCK).unlink()
+                self._remove_created()
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def __enter__(self) -> "FolderLock":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+    def _remove_created(self) -> None:
+        with contextlib.suppress(OSError):
+            for path in self._created:
+                path.rmdir()
+
+
+def refuse_locked(folder: Path) -> None:
+    """Raise UsageError if another process uses the folder; nothing is created."""
+    if not os.path.exists(folder / LOCK):
+        return
+    try:
+        os.close(files.open_locked(folder / LOCK, wait=False))
+    except BlockingIOError:
+        raise _in_use(folder) from None
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+
+
+def cannot_write(folder: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out")
+
+
+def _in_use(folder: Path) -> FolderInUseError:
+    return FolderInUseError(f"{folder} is in use by another process; wait for it or choose another --out")
+
+
+def _lock(folder: Path) -> int:
+    """A descriptor that holds the lock; a lock file that its last holder removed in the meantime does not count."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = files.open_locked(folder / LOCK, wait=False)
+            if _is_at(descriptor, folder / LOCK):
+                return descriptor
+            os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,68 @@
+"""This process's entry in sessions.json, kept up to date while samples end, so that a killed process is in it too."""
+
+import contextlib
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from evalkit.errors import UsageError
+from evalkit.records import Session
+from evalkit.running.environment import describe_environment
+from evalkit.running.protocols import Adapter
+from evalkit.running.store import RunStore
+
+SECONDS_BETWEEN_WRITES = 10.0
+"""How much of the time of a killed process may be missing; a higher peak of memory is written at once."""
+
+
+class SessionLog:
+    """A session at work; use as a context manager around its samples."""
+
+    def __init__(self, store: RunStore, adapter: Adapter, started_at: float) -> None:
+        """`started_at` is `time.perf_counter()` at the start of the command. Raises UsageError if the disk is full."""
+        self._store, self._adapter, self._started_at = store, adapter, started_at
+        engine = adapter.describe()
+        elapsed = time.perf_counter() - started_at
+        self._session = Session(
+            number=max((session.number for session in store.sessions), default=0) + 1,
+            started_at=datetime.fromtimestamp(time.time() - elapsed, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            environment=describe_environment(str(engine.get("device", ""))),
+            engine=dict(engine),
+        )
+        self._write()
+
+    @property
+    def number(self) -> int:
+        return self._session.number
+
+    def prompt_sent(self) -> None:
+        """Note the time of the first prompt."""
+        if self._session.first_prompt_seconds is None:
+            self._session = replace(self._session, first_prompt_seconds=time.perf_counter() - self._started_at)
+
+    def sample_ended(self) -> None:
+        """Count a stored sample; raises UsageError if sessions.json cannot be written."""
+        self._session = replace(self._session, samples=self._session.samples + 1)
+        peak, known = self._adapter.memory().get("peak_bytes"), self._session.memory.get("peak_bytes")
+        is_higher = isinstance(peak, int | float) and (not isinstance(known, int | float) or peak > known)
+        if is_higher or time.perf_counter() - self._written_at >= SECONDS_BETWEEN_WRITES:
+            self._write()
+
+    def __enter__(self) -> "SessionLog":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._session = replace(self._session, ended=kind is None)
+        # What ends the session is told, not that its end cannot be written either.
+        with contextlib.suppress(*(() if kind is None else (UsageError,))):
+            self._write()
+
+    def _write(self) -> None:
+        self._written_at = time.perf_counter()
+        self._session = replace(
+            self._session,
+            engine=dict(self._adapter.describe()),
+            wall_seconds=self._written_at - self._started_at,
+            memory=self._adapter.memory(),
+        )
+        self._store.record_session(self._session)

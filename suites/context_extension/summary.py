@@ -1,0 +1,63 @@
+"""From sample records to the figures of a context extension; needs neither tokenizer nor corpora."""
+
+from collections.abc import Sequence
+
+from evalkit.records import Figure, ResultRow, SampleRecord, SuiteSummary
+from evalkit.statistics.effective_length import effective_length
+from evalkit.statistics.rows import result_row
+from suites.context_extension.depth_grid import grid_figures
+from suites.context_extension.effective_length import above_fixed, above_own_share, collect
+from suites.context_extension.length_figures import length_figure, mean_figures
+from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, position_figures
+from suites.context_extension.settings import ExtensionSettings
+from suites.mmlu.summary import summarize as summarize_mmlu
+from suites.ruler.summary import summarize as summarize_ruler
+from suites.text_loss.summary import BITS_PER_BYTE
+
+MMLU = "mmlu"
+"""The figure of all questions together."""
+
+
+def summarize(settings: ExtensionSettings, records: Sequence[SampleRecord]) -> SuiteSummary:
+    """Rows of every task and length; means, grid, loss by position and effective lengths as figures."""
+    others = {LONG_TEXT, SHORT_TEXT, *(settings.mmlu.subjects if settings.mmlu is not None else ())}
+    asked = [record for record in records if record.task not in others]
+    scores = collect(asked, settings.tasks)
+    fixed = effective_length(above_fixed(scores))
+    own = effective_length(above_own_share(scores))
+    mmlu_rows, mmlu_figures = _mmlu_results(settings, records)
+    return SuiteSummary(
+        results=(*summarize_ruler(asked).results, *_loss_rows(settings, records), *mmlu_rows),
+        summary=(),
+        effective_length=fixed.tokens or None if fixed is not None else None,
+        figures=(
+            *mean_figures(scores),
+            *length_figure("fixed", fixed, len(asked)),
+            *length_figure("own_share", own, len(asked)),
+            *grid_figures(asked, settings.depths),
+            *position_figures(records, settings.ctx),
+            *mmlu_figures,
+        ),
+    )
+
+
+def _loss_rows(settings: ExtensionSettings, records: Sequence[SampleRecord]) -> list[ResultRow]:
+    rows = []
+    for task, ctx in ((SHORT_TEXT, settings.short_ctx), (LONG_TEXT, settings.ctx)):
+        here = [record for record in records if record.task == task]
+        if here:
+            rows.append(result_row(task, ctx, here, metric=BITS_PER_BYTE))
+    return rows
+
+
+def _mmlu_results(
+    settings: ExtensionSettings, records: Sequence[SampleRecord]
+) -> tuple[Sequence[ResultRow], Sequence[Figure]]:
+    """A row for each subject, and the accuracy over all questions."""
+    if settings.mmlu is None:
+        return (), ()
+    here = [record for record in records if record.task in settings.mmlu.subjects]
+    found = summarize_mmlu(settings.mmlu, here)
+    (mean,) = found.summary
+    scored = sum(row.n for row in found.results)
+    return found.results, (Figure(MMLU, mean.mean, "points", mean.ci95, scored),)
