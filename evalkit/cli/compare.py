@@ -70,8 +70,8 @@ def compare(
 ) -> None:
     """Compare two runs, paired by sample: differences with intervals, p values, and the samples that changed.
 
-    Runs that asked different things are refused, naming what differs. Times and memory stand beside the scores where
-    the hardware was the same.
+    Runs that asked different things are refused, naming what differs. Of a run that was stopped, the samples it has are
+    compared, marked UNFINISHED. Times and memory are shown if the hardware was the same.
     """
     compared = compare_folders(base, new, unpaired=unpaired)
     if format is ComparisonFormat.HTML:
@@ -100,9 +100,10 @@ def compare_folders(base: Path, new: Path, *, unpaired: bool = False) -> list[Co
 def pair_suites(base: Path, new: Path) -> "list[tuple[StoredRun, StoredRun]]":
     """The runs of both sides, suite by suite."""
     from evalkit.analysis.finished_run import load_runs
+    from evalkit.cli.shared.stored_runs import open_run
 
-    of_base = {run.record.suite: run for run in load_runs(base)}
-    of_new = {run.record.suite: run for run in load_runs(new)}
+    of_base = {run.record.suite: run for run in load_runs(base, open_run)}
+    of_new = {run.record.suite: run for run in load_runs(new, open_run)}
     shared = [suite for suite in of_base if suite in of_new]
     if not shared:
         raise IncompatibleRunError(

@@ -27,8 +27,9 @@ def show(
     figures: Path | None = typer.Option(None, "--figures", help="Write charts of the run here, as PNG and SVG."),
     format: options.Format = options.FORMAT,
 ) -> None:
-    """Show the report of a finished run, or one sample with its prompt, targets and answer.
+    """Show the report of a run, or one sample with its prompt, targets and answer.
 
+    A run that was stopped or is still at work is shown with the samples it has, marked UNFINISHED.
     Prompts are not stored: they are made again from the suite, the corpora and the model's tokenizer, and checked
     against the stored sha256.
     """
@@ -45,23 +46,22 @@ def show(
 
 
 def _checked(run: Path) -> "RunRecord":
-    """The record, held against its samples; alone where only run.json was kept, saying so."""
-    from evalkit.analysis.finished_run import load_run
-    from evalkit.running.store import SAMPLES, read_run
+    """The record, compared with its samples; alone if only run.json was kept, with a note."""
+    from evalkit.cli.shared.stored_runs import open_run
+    from evalkit.running.run_files import RUN, SAMPLES, read_run
 
-    record = read_run(run)
-    folder = run if run.is_dir() else run.parent
-    if (folder / SAMPLES).exists():
-        return load_run(run).record
+    folder, file = (run, run / RUN) if run.is_dir() else (run.parent, run)
+    if (folder / SAMPLES).exists() or not file.exists():
+        return open_run(run).record
     typer.echo(f"{folder / SAMPLES} is not there, so the record below is not checked against it", err=True)
-    return record
+    return read_run(run)
 
 
 def _write_page(run: Path, page: Path, prompts: int) -> None:
-    from evalkit.analysis.finished_run import load_run
     from evalkit.cli.shared.pages import run_page
+    from evalkit.cli.shared.stored_runs import open_run
 
-    text = run_page(load_run(run), prompts=prompts)
+    text = run_page(open_run(run), prompts=prompts)
     try:
         page.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -70,22 +70,22 @@ def _write_page(run: Path, page: Path, prompts: int) -> None:
 
 
 def _draw(run: Path, folder: Path) -> None:
-    from evalkit.analysis.finished_run import load_run
+    from evalkit.cli.shared.stored_runs import open_run
     from reports.chart_files import write_charts
     from reports.run_charts import run_charts
 
-    stored = load_run(run)
+    stored = open_run(run)
     for file in write_charts(run_charts(stored.record, list(stored.samples.values())), folder):
         typer.echo(f"wrote {file}", err=True)
 
 
 def _show_sample(run: Path, sample_id: str, format: options.Format) -> None:
-    from evalkit.analysis.finished_run import load_run
+    from evalkit.cli.shared.stored_runs import open_run
     from evalkit.views.excerpts import excerpts
     from reports.sample_report import sample_report
     from reports.terminal import print_report, stdout_console
 
-    stored = load_run(run)
+    stored = open_run(run)
     sample = stored.samples.get(sample_id)
     if sample is None:
         near = difflib.get_close_matches(sample_id, stored.samples, n=1)

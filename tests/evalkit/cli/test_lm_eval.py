@@ -9,6 +9,7 @@ import pytest
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.cli.shared import suite_run
+from evalkit.cli.shared.stored_runs import open_run
 from evalkit.cli.shared.suite_run import ModelOptions
 from evalkit.records import ContinuationScore, Request
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
@@ -45,7 +46,7 @@ def test_a_run_is_stored_and_continued(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suite = ("--suite", "lm-eval:things,prose,sums")
-    assert run_command(monkeypatch, *RUN, *suite, "--samples", "2") == 0
+    assert run_command(monkeypatch, *RUN, "--suite", "lm-eval:things", "--samples", "2") == 0
     assert run_command(monkeypatch, *RUN, *suite, "--resume") == 0
     run = load_run(Path("run"))
     rows = {row.task: (row.metric, row.n, row.chance) for row in run.record.results}
@@ -64,6 +65,9 @@ def test_a_run_is_stored_and_continued(
     assert run.samples["colours/0/0/1234"].prediction == "red"
     assert "lm-eval · one · dialect each task's own shots" in capsys.readouterr().out
     assert run_command(monkeypatch, "show", "run", "--sample", "colours/0/0/1234") in (0, 2)
+    Path("run/run.json").unlink()
+    rows_alone = {(row.task, row.value, row.n) for row in open_run(Path("run")).record.results}
+    assert rows_alone == {(row.task, row.value, row.n) for row in run.record.results}
 
 
 def test_lm_evals_evaluator_passes_warnings_on(

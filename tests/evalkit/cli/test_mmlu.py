@@ -9,6 +9,7 @@ import pytest
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.cli.shared import suite_run
+from evalkit.cli.shared.stored_runs import open_run
 from evalkit.cli.shared.suite_run import ModelOptions
 from evalkit.records import ContinuationScore, PositionScheme, Request
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
@@ -67,6 +68,17 @@ def test_a_run(data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     record = load_run(Path("run")).record
     assert (record.suite, record.dialect, record.summary[0].by_sample) == ("mmlu", "5-shot mc", True)
     assert record.failures == {"wrong_choice": 5}
+    Path("run/run.json").unlink()
+    assert open_run(Path("run")).record.results == record.results
+
+
+def test_subjects_can_be_added_to_a_run(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = ("mmlu", "--subjects", "virology", *ASK[3:], "first", "--out", "run")
+    assert run_command(monkeypatch, *one) == 0
+    assert run_command(monkeypatch, *ASK, "first", "--out", "run", "--resume") == 0
+    run = load_run(Path("run"))
+    assert run.record.counts["n"] == 8
+    assert {sample.session for sample in run.samples.values() if sample.task == "virology"} == {1}
 
 
 def test_it_is_continued_with_more_questions_and_not_with_other_ones(
