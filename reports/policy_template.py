@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
-from evalkit.analysis.costs import describe_hardware
+from evalkit.analysis.costs import describe_hardware, hardware_difference
 from evalkit.records import ResultRow, RunRecord, SummaryRow
 from evalkit.records.metrics import metric_of
 from reports.plain_text import one_line
@@ -78,7 +78,8 @@ def _rules(record: RunRecord) -> Iterator[str]:
 def _costs(records: Sequence[RunRecord]) -> Iterator[str]:
     ran_on = {describe_hardware(record) for record in records}
     measured = any(record.memory.get("peak_bytes") for record in records)
-    comment = "" if len(ran_on) == 1 and "" not in ran_on else "# "
+    comparable = all(hardware_difference(records[0], record) is None for record in records)
+    comment = "" if comparable else "# "
     yield f"  # {one_line(' and '.join(sorted(name or 'unknown hardware' for name in ran_on)))}"
     yield f"  {comment}prefill_seconds: {{max_increase: 10%}}"
     yield f"  {comment}decode_seconds: {{max_increase: 10%}}"
