@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
+from evalkit.records.codec import RecordError, parse_json
 from model_adapters import hub, reference
 
 CONFIG = "config.json"
@@ -97,11 +98,11 @@ def _existing(model: str) -> Path | None:
 def read_object(model: str, path: Path) -> dict[str, Any]:
     """The JSON object in a checkpoint's file; UsageError, naming the model, where there is none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_bytes(), finite=False)
     except OSError as error:
         raise UsageError(f"{model}: {path.name} cannot be read ({error.strerror}); check its permissions") from error
-    except ValueError as error:
-        raise UsageError(f"{model}: {path.name} is not valid JSON ({error}); restore or repair it") from error
+    except RecordError as error:
+        raise UsageError(f"{model}: {path.name} is {error}; restore or repair it") from error
     if not isinstance(value, dict):
         raise UsageError(f"{model}: {path.name} holds a {type(value).__name__}, not an object; restore or repair it")
     return value

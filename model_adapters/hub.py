@@ -1,9 +1,9 @@
 """Checkpoints from the model hub, into the cache that transformers shares."""
 
-import json
 from pathlib import Path
 
 from evalkit.errors import UsageError
+from evalkit.records.codec import parse_json
 from model_adapters.messages import first_line
 
 HUB_ID = r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?"
@@ -32,7 +32,7 @@ def download(hub_id: str, *, with_weights: bool, trust_remote_code: bool) -> Pat
 def _weights_of(folder: Path) -> list[str]:
     """Exactly the files that transformers would load: repositories often hold the weights twice."""
     try:
-        weight_map = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))["weight_map"]
+        weight_map = parse_json((folder / "model.safetensors.index.json").read_bytes())["weight_map"]
         return sorted({str(shard) for shard in weight_map.values() if str(shard).endswith(".safetensors")})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         # No index, or one that `weight_files` will refuse with its reason.

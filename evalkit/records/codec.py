@@ -9,6 +9,9 @@ from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin,
 
 T = TypeVar("T")
 
+MAX_NESTING = 200
+"""Levels of lists and objects in a JSON text: more than any record has, and few enough to be walked recursively."""
+
 # Legal in JSON text and yet no text to print: DEL and the C1 controls act on terminals, U+2028 and its like break or
 # reorder lines, and lone surrogates cannot be written as UTF-8. They occur inside strings only, so escaping is safe.
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -55,12 +58,38 @@ def from_json(cls: type[T], text: str) -> T:
     return from_dict(cls, parse_json(text))
 
 
-def parse_json(text: str) -> Any:
-    """The values of one JSON text; RecordError where it is not JSON, or has NaN or infinity in it."""
+def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
+    """The values of one JSON text, a byte order mark before it allowed.
+
+    Raises RecordError if it is not UTF-8, not JSON or nested more than MAX_NESTING deep, and with `finite` also if it
+    has NaN or infinity in it.
+    """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+        values = json.loads(decoded.removeprefix("\ufeff"), parse_constant=_refuse_constant if finite else None)
+    except UnicodeDecodeError as error:
+        raise RecordError(f"not UTF-8 (byte {error.start:,})") from None
+    except RecursionError:
+        raise RecordError(_TOO_DEEP) from None
+    except ValueError as error:
         raise RecordError(f"not JSON: {error}") from None
+    # Counting brackets is quick, and a text with few of them cannot be deep.
+    if decoded.count("[") + decoded.count("{") > MAX_NESTING and _is_too_deep(values):
+        raise RecordError(_TOO_DEEP)
+    return values
+
+
+_TOO_DEEP = f"nested more than {MAX_NESTING} levels deep"
+
+
+def _is_too_deep(values: Any) -> bool:
+    level = [values]
+    for _ in range(MAX_NESTING + 1):
+        containers = [value for value in level if isinstance(value, dict | list)]
+        if not containers:
+            return False
+        level = [item for value in containers for item in (value.values() if isinstance(value, dict) else value)]
+    return True
 
 
 def _refuse_constant(name: str) -> NoReturn:

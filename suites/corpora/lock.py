@@ -11,7 +11,7 @@ from typing import IO
 from evalkit import files
 from evalkit.cache import CACHE_VARIABLE, cache_folder
 from evalkit.errors import UsageError
-from evalkit.records.codec import RecordError, from_dict, to_dict
+from evalkit.records.codec import from_dict, parse_json, to_dict
 
 LOCK = "lock.json"
 MUTEX = ".lock"
@@ -40,11 +40,11 @@ def read_lock() -> dict[str, Entry]:
     """Entries by role, empty where nothing was fetched; UsageError for a lock file that is not one."""
     path = corpora_folder() / LOCK
     try:
-        tree = json.loads(path.read_bytes())
+        tree = parse_json(path.read_bytes())
         return {str(role): from_dict(Entry, entry) for role, entry in tree.items()}
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError, AttributeError, RecordError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         raise UsageError(f"{path}: cannot be read ({error}); remove it and run `evalkit data fetch`") from None
 
 

@@ -1,9 +1,10 @@
 """SQuAD's and HotpotQA's published JSON to documents and questions."""
 
-import json
 from typing import Any, NoReturn
 
 from evalkit.errors import UsageError
+from evalkit.records.codec import RecordError, parse_json
+from evalkit.surrogates import half_surrogate
 from suites.corpora.records import Question
 
 Parsed = tuple[tuple[str, ...], tuple[Question, ...]]
@@ -78,7 +79,7 @@ def _hotpot_document(check: "_Check", value: Any, at: str) -> tuple[str, str]:
     title, sentences = check.pair(value, f"{at}.context")
     if not isinstance(title, str) or not isinstance(sentences, list) or not all(isinstance(s, str) for s in sentences):
         check.fail(f"{at}.context holds {_short(value)} where [title, [sentence, …]] belongs")
-    return title, f"{title}\n{''.join(sentences)}"
+    return title, check.whole(f"{title}\n{''.join(sentences)}", f"{at}.context")
 
 
 class _Check:
@@ -94,9 +95,9 @@ class _Check:
 
     def load(self, data: bytes, kind: type) -> Any:
         try:
-            tree = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            self.fail(str(error))
+            tree = parse_json(data, finite=False)
+        except RecordError as error:
+            self.fail(str(error).removeprefix("not JSON: "))
         if not isinstance(tree, kind):
             self.fail(f"it holds {_short(tree)} where {'an object' if kind is dict else 'a list'} belongs")
         return tree
@@ -116,7 +117,12 @@ class _Check:
         value = tree.get(key)
         if not isinstance(value, str) or not value.strip():
             self.fail(f"{at} has no text `{key}`")
-        return value
+        return self.whole(value, f"{at}.{key}")
+
+    def whole(self, text: str, at: str) -> str:
+        if (position := half_surrogate(text)) is not None:
+            self.fail(f"{at} has half a surrogate pair at character {position:,}")
+        return text
 
     def pair(self, value: Any, at: str) -> tuple[Any, Any]:
         if not isinstance(value, list) or len(value) != 2:

@@ -1,6 +1,5 @@
 """Which corpus serves a role: the folder in EVALKIT_DATA, else the cache, else the embedded one."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,6 +7,8 @@ from pathlib import Path
 
 from evalkit.errors import UsageError
 from evalkit.records import CorpusUse
+from evalkit.records.codec import RecordError, parse_json
+from evalkit.surrogates import half_surrogate
 from suites.corpora import folder
 from suites.corpora.embedded import embedded_essays, embedded_hotpotqa, embedded_squad, embedded_use
 from suites.corpora.files import read_file
@@ -109,14 +110,16 @@ def _essay_sentences(shown: str, content: bytes) -> tuple[str, ...]:
 
 def _text_of_json(shown: str, content: bytes) -> str:
     try:
-        tree = json.loads(content)
-    except ValueError as error:
-        raise UsageError(
-            f"{shown}: not JSON ({error}); use the file that RULER's download makes, or remove it"
-        ) from None
+        tree = parse_json(content, finite=False)
+    except RecordError as error:
+        raise UsageError(f"{shown}: {error}; use the file that RULER's download makes, or remove it") from None
     text = tree.get("text") if isinstance(tree, dict) else None
     if not isinstance(text, str):
         raise UsageError(f"{shown}: has no text `text`; use the file that RULER's download makes, or remove it")
+    if (position := half_surrogate(text)) is not None:
+        raise UsageError(
+            f"{shown}: character {position:,} of `text` is half a surrogate pair; write it whole, or remove the file"
+        )
     return text
 
 

@@ -1,12 +1,13 @@
-"""Files of one JSON object a line, whose mistakes are named by file and line."""
+"""Files of one JSON object per line, whose mistakes are named by file and line."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
+from evalkit.records.codec import RecordError, parse_json
+from evalkit.surrogates import half_surrogate
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,13 @@ class JsonLine:
         value = self.fields.get(name)
         if not isinstance(value, str):
             raise self.error(f"`{name}` is {_shown(value)}; it must be a string")
+        return value
+
+    def prompt_text(self, name: str) -> str:
+        """The string called `name`, which a tokenizer must be able to read."""
+        value = self.text(name)
+        if (position := half_surrogate(value)) is not None:
+            raise self.error(f"`{name}` has half a surrogate pair at character {position:,}; write it whole")
         return value
 
     def references(self) -> tuple[str, ...]:
@@ -57,10 +65,9 @@ def read_json_lines(path: Path) -> Iterator[JsonLine]:
 def parse_json_line(path: Path, number: int, offset: int, line: bytes) -> JsonLine:
     """One line's object; UsageError names file and line where it is none."""
     try:
-        fields = json.loads(line)
-    except ValueError as error:
-        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not JSON ({error})"
-        raise UsageError(f"{path}:{number}: {reason}; write one JSON object a line") from None
+        fields = parse_json(line, finite=False)
+    except RecordError as error:
+        raise UsageError(f"{path}:{number}: {error}; write one JSON object per line") from None
     if not isinstance(fields, dict):
         raise UsageError(f"{path}:{number}: {_shown(fields)} is not a JSON object")
     return JsonLine(path, number, offset, fields)

@@ -6,7 +6,6 @@ memory as a whole.
 
 import codecs
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Protocol
 
 from evalkit.errors import UsageError
 from evalkit.records import CorpusUse
+from evalkit.records.codec import RecordError, parse_json
+from evalkit.surrogates import half_surrogate
 from suites.corpora import Essays
 
 BLOCK_BYTES = 1 << 16
@@ -49,14 +50,16 @@ class Source(Protocol):
 
 
 class TextFile:
-    """A text file as one document; positions are bytes."""
+    """A text file as one document, without a byte order mark; positions are bytes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.use = _file_use(path)
+        with path.open("rb") as file:
+            self._start = len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
 
     def documents(self) -> Iterator[Document]:
-        yield Document(0, self._blocks)
+        yield Document(self._start, self._blocks)
 
     def read(self, document: int, start: int, end: int) -> str:
         with self._path.open("rb") as file:
@@ -68,8 +71,9 @@ class TextFile:
 
     def _blocks(self) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")()
-        position = 0
+        position = self._start
         with self._path.open("rb") as file:
+            file.seek(position)
             while block := file.read(BLOCK_BYTES):
                 yield self._decode(decoder, block, position)
                 position += len(block)
@@ -111,18 +115,16 @@ class JsonLines:
 
     def _text(self, line: bytes, where: str) -> str:
         try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise UsageError(f"{where} is not JSON: {error}") from None
+            record = parse_json(line, finite=False)
+        except RecordError as error:
+            raise UsageError(f"{where}: {error}; write one JSON object per line") from None
         if not isinstance(record, dict) or self._field not in record:
             raise UsageError(f"{where} has no field {self._field!r}; name the one with the text by --field")
         text = record[self._field]
         if not isinstance(text, str):
             raise UsageError(f"{where}: field {self._field!r} is not text; name the one with the text by --field")
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise UsageError(f"{where}: character {error.start:,} is half a surrogate pair; write it whole") from None
+        if (position := half_surrogate(text)) is not None:
+            raise UsageError(f"{where}: character {position:,} is half a surrogate pair; write it whole")
         return text
 
 

@@ -117,12 +117,15 @@ def test_an_unreadable_configuration_is_refused(folder: Path) -> None:
     [
         (
             b'{"model_type": ',
-            "config.json is not valid JSON (Expecting value: line 1 column 16 (char 15)); restore or repair it",
+            "config.json is not JSON: Expecting value: line 1 column 16 (char 15); restore or repair it",
         ),
         (
             b"\xff\xfe",
-            "config.json is not valid JSON ('utf-8' codec can't decode byte 0xff in position 0: invalid start byte); "
-            "restore or repair it",
+            "config.json is not UTF-8 (byte 0); restore or repair it",
+        ),
+        (
+            b"[" * 100_000 + b"]" * 100_000,
+            "config.json is nested more than 200 levels deep; restore or repair it",
         ),
         (b"[1, 2]", "config.json holds a list, not an object; restore or repair it"),
         (b"{}", "config.json has no model_type; add the name transformers has for the architecture"),
@@ -148,7 +151,7 @@ def test_a_sidecar_is_read(folder: Path) -> None:
     [
         (
             "nonsense",
-            "evalkit.json is not valid JSON (Expecting value: line 1 column 1 (char 0)); restore or repair it",
+            "evalkit.json is not JSON: Expecting value: line 1 column 1 (char 0); restore or repair it",
         ),
         ("true", "evalkit.json holds a bool, not an object; restore or repair it"),
         ('{"tokens": 5}', "evalkit.json has an unknown key 'tokens'; it may have trained, tokens_seen, note"),

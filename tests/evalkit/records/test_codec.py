@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.records import CorpusUse, PositionScheme, ResultRow, RunRecord, SampleRecord, UnscoredCell
-from evalkit.records.codec import RecordError, from_dict, from_json, to_dict, to_json
+from evalkit.records.codec import MAX_NESTING, RecordError, from_dict, from_json, parse_json, to_dict, to_json
 
 ROW = ResultRow("vt", 4096, "all", 50.0, 2, (25.0, 75.0))
 
@@ -86,10 +86,37 @@ def test_a_missing_field_is_named() -> None:
         from_dict(ResultRow, data)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1,", "nul", "[" * 100_000, '{"n": ' + "9" * 5000 + "}"])
+@pytest.mark.parametrize("text", ["", "{", "[1,", "nul", '{"n": ' + "9" * 5000 + "}"])
 def test_what_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(RecordError, match="not JSON"):
         from_json(ResultRow, text)
+
+
+@pytest.mark.parametrize("depth", [MAX_NESTING + 1, 900, 100_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_nesting_that_no_record_has_is_refused(depth: int, opening: str, closing: str) -> None:
+    text = opening * depth + "1" + closing * depth
+    for written in (text, text.encode()):
+        with pytest.raises(RecordError, match="nested more than 200 levels deep"):
+            parse_json(written)
+
+
+def test_nesting_up_to_the_limit_and_many_brackets_side_by_side_are_read() -> None:
+    assert parse_json("[" * MAX_NESTING + "]" * MAX_NESTING)
+    assert len(parse_json("[" + "[]," * 5000 + "[]]")) == 5001
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert parse_json(b'\xef\xbb\xbf{"a": 1}') == parse_json('\ufeff{"a": 1}') == {"a": 1}
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    with pytest.raises(RecordError, match="not UTF-8"):
+        parse_json(b'{"a": "\xff"}')
+
+
+def test_numbers_that_are_none_are_read_if_asked_for() -> None:
+    assert math.isnan(parse_json("[NaN]", finite=False)[0])
 
 
 @pytest.mark.parametrize("text", ["[]", "3", '"x"', "null"])

@@ -310,7 +310,7 @@ def test_an_unknown_role_is_refused_with_a_suggestion() -> None:
         fetch(["squat"])
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"squad": {"file": 3}}'])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"squad": {"file": 3}}', b"[" * 9999])
 def test_a_damaged_lock_is_one_line(content: bytes) -> None:
     folder = cache_folder() / "corpora"
     folder.mkdir(parents=True)

@@ -171,6 +171,12 @@ def test_of_several_the_published_name_is_the_one_meant(data: Path) -> None:
         ({"hotpotqa.json": b"{}"}, load_hotpotqa, "hotpotqa.json: not HotpotQA JSON: it holds {} where a list belongs"),
         ({"PaulGrahamEssays.json": b'{"text": 3}'}, load_essays, "PaulGrahamEssays.json: has no text `text`"),
         ({"PaulGrahamEssays.json": b'{"text": "a'}, load_essays, "PaulGrahamEssays.json: not JSON"),
+        ({"PaulGrahamEssays.json": b'{"text": ' + b"[" * 9999}, load_essays, "PaulGrahamEssays.json: nested more than"),
+        (
+            {"PaulGrahamEssays.json": b'{"text": "ab\\ud83d."}'},
+            load_essays,
+            "character 2 of `text` is half a surrogate",
+        ),
         ({"PaulGrahamEssays.json": b'{"text": ""}'}, load_essays, "PaulGrahamEssays.json: is not running text"),
         ({"essays/one.txt": b"apple\n" * 999}, load_essays, "essays/one.txt: is not running text"),
         ({"gutenberg/1.txt": b""}, load_essays, "gutenberg/1.txt: is not running text"),

@@ -108,17 +108,32 @@ def test_essays_are_read_by_position() -> None:
     [
         ("a.jsonl", b'{"text": "fine"}\n{"text": 3}\n', r"a.jsonl:2: field 'text' is not text"),
         ("a.jsonl", b'{"text": "fine"}\n\n{"body": "x"}\n', r"a.jsonl:3 has no field 'text'; .*--field"),
-        ("a.jsonl", b'{"text": "fine"}\n{"text"\n', r"a.jsonl:2 is not JSON"),
+        ("a.jsonl", b'{"text": "fine"}\n{"text"\n', r"a.jsonl:2: not JSON"),
+        ("a.jsonl", b'{"text": "fine"}\n{"text": ' + b"[" * 9999 + b"]" * 9999 + b"}", r"a.jsonl:2: nested more than"),
         ("a.jsonl", b'"text"\n', r"a.jsonl:1 has no field"),
         ("a.jsonl", b'{"text": "ab\\ud800"}\n', r"a.jsonl:1: character 2 is half a surrogate pair"),
         ("a.txt", b"fine\n" * 20_000 + b"\xff", r"byte 100,000 is not UTF-8"),
         ("a.txt", b"fine \xc3", r"byte 5 is not UTF-8"),
+        ("a.txt", b"\xef\xbb\xbffine \xc3", r"byte 8 is not UTF-8"),
     ],
 )
 def test_bad_input_is_named_with_its_place(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UsageError, match=message):
         list(cut_windows(open_source(tmp_path / name, "text"), TOKENIZER, WindowSize(64, 0)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.txt", "Once. " * 40), ("a.jsonl", json.dumps({"text": "Once. " * 40}))]
+)
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, name: str, content: str) -> None:
+    size = WindowSize(64, 8)
+    texts = []
+    for encoding in ("utf-8", "utf-8-sig"):
+        (tmp_path / name).write_text(content, encoding=encoding)
+        texts.append(texts_of(open_source(tmp_path / name, "text"), size))
+    assert texts[0] == texts[1]
+    check(texts[1], "Once. " * 40, size)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -135,7 +150,7 @@ def test_a_novel_is_tiled_by_a_real_tokenizer(shared_data: Path, tmp_path: Path)
     source, size = TextFile(path), WindowSize(2048, 256)
     windows = list(cut_windows(source, tokenizer, size))
     texts = [source.read(w.document, w.start, w.end) for w in windows]
-    assert "".join(texts) == novel
+    assert "".join(texts) == novel.removeprefix("\ufeff")
     whole = [len(tokenizer.encode(source.read(w.document, w.context, w.end))) for w in windows]
     assert whole == [window.tokens for window in windows]
     assert max(whole) <= 2048

@@ -1,0 +1,10 @@
+"""Text that no UTF-8 file and no tokenizer can hold, because a character of it was cut in two."""
+
+
+def half_surrogate(text: str) -> int | None:
+    """Position of the first half of a surrogate pair without its other half; None if `text` can be UTF-8."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
