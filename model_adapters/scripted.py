@@ -55,7 +55,8 @@ class ScriptedTokenizer:
         return [_spell(match[0]) for match in matches], [match.span() for match in matches]
 
     def encode_prompt(self, text: str) -> list[int]:
-        return self._prefix + self.encode(text)
+        ids = self.encode(text)
+        return ids if self._prefix[:1] == ids[:1] else self._prefix + ids
 
     def special_prompt_tokens(self) -> int:
         return len(self._prefix)

@@ -111,9 +111,11 @@ class HfTokenizer:
     def encode_prompt(self, text: str) -> list[int]:
         """What the definition puts before a text (BOS, or nothing), then the text.
 
-        What it would put after a text is left out: an end-of-sequence token would end the prompt before its answer.
+        A text that begins with BOS spelled out, as chat templates write it, does not get a second one. What the
+        definition would put after a text is left out: an end-of-sequence token would end the prompt before its answer.
         """
-        return [*self._prefix, *self.encode(text)]
+        ids = self.encode(text)
+        return ids if self._prefix[:1] == ids[:1] else [*self._prefix, *ids]
 
     def special_prompt_tokens(self) -> int:
         return len(self._prefix)

@@ -111,6 +111,8 @@ class SuitePlan:
     corpora: tuple[CorpusUse, ...]
     question_settings: dict[str, Any] = field(default_factory=dict)
     """Settings that change a question or its score and are in no key, dialect or corpus."""
+    warnings: tuple[str, ...] = ()
+    """What should be known before hours are spent; one line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,8 @@ class SuiteSummary:
     figures: tuple[Figure, ...] = ()
     unscored: tuple[UnscoredCell, ...] = ()
     """What turned out only when it was prepared, beside the cells of the plan."""
+    warnings: tuple[str, ...] = ()
+    """What the samples show about the run beside their scores; one line each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def assemble(
         },
         timing=_timing(samples, sessions),
         memory=_memory(sessions),
-        warnings=(*start.warnings, *_warnings(sessions)),
+        warnings=(*start.warnings, *summary.warnings, *_warnings(sessions)),
         tokens_seen=start.tokens_seen,
         figures=summary.figures,
         preflight=start.preflight,

@@ -37,11 +37,14 @@ class Tokenizer(Protocol):
         ...
 
     def encode_prompt(self, text: str) -> list[int]:
-        """Token ids of `text` with the special tokens (such as BOS) that the model expects before a prompt."""
+        """Token ids of `text` with the special tokens (such as BOS) that the model expects before a prompt.
+
+        They are not doubled if `text` spells them out.
+        """
         ...
 
     def special_prompt_tokens(self) -> int:
-        """How many tokens `encode_prompt` adds to `encode`."""
+        """How many tokens `encode_prompt` adds to a text that does not spell them out."""
         ...
 
     @property

@@ -47,13 +47,10 @@ class TextRequests:
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
         self._quick, self._checked = True, 0
-        self._special = tuple(tokenizer.encode_prompt("")[: tokenizer.special_prompt_tokens()])
 
     def prompt(self, text: str) -> TokenIds:
         """Tokens of a text with the special ones before it, which are not doubled where the text spells them out."""
-        plain = tuple(self._tokenizer.encode(text))
-        first = self._special[:1]
-        return plain if first and plain[:1] == first else (*self._special, *plain)
+        return tuple(self._tokenizer.encode_prompt(text))
 
     def pair(self, context: str, continuation: str) -> tuple[TokenIds, TokenIds]:
         """Tokens of a context, and those that the whole has after as many.

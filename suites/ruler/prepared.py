@@ -4,12 +4,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
 from evalkit.errors import UsageError
-from evalkit.records import CorpusUse, Sample, SampleKey, SuitePlan, UnscoredCell
+from evalkit.records import CorpusUse, Sample, SampleKey, SampleRecord, SuitePlan, SuiteSummary, UnscoredCell
 from evalkit.running.protocols import Tokenizer
 from suites.ruler import needles, tasks
 from suites.ruler.answer_prefix import full_prompt
@@ -18,6 +18,8 @@ from suites.ruler.settings import RulerSettings
 from suites.ruler.suite import RulerJudge
 
 VALIDATION = "validation.jsonl"
+OPENINGS = ("answer_prefix", "gen_prefix")
+"""Names of the opening of the answer: RULER's, and lm-eval's for the same text without the space before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class PreparedFile:
     sha256: str
     lines: tuple[tuple[int, int], ...]
     """(number, offset in bytes) of each sample's line."""
+    longest: int
+    """Index of the sample with the longest text."""
 
     def read(self, index: int) -> JsonLine:
         """Sample `index` from the file."""
@@ -38,13 +42,17 @@ class PreparedFile:
 
 
 class PreparedSuite(RulerJudge):
-    """Samples from a folder, asked as they are written; their lengths are those of whoever made them."""
+    """Samples from a folder, asked as they are written.
+
+    Their lengths are those of the tokenizer they were made for; what this tokenizer makes of them is reported.
+    """
 
     def __init__(self, settings: RulerSettings, tokenizer: Tokenizer, folder: Path) -> None:
         """Read through the files asked for. Raises UsageError, by file and line where a line is malformed."""
         super().__init__(settings.dialect, tokenizer)
         self._settings = settings
         self._folder = folder
+        self._special_tokens = tokenizer.special_prompt_tokens()
         self._files: dict[tuple[str, int], PreparedFile] = {}
         for ctx in settings.ctxs:
             for task in settings.tasks:
@@ -74,14 +82,14 @@ class PreparedSuite(RulerJudge):
                 if (task, ctx) not in self._files
             ),
             corpora=tuple(self._uses()),
+            warnings=tuple(self._long_files()),
         )
 
     def sample(self, key: SampleKey) -> Sample:
         """The sample of line `key.index`, its prompt put together by the dialect's rule."""
         row = self._files[key.task, key.ctx].read(key.index)
         targets = row.references()
-        prefix = row.text("answer_prefix") if "answer_prefix" in row.fields else None
-        prompt, opening = full_prompt(self.dialect, key.task, row.text("input"), prefix, targets)
+        prompt, opening = full_prompt(self.dialect, key.task, row.text("input"), _opening(row), targets)
         hidden = needles.found(prompt) if key.task in tasks.NEEDLE_TASKS else []
         depths = {needle.value: needle.depth for needle in reversed(hidden)}
         ids = self.prompt_ids.of(prompt)
@@ -96,6 +104,23 @@ class PreparedSuite(RulerJudge):
             depths=tuple(depths[target] for target in targets if target in depths),
             distractors=tuple(value for value in dict.fromkeys(n.value for n in hidden) if value not in targets),
         )
+
+    def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
+        """The table, with a warning for each length that prompts are longer than."""
+        return replace(super().summarize(records), warnings=tuple(_too_long(records)))
+
+    def _long_files(self) -> Iterator[str]:
+        """Files whose longest text takes more tokens than were asked for, or than its own label says."""
+        for (task, ctx), file in self._files.items():
+            sample = self.sample(SampleKey(task, ctx, file.longest, self._settings.seed))
+            taken = sample.prompt_tokens + sample.generation_tokens
+            label = file.read(file.longest).fields.get("length", ctx)
+            if taken > ctx or taken - self._special_tokens > label:
+                limit = f"--ctx {ctx:,}" if taken > ctx else f"its own label, `length` {label:,}"
+                yield (
+                    f"{task} at {ctx:,}: the longest prompt takes {taken:,} tokens of this tokenizer with its "
+                    f"generation budget, which is above {limit}"
+                )
 
     def _locate(self, task: str, ctx: int) -> Path | None:
         named = (
@@ -120,11 +145,13 @@ class PreparedSuite(RulerJudge):
 def _index(path: Path, ctx: int, samples: int | None) -> PreparedFile:
     """Check the lines that will be asked, and note where they are."""
     lines: list[tuple[int, int]] = []
+    sizes: list[int] = []
     for row in read_json_lines(path):
         if samples is not None and len(lines) == samples:
             break
         _check(row, ctx)
         lines.append((row.number, row.offset))
+        sizes.append(len(row.text("input")))
     if not lines:
         raise UsageError(f"{path} holds no samples")
     if samples is not None and len(lines) < samples:
@@ -132,20 +159,48 @@ def _index(path: Path, ctx: int, samples: int | None) -> PreparedFile:
             f"--samples {samples}: {path} holds {len(lines)}; ask for as many or leave --samples out to run all"
         )
     with path.open("rb") as file:
-        return PreparedFile(path, hashlib.file_digest(file, "sha256").hexdigest(), tuple(lines))
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return PreparedFile(path, digest, tuple(lines), sizes.index(max(sizes)))
 
 
 def _check(row: JsonLine, ctx: int) -> None:
     row.references()
-    if not row.text("input"):
+    if not row.prompt_text("input"):
         raise row.error("`input` is empty")
-    if "answer_prefix" in row.fields:
-        row.text("answer_prefix")
+    _opening(row)
     length = row.fields.get("length", 0)
     if not isinstance(length, int) or isinstance(length, bool):
         raise row.error(f"`length` is {length!r}; it must be a number of tokens")
     if length > ctx:
         raise row.error(f"`length` {length:,} is above --ctx {ctx:,}; ask for the length the file was made for")
+
+
+def _opening(row: JsonLine) -> str | None:
+    """The opening of the answer, None if the line gives none; UsageError if it stands under an unknown name."""
+    for name, value in row.fields.items():
+        if name.endswith("prefix") and name not in OPENINGS and value:
+            raise row.error(f"unknown field `{name}`; call the opening of the answer `{OPENINGS[0]}`, or remove it")
+    given = [row.prompt_text(name) for name in OPENINGS if row.fields.get(name) is not None]
+    if not given:
+        return None
+    if len({text.strip() for text in given}) > 1:
+        raise row.error(f"`{'` and `'.join(OPENINGS)}` differ; keep one of them")
+    # lm-eval strips the text and puts one space before it.
+    joined = row.fields.get(OPENINGS[0]) is not None or given[0][:1].isspace() or row.text("input")[-1:].isspace()
+    return given[0] if joined else f" {given[0]}"
+
+
+def _too_long(records: Sequence[SampleRecord]) -> Iterator[str]:
+    """How many prompts of each length are longer than it, and how long they are."""
+    for ctx in sorted({record.ctx for record in records}):
+        asked = [record for record in records if record.ctx == ctx and record.unscored is None]
+        taken = [record.prompt_tokens + (record.generation_tokens or 0) for record in asked]
+        above = [tokens for tokens in taken if tokens > ctx]
+        if above:
+            yield (
+                f"{len(above):,} of {len(asked):,} prompts at {ctx:,} are longer than that: up to {max(above):,} "
+                "tokens of this tokenizer with their generation budget"
+            )
 
 
 class PreparedWriter:

@@ -22,7 +22,7 @@ class TextLossSuite:
     """
 
     name = "loss"
-    version = "1"
+    version = "2"
 
     def __init__(
         self, settings: TextLossSettings, tokenizer: Tokenizer, source: Source, *, least_tokens: int = 0
@@ -73,16 +73,14 @@ class TextLossSuite:
 
     def request(self, sample: Sample) -> Request:
         token_ids = tuple(self._tokenizer.encode_prompt(sample.prompt))
-        return Request(
-            sample.id, token_ids, 0, scored_from=self._tokenizer.special_prompt_tokens() + self._index(sample)
-        )
+        return Request(sample.id, token_ids, 0, scored_from=len(token_ids) - self._scored_tokens(sample))
 
     def score(self, sample: Sample, completion: Completion) -> Score:
         """Bits per byte of the window, with the sums behind it: nats, bytes and tokens, and those of copies."""
         if completion.log_probabilities is None:
             return Score(BITS_PER_BYTE, None)
         nats = [-value for value in completion.log_probabilities]
-        copies = is_copy(self._tokenizer.encode(sample.prompt), self._settings.ngram)[self._index(sample) :]
+        copies = is_copy(self._tokenizer.encode(sample.prompt), self._settings.ngram)[-len(nats) :]
         measures = {
             "nats": math.fsum(nats),
             "tokens": float(len(nats)),
@@ -96,17 +94,19 @@ class TextLossSuite:
         return summarize(self._settings, records)
 
     def _first_scored(self, text: str, start: int) -> tuple[int, int] | None:
-        """Index and character of the first token from `start` on that has a whole character or special token before it.
+        """Count of the tokens to score, and the character where they begin.
 
-        Special tokens are not counted. None where there is no such token.
+        They begin with the first token from `start` on that has a whole character or special token before it. None if
+        there is no such token.
         """
-        _, offsets = self._tokenizer.encode_with_offsets(text)
-        if offsets and not self._tokenizer.special_prompt_tokens():
+        token_ids, offsets = self._tokenizer.encode_with_offsets(text)
+        nothing_before = len(self._tokenizer.encode_prompt(text)) == len(token_ids)
+        if offsets and nothing_before:
             start = max(start, offsets[0][1])
-        return next(((index, begin) for index, (begin, _) in enumerate(offsets) if begin >= start), None)
+        begins = ((len(offsets) - index, begin) for index, (begin, _) in enumerate(offsets) if begin >= start)
+        return next(begins, None)
 
-    def _index(self, sample: Sample) -> int:
-        """The first scored token, special tokens not counted."""
+    def _scored_tokens(self, sample: Sample) -> int:
         first = self._first_scored(sample.prompt, sample.scored_from or 0)
         if first is None:
             raise ValueError(f"{sample.id} has no token to score")

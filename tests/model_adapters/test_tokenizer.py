@@ -132,6 +132,19 @@ def test_bos_comes_before_a_prompt_and_eos_never_after_it() -> None:
     assert tokenizer.fingerprint != BYTES.fingerprint
 
 
+def test_a_bos_that_a_text_spells_out_is_not_doubled() -> None:
+    backend = byte_backend()
+    backend.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+        single="<bos> $A", special_tokens=[("<bos>", BOS_ID)]
+    )
+    tokenizer = wrap(backend)
+    assert tokenizer.encode_prompt(f"<bos>{TEXT}") == tokenizer.encode_prompt(TEXT)
+    assert tokenizer.encode_prompt(f" <bos>{TEXT}")[0] == BOS_ID
+    assert len(tokenizer.encode_prompt(f" <bos>{TEXT}")) == len(tokenizer.encode_prompt(TEXT)) + 2
+    assert tokenizer.encode_prompt("") == [BOS_ID]
+    assert BYTES.encode_prompt(f"<bos>{TEXT}") == [BOS_ID, *BYTES.encode(TEXT)]
+
+
 def test_a_processor_that_cuts_spaces_off_offsets_is_undone() -> None:
     backend = byte_backend()
     backend.post_processor = processors.ByteLevel(trim_offsets=True)  # type: ignore[assignment]

@@ -137,7 +137,7 @@ def perform(
             lock = lock or stack.enter_context(_lock_default_folder(manifest, plan, resume=run_options.resume))
             folder = lock.folder
             warnings = _warnings(loaded, settings["ctxs"])
-            _describe(notes, loaded, warnings, folder)
+            _describe(notes, loaded, (*warnings, *plan.warnings), folder)
             run_settings = RunSettings(
                 seed=settings["seed"],
                 config={name: _plain(value) for name, value in {**settings, **asdict(model_options)}.items()},

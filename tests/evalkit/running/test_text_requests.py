@@ -12,6 +12,7 @@ from evalkit.errors import SampleDoesNotFitError
 from evalkit.running.text_requests import LEAST_SHARED_TOKENS, PROBES, SharedPrefix, TextRequests, cut_at
 from model_adapters.scripted import BOS, ScriptedTokenizer
 from model_adapters.tokenizer import HfTokenizer
+from tests.evalkit.spelled_bos import SpellsBos
 
 TEXTS = TextRequests(ScriptedTokenizer(), max_tokens=None)
 
@@ -58,12 +59,7 @@ class TestPairs:
         assert TEXTS.pair("", "red")[0] == (BOS,)
 
     def test_a_special_token_is_not_doubled(self) -> None:
-        class SpelledOut(ScriptedTokenizer):
-            def encode(self, text: str) -> list[int]:
-                plain = super().encode(text.removeprefix("<s>"))
-                return [BOS, *plain] if text.startswith("<s>") else plain
-
-        texts = TextRequests(SpelledOut(adds_bos=True), max_tokens=None)
+        texts = TextRequests(SpellsBos(adds_bos=True), max_tokens=None)
         assert texts.prompt("<s>red") == texts.prompt("red")
 
     @given(st.lists(st.text("ab .\n", min_size=1, max_size=30), min_size=1, max_size=8), st.data())

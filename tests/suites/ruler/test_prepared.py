@@ -3,17 +3,22 @@
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.records import SampleKey
+from evalkit.records import RunRecord, SampleKey
 from evalkit.running.protocols import Suite
-from model_adapters.scripted import ScriptedTokenizer
+from evalkit.running.runner import run
+from evalkit.running.store import Manifest, RunStore
+from model_adapters.scripted import ScriptedAdapter, ScriptedTokenizer
 from suites.ruler import TASKS, PreparedSuite, RulerSettings, build
 from suites.ruler.prepared import PreparedWriter
+from tests.evalkit.runs import Observer, settings
+from tests.evalkit.spelled_bos import SpellsBos
 from tests.suites.ruler import small_corpora
 
 TOKENIZER = ScriptedTokenizer(adds_bos=True)
@@ -34,6 +39,21 @@ def rows(path: Path, *rows: dict[str, Any] | str) -> Path:
 
 def prepared(folder: Path, *, ctxs: tuple[int, ...] = (4096,), **settings: Any) -> Suite:
     return build(RulerSettings.of(ctxs=ctxs, data=folder, **settings), TOKENIZER)
+
+
+def run_scripted(suite: Suite, folder: Path) -> RunRecord:
+    """A run of a model that says nothing."""
+    adapter = ScriptedAdapter(lambda request: "", tokenizer=TOKENIZER)
+    manifest = Manifest.of(
+        suite=suite.name,
+        version=suite.version,
+        dialect=suite.dialect,
+        seed=42,
+        identity=adapter.identity,
+        corpora=suite.plan().corpora,
+    )
+    with RunStore.open(folder, manifest, resume=False) as store:
+        return run(suite, adapter, store, settings(), Observer())
 
 
 @pytest.mark.parametrize("dialect", ["nvidia", "olmes"])
@@ -146,6 +166,70 @@ def test_olmes_reads_the_prefix_from_the_question_where_the_file_has_none(tmp_pa
     assert sample.answer_prefix == native.answer_prefix
 
 
+def test_a_bos_that_a_prompt_spells_out_stands_there_once(tmp_path: Path) -> None:
+    tokenizer = SpellsBos(adds_bos=True)
+    rows(
+        tmp_path / "niah_single_2" / "validation.jsonl",
+        *({"input": text, "outputs": ["1234567"], "answer_prefix": PREFIX} for text in (QUESTION, f"<s>{QUESTION}")),
+    )
+    suite = build(RulerSettings.of(ctxs=(4096,), data=tmp_path), tokenizer)
+    plain, spelled = (suite.sample(key) for key in suite.plan().keys)
+    assert plain.prompt_tokens == spelled.prompt_tokens
+    assert suite.request(plain).token_ids == suite.request(spelled).token_ids
+
+
+@pytest.mark.parametrize(
+    ("input_end", "opening", "join"),
+    [("", PREFIX.strip(), " "), ("", PREFIX, ""), (" ", PREFIX.strip(), ""), ("\n", PREFIX.strip(), "")],
+)
+def test_the_opening_of_the_answer_can_be_called_as_lm_eval_calls_it(
+    tmp_path: Path, input_end: str, opening: str, join: str
+) -> None:
+    row = {"input": QUESTION + input_end, "outputs": ["1234567"], "gen_prefix": opening}
+    rows(tmp_path / "niah_single_2" / "validation.jsonl", row)
+    key = SampleKey("niah_single_2", 4096, 0, 42)
+    sample = prepared(tmp_path).sample(key)
+    assert sample.prompt == QUESTION + input_end + join + opening
+    assert sample.answer_prefix == join + opening
+    olmes = prepared(tmp_path, dialect="olmes").sample(key)
+    assert olmes.prompt == QUESTION + input_end + "\n" + PREFIX.strip()
+
+
+def test_one_opening_under_both_names_is_used_once(tmp_path: Path) -> None:
+    row = {"input": QUESTION, "outputs": ["1234567"], "gen_prefix": PREFIX.strip(), "answer_prefix": PREFIX}
+    rows(tmp_path / "niah_single_2" / "validation.jsonl", row, {**row, "gen_prefix": None})
+    suite = prepared(tmp_path)
+    assert {suite.sample(key).prompt for key in suite.plan().keys} == {QUESTION + PREFIX}
+
+
+@pytest.mark.parametrize(
+    ("length", "ctx", "warned"),
+    [
+        (None, 512, r"niah_single_2 at 512: the longest prompt takes 7\d\d tokens .* above --ctx 512"),
+        (300, 512, r"above --ctx 512"),
+        (300, 4096, r"which is above its own label, `length` 300"),
+        (None, 4096, None),
+        (1000, 4096, None),
+    ],
+)
+def test_prompts_that_this_tokenizer_makes_longer_are_reported(
+    tmp_path: Path, length: int | None, ctx: int, warned: str | None
+) -> None:
+    long = {"input": "word " * 600 + QUESTION, "outputs": ["1234567"], "length": length}
+    given = [{key: value for key, value in row.items() if value is not None} for row in ({**long, "input": "x"}, long)]
+    rows(tmp_path / "niah_single_2" / "validation.jsonl", *given)
+    suite = prepared(tmp_path, ctxs=(ctx,))
+    early = suite.plan().warnings
+    assert len(early) == (warned is not None)
+    assert all(re.search(warned or "", line) for line in early)
+    late = run_scripted(suite, tmp_path / "run").warnings
+    if ctx == 512:
+        (line,) = late
+        assert re.match(r"1 of 2 prompts at 512 are longer than that: up to 7\d\d tokens of this tokenizer", line)
+    else:
+        assert not late
+
+
 def test_values_of_other_needles_are_known_in_files_too(tmp_path: Path) -> None:
     others = [NEEDLES[0].format(key, value) for key, value in (("blue-cat", "7654321"), ("sea-dog", "1112223"))]
     text = "\n".join(("Remember.", *others, QUESTION.partition("\n")[2]))
@@ -181,6 +265,12 @@ GOOD = {"input": "x", "outputs": ["y"], "length": 100}
         ({**GOOD, "length": "4096"}, "`length` is '4096'"),
         ({**GOOD, "length": 4097}, r"`length` 4,097 is above --ctx 4,096"),
         ({**GOOD, "answer_prefix": 1}, "`answer_prefix` is 1"),
+        ({**GOOD, "gen_prefix": 1}, "`gen_prefix` is 1"),
+        ({**GOOD, "gen_prefix": "a", "answer_prefix": " b"}, "`answer_prefix` and `gen_prefix` differ"),
+        ({**GOOD, "response_prefix": "Answer:"}, "unknown field `response_prefix`; call the opening"),
+        ({**GOOD, "input": "ab\ud83d"}, "`input` has half a surrogate pair at character 2"),
+        ({**GOOD, "answer_prefix": "\udc00"}, "`answer_prefix` has half a surrogate pair at character 0"),
+        ('{"input": ' + "[" * 9999 + "]" * 9999 + "}", "nested more than 200 levels deep"),
     ],
 )
 def test_a_malformed_line_is_named_by_file_and_line(tmp_path: Path, row: dict[str, Any] | str, message: str) -> None:

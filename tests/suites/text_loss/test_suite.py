@@ -22,6 +22,7 @@ from reports.markdown import render_run
 from suites.text_loss import TextLossSettings, TextLossSuite, build
 from suites.text_loss.copies import is_copy
 from tests.evalkit.runs import Observer, settings
+from tests.evalkit.spelled_bos import SpellsBos
 from tests.model_adapters.small_models import byte_tokenizer, small_model
 
 TEXT = "".join(f"Line {number} of a text that says the same thing, more or less. " for number in range(120))
@@ -59,6 +60,21 @@ def text_file(tmp_path: Path) -> Path:
     path = tmp_path / "text.txt"
     path.write_text(TEXT, encoding="utf-8")
     return path
+
+
+def test_a_bos_that_a_text_spells_out_stands_there_once_and_is_not_scored(tmp_path: Path) -> None:
+    tokenizer = SpellsBos(adds_bos=True)
+    records = []
+    for name, text in (("plain", TEXT), ("spelled", f"<s>{TEXT}")):
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+        suite = suite_of(tmp_path / f"{name}.txt", tokenizer, ctx=4096)
+        (key,) = suite.plan().keys
+        request = suite.request(suite.sample(key))
+        assert request.token_ids == tuple(tokenizer.encode_prompt(TEXT))
+        assert request.scored_from == 1
+        records.append(run_loss(tmp_path / name, suite, ScriptedAdapter(half_a_nat_each, tokenizer=tokenizer)))
+    assert records[0].results == records[1].results
+    assert records[0].derived == records[1].derived
 
 
 @pytest.mark.parametrize("overlap", [0, 40])

@@ -1,0 +1,16 @@
+"""A tokenizer that reads a special token where a text spells it out, as real ones do."""
+
+from model_adapters.scripted import BOS, ScriptedTokenizer
+
+
+class SpellsBos(ScriptedTokenizer):
+    """`<s>` at the start of a text is its BOS."""
+
+    def encode(self, text: str) -> list[int]:
+        return self.encode_with_offsets(text)[0]
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        if not text.startswith("<s>"):
+            return super().encode_with_offsets(text)
+        ids, offsets = super().encode_with_offsets(text.removeprefix("<s>"))
+        return [BOS, *ids], [(0, 3), *((start + 3, end + 3) for start, end in offsets)]
