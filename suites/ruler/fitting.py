@@ -27,7 +27,7 @@ class Layout:
 class Draft(Protocol[SizeT]):
     """A sample whose content is drawn and whose haystack can still have any size.
 
-    Nothing in it but the size depends on the tokenizer.
+    Nothing in it but its size, and that of vt's worked example, depends on the tokenizer.
     """
 
     @property

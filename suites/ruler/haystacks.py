@@ -49,16 +49,17 @@ class NoiseHaystack:
         self._measure = measure
 
     def largest(self, tokens: int) -> int:
-        return self.smallest + tokens // self._line_tokens()
+        return self.smallest + self.lines(tokens)
 
     def lay(self, size: int) -> Laid:
         return Laid([NOISE] * size)
 
-    def _line_tokens(self) -> int:
+    def lines(self, tokens: int) -> int:
+        """How many lines take at most `tokens`."""
         kept = self._measure.kept
         if "noise" not in kept:
             kept["noise"] = max(self._measure.unit_tokens([NOISE] * 4, self.joint, before=NOISE))
-        return int(kept["noise"])
+        return tokens // int(kept["noise"])
 
 
 class NeedleHaystack:

@@ -33,7 +33,7 @@ from suites.ruler.settings import RulerSettings
 from suites.ruler.variable_tracking import VariableDraft
 from suites.ruler.words import words_use
 
-VERSION = "1"
+VERSION = "2"
 """Raise it with every change after which a key gives another prompt or an answer another score."""
 # A sample is asked for right after it is made; a few more may wait while the model works.
 _REMEMBERED = 4
@@ -159,7 +159,7 @@ class RulerSuite(RulerJudge):
         if key.task in tasks.QA_CORPORA:
             return self._question_draft(key, tasks.QA_CORPORA[key.task])
         if key.task == "vt":
-            return VariableDraft(_draws(key, "content"), NoiseHaystack(self._measure))
+            return VariableDraft(_draws(key, "content"), self._measure)
         if key.task == "cwe":
             return CommonWordsDraft(key.ctx, _draws(key, "content"), _draws(key, "order"), self._measure)
         if key.task == "fwe":

@@ -1,12 +1,12 @@
 """vt: name every variable that a chain of assignments gives one value."""
 
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from suites.ruler.draws import Draws
 from suites.ruler.fitting import Layout
 from suites.ruler.haystacks import NOISE, NoiseHaystack
-from suites.ruler.needles import plant
+from suites.ruler.measure import Measure
 
 TEMPLATE = (
     "Memorize and track the chain(s) of variable assignment hidden in the following text.\n\n{context}\n"
@@ -17,14 +17,16 @@ PREFIX = (
     "{count} variables are assigned the value {query}, they are: "
 )
 HOPS = 4
-EXAMPLE_LINES = 5
-"""Noise lines of the worked example: few, whatever the context, so that it is the same under every tokenizer."""
+EXAMPLE_TOKENS = 500
+"""Limit of the worked example at every context length: its prompt and answer prefix, without its answer."""
+LEAST_LINES = HOPS + 1
+"""The fewest noise lines, one for each line of a chain; the worked example has them even above its limit."""
 _LETTERS, _EXAMPLE_LETTERS = 5, 3
 _SMALLEST_VALUE, _VALUES = 10_000, 89_999
 
 
 class Chain:
-    """One value handed on from variable to variable, and where its lines stand."""
+    """One value handed on from variable to variable."""
 
     def __init__(self, draws: Draws, letters: int, taken: set[str]) -> None:
         """`taken` holds names and values of the sample's other chains; it grows by this one's."""
@@ -32,45 +34,72 @@ class Chain:
         self.names = tuple(
             _distinct(taken, lambda: draws.letters(string.ascii_uppercase, letters)) for _ in range(HOPS + 1)
         )
-        self.depths = tuple(sorted(draws.fraction() for _ in self.names))
+        self._fractions = tuple(draws.fraction() for _ in self.names)
 
     @property
-    def lines(self) -> list[str]:
-        """A copy line ends with a space, as the original writes it."""
-        copies = [f"VAR {name} = VAR {source} " for source, name in zip(self.names, self.names[1:], strict=False)]
-        return [f"VAR {self.names[0]} = {self.value}", *copies]
+    def depths(self) -> tuple[float, ...]:
+        """Where its lines stand, in their order."""
+        return tuple(sorted(self._fractions))
 
     @property
     def prefix(self) -> str:
         return PREFIX.format(count=len(self.names), query=self.value)
 
-    def question(self, noise: Sequence[str]) -> tuple[str, list[int]]:
-        """The prompt over these noise lines without its answer prefix, and the numbers of the chain's lines."""
-        context, places = plant(list(noise), "\n", list(zip(self.lines, self.depths, strict=True)))
-        return TEMPLATE.format(context=context, query=self.value), places
+    def question(self, noise: int) -> tuple[str, list[int]]:
+        """The prompt over so many noise lines without its answer prefix, and the numbers of the chain's lines.
+
+        Each of them stands before a noise line of its own, drawn without replacement as in the original.
+        """
+        free = list(range(noise))
+        places = sorted(free.pop(int(fraction * len(free))) for fraction in self._fractions)
+        numbers = [place + before for before, place in enumerate(places)]
+        lines = [NOISE] * noise
+        for number, line in zip(numbers, self._lines(), strict=True):
+            lines.insert(number, line)
+        return TEMPLATE.format(context="\n".join(lines), query=self.value), numbers
+
+    def _lines(self) -> list[str]:
+        """A copy line ends with a space, as the original writes it."""
+        copies = [f"VAR {name} = VAR {source} " for source, name in zip(self.names, self.names[1:], strict=False)]
+        return [f"VAR {self.names[0]} = {self.value}", *copies]
 
 
 class VariableDraft:
-    """vt's sample before its size, a number of noise lines, is known."""
+    """vt's sample before its size, a number of noise lines, is known; its worked example has a size of its own."""
 
-    smallest = NoiseHaystack.smallest
+    smallest = LEAST_LINES
 
-    def __init__(self, draws: Draws, haystack: NoiseHaystack) -> None:
+    def __init__(self, draws: Draws, measure: Measure) -> None:
         taken: set[str] = set()
         self._chain = Chain(draws, _LETTERS, taken)
         self._example = Chain(draws, _EXAMPLE_LETTERS, taken)
-        self._haystack = haystack
+        self._haystack = NoiseHaystack(measure)
+        self._answered = _worked_example(self._example, self._haystack, measure)
         self.prefix = self._chain.prefix
         self.targets = self._chain.names
 
     def largest(self, tokens: int) -> int:
-        return self._haystack.largest(tokens)
+        return self.smallest + self._haystack.lines(tokens)
 
     def layout(self, size: int) -> Layout:
-        example, _ = self._example.question([NOISE] * EXAMPLE_LINES)
-        question, places = self._chain.question(self._haystack.lay(size).units)
-        answered = f"{example}{self._example.prefix} {' '.join(self._example.names)}\n\n"
-        return Layout(answered + question, self._chain.depths, tuple(places), self._example.names)
+        question, numbers = self._chain.question(size)
+        return Layout(f"{self._answered}\n\n{question}", self._chain.depths, tuple(numbers), self._example.names)
+
+
+def _worked_example(chain: Chain, haystack: NoiseHaystack, measure: Measure) -> str:
+    """A whole prompt with its answer, of as many noise lines as EXAMPLE_TOKENS hold."""
+
+    def prompt(noise: int) -> str:
+        return chain.question(noise)[0] + chain.prefix
+
+    noise = LEAST_LINES
+    noise += haystack.lines(max(0, EXAMPLE_TOKENS - measure.count(prompt(noise))))
+    # The whole is counted too: it can take other tokens than its lines.
+    while noise > LEAST_LINES and measure.count(prompt(noise)) > EXAMPLE_TOKENS:
+        noise -= 1
+    while measure.count(prompt(noise + 1)) <= EXAMPLE_TOKENS:
+        noise += 1
+    return f"{prompt(noise)} {' '.join(chain.names)}"
 
 
 def _distinct(taken: set[str], draw: Callable[[], str]) -> str:

@@ -57,10 +57,10 @@ def test_every_mode_ends_in_a_table_and_writes_its_record(
 
 def test_a_suite_of_a_model_asks_rulers_questions(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
-    arguments = ("suite", "--ctx", "512", "--task", "vt", "--samples", "1", "--against", "none", "--json", str(path))
+    arguments = ("suite", "--ctx", "1024", "--task", "vt", "--samples", "1", "--against", "none", "--json", str(path))
     shown, _ = bench(*arguments)
     (row,) = json.loads(path.read_text())["rows"]
-    assert row["case"] == "vt at 512 × 1"
+    assert row["case"] == "vt at 1,024 × 1"
     assert row["details"]["new_tokens"] == 30
     assert "samples a minute" in shown
 

@@ -76,10 +76,10 @@ def test_prepared_samples_are_written_and_what_is_left_out_is_told(tmp_path: Pat
     ]
     result = RUNNER.invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
-    assert f"wrote 6 samples to {out}" in " ".join(result.stdout.split())
+    assert f"wrote 4 samples to {out}" in " ".join(result.stdout.split())
+    assert "left out: vt at 512" in result.output
     assert "left out: cwe at 512" in result.output
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.jsonl")) == [
         "1024/cwe/validation.jsonl",
         "1024/vt/validation.jsonl",
-        "512/vt/validation.jsonl",
     ]

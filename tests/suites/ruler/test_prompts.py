@@ -3,15 +3,20 @@
 import re
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from evalkit.records import Sample, SampleKey
+from evalkit.running.protocols import Tokenizer
+from model_adapters import reference
 from model_adapters.scripted import ScriptedTokenizer
-from suites.ruler import TASKS
+from model_adapters.tokenizer import HfTokenizer
+from suites.ruler import TASKS, RulerSuite
 from suites.ruler.tasks import NEEDLE_TASKS
 from suites.ruler.words import every_word, word_lists
 from tests.suites.ruler import golden, small_corpora
+from tests.suites.ruler.tokenizers_for_tests import CharacterTokenizer
 
 NOISE = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."
 NEEDLE = re.compile(r"One of the special magic (numbers|uuids) for ([\w -]+?) is: ([\w-]+)\.")
@@ -165,9 +170,57 @@ def test_a_chain_of_variables_is_hidden_in_noise_after_a_worked_example() -> Non
     assert chain[0] == f"VAR {names[0]} = {value}"
     assert chain[1:] == [f"VAR {name} = VAR {source} " for source, name in pairwise(names)]
     assert tuple(lines.index(line) for line in chain) == asked.gold_positions
+    assert all(later - earlier > 1 for earlier, later in pairwise(asked.gold_positions)), "noise is between any two"
+    assert lines[-1] == NOISE
     assert re.search(r"they are:  [A-Z]{3}(?: [A-Z]{3}){4}$", example)
     assert example.split("they are:  ")[1].split() == list(asked.distractors)
-    assert example.count(NOISE) == 5
+    shown = example.removeprefix(head).split("\nQuestion: ")[0].split("\n")
+    hidden = [place for place, line in enumerate(shown) if line != NOISE]
+    value, *copies = (shown[place] for place in hidden)
+    names = asked.distractors
+    assert re.fullmatch(rf"VAR {names[0]} = \d{{5}}", value)
+    assert copies == [f"VAR {name} = VAR {source} " for source, name in pairwise(names)]
+    assert all(later - earlier > 1 for earlier, later in pairwise(hidden)), "noise is between any two"
+    assert shown[-1] == NOISE
+
+
+def worked_example(suite: RulerSuite, ctx: int, index: int) -> tuple[str, int]:
+    """vt's worked example without its answer, and its noise lines."""
+    prompt = suite.sample(SampleKey("vt", ctx, index, 42)).prompt
+    example = prompt.partition("they are: ")
+    return example[0] + example[1], example[0].count(NOISE)
+
+
+def check_worked_examples(tokenizer: Tokenizer, lines: set[int]) -> None:
+    """Each takes at most 500 tokens, and one more line would be too much, whatever the context."""
+    suite = small_corpora.suite(tokenizer, ctxs=(1024, 4096))
+    found = [worked_example(suite, ctx, index) for ctx in (1024, 4096) for index in range(8)]
+    assert {count for _, count in found} == lines
+    for example, _ in found:
+        assert len(tokenizer.encode(example)) <= 500
+        assert len(tokenizer.encode(example.replace(NOISE, f"{NOISE}\n{NOISE}", 1))) > 500
+    places = {tuple(i for i, line in enumerate(example.split("\n")) if line.startswith("VAR")) for example, _ in found}
+    assert len(places) == len(found), "the chain's places are drawn anew for each sample"
+
+
+def test_the_worked_example_of_variable_tracking_takes_500_tokens() -> None:
+    check_worked_examples(ScriptedTokenizer(), {15})
+    check_worked_examples(HfTokenizer.from_file(reference.folder("hybrid") / "tokenizer.json"), {14})
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(("definition", "lines"), [("allenai_dolma2", {16}), ("gpt2", {15})])
+def test_the_worked_example_under_real_tokenizers(shared_data: Path, definition: str, lines: set[int]) -> None:
+    """16 is what RULER's own generator finds for dolma2."""
+    check_worked_examples(HfTokenizer.from_file(shared_data / "tokenizers" / f"{definition}.tokenizer.json"), lines)
+
+
+def test_the_worked_example_has_five_lines_at_least() -> None:
+    tokenizer = CharacterTokenizer()
+    suite = small_corpora.suite(tokenizer, ctxs=(4096,))
+    example, count = worked_example(suite, 4096, 0)
+    assert count == 5
+    assert len(tokenizer.encode(example)) > 500
 
 
 def test_common_words_come_thirty_times_and_the_others_three() -> None:
