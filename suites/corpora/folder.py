@@ -103,8 +103,10 @@ def _candidates(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _is_candidate(name: str, suffixes: tuple[str, ...]) -> bool:
+    """Whether a file, or a member of an archive, may be a corpus: nothing hidden, nor in a hidden folder."""
     base = name.rpartition("/")[2]
-    return base.lower().endswith(suffixes) and not base.startswith(".") and not _NOT_A_CORPUS.search(base)
+    hidden = any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
+    return base.lower().endswith(suffixes) and not hidden and not _NOT_A_CORPUS.search(base)
 
 
 def _inside(file: CorpusFile, member: Member) -> str:

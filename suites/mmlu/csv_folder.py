@@ -14,10 +14,11 @@ from suites.mmlu.questions import CHOICES, Question, SubjectQuestions
 
 COLUMNS = ("question", *(f"choice{index}" for index in range(CHOICES)), "answer")
 _LETTERS, _DIGITS = "ABCD", "0123"
+_ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 
 
 class CsvFolder:
-    """Files called `<subject>_test.csv` and `<subject>_dev.csv`, in the folder or anywhere below it."""
+    """Files called `<subject>_test.csv` and `<subject>_dev.csv`, in the folder or below it, but in no hidden folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -31,13 +32,16 @@ class CsvFolder:
     def _files(self) -> dict[str, list[Path]]:
         files: dict[str, list[Path]] = {}
         for path in sorted(self._folder.rglob("*.csv")):
-            files.setdefault(path.name, []).append(path)
+            if not any(part.startswith(".") for part in path.relative_to(self._folder).parts):
+                files.setdefault(path.name, []).append(path)
         return files
 
     def _file(self, name: str) -> Path:
         found = self._files.get(name, [])
         if not found:
-            raise UsageError(f"{self._folder}: no file {name} in it or below; name MMLU's folder with --data")
+            packed = sorted(path.name for path in self._folder.iterdir() if path.name.endswith(_ARCHIVES))
+            remedy = f"unpack {packed[0]} first" if packed else "name MMLU's folder with --data"
+            raise UsageError(f"{self._folder}: no file {name} in it or below; {remedy}")
         if len(found) > 1:
             raise UsageError(f"{found[0]} and {found[1]} are both called {name}; keep one of them")
         return found[0]
@@ -56,12 +60,16 @@ def read_questions(path: Path) -> Iterator[Question]:
 def _questions(path: Path, lines: Iterator[str]) -> Iterator[Question]:
     reader = csv.reader(lines, strict=True)
     order: Sequence[int] = range(len(COLUMNS))
-    answers, line = _LETTERS, 1
+    answers, width, line = _LETTERS, len(COLUMNS), 1
     for number, row in enumerate(reader):
         where = f"{path}:{line}"
         line = reader.line_num + 1
         if number == 0 and _is_header(row):
-            order, answers = _column_order(where, row), _DIGITS
+            order, answers, width = _column_order(where, row), _DIGITS, len(row)
+        elif row and len(row) != width:
+            raise UsageError(
+                f"{where}: {len(row)} columns where {width} are needed; quote a text that has a comma in it"
+            )
         elif row:
             yield _question(where, row, order, answers)
 
@@ -82,8 +90,6 @@ def _column_order(where: str, header: Sequence[str]) -> list[int]:
 
 
 def _question(where: str, row: Sequence[str], order: Sequence[int], answers: str) -> Question:
-    if len(row) <= max(order) or (answers == _LETTERS and len(row) != len(COLUMNS)):
-        raise UsageError(f"{where}: {len(row)} columns; {len(COLUMNS)} are needed: {','.join(COLUMNS)}")
     question, *choices, answer = (row[index] for index in order)
     answer = answer.strip().upper()
     allowed = f"write one of {', '.join(answers)}"
@@ -93,4 +99,6 @@ def _question(where: str, row: Sequence[str], order: Sequence[int], answers: str
         raise UsageError(f"{where}: the answer is {answer[:40]!r}; {allowed}")
     if not question.strip():
         raise UsageError(f"{where}: the question is empty")
+    if empty := [letter for letter, choice in zip(_LETTERS, choices, strict=True) if not choice.strip()]:
+        raise UsageError(f"{where}: choice {empty[0]} is empty; write it out (`None` is one that pandas leaves out)")
     return Question(question, tuple(choices), answers.index(answer))

@@ -1,5 +1,6 @@
 """MMLU as a suite: the most probable of four choices."""
 
+import math
 from collections.abc import Sequence
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
@@ -83,7 +84,10 @@ class MmluSuite:
         right = chosen == question.answer
         measures = {f"log_probability_{index}": value for index, value in enumerate(nats)}
         if variant == "cloze":
-            by_length = [value / len(choice) for value, choice in zip(nats, answers, strict=True)]
+            # An empty choice, which the hub's data may have, is never the most probable by length, as with lm-eval.
+            by_length = [
+                value / len(choice) if choice else -math.inf for value, choice in zip(nats, answers, strict=True)
+            ]
             measures["acc_norm"] = float(by_length.index(max(by_length)) == question.answer)
         return Score(ACC, float(right), None if right else "wrong_choice", measures, prediction=answers[chosen])
 

@@ -118,6 +118,17 @@ def test_novels_need_no_telling_name(data: Path) -> None:
     assert load_essays().use.name == "moby.txt"
 
 
+def test_hidden_files_are_passed_over_on_the_disk_and_in_archives(data: Path) -> None:
+    put(data, "._dev-v2.0.json", b"\x00\x05\x16\x07")
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("./squad/dev-v2.0.json", encoded(squad()))
+        archive.writestr("__MACOSX/squad/._dev-v2.0.json", b"\x00\x05\x16\x07")
+        archive.writestr("squad/.backup/dev-v2.0.json", b"{}")
+    put(data, "squad.zip", out.getvalue())
+    assert load_squad().use.source == "squad.zip"
+
+
 def test_many_novels_are_counted_after_the_eighth(data: Path) -> None:
     for number in range(10):
         put(data, f"novels/{number}.txt", PROSE)

@@ -42,8 +42,15 @@ BAD = {
         as_csv(rows("x", 1), header=("question", "choice0", "choice1", "choise2", "choice3", "answer")),
         ":1: no column 'choice2' among question, choice0",
     ),
-    "too few columns": (as_csv([("Q?", "a", "b", "c")]), ":2: 4 columns; 6 are needed"),
-    "too many columns": (as_csv([("Q?", "a", "b", "c", "d", "e", "A")], header=None), ":1: 7 columns; 6 are needed"),
+    "too few columns": (as_csv([("Q?", "a", "b", "c")]), ":2: 4 columns where 6 are needed; quote a text"),
+    "too many columns": (
+        as_csv([("Q?", "a", "b", "c", "d", "e", "A")], header=None),
+        ":1: 7 columns where 6 are needed",
+    ),
+    "too many below a header": (as_csv([("Q?", "a", "b", "c", "d", "1", "x")]), ":2: 7 columns where 6 are needed"),
+    "an empty choice": (as_csv([*rows("x", 1), ("Q?", "a", "b", "c", "", "3")]), ":3: choice D is empty; write it out"),
+    "a choice of spaces": (as_csv([("Q?", " ", "b", "c", "d", "B")], header=None), ":1: choice A is empty"),
+    "a letter out of range": (as_csv([("Q?", "a", "b", "c", "d", "E")], header=None), ":1: the answer is 'E'"),
     "no question": (as_csv([(" ", "a", "b", "c", "d", "1")]), ":2: the question is empty"),
     "an open quote": ('"Q?,a,b,c,d,A', "cannot be read: unexpected end of data"),
 }
@@ -76,6 +83,20 @@ def test_a_file_that_is_not_there_or_there_twice(tmp_path: Path) -> None:
     (folder / "again" / "virology_test.csv").write_text(as_csv(rows("x", 1)))
     with pytest.raises(UsageError, match=r"are both called virology_test\.csv"):
         CsvFolder(folder).load("virology")
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "data.tar").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"no file virology_test\.csv in it or below; unpack data\.tar first"):
+        CsvFolder(tmp_path).load("virology")
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+    folder = write_mmlu(tmp_path, ["virology"])
+    for place in ("._virology_test.csv", ".ipynb_checkpoints/virology_test.csv", "__MACOSX/._virology_test.csv"):
+        (folder / place).parent.mkdir(exist_ok=True)
+        (folder / place).write_bytes(b"\x00\x05\x16\x07")
+    assert len(CsvFolder(folder).load("virology").test) == 6
 
 
 @pytest.mark.shared_data

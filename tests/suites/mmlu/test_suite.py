@@ -11,6 +11,7 @@ from evalkit.records import Completion, ContinuationScore, SampleKey, Score, Sui
 from evalkit.running.runner import _answered
 from model_adapters.scripted import ScriptedTokenizer
 from suites.mmlu import MmluSettings, MmluSuite, build
+from suites.mmlu.questions import Question, SubjectQuestions
 from suites.mmlu.subjects import GROUPS, SUBJECTS
 from tests.suites.mmlu.small_data import write_mmlu
 
@@ -31,6 +32,21 @@ def answer_all(suite: MmluSuite) -> SuiteSummary:
 def completion(*nats: float) -> Completion:
     scores = tuple(ContinuationScore(value, is_greedy=False) for value in nats)
     return Completion("x", "", 10, 0, "stop", 0.1, 0.0, continuations=scores)
+
+
+class WithAnEmptyChoice:
+    """A source whose third choice is empty, which a CSV file may not have."""
+
+    def load(self, subject: str) -> SubjectQuestions:
+        return SubjectQuestions((Question("Which?", ("one", "two", "", "four"), 0),), (), "tests")
+
+
+def test_an_empty_choice_is_never_the_most_probable_by_length() -> None:
+    settings = MmluSettings.of(subjects=["virology"], shots=0, variant="cloze")
+    suite = MmluSuite(settings, ScriptedTokenizer(), None, WithAnEmptyChoice())
+    sample = suite.sample(SampleKey("virology", 0, 0, 0))
+    score = suite.score(sample, completion(-3.0, -6.0, -0.1, -9.0))
+    assert (score.value, score.measures["acc_norm"]) == (0.0, 1.0)
 
 
 class TestQuestions:
