@@ -29,14 +29,15 @@ class LmEvalSuite:
         self._settings, self._loaded = settings, loaded
         self._texts = TextRequests(tokenizer, max_tokens=max_tokens)
         self._documents = {name: TaskDocuments(task, settings.samples) for name, task in loaded.tasks.items()}
-        self._metrics = {name: row_metric(task) for name, task in loaded.tasks.items()}
+        # Here, not when first needed: documents are made in their order, and later by another thread.
+        self._metrics = {name: row_metric(task, self._documents[name]) for name, task in loaded.tasks.items()}
         self._prefixes: dict[str, SharedPrefix | None] = {}
         self._made: dict[str, tuple[Request, ...]] = {}
 
     @property
     def version(self) -> str:
         """lm-eval's version is part of it: prompts and metrics are its."""
-        return f"1+lm-eval-{version('lm_eval')}"
+        return f"2+lm-eval-{version('lm_eval')}"
 
     @property
     def dialect(self) -> str:
@@ -83,7 +84,7 @@ class LmEvalSuite:
         task, documents = self._loaded.tasks[sample.key.task], self._documents[sample.key.task]
         metric = self._metrics[sample.key.task]
         if completion.error is not None:
-            return Score(metric or "", None)
+            return Score("" if metric is None else metric.name, None)
         kind = output_type(task)
         responses = responses_of(kind, completion, self._until(task) if kind == "generate_until" else ())
         doc = documents.docs[sample.key.index]

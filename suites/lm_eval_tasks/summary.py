@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evalkit.records import Figure, ResultRow, SampleRecord, SuiteSummary, UnscoredCell
@@ -11,8 +11,9 @@ from evalkit.statistics.rows import result_row
 from evalkit.statistics.scores import MeanScore
 from suites.lm_eval_tasks.documents import TaskDocuments
 from suites.lm_eval_tasks.harness import LoadedTasks, output_type
+from suites.lm_eval_tasks.numbers import is_number
 from suites.lm_eval_tasks.responses import judge, stored_responses
-from suites.lm_eval_tasks.row_metric import is_number
+from suites.lm_eval_tasks.row_metric import RowMetric
 
 GROUP = "group/"
 UNIT = "lm-eval"
@@ -22,7 +23,7 @@ _NO_FILTER = "none"
 def summarize(
     loaded: LoadedTasks,
     documents: Mapping[str, TaskDocuments],
-    metrics: Mapping[str, str | None],
+    metrics: Mapping[str, RowMetric | None],
     records: Sequence[SampleRecord],
 ) -> SuiteSummary:
     """A row a task by one metric; all metrics of tasks and groups, as lm-eval aggregates them, as figures."""
@@ -40,10 +41,32 @@ def summarize(
         summary=(),
         effective_length=None,
         figures=(*figures, *_group_figures(loaded, aggregates, collected)),
-        unscored=tuple(
-            UnscoredCell(record.task, record.ctx, record.unscored) for record in records if record.unscored is not None
+        unscored=(
+            *(UnscoredCell(record.task, record.ctx, record.unscored) for record in records if record.unscored),
+            *(cell for name, task in loaded.tasks.items() for cell in _not_in_row(name, task, metrics, by_task[name])),
         ),
     )
+
+
+def _not_in_row(
+    name: str, task: Any, metrics: Mapping[str, RowMetric | None], records: Sequence[SampleRecord]
+) -> Iterator[UnscoredCell]:
+    """Why documents that were answered are not in the row."""
+    answered = [record for record in records if record.error is None and record.unscored is None]
+    left_out = sum(record.score is None for record in answered)
+    metric = metrics[name]
+    if metric is None and answered:
+        listed = ", ".join(task.aggregation())
+        yield UnscoredCell(
+            name, 0, f"none of its metrics ({listed}) is a mean of scores of known scale; see the figures"
+        )
+    elif metric is not None and left_out:
+        outside = f"{metric.name} outside 0-{metric.full:g}" if metric.name != BITS_PER_BYTE else "no text"
+        yield UnscoredCell(
+            name,
+            0,
+            f"{left_out:,} of {len(answered):,} documents have {outside} and are not in the row; see the figures",
+        )
 
 
 Key = tuple[str, str]
@@ -99,10 +122,11 @@ def _name(task: str, metric: str, filter_name: str) -> str:
 
 
 def _row(
-    name: str, task: Any, documents: TaskDocuments, metric: str | None, records: Sequence[SampleRecord]
+    name: str, task: Any, documents: TaskDocuments, metric: RowMetric | None, records: Sequence[SampleRecord]
 ) -> ResultRow:
     scored = [record for record in records if record.score is not None]
-    return result_row(name, 0, records, metric=metric or "none", chance=_chance(task, documents, scored))
+    name_of_metric = "none" if metric is None else metric.name
+    return result_row(name, 0, records, metric=name_of_metric, chance=_chance(task, documents, scored))
 
 
 def _interval(values: Sequence[Any]) -> Interval | None:
