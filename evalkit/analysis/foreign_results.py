@@ -4,46 +4,23 @@ They asked in their own way, so they are shown in tables of their own and never 
 """
 
 import csv
+import math
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from evalkit.analysis.foreign_records import ForeignResult, ForeignRow
+from evalkit.analysis.lm_eval_results import read_lm_eval
 from evalkit.errors import UsageError
-from evalkit.records.codec import RecordError, parse_json
-from evalkit.statistics.intervals import Interval
 
-# Fractions that lm-eval's tasks report; what else it reports is shown as it is.
-_FRACTIONS = frozenset(("acc", "acc_norm", "exact_match", "em", "f1", "mc1", "mc2", "pass@1", "contains"))
-_NOT_METRICS = frozenset(("alias", "name", "sample_len", "sample_count"))
+__all__ = ["ForeignResult", "ForeignRow", "is_foreign", "read_foreign", "read_foreign_results"]
+
 _RULER_TASKS = 13
-_NORMAL_95 = 1.959964
-_HUGE = 1e300
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignRow:
-    """One figure of another tool."""
-
-    task: str
-    ctx: int | None
-    metric: str
-    value: float
-    """0-100 where the tool reported a fraction, else as it reported it."""
-    ci95: Interval | None
-    n: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignResult:
-    """All figures of one file."""
-
-    path: str
-    dialect: str
-    """The tool and its version: figures of two dialects stand in two tables."""
-    model: str
-    rows: tuple[ForeignRow, ...]
+_BENCHMARK = "synthetic"
+"""RULER's own folder between a model's and its lengths'."""
 
 
 def is_foreign(path: Path) -> bool:
@@ -51,81 +28,61 @@ def is_foreign(path: Path) -> bool:
     return path.suffix == ".csv" or (path.suffix == ".json" and path.name != "run.json")
 
 
+def read_foreign_results(paths: Iterable[Path]) -> list[ForeignResult]:
+    """The results in `paths`, each file once, under names that tell them apart.
+
+    Raises UsageError naming a file that is neither of the two.
+    """
+    files = {os.path.realpath(path): path for path in paths}
+    results = [read_foreign(path) for path in files.values()]
+    return _named_apart(sorted(results, key=lambda result: (result.dialect, result.model, result.path)))
+
+
 def read_foreign(path: Path) -> ForeignResult:
     """Raises UsageError naming the file where it is neither of the two."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"{path} cannot be read: {reason}") from None
     try:
-        return _ruler_summary(path, text) if path.suffix == ".csv" else _lm_eval(path, text)
-    except (RecordError, csv.Error, ValueError) as error:
+        return _ruler_summary(path, text) if path.suffix == ".csv" else read_lm_eval(path, text)
+    except (csv.Error, ValueError) as error:
         kind = "a summary.csv of RULER" if path.suffix == ".csv" else "a result of lm-eval"
         raise UsageError(f"{path} is not {kind}: {error}") from None
 
 
-def _lm_eval(path: Path, text: str) -> ForeignResult:
-    data = parse_json(text)
-    results = data.get("results") if isinstance(data, dict) else None
-    if not isinstance(results, dict) or not all(isinstance(metrics, dict) for metrics in results.values()):
-        raise ValueError("it has no `results` of tasks and their metrics")
-    config = data.get("config")
-    model = data.get("model_name") or _model_argument(config if isinstance(config, dict) else {}) or path.stem
-    version = data.get("lm_eval_version")
-    rows = tuple(
-        row for task, metrics in results.items() for row in _lm_eval_rows(str(task), metrics, _samples(data, task))
-    )
-    if not rows:
-        raise ValueError("its `results` hold no number")
-    return ForeignResult(str(path), f"lm-eval {version or 'of an unknown version'}", str(model), rows)
+def _named_apart(results: Sequence[ForeignResult]) -> list[ForeignResult]:
+    """The same results, with longer names where two files give one figure of one model.
+
+    The name is completed by the settings that differ, or by the files where none does.
+    """
+    groups: dict[tuple[str, str], list[ForeignResult]] = defaultdict(list)
+    for result in results:
+        groups[result.dialect, result.model].append(result)
+    return [
+        replace(result, model=f"{result.model} ({added})") if added else result
+        for group in groups.values()
+        for result, added in zip(group, _additions(group), strict=True)
+    ]
 
 
-def _lm_eval_rows(task: str, metrics: Mapping[str, Any], n: int | None) -> Iterator[ForeignRow]:
-    """Metrics are keyed `name,filter`, their errors `name_stderr,filter`; RULER's names are lengths, -1 is none."""
-    for key, value in metrics.items():
-        name, _, given_filter = key.partition(",")
-        number = _number(value)
-        if key in _NOT_METRICS or name.endswith("_stderr") or number is None:
-            continue
-        is_length = re.fullmatch(r"[0-9]{3,9}", name) is not None
-        if is_length and number == -1:
-            continue
-        scale = 100.0 if is_length or name in _FRACTIONS else 1.0
-        error = _number(metrics.get(f"{name}_stderr,{given_filter}"))
-        half = None if error is None else _NORMAL_95 * scale * error
-        shown = scale * number
-        yield ForeignRow(
-            task=task,
-            ctx=int(name) if is_length else None,
-            metric=("score" if is_length else name)
-            + (f" ({given_filter})" if given_filter not in ("", "none") else ""),
-            value=shown,
-            ci95=None if half is None else (shown - half, shown + half),
-            n=n,
-        )
-
-
-def _number(value: Any) -> float | None:
-    """A finite number, or None for anything else that stands in its place, such as `N/A`."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
-    return float(value) if is_number else None
-
-
-def _samples(data: Mapping[str, Any], task: Any) -> int | None:
-    counts = data.get("n-samples")
-    count = counts.get(task) if isinstance(counts, dict) else None
-    effective = count.get("effective") if isinstance(count, dict) else None
-    return effective if isinstance(effective, int) and not isinstance(effective, bool) else None
-
-
-def _model_argument(config: Mapping[str, Any]) -> str | None:
-    """The checkpoint in lm-eval's `model_args`, a mapping or `pretrained=…,dtype=…`."""
-    arguments = config.get("model_args")
-    if isinstance(arguments, dict):
-        return next((str(arguments[name]) for name in ("pretrained", "model", "path") if name in arguments), None)
-    match = re.search(r"(?:^|,)(?:pretrained|model|path)=([^,]+)", arguments) if isinstance(arguments, str) else None
-    return None if match is None else match[1]
+def _additions(group: Sequence[ForeignResult]) -> list[str]:
+    """What tells the files of one model apart; nothing where no figure is in two of them."""
+    figures = Counter(figure for result in group for figure in {(row.task, row.ctx, row.metric) for row in result.rows})
+    if all(count == 1 for count in figures.values()):
+        return [""] * len(group)
+    details = [dict(result.details) for result in group]
+    differing = [
+        name
+        for name in dict.fromkeys(name for named in details for name in named)
+        if len({named.get(name) for named in details}) > 1
+    ]
+    for names in (*((name,) for name in differing), differing):
+        added = [", ".join(f"{name}={named.get(name, 'none')}" for name in names) for named in details]
+        if len(set(added)) == len(group):
+            return added
+    return [result.path for result in group]
 
 
 def _ruler_summary(path: Path, text: str) -> ForeignResult:
@@ -137,17 +94,23 @@ def _ruler_summary(path: Path, text: str) -> ForeignResult:
     model, ctx = _ruler_place(path)
     counts = rows.get("nulls", [])
     found = [
-        ForeignRow(task.strip(), ctx, "score", _score(score), None, _asked(counts, number))
+        ForeignRow(task.strip(), ctx, "score", value, None, _asked(counts, number))
         for number, (task, score) in enumerate(zip(tasks, scores, strict=True))
+        if (value := _score(score)) is not None
     ]
+    if not found:
+        raise ValueError("its row `Score` holds no number")
     if len({row.task for row in found}) == _RULER_TASKS:
         mean = sum(row.value for row in found) / _RULER_TASKS
         found.append(ForeignRow("mean of 13", ctx, "score", mean, None, None))
     return ForeignResult(str(path), "RULER's own scorer (summary.csv)", model, tuple(found))
 
 
-def _score(text: str) -> float:
-    value = float(text)
+def _score(text: str) -> float | None:
+    """A score in 0-100, None where there is none."""
+    value = float(text.strip() or "nan")
+    if math.isnan(value):
+        return None
     if not 0 <= value <= 100:
         raise ValueError(f"a score is {text}, not within 0-100")
     return value
@@ -159,8 +122,13 @@ def _asked(counts: Sequence[str], number: int) -> int | None:
 
 
 def _ruler_place(path: Path) -> tuple[str, int | None]:
-    """Model and length from RULER's layout, <model>/<benchmark>/<length>/pred/summary.csv."""
-    parents = [parent.name for parent in path.resolve().parents]
-    if len(parents) > 3 and parents[0] == "pred" and parents[1].isascii() and parents[1].isdigit():
-        return parents[3], int(parents[1])
-    return parents[0] or path.stem, None
+    """Model and length from RULER's layout, <model>/synthetic/<length>/pred/summary.csv, or one with fewer folders."""
+    folders = [parent.name for parent in path.resolve().parents]
+    if folders[0] == "pred":
+        del folders[0]
+    ctx = int(folders[0]) if re.fullmatch(r"[0-9]{3,9}", folders[0]) else None
+    if ctx is not None:
+        del folders[0]
+        if folders[0] == _BENCHMARK:
+            del folders[0]
+    return folders[0] or path.stem, ctx

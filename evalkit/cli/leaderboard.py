@@ -55,11 +55,11 @@ def leaderboard(
     The same runs give the same bytes, in whatever order they are named, so a difference in git is a real change.
     Runs of another dialect, suite version or corpora, and results of other tools, stand in tables of their own.
     """
-    from evalkit.analysis.foreign_results import is_foreign, read_foreign
+    from evalkit.analysis.foreign_results import is_foreign, read_foreign_results
     from evalkit.analysis.leaderboard import build_leaderboard, read_runs
 
     chosen = format or format_of(out)
-    foreign = [read_foreign(path) for path in runs if is_foreign(path)]
+    foreign = read_foreign_results(path for path in runs if is_foreign(path))
     board = build_leaderboard(read_runs([path for path in runs if not is_foreign(path)]), rank_by)
     text = render(board, foreign, chosen)
     if figures is not None:

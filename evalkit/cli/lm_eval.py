@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,7 @@ def _evaluate(settings: "LmEvalSettings", model_options: "ModelOptions") -> dict
         "model": loaded.identity.path,
         "fingerprint": loaded.identity.fingerprint,
         "warnings": list(loaded.warnings),
+        "lm_eval_version": version("lm_eval"),
     }
 
 

@@ -1,6 +1,6 @@
 """What a task's metric gives a document that is answered rightly: 1, or 100 as in scrolls' `em`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from suites.lm_eval_tasks.documents import TaskDocuments
@@ -53,7 +53,7 @@ def _values_of_right_answers(task: Any, documents: TaskDocuments, metric: str) -
             yield from (float(value) for (name, _), value in values.items() if name == metric and is_number(value))
 
 
-def _made_up(task: Any, documents: TaskDocuments, index: int) -> Iterator[list[Response]]:
+def _made_up(task: Any, documents: TaskDocuments, index: int) -> Iterator[Sequence[Response]]:
     """Each choice as the likeliest in turn, or each target as the answer."""
     if output_type(task) == "generate_until":
         target = task.doc_to_target(documents.docs[index])

@@ -38,6 +38,20 @@ def test_every_format(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert (runs / "again.md").read_bytes() == (runs / "board.md").read_bytes()
 
 
+@pytest.mark.parametrize("format", ["terminal", "markdown", "html", "csv"])
+def test_checkpoints_of_one_hub_model_are_columns_of_their_own(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], format: str
+) -> None:
+    for step, acc in (("step1000", 0.31), ("step2000", 0.47)):
+        beside = {"config": {"model_args": f"pretrained=lab/m,revision={step}"}, "model_name": "lab/m"}
+        data = {"results": {"arc_easy": {"acc,none": acc}}, "lm_eval_version": "0.4.9", **beside}
+        (runs / f"{step}.json").write_text(json.dumps(data))
+    assert run_command(monkeypatch, "leaderboard", "step1000.json", "step2000.json", "--format", format) == 0
+    shown = capsys.readouterr().out
+    for part in ("lab/m@", "step1000", "step2000", "31", "47"):
+        assert part in shown, part
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evalkit.analysis.finished_run import load_run
+from evalkit.analysis.foreign_results import read_foreign
 from evalkit.cli.shared import suite_run
 from evalkit.cli.shared.stored_runs import open_run
 from evalkit.cli.shared.suite_run import ModelOptions
@@ -91,6 +93,8 @@ def test_lm_evals_evaluator_gives_the_same_numbers(
     assert results["groups"]["things"]["acc,none"] == (2 + 3) / 12
     assert results["results"]["sums"]["exact_match,digits"] == 0.2
     assert results["model"] == "one"
+    read_back = read_foreign(Path("results.json"))
+    assert (read_back.model, read_back.dialect) == ("one", f"lm-eval {version('lm_eval')}")
 
 
 def test_a_plan_may_name_them(
