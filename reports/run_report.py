@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from evalkit.records import (
+    UNKNOWN,
     CorpusUse,
     ModelIdentity,
     ResultRow,
@@ -227,6 +228,8 @@ def _corpus_facts(corpora: Sequence[CorpusUse]) -> list[tuple[str, str]]:
 def describe_model(model: ModelIdentity) -> str:
     """One line that names a model: family, size, dtype and quantization, trained length, fingerprint."""
     length = "no stated trained length" if model.trained_length is None else f"trained to {model.trained_length:,}"
+    if model.family == UNKNOWN:
+        return f"unknown, fingerprint of its answers {_digest(model.fingerprint)}"
     size = f"{model.parameters / 1e6:,.1f}M parameters"
     dtype = model.dtype if model.quantization is None else f"{model.dtype} ({model.quantization})"
     return f"{model.family}, {size}, {dtype}, {length}, fingerprint {_digest(model.fingerprint)}"

@@ -3,10 +3,16 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from evalkit.cli.shared import options
+from evalkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from evalkit.records import RunRecord
+    from suites.ruler.predictions import Predictions
 
 app = typer.Typer(no_args_is_help=True, help="Score predictions that another tool made.")
 
@@ -16,22 +22,127 @@ def _root() -> None:
     """Keep `ruler` a subcommand while it is the only one."""
 
 
-@app.command("ruler", epilog="Example: evalkit score ruler ./predictions --format json")
+@app.command(
+    "ruler",
+    epilog="Examples: evalkit score ruler ./predictions · "
+    "evalkit score ruler ./predictions --out runs/vllm --model lab/model-7b",
+)
 def ruler(
     path: Path = typer.Argument(..., help="A folder of <task>.jsonl with `pred` and `outputs`, as RULER writes them."),
     dialect: str = typer.Option("nvidia", "--dialect", help="nvidia (substring) or olmes (Ai2's QA metric)."),
+    out: Path | None = typer.Option(
+        None, "--out", "-o", help="Store the predictions as a run in this folder, for show, compare, gate, leaderboard."
+    ),
+    model: str | None = typer.Option(
+        None, "--model", "-m", help="Of --out: name of the model that answered [default: predictions:PATH]."
+    ),
     format: options.Format = options.FORMAT,
 ) -> None:
-    """Score RULER predictions: a value for each task and length with its interval."""
-    from reports.terminal import print_report
-    from suites.ruler.predictions import score_folder
+    """Score RULER predictions: a value for each task and length with its interval.
 
-    scored = score_folder(path, dialect)
+    With --out they become a run like any other. Sample IDs are those of the data (`index`), so that two sets of
+    predictions on the same data are compared sample by sample. What the files do not say stays open: the weights,
+    the tokenizer, times and memory.
+    """
+    from suites.ruler.predictions import read_predictions
+
+    if model is not None and out is None:
+        raise UsageError(f"--model {model}: it names the model of a stored run; add --out")
+    if out is not None:
+        _check_out(out)
+    predictions = read_predictions(path, dialect)
+    if out is not None:
+        _store(predictions, path, out, model, format)
+        return
+    scored = predictions.summary()
     if format is options.Format.JSON:
         typer.echo(json.dumps(asdict(scored), indent=2, ensure_ascii=False))
         return
-    from rich.console import Console
-
     from reports.run_report import scores_report
+    from reports.terminal import print_report, stdout_console
 
-    print_report(Console(highlight=False), scores_report(f"ruler predictions in {path} · dialect {dialect}", scored))
+    print_report(stdout_console(), scores_report(f"ruler predictions in {path} · dialect {dialect}", scored))
+
+
+def _check_out(out: Path) -> None:
+    from evalkit.running.store import MANIFEST, check_out
+
+    if (out / MANIFEST).exists():
+        raise UsageError(f"{out} already holds a run; choose another folder with --out")
+    check_out(out, resume=False)
+
+
+def _store(predictions: "Predictions", path: Path, out: Path, model: str | None, format: options.Format) -> None:
+    from evalkit.cli.shared.suite_run import show_record
+    from evalkit.running.store import Manifest, RunStore
+    from reports import markdown
+
+    passed = {"path": str(path), "dialect": predictions.dialect, "out": str(out), "model": model}
+    record = _record(predictions, path, out.resolve().name, model or f"predictions:{path}", passed)
+    manifest = Manifest.of(
+        suite=record.suite,
+        version=record.suite_version,
+        dialect=record.dialect,
+        seed=record.seed,
+        identity=record.model,
+        corpora=record.corpora,
+    )
+    with RunStore.open(out, manifest, resume=False) as store:
+        for sample in predictions.records:
+            store.append(sample)
+        store.finish(record, markdown.render_run(record))
+    show_record(record, format)
+    typer.echo(f"stored in {out}", err=True)
+
+
+def _record(predictions: "Predictions", path: Path, run_id: str, name: str, passed: dict[str, Any]) -> "RunRecord":
+    """The record of a run that was made elsewhere: no times, no memory, no hardware."""
+    from collections import Counter
+
+    from evalkit import __version__
+    from evalkit.records import SCHEMA, UNKNOWN, ModelIdentity, PositionScheme, RunRecord
+    from suites.ruler.predictions import SEED
+    from suites.ruler.suite import VERSION
+
+    summary = predictions.summary()
+    failures = Counter(record.failure for record in predictions.records if record.failure is not None)
+    return RunRecord(
+        schema=SCHEMA,
+        run_id=run_id,
+        suite="ruler",
+        suite_version=VERSION,
+        dialect=predictions.dialect,
+        seed=SEED,
+        model=ModelIdentity(
+            path=name,
+            family=UNKNOWN,
+            fingerprint=predictions.fingerprint,
+            tokenizer=UNKNOWN,
+            dtype=UNKNOWN,
+            positions=PositionScheme("other", UNKNOWN),
+            trained_length=None,
+            parameters=0,
+        ),
+        config={
+            "ctxs": sorted({row.ctx for row in summary.results}),
+            "tasks": list(dict.fromkeys(row.task for row in summary.results)),
+            "dialect": predictions.dialect,
+            "predictions": str(path),
+        },
+        config_passed={key: value for key, value in passed.items() if value is not None},
+        corpora=predictions.corpora,
+        environment={"evalkit": __version__},
+        results=summary.results,
+        summary=summary.summary,
+        effective_length=summary.effective_length,
+        derived=summary.derived,
+        failures=dict(sorted(failures.items())),
+        unscored=summary.unscored,
+        counts={"n": len(predictions.records), "errors": 0, "unscored": 0},
+        timing={},
+        memory={},
+        warnings=(
+            "the answers were made elsewhere: weights, tokenizer and times are unknown, and the fingerprint is that of "
+            "the answers",
+        ),
+    )

@@ -8,6 +8,7 @@ from evalkit.records.manifest import Manifest
 from evalkit.records.runs import (
     SCHEMA,
     START_SCHEMA,
+    UNKNOWN,
     CorpusUse,
     Figure,
     ModelIdentity,
@@ -38,6 +39,7 @@ from evalkit.records.sessions import Session, SessionList
 __all__ = [
     "SCHEMA",
     "START_SCHEMA",
+    "UNKNOWN",
     "Completion",
     "ContinuationScore",
     "CorpusUse",

@@ -8,6 +8,8 @@ from evalkit.records.sessions import Session
 
 SCHEMA = "evalkit.run/1"
 START_SCHEMA = "evalkit.start/1"
+UNKNOWN = "unknown"
+"""What the identity of a model says where only its answers are known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,16 @@ class PromptIds:
         return tuple(self._tokenizer.encode_prompt(prompt)) if known is None else known
 
 
+def judge(dialect: tasks.Dialect, sample: Sample, completion: Completion) -> Score:
+    """RULER's metric of one answer; a completion that failed is not scored."""
+    metric = tasks.metric(dialect, sample.key.task)
+    if completion.error is not None:
+        return Score(metric, None)
+    prediction = metrics.postprocess(completion.text)
+    value = metrics.value_of(metrics.found(prediction, sample.targets, metric), metric)
+    return Score(metric, value, None if value == 1 else failure_kind(sample, completion, metric))
+
+
 class RulerJudge:
     """The half of a RULER suite that native and prepared samples share: requests, scores and the table."""
 
@@ -71,13 +81,7 @@ class RulerJudge:
         return Request(sample.id, self.prompt_ids.of(sample.prompt), sample.generation_tokens)
 
     def score(self, sample: Sample, completion: Completion) -> Score:
-        """RULER's metric of one answer; a completion that failed is not scored."""
-        metric = tasks.metric(self.dialect, sample.key.task)
-        if completion.error is not None:
-            return Score(metric, None)
-        prediction = metrics.postprocess(completion.text)
-        value = metrics.value_of(metrics.found(prediction, sample.targets, metric), metric)
-        return Score(metric, value, None if value == 1 else failure_kind(sample, completion, metric))
+        return judge(self.dialect, sample, completion)
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         return summary.summarize(records)

@@ -37,6 +37,8 @@ class PromptRemaker:
 def _suite_of(record: "RunRecord") -> "Suite":
     from model_adapters.loading import load_tokenizer
 
+    if "predictions" in record.config:
+        raise UsageError(f"the prompts were made elsewhere; they stand in {record.config['predictions']}")
     builder = _BUILDERS.get(record.suite)
     if builder is None:
         raise UsageError(f"prompts of {record.suite} cannot be made again from their record")
