@@ -2,8 +2,9 @@
 
 import os
 import sys
+from collections.abc import Sequence
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -14,6 +15,8 @@ from reports.run_report import run_report
 
 WIDTH_OF_FILES = 160
 """Room for six context lengths with their intervals."""
+LEAST_COLUMN = 6
+"""Characters that a column of a table has at least, or its longest word: a number such as 100.0 stays in one piece."""
 
 
 def print_run(console: Console, record: RunRecord) -> None:
@@ -36,11 +39,25 @@ def print_report(console: Console, report: Report) -> None:
     for table in report.tables:
         # Not the table's own title, which would be folded to the table's width.
         _print_line(console, one_line(table.title))
-        console.print(_rich_table(table))
+        _print_table(console, table)
     facts = [(one_line(name), one_line(value)) for name, value in report.facts]
     width = max((len(name) for name, _ in facts), default=0)
     for name, value in facts:
         _print_line(console, f"{name:<{width}}  {value}".rstrip())
+
+
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a plain table on stdout; in a pipe each row is one line, for grep and awk."""
+    console = stdout_console()
+    if not console.is_terminal:
+        widths = (max(map(len, column)) for column in zip(columns, *rows, strict=True))
+        console = Console(highlight=False, width=sum(width + 3 for width in widths) + 1)
+    _print_table(console, Table("", tuple(columns), tuple(map(tuple, rows))), justify="left")
+
+
+def _print_table(console: Console, table: Table, justify: JustifyMethod = "right") -> None:
+    # Not cropped: on a terminal too narrow for the least widths of the columns, lines are longer than it.
+    console.print(_rich_table(table, justify), crop=False)
 
 
 def _print_line(console: Console, text: str, style: str = "") -> None:
@@ -48,10 +65,16 @@ def _print_line(console: Console, text: str, style: str = "") -> None:
     console.print(Text(text, style=style), soft_wrap=True)
 
 
-def _rich_table(table: Table) -> RichTable:
+def _rich_table(table: Table, justify: JustifyMethod) -> RichTable:
     shown = RichTable()
-    for column, is_numeric in zip(table.columns, table.numeric, strict=True):
-        shown.add_column(Text(one_line(column)), justify="right" if is_numeric else "left", overflow="fold")
+    for position, (column, is_numeric) in enumerate(zip(table.columns, table.numeric, strict=True)):
+        words = " ".join((column, *(row[position] for row in table.rows))).split()
+        shown.add_column(
+            Text(one_line(column)),
+            justify=justify if is_numeric else "left",
+            overflow="fold",
+            min_width=min(LEAST_COLUMN, max(map(len, words), default=1)),
+        )
     for place, row in enumerate(table.rows):
         shades = table.shades[place] if table.shades else ()
         styles = ["", *(_shade(value) for value in shades), *[""] * len(row)]

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import sys
 import time
 from typing import TextIO
@@ -88,11 +89,23 @@ def _root(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
+LEAST_COLUMNS = 40
+"""The narrowest terminal that help and tables are laid out for."""
+
+
+def _ignore_unusable_columns() -> None:
+    """Forget a COLUMNS that nothing can be laid out for, such as the 0 of a container or an editor's shell."""
+    columns = os.environ.get("COLUMNS", "")
+    if not re.fullmatch(r"[0-9]{1,4}", columns) or int(columns) < LEAST_COLUMNS:
+        os.environ.pop("COLUMNS", None)
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr, a traceback is a bug.
 
     The README lists the exit codes. 1 means only that a check did not pass, so nothing unforeseen may exit with it.
     """
+    _ignore_unusable_columns()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller, as with `>&-`

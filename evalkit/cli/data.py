@@ -1,7 +1,5 @@
 """`evalkit data`: the corpora behind the suites."""
 
-from collections.abc import Sequence
-
 import typer
 
 from evalkit.cli.shared import options
@@ -13,10 +11,11 @@ app = typer.Typer(no_args_is_help=True, help="List, download and verify the corp
 @app.command("list", epilog="Example: EVALKIT_DATA=./corpora evalkit data list")
 def list_command() -> None:
     """Show which corpus serves each role now, and where it comes from."""
+    from reports.terminal import print_rows
     from suites.corpora import list_corpora
 
     rows = [(c.role, c.name, _shorten(c.source), c.sha256[:16], c.state) for c in list_corpora()]
-    _print(("role", "name", "source", "sha256", "sha256 is"), rows)
+    print_rows(("role", "name", "source", "sha256", "sha256 is"), rows)
 
 
 @app.command("fetch", epilog="Example: evalkit data fetch --roles squad,hotpotqa")
@@ -35,10 +34,11 @@ def fetch_command(
 @app.command("verify", epilog="Example: evalkit data verify")
 def verify_command() -> None:
     """Check the cached corpora against their pinned sha256; exit 2 where one differs."""
+    from reports.terminal import print_rows
     from suites.corpora import verify
 
     rows = verify()
-    _print(("role", "path", "state"), [(row.role, str(row.path), row.state) for row in rows])
+    print_rows(("role", "path", "state"), [(row.role, str(row.path), row.state) for row in rows])
     broken = [row.role for row in rows if row.state == "corrupt"]
     if broken:
         raise UsageError(f"corrupt in the cache: {', '.join(broken)}; download again with `evalkit data fetch`")
@@ -48,22 +48,3 @@ def _shorten(source: str) -> str:
     """Of a source that names many files, the first."""
     first, *others = source.split("; ")
     return f"{first.partition(' ')[0]} and {len(others)} more" if others else source
-
-
-def _print(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # A pipe has no width: every row stays on one line, for grep and awk.
-        console = Console(
-            highlight=False, width=sum(max(map(len, column)) + 3 for column in zip(columns, *rows, strict=True)) + 1
-        )
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
