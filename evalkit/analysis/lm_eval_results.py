@@ -8,7 +8,8 @@ from typing import Any
 
 from evalkit.analysis.foreign_records import ForeignResult, ForeignRow
 from evalkit.records.codec import parse_json
-from evalkit.statistics.intervals import Interval, proportion_ci
+from evalkit.statistics.intervals import Interval
+from evalkit.statistics.scores import proportion_interval
 
 # What lm-eval writes beside `results`; other tools have `results` too.
 _BESIDE_RESULTS = frozenset(
@@ -85,13 +86,13 @@ def _interval(value: float, error: float, n: int | None, *, is_score: bool) -> I
     """The 95 % interval of a standard error, None if that says nothing.
 
     A score's stays within 0-100: where the normal interval does not, it is taken on the scale of log-odds. With all
-    samples right or all wrong the standard error is 0, and the interval is Wilson's.
+    samples right or all wrong the standard error is 0, and the interval is Clopper and Pearson's.
     """
     if error < 0:
         return None
     low, high = value - _NORMAL_95 * error, value + _NORMAL_95 * error
     if error == 0 or (is_score and value in (0, 100)):
-        found = proportion_ci(round(value / 100 * n), n) if is_score and value in (0, 100) and n else None
+        found = proportion_interval(round(value / 100 * n), n) if is_score and value in (0, 100) and n else None
         return None if found is None else (100 * found[0], 100 * found[1])
     if not is_score or (low >= 0 and high <= 100):
         return low, high

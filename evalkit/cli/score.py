@@ -73,24 +73,17 @@ def _check_out(out: Path) -> None:
 
 
 def _store(predictions: "Predictions", path: Path, out: Path, model: str | None, format: options.Format) -> None:
-    from evalkit.cli.shared.suite_run import show_record
+    from evalkit.cli.shared.suite_run import make_of_stored, show_record, stderr_console
     from evalkit.running.store import Manifest, RunStore
     from reports import markdown
 
     passed = {"path": str(path), "dialect": predictions.dialect, "out": str(out), "model": model}
     record = _record(predictions, path, out.resolve().name, model or f"predictions:{path}", passed)
-    manifest = Manifest.of(
-        suite=record.suite,
-        version=record.suite_version,
-        dialect=record.dialect,
-        seed=record.seed,
-        identity=record.model,
-        corpora=record.corpora,
-    )
-    with RunStore.open(out, manifest, resume=False) as store:
+    with RunStore.open(out, Manifest.of_record(record), resume=False) as store:
         for sample in predictions.records:
             store.append(sample)
-        store.finish(record, markdown.render_run(record))
+        store.finish(record)
+        make_of_stored(stderr_console(), "report.md", out, lambda: store.write_report(markdown.render_run(record)))
     show_record(record, format)
     typer.echo(f"stored in {out}", err=True)
 

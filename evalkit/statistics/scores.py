@@ -59,7 +59,7 @@ class MeanScore:
         """Two-sided interval with equal tails."""
         tail = (1 - confidence) / 2
         if len(self.strata) == 1 and np.all((self.strata[0] == 0) | (self.strata[0] == 1)):
-            low, high = _clopper_pearson(int(self.strata[0].sum()), len(self.strata[0]), tail)
+            low, high = proportion_interval(int(self.strata[0].sum()), len(self.strata[0]), confidence)
         else:
             low, high = max(0.0, self.lower.bound(tail)), min(1.0, 1 - self._mirrored.lower.bound(tail))
         return self.scale * low + self.offset, self.scale * high + self.offset
@@ -152,9 +152,11 @@ class MeanLoss:
         return (f"{self.n} windows: with fewer than 10 the interval is too narrow if losses are lopsided",)
 
 
-def _clopper_pearson(right: int, n: int, tail: float) -> Interval:
+def proportion_interval(right: int, n: int, confidence: float = CONFIDENCE) -> Interval:
+    """Clopper and Pearson's exact interval of a proportion, in [0, 1]."""
     from scipy import special
 
+    tail = (1 - confidence) / 2
     low = float(special.betaincinv(right, n - right + 1, tail)) if right else 0.0
     high = float(special.betaincinv(right + 1, n - right, 1 - tail)) if right < n else 1.0
     return low, high

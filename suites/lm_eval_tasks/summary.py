@@ -13,7 +13,7 @@ from suites.lm_eval_tasks.documents import TaskDocuments
 from suites.lm_eval_tasks.harness import LoadedTasks, output_type
 from suites.lm_eval_tasks.numbers import is_number
 from suites.lm_eval_tasks.responses import judge, stored_responses
-from suites.lm_eval_tasks.row_metric import RowMetric
+from suites.lm_eval_tasks.row_metric import BITS_PER_BYTE, RowMetric
 
 GROUP = "group/"
 UNIT = "lm-eval"
