@@ -11,6 +11,8 @@ from evalkit.statistics.intervals import CONFIDENCE, Interval
 from evalkit.statistics.paired import detectable_sigmas, fewest_changes, fewest_events
 
 _EQUAL = 1e-12
+_MOST_DOUBT = 50.0
+"""Logarithm of the upper end relative to the mean; two windows can be as far apart as that."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,13 +138,16 @@ class MeanLoss:
         return spread * self.n / (self.n - 1)
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval | None:
-        """Student's interval; None for fewer than two values, and if all agree."""
+        """Student's interval, its upper end on a logarithmic scale; None for fewer than two values, and if all agree.
+
+        Losses have their long tail above, so that the upper end of a symmetric interval is too low for few windows.
+        """
         if (variance := self.variance) is None:
             return None
         from scipy import stats
 
         half = float(stats.t.ppf((1 + confidence) / 2, self.n - 1)) * math.sqrt(variance)
-        return max(0.0, self.mean - half), self.mean + half
+        return max(0.0, self.mean - half), self.mean * math.exp(min(half / self.mean, _MOST_DOUBT))
 
     @property
     def warnings(self) -> tuple[str, ...]:

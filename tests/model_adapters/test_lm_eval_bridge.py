@@ -65,7 +65,7 @@ def answered(model: PreTrainedModel, folder: Path, *, max_tokens: int | None) ->
             yield from made
 
     answers = (gathering.answer(completion) for completion in adapter(model).generate(requests()))
-    return suite.summarize([_answered(*whole, suite.score(*whole)) for whole in answers if whole is not None])
+    return suite.summarize([_answered(*whole, suite.score(*whole), 1) for whole in answers if whole is not None])
 
 
 @pytest.mark.parametrize("max_tokens", [None, 400])

@@ -114,6 +114,7 @@ def test_it_says_how_it_ran(loaded: LoadedModel) -> None:
     assert adapter.memory()["kv_bytes"] is None
     list(adapter.generate([request(loaded, TEXT, 1)]))
     assert adapter.describe() == {
+        "engine": "evalkit",
         "device": "cpu",
         "dtype": "float32",
         "attention": "flash (CPU)",

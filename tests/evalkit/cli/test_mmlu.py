@@ -120,9 +120,11 @@ def test_compare_gate_and_leaderboard_take_the_mean_over_questions(
     assert run_command(monkeypatch, "compare", "runs/first", "runs/second", "--unpaired", "--format", "json") == 0
     rows = {row["task"]: row for row in json.loads(capsys.readouterr().out)["comparisons"][0]["rows"]}
     assert rows[None]["base"] == 37.5
-    Path("policy.yaml").write_text("rules: {mmlu: {max_drop: 90}, mmlu/virology: {min: 30}, mmlu/macro: {min: 41}}")
+    expect = "expect: {mmlu: {tasks: [sociology, virology]}}\n"
+    rules = "rules: {mmlu: {max_drop: 90}, mmlu/virology: {min: 30}, mmlu/macro: {min: 41}}"
+    Path("policy.yaml").write_text(expect + rules)
     assert run_command(monkeypatch, "gate", "runs/first", "runs/second", "--policy", "policy.yaml") == 0
-    Path("policy.yaml").write_text("rules: {mmlu: {min: 37.6}}")
+    Path("policy.yaml").write_text(expect + "rules: {mmlu: {min: 37.6}}")
     assert run_command(monkeypatch, "gate", "runs/first", "runs/second", "--policy", "policy.yaml") == 1
     capsys.readouterr()
     assert run_command(monkeypatch, "leaderboard", "runs", "--format", "csv") == 0

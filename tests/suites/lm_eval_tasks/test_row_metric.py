@@ -50,7 +50,7 @@ def run(folder: Path, returned: str, *metrics: str, right: int = 4) -> tuple[Sui
         scores = tuple(ContinuationScore(value, is_greedy=False) for value in nats)
         completion = Completion(key.id, "", 10, 0, "stop", 0.1, 0.0, continuations=scores)
         sample = suite.sample(key)
-        records.append(_answered(sample, completion, suite.score(sample, completion)))
+        records.append(_answered(sample, completion, suite.score(sample, completion), 1))
     return suite.summarize(records), records
 
 
