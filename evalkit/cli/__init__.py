@@ -31,6 +31,7 @@ from evalkit.cli import (  # noqa: E402
     mmlu,
     models,
     preflight,
+    resummarize,
     ruler,
     run,
     score,
@@ -62,6 +63,7 @@ app.command("extend", epilog=extend.EXAMPLES)(extend.extend)
 app.command("loss", epilog=loss.EXAMPLES)(loss.loss)
 app.command("preflight", epilog=preflight.EXAMPLES)(preflight.preflight)
 app.command("show", epilog=show.EXAMPLES)(show.show)
+app.command("resummarize", epilog=resummarize.EXAMPLES)(resummarize.resummarize)
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)

@@ -31,7 +31,12 @@ def to_json(record: Any, *, indent: int | None = None) -> str:
 
     NaN and infinity raise ValueError, because no two readers agree on them.
     """
-    text = json.dumps(to_dict(record), ensure_ascii=False, allow_nan=False, indent=indent)
+    return json_text(to_dict(record), indent=indent)
+
+
+def json_text(values: dict[str, Any], *, indent: int | None = None) -> str:
+    """The fields of a record as `to_json` writes them."""
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False, indent=indent)
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

@@ -8,8 +8,11 @@ import numpy as np
 from evalkit.records import Figure, ResultRow, SampleRecord
 from evalkit.records.metrics import metric_of
 from evalkit.statistics.bounded_mean import Array
-from evalkit.statistics.intervals import Interval
+from evalkit.statistics.intervals import CONFIDENCE, Interval
+from evalkit.statistics.paired import fewest_changes
 from evalkit.statistics.scores import MeanLoss, MeanScore
+
+_FEWEST_WINDOWS = 10
 
 
 def result_row(
@@ -75,6 +78,28 @@ def loss_figure(name: str, unit: str, numerators: Sequence[float], denominators:
         return Figure(name, None, unit, None, 0)
     loss = MeanLoss.of([above / below for above, below in pairs], [below for _, below in pairs])
     return Figure(name, loss.mean, unit, loss.interval(), loss.n)
+
+
+def row_warnings(rows: Sequence[ResultRow]) -> tuple[str, ...]:
+    """What a reader must know before concluding anything from rows of few samples; one line each."""
+    scored = [row for row in rows if row.value is not None]
+    losses = [row for row in scored if not metric_of(row.metric).bounded]
+    scores = [row for row in scored if metric_of(row.metric).bounded]
+    needed = fewest_changes(CONFIDENCE)
+    few_scores = sum(row.n < needed for row in scores)
+    few_windows = sum(row.n < _FEWEST_WINDOWS for row in losses)
+    warnings = []
+    if few_scores:
+        warnings.append(
+            f"fewer than {needed} samples in {few_scores} of {len(scores)} rows: these rows alone cannot show a "
+            "difference from another run"
+        )
+    if few_windows:
+        warnings.append(
+            f"fewer than {_FEWEST_WINDOWS} windows in {few_windows} of {len(losses)} rows of losses: their intervals "
+            "are too narrow if losses are lopsided"
+        )
+    return tuple(warnings)
 
 
 def row_value(samples: Sequence[SampleRecord]) -> float | None:

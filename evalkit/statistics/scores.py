@@ -1,4 +1,4 @@
-"""How sure a score or a loss is: the one source of its mean, interval, detectable difference and warnings."""
+"""How sure a score or a loss is: the one source of its mean, interval and detectable difference."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from evalkit.statistics.bounded_mean import Array, LowerBound
 from evalkit.statistics.intervals import CONFIDENCE, Interval
-from evalkit.statistics.paired import detectable_sigmas, fewest_changes, fewest_events
+from evalkit.statistics.paired import detectable_sigmas, fewest_events
 
 _EQUAL = 1e-12
 _MOST_DOUBT = 50.0
@@ -95,14 +95,6 @@ class MeanScore:
     def _mirrored(self) -> "MeanScore":
         return replace(self, strata=tuple(1 - stratum for stratum in self.strata))
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a reader must know before concluding anything from this mean."""
-        needed = fewest_changes(CONFIDENCE)
-        if self.n >= needed:
-            return ()
-        return (f"{self.n} samples: fewer than {needed} cannot show a difference from another run",)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeanLoss:
@@ -148,13 +140,6 @@ class MeanLoss:
 
         half = float(stats.t.ppf((1 + confidence) / 2, self.n - 1)) * math.sqrt(variance)
         return max(0.0, self.mean - half), self.mean * math.exp(min(half / self.mean, _MOST_DOUBT))
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a reader must know before concluding anything from this mean."""
-        if self.n >= 10:
-            return ()
-        return (f"{self.n} windows: with fewer than 10 the interval is too narrow if losses are lopsided",)
 
 
 def proportion_interval(right: int, n: int, confidence: float = CONFIDENCE) -> Interval:

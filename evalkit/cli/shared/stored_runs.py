@@ -20,13 +20,21 @@ def open_run(path: Path) -> "StoredRun":
 def summarize(start: "RunStart", samples: "Sequence[SampleRecord]") -> "SuiteSummary":
     """The suite's own summary, from its settings and the samples; a plain one if it needs more than these."""
     from evalkit.analysis.unfinished_run import plain_summary
+
+    return summarize_stored(start.suite, start.config, samples) or plain_summary(samples)
+
+
+def summarize_stored(
+    suite: str, config: "Mapping[str, Any]", samples: "Sequence[SampleRecord]"
+) -> "SuiteSummary | None":
+    """The suite's own summary; None if it needs more than settings and samples, or settings of another version."""
     from evalkit.records.codec import RecordError
 
-    own = _SUMMARIES.get(start.suite)
+    own = _SUMMARIES.get(suite)
     try:
-        return plain_summary(samples) if own is None else own(start.config, samples)
-    except RecordError:  # the settings are those of another version
-        return plain_summary(samples)
+        return None if own is None else own(config, samples)
+    except RecordError:
+        return None
 
 
 def _ruler(_: Mapping[str, Any], samples: "Sequence[SampleRecord]") -> "SuiteSummary":

@@ -109,12 +109,6 @@ def test_the_detectable_difference_shrinks_with_samples_and_is_never_zero() -> N
     assert sizes[-1] > 0
 
 
-def test_few_samples_carry_a_warning() -> None:
-    assert MeanScore.of([[1.0] * 5]).warnings == ("5 samples: fewer than 6 cannot show a difference from another run",)
-    assert MeanScore.of([[1.0] * 6]).warnings == ()
-    assert "windows" in MeanLoss.of([1.0, 1.1], [1, 1]).warnings[0]
-
-
 def test_many_distinct_fractions_are_rounded_down_and_no_more() -> None:
     rng = np.random.default_rng(0)
     values = rng.random(3_000)

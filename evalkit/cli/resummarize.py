@@ -1,0 +1,106 @@
+"""`evalkit resummarize`: the rows, intervals and verdicts of stored runs, computed again from their samples."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from evalkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from evalkit.analysis.finished_run import StoredRun
+    from evalkit.records import RunRecord
+
+EXAMPLES = "Examples: evalkit resummarize runs · evalkit resummarize runs/ruler-reference-hybrid-1a2b3c4d"
+
+
+def resummarize(
+    runs: list[Path] = typer.Argument(..., metavar="RUNS…", help="Run folders, or folders of them."),
+) -> None:
+    """Compute rows, means, intervals and verdicts of stored runs again, with the statistics of this version.
+
+    No model runs. Only the fields that follow from the samples are replaced in run.json, and report.md is written anew.
+    """
+    from evalkit.analysis.finished_run import load_run, run_folders
+    from evalkit.running.folder_lock import FolderLock
+
+    for folder in dict.fromkeys(folder for path in runs for folder in run_folders(path)):
+        run = load_run(folder)
+        with FolderLock(run.folder):
+            _replace(run.folder, _again(run))
+        typer.echo(f"summarized again: {run.folder}", err=True)
+
+
+def _again(run: "StoredRun") -> "RunRecord":
+    """The record with everything that follows from its samples computed anew."""
+    from dataclasses import replace
+
+    from evalkit.cli.shared.stored_runs import summarize_stored
+    from evalkit.statistics.rows import row_warnings
+
+    record, samples = run.record, tuple(run.samples.values())
+    summary = summarize_stored(record.suite, record.config, samples)
+    if summary is None:
+        raise UsageError(
+            f"{run.folder}: a run of {record.suite} cannot be summarized from its files alone; "
+            "run its command again with --resume"
+        )
+    record = replace(
+        record,
+        results=summary.results,
+        summary=summary.summary,
+        effective_length=summary.effective_length,
+        derived=summary.derived,
+        figures=summary.figures,
+        warnings=tuple(dict.fromkeys((*record.warnings, *summary.warnings, *row_warnings(summary.results)))),
+    )
+    return _conclude(run, record) if record.verdicts else record
+
+
+def _conclude(run: "StoredRun", record: "RunRecord") -> "RunRecord":
+    """The verdicts of a context extension; those against other models need these models' runs."""
+    from dataclasses import replace
+
+    from evalkit.records.codec import from_dict
+    from suites.context_extension import ExtensionRun, ExtensionSettings, Margins, conclude
+
+    config = record.config
+    others = [name for name in ("before", "baseline") if config.get(name) is not None]
+    if others:
+        raise UsageError(
+            f"{run.folder} was compared with other runs ({', '.join(others)}); run its command again with --resume"
+        )
+    conclusion = conclude(
+        from_dict(ExtensionSettings, config),
+        ExtensionRun(record, tuple(run.samples.values())),
+        trained_length=config.get("trained") or record.model.trained_length,
+        margins=Margins(**config["margins"]),
+    )
+    figures = {figure.name: figure for figure in (*record.figures, *conclusion.figures)}
+    return replace(record, figures=tuple(figures.values()), verdicts=conclusion.verdicts)
+
+
+def _replace(folder: Path, record: "RunRecord") -> None:
+    """Write the computed fields into run.json and leave all others as they were written."""
+    from evalkit.records.codec import json_text, parse_json, to_dict
+    from evalkit.running.store import REPORT, RUN
+    from reports.markdown import render_run
+
+    stored = parse_json((folder / RUN).read_text(encoding="utf-8"))
+    computed = to_dict(record)
+    _write(folder / RUN, json_text({**stored, **{name: computed[name] for name in _COMPUTED}}, indent=2) + "\n")
+    if (folder / REPORT).exists():
+        _write(folder / REPORT, render_run(record))
+
+
+def _write(path: Path, text: str) -> None:
+    from evalkit import files
+
+    try:
+        with files.replacing(path) as file:
+            file.write(text.encode("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; it is as it was") from None
+
+
+_COMPUTED = ("results", "summary", "effective_length", "derived", "figures", "verdicts", "warnings")
