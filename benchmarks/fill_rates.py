@@ -13,10 +13,10 @@ from typing import Any
 
 import typer
 
-from evalkit.cli.shared.options import parse_contexts, parse_names
 from evalkit.errors import SampleDoesNotFitError
 from evalkit.records import SampleKey
 from evalkit.running.protocols import Tokenizer
+from evalkit.values import parse_contexts, read_value
 from model_adapters.tokenizer import HfTokenizer
 from suites.ruler import RulerCorpora, RulerSettings, RulerSuite
 
@@ -84,7 +84,8 @@ def main(
     """Print fill rates and costs of RULER's samples."""
     tokenizer = CountingTokenizer(HfTokenizer.from_file(tokenizer_json))
     corpora = RulerCorpora.embedded() if embedded else RulerCorpora.default()
-    settings = RulerSettings.of(ctxs=parse_contexts(ctx), tasks=parse_names(tasks), samples=samples)
+    asked = read_value(tasks, tuple[str, ...] | None, "--tasks")
+    settings = RulerSettings.of(ctx=parse_contexts(ctx), tasks=asked, samples=samples)
     suite = RulerSuite(settings, tokenizer, corpora)
     for use in suite.plan().corpora:
         print(f"{use.role}: {use.name} ({use.source})")

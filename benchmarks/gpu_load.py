@@ -60,13 +60,14 @@ def load(folder: Path, device: str) -> None:
     import torch
 
     from evalkit.records import Request
+    from evalkit.running.model_options import ModelOptions
     from model_adapters.engine.engine import Engine
     from model_adapters.engine.memory_bench import random_prompt
     from model_adapters.loading import load_model
 
     with HostPeak() as host:
         started = time.perf_counter()
-        model = load_model(str(folder), device=device, dtype="auto", trust_remote_code=False).model
+        model = load_model(ModelOptions(str(folder), device=device)).model
         if model.device.type == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started

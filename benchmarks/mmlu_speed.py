@@ -22,6 +22,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from evalkit.records import ModelIdentity, PositionScheme, Request, Sample
+from evalkit.running.model_options import Dtype, ModelOptions
 from model_adapters.bench.plain import plain_transformers, plain_variants
 from model_adapters.bench.shapes import build_shape
 from model_adapters.engine.kernel_choice import choose_kernels
@@ -98,7 +99,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--shape", help="random weights of a published shape instead, such as olmo-hybrid-7b")
     parser.add_argument("--tokenizer", type=Path, help="tokenizer.json for --shape, or its folder")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--dtype", default="auto", choices=[*Dtype])
     parser.add_argument("--samples", type=int, default=10, help="questions a subject")
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--subjects", type=lambda text: text.split(","), help="all 57 by default")
@@ -116,7 +117,7 @@ def sizes(text: str) -> tuple[int, ...]:
 
 def open_model(options: argparse.Namespace) -> Model:
     if options.shape is None:
-        loaded = load_model(options.model, device=options.device, dtype=options.dtype, trust_remote_code=False)
+        loaded = load_model(ModelOptions(options.model, device=options.device, dtype=Dtype(options.dtype)))
         from model_adapters.checkpoint import open_checkpoint
 
         folder = open_checkpoint(options.model, with_weights=True, trust_remote_code=False).folder

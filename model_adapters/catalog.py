@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from math import prod
 
+from evalkit.running.model_options import REFERENCE_PREFIX
 from model_adapters import reference
-from model_adapters.checkpoint import REFERENCE_PREFIX, open_checkpoint
+from model_adapters.checkpoint import open_checkpoint
 from model_adapters.weights import tensor_headers, weight_files
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from evalkit.errors import UsageError
 from evalkit.records.codec import RecordError, parse_json
+from evalkit.running.model_options import REFERENCE_PREFIX
 from model_adapters import hub, reference
 
 CONFIG = "config.json"
 SIDECAR = "evalkit.json"
-REFERENCE_PREFIX = "reference:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,11 @@ def open_checkpoint(model: str, *, with_weights: bool, trust_remote_code: bool) 
 
 
 def _find(model: str, *, with_weights: bool, trust_remote_code: bool) -> Path:
+    return find_local(model) or hub.download(model, with_weights=with_weights, trust_remote_code=trust_remote_code)
+
+
+def find_local(model: str) -> Path | None:
+    """The folder of a model that is on this machine, None for a hub id; UsageError if `model` can be neither."""
     if model.startswith(REFERENCE_PREFIX):
         folder = reference.folder(model.removeprefix(REFERENCE_PREFIX))
         if not folder.is_dir():
@@ -81,7 +86,7 @@ def _find(model: str, *, with_weights: bool, trust_remote_code: bool) -> Path:
         raise UsageError(
             f"{model!r}: no such directory; name a checkpoint folder, a hub id or {REFERENCE_PREFIX}hybrid"
         )
-    return hub.download(model, with_weights=with_weights, trust_remote_code=trust_remote_code)
+    return None
 
 
 def _existing(model: str) -> Path | None:

@@ -11,7 +11,8 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from evalkit.errors import UsageError
-from evalkit.records import ModelIdentity, PositionScheme, PreflightCheck
+from evalkit.records import ModelIdentity, PositionScheme
+from evalkit.running.model_options import ModelOptions
 from model_adapters.architecture import read_config, skeleton
 from model_adapters.building import build_model
 from model_adapters.checkpoint import CONFIG, Checkpoint, open_checkpoint
@@ -40,30 +41,17 @@ class LoadedModel:
     """Training tokens behind the checkpoint, where its evalkit.json says."""
     warnings: tuple[str, ...] = ()
     """What a reader of a result should know about how it was loaded."""
-    preflight: tuple[PreflightCheck, ...] = ()
-    """What was checked before it is used; empty where nothing was."""
 
 
-def load_model(
-    model: str,
-    *,
-    device: str,
-    dtype: str,
-    trust_remote_code: bool,
-    override: str | None = None,
-    gdn_kernel: str = "auto",
-    ctxs: Sequence[int] = (),
-) -> LoadedModel:
-    """Load a directory, a hub id or reference:NAME.
+def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
+    """Load the model that `options` names; `ctxs` are the context lengths that will be run, as far as they are known.
 
-    `device` is auto (a GPU where there is one), cpu, cuda or cuda:N; `dtype` is auto (the checkpoint's own on a
-    GPU, float32 on a CPU), float32, bfloat16 or float16; `override` puts other positions in the place of the
-    checkpoint's own, as `PositionOverride.parse` reads them; `gdn_kernel` says what runs the gated delta rule, as
-    `choose_kernels` reads it; `ctxs` are the context lengths that will be run, as far as they are known. Raises
-    UsageError, one line, for whatever is wrong; all that can be known from the files' headers before weights are read.
+    Raises UsageError, one line, for whatever is wrong; all that can be known from the files' headers before weights
+    are read.
     """
-    forced = None if override is None else PositionOverride.parse(override)
-    place = find_device(device)
+    model, trust_remote_code = options.model, options.trust_remote_code
+    forced = None if options.override is None else PositionOverride.parse(options.override)
+    place = find_device(options.device)
     checkpoint = open_checkpoint(model, with_weights=True, trust_remote_code=trust_remote_code)
     files = weight_files(checkpoint)
     config = read_config(checkpoint, trust_remote_code)
@@ -80,18 +68,17 @@ def load_model(
         checkpoint,
         files,
         config,
-        find_dtype(dtype, place),
+        find_dtype(options.dtype, place),
         place=place,
         quantized=quantization is not None,
         trust_remote_code=trust_remote_code,
     )
     set_end_of_sequence(built, end)
     positions, trained_length = _read_positions(checkpoint, stated, built, forced)
-    code = sorted(checkpoint.folder.glob("*.py")) if trust_remote_code and "auto_map" in checkpoint.config else []
     identity = ModelIdentity(
         path=model,
         family=checkpoint.family,
-        fingerprint=fingerprint([checkpoint.folder / CONFIG, *files, *code]),
+        fingerprint=checkpoint_fingerprint(checkpoint, trust_remote_code=trust_remote_code),
         tokenizer=tokenizer.fingerprint,
         dtype=str(built.dtype).removeprefix("torch."),
         positions=positions,
@@ -101,14 +88,20 @@ def load_model(
         quantization=None if quantization is None else f"{quantization}; dequantized while loading",
     )
     notes = (end.warning, unapplied_settings(checkpoint), _limit_warning(limit, identity, ctxs))
-    warnings = (*warnings, *(note for note in notes if note is not None), *choose_kernels(built, gdn_kernel))
+    warnings = (*warnings, *(note for note in notes if note is not None), *choose_kernels(built, options.gdn_kernel))
     return LoadedModel(built, tokenizer, identity, checkpoint.sidecar.tokens_seen, warnings)
 
 
-def load_tokenizer(model: str, *, trust_remote_code: bool) -> HfTokenizer:
+def checkpoint_fingerprint(checkpoint: Checkpoint, *, trust_remote_code: bool) -> str:
+    """The sha256 of config.json, the weights and, if it is run, the code that comes with them."""
+    code = sorted(checkpoint.folder.glob("*.py")) if trust_remote_code and "auto_map" in checkpoint.config else []
+    return fingerprint([checkpoint.folder / CONFIG, *weight_files(checkpoint), *code])
+
+
+def load_tokenizer(options: ModelOptions) -> HfTokenizer:
     """The tokenizer of what `load_model` would load, without its weights; raises UsageError."""
-    checkpoint = open_checkpoint(model, with_weights=False, trust_remote_code=trust_remote_code)
-    return HfTokenizer.from_folder(checkpoint.folder, name=model, trust_remote_code=trust_remote_code)
+    checkpoint = open_checkpoint(options.model, with_weights=False, trust_remote_code=options.trust_remote_code)
+    return HfTokenizer.from_folder(checkpoint.folder, name=options.model, trust_remote_code=options.trust_remote_code)
 
 
 def count_parameters(model: PreTrainedModel) -> int:

@@ -3,6 +3,7 @@
 import torch
 
 from evalkit.errors import RequestFailedError, UsageError
+from evalkit.running.model_options import ModelOptions
 from model_adapters.architecture import read_config, skeleton
 from model_adapters.checkpoint import open_checkpoint
 from model_adapters.engine.memory_plan import Needs, available_bytes, plan_request, plannable_bytes
@@ -10,35 +11,26 @@ from model_adapters.loading import count_parameters, find_device, find_dtype
 from model_adapters.position_override import PositionOverride
 
 
-def forecast_memory(
-    model: str,
-    need_tokens: int,
-    *,
-    device: str,
-    dtype: str,
-    segment_tokens: int | None = None,
-    slots: int | None = None,
-    trust_remote_code: bool = False,
-    override: str | None = None,
-) -> str:
-    """One line with the plan for sequences of `need_tokens` tokens; the arguments are those of `load_model`.
+def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
+    """One line with the plan for sequences of `need_tokens` tokens.
 
     Weights are counted as they will be in memory: dequantized, if they are stored quantized. Raises UsageError if a GPU
     has too little memory, with what is missing and what would fit, and for what `load_model` refuses in a checkpoint's
     configuration.
     """
-    place = find_device(device)
-    checkpoint = open_checkpoint(model, with_weights=False, trust_remote_code=trust_remote_code)
-    config = read_config(checkpoint, trust_remote_code)
-    if override is not None:
-        PositionOverride.parse(override).configure(config)
-    number = find_dtype(dtype, place)
+    model, place = options.model, find_device(options.device)
+    checkpoint = open_checkpoint(model, with_weights=False, trust_remote_code=options.trust_remote_code)
+    config = read_config(checkpoint, options.trust_remote_code)
+    if options.override is not None:
+        PositionOverride.parse(options.override).configure(config)
+    number = find_dtype(options.dtype, place)
     if isinstance(number, str):
         number = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
-    weights = count_parameters(skeleton(checkpoint, config, trust_remote_code)) * number.itemsize
+    weights = count_parameters(skeleton(checkpoint, config, options.trust_remote_code)) * number.itemsize
     needs = Needs.of(config.get_text_config(), number, on_gpu=place.type == "cuda")
     free = plannable_bytes(available_bytes(place) - weights, on_gpu=needs.on_gpu)
     try:
+        slots, segment_tokens = options.batch_sequences, options.segment_tokens
         plan = plan_request(needs, free, need_tokens, segment_tokens=segment_tokens, slots=slots)
     except RequestFailedError as error:
         line = f"{model}: beside {_gib(weights)} of weights, {error}"

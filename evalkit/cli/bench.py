@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from evalkit.cli.shared import options
-from evalkit.cli.shared.option_groups import Bundle, takes
+from evalkit.cli.shared.option_groups import LOADING, Bundle, takes
+from evalkit.running.model_options import ModelOptions
+from evalkit.values import parse_contexts, read_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,35 +38,32 @@ BATCHES = typer.Option("1", "--batch", help="Sequences decoded together: 1 or 1,
 class Target(NamedTuple):
     """What is measured, and how the record of it goes out."""
 
-    model: str
+    options: ModelOptions
     shape: str | None
     seed: int
-    device: str
-    dtype: options.Dtype
-    gdn_kernel: options.GdnKernel
-    trust_remote_code: bool
     against: str
     budget_seconds: float | None
     json: Path | None
     format: options.Format
 
 
+def _target(_: typer.Context, values: dict[str, Any]) -> Target:
+    loading = {name: values.pop(name) for name in LOADING.options}
+    return Target(ModelOptions(**loading), **values)
+
+
 TARGET = Bundle(
     "target",
     {
-        "model": (str, options.MODEL),
+        **LOADING.options,
         "shape": (str | None, SHAPE),
         "seed": (int, SEED),
-        "device": (str, options.DEVICE),
-        "dtype": (options.Dtype, options.DTYPE),
-        "gdn_kernel": (options.GdnKernel, options.GDN_KERNEL),
-        "trust_remote_code": (bool, options.REMOTE_CODE),
         "against": (str, AGAINST),
         "budget_seconds": (float | None, BUDGET),
         "json": (Path | None, JSON),
         "format": (options.Format, options.FORMAT),
     },
-    lambda _, values: Target(**values),
+    _target,
 )
 
 
@@ -93,7 +92,7 @@ def prefill(
     """
     from model_adapters.bench.prefill import bench_prefill
 
-    contexts = options.parse_contexts(ctx)
+    contexts = parse_contexts(ctx)
     opened = _open("prefill", target, {"ctx": contexts, "segment_tokens": segment_tokens, "repeats": repeats})
     bench_prefill(
         opened.session,
@@ -118,7 +117,7 @@ def decode(
     """Measure decoding: the time of one more token for each of some sequences of a length."""
     from model_adapters.bench.decode import bench_decode
 
-    contexts, batches = options.parse_contexts(ctx), _batches(batch)
+    contexts, batches = parse_contexts(ctx), _batches(batch)
     opened = _open("decode", target, {"ctx": contexts, "batch": batches, "steps": steps})
     bench_decode(opened.session, opened.model, contexts, batches, steps=steps, against=opened.against)
     _finish(opened.session, target)
@@ -139,7 +138,7 @@ def kernels(
     """
     from model_adapters.bench.kernels import bench_kernels
 
-    contexts, batches = options.parse_contexts(ctx), _batches(batch)
+    contexts, batches = parse_contexts(ctx), _batches(batch)
     opened = _open("kernels", target, {"ctx": contexts, "batch": batches, "repeats": repeats})
     bench_kernels(opened.session, opened.model, contexts, batches, repeats=repeats, against=opened.against)
     _finish(opened.session, target)
@@ -162,7 +161,7 @@ def suite(
     """
     from model_adapters.bench.suite import bench_suite
 
-    contexts = options.parse_contexts(ctx)
+    contexts = parse_contexts(ctx)
     opened = _open("suite", target, {"ctx": contexts, "task": task, "samples": samples, "slots": slots})
     cases = [_suite_case(opened, task, length, samples, target.seed) for length in contexts]
     bench_suite(opened.session, opened.model, cases, segment_tokens=segment_tokens, slots=slots, against=opened.against)
@@ -172,10 +171,10 @@ def suite(
 def _batches(text: str) -> tuple[int, ...]:
     from evalkit.errors import UsageError
 
-    batches = options.parse_counts("--batch", text)
-    if 0 in batches:
-        raise UsageError("--batch: 0 sequences decode nothing; write 1 or 1,32")
-    return batches
+    batches: tuple[int, ...] = read_value(text, tuple[int, ...], "--batch")
+    if min(batches) < 1:
+        raise UsageError(f"--batch: {min(batches)} sequences decode nothing; write 1 or 1,32")
+    return tuple(sorted(batches))
 
 
 def _suite_case(opened: Opened, task: str, ctx: int, samples: int, seed: int) -> "SuiteCase":
@@ -185,8 +184,8 @@ def _suite_case(opened: Opened, task: str, ctx: int, samples: int, seed: int) ->
         return random_case(opened.model, ctx, samples)
     from suites import ruler
 
-    names = options.parse_names(task)
-    settings = ruler.RulerSettings.of(ctxs=(ctx,), tasks=names, samples=samples, seed=seed, dialect="nvidia", data=None)
+    names = read_value(task, tuple[str, ...], "--task")
+    settings = ruler.RulerSettings.of(ctx=(ctx,), tasks=names, samples=samples, seed=seed, dialect="nvidia", data=None)
     built = ruler.build(settings, opened.tokenizer)
     made = [built.sample(key) for key in built.plan().keys]
     return SuiteCase(task, ctx, tuple(built.request(sample) for sample in made))
@@ -224,22 +223,15 @@ def _model(target: Target, ctxs: "Sequence[int]") -> "tuple[PreTrainedModel, Tok
     from model_adapters.loading import load_model
 
     if target.shape is None:
-        loaded = load_model(
-            target.model,
-            device=target.device,
-            dtype=str(target.dtype),
-            trust_remote_code=target.trust_remote_code,
-            gdn_kernel=str(target.gdn_kernel),
-            ctxs=ctxs,
-        )
+        loaded = load_model(target.options, ctxs=ctxs)
         for warning in loaded.warnings:
             typer.echo(f"warning: {warning}", err=True)
-        return loaded.model, loaded.tokenizer, target.model
+        return loaded.model, loaded.tokenizer, target.options.model
     from model_adapters.bench.shapes import build_shape
     from model_adapters.engine.kernel_choice import choose_kernels
 
-    model = build_shape(target.shape, device=target.device, dtype=str(target.dtype), seed=target.seed)
-    for line in choose_kernels(model, str(target.gdn_kernel)):
+    model = build_shape(target.shape, device=target.options.device, dtype=target.options.dtype, seed=target.seed)
+    for line in choose_kernels(model, target.options.gdn_kernel):
         typer.echo(f"warning: {line}", err=True)
     return model, None, target.shape
 

@@ -85,7 +85,15 @@ def compare(
 
 
 def compare_folders(base: Path, new: Path, *, unpaired: bool = False) -> list[Compared]:
-    """One comparison for each suite that both hold; IncompatibleRunError where there is none."""
+    """One comparison per suite that both folders hold; IncompatibleRunError if there is none."""
+    from evalkit.analysis.finished_run import load_runs
+    from evalkit.cli.shared.stored_runs import open_run
+
+    return compare_runs(load_runs(base, open_run), load_runs(new, open_run), unpaired=unpaired)
+
+
+def compare_runs(base: "Sequence[StoredRun]", new: "Sequence[StoredRun]", *, unpaired: bool = False) -> list[Compared]:
+    """One comparison per suite that both sides have; IncompatibleRunError if there is none."""
     from evalkit.analysis.comparison import compare
     from evalkit.analysis.pairing import pair_runs
     from evalkit.analysis.unpaired_comparison import compare_unpaired
@@ -97,18 +105,13 @@ def compare_folders(base: Path, new: Path, *, unpaired: bool = False) -> list[Co
     return [Compared(compare(pairing), pairing) for pairing in pairings]
 
 
-def pair_suites(base: Path, new: Path) -> "list[tuple[StoredRun, StoredRun]]":
+def pair_suites(base: "Sequence[StoredRun]", new: "Sequence[StoredRun]") -> "list[tuple[StoredRun, StoredRun]]":
     """The runs of both sides, suite by suite."""
-    from evalkit.analysis.finished_run import load_runs
-    from evalkit.cli.shared.stored_runs import open_run
-
-    of_base = {run.record.suite: run for run in load_runs(base, open_run)}
-    of_new = {run.record.suite: run for run in load_runs(new, open_run)}
+    of_base = {run.record.suite: run for run in base}
+    of_new = {run.record.suite: run for run in new}
     shared = [suite for suite in of_base if suite in of_new]
     if not shared:
-        raise IncompatibleRunError(
-            f"{base} holds {', '.join(of_base)} and {new} holds {', '.join(of_new)}: no suite is in both"
-        )
+        raise IncompatibleRunError(f"BASE has {', '.join(of_base)} and NEW has {', '.join(of_new)}: no suite in common")
     return [(of_base[suite], of_new[suite]) for suite in shared]
 
 

@@ -2,8 +2,8 @@
 
 import typer
 
-from evalkit.cli.shared import options
 from evalkit.errors import UsageError
+from evalkit.values import read_value
 
 app = typer.Typer(no_args_is_help=True, help="List, download and verify the corpora behind the suites.")
 
@@ -25,7 +25,8 @@ def fetch_command(
     """Download the public corpora into the cache and check their sha256."""
     from suites.corpora import fetch
 
-    for row in fetch(options.parse_names(roles), report=lambda line: typer.echo(line, err=True)):
+    chosen = read_value(roles, tuple[str, ...] | None, "--roles")
+    for row in fetch(chosen, report=lambda line: typer.echo(line, err=True)):
         known = "as published" if row.pinned else "recorded now, checked from here on"
         done = "already there" if row.kept else "fetched"
         typer.echo(f"{row.role}: {done}: {row.path} ({row.bytes:,} bytes, sha256 {row.sha256[:16]}: {known})")

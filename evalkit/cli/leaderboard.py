@@ -1,5 +1,7 @@
 """`evalkit leaderboard`: many runs in one table."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from evalkit.errors import UsageError
 if TYPE_CHECKING:
     from evalkit.analysis.foreign_results import ForeignResult
     from evalkit.analysis.leaderboard import Leaderboard
+    from reports.report import Report
 
 EXAMPLES = (
     "Examples: evalkit leaderboard runs -o LEADERBOARD.md · "
@@ -92,12 +95,18 @@ def format_of(out: Path | None) -> BoardFormat:
     return _SUFFIXES[out.suffix]
 
 
-def render(board: "Leaderboard", foreign: "list[ForeignResult]", format: BoardFormat) -> str:
-    """A leaderboard as text."""
+def render(
+    board: "Leaderboard", foreign: "list[ForeignResult]", format: BoardFormat, notices: Sequence[str] = ()
+) -> str:
+    """A leaderboard as text, in reports with `notices` first."""
     from reports import markdown, terminal
     from reports.leaderboard_report import leaderboard_report, render_csv
     from reports.page import Page, render_page
     from reports.run_charts import board_charts
+
+    def report() -> "Report":
+        made = leaderboard_report(board, foreign)
+        return replace(made, notices=(*notices, *made.notices))
 
     match format:
         case BoardFormat.JSON:
@@ -111,11 +120,11 @@ def render(board: "Leaderboard", foreign: "list[ForeignResult]", format: BoardFo
             return render_csv(board, foreign)
         case BoardFormat.HTML:
             charts = [chart for one in board.boards for chart in board_charts(one)]
-            return render_page(Page(leaderboard_report(board, foreign), charts))
+            return render_page(Page(report(), charts))
         case BoardFormat.MARKDOWN:
-            return markdown.render(leaderboard_report(board, foreign))
+            return markdown.render(report())
         case BoardFormat.TERMINAL:
             console = terminal.stdout_console()
             with console.capture() as capture:
-                terminal.print_report(console, leaderboard_report(board, foreign))
+                terminal.print_report(console, report())
             return capture.get()

@@ -14,7 +14,7 @@ from evalkit.cli.shared.option_groups import MODEL, takes
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.cli.shared.suite_run import ModelOptions
+    from evalkit.running.model_options import ModelOptions
     from suites.lm_eval_tasks import LmEvalSettings
 
 EXAMPLES = (
@@ -23,19 +23,17 @@ EXAMPLES = (
 )
 
 TASKS_HELP = "Comma-separated tasks, groups or tags of lm-eval, or paths of YAML files."
-SHOTS = typer.Option(None, "--shots", help="Worked examples; by default each task's own number.")
-SAMPLES = typer.Option(None, "--samples", help="Documents a task, from the first on; all of them.")
-INCLUDE_PATH = typer.Option(None, "--include-path", help="A folder of YAML files that define tasks of your own.")
-FEWSHOT_SEED = typer.Option(1234, "--seed", help="Another seed draws other examples; lm-eval's own by default.")
 
 
 @takes(MODEL)
 def lm_eval(
     tasks: str = typer.Option(..., "--tasks", help=TASKS_HELP),
-    shots: int | None = SHOTS,
-    samples: int | None = SAMPLES,
-    include_path: Path | None = INCLUDE_PATH,
-    seed: int = FEWSHOT_SEED,
+    shots: int | None = typer.Option(None, "--shots", help="Worked examples [default: each task's own number]."),
+    samples: int | None = options.samples("Documents per task, from the first on", "all"),
+    include_path: Path | None = typer.Option(
+        None, "--include-path", help="A folder of YAML files that define tasks of your own."
+    ),
+    seed: int = typer.Option(1234, "--seed", help="Another seed draws other examples [default: lm-eval's own]."),
     out: Path | None = typer.Option(None, "--out", "-o", help="Write lm-eval's results here, as JSON."),
     format: options.Format = options.FORMAT,
     *,
@@ -46,10 +44,10 @@ def lm_eval(
     Its results are shown as lm-eval shows them, and nothing is stored but with --out. `evalkit run --suite
     lm-eval:TASKS` asks the same and gets the same numbers, as a stored run that can be resumed and compared.
     """
-    from suites.lm_eval_tasks import LmEvalSettings
+    from suites.lm_eval_tasks import SPEC
 
-    named = options.parse_names(tasks) or ()
-    settings = LmEvalSettings.of(tasks=named, shots=shots, samples=samples, include_path=include_path, seed=seed)
+    values = {"tasks": tasks, "shots": shots, "samples": samples, "include_path": include_path, "seed": seed}
+    settings = SPEC.read(values, where="--")
     if out is not None:
         _check_writable(out)
     results = _evaluate(settings, model_options)
@@ -60,28 +58,29 @@ def lm_eval(
 
 
 def _evaluate(settings: "LmEvalSettings", model_options: "ModelOptions") -> dict[str, Any]:
-    from evalkit.cli.shared import suite_run
+    from evalkit.cli.shared.suite_run import readable_tokens
+    from model_adapters.opening import open_model
     from reports.plain_text import one_line
     from suites.lm_eval_tasks import load_tasks
 
     loaded_tasks = load_tasks(settings)
-    loaded = suite_run.load(model_options)
-    for warning in loaded.warnings:
+    opened = open_model(model_options)
+    for warning in opened.warnings:
         typer.echo(f"warning: {one_line(warning)}", err=True)
     # After the model: lm-eval's evaluator imports all kinds of models of its own.
     from lm_eval.evaluator import evaluate
 
     from model_adapters.lm_eval_bridge import EvalkitLM
 
-    lm = EvalkitLM(suite_run.make_adapter(loaded, model_options), max_tokens=suite_run.readable_tokens(loaded.identity))
+    lm = EvalkitLM(opened.make_adapter(), max_tokens=readable_tokens(opened.identity))
     # It tells on stdout which metrics it bootstraps; there only the results belong.
     with contextlib.redirect_stdout(sys.stderr):
         results: dict[str, Any] = evaluate(lm, loaded_tasks.task_dict(), limit=settings.samples, log_samples=False)
     return {
         **results,
-        "model": loaded.identity.path,
-        "fingerprint": loaded.identity.fingerprint,
-        "warnings": list(loaded.warnings),
+        "model": opened.identity.path,
+        "fingerprint": opened.identity.fingerprint,
+        "warnings": list(opened.warnings),
         "lm_eval_version": version("lm_eval"),
     }
 

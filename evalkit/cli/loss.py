@@ -1,6 +1,5 @@
 """`evalkit loss`: how well a model predicts a text."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,8 @@ from evalkit.cli.shared import options
 from evalkit.cli.shared.option_groups import MODEL, RUN, takes
 
 if TYPE_CHECKING:
-    from evalkit.cli.shared.suite_run import ModelOptions, RunOptions
+    from evalkit.cli.shared.suite_run import RunOptions
+    from evalkit.running.model_options import ModelOptions
 
 EXAMPLES = (
     "Examples: evalkit loss book.txt --model ./my-checkpoint · evalkit loss crawl.jsonl --ctx 8192 --samples 500 · "
@@ -18,19 +18,18 @@ EXAMPLES = (
 )
 
 
-@takes(MODEL.fix(batch_sequences=1), RUN)
+@takes(MODEL.without("batch_sequences"), RUN)
 def loss(
     path: Path | None = typer.Argument(
-        None, help="A text file, or a .jsonl file with one document a line; the essays by default."
+        None, help="A text file, or a .jsonl file with one document per line [default: the essays]."
     ),
-    baseline: str | None = options.BASELINE,
     ctx: str = typer.Option("4096", "--ctx", help="Tokens of a window; each is predicted anew."),
     overlap: int = typer.Option(0, "--overlap", help="Tokens before each window that are read again as context."),
-    ngram: int = typer.Option(4, "--ngram", help="A token is a copy where the n-gram that it ends stands earlier."),
-    samples: int | None = typer.Option(
-        None, "--samples", help="Windows from the beginning: all of a file, 16 of the essays."
+    ngram: int = typer.Option(
+        4, "--ngram", help="A token is a copy if the n-gram that it ends occurs earlier in its window."
     ),
-    field: str = typer.Option("text", "--field", help="Of a JSONL line, the field with the text."),
+    samples: int | None = options.samples("Windows from the beginning", "all of a file, 16 of the essays"),
+    field: str = typer.Option("text", "--field", help="The field of a JSONL line that holds the text."),
     *,
     model_options: "ModelOptions",
     run_options: "RunOptions",
@@ -40,23 +39,7 @@ def loss(
     The text is cut into windows that are scored in bounded memory, whatever its length. Losses in bits per byte are
     comparable between tokenizers; those in nats per token are not.
     """
-    from evalkit.cli.shared.baseline_run import execute_against
-    from suites import text_loss as suite
+    from evalkit.cli.shared.suite_command import run_suite
 
-    settings = suite.TextLossSettings.of(
-        path=path,
-        ctx=options.parse_context("--ctx", ctx),
-        overlap=overlap,
-        ngram=ngram,
-        samples=samples,
-        field=field,
-    )
-    code = execute_against(
-        baseline,
-        lambda loaded: suite.build(settings, loaded.tokenizer),
-        model_options,
-        run_options,
-        settings=asdict(settings),
-        headline=lambda name: f"loss: {path or 'the essays'} in windows of {settings.ctxs[0]:,} tokens, model {name}",
-    )
-    raise typer.Exit(code)
+    values = {"path": path, "ctx": ctx, "overlap": overlap, "ngram": ngram, "samples": samples, "field": field}
+    raise typer.Exit(run_suite("loss", values, model_options, run_options))

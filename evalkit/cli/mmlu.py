@@ -1,6 +1,5 @@
 """`evalkit mmlu`: 57 subjects of four-choice questions."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,8 @@ from evalkit.cli.shared import options
 from evalkit.cli.shared.option_groups import MODEL, RUN, takes
 
 if TYPE_CHECKING:
-    from evalkit.cli.shared.suite_run import ModelOptions, RunOptions
-    from suites.mmlu import MmluSettings
+    from evalkit.cli.shared.suite_run import RunOptions
+    from evalkit.running.model_options import ModelOptions
 
 EXAMPLES = (
     "Examples: evalkit mmlu --model ./my-checkpoint · evalkit mmlu --data ./mmlu --subjects stem,philosophy "
@@ -21,16 +20,15 @@ EXAMPLES = (
 
 @takes(MODEL, RUN)
 def mmlu(
-    baseline: str | None = options.BASELINE,
     subjects: str | None = typer.Option(
         None,
         "--subjects",
-        help="Comma-separated subjects, or stem, humanities, social_sciences, other; all by default.",
+        help="Comma-separated subjects, or stem, humanities, social_sciences, other [default: all].",
     ),
     shots: int = typer.Option(5, "--shots", help="Worked examples before each question."),
-    samples: int | None = typer.Option(None, "--samples", help="Questions a subject, from the first on; all of them."),
+    samples: int | None = options.samples("Questions per subject, from the first on", "all"),
     variant: str = typer.Option("mc", "--variant", help="mc scores a letter, cloze the choice itself."),
-    data: Path | None = typer.Option(None, "--data", help="A folder of MMLU's CSV files; the hub by default."),
+    data: Path | None = typer.Option(None, "--data", help="A folder of MMLU's CSV files [default: the hub]."),
     *,
     model_options: "ModelOptions",
     run_options: "RunOptions",
@@ -39,25 +37,7 @@ def mmlu(
 
     The examples of a subject are read once for all its questions. Chance (25) stands beside every score.
     """
-    from evalkit.cli.shared.baseline_run import execute_against
-    from evalkit.cli.shared.suite_run import readable_tokens
-    from suites import mmlu as suite
+    from evalkit.cli.shared.suite_command import run_suite
 
-    settings = suite.MmluSettings.of(
-        subjects=options.parse_names(subjects), shots=shots, samples=samples, variant=variant, data=data
-    )
-    code = execute_against(
-        baseline,
-        lambda loaded: suite.build(settings, loaded.tokenizer, max_tokens=readable_tokens(loaded.identity)),
-        model_options,
-        run_options,
-        settings=asdict(settings),
-        headline=lambda name: _headline(settings, name),
-    )
-    raise typer.Exit(code)
-
-
-def _headline(settings: "MmluSettings", model: str) -> str:
-    number = "all questions" if settings.samples is None else f"{settings.samples} questions each"
-    subjects = f"{len(settings.subjects)} subject{'' if len(settings.subjects) == 1 else 's'}"
-    return f"mmlu: {subjects}, {number}, {settings.shots}-shot {settings.variant}, model {model}"
+    values = {"subjects": subjects, "shots": shots, "samples": samples, "variant": variant, "data": data}
+    raise typer.Exit(run_suite("mmlu", values, model_options, run_options))

@@ -6,6 +6,9 @@ from dataclasses import asdict
 import typer
 
 from evalkit.cli.shared import options
+from evalkit.cli.shared.option_groups import LOADING, takes
+from evalkit.running.model_options import ModelOptions
+from evalkit.values import read_value
 
 EXAMPLES = (
     "Examples: evalkit preflight --model ./my-checkpoint --ctx 65536 · "
@@ -14,14 +17,12 @@ EXAMPLES = (
 STOPPED = 1
 
 
+@takes(LOADING)
 def preflight(
     ctx: str = typer.Option(..., "--ctx", help="Longest context that will be run."),
-    model: str = options.MODEL,
-    device: str = options.DEVICE,
-    dtype: options.Dtype = options.DTYPE,
-    gdn_kernel: options.GdnKernel = options.GDN_KERNEL,
-    trust_remote_code: bool = options.REMOTE_CODE,
     format: options.Format = options.FORMAT,
+    *,
+    model_options: ModelOptions,
 ) -> None:
     """Check positions, tokenizer, memory, and that every way of running the model gives the same logits.
 
@@ -32,15 +33,8 @@ def preflight(
     from model_adapters.preflight import Subject, full_preflight
     from reports.plain_text import one_line
 
-    length = options.parse_context("--ctx", ctx)
-    loaded = load_model(
-        model,
-        device=device,
-        dtype=str(dtype),
-        trust_remote_code=trust_remote_code,
-        gdn_kernel=str(gdn_kernel),
-        ctxs=(length,),
-    )
+    length = read_value(ctx, int, "--ctx")
+    loaded = load_model(model_options, ctxs=(length,))
     for warning in loaded.warnings:
         typer.echo(f"warning: {one_line(warning)}", err=True)
     checks = full_preflight(Subject(loaded.model, loaded.tokenizer, loaded.identity), length)

@@ -36,7 +36,6 @@ def _again(run: "StoredRun") -> "RunRecord":
     from dataclasses import replace
 
     from evalkit.cli.shared.stored_runs import summarize_stored
-    from evalkit.statistics.rows import row_warnings
 
     record, samples = run.record, tuple(run.samples.values())
     summary = summarize_stored(record.suite, record.config, samples)
@@ -52,32 +51,25 @@ def _again(run: "StoredRun") -> "RunRecord":
         effective_length=summary.effective_length,
         derived=summary.derived,
         figures=summary.figures,
-        warnings=tuple(dict.fromkeys((*record.warnings, *summary.warnings, *row_warnings(summary.results)))),
+        warnings=tuple(dict.fromkeys((*record.warnings, *summary.warnings))),
     )
     return _conclude(run, record) if record.verdicts else record
 
 
 def _conclude(run: "StoredRun", record: "RunRecord") -> "RunRecord":
-    """The verdicts of a context extension; those against other models need these models' runs."""
+    """The record with its verdicts made again; those against other models need these models' runs."""
     from dataclasses import replace
 
-    from evalkit.records.codec import from_dict
-    from suites.context_extension import ExtensionRun, ExtensionSettings, Margins, conclude
+    from evalkit.suite_spec import find_suite
 
-    config = record.config
-    others = [name for name in ("before", "baseline") if config.get(name) is not None]
-    if others:
+    spec = find_suite(record.suite)
+    settings = spec.stored(record.config)
+    others = [*spec.runs_first(settings), *(["baseline"] if record.config.get("baseline") is not None else [])]
+    if others or spec.conclude is None:
         raise UsageError(
             f"{run.folder} was compared with other runs ({', '.join(others)}); run its command again with --resume"
         )
-    conclusion = conclude(
-        from_dict(ExtensionSettings, config),
-        ExtensionRun(record, tuple(run.samples.values())),
-        trained_length=config.get("trained") or record.model.trained_length,
-        margins=Margins(**config["margins"]),
-    )
-    figures = {figure.name: figure for figure in (*record.figures, *conclusion.figures)}
-    return replace(record, figures=tuple(figures.values()), verdicts=conclusion.verdicts)
+    return spec.conclude(settings, replace(run, record=record), {})
 
 
 def _replace(folder: Path, record: "RunRecord") -> None:

@@ -73,7 +73,7 @@ def _check_out(out: Path) -> None:
 
 
 def _store(predictions: "Predictions", path: Path, out: Path, model: str | None, format: options.Format) -> None:
-    from evalkit.cli.shared.suite_run import make_of_stored, show_record, stderr_console
+    from evalkit.cli.shared.suite_run import make_of_stored, notes_console, show_record
     from evalkit.running.store import Manifest, RunStore
     from reports import markdown
 
@@ -83,7 +83,7 @@ def _store(predictions: "Predictions", path: Path, out: Path, model: str | None,
         for sample in predictions.records:
             store.append(sample)
         store.finish(record)
-        make_of_stored(stderr_console(), "report.md", out, lambda: store.write_report(markdown.render_run(record)))
+        make_of_stored(notes_console(), "report.md", out, lambda: store.write_report(markdown.render_run(record)))
     show_record(record, format)
     typer.echo(f"stored in {out}", err=True)
 

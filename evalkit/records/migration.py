@@ -90,7 +90,18 @@ def _add_sessions(data: Fields) -> Fields:
     return {**data, "sessions": [session]}
 
 
+def _flatten_margins(data: Fields) -> Fields:
+    """The margins of a context extension were an object of their own."""
+    config = data.get("config")
+    margins = config.get("margins") if isinstance(config, dict) else None
+    if config is None or not isinstance(margins, dict):
+        return data
+    names = {"nats": "margin", "points": "margin_points", "bits": "margin_bits"}
+    flat = {new: margins[old] for old, new in names.items() if old in margins}
+    return {**data, "config": {**{name: value for name, value in config.items() if name != "margins"}, **flat}}
+
+
 _STEPS: dict[type[Any], tuple[Callable[[Fields], Fields], ...]] = {
     Manifest: (_nest_corpora,),
-    RunRecord: (_add_sessions,),
+    RunRecord: (_add_sessions, _flatten_margins),
 }

@@ -12,8 +12,6 @@ def assemble(
     start: RunStart, samples: Sequence[SampleRecord], summary: SuiteSummary, sessions: Sequence[Session]
 ) -> RunRecord:
     """The record; times and peak memory are of all sessions, and what cannot be one figure is a warning."""
-    from evalkit.statistics.rows import row_warnings  # it imports numpy, for which no help text should wait
-
     answered = Counter(sample.session for sample in samples)
     sessions = [replace(session, samples=answered[session.number]) for session in sessions]
     last = sessions[-1] if sessions else None
@@ -43,7 +41,7 @@ def assemble(
         },
         timing=_timing(samples, sessions),
         memory=_memory(sessions),
-        warnings=(*start.warnings, *summary.warnings, *row_warnings(summary.results), *_warnings(sessions)),
+        warnings=(*start.warnings, *summary.warnings, *_warnings(sessions)),
         tokens_seen=start.tokens_seen,
         figures=summary.figures,
         preflight=start.preflight,

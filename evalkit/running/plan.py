@@ -1,7 +1,10 @@
-"""A plan: models × suites, one run each, and the reports that it ends in."""
+"""A plan: models × suites, one run each, and the reports that it ends in.
+
+Paths in a plan, models among them, are relative to its file.
+"""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -9,7 +12,10 @@ from typing import Any, Literal
 
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
+from evalkit.running.model_options import MODEL_OPTIONS, ModelOptions, read_model_options
 from evalkit.strict_yaml import read_yaml, refuse_unknown
+from evalkit.suite_spec import SuiteSpec, find_suite, split_tasks
+from evalkit.values import ModelName
 
 ReportKind = Literal["compare", "leaderboard", "gate"]
 REPORT_KEYS: dict[str, tuple[str, ...]] = {
@@ -18,26 +24,27 @@ REPORT_KEYS: dict[str, tuple[str, ...]] = {
     "gate": ("base", "new", "policy"),
 }
 _PLAN_KEYS = ("name", "models", "suites", "reports")
-LM_EVAL = "lm-eval"
-"""The suite whose tasks follow its name: `lm-eval:arc_challenge,hellaswag`."""
-_OWN_OPTIONS = ("model", "baseline", "out", "resume", "format", "prepare_only", "help", "suite", "dry_run")
+_OWN_OPTIONS = ("model", "baseline", "out", "resume", "format")
 """Options of suite commands that the plan sets itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One model on one suite, as the command line that makes it."""
+    """One model on one suite, with all values checked."""
 
     model: str
-    suite: str
+    """As the plan names it."""
+    spec: SuiteSpec[Any]
+    settings: Any
+    """The suite's."""
+    options: ModelOptions
     folder: Path
-    arguments: tuple[str, ...]
-    """After `evalkit`, without --resume."""
+    passed: Mapping[str, Any]
+    """What the plan says of the run."""
 
     @property
-    def command(self) -> str:
-        """The suite without its tasks."""
-        return self.suite.partition(":")[0]
+    def name(self) -> str:
+        return f"{self.model} on {self.spec.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +52,11 @@ class PlannedReport:
     """One report at the end of a plan."""
 
     kind: ReportKind
-    base: Path | None
-    new: Path | None
+    base: str | None
+    """The model that is BASE, as the plan names it."""
+    new: str | None
     path: Path
-    """What is written; of a gate, the policy that is read."""
+    """What is written; for a gate, the policy that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +75,15 @@ def shipped_plans() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")))
 
 
-def read_plan(name: str, out: Path | None, suites: Sequence[str]) -> RunPlan:
-    """The plan in file `name`, or the shipped one called so; runs go below `out`, by default runs/<its name>.
+def read_plan(name: str, out: Path | None = None) -> RunPlan:
+    """The plan in file `name`, or the shipped one called so, with every value of every run checked.
 
-    `suites` are the commands that can run. Raises UsageError naming the plan and what is wrong with it.
+    Runs and reports go below `out`, by default runs/<name of the plan> beside the plan's file (below the working
+    directory for a shipped plan). Raises UsageError naming the plan, and the suite and setting that are wrong.
     """
-    text = _plan_text(name)
+    text, folder = _plan_text(name)
     try:
-        return _plan(read_yaml(text), Path(name).stem, out, suites)
+        return _plan(read_yaml(text), Path(name).stem, folder, out)
     except UsageError as error:
         raise UsageError(f"plan {name}: {error}") from None
 
@@ -84,41 +93,36 @@ def folder_name(model: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", model).strip("-.") or "model"
 
 
-def _plan_text(name: str) -> str:
+def _plan_text(name: str) -> tuple[str, Path]:
+    """The plan's text, and the folder that its paths are relative to."""
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         known = shipped_plans()
         if name not in known:
             raise UsageError(f"no plan is called {name!r}{did_you_mean(name, known)}; a file's name ends in .yaml")
-        return resources.files("evalkit").joinpath("plans", f"{name}.yaml").read_text(encoding="utf-8")
+        text = resources.files("evalkit").joinpath("plans", f"{name}.yaml").read_text(encoding="utf-8")
+        return text, Path()
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8"), path.parent
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"plan {name} cannot be read: {reason}") from None
 
 
-def _plan(data: Any, stem: str, out: Path | None, suites: Sequence[str]) -> RunPlan:
+def _plan(data: Any, stem: str, folder: Path, out: Path | None) -> RunPlan:
     if not isinstance(data, dict):
         raise UsageError("it needs `models:` and `suites:`")
     refuse_unknown("key", data, _PLAN_KEYS)
     name = data.get("name", stem)
     if not isinstance(name, str) or not name.strip():
         raise UsageError(f"name is {name!r}; it must be text")
-    folder = out or Path("runs") / folder_name(name)
-    models = _models(data.get("models"))
-    asked = _suites(data.get("suites"), suites)
-    folders = {model: folder / folder_name(model) for model in models}
-    runs = tuple(
-        _planned_run(model, suite, options, folders[model] / suite.partition(":")[0])
-        for model in models
-        for suite, options in asked.items()
-    )
-    return RunPlan(name, folder, runs, _reports(data.get("reports", []), folder, folders))
-
-
-def _planned_run(model: str, suite: str, options: Mapping[str, Any], folder: Path) -> PlannedRun:
-    return PlannedRun(model, suite, folder, _arguments(suite, options, model, folder))
+    place = out or folder / "runs" / folder_name(name)
+    models = {model: ModelName(model).below(folder) for model in _models(data.get("models"))}
+    suites = _suites(data.get("suites"))
+    by_suite = [_runs_of(key, values, models, folder, place) for key, values in suites.items()]
+    # All suites of a model before the next model.
+    runs = tuple(run for of_model in zip(*by_suite, strict=True) for run in of_model)
+    return RunPlan(name, place, runs, _reports(data.get("reports", []), models, folder, place))
 
 
 def _models(value: Any) -> list[str]:
@@ -130,45 +134,61 @@ def _models(value: Any) -> list[str]:
     return value
 
 
-def _suites(value: Any, known: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+def _suites(value: Any) -> dict[str, Mapping[str, Any]]:
     if not isinstance(value, dict) or not value:
         raise UsageError("`suites:` must map suites to their options, such as `ruler: {ctx: [4096, 65536]}`")
     for suite, options in value.items():
-        name, _, tasks = str(suite).partition(":")
-        if name not in known or bool(tasks) != (name == LM_EVAL):
-            examples = [other if other != LM_EVAL else f"{LM_EVAL}:TASKS" for other in known]
-            raise UsageError(f"unknown suite {suite!r}{did_you_mean(str(suite), examples)}")
         if options is not None and not isinstance(options, dict):
             raise UsageError(f"the options of {suite} are {options!r}; write them as a mapping")
-        for option in options or {}:
-            if str(option).replace("-", "_") in _OWN_OPTIONS:
-                raise UsageError(f"suite {suite}: {option} is set by the plan itself")
-    if sum(str(suite).startswith(f"{LM_EVAL}:") for suite in value) > 1:
-        raise UsageError(f"{LM_EVAL} stands there twice; name all of its tasks in one, separated by commas")
-    return {suite: options or {} for suite, options in value.items()}
+    names = [str(suite).partition(":")[0] for suite in value]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{name} stands there twice; name all of its tasks in one, separated by commas")
+    return {str(suite): options or {} for suite, options in value.items()}
 
 
-def _arguments(suite: str, options: Mapping[str, Any], model: str, folder: Path) -> tuple[str, ...]:
-    """`{ctx: [4096, 65536], shots: 5, flag: true}` as `--ctx 4096,65536 --shots 5 --flag`."""
-    arguments = ["run", "--suite", suite] if ":" in suite else [suite]
-    for name, value in options.items():
-        flag = f"--{str(name).replace('_', '-')}"
-        if isinstance(value, bool):
-            arguments += [flag] if value else []
-        elif isinstance(value, list):
-            arguments += [flag, ",".join(map(str, value))]
-        else:
-            arguments += [flag, str(value)]
-    return (*arguments, "--model", model, "--out", str(folder))
+def _runs_of(
+    key: str, options: Mapping[str, Any], models: Mapping[str, str], folder: Path, place: Path
+) -> list[PlannedRun]:
+    """One run per model of the suite that `key` names, alike in everything but the model."""
+    where = f"suites.{key}."
+    name, tasks = split_tasks(key)
+    spec = find_suite(name)
+    given = {str(option).replace("-", "_"): value for option, value in options.items()}
+    given.update({} if tasks is None else {"tasks": tasks})
+    for option in given:
+        if option in _OWN_OPTIONS:
+            raise UsageError(f"{where}{option} is set by the plan itself")
+        if option not in (*spec.parameters, *MODEL_OPTIONS):
+            raise UsageError(f"{where}{option} is unknown{did_you_mean(option, (*spec.parameters, *MODEL_OPTIONS))}")
+    own = {option: value for option, value in given.items() if option in MODEL_OPTIONS}
+    settings = {option: value for option, value in given.items() if option not in MODEL_OPTIONS}
+    try:
+        checked = spec.read(settings, models.values(), where=where, folder=folder)
+        return [
+            PlannedRun(
+                model=model,
+                spec=spec,
+                settings=checked,
+                options=read_model_options(path, own, where=where),
+                folder=place / folder_name(model) / spec.name,
+                passed={"model": path, **given},
+            )
+            for model, path in models.items()
+        ]
+    except UsageError as error:
+        # A suite's own check names the value and not where it stands.
+        text = str(error)
+        raise UsageError(text if text.startswith(where) else f"{where.rstrip('.')}: {text}") from None
 
 
-def _reports(value: Any, folder: Path, folders: Mapping[str, Path]) -> tuple[PlannedReport, ...]:
+def _reports(value: Any, models: Mapping[str, str], folder: Path, place: Path) -> tuple[PlannedReport, ...]:
     if not isinstance(value, list):
         raise UsageError("`reports:` must be a list, such as [{report: leaderboard, out: LEADERBOARD.md}]")
-    return tuple(_report(entry, folder, folders) for entry in value)
+    return tuple(_report(entry, models, folder, place) for entry in value)
 
 
-def _report(entry: Any, folder: Path, folders: Mapping[str, Path]) -> PlannedReport:
+def _report(entry: Any, models: Mapping[str, str], folder: Path, place: Path) -> PlannedReport:
     kind = entry.get("report") if isinstance(entry, dict) else None
     if kind not in REPORT_KEYS:
         raise UsageError(f"{entry!r} is no report; `report:` is one of {', '.join(REPORT_KEYS)}")
@@ -178,8 +198,7 @@ def _report(entry: Any, folder: Path, folders: Mapping[str, Path]) -> PlannedRep
         if not isinstance(entry.get(key), str):
             raise UsageError(f"report {kind} needs {key}")
     for key in ("base", "new"):
-        if key in keys and entry[key] not in folders:
-            raise UsageError(f"report {kind}: {key} is not among the models{did_you_mean(entry[key], folders)}")
-    path = Path(entry["policy"]) if kind == "gate" else folder / entry["out"]
-    base, new = (folders.get(entry.get(key, "")) for key in ("base", "new"))
-    return PlannedReport(kind, base, new, path)
+        if key in keys and entry[key] not in models:
+            raise UsageError(f"report {kind}: {key} is not among the models{did_you_mean(entry[key], models)}")
+    path = folder / entry["policy"] if kind == "gate" else place / entry["out"]
+    return PlannedReport(kind, entry.get("base"), entry.get("new"), path)

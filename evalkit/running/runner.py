@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from evalkit.errors import SampleDoesNotFitError, UsageError
+from evalkit.errors import IncompatibleRunError, SampleDoesNotFitError
 from evalkit.records import (
     START_SCHEMA,
     Completion,
@@ -83,8 +83,8 @@ def run(
     """Answer the samples that are still open, store each as it ends, and return the run's record.
 
     `plan` is the suite's if the caller has made it already, since it may read whole corpora. `store` holds the samples
-    of earlier sessions, which are kept as they are; the record is that of this command. Raises UsageError if the
-    store holds samples that are not in the plan, or cannot be written.
+    of earlier sessions, which are kept as they are; the record is that of this command. Raises
+    IncompatibleRunError if the store holds samples that are not in the plan, and UsageError if it cannot be written.
     """
     plan = plan or suite.plan()
     _refuse_leftovers(store, plan)
@@ -185,7 +185,7 @@ def _refuse_leftovers(store: RunStore, plan: SuitePlan) -> None:
     asked = {key.id for key in plan.keys}
     leftovers = [sample_id for sample_id in store.records if sample_id not in asked]
     if leftovers:
-        raise UsageError(
+        raise IncompatibleRunError(
             f"{store.folder} holds {len(leftovers)} samples that are not in this run (such as {leftovers[0]}); "
             "pass at least the same tasks, lengths and samples, or use another --out"
         )

@@ -152,7 +152,7 @@ class BatchMaker:
 
 def training_suite(tokenizer: Tokenizer, prose_seed: int) -> Suite:
     """RULER over the embedded corpora of `prose_seed`, ready to make samples of any key."""
-    settings = RulerSettings.of(ctxs=curriculum.LENGTHS, samples=1, seed=FIRST_TRAINING_SEED)
+    settings = RulerSettings.of(ctx=curriculum.LENGTHS, samples=1, seed=FIRST_TRAINING_SEED)
     return ruler.build(settings, tokenizer, ruler.RulerCorpora.embedded(prose_seed))
 
 

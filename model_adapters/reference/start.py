@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from evalkit.errors import UsageError
+from evalkit.running.model_options import Dtype, ModelOptions
 from model_adapters.checkpoint import SIDECAR, Checkpoint, open_checkpoint
 from model_adapters.loading import load_model
 from model_adapters.reference import folder
@@ -54,7 +55,7 @@ def continued(kind: str, path: Path) -> Start:
             f"--continue-from {path}: its {SIDECAR} does not say how many tokens it has seen; "
             "state them there as tokens_seen"
         )
-    model = load_model(str(path), device="cpu", dtype="float32", trust_remote_code=False).model
+    model = load_model(ModelOptions(str(path), device="cpu", dtype=Dtype.FLOAT32)).model
     model.requires_grad_(True)
     sidecar = checkpoint.sidecar
     return Start(model, path, CONTINUED, checkpoint.sidecar.tokens_seen, sidecar.note)

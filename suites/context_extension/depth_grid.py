@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from evalkit.records import Figure, SampleKey, SampleRecord
 from evalkit.statistics.rows import score_figure
-from suites.ruler.draws import Draws
+from suites.draws import Draws
 from suites.ruler.needles import draw_needles
 from suites.ruler.tasks import NEEDLE_TASKS
 

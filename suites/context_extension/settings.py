@@ -1,11 +1,11 @@
-"""What a check of a context extension asks."""
+"""Settings of a check of a context extension."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
+from evalkit.values import ModelName
 from suites.mmlu import MmluSettings
 from suites.ruler import TASKS
 
@@ -13,11 +13,13 @@ SHORT_CTX = 4096
 """The length that a model must not lose, and the shortest of the grid."""
 MIN_CTX = 1024
 GRID_TASKS = ("niah_single_2", "niah_multikey_1", "niah_multikey_3")
-SAMPLES = 40
+SAMPLES, QUICK_SAMPLES = 40, 4
 DEPTHS = 10
 MAX_DEPTHS = 40
-WINDOWS = 8
+WINDOWS, QUICK_WINDOWS = 8, 2
 MARGIN_NATS = 0.05
+MARGIN_POINTS = 2.0
+MARGIN_BITS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +42,40 @@ class ExtensionSettings:
     seed: int
     mmlu: MmluSettings | None = None
     """Questions that a model answered before its extension; None asks none."""
+    trained: int | None = None
+    """Tokens that the model was trained to before its extension; None: what the checkpoint says."""
+    margin: float = MARGIN_NATS
+    """Nats per token by which the loss may rise past the trained window."""
+    margin_points: float = MARGIN_POINTS
+    """Points that may be lost at the short length and on MMLU, against the checkpoint before the extension."""
+    margin_bits: float = MARGIN_BITS
+    """Bits per byte that may be lost at the short length, against the checkpoint before the extension."""
+    before: str | None = None
+    """The checkpoint before its extension."""
 
     @staticmethod
     def of(
         *,
         ctx: int,
-        tasks: Sequence[str] | None = None,
+        tasks: tuple[str, ...] | None = None,
         samples: int = SAMPLES,
         depths: int = DEPTHS,
         windows: int = WINDOWS,
-        path: Path | None = None,
+        text: Path | None = None,
         field: str = "text",
         seed: int = 42,
-        mmlu: MmluSettings | None = None,
+        mmlu: int | None = None,
+        mmlu_data: Path | None = None,
+        trained: int | None = None,
+        margin: float = MARGIN_NATS,
+        margin_points: float = MARGIN_POINTS,
+        margin_bits: float = MARGIN_BITS,
+        before: ModelName | None = None,
     ) -> "ExtensionSettings":
-        """Settings completed by defaults; UsageError names the value, the limit and the remedy."""
+        """Settings completed by defaults; UsageError names the value, the limit and the remedy.
+
+        `text` holds the long documents, `mmlu` is a number of questions per subject and `mmlu_data` their folder.
+        """
         check_known("RULER task", tasks or (), TASKS)
         if ctx < MIN_CTX:
             raise UsageError(f"context {ctx:,}: an extension is tested from {MIN_CTX:,} tokens on; raise --ctx")
@@ -64,17 +85,42 @@ class ExtensionSettings:
             raise UsageError(f"{depths} depths: from 1 to {MAX_DEPTHS} can be told apart; change --depths")
         if windows < 1:
             raise UsageError(f"{windows} windows: at least 1 is needed; raise --windows")
+        if text is not None and not text.is_file():
+            raise UsageError(f"{text} is not a file; name a text file, or a .jsonl file with one document per line")
+        if min(margin, margin_points, margin_bits) < 0:
+            raise UsageError(f"a margin of {min(margin, margin_points, margin_bits):g}: the least is 0")
+        if trained is not None and trained < 1:
+            raise UsageError(f"--trained {trained}: at least 1 token is needed")
+        if mmlu_data is not None and mmlu is None:
+            raise UsageError(f"--mmlu-data {mmlu_data}: say how many questions per subject with --mmlu")
         return ExtensionSettings(
             ctxs=grid_lengths(ctx),
             tasks=tuple(tasks) if tasks else GRID_TASKS,
             samples=samples,
             depths=min(depths, samples),
             windows=windows,
-            path=None if path is None else str(path),
+            path=None if text is None else str(text),
             field=field,
             seed=seed,
-            mmlu=mmlu,
+            mmlu=None if mmlu is None else MmluSettings.of(samples=mmlu, data=mmlu_data),
+            trained=trained,
+            margin=margin,
+            margin_points=margin_points,
+            margin_bits=margin_bits,
+            before=None if before is None else str(before),
         )
+
+    def headline(self) -> str:
+        """What is asked, for the first line of output."""
+        prompts = len(self.tasks) * len(self.ctxs) * self.samples
+        return (
+            f"extend: {prompts:,} needle prompts from {self.short_ctx:,} to {self.ctx:,} tokens and "
+            f"{self.windows} long documents"
+        )
+
+    def contexts(self) -> tuple[int, ...]:
+        """The lengths of the grid."""
+        return self.ctxs
 
     @property
     def ctx(self) -> int:
@@ -88,7 +134,7 @@ class ExtensionSettings:
 
     def short_only(self) -> "ExtensionSettings":
         """The same questions at the short length alone."""
-        return replace(self, ctxs=self.ctxs[:1])
+        return replace(self, ctxs=self.ctxs[:1], before=None)
 
 
 def grid_lengths(ctx: int) -> tuple[int, ...]:

@@ -40,7 +40,7 @@ class ContextExtensionSuite:
         self._tokenizer = tokenizer
         self._source = source
         self._ruler = RulerSuite(
-            RulerSettings.of(ctxs=settings.ctxs, tasks=settings.tasks, samples=1, seed=settings.seed),
+            RulerSettings.of(ctx=settings.ctxs, tasks=settings.tasks, samples=1, seed=settings.seed),
             tokenizer,
             corpora,
         )

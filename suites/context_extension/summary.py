@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from evalkit.records import Figure, ResultRow, SampleRecord, SuiteSummary
 from evalkit.statistics.effective_length import effective_length
-from evalkit.statistics.rows import result_row
+from evalkit.statistics.rows import result_row, row_warnings
 from suites.context_extension.depth_grid import grid_figures
 from suites.context_extension.effective_length import above_fixed, above_own_share, collect
 from suites.context_extension.length_figures import length_figure, mean_figures
@@ -26,8 +26,10 @@ def summarize(settings: ExtensionSettings, records: Sequence[SampleRecord]) -> S
     fixed = effective_length(above_fixed(scores))
     own = effective_length(above_own_share(scores))
     mmlu_rows, mmlu_figures = _mmlu_results(settings, records)
+    rows = (*summarize_ruler(asked).results, *_loss_rows(settings, records), *mmlu_rows)
     return SuiteSummary(
-        results=(*summarize_ruler(asked).results, *_loss_rows(settings, records), *mmlu_rows),
+        results=rows,
+        warnings=row_warnings(rows),
         summary=(),
         effective_length=fixed.tokens or None if fixed is not None else None,
         figures=(

@@ -23,7 +23,7 @@ from suites.context_extension.effective_length import (
 )
 from suites.context_extension.length_figures import EFFECTIVE_LENGTH, length_figure
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_width, mean_nats
-from suites.context_extension.settings import MARGIN_NATS, ExtensionSettings
+from suites.context_extension.settings import MARGIN_BITS, MARGIN_NATS, MARGIN_POINTS, ExtensionSettings
 
 Outcome = Literal["pass", "fail", "undecided"]
 
@@ -36,9 +36,9 @@ class Margins:
 
     nats: float = MARGIN_NATS
     """Per token: loss past the trained window against loss at its edge."""
-    points: float = 2.0
+    points: float = MARGIN_POINTS
     """Of the mean score at the short length, against the checkpoint before the extension."""
-    bits: float = 0.02
+    bits: float = MARGIN_BITS
     """Per byte: loss at the short length, against the checkpoint before the extension."""
 
 

@@ -4,11 +4,12 @@ Gao et al., A framework for few-shot language model evaluation (https://github.c
 """
 
 from evalkit.running.protocols import Tokenizer
+from evalkit.suite_spec import SuiteSpec
 from suites.lm_eval_tasks.harness import LoadedTasks, load_tasks
 from suites.lm_eval_tasks.settings import LmEvalSettings
 from suites.lm_eval_tasks.suite import LmEvalSuite
 
-__all__ = ["LmEvalSettings", "LmEvalSuite", "LoadedTasks", "build", "load_tasks"]
+__all__ = ["SPEC", "LmEvalSettings", "LmEvalSuite", "LoadedTasks", "build", "load_tasks"]
 
 
 def build(settings: LmEvalSettings, tokenizer: Tokenizer, *, max_tokens: int | None = None) -> LmEvalSuite:
@@ -17,3 +18,10 @@ def build(settings: LmEvalSettings, tokenizer: Tokenizer, *, max_tokens: int | N
     Raises UsageError for tasks that do not exist, cannot be loaded or cannot be run.
     """
     return LmEvalSuite(settings, tokenizer, max_tokens, load_tasks(settings))
+
+
+SPEC = SuiteSpec(
+    name="lm-eval",
+    settings=LmEvalSettings,
+    build=lambda settings, reader: build(settings, reader.tokenizer, max_tokens=reader.max_tokens),
+)

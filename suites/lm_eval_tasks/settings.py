@@ -1,6 +1,5 @@
-"""What a run of lm-eval's tasks asks."""
+"""Settings of a run of lm-eval's tasks."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +23,11 @@ class LmEvalSettings:
     include_path: str | None
     """A folder of YAML files that define further tasks."""
     seed: int
-    ctxs: tuple[int, ...] = ()
-    """A prompt is as long as its question."""
 
     @staticmethod
     def of(
         *,
-        tasks: Sequence[str],
+        tasks: tuple[str, ...] = (),
         shots: int | None = None,
         samples: int | None = None,
         include_path: Path | None = None,
@@ -52,3 +49,11 @@ class LmEvalSettings:
             include_path=None if include_path is None else str(include_path),
             seed=seed,
         )
+
+    def headline(self) -> str:
+        """What is asked, for the first line of output."""
+        return f"lm-eval: {', '.join(self.tasks)}"
+
+    def contexts(self) -> tuple[int, ...]:
+        """None: a prompt is as long as its question."""
+        return ()

@@ -7,7 +7,7 @@ from typing import Any
 
 from evalkit.records import Figure, ResultRow, SampleRecord, SuiteSummary, UnscoredCell
 from evalkit.statistics.intervals import Interval
-from evalkit.statistics.rows import result_row
+from evalkit.statistics.rows import result_row, row_warnings
 from evalkit.statistics.scores import MeanScore
 from suites.lm_eval_tasks.documents import TaskDocuments
 from suites.lm_eval_tasks.harness import LoadedTasks, output_type
@@ -38,6 +38,7 @@ def summarize(
     ]
     return SuiteSummary(
         results=rows,
+        warnings=row_warnings(rows),
         summary=(),
         effective_length=None,
         figures=(*figures, *_group_figures(loaded, aggregates, collected)),

@@ -4,11 +4,12 @@ Hendrycks et al., Measuring Massive Multitask Language Understanding (2021).
 """
 
 from evalkit.running.protocols import Tokenizer
+from evalkit.suite_spec import SuiteSpec
 from suites.mmlu.questions import QuestionSource
 from suites.mmlu.settings import MmluSettings
 from suites.mmlu.suite import MmluSuite
 
-__all__ = ["MmluSettings", "MmluSuite", "build"]
+__all__ = ["SPEC", "MmluSettings", "MmluSuite", "build"]
 
 
 def build(
@@ -31,3 +32,10 @@ def _source(settings: MmluSettings) -> QuestionSource:
     from suites.mmlu.csv_folder import CsvFolder
 
     return CsvFolder(Path(settings.data))
+
+
+SPEC = SuiteSpec(
+    name="mmlu",
+    settings=MmluSettings,
+    build=lambda settings, reader: build(settings, reader.tokenizer, max_tokens=reader.max_tokens),
+)

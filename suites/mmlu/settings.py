@@ -1,6 +1,5 @@
-"""What an MMLU run asks."""
+"""Settings of an MMLU run."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -9,6 +8,8 @@ from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
 from suites.mmlu.subjects import GROUPS, SUBJECTS
 
+SEED = 0
+"""Of all sample ids: nothing is drawn."""
 SHOTS = 5
 MAX_SHOTS = 100
 
@@ -29,15 +30,11 @@ class MmluSettings:
     """mc: the choices are listed and a letter is scored; cloze: the choices themselves are."""
     data: str | None
     """A folder of CSV files; None reads the hub."""
-    seed: int = 0
-    """Nothing is drawn."""
-    ctxs: tuple[int, ...] = ()
-    """A prompt is as long as its question."""
 
     @staticmethod
     def of(
         *,
-        subjects: Sequence[str] | None = None,
+        subjects: tuple[str, ...] | None = None,
         shots: int = SHOTS,
         samples: int | None = None,
         variant: str = "mc",
@@ -64,3 +61,13 @@ class MmluSettings:
             variant="cloze" if variant == "cloze" else "mc",
             data=None if data is None else str(data),
         )
+
+    def headline(self) -> str:
+        """What is asked, for the first line of output."""
+        number = "all questions" if self.samples is None else f"{self.samples} questions each"
+        subjects = f"{len(self.subjects)} subject{'' if len(self.subjects) == 1 else 's'}"
+        return f"mmlu: {subjects}, {number}, {self.shots}-shot {self.variant}"
+
+    def contexts(self) -> tuple[int, ...]:
+        """None: a prompt is as long as its question."""
+        return ()

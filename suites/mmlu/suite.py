@@ -9,7 +9,7 @@ from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import PROBES, SharedPrefix, TextRequests
 from suites.mmlu.prompt import ANSWER, ask, choices, header, labels
 from suites.mmlu.questions import Question, QuestionSource, SubjectQuestions
-from suites.mmlu.settings import MmluSettings
+from suites.mmlu.settings import SEED, MmluSettings
 from suites.mmlu.summary import ACC, summarize
 
 
@@ -41,9 +41,7 @@ class MmluSuite:
         """Keys by subject; reads all questions. Raises UsageError where a subject has too few for so many shots."""
         subjects = self._settings.subjects
         keys = tuple(
-            SampleKey(subject, 0, index, self._settings.seed)
-            for subject in subjects
-            for index in range(len(self._asked(subject)))
+            SampleKey(subject, 0, index, SEED) for subject in subjects for index in range(len(self._asked(subject)))
         )
         corpora = tuple(self._questions(subject).use(subject) for subject in subjects)
         return SuitePlan(keys=keys, unscored=(), corpora=corpora)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from evalkit.records import Figure, ResultRow, SampleRecord, SuiteSummary, SummaryRow, UnscoredCell
-from evalkit.statistics.rows import mean_of_tasks, result_row, score_figure
+from evalkit.statistics.rows import mean_of_tasks, result_row, row_warnings, score_figure
 from suites.mmlu.questions import CHOICES
 from suites.mmlu.settings import MmluSettings
 from suites.mmlu.subjects import GROUPS, SUBJECTS
@@ -27,6 +27,7 @@ def summarize(settings: MmluSettings, records: Sequence[SampleRecord]) -> SuiteS
     }
     return SuiteSummary(
         results=rows,
+        warnings=row_warnings(rows),
         summary=(_mean(settings, rows, [score for scores in scored.values() for score in scores]),),
         effective_length=None,
         figures=(

@@ -3,18 +3,29 @@
 Hsieh et al., RULER: What's the Real Context Size of Your Long-Context Language Models? arXiv:2404.06654.
 """
 
+from pathlib import Path
+
 from evalkit.running.protocols import Suite, Tokenizer
+from evalkit.suite_spec import SuiteSpec
 from suites.ruler.corpora import RulerCorpora
 from suites.ruler.prepared import PreparedSuite
-from suites.ruler.settings import RulerSettings
+from suites.ruler.settings import QUICK_SAMPLES, RulerSettings
 from suites.ruler.suite import RulerSuite
 from suites.ruler.tasks import TASKS
 
-__all__ = ["TASKS", "PreparedSuite", "RulerCorpora", "RulerSettings", "RulerSuite", "build"]
+__all__ = ["SPEC", "TASKS", "PreparedSuite", "RulerCorpora", "RulerSettings", "RulerSuite", "build"]
 
 
 def build(settings: RulerSettings, tokenizer: Tokenizer, corpora: RulerCorpora | None = None) -> Suite:
     """The suite of `settings`: samples of its data folder, or native ones over `corpora` (by default those at hand)."""
     if settings.data is not None:
-        return PreparedSuite(settings, tokenizer, settings.data)
+        return PreparedSuite(settings, tokenizer, Path(settings.data))
     return RulerSuite(settings, tokenizer, RulerCorpora.default() if corpora is None else corpora)
+
+
+SPEC = SuiteSpec(
+    name="ruler",
+    settings=RulerSettings,
+    build=lambda settings, reader: build(settings, reader.tokenizer),
+    quick={"samples": QUICK_SAMPLES},
+)

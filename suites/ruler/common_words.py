@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from suites.draws import Draws
 from suites.ruler import words
-from suites.ruler.draws import Draws
 from suites.ruler.fitting import Layout
 from suites.ruler.measure import Measure
 from suites.ruler.tasks import PUBLISHED_SHORTEST

@@ -3,7 +3,7 @@
 import math
 import string
 
-from suites.ruler.draws import Draws
+from suites.draws import Draws
 from suites.ruler.fitting import Layout
 from suites.ruler.measure import Measure
 

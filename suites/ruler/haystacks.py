@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeVar
 
+from suites.draws import Draws
 from suites.ruler import words
-from suites.ruler.draws import Draws
 from suites.ruler.measure import Measure
 
 SizeT = TypeVar("SizeT")

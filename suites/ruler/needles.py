@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic
 
+from suites.draws import Draws
 from suites.ruler import words
-from suites.ruler.draws import Draws
 from suites.ruler.fitting import Layout, SizeT
 from suites.ruler.haystacks import NEEDLE, Haystack
 from suites.ruler.tasks import NeedleTask

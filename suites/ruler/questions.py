@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from suites.corpora import Question, QuestionCorpus
-from suites.ruler.draws import Draws
+from suites.draws import Draws
 from suites.ruler.fitting import Layout
 from suites.ruler.measure import Measure
 

@@ -1,4 +1,4 @@
-"""What a RULER run asks for."""
+"""Settings of a RULER run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,9 @@ from pathlib import Path
 from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
 from suites.ruler.tasks import DIALECTS, SHORTEST, TASKS, Dialect
+
+SAMPLES = 100
+QUICK_SAMPLES = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,35 +19,56 @@ class RulerSettings:
     """Context lengths in tokens, prompt and generation budget together."""
     tasks: tuple[str, ...]
     samples: int | None
-    """Samples a task and length; None means all that the prepared files hold."""
+    """Samples per task and length; None means all that the prepared files hold."""
     seed: int
     dialect: Dialect
-    data: Path | None = None
+    data: str | None = None
     """Folder of samples prepared elsewhere, instead of native ones."""
 
     @staticmethod
     def of(
         *,
-        ctxs: tuple[int, ...],
+        ctx: tuple[int, ...],
         tasks: tuple[str, ...] | None = None,
         samples: int | None = None,
         seed: int = 42,
         dialect: str = "nvidia",
         data: Path | None = None,
     ) -> "RulerSettings":
-        """Settings completed and checked; `tasks` None means all 13. Raises UsageError for what cannot be asked."""
+        """Settings completed and checked; UsageError names the value, the limit and the remedy.
+
+        `ctx` holds the context lengths in tokens.
+        """
         check_known("task", tasks or (), TASKS)
         check_known("dialect", [dialect], DIALECTS)
-        for ctx in ctxs:
-            if ctx < SHORTEST:
-                raise UsageError(f"--ctx {ctx:,} is too short for RULER's prompts; use {SHORTEST} or more")
-        if not ctxs:
+        for length in ctx:
+            if length < SHORTEST:
+                raise UsageError(f"--ctx {length:,} is too short for RULER's prompts; use {SHORTEST} or more")
+        if not ctx:
             raise UsageError("no context length; give --ctx 4096 or more of them")
         if samples is not None and samples < 1:
-            raise UsageError(f"--samples {samples}: at least 1 sample a task is needed")
-        if samples is None and data is None:
-            raise UsageError("the number of samples is open; give --samples")
+            raise UsageError(f"--samples {samples}: at least 1 sample per task is needed")
         if data is not None and not data.is_dir():
             raise UsageError(f"--data {data} is not a folder; name one with <task>/validation.jsonl in it")
         chosen = next(known for known in DIALECTS if known == dialect)
-        return RulerSettings(tuple(sorted(set(ctxs))), tasks or TASKS, samples, seed, chosen, data)
+        return RulerSettings(
+            ctxs=tuple(sorted(set(ctx))),
+            tasks=tasks or TASKS,
+            samples=SAMPLES if samples is None and data is None else samples,
+            seed=seed,
+            dialect=chosen,
+            data=None if data is None else str(data),
+        )
+
+    def headline(self) -> str:
+        """What is asked, for the first line of output."""
+        lengths = ", ".join(f"{ctx:,}" for ctx in self.ctxs)
+        if self.samples is None:
+            return f"ruler: all prepared samples of {len(self.tasks)} tasks at {lengths} tokens"
+        prompts = len(self.tasks) * len(self.ctxs) * self.samples
+        samples = f"{self.samples} sample{'' if self.samples == 1 else 's'}"
+        return f"ruler: {prompts:,} prompts ({len(self.tasks)} tasks × {samples} at {lengths} tokens)"
+
+    def contexts(self) -> tuple[int, ...]:
+        """The context lengths, which every prompt fills."""
+        return self.ctxs

@@ -18,10 +18,10 @@ from evalkit.records import (
     UnscoredCell,
 )
 from evalkit.running.protocols import Tokenizer
+from suites.draws import Draws
 from suites.ruler import metrics, summary, tasks
 from suites.ruler.common_words import CommonWordsDraft
 from suites.ruler.corpora import LoadedCorpora, RulerCorpora
-from suites.ruler.draws import Draws
 from suites.ruler.failures import failure_kind
 from suites.ruler.fitting import Draft, fit, smallest_tokens
 from suites.ruler.frequent_words import FrequentWordsDraft

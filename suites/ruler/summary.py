@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.records import ResultRow, SampleRecord, SuiteSummary, SummaryRow
-from evalkit.statistics.rows import mean_of_tasks
+from evalkit.statistics.rows import mean_of_tasks, row_warnings
 from suites.ruler.tasks import TASKS
 
 EFFECTIVE_SCORE = 85.6
@@ -45,11 +45,13 @@ def summarize_cells(cells: Mapping[tuple[int, str], Cell]) -> SuiteSummary:
     ordered = sorted(cells, key=lambda key: (key[0], TASKS.index(key[1])))
     ctxs = sorted({ctx for ctx, _ in cells})
     rows = [_summary_row(ctx, {task: cells[ctx, task] for of, task in ordered if of == ctx}) for ctx in ctxs]
+    results = tuple(_result_row(ctx, task, cells[ctx, task]) for ctx, task in ordered)
     return SuiteSummary(
-        results=tuple(_result_row(ctx, task, cells[ctx, task]) for ctx, task in ordered),
+        results=results,
         summary=tuple(rows),
         effective_length=effective_length(rows),
         derived=weighted_averages(rows),
+        warnings=row_warnings(results),
     )
 
 

@@ -3,7 +3,7 @@
 import string
 from collections.abc import Callable
 
-from suites.ruler.draws import Draws
+from suites.draws import Draws
 from suites.ruler.fitting import Layout
 from suites.ruler.haystacks import NOISE, NoiseHaystack
 from suites.ruler.measure import Measure

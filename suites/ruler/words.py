@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evalkit.errors import UsageError
 from evalkit.records import CorpusUse
-from suites.ruler.draws import Draws
+from suites.draws import Draws
 
 WONDERWORDS = "2.2.0"
 # Another version's lists are another benchmark.

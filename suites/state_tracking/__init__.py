@@ -1,11 +1,12 @@
 """State tracking: does a model still know a state after so many updates?"""
 
 from evalkit.running.protocols import Tokenizer
+from evalkit.suite_spec import SuiteSpec
 from suites.corpora import Essays
-from suites.state_tracking.settings import NO_CTX, StateTrackingSettings
+from suites.state_tracking.settings import NO_CTX, QUICK_SAMPLES, StateTrackingSettings
 from suites.state_tracking.suite import StateTrackingSuite
 
-__all__ = ["StateTrackingSettings", "StateTrackingSuite", "build"]
+__all__ = ["SPEC", "StateTrackingSettings", "StateTrackingSuite", "build"]
 
 
 def build(settings: StateTrackingSettings, tokenizer: Tokenizer, prose: Essays | None = None) -> StateTrackingSuite:
@@ -15,3 +16,11 @@ def build(settings: StateTrackingSettings, tokenizer: Tokenizer, prose: Essays |
 
         prose = load_essays()
     return StateTrackingSuite(settings, tokenizer, prose)
+
+
+SPEC = SuiteSpec(
+    name="track",
+    settings=StateTrackingSettings,
+    build=lambda settings, reader: build(settings, reader.tokenizer),
+    quick={"samples": QUICK_SAMPLES},
+)

@@ -1,15 +1,14 @@
 """The two cyclic machines: parity of bits, and a counter modulo five."""
 
-import random
-
+from suites.draws import Draws
 from suites.state_tracking.episode import Episode, Task
 
 MODULUS = 5
 
 
-def draw_parity(rng: random.Random, updates: int) -> Episode:
+def draw_parity(draws: Draws, updates: int) -> Episode:
     """Fair bits: the parity is fair whatever is known of all but one of them."""
-    bits = [rng.randrange(2) for _ in range(updates)]
+    bits = [draws.below(2) for _ in range(updates)]
     words = ("even", "odd")
     answer = words[sum(bits) % 2]
     return Episode(
@@ -21,10 +20,10 @@ def draw_parity(rng: random.Random, updates: int) -> Episode:
     )
 
 
-def draw_counter(rng: random.Random, updates: int) -> Episode:
+def draw_counter(draws: Draws, updates: int) -> Episode:
     """Steps of zero to four, up or down, from a random start: each is a uniform residue, so none can be skipped."""
-    start = rng.randrange(MODULUS)
-    steps = [(rng.choice(("Add", "Subtract")), rng.randrange(MODULUS)) for _ in range(updates)]
+    start = draws.below(MODULUS)
+    steps = [(draws.pick(("Add", "Subtract")), draws.below(MODULUS)) for _ in range(updates)]
     answer = (start + sum(step if verb == "Add" else -step for verb, step in steps)) % MODULUS
     return Episode(
         opening=(f"The counter stands at {start}.",),

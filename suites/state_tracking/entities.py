@@ -1,7 +1,6 @@
 """Entity tracking: four things in seven boxes, moved by box and never by name."""
 
-import random
-
+from suites.draws import Draws
 from suites.state_tracking.episode import Episode, Task
 from suites.state_tracking.paths import steps_between
 from suites.state_tracking.permutations import THINGS
@@ -23,32 +22,32 @@ def move(contents: Contents, step: Move) -> Contents:
     return tuple(after)
 
 
-def draw_move(rng: random.Random, contents: Contents) -> Move:
+def draw_move(draws: Draws, contents: Contents) -> Move:
     """A move that is possible now, every one equally likely."""
     full = [box for box, thing in enumerate(contents) if thing is not None]
     empty = [box for box, thing in enumerate(contents) if thing is None]
-    return rng.choice(full), rng.choice(empty)
+    return draws.pick(full), draws.pick(empty)
 
 
-def draw_entities(rng: random.Random, updates: int) -> Episode:
+def draw_entities(draws: Draws, updates: int) -> Episode:
     """Which thing a box holds in the end.
 
     A move that named its thing would give its place away, so a move names boxes only. The answer is independent of
     the first contents, the last move and the box asked about, taken together.
     """
-    boxes = rng.sample(range(BOXES), CARRIED)
+    boxes = draws.sample(range(BOXES), CARRIED)
     start: Contents = tuple(boxes.index(box) if box in boxes else None for box in range(BOXES))
-    answer = rng.randrange(CARRIED)
-    source, target = rng.sample(range(BOXES), 2)
-    asked = rng.choice([box for box in range(BOXES) if box != source])
+    answer = draws.below(CARRIED)
+    source, target = draws.sample(range(BOXES), 2)
+    asked = draws.pick([box for box in range(BOXES) if box != source])
     before_last = source if asked == target else asked
 
     def arrived(contents: Contents) -> bool:
         last_is_possible = contents[source] is not None and contents[target] is None
         return last_is_possible and contents[before_last] == answer
 
-    moves = steps_between(rng, start, arrived, updates - 1, draw=draw_move, apply=move)
-    names = rng.sample(THINGS, CARRIED)
+    moves = steps_between(draws, start, arrived, updates - 1, draw=draw_move, apply=move)
+    names = draws.sample(THINGS, CARRIED)
     return Episode(
         opening=tuple(f"The {name} is in box {box + 1}." for name, box in zip(names, boxes, strict=True)),
         updates=tuple(f"What is in box {a + 1} goes into box {b + 1}." for a, b in [*moves, (source, target)]),

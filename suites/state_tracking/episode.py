@@ -1,8 +1,9 @@
 """One run of a small state machine told in text: what every task draws, and what a prompt is made of."""
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from suites.draws import Draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Task:
     """How to read the statements, and what is asked; one paragraph."""
     answers: int
     """Number of possible answers, all equally likely: chance is its inverse."""
-    draw: Callable[[random.Random, int], Episode]
+    draw: Callable[[Draws, int], Episode]
     """An episode of so many updates."""
     marker: str = ""
     """Stands before an update that is bare symbols, where other text is around it."""

@@ -4,9 +4,10 @@ A free random walk stays near its start: after four swaps of five objects an obj
 time, not 20 %. Here the two ends are drawn first, independently, and the walk is made to fit.
 """
 
-import random
 from collections.abc import Callable
 from typing import TypeVar
+
+from suites.draws import Draws
 
 State = TypeVar("State")
 Step = TypeVar("Step")
@@ -16,12 +17,12 @@ REDRAWN_STEPS = 12
 
 
 def steps_between(
-    rng: random.Random,
+    draws: Draws,
     start: State,
     arrived: Callable[[State], bool],
     count: int,
     *,
-    draw: Callable[[random.Random, State], Step],
+    draw: Callable[[Draws, State], Step],
     apply: Callable[[State, Step], State],
 ) -> list[Step]:
     """`count` random steps from `start` to a state where `arrived` holds.
@@ -29,23 +30,23 @@ def steps_between(
     All but the last few are drawn freely; those are drawn again until they arrive. It never returns where no walk of
     `count` steps arrives.
     """
-    free_steps, state = _walk(rng, start, max(0, count - REDRAWN_STEPS), draw, apply)
+    free_steps, state = _walk(draws, start, max(0, count - REDRAWN_STEPS), draw, apply)
     while True:
-        last_steps, end = _walk(rng, state, min(count, REDRAWN_STEPS), draw, apply)
+        last_steps, end = _walk(draws, state, min(count, REDRAWN_STEPS), draw, apply)
         if arrived(end):
             return free_steps + last_steps
 
 
 def _walk(
-    rng: random.Random,
+    draws: Draws,
     state: State,
     count: int,
-    draw: Callable[[random.Random, State], Step],
+    draw: Callable[[Draws, State], Step],
     apply: Callable[[State, Step], State],
 ) -> tuple[list[Step], State]:
     steps = []
     for _ in range(count):
-        step = draw(rng, state)
+        step = draw(draws, state)
         state = apply(state, step)
         steps.append(step)
     return steps, state

@@ -4,8 +4,7 @@ The word problem of S5 and A5 is complete for NC1 (Barrington, 1989), so a trans
 to solve it at every length, while a recurrence with the right transitions is (Merrill et al., 2024, arXiv 2404.08819).
 """
 
-import random
-
+from suites.draws import Draws
 from suites.state_tracking.episode import Episode, Task
 from suites.state_tracking.paths import steps_between
 
@@ -27,24 +26,24 @@ def trace_back(place: int, cycle: Cycle) -> int:
     return cycle[cycle.index(place) - 1] if place in cycle else place
 
 
-def draw_cycle(rng: random.Random, size: int) -> Cycle:
+def draw_cycle(draws: Draws, size: int) -> Cycle:
     """A swap (size 2) or a rotation of three, every one equally likely."""
-    return tuple(rng.sample(range(PLACES), size))
+    return tuple(draws.sample(range(PLACES), size))
 
 
-def draw_walk(rng: random.Random, updates: int, size: int) -> tuple[int, int, list[Cycle]]:
+def draw_walk(draws: Draws, updates: int, size: int) -> tuple[int, int, list[Cycle]]:
     """Origin and end of one thing, and the cycles that carry it there.
 
     The origin is independent of the end and of the last cycle together.
     """
-    origin, end, last = rng.randrange(PLACES), rng.randrange(PLACES), draw_cycle(rng, size)
+    origin, end, last = draws.below(PLACES), draws.below(PLACES), draw_cycle(draws, size)
     before_last = trace_back(end, last)
     cycles = steps_between(
-        rng,
+        draws,
         origin,
         lambda place: place == before_last,
         updates - 1,
-        draw=lambda rng, _: draw_cycle(rng, size),
+        draw=lambda draws, _: draw_cycle(draws, size),
         apply=follow,
     )
     return origin, end, [*cycles, last]
@@ -62,10 +61,10 @@ def shell_rotation(cycle: Cycle) -> str:
     return f"The cup in {first} goes to {second}, that in {second} to {third}, that in {third} to {first}."
 
 
-def draw_shell(rng: random.Random, updates: int, size: int) -> Episode:
+def draw_shell(draws: Draws, updates: int, size: int) -> Episode:
     """Which thing a position hides in the end."""
-    things = rng.sample(THINGS, PLACES)
-    origin, end, cycles = draw_walk(rng, updates, size)
+    things = draws.sample(THINGS, PLACES)
+    origin, end, cycles = draw_walk(draws, updates, size)
     tell = shell_swap if size == 2 else shell_rotation
     return Episode(
         opening=tuple(f"Position {place} hides the {thing}." for place, thing in enumerate(things, start=1)),
@@ -76,10 +75,10 @@ def draw_shell(rng: random.Random, updates: int, size: int) -> Episode:
     )
 
 
-def draw_symbols(rng: random.Random, updates: int, size: int) -> Episode:
+def draw_symbols(draws: Draws, updates: int, size: int) -> Episode:
     """Which symbol stands at a place in the end."""
-    symbols = rng.sample(SYMBOLS, PLACES)
-    origin, end, cycles = draw_walk(rng, updates, size)
+    symbols = draws.sample(SYMBOLS, PLACES)
+    origin, end, cycles = draw_walk(draws, updates, size)
     return Episode(
         opening=(f"[{' '.join(symbols)}]",),
         updates=tuple(f"({' '.join(str(place + 1) for place in cycle)})" for cycle in cycles),
@@ -99,25 +98,25 @@ S5_SHELL = Task(
     name="s5_shell",
     instruction=_SHELL.format(how="Two cups at a time are swapped."),
     answers=PLACES,
-    draw=lambda rng, updates: draw_shell(rng, updates, 2),
+    draw=lambda draws, updates: draw_shell(draws, updates, 2),
 )
 A5_SHELL = Task(
     name="a5_shell",
     instruction=_SHELL.format(how="Three cups at a time change places in a circle."),
     answers=PLACES,
-    draw=lambda rng, updates: draw_shell(rng, updates, 3),
+    draw=lambda draws, updates: draw_shell(draws, updates, 3),
 )
 S5_SYMBOLS = Task(
     name="s5_symbols",
     instruction=_SYMBOLS.format(how="(x y) swaps what stands in places x and y."),
     answers=PLACES,
-    draw=lambda rng, updates: draw_symbols(rng, updates, 2),
+    draw=lambda draws, updates: draw_symbols(draws, updates, 2),
     marker="Swap ",
 )
 A5_SYMBOLS = Task(
     name="a5_symbols",
     instruction=_SYMBOLS.format(how="(x y z) moves what stands in place x to y, from y to z, and from z to x."),
     answers=PLACES,
-    draw=lambda rng, updates: draw_symbols(rng, updates, 3),
+    draw=lambda draws, updates: draw_symbols(draws, updates, 3),
     marker="Rotate ",
 )

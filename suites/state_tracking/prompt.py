@@ -1,12 +1,12 @@
 """From episodes to a prompt: instruction, worked examples, the statements, and distractor text between them."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from evalkit.errors import SampleDoesNotFitError
 from evalkit.running.protocols import Tokenizer
+from suites.draws import Draws
 from suites.state_tracking.episode import Episode, Task
 
 DISTRACTOR_NOTE = "Sentences about other things stand in between; they change nothing."
@@ -42,7 +42,7 @@ class DistractedPrompt:
 
     @staticmethod
     def draw(
-        rng: random.Random, task: Task, examples: Sequence[Episode], episode: Episode, sentences: Sequence[str]
+        draws: Draws, task: Task, examples: Sequence[Episode], episode: Episode, sentences: Sequence[str]
     ) -> "DistractedPrompt":
         """Statements at random places among prose from a random sentence on."""
         statements = len(episode.opening) + len(episode.updates)
@@ -51,8 +51,8 @@ class DistractedPrompt:
             examples=examples,
             episode=episode,
             sentences=sentences,
-            first_sentence=rng.randrange(len(sentences)),
-            places=sorted(rng.random() for _ in range(statements)),
+            first_sentence=draws.below(len(sentences)),
+            places=sorted(draws.fraction() for _ in range(statements)),
         )
 
     def sentence(self, number: int) -> str:

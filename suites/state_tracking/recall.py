@@ -4,8 +4,7 @@ The slot must be tracked, which takes a state, and the value found again, which 
 transformer nor a recurrence is expected to do both at length.
 """
 
-import random
-
+from suites.draws import Draws
 from suites.state_tracking.episode import Episode, Task
 from suites.state_tracking.permutations import PLACES, draw_walk
 
@@ -13,11 +12,11 @@ SLOTS = ("A", "B", "C", "D", "E")
 VALUE_DIGITS = 5
 
 
-def draw_recall(rng: random.Random, updates: int) -> Episode:
+def draw_recall(draws: Draws, updates: int) -> Episode:
     """The number under the slot where the pointer ends."""
-    values = rng.sample(range(10 ** (VALUE_DIGITS - 1), 10**VALUE_DIGITS), PLACES)
-    order = rng.sample(range(PLACES), PLACES)
-    start, end, swaps = draw_walk(rng, updates, 2)
+    values = draws.sample(range(10 ** (VALUE_DIGITS - 1), 10**VALUE_DIGITS), PLACES)
+    order = draws.sample(range(PLACES), PLACES)
+    start, end, swaps = draw_walk(draws, updates, 2)
     answer = values[end]
     stored = tuple(f"Slot {SLOTS[slot]} stores the number {values[slot]}." for slot in order)
     return Episode(

@@ -1,13 +1,14 @@
 """A register machine: four registers of one digit, with assignment, addition, copy and swap."""
 
-import random
 from dataclasses import dataclass
 
+from suites.draws import Draws
 from suites.state_tracking.episode import Episode, Task
 
 REGISTERS = ("A", "B", "C", "D")
 BASE = 10
-_WEIGHTS = {"add": 8, "swap": 6, "copy": 3, "assign": 3}
+_KINDS = ("add",) * 8 + ("swap",) * 6 + ("copy",) * 3 + ("assign",) * 3
+"""Kinds of instructions, each as often as it is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +32,24 @@ class Operation:
                 return f"Set {self.target} to {self.source}."
 
 
-def draw_registers(rng: random.Random, updates: int) -> Episode:
+def draw_registers(draws: Draws, updates: int) -> Episode:
     """What one register holds in the end.
 
     The instructions are drawn from the last to the first, with an eye on the register that the answer descends from:
     an assignment never hits it, because the updates before it would no longer count. One addition to it, before the
     last update, has an amount from 0 to 9, so that the answer is uniform whatever is known of all else.
     """
-    asked = ancestor = rng.choice(REGISTERS)
-    decisive = rng.randrange(updates - 1)
+    asked = ancestor = draws.pick(REGISTERS)
+    decisive = draws.below(updates - 1)
     operations: list[Operation] = []
     for position in reversed(range(updates)):
         operation = (
-            Operation("add", ancestor, rng.randrange(BASE)) if position == decisive else _operation(rng, ancestor)
+            Operation("add", ancestor, draws.below(BASE)) if position == decisive else _operation(draws, ancestor)
         )
         ancestor = _ancestor(operation, ancestor)
         operations.append(operation)
     operations.reverse()
-    start = {register: rng.randrange(BASE) for register in REGISTERS}
+    start = {register: draws.below(BASE) for register in REGISTERS}
     answer = run(start, operations)[asked]
     return Episode(
         opening=tuple(f"{register} holds {digit}." for register, digit in start.items()),
@@ -74,13 +75,13 @@ def run(start: dict[str, int], operations: list[Operation]) -> dict[str, int]:
     return state
 
 
-def _operation(rng: random.Random, ancestor: str) -> Operation:
-    kind = rng.choices(list(_WEIGHTS), weights=list(_WEIGHTS.values()))[0]
+def _operation(draws: Draws, ancestor: str) -> Operation:
+    kind = draws.pick(_KINDS)
     if kind in ("swap", "copy"):
-        target, other = rng.sample(REGISTERS, 2)
+        target, other = draws.sample(REGISTERS, 2)
         return Operation(kind, target, other)
     others = REGISTERS if kind == "add" else tuple(register for register in REGISTERS if register != ancestor)
-    return Operation(kind, rng.choice(others), rng.randrange(BASE))
+    return Operation(kind, draws.pick(others), draws.below(BASE))
 
 
 def _ancestor(operation: Operation, register: str) -> str:

@@ -1,6 +1,5 @@
-"""What a state-tracking run asks."""
+"""Settings of a state-tracking run."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalkit.did_you_mean import check_known
@@ -9,6 +8,7 @@ from suites.state_tracking.tasks import MAX_UPDATES, MIN_UPDATES, TASKS
 
 UPDATES = (4, 8, 16, 32, 64, 128, 256, 512)
 SAMPLES = 50
+QUICK_SAMPLES = 10
 SHOTS = 3
 MAX_SHOTS = 32
 MIN_CTX = 512
@@ -33,9 +33,9 @@ class StateTrackingSettings:
     @staticmethod
     def of(
         *,
-        tasks: Sequence[str] | None = None,
-        updates: Sequence[int] | None = None,
-        ctxs: Sequence[int] | None = None,
+        tasks: tuple[str, ...] | None = None,
+        updates: tuple[int, ...] | None = None,
+        ctx: tuple[int, ...] | None = None,
         samples: int | None = None,
         seed: int = 42,
         shots: int = SHOTS,
@@ -47,9 +47,9 @@ class StateTrackingSettings:
                 raise UsageError(
                     f"{count:,} updates: from {MIN_UPDATES} to {MAX_UPDATES:,} can be asked; change --updates"
                 )
-        for ctx in ctxs or ():
-            if ctx != NO_CTX and ctx < MIN_CTX:
-                raise UsageError(f"context {ctx:,}: distractor text needs at least {MIN_CTX} tokens; raise --ctx")
+        for length in ctx or ():
+            if length != NO_CTX and length < MIN_CTX:
+                raise UsageError(f"context {length:,}: distractor text needs at least {MIN_CTX} tokens; raise --ctx")
         if samples is not None and samples < 1:
             raise UsageError(f"{samples} samples: at least 1 is needed; raise --samples")
         if not 0 <= shots <= MAX_SHOTS:
@@ -57,8 +57,20 @@ class StateTrackingSettings:
         return StateTrackingSettings(
             tasks=tuple(tasks) if tasks else tuple(TASKS),
             updates=tuple(sorted(set(updates or UPDATES))),
-            ctxs=tuple(sorted(set(ctxs or (NO_CTX,)))),
+            ctxs=tuple(sorted(set(ctx or (NO_CTX,)))),
             samples=SAMPLES if samples is None else samples,
             seed=seed,
             shots=shots,
         )
+
+    def headline(self) -> str:
+        """What is asked, for the first line of output."""
+        prompts = len(self.tasks) * len(self.updates) * len(self.ctxs) * self.samples
+        return (
+            f"track: {prompts:,} prompts ({len(self.tasks)} tasks, {self.updates[0]:,} to "
+            f"{self.updates[-1]:,} updates, {self.samples} samples each)"
+        )
+
+    def contexts(self) -> tuple[int, ...]:
+        """The contexts that are filled with other text."""
+        return tuple(ctx for ctx in self.ctxs if ctx != NO_CTX)

@@ -1,6 +1,5 @@
 """The state-tracking suite: questions are functions of task, number of updates, index and seed alone."""
 
-import random
 from collections.abc import Sequence
 
 from evalkit.records import (
@@ -15,6 +14,7 @@ from evalkit.records import (
 )
 from evalkit.running.protocols import Tokenizer
 from suites.corpora import Essays
+from suites.draws import Draws
 from suites.state_tracking.episode import Episode, Task
 from suites.state_tracking.prompt import DistractedPrompt, fill, plain_prompt
 from suites.state_tracking.scoring import score_answer
@@ -36,7 +36,8 @@ class StateTrackingSuite:
     """
 
     name = "track"
-    version = "1"
+    version = "2"
+    """Raise it with every change after which a key gives another prompt or an answer another score."""
 
     def __init__(self, settings: StateTrackingSettings, tokenizer: Tokenizer, prose: Essays | None) -> None:
         self._settings = settings
@@ -66,7 +67,7 @@ class StateTrackingSuite:
         SampleDoesNotFitError, UsageError for an unknown task, and ValueError for a context without prose to fill it.
         """
         task, updates = split_row_name(key.task)
-        episode = task.draw(_stream("question", key), updates)
+        episode = task.draw(_draws("question", key), updates)
         examples = self._examples(task, updates, key)
         prompt = self._prompt(task, examples, episode, key)
         return Sample(
@@ -90,18 +91,18 @@ class StateTrackingSuite:
         return summarize(self._settings, records)
 
     def _examples(self, task: Task, updates: int, key: SampleKey) -> list[Episode]:
-        rng = _stream("examples", key)
-        return [task.draw(rng, min(updates, EXAMPLE_UPDATES)) for _ in range(self._settings.shots)]
+        draws = _draws("examples", key)
+        return [task.draw(draws, min(updates, EXAMPLE_UPDATES)) for _ in range(self._settings.shots)]
 
     def _prompt(self, task: Task, examples: Sequence[Episode], episode: Episode, key: SampleKey) -> str:
         if key.ctx == NO_CTX:
             return plain_prompt(task, examples, episode)
         if self._prose is None:
             raise ValueError(f"{key.id} needs prose to fill its context; build the suite with some")
-        distracted = DistractedPrompt.draw(_stream("prose", key), task, examples, episode, self._prose.sentences)
+        distracted = DistractedPrompt.draw(_draws("prose", key), task, examples, episode, self._prose.sentences)
         return fill(distracted, self._tokenizer, key.ctx - GENERATION_TOKENS)
 
 
-def _stream(role: str, key: SampleKey) -> random.Random:
-    """Random numbers for one role in one sample, whatever its context; what one role draws moves no other."""
-    return random.Random(f"track/{role}/{key.task}/{key.index}/{key.seed}")
+def _draws(role: str, key: SampleKey) -> Draws:
+    """The draws for one role in one sample, whatever its context; what one role draws moves no other."""
+    return Draws("track", role, key.task, key.index, key.seed)

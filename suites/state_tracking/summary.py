@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from evalkit.records import ResultRow, SampleRecord, SuiteSummary, SummaryRow
-from evalkit.statistics.rows import mean_of_tasks, result_row
+from evalkit.statistics.rows import mean_of_tasks, result_row, row_warnings
 from suites.state_tracking.scoring import METRIC
 from suites.state_tracking.settings import NO_CTX, StateTrackingSettings
 from suites.state_tracking.tasks import TASKS, row_name, split_row_name
@@ -29,6 +29,7 @@ def summarize(settings: StateTrackingSettings, records: Sequence[SampleRecord]) 
         summary=tuple(_summary_row(settings, ctx, rows, cells) for ctx in settings.ctxs),
         effective_length=None,
         derived=_derived(settings, rows),
+        warnings=row_warnings(rows),
     )
 
 

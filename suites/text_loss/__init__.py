@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from evalkit.running.protocols import Tokenizer
+from evalkit.suite_spec import SuiteSpec
 from suites.text_loss.settings import TextLossSettings
 from suites.text_loss.sources import EssayText, Source, open_source
 from suites.text_loss.suite import TextLossSuite
 
-__all__ = ["TextLossSettings", "TextLossSuite", "build"]
+__all__ = ["SPEC", "TextLossSettings", "TextLossSuite", "build"]
 
 
 def build(settings: TextLossSettings, tokenizer: Tokenizer, source: Source | None = None) -> TextLossSuite:
@@ -21,3 +22,11 @@ def _essays() -> Source:
     from suites.corpora import load_essays
 
     return EssayText(load_essays())
+
+
+SPEC = SuiteSpec(
+    name="loss",
+    settings=TextLossSettings,
+    build=lambda settings, reader: build(settings, reader.tokenizer),
+    scores_only=True,
+)

@@ -1,10 +1,12 @@
-"""What a text-loss run reads, and how."""
+"""Settings of a text-loss run."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.errors import UsageError
 
+SEED = 0
+"""Of all sample ids: nothing is drawn but the resamples of intervals."""
 CTX = 4096
 MIN_CTX = 128
 NGRAM = 4
@@ -28,8 +30,7 @@ class TextLossSettings:
     samples: int | None
     """Windows from the beginning; None reads all."""
     field: str
-    """Of a JSONL line, the field with the text."""
-    seed: int
+    """The field of a JSONL line that holds the text."""
 
     @staticmethod
     def of(
@@ -50,6 +51,8 @@ class TextLossSettings:
             raise UsageError(f"n-grams of {ngram}: from 1 to {MAX_NGRAM} tokens can be compared; change --ngram")
         if samples is not None and samples < 1:
             raise UsageError(f"{samples} samples: at least 1 is needed; raise --samples")
+        if path is not None and not path.is_file():
+            raise UsageError(f"{path} is not a file; name a text file, or a .jsonl file with one document per line")
         return TextLossSettings(
             path=None if path is None else str(path),
             ctxs=(ctx,),
@@ -57,5 +60,12 @@ class TextLossSettings:
             ngram=ngram,
             samples=EMBEDDED_SAMPLES if samples is None and path is None else samples,
             field=field,
-            seed=0,
         )
+
+    def headline(self) -> str:
+        """What is asked, for the first line of output."""
+        return f"loss: {self.path or 'the essays'} in windows of {self.ctxs[0]:,} tokens"
+
+    def contexts(self) -> tuple[int, ...]:
+        """Tokens of a window."""
+        return self.ctxs

@@ -20,6 +20,8 @@ from suites.corpora import Essays
 BLOCK_BYTES = 1 << 16
 SENTENCES_PER_BLOCK = 64
 JSON_LINES = ".jsonl"
+FIELD = "text"
+"""The field of a JSONL line that is read by default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
 from evalkit.running.protocols import Tokenizer
 from suites.text_loss.copies import is_copy
-from suites.text_loss.settings import TextLossSettings
+from suites.text_loss.settings import SEED, TextLossSettings
 from suites.text_loss.sources import Source, question_settings
 from suites.text_loss.summary import BITS_PER_BYTE, TASK, bits_per_byte, summarize
 from suites.text_loss.windows import Window, WindowSize, cut_windows
@@ -35,17 +35,17 @@ class TextLossSuite:
 
     @property
     def dialect(self) -> str:
-        """What else decides the numbers: how much context is read again, and what counts as a copy."""
-        return f"overlap {self._settings.overlap}, {self._settings.ngram}-gram copies"
+        """What else decides the numbers: how much context is read again, what counts as a copy, which text is read."""
+        settings = self._settings
+        overlap, copies = f"overlap {settings.overlap}", f"{settings.ngram}-gram copies"
+        return f"{overlap}, {copies}"
 
     def plan(self) -> SuitePlan:
         """A key for each window; reads and tokenizes the text. Raises UsageError where there is none."""
         windows = self._all_windows()
         if not windows:
             raise UsageError(f"{self._source.use.name} holds no text; name a file that does")
-        keys = tuple(
-            SampleKey(TASK, self._settings.ctxs[0], index, self._settings.seed) for index in range(len(windows))
-        )
+        keys = tuple(SampleKey(TASK, self._settings.ctxs[0], index, SEED) for index in range(len(windows)))
         settings = question_settings(self._settings.path, self._settings.field)
         return SuitePlan(keys=keys, unscored=(), corpora=(self._source.use,), question_settings=settings)
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from evalkit.records import SampleRecord, SuiteSummary
-from evalkit.statistics.rows import loss_figure, result_row
+from evalkit.statistics.rows import loss_figure, result_row, row_warnings
 from suites.text_loss.settings import TextLossSettings
 
 TASK = "text"
@@ -23,8 +23,10 @@ def summarize(settings: TextLossSettings, records: Sequence[SampleRecord]) -> Su
     """
     scored = [_with_rest(record.measures) for record in records if record.score is not None]
     total = {name: math.fsum(measures[name] for measures in scored) for name in ("tokens", "bytes", "copy_tokens")}
+    rows = (result_row(TASK, settings.ctxs[0], records, metric=BITS_PER_BYTE),)
     return SuiteSummary(
-        results=(result_row(TASK, settings.ctxs[0], records, metric=BITS_PER_BYTE),),
+        results=rows,
+        warnings=row_warnings(rows),
         summary=(),
         effective_length=None,
         derived={

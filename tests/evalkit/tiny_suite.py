@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from evalkit.errors import SampleDoesNotFitError
+from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.records import (
     Completion,
     CorpusUse,
@@ -21,6 +21,7 @@ from evalkit.records import (
     UnscoredCell,
 )
 from evalkit.running.protocols import Tokenizer
+from evalkit.suite_spec import Reader, SuiteSpec
 from model_adapters.scripted import ScriptedTokenizer
 
 CORPUS = CorpusUse("numbers", "counted", "ab" * 32, "embedded")
@@ -76,6 +77,39 @@ class TinySuite:
 def corpus_of(task: str) -> CorpusUse:
     """What one task alone reads, as in the suites of evalkit."""
     return CorpusUse(f"numbers/{task}", "counted", hashlib.sha256(task.encode()).hexdigest(), "embedded")
+
+
+@dataclass(frozen=True, slots=True)
+class TinySettings:
+    """What can be set of a `TinySuite`."""
+
+    tasks: tuple[str, ...]
+    ctxs: tuple[int, ...]
+    samples: int
+    seed: int
+
+    @staticmethod
+    def of(
+        *, tasks: tuple[str, ...] = ("sum",), ctx: tuple[int, ...] = (512,), samples: int = 3, seed: int = 42
+    ) -> "TinySettings":
+        if samples < 1:
+            raise UsageError(f"--samples {samples}: at least 1 is needed")
+        return TinySettings(tasks, ctx, samples, seed)
+
+    def headline(self) -> str:
+        return f"tiny: {len(self.tasks) * len(self.ctxs) * self.samples} prompts"
+
+    def contexts(self) -> tuple[int, ...]:
+        return self.ctxs
+
+
+def _build(settings: TinySettings, reader: Reader) -> TinySuite:
+    return TinySuite(settings.tasks, settings.ctxs, settings.samples, settings.seed, reader.tokenizer)
+
+
+SPEC = SuiteSpec(name="tiny", settings=TinySettings, build=_build, quick={"samples": 1})
+REGISTERED = f"{__name__}:SPEC"
+"""What stands in the table of suites where tests run it by name."""
 
 
 def right_answer(request: Request) -> str:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from evalkit.cli import app
 from evalkit.errors import UsageError
+from evalkit.running.model_options import ModelOptions
 from model_adapters import reference
 from model_adapters.catalog import ModelRow, list_models
 from model_adapters.loading import load_model
@@ -56,7 +57,7 @@ def test_the_command_prints_them() -> None:
 def test_parameters_agree_with_those_of_the_loaded_model(embedded: Path, tied: bool) -> None:
     (embedded / "hybrid" / "evalkit.json").unlink()
     save_small_checkpoint(embedded / "hybrid", "olmo_hybrid", tie_word_embeddings=tied)
-    loaded = load_model("reference:hybrid", device="cpu", dtype="auto", trust_remote_code=False)
+    loaded = load_model(ModelOptions("reference:hybrid", device="cpu"))
     assert list_models()[0].parameters == loaded.identity.parameters
 
 

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from evalkit.errors import UsageError
+from evalkit.running.model_options import ModelOptions
 from model_adapters.loading import load_model
 from tests.model_adapters.small_models import byte_tokenizer, save_small_checkpoint, small_model
 
@@ -16,7 +17,7 @@ AGAIN = "download or copy the checkpoint again, or name an earlier one"
 
 def refusal(folder: Path, dtype: str = "float32") -> str:
     with pytest.raises(UsageError) as raised:
-        load_model(str(folder), device="cpu", dtype=dtype, trust_remote_code=False)
+        load_model(ModelOptions(str(folder), device="cpu", dtype=dtype))
     return str(raised.value).removeprefix(f"{folder}: ")
 
 
@@ -50,4 +51,4 @@ def test_weights_that_half_precision_cannot_hold_are_named_with_the_remedy(tmp_p
     assert refusal(folder, "float16") == (
         "model.norm.weight is finite as stored and not in float16; use --dtype bfloat16 or --dtype float32"
     )
-    load_model(str(folder), device="cpu", dtype="bfloat16", trust_remote_code=False)
+    load_model(ModelOptions(str(folder), device="cpu", dtype="bfloat16"))

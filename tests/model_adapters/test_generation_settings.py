@@ -10,6 +10,7 @@ import torch
 from transformers import GenerationConfig
 
 from evalkit.errors import UsageError
+from evalkit.running.model_options import ModelOptions
 from model_adapters.engine.engine import stop_ids
 from model_adapters.generation_settings import GREEDY_SETTINGS
 from model_adapters.loading import LoadedModel, load_model
@@ -40,7 +41,7 @@ def state_eos(folder: Path, *, config: Any, generation: Any, tokenizer: str | No
 
 
 def load(folder: Path) -> LoadedModel:
-    return load_model(str(folder), device="cpu", dtype="float32", trust_remote_code=False)
+    return load_model(ModelOptions(str(folder), device="cpu", dtype="float32"))
 
 
 @pytest.mark.parametrize(

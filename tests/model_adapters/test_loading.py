@@ -24,6 +24,7 @@ from transformers import (
 
 from evalkit.errors import UsageError
 from evalkit.records import Request
+from evalkit.running.model_options import ModelOptions
 from model_adapters import reference
 from model_adapters.building import device_map
 from model_adapters.engine.engine import Engine
@@ -61,7 +62,7 @@ def _settings_are_put_back() -> Iterator[None]:
 def load(
     model: str | Path, *, device: str = "cpu", dtype: str = "auto", trust_remote_code: bool = False
 ) -> LoadedModel:
-    return load_model(str(model), device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    return load_model(ModelOptions(str(model), device=device, dtype=dtype, trust_remote_code=trust_remote_code))
 
 
 def refusal(model: str | Path, **options: Any) -> str:
@@ -189,7 +190,7 @@ def test_another_configuration_gives_another_fingerprint(folder: Path) -> None:
 def test_a_tokenizer_loads_without_weights(folder: Path) -> None:
     expected = load(folder).tokenizer.fingerprint
     (folder / "model.safetensors").unlink()
-    tokenizer = load_tokenizer(str(folder), trust_remote_code=False)
+    tokenizer = load_tokenizer(ModelOptions(str(folder)))
     assert tokenizer.fingerprint == expected
     assert tokenizer.decode(tokenizer.encode("text")) == "text"
 
@@ -385,10 +386,10 @@ def test_contexts_beyond_a_limit_are_refused_before_weights_are_read(
 ) -> None:
     edit(folder, rope_parameters=LONGROPE)
     ctxs = (256, 512)
-    assert load_model(str(folder), device="cpu", dtype="auto", trust_remote_code=False, ctxs=ctxs).warnings == ()
+    assert load_model(ModelOptions(str(folder), device="cpu", dtype="auto"), ctxs=ctxs).warnings == ()
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", None)
     with pytest.raises(UsageError) as raised:
-        load_model(str(folder), device="cpu", dtype="auto", trust_remote_code=False, ctxs=(512, 513, 4096))
+        load_model(ModelOptions(str(folder), device="cpu", dtype="auto"), ctxs=(512, 513, 4096))
     assert str(raised.value) == (
         f"{folder}: context 513, 4,096 is above 512 tokens, beyond which longrope positions depend on the prompt's "
         "whole length and cannot be read in segments; use contexts of at most 512"
@@ -410,7 +411,7 @@ def test_a_table_of_positions_ends_a_context(tmp_path: Path) -> None:
     GPT2LMHeadModel(config).save_pretrained(tmp_path)
     byte_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(UsageError) as raised:
-        load_model(str(tmp_path), device="cpu", dtype="auto", trust_remote_code=False, ctxs=(65,))
+        load_model(ModelOptions(str(tmp_path), device="cpu", dtype="auto"), ctxs=(65,))
     assert str(raised.value) == (
         f"{tmp_path}: context 65 is above 64 tokens, beyond which the model's table of positions ends; "
         "use contexts of at most 64"
@@ -508,7 +509,7 @@ def test_weights_go_straight_to_their_device(family: str, tmp_path: Path, monkey
     byte_tokenizer().save_pretrained(tmp_path)
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
     monkeypatch.setattr("model_adapters.building.device_map", lambda place: {"": place})
-    loaded = load_model(str(tmp_path), device="cpu", dtype="float32", trust_remote_code=False)
+    loaded = load_model(ModelOptions(str(tmp_path), device="cpu", dtype="float32"))
     for (name, found), (_, expected) in zip(loaded.model.state_dict().items(), model.state_dict().items(), strict=True):
         assert torch.equal(found, expected), name
     assert not any(hasattr(module, "_hf_hook") for module in loaded.model.modules())

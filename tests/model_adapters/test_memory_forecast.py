@@ -7,6 +7,7 @@ import torch
 
 from evalkit.errors import UsageError
 from evalkit.records import Request
+from evalkit.running.model_options import ModelOptions
 from model_adapters import memory_forecast
 from model_adapters.engine import memory_plan
 from model_adapters.engine.engine import Engine
@@ -28,8 +29,8 @@ def free(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("ctx", [256, 270])
 def test_the_forecast_is_the_plan_that_the_engine_makes(family: str, ctx: int, tmp_path: Path) -> None:
     folder = save_small_checkpoint(tmp_path / "checkpoint", family)
-    line = forecast_memory(str(folder), ctx, device="cpu", dtype="float32", slots=2)
-    loaded = load_model(str(folder), device="cpu", dtype="float32", trust_remote_code=False)
+    line = forecast_memory(ModelOptions(str(folder), device="cpu", dtype="float32", batch_sequences=2), ctx)
+    loaded = load_model(ModelOptions(str(folder), device="cpu", dtype="float32"))
     weights = sum(parameter.nbytes for parameter in loaded.model.parameters())
     engine = Engine(loaded.model, slots=2)
     list(engine.generate([Request("0", tuple(range(200)), ctx - 200)]))
@@ -45,23 +46,23 @@ def test_the_forecast_is_the_plan_that_the_engine_makes(family: str, ctx: int, t
 def test_what_is_said_to_fit_is_not_refused_by_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also a length whose rounded one does not fit: both plan for the length itself then."""
     folder = save_small_checkpoint(tmp_path / "checkpoint", "llama")
-    model = load_model(str(folder), device="cpu", dtype="float32", trust_remote_code=False).model
+    model = load_model(ModelOptions(str(folder), device="cpu", dtype="float32")).model
     weights = sum(parameter.nbytes for parameter in model.parameters())
     needs = Needs.of(model.config, torch.float32, on_gpu=False)
     longest = longest_fitting(needs, plannable_bytes(2 * GIB - weights, on_gpu=False))
     assert rounded_length(longest) > longest
-    line = forecast_memory(str(folder), longest, device="cpu", dtype="float32", segment_tokens=256)
+    line = forecast_memory(ModelOptions(str(folder), device="cpu", dtype="float32", segment_tokens=256), longest)
     assert f"1 × 1.80 GiB of keys, values and states at {longest:,} tokens" in line
     monkeypatch.setattr(memory_plan, "available_bytes", lambda place: 2 * GIB - weights)
     plan = memory_plan.choose_plan(needs, torch.device("cpu"), longest, segment_tokens=256)
     assert plan.max_tokens == longest
-    assert "are missing" in forecast_memory(str(folder), longest + 1, device="cpu", dtype="float32")
+    assert "are missing" in forecast_memory(ModelOptions(str(folder), device="cpu", dtype="float32"), longest + 1)
 
 
 @pytest.mark.usefixtures("free")
 def test_a_context_too_long_for_the_host_is_told_and_not_refused(tmp_path: Path) -> None:
     folder = save_small_checkpoint(tmp_path / "checkpoint", "llama")
-    line = forecast_memory(str(folder), 2**23, device="cpu", dtype="float32")
+    line = forecast_memory(ModelOptions(str(folder), device="cpu", dtype="float32"), 2**23)
     assert "8,388,608 tokens need 4.00 GiB" in line
     assert "GiB are missing" in line
 
@@ -71,8 +72,8 @@ def test_a_context_too_long_for_a_gpu_is_refused(tmp_path: Path, monkeypatch: py
     folder = save_small_checkpoint(tmp_path / "checkpoint", "llama")
     monkeypatch.setattr(memory_forecast, "find_device", lambda device: torch.device("cuda"))
     with pytest.raises(UsageError, match=r"beside 0\.00 GiB of weights, 8,388,608 tokens need 2\.00 GiB .* would fit"):
-        forecast_memory(str(folder), 2**23, device="cuda", dtype="bfloat16")
-    assert "32 × " in forecast_memory(str(folder), 2**12, device="cuda", dtype="bfloat16")
+        forecast_memory(ModelOptions(str(folder), device="cuda", dtype="bfloat16"), 2**23)
+    assert "32 × " in forecast_memory(ModelOptions(str(folder), device="cuda", dtype="bfloat16"), 2**12)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,6 +9,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from evalkit.errors import UsageError
+from evalkit.running.model_options import ModelOptions
 from model_adapters.loading import LoadedModel, load_model
 from model_adapters.position_override import PositionOverride
 from tests.model_adapters.small_models import byte_tokenizer, save_small_checkpoint, small_model
@@ -18,7 +19,7 @@ THETA = {"rope_type": "default", "rope_theta": 10_000.0}
 
 
 def load(folder: Path, override: str | None) -> LoadedModel:
-    return load_model(str(folder), device="cpu", dtype="float32", trust_remote_code=False, override=override)
+    return load_model(ModelOptions(str(folder), device="cpu", dtype="float32", override=override))
 
 
 def logits(model: PreTrainedModel) -> torch.Tensor:

@@ -12,6 +12,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from evalkit.errors import UsageError
+from evalkit.running.model_options import ModelOptions
 from model_adapters.loading import LoadedModel, load_model
 from model_adapters.memory_forecast import forecast_memory
 from model_adapters.quantization import unused_scales
@@ -31,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(folder: Path, dtype: str = "auto") -> LoadedModel:
-    return load_model(str(folder), device="cpu", dtype=dtype, trust_remote_code=False)
+    return load_model(ModelOptions(str(folder), device="cpu", dtype=dtype))
 
 
 def refusal(folder: Path) -> str:
@@ -110,10 +111,10 @@ def test_the_identity_names_the_quantization_and_counts_whole_parameters(folder:
 
 
 def test_the_forecast_counts_dequantized_weights(folder: Path) -> None:
-    plain = forecast_memory(str(folder), 256, device="cpu", dtype="float32").split(";")[0]
+    plain = forecast_memory(ModelOptions(str(folder), device="cpu", dtype="float32"), 256).split(";")[0]
     requantize(folder, blocks)
     state(folder, FP8)
-    assert forecast_memory(str(folder), 256, device="cpu", dtype="float32").split(";")[0] == plain
+    assert forecast_memory(ModelOptions(str(folder), device="cpu", dtype="float32"), 256).split(";")[0] == plain
 
 
 @pytest.mark.parametrize(

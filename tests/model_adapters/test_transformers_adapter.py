@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from evalkit.records import Completion, Request
+from evalkit.running.model_options import ModelOptions
 from evalkit.running.protocols import Adapter
 from model_adapters.loading import LoadedModel, load_model
 from model_adapters.transformers_adapter import TransformersAdapter
@@ -19,7 +20,7 @@ TEXT = "One of the special magic numbers for long-context is: 7489201. "
 @pytest.fixture
 def loaded(tmp_path: Path) -> LoadedModel:
     folder = save_small_checkpoint(tmp_path / "checkpoint", "olmo_hybrid")
-    return load_model(str(folder), device="cpu", dtype="float32", trust_remote_code=False)
+    return load_model(ModelOptions(str(folder), device="cpu", dtype="float32"))
 
 
 def request(loaded: LoadedModel, text: str, budget: int, key: str = "0") -> Request:
@@ -45,7 +46,7 @@ def reference_text(loaded: LoadedModel, asked: Request) -> tuple[str, int]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_text_is_what_transformers_generates(family: str, tmp_path: Path) -> None:
     folder = save_small_checkpoint(tmp_path / "checkpoint", family)
-    loaded = load_model(str(folder), device="cpu", dtype="float32", trust_remote_code=False)
+    loaded = load_model(ModelOptions(str(folder), device="cpu", dtype="float32"))
     asked = [request(loaded, TEXT * repeats, 12, str(repeats)) for repeats in (1, 4, 2)]
     # Before the adapter, which takes the model over.
     expected = {one.id: reference_text(loaded, one) for one in asked}

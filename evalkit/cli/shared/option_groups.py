@@ -7,16 +7,17 @@ def ruler(ctx: str = CTX, *, model_options: "ModelOptions", run_options: "RunOpt
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from evalkit.cli.shared import options
+from evalkit.running.model_options import Dtype, GdnKernel, ModelOptions
 
 if TYPE_CHECKING:
-    from evalkit.cli.shared.suite_run import ModelOptions, RunOptions
+    from evalkit.cli.shared.suite_run import RunOptions
 
 Command = Callable[..., None]
 
@@ -29,13 +30,10 @@ class Bundle:
     """The command's parameter that takes what is made."""
     options: Mapping[str, tuple[Any, Any]]
     make: Callable[[typer.Context, dict[str, Any]], Any]
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    """Values of options that a command does not offer."""
 
-    def fix(self, **values: Any) -> "Bundle":
-        """The same without the named options, which have these values instead."""
-        left = {name: option for name, option in self.options.items() if name not in values}
-        return replace(self, options=left, fixed={**self.fixed, **values})
+    def without(self, *names: str) -> "Bundle":
+        """The same bundle for a command that does not offer the named options."""
+        return replace(self, options={name: option for name, option in self.options.items() if name not in names})
 
 
 def takes(*bundles: Bundle) -> Callable[[Command], Command]:
@@ -54,9 +52,7 @@ def takes(*bundles: Bundle) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:
             made = {
-                bundle.argument: bundle.make(
-                    values["context"], {**bundle.fixed, **{name: values[name] for name in bundle.options}}
-                )
+                bundle.argument: bundle.make(values["context"], {name: values[name] for name in bundle.options})
                 for bundle in bundles
             }
             command(**{name: values[name] for name in own}, **made)
@@ -74,12 +70,6 @@ def takes(*bundles: Bundle) -> Callable[[Command], Command]:
     return decorate
 
 
-def _model_options(_: typer.Context, values: dict[str, Any]) -> "ModelOptions":
-    from evalkit.cli.shared.suite_run import ModelOptions
-
-    return ModelOptions(**{**values, "dtype": str(values["dtype"]), "gdn_kernel": str(values["gdn_kernel"])})
-
-
 def _run_options(context: typer.Context, values: dict[str, Any]) -> "RunOptions":
     from evalkit.cli import STARTED_AT
     from evalkit.cli.shared.suite_run import RunOptions
@@ -92,19 +82,22 @@ MODEL = Bundle(
     {
         "model": (str, options.MODEL),
         "device": (str, options.DEVICE),
-        "dtype": (options.Dtype, options.DTYPE),
-        "gdn_kernel": (options.GdnKernel, options.GDN_KERNEL),
+        "dtype": (Dtype, options.DTYPE),
+        "gdn_kernel": (GdnKernel, options.GDN_KERNEL),
         "segment_tokens": (int | None, options.SEGMENT),
         "batch_sequences": (int | None, options.BATCH),
         "skip_preflight": (bool, options.SKIP_PREFLIGHT),
         "trust_remote_code": (bool, options.REMOTE_CODE),
     },
-    _model_options,
+    lambda _, values: ModelOptions(**values),
 )
 """A `ModelOptions`: which model runs, and how."""
+LOADING = MODEL.without("segment_tokens", "batch_sequences", "skip_preflight")
+"""A `ModelOptions` of commands that load a model and run it in ways of their own."""
 RUN = Bundle(
     "run_options",
     {
+        "baseline": (str | None, options.BASELINE),
         "out": (Path | None, options.OUT),
         "resume": (bool, options.RESUME),
         "format": (options.Format, options.FORMAT),

@@ -28,8 +28,8 @@ def run_page(run: "StoredRun", *, prompts: int) -> str:
     return render_page(Page(report, run_charts(run.record, samples), [RunSamples(str(run.folder), views)]))
 
 
-def comparison_page(compared: Sequence[Compared], *, flips: int, prompts: int) -> str:
-    """The page of comparisons; `prompts` are of the samples that got worse first.
+def comparison_page(compared: Sequence[Compared], *, flips: int, prompts: int, notices: Sequence[str] = ()) -> str:
+    """The page of comparisons, with `notices` first; `prompts` are of the samples that got worse first.
 
     Several suites stand below one another, their tables and charts named by suite.
     """
@@ -47,7 +47,9 @@ def comparison_page(compared: Sequence[Compared], *, flips: int, prompts: int) -
             samples.append(RunSamples(one.comparison.new.folder, comparison_views(one.pairing, source)))
         reports.append(_with_prompt_notice(comparison_report(one.comparison, flips=flips), source))
         charts += comparison_charts(one.comparison, one.pairing)
-    return render_page(Page(_joined(reports), charts, samples))
+    report = _joined(reports)
+    report = replace(report, notices=(*notices, *report.notices))
+    return render_page(Page(report, charts, samples))
 
 
 def _joined(reports: "Sequence[Report]") -> "Report":

@@ -1,15 +1,15 @@
 """A stored sample's prompt made again: records keep its sha256 and what it is a function of."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evalkit.errors import EvalkitError, UsageError
+from evalkit.running.model_options import ModelOptions
+from evalkit.suite_spec import Reader, find_suite
 
 if TYPE_CHECKING:
     from evalkit.records import RunRecord, Sample, SampleRecord
-    from evalkit.running.protocols import Suite, Tokenizer
+    from evalkit.running.protocols import Suite
 
 
 class PromptRemaker:
@@ -35,97 +35,16 @@ class PromptRemaker:
 
 
 def _suite_of(record: "RunRecord") -> "Suite":
-    from model_adapters.loading import load_tokenizer
+    from evalkit.cli.shared.suite_run import readable_tokens
+    from model_adapters.opening import open_tokenizer
 
     if "predictions" in record.config:
         raise UsageError(f"the prompts were made elsewhere; they stand in {record.config['predictions']}")
-    builder = _BUILDERS.get(record.suite)
-    if builder is None:
-        raise UsageError(f"prompts of {record.suite} cannot be made again from their record")
-    tokenizer = load_tokenizer(record.model.path, trust_remote_code=False)
+    spec = find_suite(record.suite)
+    tokenizer = open_tokenizer(ModelOptions(record.model.path))
     if tokenizer.fingerprint != record.model.tokenizer:
         raise UsageError(f"{record.model.path} has another tokenizer now, and prompts are sized by it")
-    try:
-        suite = builder(record.config, tokenizer)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"the run's settings are not those of this version's {record.suite}: {error}") from None
+    suite = spec.build(spec.stored(record.config), Reader(tokenizer, readable_tokens(record.model)))
     if (suite.version, suite.dialect) != (record.suite_version, record.dialect):
         raise UsageError(f"the run is of version {record.suite_version} of {record.suite}, this is {suite.version}")
     return suite
-
-
-def _ruler(config: Mapping[str, Any], tokenizer: "Tokenizer") -> "Suite":
-    from suites.ruler import RulerSettings, build
-
-    settings = RulerSettings.of(
-        ctxs=tuple(config["ctxs"]),
-        tasks=tuple(config["tasks"]),
-        samples=config["samples"],
-        seed=config["seed"],
-        dialect=config["dialect"],
-        data=None if config["data"] is None else Path(config["data"]),
-    )
-    return build(settings, tokenizer)
-
-
-def _track(config: Mapping[str, Any], tokenizer: "Tokenizer") -> "Suite":
-    from suites.state_tracking import StateTrackingSettings, build
-
-    settings = StateTrackingSettings.of(
-        tasks=config["tasks"],
-        updates=config["updates"],
-        ctxs=config["ctxs"],
-        samples=config["samples"],
-        seed=config["seed"],
-        shots=config["shots"],
-    )
-    return build(settings, tokenizer)
-
-
-def _loss(config: Mapping[str, Any], tokenizer: "Tokenizer") -> "Suite":
-    from suites.text_loss import TextLossSettings, build
-
-    settings = TextLossSettings.of(
-        path=None if config["path"] is None else Path(config["path"]),
-        ctx=config["ctxs"][0],
-        overlap=config["overlap"],
-        ngram=config["ngram"],
-        samples=config["samples"],
-        field=config["field"],
-    )
-    return build(settings, tokenizer)
-
-
-def _mmlu(config: Mapping[str, Any], tokenizer: "Tokenizer") -> "Suite":
-    from suites.mmlu import MmluSettings, build
-
-    settings = MmluSettings.of(
-        subjects=config["subjects"],
-        shots=config["shots"],
-        samples=config["samples"],
-        variant=config["variant"],
-        data=None if config["data"] is None else Path(config["data"]),
-    )
-    return build(settings, tokenizer)
-
-
-def _lm_eval(config: Mapping[str, Any], tokenizer: "Tokenizer") -> "Suite":
-    from suites.lm_eval_tasks import LmEvalSettings, build
-
-    settings = LmEvalSettings.of(
-        tasks=config["tasks"],
-        shots=config["shots"],
-        samples=config["samples"],
-        include_path=None if config["include_path"] is None else Path(config["include_path"]),
-        seed=config["seed"],
-    )
-    return build(settings, tokenizer)
-
-
-_BUILDERS: dict[str, Callable[[Mapping[str, Any], "Tokenizer"], "Suite"]] = {
-    "ruler": _ruler,
-    "mmlu": _mmlu,
-    "lm-eval": _lm_eval,
-    "track": _track,
-    "loss": _loss,
-}

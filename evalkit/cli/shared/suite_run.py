@@ -1,32 +1,36 @@
-"""From a suite and a model to a stored, printed run: the part that every suite command shares."""
+"""One suite on one model, from settings to a stored run."""
 
 import hashlib
 import json
 import re
-import shlex
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit import __version__
 from evalkit.cli.shared import options
-from evalkit.errors import EvalkitError, UsageError
+from evalkit.errors import EvalkitError, IncompatibleRunError, UsageError
 from evalkit.records import Manifest
 from evalkit.running.folder_lock import FolderInUseError, FolderLock
+from evalkit.running.model_options import ModelOptions
 from evalkit.running.runner import RunSettings, run
 from evalkit.running.store import RunStore, check_out, numbered_folder
+from evalkit.suite_spec import Reader, SuiteSpec
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from evalkit.records import ModelIdentity, RunRecord, SampleRecord, SuitePlan
+    from evalkit.analysis.finished_run import StoredRun
+    from evalkit.records import ModelIdentity, RunRecord, SuitePlan
     from evalkit.running.protocols import Adapter, Suite
-    from model_adapters.loading import LoadedModel
+    from model_adapters.opening import OpenedModel
 
 RUNS = Path("runs")
+FIGURES = "figures"
 
 # Exit codes beside 0 and the 2 of every EvalkitError.
 HAS_ERRORS = 3
@@ -34,20 +38,12 @@ INTERNAL_ERROR = 70
 INTERRUPTED = 130
 
 
-@dataclass(frozen=True, slots=True)
-class ModelOptions:
-    """Which model is run, and how."""
+class Interrupted(KeyboardInterrupt):
+    """The user stopped a run; `folder` is where it can be continued, None if it had none yet."""
 
-    model: str
-    device: str
-    dtype: str
-    segment_tokens: int | None
-    batch_sequences: int | None
-    trust_remote_code: bool
-    override: str | None = None
-    """Positions other than the checkpoint's own, for a control experiment."""
-    skip_preflight: bool = False
-    gdn_kernel: str = "auto"
+    def __init__(self, folder: Path | None) -> None:
+        super().__init__()
+        self.folder = folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,137 +57,89 @@ class RunOptions:
     """The options that the user gave."""
     started_at: float
     """`time.perf_counter()` at the start of the command."""
+    baseline: str | None = None
+    """A model that runs on the same samples first."""
+    superseded: Path | None = None
+    """Where a run in `out` is moved that this one cannot continue; None refuses it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that came to its end, and where it is stored."""
+    """A run that came to its end and is stored."""
 
-    record: "RunRecord"
-    samples: "tuple[SampleRecord, ...]"
-    folder: Path
+    run: "StoredRun"
     report_code: int = 0
     """Exit code of what went wrong with its reports, which are made after it is stored."""
 
     @property
     def exit_code(self) -> int:
-        return self.report_code or (HAS_ERRORS if self.record.counts["errors"] else 0)
+        return self.report_code or (HAS_ERRORS if self.run.record.counts["errors"] else 0)
 
 
-BuildSuite = Callable[["LoadedModel"], "Suite"]
-Conclude = Callable[["RunRecord", "Sequence[SampleRecord]"], "RunRecord"]
-"""Called before the record is stored: returns it with what follows from its samples."""
-Illustrate = Callable[["RunRecord", "Sequence[SampleRecord]", Path], object]
-"""Called after the record is stored: writes charts into the run's folder."""
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A run before its first sample."""
 
-
-def execute(
-    build: "BuildSuite",
-    model_options: ModelOptions,
-    run_options: RunOptions,
-    *,
-    settings: Mapping[str, Any],
-    headline: str,
-) -> int:
-    """Run one suite on one model, show the run, and return the exit code."""
-    finished = perform(build, model_options, run_options, settings=settings, headline=headline)
-    return show_finished(finished, run_options.format) if isinstance(finished, Finished) else finished
-
-
-def show_finished(finished: Finished, format: options.Format) -> int:
-    """Show a run that came to its end, and return the exit code."""
-    notes = stderr_console()
-    code = make_of_stored(notes, "the tables", finished.folder, lambda: show_record(finished.record, format))
-    _note(notes, f"stored in {finished.folder}")
-    return code or finished.exit_code
+    spec: SuiteSpec[Any]
+    settings: Any
+    suite: "Suite"
+    plan: "SuitePlan"
+    manifest: Manifest
+    run_settings: RunSettings
+    make_adapter: "Callable[[], Adapter]"
+    """Makes it once."""
+    others: Mapping[str, "StoredRun"]
 
 
 def perform(
-    build: "BuildSuite",
+    spec: SuiteSpec[Any],
+    settings: Any,
     model_options: ModelOptions,
     run_options: RunOptions,
     *,
-    settings: Mapping[str, Any],
-    headline: str,
-    conclude: Conclude | None = None,
-    illustrate: Illustrate | None = None,
-) -> Finished | int:
-    """Run one suite on one model and store the run; an exit code if it was stopped.
+    role: str = "",
+    others: Mapping[str, "StoredRun"] | None = None,
+) -> Finished:
+    """Run one suite on one model and store the run; raises Interrupted if the user stops it.
 
-    `settings` are the suite's, completed by defaults; `seed` and `ctxs` must be among them. `headline` is the first
-    line of output, printed before anything is loaded. The run's folder is locked before the model is loaded.
+    The run's folder is locked before the model is loaded. `role` says what the model is to another run. `others` are
+    the runs that this one's conclusions need, by role.
     """
-    notes = stderr_console()
-    _note(notes, headline)
+    from model_adapters.opening import memory_forecast, open_model
+
+    notes = notes_console()
+    note(notes, f"{settings.headline()}, model {model_options.model}{f' ({role})' if role else ''}")
     folder = run_options.out
     try:
         with ExitStack() as stack:
             check_place(run_options)
             lock = None if folder is None else stack.enter_context(FolderLock(folder))
-            if (forecast := _memory_forecast(model_options, max(settings["ctxs"], default=0))) is not None:
-                _note(notes, forecast)
-            loaded = load(model_options, tuple(settings["ctxs"]))
-            suite = build(loaded)
-            plan = suite.plan()
-            manifest = _manifest(suite, plan, loaded, settings["seed"])
-            lock = lock or stack.enter_context(_lock_default_folder(manifest, plan, resume=run_options.resume))
+            model_options = engine_options(spec, model_options)
+            if (forecast := memory_forecast(model_options, max(settings.contexts(), default=0))) is not None:
+                note(notes, forecast)
+            opened = open_model(model_options, settings.contexts())
+            prepared = _prepare(spec, settings, model_options, run_options, opened, others or {})
+            lock = lock or stack.enter_context(_lock_default_folder(prepared, resume=run_options.resume))
             folder = lock.folder
-            warnings = _warnings(loaded, settings["ctxs"])
-            _describe(notes, loaded, (*warnings, *plan.warnings), folder)
-            run_settings = RunSettings(
-                seed=settings["seed"],
-                config={name: _plain(value) for name, value in {**settings, **asdict(model_options)}.items()},
-                config_passed=dict(run_options.passed),
-                warnings=warnings,
-                started_at=run_options.started_at,
-                tokens_seen=loaded.tokens_seen,
-                preflight=loaded.preflight,
-            )
-            adapter = make_adapter(loaded, model_options)
-            manifest = manifest.answered_by(adapter.describe(), __version__)
-            store = stack.enter_context(RunStore.open(folder, manifest, resume=run_options.resume, lock=lock))
-            record, samples = _answer(notes, suite, adapter, store, run_settings, plan)
-            record = record if conclude is None else conclude(record, samples)
-            store.finish(record)
-            return Finished(record, samples, folder, _make_reports(notes, store, record, samples, illustrate))
+            _describe(notes, opened, prepared, folder)
+            try:
+                return _carry_out(prepared, lock, run_options, notes)
+            except IncompatibleRunError as error:
+                if run_options.superseded is None:
+                    raise
+                lock.release()
+                note(notes, f"{error}: the old run is kept as {set_aside(folder, run_options.superseded)}")
+                return _carry_out(prepared, stack.enter_context(FolderLock(folder)), run_options, notes)
     except KeyboardInterrupt:
-        hint = "run the same command again" if folder is None else f"continue with: {_resume_command(folder)}"
-        _note(notes, f"stopped; {hint}")
-        return INTERRUPTED
+        raise Interrupted(folder) from None
 
 
-def _answer(
-    notes: "Console",
-    suite: "Suite",
-    adapter: "Adapter",
-    store: RunStore,
-    run_settings: RunSettings,
-    plan: "SuitePlan",
-) -> "tuple[RunRecord, tuple[SampleRecord, ...]]":
-    from reports.progress import ProgressBar
-
-    for note in store.notes:
-        _note(notes, f"note: {note}")
-    with ProgressBar(notes) as progress:
-        record = run(suite, adapter, store, run_settings, progress, plan)
-    return record, tuple(store.records[key.id] for key in plan.keys)
-
-
-def _make_reports(
-    notes: "Console",
-    store: RunStore,
-    record: "RunRecord",
-    samples: "Sequence[SampleRecord]",
-    illustrate: Illustrate | None,
-) -> int:
-    """Write report.md and the charts of a stored run; the exit code of what went wrong, 0 if nothing did."""
-    from reports import markdown
-
-    folder = store.folder
-    code = make_of_stored(notes, "report.md", folder, lambda: store.write_report(markdown.render_run(record)))
-    if illustrate is None:
-        return code
-    return make_of_stored(notes, "the charts", folder, lambda: illustrate(record, samples, folder)) or code
+def show_finished(finished: Finished, format: options.Format) -> int:
+    """Show a run that came to its end, and return the exit code."""
+    notes, folder = notes_console(), finished.run.folder
+    code = make_of_stored(notes, "the tables", folder, lambda: show_record(finished.run.record, format))
+    note(notes, f"stored in {folder}")
+    return code or finished.exit_code
 
 
 def make_of_stored(notes: "Console", what: str, folder: Path, make: Callable[[], object]) -> int:
@@ -207,19 +155,8 @@ def make_of_stored(notes: "Console", what: str, folder: Path, make: Callable[[],
         reason, code = f"{type(error).__name__}: {error}", INTERNAL_ERROR
     else:
         return 0
-    _note(notes, f"evalkit: {what} could not be made ({reason}); the run is stored in {folder}")
+    note(notes, f"evalkit: {what} could not be made ({reason}); the run is stored in {folder}")
     return code
-
-
-def readable_tokens(identity: "ModelIdentity") -> int | None:
-    """How long a question may be: a model with positions reads no further than it was trained to."""
-    return None if identity.positions.kind == "none" else identity.trained_length
-
-
-def stderr_console() -> "Console":
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def show_record(record: "RunRecord", format: options.Format) -> None:
@@ -234,98 +171,146 @@ def show_record(record: "RunRecord", format: options.Format) -> None:
     print_run(stdout_console(), record)
 
 
+def readable_tokens(identity: "ModelIdentity") -> int | None:
+    """How long a question may be: a model with positions reads no further than it was trained to."""
+    return None if identity.positions.kind == "none" else identity.trained_length
+
+
+def record_config(settings: Any, model_options: ModelOptions) -> dict[str, Any]:
+    """The configuration as a record holds it, completed by defaults."""
+    values = {**asdict(settings), **asdict(model_options)}
+    return {name: str(value) if isinstance(value, StrEnum) else value for name, value in values.items()}
+
+
+def engine_options(spec: SuiteSpec[Any], model_options: ModelOptions) -> ModelOptions:
+    """The options with one slot for a suite that never decodes: more would take memory and save no time."""
+    if not spec.scores_only or model_options.batch_sequences is not None:
+        return model_options
+    return replace(model_options, batch_sequences=1)
+
+
 def check_place(run_options: RunOptions) -> None:
-    """Report what is wrong with the place of a run before minutes go into loading a model."""
+    """Raise UsageError for a place that cannot hold the run, before minutes go into loading a model."""
     if run_options.out is None:
         check_out(RUNS, resume=True)
     else:
         check_out(run_options.out, resume=run_options.resume)
 
 
-def _memory_forecast(model_options: ModelOptions, ctx: int) -> str | None:
-    """What the run will take of a GPU, before the model is loaded; raises UsageError where it does not fit."""
-    from model_adapters.loading import find_device
-
-    if ctx == 0 or find_device(model_options.device).type != "cuda":
-        return None
-    from model_adapters.memory_forecast import forecast_memory
-
-    return forecast_memory(
-        model_options.model,
-        ctx,
-        device=model_options.device,
-        dtype=model_options.dtype,
-        segment_tokens=model_options.segment_tokens,
-        slots=model_options.batch_sequences,
-        trust_remote_code=model_options.trust_remote_code,
-        override=model_options.override,
-    )
+def set_aside(folder: Path, superseded: Path) -> Path:
+    """Move a run's folder below `superseded`, and return its new place; UsageError if it cannot be moved."""
+    place = numbered_folder(superseded, f"{folder.parent.name}-{folder.name}", resume=False)
+    try:
+        superseded.mkdir(parents=True, exist_ok=True)
+        return folder.rename(place)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be moved to {place}: {error.strerror}; move it elsewhere") from None
 
 
-def load(model_options: ModelOptions, ctxs: tuple[int, ...] = ()) -> "LoadedModel":
-    """The model for runs of these context lengths, checked in a short preflight; UsageError where that stops."""
-    from model_adapters.loading import load_model
+def notes_console() -> "Console":
+    """Where notes for people go, beside results on stdout."""
+    from rich.console import Console
 
-    loaded = load_model(
-        model_options.model,
-        device=model_options.device,
-        dtype=model_options.dtype,
-        trust_remote_code=model_options.trust_remote_code,
-        override=model_options.override,
-        gdn_kernel=model_options.gdn_kernel,
-        ctxs=ctxs,
-    )
-    if model_options.skip_preflight:
-        return loaded
-    from model_adapters.preflight import Subject, refuse_stopped, short_preflight
-
-    checks = short_preflight(Subject(loaded.model, loaded.tokenizer, loaded.identity))
-    refuse_stopped(model_options.model, checks)
-    return replace(loaded, preflight=checks)
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def make_adapter(loaded: "LoadedModel", model_options: ModelOptions) -> "Adapter":
-    from model_adapters.transformers_adapter import TransformersAdapter
+def note(notes: "Console", line: str, style: str = "") -> None:
+    """Print one line of text that may come from outside."""
+    from rich.text import Text
 
-    return TransformersAdapter(
-        loaded.model,
-        loaded.tokenizer,
-        loaded.identity,
-        segment_tokens=model_options.segment_tokens,
-        batch_sequences=model_options.batch_sequences,
-    )
+    from reports.plain_text import one_line
+
+    notes.print(Text(one_line(line), style=style))
 
 
-def _warnings(loaded: "LoadedModel", ctxs: tuple[int, ...]) -> tuple[str, ...]:
-    warnings = []
-    trained = loaded.identity.trained_length
-    beyond = [ctx for ctx in ctxs if trained is not None and ctx > trained]
-    if beyond:
-        lengths = ", ".join(f"{ctx:,}" for ctx in beyond)
-        warnings.append(f"context {lengths} is above the trained length of {trained:,}")
-    if loaded.identity.positions.injected:
-        warnings.append(f"positions: {loaded.identity.positions.description}")
-    return (*loaded.warnings, *warnings)
-
-
-def _manifest(suite: "Suite", plan: "SuitePlan", loaded: "LoadedModel", seed: int) -> Manifest:
-    return Manifest.of(
+def _prepare(
+    spec: SuiteSpec[Any],
+    settings: Any,
+    model_options: ModelOptions,
+    run_options: RunOptions,
+    opened: "OpenedModel",
+    others: Mapping[str, "StoredRun"],
+) -> _Prepared:
+    suite = spec.build(settings, Reader(opened.tokenizer, readable_tokens(opened.identity)))
+    plan = suite.plan()
+    # Samples of a suite share a seed; that of questions which nothing draws is 0.
+    seed = plan.keys[0].seed if plan.keys else 0
+    manifest = Manifest.of(
         suite=suite.name,
         version=suite.version,
         dialect=suite.dialect,
         seed=seed,
-        identity=loaded.identity,
+        identity=opened.identity,
         corpora=plan.corpora,
         question_settings=plan.question_settings,
     )
+    roles = {role: other.record.model.path for role, other in others.items()}
+    run_settings = RunSettings(
+        seed=seed,
+        config={**record_config(settings, model_options), **roles},
+        config_passed=dict(run_options.passed),
+        warnings=_warnings(opened, plan),
+        started_at=run_options.started_at,
+        tokens_seen=opened.tokens_seen,
+        preflight=opened.preflight,
+    )
+    return _Prepared(spec, settings, suite, plan, manifest, run_settings, cache(opened.make_adapter), others)
 
 
-def _lock_default_folder(manifest: Manifest, plan: "SuitePlan", *, resume: bool) -> FolderLock:
+def _carry_out(prepared: _Prepared, lock: FolderLock, run_options: RunOptions, notes: "Console") -> Finished:
+    from evalkit.analysis.finished_run import StoredRun
+    from reports.progress import ProgressBar
+
+    adapter, plan = prepared.make_adapter(), prepared.plan
+    manifest = prepared.manifest.answered_by(adapter.describe(), __version__)
+    with RunStore.open(lock.folder, manifest, resume=run_options.resume, lock=lock) as store:
+        for line in store.notes:
+            note(notes, f"note: {line}")
+        with ProgressBar(notes) as progress:
+            record = run(prepared.suite, adapter, store, prepared.run_settings, progress, plan)
+        finished = StoredRun(lock.folder, record, {key.id: store.records[key.id] for key in plan.keys})
+        if prepared.spec.conclude is not None:
+            finished = replace(finished, record=prepared.spec.conclude(prepared.settings, finished, prepared.others))
+        store.finish(finished.record)
+        return Finished(finished, _make_reports(notes, store, finished, charts=prepared.spec.charts))
+
+
+def _make_reports(notes: "Console", store: RunStore, finished: "StoredRun", *, charts: bool) -> int:
+    """Write report.md and the charts of a stored run; the exit code of what went wrong, 0 if nothing did."""
+    from reports import markdown
+    from reports.chart_files import write_charts
+    from reports.run_charts import run_charts
+
+    record, folder = finished.record, finished.folder
+    code = make_of_stored(notes, "report.md", folder, lambda: store.write_report(markdown.render_run(record)))
+    if not charts:
+        return code
+    samples = tuple(finished.samples.values())
+    drawn = make_of_stored(
+        notes, "the charts", folder, lambda: write_charts(run_charts(record, samples), folder / FIGURES)
+    )
+    return drawn or code
+
+
+def _warnings(opened: "OpenedModel", plan: "SuitePlan") -> tuple[str, ...]:
+    warnings = []
+    trained = opened.identity.trained_length
+    beyond = sorted({key.ctx for key in plan.keys if trained is not None and key.ctx > trained})
+    if beyond:
+        lengths = ", ".join(f"{ctx:,}" for ctx in beyond)
+        warnings.append(f"context {lengths} is above the trained length of {trained:,}")
+    if opened.identity.positions.injected:
+        warnings.append(f"positions: {opened.identity.positions.description}")
+    return (*opened.warnings, *warnings)
+
+
+def _lock_default_folder(prepared: _Prepared, *, resume: bool) -> FolderLock:
     """runs/<suite>-<model>-<digest of what is asked of which model, the number of samples aside>, locked.
 
     The number is left out so that --resume with more --samples adds to the same run.
     """
-    cells = sorted({(key.task, key.ctx) for key in plan.keys})
+    manifest = prepared.manifest
+    cells = sorted({(key.task, key.ctx) for key in prepared.plan.keys})
     digest = hashlib.sha256(json.dumps([manifest.asked, cells], sort_keys=True).encode()).hexdigest()[:8]
     model = re.sub(r"[^A-Za-z0-9.]+", "-", manifest.model)[-40:].strip("-.")
     while True:
@@ -338,33 +323,11 @@ def _lock_default_folder(manifest: Manifest, plan: "SuitePlan", *, resume: bool)
             # Another process took the number in the meantime; its folder is there now, and the next one is free.
 
 
-def _describe(notes: "Console", loaded: "LoadedModel", warnings: tuple[str, ...], folder: Path) -> None:
+def _describe(notes: "Console", opened: "OpenedModel", prepared: _Prepared, folder: Path) -> None:
     from reports.run_report import describe_model
 
-    _note(notes, f"model: {describe_model(loaded.identity)}")
-    _note(notes, f"positions: {loaded.identity.positions.description}")
-    for warning in warnings:
-        _note(notes, f"warning: {warning}", style="yellow")
-    _note(notes, f"run folder: {folder}")
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold of a setting."""
-    return str(value) if isinstance(value, Path) else value
-
-
-def _note(notes: "Console", line: str, style: str = "") -> None:
-    from rich.text import Text
-
-    from reports.plain_text import one_line
-
-    notes.print(Text(one_line(line), style=style))
-
-
-def _resume_command(folder: Path) -> str:
-    """The command as it was typed, made to continue in the same folder."""
-    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    # With other models several runs are made, and their folders are found by what they are.
-    named = any(re.match(r"-o|--(out|baseline|before)(=|$)", argument) for argument in arguments)
-    out = [] if named else ["--out", str(folder)]
-    return shlex.join(["evalkit", *arguments, *out, "--resume"])
+    note(notes, f"model: {describe_model(opened.identity)}")
+    note(notes, f"positions: {opened.identity.positions.description}")
+    for warning in (*prepared.run_settings.warnings, *prepared.plan.warnings):
+        note(notes, f"warning: {warning}", style="yellow")
+    note(notes, f"run folder: {folder}")

@@ -1,6 +1,5 @@
 """`evalkit compare` and `evalkit show --sample` as they are typed."""
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli import main
-from evalkit.cli.shared import prompt_remaker
 from evalkit.records.codec import to_json
-from model_adapters.scripted import ScriptedTokenizer
-from tests.evalkit.run_factory import RunSpec, changed, make_record, make_samples, write_run
-from tests.evalkit.tiny_suite import TinySuite
+from evalkit.running.store import read_samples
+from evalkit.suite_spec import SUITES
+from tests.evalkit.run_factory import RunSpec, changed, write_run
+from tests.evalkit.scripts import sums, write_script
+from tests.evalkit.tiny_suite import REGISTERED
 
 SPEC = RunSpec({("vt", 4096): [1.0] * 30 + [0.0] * 10, ("cwe", 4096): [0.5] * 40})
 
@@ -76,7 +76,7 @@ def test_folders_of_runs_are_compared_suite_by_suite(
     assert run_command(monkeypatch, "compare", str(tmp_path / "left"), str(tmp_path / "right"), "--format", "json") == 0
     assert [c["suite"] for c in json.loads(capsys.readouterr().out)["comparisons"]] == ["ruler", "track"]
     assert run_command(monkeypatch, "compare", str(tmp_path / "left"), str(tmp_path / "other")) == 2
-    assert "holds ruler, track and" in capsys.readouterr().err
+    assert "BASE has ruler, track and NEW has loss: no suite in common" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["absent", "empty", "broken"])
@@ -106,24 +106,21 @@ def test_a_sample_whose_model_is_gone_shows_what_is_stored(
 
 @pytest.fixture
 def tiny_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run of a suite whose prompts can be made again."""
-    suite, tokenizer = TinySuite(), ScriptedTokenizer()
-    monkeypatch.setitem(prompt_remaker._BUILDERS, "tiny", lambda config, tokenizer: suite)
-    monkeypatch.setattr("model_adapters.loading.load_tokenizer", lambda *_, **__: tokenizer)
-    spec = RunSpec({("sum", 512): [1.0, 0.0]}, suite="tiny", dialect="plain", model="scripted", corpora={})
-    prompt = suite.sample(suite.plan().keys[0]).prompt
-    samples = make_samples(spec)
-    samples[0] = replace(samples[0], prompt_sha256=hashlib.sha256(prompt.encode()).hexdigest())
-    record = make_record(spec, samples, "tiny")
-    record = replace(record, model=replace(record.model, tokenizer=tokenizer.fingerprint))
-    (tmp_path / "run.json").write_text(to_json(record))
-    (tmp_path / "samples.jsonl").write_text("".join(to_json(sample) + "\n" for sample in samples))
-    return tmp_path
+    """A run whose first answer is right; the prompt of its second, wrong one is another now."""
+    monkeypatch.setitem(SUITES, "tiny", REGISTERED)
+    model, folder = write_script(tmp_path / "script", *sums(wrong=[1])), tmp_path / "run"
+    command = ("run", "--suite", "tiny", "--samples", "2", "--model", model, "--out", str(folder))
+    assert run_command(monkeypatch, *command) == 0
+    first, second = read_samples(folder)
+    lines = [first, replace(second, prompt_sha256=first.prompt_sha256)]
+    (folder / "samples.jsonl").write_text("".join(to_json(sample) + "\n" for sample in lines))
+    return folder
 
 
 def test_a_prompt_is_made_again_and_checked(
     tiny_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    capsys.readouterr()
     assert run_command(monkeypatch, "show", str(tiny_run), "--sample", "sum/512/0/42", "--format", "json") == 0
     assert json.loads(capsys.readouterr().out)["prompt"] == "What is 0 + 42?"
     assert run_command(monkeypatch, "show", str(tiny_run), "--sample", "sum/512/0/42") == 0

@@ -1,47 +1,29 @@
 """`evalkit run --suite lm-eval:…`, the same in a plan, and `evalkit lm-eval`, as they are typed."""
 
 import json
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.analysis.foreign_results import read_foreign
-from evalkit.cli.shared import suite_run
 from evalkit.cli.shared.stored_runs import open_run
-from evalkit.cli.shared.suite_run import ModelOptions
-from evalkit.records import ContinuationScore, Request
-from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
-from tests.evalkit.cli.scripted_command import loaded
 from tests.evalkit.cli.test_compare import run_command
+from tests.evalkit.scripts import write_script
 from tests.suites.lm_eval_tasks.own_tasks import write_tasks
-
-
-def reply(request: Request) -> ScriptedReply:
-    """Always the first choice, an even loss, and one answer."""
-    if request.continuations:
-        scores = [ContinuationScore(-1.0 - n, is_greedy=n == 0) for n in range(len(request.continuations))]
-        return ScriptedReply(continuations=tuple(scores))
-    if request.scored_from is not None:
-        return ScriptedReply(log_probabilities=(-0.5,) * (len(request.token_ids) - request.scored_from))
-    return ScriptedReply(" 4\nand more")
 
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    def load(options: ModelOptions, ctxs: tuple[int, ...] = ()) -> Any:
-        return loaded(identity=replace(SCRIPTED_IDENTITY, path=options.model, fingerprint=f"sha256:{options.model}"))
-
+    """Own tasks, and two models that take the first choice, find every text alike and give one answer."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(suite_run, "load", load)
-    monkeypatch.setattr(suite_run, "make_adapter", lambda made, _: ScriptedAdapter(reply, identity=made.identity))
+    for model in ("one", "two"):
+        write_script(Path(model), {"text": " 4\nand more", "nats": 0.5}, identity={"path": model})
     return write_tasks(tmp_path / "tasks")
 
 
-RUN = ("run", "--include-path", "tasks", "--model", "one", "--out", "run")
+RUN = ("run", "--include-path", "tasks", "--model", "scripted:one", "--out", "run")
 
 
 def test_a_run_is_stored_and_continued(
@@ -75,8 +57,8 @@ def test_a_run_is_stored_and_continued(
 def test_lm_evals_evaluator_passes_warnings_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(suite_run, "load", lambda options: loaded(warnings=("odd\nweights",)))
-    ask = ("lm-eval", "--tasks", "sums", "--include-path", "tasks", "--model", "one", "--out", "results.json")
+    write_script(Path("one"), {}, warnings=["odd\nweights"])
+    ask = ("lm-eval", "--tasks", "sums", "--include-path", "tasks", "--model", "scripted:one", "--out", "results.json")
     assert run_command(monkeypatch, *ask, "--samples", "1") == 0
     assert "warning: odd" in capsys.readouterr().err
     assert json.loads(Path("results.json").read_text())["warnings"] == ["odd\nweights"]
@@ -85,7 +67,17 @@ def test_lm_evals_evaluator_passes_warnings_on(
 def test_lm_evals_evaluator_gives_the_same_numbers(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ask = ("lm-eval", "--tasks", "things,sums", "--include-path", "tasks", "--model", "one", "--out", "results.json")
+    ask = (
+        "lm-eval",
+        "--tasks",
+        "things,sums",
+        "--include-path",
+        "tasks",
+        "--model",
+        "scripted:one",
+        "--out",
+        "results.json",
+    )
     assert run_command(monkeypatch, *ask) == 0
     assert "exact_match" in capsys.readouterr().out
     results = json.loads(Path("results.json").read_text())
@@ -101,30 +93,35 @@ def test_a_plan_may_name_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("plan.yaml").write_text(
-        "models: [one, two]\n"
+        "models: ['scripted:one', 'scripted:two']\n"
         "suites: {'lm-eval:colours,sums': {include-path: tasks, samples: 2}}\n"
-        "reports: [{report: compare, base: one, new: two, out: c.md}, {report: leaderboard, out: L.md}]\n"
+        "reports:\n"
+        "- {report: compare, base: 'scripted:one', new: 'scripted:two', out: c.md}\n"
+        "- {report: leaderboard, out: L.md}\n"
     )
     assert run_command(monkeypatch, "run", "plan.yaml", "--dry-run") == 0
     assert capsys.readouterr().out.splitlines()[0] == (
-        "evalkit run --suite lm-eval:colours,sums --include-path tasks --samples 2 --model one "
-        "--out runs/plan/one/lm-eval"
+        "scripted:one on lm-eval (include_path tasks; samples 2; tasks colours,sums): runs/plan/scripted-one/lm-eval"
     )
     assert run_command(monkeypatch, "run", "plan.yaml") == 0
-    assert load_run(Path("runs/plan/two/lm-eval")).record.suite == "lm-eval"
+    assert load_run(Path("runs/plan/scripted-two/lm-eval")).record.suite == "lm-eval"
     assert "colours" in Path("runs/plan/c.md").read_text()
     assert run_command(monkeypatch, "run", "plan.yaml") == 0
-    assert "finished before: runs/plan/one/lm-eval" in capsys.readouterr().err
+    assert "finished before: runs/plan/scripted-one/lm-eval" in capsys.readouterr().err
 
 
 BAD = {
     "neither": (("run",), "neither a plan nor --suite is named"),
-    "both": (("run", "plan.yaml", "--suite", "lm-eval:sums"), "--suite runs tasks and no plan"),
-    "another suite": (("run", "--suite", "mmlu"), "--suite 'mmlu': write lm-eval:TASKS"),
-    "no task": (("run", "--suite", "lm-eval:"), "'' names nothing"),
-    "an option of a run": (("run", "plan.yaml", "--model", "one"), "--model is an option of --suite"),
+    "both": (("run", "plan.yaml", "--suite", "lm-eval:sums"), "--suite runs one suite and no plan"),
+    "no suite": (("run", "--suite", "mmlo"), "unknown suite 'mmlo'; did you mean 'mmlu'?"),
+    "no task": (("run", "--suite", "lm-eval:"), "tasks: '' names nothing"),
+    "no setting": (("run", "--suite", "ruler", "--set", "ctx"), "--set 'ctx': write NAME=VALUE"),
+    "another setting": (("run", "--suite", "ruler", "--set", "ctxs=4096"), "ctxs is unknown; did you mean 'ctx'?"),
+    "no context": (("run", "--suite", "ruler"), "ctx is missing"),
+    "an option of a run": (("run", "plan.yaml", "--model", "scripted:one"), "--model is an option of --suite"),
     "samples": ((*RUN, "--suite", "lm-eval:sums", "--samples", "0"), "0 samples: at least 1 is needed"),
     "shots": ((*RUN, "--suite", "lm-eval:colours", "--shots", "9"), "9 shots: task colours has 6 examples"),
+    "settings": (("run", "plan.yaml", "--set", "a=1"), "--set is an option of --suite"),
     "results": (("lm-eval", "--tasks", "sums", "--out", "tasks"), "--out tasks: not a file in an existing folder"),
 }
 
@@ -136,16 +133,3 @@ def test_a_mistake_is_one_line(
     arguments, message = BAD[case]
     assert run_command(monkeypatch, *arguments) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"evalkit: {message}")
-
-
-def test_a_plan_says_what_is_wrong_with_its_tasks(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for suites, message in {
-        "{lm-eval: {}}": "unknown suite 'lm-eval'; did you mean 'lm-eval:TASKS'?",
-        "{'lm-eval:a': {}, 'lm-eval:b': {}}": "lm-eval stands there twice",
-        "{'lm-eval:a': {suite: x}}": "suite lm-eval:a: suite is set by the plan itself",
-    }.items():
-        Path("plan.yaml").write_text(f"models: [one]\nsuites: {suites}\n")
-        assert run_command(monkeypatch, "run", "plan.yaml") == 2
-        assert message in capsys.readouterr().err

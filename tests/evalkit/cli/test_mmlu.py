@@ -1,49 +1,26 @@
 """`evalkit mmlu` as it is typed, and its records in compare, gate and leaderboard."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from evalkit.analysis.finished_run import load_run
-from evalkit.cli.shared import suite_run
 from evalkit.cli.shared.stored_runs import open_run
-from evalkit.cli.shared.suite_run import ModelOptions
-from evalkit.records import ContinuationScore, PositionScheme, Request
-from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
-from tests.evalkit.cli.scripted_command import loaded
 from tests.evalkit.cli.test_compare import run_command
+from tests.evalkit.scripts import write_script
 from tests.suites.mmlu.small_data import write_mmlu
 
 PREFERS = {"first": 0, "second": 1}
 """Which letter a model always finds most probable; of every four questions one has it as its answer."""
 
 
-def reply_of(model: str) -> Any:
-    def reply(request: Request) -> ScriptedReply:
-        preferred = PREFERS[model]
-        scores = tuple(ContinuationScore(-float(n != preferred), is_greedy=n == preferred) for n in range(4))
-        return ScriptedReply(continuations=scores)
-
-    return reply
-
-
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """A folder of two subjects, in which six and two questions are asked."""
     monkeypatch.chdir(tmp_path)
-    identity: dict[str, Any] = {}
-
-    def load(options: ModelOptions, ctxs: tuple[int, ...] = ()) -> Any:
-        changed = replace(SCRIPTED_IDENTITY, path=options.model, fingerprint=f"sha256:{options.model}", **identity)
-        return loaded(identity=changed)
-
-    monkeypatch.setattr(suite_run, "load", load)
-    monkeypatch.setattr(
-        suite_run, "make_adapter", lambda made, _: ScriptedAdapter(reply_of(made.identity.path), identity=made.identity)
-    )
+    for model, preferred in PREFERS.items():
+        write_script(tmp_path / model, {"prefer": preferred}, identity={"path": model})
     write_mmlu(tmp_path / "mmlu", ["virology"], test=6)
     write_mmlu(tmp_path / "mmlu", ["sociology"], test=2)
     return "mmlu"
@@ -55,9 +32,9 @@ ASK = ("mmlu", "--subjects", "virology,sociology", "--data", "mmlu", "--model")
 def test_a_run(data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     # Wide enough for the longest cell, whatever the terminal of the test run.
     monkeypatch.setenv("COLUMNS", "200")
-    assert run_command(monkeypatch, *ASK, "first", "--out", "run") == 0
+    assert run_command(monkeypatch, *ASK, "scripted:first", "--out", "run") == 0
     captured = capsys.readouterr()
-    assert captured.err.startswith("mmlu: 2 subjects, all questions, 5-shot mc, model first\n")
+    assert captured.err.startswith("mmlu: 2 subjects, all questions, 5-shot mc, model scripted:first\n")
     shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in captured.out.splitlines() if "│" in line]
     rows = {row[0]: row[1:] for row in shown}
     assert rows["all questions alike (micro)"] == ["25.0", "37.5 [8.5, 75.5] (not all of MMLU: 2 subjects)", "8"]
@@ -73,9 +50,9 @@ def test_a_run(data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def test_subjects_can_be_added_to_a_run(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = ("mmlu", "--subjects", "virology", *ASK[3:], "first", "--out", "run")
+    one = ("mmlu", "--subjects", "virology", *ASK[3:], "scripted:first", "--out", "run")
     assert run_command(monkeypatch, *one) == 0
-    assert run_command(monkeypatch, *ASK, "first", "--out", "run", "--resume") == 0
+    assert run_command(monkeypatch, *ASK, "scripted:first", "--out", "run", "--resume") == 0
     run = load_run(Path("run"))
     assert run.record.counts["n"] == 8
     assert {sample.session for sample in run.samples.values() if sample.task == "virology"} == {1}
@@ -84,24 +61,34 @@ def test_subjects_can_be_added_to_a_run(data: str, monkeypatch: pytest.MonkeyPat
 def test_it_is_continued_with_more_questions_and_not_with_other_ones(
     data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command(monkeypatch, *ASK, "first", "--out", "run", "--samples", "1") == 0
-    assert run_command(monkeypatch, *ASK, "first", "--out", "run", "--resume") == 0
+    assert run_command(monkeypatch, *ASK, "scripted:first", "--out", "run", "--samples", "1") == 0
+    assert run_command(monkeypatch, *ASK, "scripted:first", "--out", "run", "--resume") == 0
     assert load_run(Path("run")).record.counts["n"] == 8
     capsys.readouterr()
-    assert run_command(monkeypatch, *ASK, "first", "--out", "run", "--resume", "--shots", "2") == 2
+    assert run_command(monkeypatch, *ASK, "scripted:first", "--out", "run", "--resume", "--shots", "2") == 2
     assert "dialect: 5-shot mc -> 2-shot mc" in capsys.readouterr().err
 
 
 def test_questions_beyond_the_trained_length_are_named(
     data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with_positions = replace(
-        SCRIPTED_IDENTITY, path="first", trained_length=300, positions=PositionScheme("rope", "RoPE θ=10000")
-    )
-    monkeypatch.setattr(suite_run, "load", lambda options, ctxs: loaded(identity=with_positions))
+    identity = {"trained_length": 300, "positions": {"kind": "rope", "description": "RoPE θ=10000"}}
+    write_script(Path("first"), {"prefer": 0}, identity=identity)
     path = Path("mmlu/test/virology_test.csv")
     path.write_text(path.read_text().replace("test, number 4", "test, number 4" + " or more" * 200))
-    ask = ("mmlu", "--subjects", "virology", "--data", "mmlu", "--shots", "1", "--model", "first", "--out", "run")
+    ask = (
+        "mmlu",
+        "--subjects",
+        "virology",
+        "--data",
+        "mmlu",
+        "--shots",
+        "1",
+        "--model",
+        "scripted:first",
+        "--out",
+        "run",
+    )
     assert run_command(monkeypatch, *ask) == 0
     assert load_run(Path("run")).record.counts == {"n": 6, "errors": 0, "unscored": 1}
     assert "Unscored: virology: question 4 of virology: it takes" in capsys.readouterr().out
@@ -111,7 +98,7 @@ def test_compare_gate_and_leaderboard_take_the_mean_over_questions(
     data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for model in PREFERS:
-        assert run_command(monkeypatch, *ASK, model, "--out", f"runs/{model}") == 0
+        assert run_command(monkeypatch, *ASK, f"scripted:{model}", "--out", f"runs/{model}") == 0
     capsys.readouterr()
     # Of six answers 0, 1, 2, 3, 0, 1 two are right for either, of two answers 0, 1 one is.
     assert run_command(monkeypatch, "compare", "runs/first", "runs/second", "--format", "json") == 0
@@ -145,7 +132,7 @@ def test_a_mistake_is_one_line(
     data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
 ) -> None:
     arguments, message = BAD[case]
-    assert run_command(monkeypatch, "mmlu", "--model", "first", *arguments) == 2
+    assert run_command(monkeypatch, "mmlu", "--model", "scripted:first", *arguments) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"evalkit: {message}")
 
@@ -155,6 +142,6 @@ def test_a_broken_file_is_told_with_its_line(
 ) -> None:
     with Path("mmlu/test/sociology_test.csv").open("a") as file:
         file.write("Q?,a,b,c,d,\r\n")
-    assert run_command(monkeypatch, *ASK, "first") == 2
+    assert run_command(monkeypatch, *ASK, "scripted:first") == 2
     assert "sociology_test.csv:9: the answer is missing; write one of 0, 1, 2, 3" in capsys.readouterr().err
     assert not Path("runs").exists()

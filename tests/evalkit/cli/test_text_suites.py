@@ -143,7 +143,7 @@ def test_extend_with_another_margin_judges_the_stored_samples_again(evalkit: Typ
     first = load_run(Path("run")).record
     assert evalkit("extend", *options, "--margin", "9", "--resume") == 0
     again = load_run(Path("run")).record
-    assert [(record.config["margins"]["nats"], record.config_passed["margin"]) for record in (first, again)] == [
+    assert [(record.config["margin"], record.config_passed["margin"]) for record in (first, again)] == [
         (0.25, 0.25),
         (9.0, 9.0),
     ]
@@ -167,12 +167,12 @@ def test_extend_checks_all_places_first(evalkit: Typed, checkpoint: str, capsys:
         (("track", "--updates", "2"), "2 updates: from 4"),
         (("track", "--tasks", "paritty"), "did you mean 'parity'"),
         (("loss", "missing.txt"), "missing.txt is not a file"),
-        (("loss", "--ctx", "1K,2K"), "one context length is needed, not 2"),
+        (("loss", "--ctx", "1K,2K"), "--ctx: '1K,2K' is not a whole number"),
         (("loss", "--overlap", "4000"), "overlap 4,000: from 0 to half the context, 2,048"),
         (("extend", "--ctx", "512"), "an extension is tested from 1,024"),
         (("extend", "--ctx", "4K", "--override", "yam"), "did you mean 'yarn'"),
         (("extend", "--ctx", "4K", "--mmlu", "5"), "name it with --before"),
-        (("extend", "--ctx", "4K", "--mmlu-data", "mmlu"), "say how many questions a subject with --mmlu"),
+        (("extend", "--ctx", "4K", "--mmlu-data", "mmlu"), "say how many questions per subject with --mmlu"),
     ],
 )
 def test_bad_input_is_one_line(

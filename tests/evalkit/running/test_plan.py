@@ -1,47 +1,74 @@
-"""Plans become command lines, and whatever is wrong with one is said before anything runs."""
+"""Plans become checked runs, and whatever is wrong with one is said before anything runs."""
 
 from pathlib import Path
 
 import pytest
 
 from evalkit.errors import UsageError
+from evalkit.running.model_options import Dtype
 from evalkit.running.plan import folder_name, read_plan, shipped_plans
 
-SUITES = ("ruler", "track")
 PLAN = """
 name: my plan
-models: [reference:transformer, ./checkpoint]
+models: [reference:transformer, checkpoint]
 suites:
-  ruler: {ctx: [4096, 65536], samples: 5, skip_preflight: true}
+  ruler: {ctx: [64K, 4096], samples: 5, skip-preflight: true, dtype: bfloat16, data: prepared}
   track:
+  "lm-eval:arc_challenge,hellaswag": {shots: 0}
+  extend: {ctx: 4K, before: checkpoint, margin-points: 1}
 reports:
-  - {report: compare, base: reference:transformer, new: ./checkpoint, out: c.html}
+  - {report: compare, base: reference:transformer, new: checkpoint, out: c.html}
   - {report: leaderboard, out: L.md}
-  - {report: gate, base: reference:transformer, new: ./checkpoint, policy: gate.yaml}
+  - {report: gate, base: reference:transformer, new: checkpoint, policy: gate.yaml}
 """
 
 
-def write(tmp_path: Path, text: str) -> str:
-    (tmp_path / "plan.yaml").write_text(text)
-    return str(tmp_path / "plan.yaml")
+def write(folder: Path, text: str) -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / "plan.yaml").write_text(text)
+    return str(folder / "plan.yaml")
 
 
-def test_a_plan_is_command_lines_and_reports(tmp_path: Path) -> None:
-    plan = read_plan(write(tmp_path, PLAN), None, SUITES)
-    assert [(run.model, run.suite) for run in plan.runs] == [
-        (model, suite) for model in ("reference:transformer", "./checkpoint") for suite in SUITES
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a plan, which is not the working directory."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for name in ("checkpoint", "prepared"):
+        (tmp_path / "plans" / name).mkdir(parents=True)
+    return tmp_path / "plans"
+
+
+def test_a_plan_is_checked_runs_and_reports(here: Path) -> None:
+    plan = read_plan(write(here, PLAN))
+    assert [run.name for run in plan.runs] == [
+        f"{model} on {suite}"
+        for model in ("reference:transformer", "checkpoint")
+        for suite in ("ruler", "track", "lm-eval", "extend")
     ]
-    assert plan.runs[0].arguments == (
-        *("ruler", "--ctx", "4096,65536", "--samples", "5", "--skip-preflight"),
-        *("--model", "reference:transformer", "--out", "runs/my-plan/reference-transformer/ruler"),
-    )
+    ruler, track, lm_eval, extend, *_ = plan.runs
+    assert (ruler.settings.ctxs, ruler.settings.samples) == ((4096, 65536), 5)
+    assert (ruler.options.dtype, ruler.options.skip_preflight) == (Dtype.BFLOAT16, True)
+    assert track.settings.samples == 50, "one model does not come with evalkit"
+    assert (lm_eval.settings.tasks, lm_eval.settings.shots) == (("arc_challenge", "hellaswag"), 0)
+    assert extend.settings.margin_points == 1.0
+    assert ruler.passed["ctx"] == ["64K", 4096]
+
+
+def test_everything_is_relative_to_the_plans_file(here: Path) -> None:
+    plan = read_plan(write(here, PLAN))
+    ruler, _, _, extend, *others = plan.runs
+    assert ruler.settings.data == str(here / "prepared")
+    assert extend.settings.before == others[0].options.model == str(here / "checkpoint")
+    assert ruler.options.model == "reference:transformer"
+    assert ruler.folder == here / "runs/my-plan/reference-transformer/ruler"
     compare, board, gate = plan.reports
-    assert (compare.base, compare.path) == (Path("runs/my-plan/reference-transformer"), Path("runs/my-plan/c.html"))
-    assert (board.base, board.path) == (None, Path("runs/my-plan/L.md"))
-    assert gate.path == Path("gate.yaml")
-    assert read_plan(write(tmp_path, PLAN), Path("here"), SUITES).runs[0].folder == Path(
-        "here/reference-transformer/ruler"
-    )
+    assert (compare.base, compare.path) == ("reference:transformer", here / "runs/my-plan/c.html")
+    assert (board.base, board.path) == (None, here / "runs/my-plan/L.md")
+    assert gate.path == here / "gate.yaml"
+    elsewhere = read_plan(write(here, PLAN), Path("out"))
+    assert elsewhere.runs[0].folder == Path("out/reference-transformer/ruler")
+    assert elsewhere.reports[0].path == Path("out/c.html")
 
 
 @pytest.mark.parametrize(
@@ -49,34 +76,46 @@ def test_a_plan_is_command_lines_and_reports(tmp_path: Path) -> None:
     [
         ("", "it needs `models:` and `suites:`"),
         ("modles: [a]", "unknown key 'modles'; did you mean 'models'?"),
-        ("models: a\nsuites: {ruler: }", "`models:` must be a list of names"),
-        ("models: [a, a]\nsuites: {ruler: }", "two of its models would share a folder"),
+        ("models: a\nsuites: {track: }", "`models:` must be a list of names"),
+        ("models: [a, a]\nsuites: {track: }", "two of its models would share a folder"),
         ("models: [a]", "`suites:` must map suites to their options"),
         ("models: [a]\nsuites: {rular: }", "unknown suite 'rular'; did you mean 'ruler'?"),
-        ("models: [a]\nsuites: {ruler: 3}", "the options of ruler are 3"),
-        ("models: [a]\nsuites: {ruler: {out: x}}", "suite ruler: out is set by the plan itself"),
-        ("models: [a]\nsuites: {ruler: }\nreports: x", "`reports:` must be a list"),
-        ("models: [a]\nsuites: {ruler: }\nreports: [{report: chart}]", "is no report; `report:` is one of compare"),
-        ("models: [a]\nsuites: {ruler: }\nreports: [{report: leaderboard}]", "report leaderboard needs out"),
+        ("models: [a]\nsuites: {track: 3}", "the options of track are 3"),
+        ("models: [a]\nsuites: {track: {out: x}}", "suites.track.out is set by the plan itself"),
+        ("models: [a]\nsuites: {ruler: }", "suites.ruler.ctx is missing"),
+        ("models: [a]\nsuites: {ruler: {ctx: 4096, dialekt: olmes}}", "dialekt is unknown; did you mean 'dialect'?"),
         (
-            "models: [abc]\nsuites: {ruler: }\nreports: [{report: compare, base: abd, new: abc, out: x.md}]",
+            "models: [a]\nsuites: {ruler: {ctx: 4096, dialect: olms}}",
+            "suites.ruler: unknown dialect 'olms'; did you mean 'olmes'?",
+        ),
+        ("models: [a]\nsuites: {ruler: {ctx: [4096, big]}}", "suites.ruler.ctx: 'big' is not a whole number"),
+        ("models: [a]\nsuites: {track: {dtype: int8}}", "suites.track.dtype: 'int8' is unknown"),
+        ("models: [a]\nsuites: {loss: {path: absent.txt}}", "absent.txt is not a file"),
+        ("models: [a]\nsuites: {lm-eval: }", "suites.lm-eval: no task is named; write lm-eval:arc_challenge"),
+        ("models: [a]\nsuites: {'lm-eval:a': , 'lm-eval:b': }", "lm-eval stands there twice"),
+        ("models: [a]\nsuites: {track: }\nreports: x", "`reports:` must be a list"),
+        ("models: [a]\nsuites: {track: }\nreports: [{report: chart}]", "is no report; `report:` is one of compare"),
+        ("models: [a]\nsuites: {track: }\nreports: [{report: leaderboard}]", "report leaderboard needs out"),
+        (
+            "models: [abc]\nsuites: {track: }\nreports: [{report: compare, base: abd, new: abc, out: x.md}]",
             "base is not among the models; did you mean 'abc'?",
         ),
-        ("models: [a]\nsuites: {ruler: }\nname: 3", "name is 3; it must be text"),
+        ("models: [a]\nsuites: {track: }\nname: 3", "name is 3; it must be text"),
         ("models: [a]\nmodels: [b]", "'models' stands there twice"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UsageError) as error:
-        read_plan(write(tmp_path, text), None, SUITES)
+        read_plan(write(tmp_path, text))
     assert said in str(error.value)
     assert "plan.yaml" in str(error.value)
 
 
 def test_plans_that_come_with_evalkit() -> None:
     assert shipped_plans() == ("olmo-hybrid-7b", "reference-pair")
+    assert read_plan("reference-pair").runs[0].folder == Path("runs/reference-pair/reference-transformer/ruler")
     with pytest.raises(UsageError, match="no plan is called 'reference-pear'; did you mean 'reference-pair'"):
-        read_plan("reference-pear", None, SUITES)
+        read_plan("reference-pear")
     with pytest.raises(UsageError, match=r"plan absent\.yaml cannot be read"):
-        read_plan("absent.yaml", None, SUITES)
+        read_plan("absent.yaml")
     assert folder_name("../..") == "model"

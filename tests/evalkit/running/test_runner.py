@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.analysis.finished_run import load_run
-from evalkit.errors import RequestFailedError, UsageError
+from evalkit.errors import IncompatibleRunError, RequestFailedError
 from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord
 from evalkit.running.run_files import read_manifest
 from evalkit.running.runner import PREPARED_AHEAD
@@ -232,7 +232,7 @@ class TestResuming:
         failing = ScriptedAdapter(lambda request: ScriptedReply(error="NaN") if "/1/" in request.id else "no")
         run_in(tmp_path, TinySuite(tasks=("sum", "more")), failing)
         before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-        with pytest.raises(UsageError, match="are not in this run"):
+        with pytest.raises(IncompatibleRunError, match="are not in this run"):
             run_in(tmp_path, TinySuite(tasks=("sum", "other")), resume=True)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -245,7 +245,8 @@ class TestResuming:
 
     def test_samples_that_are_not_asked_for_are_refused(self, tmp_path: Path) -> None:
         run_in(tmp_path, TinySuite(samples=3))
-        with pytest.raises(UsageError, match=r"holds 2 samples that are not in this run \(such as sum/512/1/42\)"):
+        not_in_run = r"holds 2 samples that are not in this run \(such as sum/512/1/42\)"
+        with pytest.raises(IncompatibleRunError, match=not_in_run):
             run_in(tmp_path, TinySuite(samples=1), resume=True)
         assert read_run(tmp_path).counts["n"] == 3
 

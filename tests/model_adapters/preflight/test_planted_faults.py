@@ -12,6 +12,7 @@ import torch
 
 from evalkit.errors import UsageError
 from evalkit.records import ModelIdentity, PositionScheme, PreflightCheck
+from evalkit.running.model_options import ModelOptions
 from model_adapters.engine import probe
 from model_adapters.engine.cache_step import PrefillStep
 from model_adapters.engine.linear_state import LinearState
@@ -37,7 +38,7 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def subject(folder: Path, dtype: str = "float32") -> Subject:
-    loaded = load_model(str(folder), device="cpu", dtype=dtype, trust_remote_code=False)
+    loaded = load_model(ModelOptions(str(folder), device="cpu", dtype=dtype))
     return Subject(loaded.model, loaded.tokenizer, loaded.identity)
 
 

@@ -6,6 +6,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from evalkit.errors import UsageError
+from evalkit.running.model_options import ModelOptions
 from model_adapters.loading import load_model
 from model_adapters.reference import NAMES, folder
 from model_adapters.reference.architecture import EOS_ID, KINDS, TRAINED_TOKENS, make_config
@@ -40,7 +41,7 @@ def test_an_unknown_reference_model_gets_a_suggestion() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_checkpoint_that_ships_is_plain_small_and_trained(name: str) -> None:
-    loaded = load_model(f"reference:{name}", device="cpu", dtype="auto", trust_remote_code=False)
+    loaded = load_model(ModelOptions(f"reference:{name}", device="cpu"))
     assert loaded.identity.trained
     assert loaded.identity.trained_length == TRAINED_TOKENS
     assert loaded.identity.positions.kind == {"hybrid": "none", "transformer": "rope"}[name]

@@ -1,11 +1,11 @@
 """States read back from prompts are those that the tasks' own answers follow from."""
 
-import random
 import re
 
 import pytest
 
 from model_adapters.reference.running_states import running_states
+from suites.draws import Draws
 from suites.state_tracking.prompt import plain_prompt
 from suites.state_tracking.tasks import TASKS
 
@@ -16,8 +16,8 @@ DRAWS = 200
 def test_the_last_state_agrees_with_the_answer_where_it_tells_it(name: str) -> None:
     told = 0
     for seed in range(DRAWS):
-        rng = random.Random(seed)
-        episode = TASKS[name].draw(rng, 6)
+        draws = Draws(seed)
+        episode = TASKS[name].draw(draws, 6)
         text = plain_prompt(TASKS[name], [], episode)
         states = list(running_states(name, text))
         assert len(states) == len(episode.updates)
@@ -48,9 +48,9 @@ def answer_from(name: str, state: str, opening: tuple[str, ...], last: str, ques
 
 
 def test_worked_examples_have_states_too() -> None:
-    rng = random.Random(0)
+    draws = Draws(0)
     task = TASKS["s5_symbols"]
-    text = plain_prompt(task, [task.draw(rng, 4), task.draw(rng, 5)], task.draw(rng, 6))
+    text = plain_prompt(task, [task.draw(draws, 4), task.draw(draws, 5)], task.draw(draws, 6))
     ends = [end for end, _ in running_states("s5_symbols", text)]
     assert len(ends) == 4 + 5 + 6
     assert all(text[end - 1] == ")" for end in ends)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
+from evalkit.running.model_options import ModelOptions
 from model_adapters.loading import load_model
 from model_adapters.reference import batches, folder, train
 from model_adapters.reference.architecture import KINDS
@@ -45,7 +46,7 @@ def small_batch(seed: int) -> Batch:
 
 def plain_answer_loss(kind: str, batch: Batch) -> float:
     """The loss by transformers' own code, in float32."""
-    model = load_model(str(folder(kind)), device="cpu", dtype="float32", trust_remote_code=False).model
+    model = load_model(ModelOptions(str(folder(kind)), device="cpu", dtype="float32")).model
     with torch.no_grad():
         logits_TV = model(torch.from_numpy(batch.token_ids_BT)).logits[0]
     asked = batch.questions_P >= 0

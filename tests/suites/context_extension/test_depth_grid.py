@@ -13,7 +13,7 @@ from tests.suites.context_extension.records import scored
 
 @pytest.mark.parametrize("task", ["niah_single_1", "niah_single_2", "niah_multikey_1", "niah_multikey_3"])
 def test_the_depth_is_known_before_the_prompt_is_made(task: str) -> None:
-    settings = RulerSettings.of(ctxs=(1024,), tasks=(task,), samples=1, seed=7)
+    settings = RulerSettings.of(ctx=(1024,), tasks=(task,), samples=1, seed=7)
     ruler = RulerSuite(settings, ScriptedTokenizer(), RulerCorpora.embedded())
     for index in range(4):
         key = SampleKey(task, 1024, index, 7)

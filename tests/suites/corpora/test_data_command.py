@@ -86,7 +86,7 @@ def test_verify_exits_2_on_a_corrupt_file(
     ("words", "message"),
     [
         (["fetch", "--roles", "hotpot"], "evalkit: unknown corpus 'hotpot'; did you mean 'hotpotqa'?\n"),
-        (["fetch", "--roles", ","], "evalkit: ',' names nothing; separate names with commas\n"),
+        (["fetch", "--roles", ","], "evalkit: --roles: ',' names nothing; separate names with commas\n"),
     ],
 )
 def test_bad_roles_exit_2_with_one_line(

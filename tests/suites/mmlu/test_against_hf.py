@@ -7,6 +7,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from evalkit.records import Sample
+from evalkit.running.model_options import ModelOptions
 from model_adapters.checkpoint import open_checkpoint
 from model_adapters.loading import load_model
 from model_adapters.scripted import SCRIPTED_IDENTITY
@@ -24,7 +25,7 @@ def tiny_hybrid() -> Loaded:
 
 
 def reference() -> Loaded:
-    loaded = load_model("reference:hybrid", device="cpu", dtype="float32", trust_remote_code=False)
+    loaded = load_model(ModelOptions("reference:hybrid", device="cpu", dtype="float32"))
     folder = open_checkpoint("reference:hybrid", with_weights=True, trust_remote_code=False).folder
     return loaded.model, PreTrainedTokenizerFast.from_pretrained(folder), loaded.tokenizer
 

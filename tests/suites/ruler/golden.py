@@ -35,7 +35,7 @@ def whole_prompt(task: str) -> str:
 
 def pinned_prompts(tokenizer: Tokenizer) -> dict[str, str]:
     """Sample id -> sha256 of its prompt over the embedded corpora."""
-    settings = RulerSettings.of(ctxs=(1024, 4096), samples=2, seed=SEED)
+    settings = RulerSettings.of(ctx=(1024, 4096), samples=2, seed=SEED)
     suite = RulerSuite(settings, tokenizer, RulerCorpora.embedded())
     return {key.id: hashlib.sha256(suite.sample(key).prompt.encode()).hexdigest() for key in PINNED}
 

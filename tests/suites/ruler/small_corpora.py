@@ -80,5 +80,5 @@ def suite(
     dialect: str = "nvidia",
 ) -> RulerSuite:
     """A native suite over these corpora."""
-    settings = RulerSettings.of(ctxs=ctxs, tasks=tasks, samples=samples, seed=seed, dialect=dialect)
+    settings = RulerSettings.of(ctx=ctxs, tasks=tasks, samples=samples, seed=seed, dialect=dialect)
     return RulerSuite(settings, tokenizer, CORPORA)

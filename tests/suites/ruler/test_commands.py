@@ -17,7 +17,7 @@ RUNNER = CliRunner()
 
 @pytest.fixture
 def scripted_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_tokenizer(model: str, *, trust_remote_code: bool) -> ScriptedTokenizer:
+    def load_tokenizer(options: object) -> ScriptedTokenizer:
         return ScriptedTokenizer()
 
     monkeypatch.setattr("model_adapters.loading.load_tokenizer", load_tokenizer)

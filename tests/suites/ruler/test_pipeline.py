@@ -95,7 +95,7 @@ def test_what_was_asked_is_stored_with_each_sample(tmp_path: Path, ctx: int) -> 
 
 def test_a_question_task_can_be_added_to_a_run_of_needles(tmp_path: Path) -> None:
     def suite(*tasks: str) -> RulerSuite:
-        settings = RulerSettings.of(ctxs=(1024,), tasks=tasks, samples=2)
+        settings = RulerSettings.of(ctx=(1024,), tasks=tasks, samples=2)
         return RulerSuite(settings, TOKENIZER, RulerCorpora.embedded())
 
     needles, both = suite("niah_single_1"), suite("niah_single_1", "qa_1")

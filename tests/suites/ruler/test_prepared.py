@@ -38,7 +38,7 @@ def rows(path: Path, *rows: dict[str, Any] | str) -> Path:
 
 
 def prepared(folder: Path, *, ctxs: tuple[int, ...] = (4096,), **settings: Any) -> Suite:
-    return build(RulerSettings.of(ctxs=ctxs, data=folder, **settings), TOKENIZER)
+    return build(RulerSettings.of(ctx=ctxs, data=folder, **settings), TOKENIZER)
 
 
 def run_scripted(suite: Suite, folder: Path) -> RunRecord:
@@ -172,7 +172,7 @@ def test_a_bos_that_a_prompt_spells_out_stands_there_once(tmp_path: Path) -> Non
         tmp_path / "niah_single_2" / "validation.jsonl",
         *({"input": text, "outputs": ["1234567"], "answer_prefix": PREFIX} for text in (QUESTION, f"<s>{QUESTION}")),
     )
-    suite = build(RulerSettings.of(ctxs=(4096,), data=tmp_path), tokenizer)
+    suite = build(RulerSettings.of(ctx=(4096,), data=tmp_path), tokenizer)
     plain, spelled = (suite.sample(key) for key in suite.plan().keys)
     assert plain.prompt_tokens == spelled.prompt_tokens
     assert suite.request(plain).token_ids == suite.request(spelled).token_ids

@@ -101,7 +101,7 @@ def test_an_old_sample_is_encoded_again() -> None:
 def test_fill_rates_of_real_tokenizers(shared_data: Path, definition: str) -> None:
     tokenizer = HfTokenizer.from_file(shared_data / "tokenizers" / f"{definition}.tokenizer.json")
     corpora = RulerCorpora(embedded_essays, RulerCorpora.embedded().squad, RulerCorpora.embedded().hotpotqa)
-    suite = RulerSuite(RulerSettings.of(ctxs=(4096,), samples=3), tokenizer, corpora)
+    suite = RulerSuite(RulerSettings.of(ctx=(4096,), samples=3), tokenizer, corpora)
     totals: dict[str, int] = dict.fromkeys(TASKS, 0)
     for key in suite.plan().keys:
         sample = suite.sample(key)

@@ -45,7 +45,7 @@ def run_track(folder: Path, asked: StateTrackingSettings, adapter: Adapter) -> R
 
 
 def test_a_run_tells_how_far_the_state_is_held(tmp_path: Path, check_golden: Callable[[str, str], None]) -> None:
-    asked = StateTrackingSettings.of(updates=(4, 16, 32), samples=6, ctxs=(0, 2048))
+    asked = StateTrackingSettings.of(updates=(4, 16, 32), samples=6, ctx=(0, 2048))
     record = run_track(tmp_path, asked, ScriptedAdapter(reply, batch_sequences=3))
     assert record.derived == {f"updates_held/{task}{where}": 16 for where in ("", "@2048") for task in TASKS}
     assert record.counts == {"n": 9 * 3 * 6 * 2, "errors": 0, "unscored": 0}
@@ -57,7 +57,7 @@ def test_a_run_tells_how_far_the_state_is_held(tmp_path: Path, check_golden: Cal
 
 
 def test_what_does_not_fit_is_left_out_and_said(tmp_path: Path) -> None:
-    asked = StateTrackingSettings.of(tasks=("s5_shell",), updates=(4, 64), samples=2, ctxs=(1024,))
+    asked = StateTrackingSettings.of(tasks=("s5_shell",), updates=(4, 64), samples=2, ctx=(1024,))
     record = run_track(tmp_path, asked, ScriptedAdapter(reply))
     four, many = record.results
     assert (four.value, four.unscored) == (100.0, 0)

@@ -36,7 +36,7 @@ class WordTokenizer(ScriptedTokenizer):
 
 
 def suite(tokenizer: Tokenizer | None = None, *, shots: int = 2) -> StateTrackingSuite:
-    return build(StateTrackingSettings.of(shots=shots, ctxs=(0, 512)), tokenizer or ScriptedTokenizer(), PROSE)
+    return build(StateTrackingSettings.of(shots=shots, ctx=(0, 512)), tokenizer or ScriptedTokenizer(), PROSE)
 
 
 @settings(deadline=None)
@@ -124,7 +124,7 @@ def test_unknown_rows_are_refused(name: str) -> None:
 
 
 def test_the_plan_has_every_cell_once_and_names_the_prose() -> None:
-    settings_ = StateTrackingSettings.of(tasks=("parity", "entities"), updates=(8, 4), ctxs=(0, 1024), samples=3)
+    settings_ = StateTrackingSettings.of(tasks=("parity", "entities"), updates=(8, 4), ctx=(0, 1024), samples=3)
     plan = build(settings_, ScriptedTokenizer(), PROSE).plan()
     assert len({key.id for key in plan.keys}) == len(plan.keys) == 2 * 2 * 2 * 3
     assert [key.task for key in plan.keys[:7:3]] == ["parity:4", "parity:8", "entities:4"]
@@ -136,7 +136,7 @@ def test_the_plan_has_every_cell_once_and_names_the_prose() -> None:
     [
         ({"tasks": ("parrity",)}, "did you mean 'parity'"),
         ({"updates": (2,)}, "2 updates: from 4 to 65,536"),
-        ({"ctxs": (100,)}, "context 100"),
+        ({"ctx": (100,)}, "context 100"),
         ({"samples": 0}, "0 samples: at least 1"),
         ({"shots": 33}, "33 worked examples: from 0 to 32"),
     ],
@@ -160,7 +160,7 @@ def test_prompts_read_as_recorded(check_golden: Callable[[str, str], None]) -> N
 @pytest.mark.parametrize("task", ["parity", "state_recall"])
 def test_a_real_tokenizer_is_filled_and_never_over(shared_data: Path, task: str) -> None:
     tokenizer = HfTokenizer.from_file(shared_data / "tokenizers" / "allenai_dolma2.tokenizer.json")
-    asked = build(StateTrackingSettings.of(ctxs=(4096,)), tokenizer)
+    asked = build(StateTrackingSettings.of(ctx=(4096,)), tokenizer)
     sample = asked.sample(SampleKey(f"{task}:64", 4096, 0, 42))
     assert 4096 - 80 < len(tokenizer.encode_prompt(sample.prompt)) + GENERATION_TOKENS <= 4096
     assert (solve(task, sample.prompt),) == sample.targets

@@ -62,7 +62,7 @@ def test_rows_carry_value_interval_chance_and_updates() -> None:
 
 
 def test_contexts_are_kept_apart() -> None:
-    settings = StateTrackingSettings.of(tasks=("counter",), updates=(4,), ctxs=(0, 1024), samples=2)
+    settings = StateTrackingSettings.of(tasks=("counter",), updates=(4,), ctx=(0, 1024), samples=2)
     records = [record("counter:4", index, 1.0) for index in range(2)]
     records += [record("counter:4", index, 0.0, ctx=1024) for index in range(2)]
     summary = summarize(settings, records)

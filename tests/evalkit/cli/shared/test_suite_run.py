@@ -4,71 +4,52 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evalkit.analysis.finished_run import load_run
-from evalkit.cli.shared import suite_run
+from evalkit.analysis.finished_run import StoredRun, load_run
 from evalkit.cli.shared.options import Format
-from evalkit.cli.shared.suite_run import Finished, RunOptions, execute, perform
+from evalkit.cli.shared.suite_command import run_suite
+from evalkit.cli.shared.suite_run import RunOptions, perform
 from evalkit.errors import UsageError
-from evalkit.records import PositionScheme, Request, RunRecord, SampleRecord
+from evalkit.records import RunRecord
 from evalkit.running.folder_lock import FolderLock
+from evalkit.running.model_options import ModelOptions
 from evalkit.running.store import numbered_folder, read_run, read_samples
-from model_adapters.loading import LoadedModel
-from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
-from tests.evalkit.cli.scripted_command import MODEL_OPTIONS, loaded
+from evalkit.suite_spec import SUITES
 from tests.evalkit.running.test_store import limited_file_size
-from tests.evalkit.tiny_suite import TinySuite, right_answer
+from tests.evalkit.scripts import Rule, asked, sums, write_script
+from tests.evalkit.tiny_suite import REGISTERED, SPEC, TinySettings
 
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Command":
     monkeypatch.chdir(tmp_path)
-    return Command(monkeypatch)
+    monkeypatch.setitem(SUITES, "tiny", REGISTERED)
+    return Command()
 
 
 class Command:
-    """`execute` with a scripted model; the loaded model and the replies can be set."""
+    """`evalkit tiny` with a scripted model; what the script says of the model, and its rules, can be set."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.loaded = loaded()
-        self.replies: Callable[[Request], str | ScriptedReply] = right_answer
-        self.loads = 0
-        self.ctxs: tuple[int, ...] = ()
-        """The contexts that the model was last loaded for."""
-        monkeypatch.setattr(suite_run, "load", self._load)
-        monkeypatch.setattr(suite_run, "make_adapter", lambda loaded, options: ScriptedAdapter(self.replies))
+    def __init__(self) -> None:
+        self.model: dict[str, Any] = {"identity": {"path": "scripted"}, "log": "asked"}
+        self.rules: list[Rule] = []
+        """Before the right answers."""
 
     def __call__(
-        self,
-        suite: TinySuite | None = None,
-        *,
-        out: Path | None = None,
-        resume: bool = False,
-        format: Format = Format.TERMINAL,
+        self, *, out: Path | None = None, resume: bool = False, format: Format = Format.TERMINAL, **values: Any
     ) -> int:
-        asked = suite or TinySuite()
+        model = write_script(Path("script"), *self.rules, *sums(), **self.model)
+        passed = {**values, **({} if out is None else {"out": str(out)})}
+        return run_suite("tiny", values, ModelOptions(model), RunOptions(out, resume, format, passed, 0.0))
 
-        def build(loaded: LoadedModel) -> TinySuite:
-            return asked
-
-        return execute(
-            build,
-            MODEL_OPTIONS,
-            RunOptions(out, resume, format, {"ctx": "512"}, 0.0),
-            settings={"seed": asked.seed, "ctxs": asked.ctxs},
-            headline="tiny: 3 prompts",
-        )
-
-    def _load(self, options: object, ctxs: tuple[int, ...] = ()) -> Any:
-        self.loads += 1
-        self.ctxs = ctxs
-        return self.loaded
+    @property
+    def asked(self) -> list[str]:
+        return asked(Path("asked"))
 
 
 def folders() -> list[str]:
@@ -81,12 +62,9 @@ class TestOutput:
     ) -> None:
         assert command(out=Path("here")) == 0
         output, notes = capsys.readouterr()
-        assert notes.splitlines()[:4] == [
-            "tiny: 3 prompts",
-            "model: scripted, 0.0M parameters, float32, no stated trained length, fingerprint 000000000000",
-            "positions: none",
-            "run folder: here",
-        ]
+        assert notes.splitlines()[0] == "tiny: 3 prompts, model scripted:script"
+        assert notes.splitlines()[1].startswith("model: scripted, 0.0M parameters, float32, no stated trained length")
+        assert notes.splitlines()[2:4] == ["positions: none", "run folder: here"]
         assert re.fullmatch(r"first answer after [\d.]+ s; about 0 s for the other 2", notes.splitlines()[4])
         assert notes.splitlines()[5:] == ["stored in here"]
         assert output.startswith("tiny · scripted · dialect plain\n")
@@ -97,6 +75,18 @@ class TestOutput:
         command(out=Path("here"), format=Format.JSON)
         assert json.loads(capsys.readouterr().out) == json.loads(Path("here/run.json").read_text(encoding="utf-8"))
 
+    def test_the_record_holds_settings_and_options_of_the_model(self, command: Command) -> None:
+        command(out=Path("here"), ctx="1K")
+        config = read_run(Path("here")).config
+        assert {name: config[name] for name in ("ctxs", "samples", "seed", "dtype", "model")} == {
+            "ctxs": [1024],
+            "samples": 3,
+            "seed": 42,
+            "dtype": "auto",
+            "model": "scripted:script",
+        }
+        assert read_run(Path("here")).seed == 42
+
     def test_report_md_says_the_same(self, command: Command) -> None:
         command(out=Path("here"))
         report = Path("here/report.md").read_text(encoding="utf-8")
@@ -106,9 +96,8 @@ class TestOutput:
     def test_a_context_beyond_the_trained_length_warns_and_stays_in_the_record(
         self, command: Command, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        command.loaded = loaded(identity=replace(SCRIPTED_IDENTITY, trained_length=512), warnings=("odd weights",))
-        assert command(TinySuite(ctxs=(512, 1024, 2048)), out=Path("here")) == 0
-        assert command.ctxs == (512, 1024, 2048)
+        command.model |= {"identity": {"trained_length": 512}, "warnings": ["odd weights"]}
+        assert command(ctx="512,1K,2K", out=Path("here")) == 0
         warnings = ("odd weights", "context 1,024, 2,048 is above the trained length of 512")
         assert read_run(Path("here")).warnings == warnings
         output, notes = capsys.readouterr()
@@ -117,13 +106,13 @@ class TestOutput:
             assert f"Warning: {warning}" in output
 
     def test_an_injected_position_scheme_warns(self, command: Command) -> None:
-        injected = PositionScheme("rope", "RoPE θ=10000, which the checkpoint does not state", injected=True)
-        command.loaded = loaded(identity=replace(SCRIPTED_IDENTITY, positions=injected))
+        injected = {"kind": "rope", "description": "RoPE θ=10000, which the checkpoint does not state"}
+        command.model = {"identity": {"positions": {**injected, "injected": True}}}
         command(out=Path("here"))
-        assert read_run(Path("here")).warnings == (f"positions: {injected.description}",)
+        assert read_run(Path("here")).warnings == (f"positions: {injected['description']}",)
 
     def test_hostile_names_are_shown_as_text(self, command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-        command.loaded = loaded(warnings=("[red]x[/red] \x1b[2J\r\n:smile:",))
+        command.model["warnings"] = ["[red]x[/red] \x1b[2J\r\n:smile:"]
         command(out=Path("here"))
         output, notes = capsys.readouterr()
         assert "warning: [red]x[/red] \\x1b[2J :smile:\n" in notes
@@ -134,28 +123,24 @@ class TestExitCodes:
     def test_errors_exit_3_and_are_told_in_the_table(
         self, command: Command, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        command.replies = lambda request: ScriptedReply(error="NaN logits") if "/1/" in request.id else "no"
+        command.rules = [{"match": "sum/512/1/42", "error": "NaN logits"}, {"match": "sum/512/2/42", "text": "no"}]
         assert command(out=Path("here")) == 3
         output = " ".join(capsys.readouterr().out.split())
         assert "INCOMPLETE: 1 of 3 samples errored and are not in the scores; run again with --resume" in output
-        assert "0.0 (1 errored)" in output
+        assert "50.0 (1 errored)" in output
 
     def test_an_interrupt_exits_130_and_says_how_to_continue(
         self, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def interrupted(request: Request) -> str:
-            if "/2/" in request.id:
-                raise KeyboardInterrupt
-            return right_answer(request)
-
-        command.replies = interrupted
-        monkeypatch.setattr(sys, "argv", ["evalkit", "tiny", "--ctx", "512", "--resume", "--tasks", "a b"])
-        assert command() == 130
+        command.rules = [{"match": "sum/512/2/42", "text": "44", "wait_seconds": 1}]
+        with monkeypatch.context() as stopped:
+            stopped.setattr("model_adapters.script.sleep", _interrupt)
+            stopped.setattr(sys, "argv", ["evalkit", "tiny", "--ctx", "512", "--resume", "--tasks", "a b"])
+            assert command() == 130
         (folder,) = folders()
         told = capsys.readouterr().err.splitlines()[-1]
         assert told == f"stopped; continue with: evalkit tiny --ctx 512 --tasks 'a b' --out runs/{folder} --resume"
         assert len(read_samples(Path("runs") / folder)) == 2
-        command.replies = right_answer
         assert command(out=Path(shlex.split(told)[-2]), resume=True) == 0
 
     @pytest.mark.parametrize("out", [["--out", "here"], ["--out=here"], ["-o", "here"], ["-ohere"]])
@@ -167,7 +152,8 @@ class TestExitCodes:
         out: list[str],
     ) -> None:
         monkeypatch.setattr(sys, "argv", ["evalkit", "tiny", *out])
-        command.replies = _interrupt
+        monkeypatch.setattr("model_adapters.script.sleep", _interrupt)
+        command.rules = [{"match": "sum/512/0/42", "wait_seconds": 1}]
         assert command(out=Path("here")) == 130
         assert capsys.readouterr().err.splitlines()[-1] == (
             f"stopped; continue with: evalkit tiny {' '.join(out)} --resume"
@@ -176,9 +162,15 @@ class TestExitCodes:
     def test_an_interrupt_while_loading_has_nothing_to_continue(
         self, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(suite_run, "load", _interrupt)
+        monkeypatch.setattr("model_adapters.opening.open_model", _interrupt)
         assert command() == 130
         assert capsys.readouterr().err.splitlines()[-1] == "stopped; run the same command again"
+
+    def test_a_wrong_setting_is_named_as_it_is_typed(self, command: Command) -> None:
+        with pytest.raises(UsageError, match="--ctx: 'big' is not a whole number"):
+            command(ctx="4K,big")
+        with pytest.raises(UsageError, match="--samples 0: at least 1"):
+            command(samples=0)
 
 
 class TestFolders:
@@ -192,8 +184,8 @@ class TestFolders:
     def test_resume_finds_the_run_and_adds_samples_to_it(
         self, command: Command, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        command(TinySuite(samples=2))
-        assert command(TinySuite(samples=5), resume=True) == 0
+        command(samples=2)
+        assert command(samples=5, resume=True) == 0
         assert "2 of 5 samples were finished before; 3 to go" in capsys.readouterr().err
         (folder,) = folders()
         assert read_run(Path("runs") / folder).counts["n"] == 5
@@ -203,14 +195,14 @@ class TestFolders:
         assert len(folders()) == 1
 
     def test_other_tasks_lengths_seeds_and_weights_have_other_folders(self, command: Command) -> None:
-        for suite in (TinySuite(), TinySuite(tasks=("sum", "more")), TinySuite(ctxs=(1024,)), TinySuite(seed=1)):
-            command(suite, resume=True)
-        command.loaded = loaded(identity=replace(SCRIPTED_IDENTITY, fingerprint="sha256:other"))
+        for values in ({}, {"tasks": "sum,more"}, {"ctx": 1024}, {"seed": 1}):
+            command(resume=True, **values)
+        command.model["tokens_seen"] = 5  # another script is another model
         command(resume=True)
         assert len(folders()) == 5
 
     def test_a_long_hostile_model_name_makes_a_plain_folder(self, command: Command) -> None:
-        command.loaded = loaded(identity=replace(SCRIPTED_IDENTITY, path="../..//" + "x" * 300 + "/[é]\n.."))
+        command.model["identity"] = {"path": "../..//" + "x" * 300 + "/[é]\n.."}
         command()
         (folder,) = folders()
         assert re.fullmatch(r"tiny-x{1,40}-[0-9a-f]{8}", folder)
@@ -220,28 +212,28 @@ class TestFolders:
         Path("file").write_text("")
         with pytest.raises(UsageError, match=r"cannot write to file/run: .*; choose another folder with --out"):
             command(out=Path("file/run"), resume=resume)
-        assert command.loads == 0
+        assert command.asked == []
 
     def test_a_run_that_is_there_is_told_before_loading(self, command: Command) -> None:
         command(out=Path("here"))
+        command.model["identity"] = {"dtype": 3}  # would be refused when it is loaded
         with pytest.raises(UsageError, match="here already holds a run; pass --resume"):
             command(out=Path("here"))
-        assert command.loads == 1
 
     def test_a_folder_in_use_is_told_before_loading(self, command: Command) -> None:
         with FolderLock(Path("here")), pytest.raises(UsageError, match="here is in use by another process"):
             command(out=Path("here"), resume=True)
-        assert command.loads == 0
+        assert command.asked == []
 
     def test_the_folder_is_this_process_own_while_the_model_loads(
         self, command: Command, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def load(*_: object) -> Any:
+        def open_model(*_: object) -> Any:
             with pytest.raises(UsageError, match="here is in use by another process"):
                 FolderLock(Path("here"))
             raise UsageError("no such model")
 
-        monkeypatch.setattr(suite_run, "load", load)
+        monkeypatch.setattr("model_adapters.opening.open_model", open_model)
         with pytest.raises(UsageError, match="no such model"):
             command(out=Path("here"))
         assert not Path("here").exists()
@@ -257,7 +249,7 @@ class TestFolders:
                 taken.append(FolderLock(folder))
             return folder
 
-        monkeypatch.setattr(suite_run, "numbered_folder", numbered)
+        monkeypatch.setattr("evalkit.cli.shared.suite_run.numbered_folder", numbered)
         assert command() == 0
         first, second = folders()
         assert second == f"{first}-2"
@@ -268,7 +260,7 @@ class TestFolders:
         Path("runs").write_text("")
         with pytest.raises(UsageError, match="cannot write to runs: "):
             command()
-        assert command.loads == 0
+        assert command.asked == []
 
 
 class TestReports:
@@ -317,21 +309,22 @@ class TestReports:
     def test_charts_come_last_and_lose_nothing(
         self, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def illustrate(record: RunRecord, samples: Sequence[SampleRecord], folder: Path) -> None:
-            assert read_run(folder) == load_run(folder).record
-            assert (folder / "report.md").exists()
+        def broken(charts: object, folder: Path) -> None:
+            assert read_run(folder.parent) == load_run(folder.parent).record
+            assert (folder.parent / "report.md").exists()
             raise OSError(28, "No space left on device")
 
+        def conclude(settings: TinySettings, run: StoredRun, others: object) -> RunRecord:
+            return replace(run.record, derived={"concluded": float(len(run.samples))})
+
+        monkeypatch.setattr("reports.chart_files.write_charts", broken)
+        write_script(Path("script"), *sums())
         finished = perform(
-            lambda loaded: TinySuite(),
-            MODEL_OPTIONS,
+            replace(SPEC, charts=True, conclude=conclude),
+            TinySettings.of(),
+            ModelOptions("scripted:script"),
             RunOptions(Path("here"), False, Format.TERMINAL, {}, 0.0),
-            settings={"seed": 42, "ctxs": (512,)},
-            headline="tiny",
-            conclude=lambda record, samples: replace(record, derived={"concluded": float(len(samples))}),
-            illustrate=illustrate,
         )
-        assert isinstance(finished, Finished)
         assert finished.exit_code == 2
         assert "the charts could not be made (No space left on device); the run is stored" in capsys.readouterr().err
         assert read_run(Path("here")).derived == {"concluded": 3.0}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from suites.draws import Draws
 from suites.ruler import words
-from suites.ruler.draws import Draws
 from suites.ruler.questions import question_index
 
 
@@ -38,6 +38,14 @@ def test_orders_and_shuffles_are_fair() -> None:
     for counts in (orders, shuffles):
         assert len(counts) == 6
         assert all(850 < count < 1150 for count in counts.values())
+
+
+def test_a_sample_is_fair_and_holds_nothing_twice() -> None:
+    pairs = Counter(tuple(Draws("sample", seed).sample("abc", 2)) for seed in range(6000))
+    assert set(pairs) == {(one, other) for one in "abc" for other in "abc" if one != other}
+    assert all(850 < count < 1150 for count in pairs.values())
+    with pytest.raises(ValueError, match="4 of 3 cannot be drawn"):
+        Draws(0).sample("abc", 4)
 
 
 def test_parts_are_not_run_together() -> None:

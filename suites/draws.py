@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -30,6 +31,12 @@ class Draws:
 
     def pick(self, items: Sequence[T]) -> T:
         return items[self.below(len(items))]
+
+    def sample(self, items: Sequence[T], count: int) -> list[T]:
+        """`count` different places of `items`, in random order; ValueError if there are fewer."""
+        if count > len(items):
+            raise ValueError(f"{count} of {len(items)} cannot be drawn")
+        return [items[index] for index in islice(self.order(len(items)), count)]
 
     def letters(self, alphabet: str, length: int) -> str:
         return "".join(self.pick(alphabet) for _ in range(length))

@@ -1,0 +1,270 @@
+"""A plan carried out: its runs one after another, whatever becomes of each, then its reports."""
+
+import json
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalkit.cli.shared.options import Format
+from evalkit.cli.shared.suite_command import run_all
+from evalkit.cli.shared.suite_run import (
+    HAS_ERRORS,
+    INTERRUPTED,
+    RunOptions,
+    engine_options,
+    note,
+    notes_console,
+    readable_tokens,
+    record_config,
+    set_aside,
+    show_finished,
+)
+from evalkit.errors import EvalkitError, UsageError
+from evalkit.running.environment import describe_environment
+from evalkit.running.model_options import ModelOptions
+from evalkit.running.plan import PlannedReport, PlannedRun, RunPlan
+from evalkit.running.store import RUN
+from evalkit.suite_spec import Reader, SuiteSpec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from evalkit.analysis.finished_run import StoredRun
+    from evalkit.records import RunRecord
+
+SUPERSEDED = "superseded"
+"""Where a plan keeps runs that it could not continue; nothing reads them."""
+GATE_FAILED, FAILED, INTERNAL = 1, 2, 70
+ENGINE_LIBRARIES = ("torch", "transformers", "tokenizers", "triton")
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of a plan so far."""
+
+    runs: dict[tuple[str, str], "StoredRun"] = field(default_factory=dict)
+    """By model, as the plan names it, and suite."""
+    missing: list[str] = field(default_factory=list)
+    """Runs that failed, each with the reason; every report shows them."""
+    codes: set[int] = field(default_factory=set)
+
+    def of(self, model: str | None) -> "list[StoredRun]":
+        return [run for (name, _), run in self.runs.items() if name == model]
+
+    @property
+    def exit_code(self) -> int:
+        return next((code for code in (INTERNAL, FAILED, HAS_ERRORS, GATE_FAILED) if code in self.codes), 0)
+
+
+def check(plan: RunPlan) -> None:
+    """Raise UsageError for models, devices, policies and files of reports that cannot be what the plan needs."""
+    from evalkit.analysis.policy import load_policy
+    from evalkit.cli.leaderboard import format_of
+    from model_adapters.opening import check_options
+
+    for options in {planned.options for planned in plan.runs}:
+        check_options(options)
+    for report in plan.reports:
+        if report.kind == "gate":
+            load_policy(report.path)
+        elif report.kind == "leaderboard":
+            format_of(report.path)
+
+
+def describe(planned: PlannedRun) -> str:
+    """One line for a run that is only shown."""
+    values = "; ".join(f"{name} {_shown(value)}" for name, value in planned.passed.items() if name != "model")
+    return f"{planned.name}{f' ({values})' if values else ''}: {planned.folder}"
+
+
+def carry_out(plan: RunPlan) -> int:
+    """Make the runs that are not finished, then all reports of those there are; returns the exit code."""
+    notes, outcome = notes_console(), _Outcome()
+    try:
+        for number, planned in enumerate(plan.runs, start=1):
+            note(notes, f"run {number} of {len(plan.runs)}: {planned.name}")
+            _run(planned, plan, outcome, notes)
+        for report in plan.reports:
+            _report(report, outcome, notes)
+    except KeyboardInterrupt:
+        note(notes, f"stopped; continue with: {shlex.join(['evalkit', *sys.argv[1:]])}")
+        return INTERRUPTED
+    for missing in outcome.missing:
+        note(notes, f"failed: {missing}", style="red")
+    return outcome.exit_code
+
+
+def _run(planned: PlannedRun, plan: RunPlan, outcome: _Outcome, notes: "Console") -> None:
+    """One run of the plan; a failure is kept for the end, so that other runs are made."""
+    superseded = plan.folder / SUPERSEDED
+    try:
+        finished = _finished(planned, superseded, notes)
+        if finished is not None:
+            note(notes, f"finished before: {planned.folder}")
+        else:
+            run_options = RunOptions(
+                out=planned.folder,
+                resume=True,
+                format=Format.TERMINAL,
+                passed=planned.passed,
+                started_at=time.perf_counter(),
+                superseded=superseded,
+            )
+            made = run_all(planned.spec, planned.settings, planned.options, run_options)[""]
+            outcome.codes.add(show_finished(made, Format.TERMINAL))
+            finished = made.run
+        outcome.runs[planned.model, planned.spec.name] = finished
+    except EvalkitError as error:
+        outcome.codes.add(FAILED)
+        outcome.missing.append(f"{planned.name}: {error}")
+        note(notes, outcome.missing[-1], style="red")
+    except Exception as error:  # noqa: BLE001  # a bug in one run must not cost the others
+        traceback.print_exc()
+        outcome.codes.add(INTERNAL)
+        outcome.missing.append(f"{planned.name}: internal error, {type(error).__name__}: {error}")
+
+
+def _finished(planned: PlannedRun, superseded: Path, notes: "Console") -> "StoredRun | None":
+    """The run in the planned folder if it is this very run, ended and without errors.
+
+    A run that is damaged or was made by another engine is moved to `superseded`: resuming would keep it.
+    """
+    from evalkit.analysis.finished_run import load_run
+
+    if not (planned.folder / RUN).exists():
+        return None
+    try:
+        run = load_run(planned.folder)
+        reason = _other_engine(run.record)
+    except EvalkitError as error:
+        reason = str(error)
+    if reason is not None:
+        note(notes, f"{reason}: the old run is kept as {set_aside(planned.folder, superseded)}")
+        return None
+    wanted = {"": (planned.options, planned.settings)}
+    for role, (model, asked) in planned.spec.runs_first(planned.settings).items():
+        wanted[role] = (replace(planned.options, model=model, override=None), asked)
+    current = all(
+        _is_current(planned.spec, settings, options, planned.folder / role)
+        for role, (options, settings) in wanted.items()
+    )
+    return run if current else None
+
+
+def _is_current(spec: SuiteSpec[Any], settings: Any, options: ModelOptions, folder: Path) -> bool:
+    """Whether the run in `folder` is what would be made now: settings, weights, tokenizer, suite and corpora."""
+    from evalkit.running.store import read_run
+    from model_adapters.opening import fingerprints, open_tokenizer
+
+    record = read_run(folder)
+    config = json.loads(json.dumps(record_config(settings, engine_options(spec, options))))
+    if record.counts.get("errors") or any(record.config.get(name) != value for name, value in config.items()):
+        return False
+    if fingerprints(options) != (record.model.fingerprint, record.model.tokenizer):
+        return False
+    suite = spec.build(settings, Reader(open_tokenizer(options), readable_tokens(record.model)))
+    corpora = {(corpus.role, corpus.name, corpus.sha256) for corpus in suite.plan().corpora}
+    return (suite.version, suite.dialect, corpora) == (
+        record.suite_version,
+        record.dialect,
+        {(corpus.role, corpus.name, corpus.sha256) for corpus in record.corpora},
+    )
+
+
+def _other_engine(record: "RunRecord") -> str | None:
+    """How the software or the GPU behind a record differs from what is here now."""
+    then, now = _engine(record.environment), _engine(describe_environment())
+    changed = [f"{name} {then[name]} -> {now[name]}" for name in now if then[name] != now[name]]
+    return f"it was made with {', '.join(changed)}" if changed else None
+
+
+def _engine(environment: Mapping[str, Any]) -> dict[str, Any]:
+    libraries = environment.get("libraries") or {}
+    gpu = environment.get("gpu") or {}
+    versions = {name: libraries.get(name) for name in ENGINE_LIBRARIES}
+    return {"evalkit": environment.get("evalkit"), **versions, "GPU": gpu.get("name")}
+
+
+def _report(report: PlannedReport, outcome: _Outcome, notes: "Console") -> None:
+    """Write one report of the runs there are; it names those that failed."""
+    notices = tuple(f"MISSING: {missing}" for missing in outcome.missing)
+    try:
+        match report.kind:
+            case "compare":
+                _compare(report, outcome, notices)
+            case "leaderboard":
+                _leaderboard(report, outcome, notices)
+            case "gate":
+                outcome.codes.add(_gate(report, outcome, notices))
+                return
+        note(notes, f"wrote {report.path}")
+    except EvalkitError as error:
+        outcome.codes.add(FAILED)
+        outcome.missing.append(f"report {report.kind} {report.path}: {error}")
+
+
+def _compare(report: PlannedReport, outcome: _Outcome, notices: Sequence[str]) -> None:
+    from evalkit.cli.compare import compare_runs
+    from evalkit.cli.shared.pages import comparison_page
+    from reports import markdown
+    from reports.comparison_report import comparison_report
+
+    compared = compare_runs(*_sides(report, outcome))
+    if report.path.suffix == ".html":
+        _write(report.path, comparison_page(compared, flips=20, prompts=20, notices=notices))
+        return
+    reports = [comparison_report(one.comparison) for one in compared]
+    reports[0] = replace(reports[0], notices=(*notices, *reports[0].notices))
+    _write(report.path, "\n".join(markdown.render(one) for one in reports))
+
+
+def _leaderboard(report: PlannedReport, outcome: _Outcome, notices: Sequence[str]) -> None:
+    from evalkit.analysis.finished_run import load_run
+    from evalkit.analysis.leaderboard import BoardRun, build_leaderboard
+    from evalkit.cli.leaderboard import format_of, render
+
+    if not outcome.runs:
+        raise UsageError("no run was made")
+    board = build_leaderboard([BoardRun(run.record, partial(load_run, run.folder)) for run in outcome.runs.values()])
+    _write(report.path, render(board, [], format_of(report.path), notices))
+
+
+def _gate(report: PlannedReport, outcome: _Outcome, notices: Sequence[str]) -> int:
+    from evalkit.analysis.gate import gate
+    from evalkit.analysis.policy import load_policy
+    from reports.gate_report import gate_report
+    from reports.terminal import print_report, stdout_console
+
+    base, new = _sides(report, outcome)
+    result = gate(base, new, load_policy(report.path))
+    shown = gate_report(result)
+    print_report(stdout_console(), replace(shown, notices=(*notices, *shown.notices)))
+    return 0 if result.passed else GATE_FAILED
+
+
+def _sides(report: PlannedReport, outcome: _Outcome) -> "tuple[list[StoredRun], list[StoredRun]]":
+    """The runs of BASE and NEW, ordered by suite; UsageError if one of them has none."""
+    sides = outcome.of(report.base), outcome.of(report.new)
+    for model, runs in zip((report.base, report.new), sides, strict=True):
+        if not runs:
+            raise UsageError(f"{model} has no run")
+    base, new = (sorted(runs, key=lambda run: run.record.suite) for runs in sides)
+    return base, new
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; all runs are stored") from None

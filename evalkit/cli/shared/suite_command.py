@@ -1,0 +1,139 @@
+"""What every suite command does after its options: the runs, what is shown of them, and the exit code."""
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalkit.cli.compare import Compared, ReportFormat, show_compared
+from evalkit.cli.shared import options
+from evalkit.cli.shared.suite_run import (
+    INTERRUPTED,
+    Finished,
+    Interrupted,
+    RunOptions,
+    check_place,
+    make_of_stored,
+    note,
+    notes_console,
+    perform,
+    show_finished,
+    show_record,
+)
+from evalkit.errors import IncompatibleRunError
+from evalkit.running.model_options import ModelOptions
+from evalkit.suite_spec import find_suite
+
+if TYPE_CHECKING:
+    from evalkit.analysis.finished_run import StoredRun
+    from evalkit.suite_spec import SuiteSpec
+
+BASELINE = "baseline"
+COMPARISON = "comparison.md"
+
+
+def run_suite(
+    name: str, values: Mapping[str, Any], model_options: ModelOptions, run_options: RunOptions, *, where: str = "--"
+) -> int:
+    """Run the suite called `name` with the settings in `values`, after the models it is compared with.
+
+    Returns the exit code; raises UsageError for a wrong setting, named after `where`.
+    """
+    spec = find_suite(name)
+    models = [model_options.model, *([run_options.baseline] if run_options.baseline else [])]
+    settings = spec.read(values, models, where=where)
+    try:
+        runs = run_all(spec, settings, model_options, run_options)
+    except Interrupted as stopped:
+        hint = "run the same command again"
+        if stopped.folder is not None:
+            hint = f"continue with: {_resume_command(stopped.folder, run_options)}"
+        note(notes_console(), f"stopped; {hint}")
+        return INTERRUPTED
+    if BASELINE in runs:
+        return show_both(runs[BASELINE], runs[""], run_options.format)
+    return show_finished(runs[""], run_options.format)
+
+
+def run_all(
+    spec: "SuiteSpec[Any]", settings: Any, model_options: ModelOptions, run_options: RunOptions
+) -> dict[str, Finished]:
+    """The run of the model, under an empty role, after those of the models that the settings and --baseline name."""
+    others = dict(spec.runs_first(settings))
+    if run_options.baseline is not None:
+        others[BASELINE] = (run_options.baseline, settings)
+    places = {role: _place(run_options, role) for role in others}
+    for place in (run_options, *places.values()):
+        check_place(place)
+    runs: dict[str, Finished] = {}
+    for role, (model, asked) in others.items():
+        options_of_role = replace(model_options, model=model, override=None)
+        timed = replace(places[role], started_at=time.perf_counter()) if runs else places[role]
+        runs[role] = perform(spec, asked, options_of_role, timed, role=role)
+    # The other models' time is not this one's.
+    timed = replace(run_options, started_at=time.perf_counter()) if runs else run_options
+    runs[""] = perform(
+        spec, settings, model_options, timed, others={role: finished.run for role, finished in runs.items()}
+    )
+    return runs
+
+
+def show_both(base: Finished, new: Finished, format: options.Format) -> int:
+    """Show two finished runs and how they compare, write the comparison beside NEW, and return the exit code.
+
+    If one side errored throughout, nothing can be compared, and the exit code is that of a run with errors.
+    """
+    notes, folder = notes_console(), new.run.folder
+    codes = [base.exit_code, new.exit_code]
+    compared: list[Compared] = []
+
+    def make(what: str, action: Callable[[], object]) -> None:
+        codes.append(make_of_stored(notes, what, folder, action))
+
+    if format is options.Format.TERMINAL:
+        make("the tables of BASE", lambda: show_record(base.run.record, format))
+        make("the tables of NEW", lambda: show_record(new.run.record, format))
+    make("the comparison", lambda: compared.append(_compare(base.run, new.run)))
+    shown = ReportFormat.JSON if format is options.Format.JSON else ReportFormat.TERMINAL
+    make("the comparison's tables", lambda: show_compared(compared, shown))
+    make(COMPARISON, lambda: _write(folder / COMPARISON, compared))
+    note(notes, f"stored in {base.run.folder} and {folder}")
+    return next((code for code in codes if code), 0)
+
+
+def _place(run_options: RunOptions, role: str) -> RunOptions:
+    return replace(run_options, out=None if run_options.out is None else run_options.out / role)
+
+
+def _compare(base: "StoredRun", new: "StoredRun") -> Compared:
+    """Paired if both were asked the same; windows of text differ between tokenizers, and are then compared apart."""
+    from evalkit.analysis.comparison import compare
+    from evalkit.analysis.pairing import pair_runs
+    from evalkit.analysis.unpaired_comparison import compare_unpaired
+
+    try:
+        pairing = pair_runs(base, new)
+    except IncompatibleRunError as error:
+        apart = compare_unpaired(base, new)
+        return Compared(replace(apart, notes=(*apart.notes, f"Not paired: {error}.")), None)
+    return Compared(compare(pairing), pairing)
+
+
+def _write(path: Path, compared: Sequence[Compared]) -> None:
+    from reports.comparison_report import comparison_report
+    from reports.markdown import render
+
+    for one in compared:
+        path.write_text(render(comparison_report(one.comparison)), encoding="utf-8")
+
+
+def _resume_command(folder: Path, run_options: RunOptions) -> str:
+    """The command as it was typed, made to continue in the same folder."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    # The runs of several models are found by what they are.
+    found = run_options.passed.keys() & {"out", BASELINE, "before"}
+    out = [] if found else ["--out", str(folder)]
+    return shlex.join(["evalkit", *arguments, *out, "--resume"])

@@ -1,0 +1,169 @@
+"""A suite as one value, and where suites are found by name.
+
+A package of its own adds a suite by an entry point of the group `evalkit.suites`, whose name is the suite's and whose
+value is its `SuiteSpec`, such as `sums = "my_sums:SPEC"`.
+"""
+
+import importlib
+import importlib.metadata
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_type_hints
+
+from evalkit.did_you_mean import check_known, did_you_mean
+from evalkit.errors import UsageError
+from evalkit.records.codec import RecordError, from_dict
+from evalkit.running.model_options import REFERENCE_PREFIX
+from evalkit.running.protocols import Suite, Tokenizer
+from evalkit.values import read_value
+
+if TYPE_CHECKING:
+    from evalkit.analysis.finished_run import StoredRun
+    from evalkit.records import RunRecord
+
+
+class SuiteSettings(Protocol):
+    """Checked settings of a suite: a frozen dataclass of values that JSON can hold."""
+
+    @staticmethod
+    def of(*args: Any, **values: Any) -> Any:
+        """Settings completed by defaults; UsageError names the value, the limit and the remedy.
+
+        Its parameters are keyword-only and are what users can set, typed as `read_value` reads them.
+        """
+        ...
+
+    def headline(self) -> str:
+        """What is asked, for the first line of output: `ruler: 13 prompts (13 tasks × 1 sample at 4,096 tokens)`."""
+        ...
+
+    def contexts(self) -> tuple[int, ...]:
+        """Context lengths that prompts fill; empty if prompts are as long as their questions."""
+        ...
+
+
+Settings = TypeVar("Settings", bound=SuiteSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """The model as a suite sees it."""
+
+    tokenizer: Tokenizer
+    max_tokens: int | None = None
+    """Questions of more tokens are to be left out, never cut; None reads any number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteSpec(Generic[Settings]):
+    """All that evalkit needs to know of a suite."""
+
+    name: str
+    settings: type[Settings]
+    build: Callable[[Settings, Reader], Suite]
+    quick: Mapping[str, Any] = field(default_factory=dict)
+    """Defaults for the small models that come with evalkit."""
+    others: "Callable[[Settings], Mapping[str, tuple[str, Settings]]] | None" = None
+    """Models that have to run first, with their settings, by role."""
+    conclude: "Callable[[Settings, StoredRun, Mapping[str, StoredRun]], RunRecord] | None" = None
+    """Adds to the record of a run what follows from its samples and from the runs of others, by role."""
+    report: str | None = None
+    """`module:function` that makes a record's tables and facts for reports; by default a table of tasks by length."""
+    charts: bool = False
+    """Whether the charts of a run are written into its folder."""
+    scores_only: bool = False
+    """No request generates text, so that nothing is decoded together."""
+
+    def read(
+        self, values: Mapping[str, Any], models: Iterable[str] = (), *, where: str = "", folder: Path | None = None
+    ) -> Settings:
+        """The settings that a command line or a plan gives; UsageError names the one that is wrong after `where`.
+
+        None leaves a setting at its default. The quick defaults apply if all of `models`, and those that the settings
+        name, come with evalkit. Paths are relative to `folder`.
+        """
+        hints = get_type_hints(self.settings.of)
+        given = {}
+        for name, value in values.items():
+            if name not in self.parameters:
+                raise UsageError(f"{where}{name} is unknown{did_you_mean(name, self.parameters)}")
+            if value is not None:
+                given[name] = read_value(value, hints[name], f"{where}{name}", folder)
+        for name, parameter in self.parameters.items():
+            if parameter.default is parameter.empty and name not in given:
+                raise UsageError(f"{where}{name} is missing")
+        settings: Settings = self.settings.of(**given)
+        used = [*models, *(model for model, _ in self.runs_first(settings).values())]
+        if used and all(model.startswith(REFERENCE_PREFIX) for model in used):
+            settings = self.settings.of(**{**self.quick, **given})
+        return settings
+
+    def runs_first(self, settings: Settings) -> Mapping[str, tuple[str, Settings]]:
+        """Models that have to run before, with their settings, by role."""
+        return {} if self.others is None else self.others(settings)
+
+    def stored(self, config: Mapping[str, Any]) -> Settings:
+        """The settings of a stored run; UsageError if they are not those of this version."""
+        try:
+            return from_dict(self.settings, dict(config))
+        except RecordError as error:
+            raise UsageError(f"the run's settings are not those of this version's {self.name}: {error}") from None
+
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """What users can set, by name."""
+        return inspect.signature(self.settings.of).parameters
+
+
+SUITES = {
+    "ruler": "suites.ruler:SPEC",
+    "mmlu": "suites.mmlu:SPEC",
+    "track": "suites.state_tracking:SPEC",
+    "extend": "suites.context_extension:SPEC",
+    "loss": "suites.text_loss:SPEC",
+    "lm-eval": "suites.lm_eval_tasks:SPEC",
+}
+"""Suites that come with evalkit, in the order of reports."""
+GROUP = "evalkit.suites"
+
+
+def suite_names() -> tuple[str, ...]:
+    """Names of all suites that are installed: evalkit's own, then those of other packages."""
+    return (*SUITES, *sorted(set(_entry_points()) - set(SUITES)))
+
+
+def suite_position(name: str) -> tuple[int, str]:
+    """A key that sorts suites as reports show them."""
+    own = list(SUITES)
+    return (own.index(name) if name in own else len(own)), name
+
+
+def find_suite(name: str) -> SuiteSpec[Any]:
+    """The suite called `name`; UsageError if none is, or if its package cannot be used."""
+    check_known("suite", [name], suite_names())
+    source = SUITES.get(name) or _entry_points()[name]
+    try:
+        spec = load_object(source)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"suite {name}: {source} cannot be imported: {error}") from error
+    if not isinstance(spec, SuiteSpec) or spec.name != name:
+        raise UsageError(f"suite {name}: {source} is not a SuiteSpec of that name")
+    return spec
+
+
+def split_tasks(name: str) -> tuple[str, str | None]:
+    """A suite's name and the tasks that may follow it, as in `lm-eval:arc_challenge,hellaswag`."""
+    suite, colon, tasks = name.partition(":")
+    return suite, tasks if colon else None
+
+
+def load_object(source: str) -> Any:
+    """What `module:name` names; raises ImportError or AttributeError."""
+    module, _, name = source.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _entry_points() -> dict[str, str]:
+    return {entry.name: entry.value for entry in importlib.metadata.entry_points(group=GROUP)}

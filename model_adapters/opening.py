@@ -1,0 +1,127 @@
+"""From model options to a model that answers requests: a checkpoint on the engine, or a script."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from evalkit.records import ModelIdentity, PreflightCheck
+from evalkit.running.model_options import SCRIPTED_PREFIX, ModelOptions
+from evalkit.running.protocols import Adapter, Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """A model that is ready to run, and what a record says about it."""
+
+    identity: ModelIdentity
+    tokenizer: Tokenizer
+    make_adapter: Callable[[], Adapter]
+    """Call it once: the model runs only through its adapter afterwards."""
+    tokens_seen: int | None = None
+    """Training tokens behind the checkpoint, if known."""
+    warnings: tuple[str, ...] = ()
+    preflight: tuple[PreflightCheck, ...] = ()
+    """What was checked before the model is used; empty if nothing was."""
+
+
+def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
+    """Load the model for runs of these context lengths and check it in a short preflight.
+
+    Raises UsageError if it cannot run, or must not.
+    """
+    if options.model.startswith(SCRIPTED_PREFIX):
+        return _open_script(options)
+    from model_adapters.loading import load_model
+    from model_adapters.preflight import Subject, refuse_stopped, short_preflight
+    from model_adapters.transformers_adapter import TransformersAdapter
+
+    loaded = load_model(options, ctxs)
+    checks: tuple[PreflightCheck, ...] = ()
+    if not options.skip_preflight:
+        checks = short_preflight(Subject(loaded.model, loaded.tokenizer, loaded.identity))
+        refuse_stopped(options.model, checks)
+
+    def make_adapter() -> Adapter:
+        return TransformersAdapter(
+            loaded.model,
+            loaded.tokenizer,
+            loaded.identity,
+            segment_tokens=options.segment_tokens,
+            batch_sequences=options.batch_sequences,
+        )
+
+    return OpenedModel(
+        loaded.identity, loaded.tokenizer, make_adapter, loaded.tokens_seen, loaded.warnings, preflight=checks
+    )
+
+
+def open_tokenizer(options: ModelOptions) -> Tokenizer:
+    """The tokenizer of what `open_model` would open, without weights; raises UsageError."""
+    if options.model.startswith(SCRIPTED_PREFIX):
+        from model_adapters.scripted import ScriptedTokenizer
+
+        return ScriptedTokenizer()
+    from model_adapters.loading import load_tokenizer
+
+    return load_tokenizer(options)
+
+
+def check_options(options: ModelOptions) -> None:
+    """Raise UsageError for what is wrong with the options and can be known without downloading or loading anything."""
+    if options.model.startswith(SCRIPTED_PREFIX):
+        from model_adapters.script import Script
+
+        Script(options)
+        return
+    from model_adapters.checkpoint import find_local
+    from model_adapters.loading import find_device
+    from model_adapters.position_override import PositionOverride
+
+    find_local(options.model)
+    find_device(options.device)
+    if options.override is not None:
+        PositionOverride.parse(options.override)
+
+
+def fingerprints(options: ModelOptions) -> tuple[str, str]:
+    """The fingerprints of weights and tokenizer that `open_model` would find now, without loading the weights."""
+    if options.model.startswith(SCRIPTED_PREFIX):
+        from model_adapters.script import Script
+
+        identity = Script(options).identity
+        return identity.fingerprint, identity.tokenizer
+    from model_adapters.checkpoint import open_checkpoint
+    from model_adapters.loading import checkpoint_fingerprint, load_tokenizer
+
+    checkpoint = open_checkpoint(options.model, with_weights=True, trust_remote_code=options.trust_remote_code)
+    weights = checkpoint_fingerprint(checkpoint, trust_remote_code=options.trust_remote_code)
+    return weights, load_tokenizer(options).fingerprint
+
+
+def memory_forecast(options: ModelOptions, ctx: int) -> str | None:
+    """One line about the memory that a run takes of a GPU; None on a CPU and if no context is filled.
+
+    Raises UsageError if it does not fit.
+    """
+    if ctx == 0 or options.model.startswith(SCRIPTED_PREFIX):
+        return None
+    from model_adapters.loading import find_device
+
+    if find_device(options.device).type != "cuda":
+        return None
+    from model_adapters.memory_forecast import forecast_memory
+
+    return forecast_memory(options, ctx)
+
+
+def _open_script(options: ModelOptions) -> OpenedModel:
+    from model_adapters.script import Script
+    from model_adapters.scripted import ScriptedAdapter, ScriptedTokenizer
+
+    script = Script(options)
+
+    def make_adapter() -> Adapter:
+        return ScriptedAdapter(script.reply, identity=script.identity, batch_sequences=options.batch_sequences or 1)
+
+    return OpenedModel(
+        script.identity, ScriptedTokenizer(), make_adapter, script.model.tokens_seen, script.model.warnings
+    )

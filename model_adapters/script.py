@@ -1,0 +1,127 @@
+"""`--model scripted:FILE`: a model whose replies stand in a file, for tests of suites, plans and reports.
+
+FILE is JSON lines. A line is a rule; `match` is a request id (a sample's id, such as `vt/4096/0/42`) or a pattern of
+it, `*` if left out:
+
+    {"model": {"tokens_seen": 1000, "identity": {"trained_length": 4096}, "log": "asked.txt"}}
+    {"match": "vt/4096/0/42", "text": "VAR A, VAR B"}
+    {"match": "*/3/42", "error": "out of memory"}
+    {"text": "no idea", "prefer": 1, "nats": 0.5, "wait_seconds": 0.01}
+
+An exact id goes before patterns, and of patterns the first that matches counts. The file's sha256 is the model's
+fingerprint, so an edited file is another model.
+"""
+
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+from evalkit.did_you_mean import check_known
+from evalkit.errors import RequestFailedError, UsageError
+from evalkit.records import ContinuationScore, ModelIdentity, Request
+from evalkit.records.codec import RecordError, from_dict, parse_json, to_dict
+from evalkit.running.model_options import SCRIPTED_PREFIX, ModelOptions
+from model_adapters.fingerprint import file_sha256
+from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedReply
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedModel:
+    """The first line of a script, which may say what the model is."""
+
+    identity: dict[str, Any] = field(default_factory=dict)
+    """Fields of the model's identity that differ from a plain scripted model's."""
+    warnings: tuple[str, ...] = ()
+    tokens_seen: int | None = None
+    log: str | None = None
+    """A file, beside the script, to which the id of every request is appended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The reply to requests whose id matches."""
+
+    match: str = "*"
+    text: str = ""
+    error: str | None = None
+    """What failed; the request is then an error and has no answer."""
+    prefer: int = 0
+    """Of listed continuations, the number of the most probable one."""
+    nats: float = 1.0
+    """Loss of every token that is scored."""
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    wait_seconds: float = 0.0
+    """Time that passes before the reply."""
+
+
+class Script:
+    """A script as it was read; raises UsageError naming file and line for what is not one."""
+
+    def __init__(self, options: ModelOptions) -> None:
+        self._path = Path(options.model.removeprefix(SCRIPTED_PREFIX))
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise UsageError(f"{options.model}: {self._path} cannot be read: {reason}") from None
+        self.model = ScriptedModel()
+        rules = []
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                entry = self._parse(line, number)
+                if isinstance(entry, Rule):
+                    rules.append(entry)
+                else:
+                    self.model = entry
+        self._exact = {rule.match: rule for rule in reversed(rules)}
+        self._patterns = [rule for rule in rules if set(rule.match) & set("*?[")]
+        self.identity = self._identity(options)
+
+    def reply(self, request: Request) -> ScriptedReply:
+        """The reply of the rule that `request` matches; RequestFailedError if there is none."""
+        if self.model.log is not None:
+            with (self._path.parent / self.model.log).open("a", encoding="utf-8") as log:
+                log.write(f"{request.id}\n")
+        rule = self._exact.get(request.id) or next(
+            (rule for rule in self._patterns if fnmatchcase(request.id, rule.match)), None
+        )
+        if rule is None:
+            raise RequestFailedError(f"{self._path} has no reply to {request.id}")
+        if rule.wait_seconds:
+            sleep(rule.wait_seconds)
+        scored = 0 if request.scored_from is None else len(request.token_ids) - request.scored_from
+        continuations = tuple(
+            ContinuationScore(-1.0 - (number != rule.prefer), is_greedy=number == rule.prefer)
+            for number in range(len(request.continuations))
+        )
+        return ScriptedReply(
+            rule.text,
+            error=rule.error,
+            prefill_seconds=rule.prefill_seconds,
+            decode_seconds=rule.decode_seconds,
+            log_probabilities=(-rule.nats,) * scored if scored else None,
+            continuations=continuations or None,
+        )
+
+    def _parse(self, line: str, number: int) -> Rule | ScriptedModel:
+        where = f"{self._path}:{number}"
+        try:
+            entry = parse_json(line)
+            is_model = number == 1 and isinstance(entry, dict) and "model" in entry
+            kind: type[Rule] | type[ScriptedModel] = ScriptedModel if is_model else Rule
+            values = entry["model"] if is_model else entry
+            if isinstance(values, dict):
+                check_known("key", values, [field.name for field in fields(kind)])
+            return from_dict(kind, values)
+        except (RecordError, UsageError) as error:
+            raise UsageError(f"{where}: {error}") from None
+
+    def _identity(self, options: ModelOptions) -> ModelIdentity:
+        own = {"path": options.model, "fingerprint": f"sha256:{file_sha256(self._path)}"}
+        try:
+            return from_dict(ModelIdentity, {**to_dict(SCRIPTED_IDENTITY), **own, **self.model.identity})
+        except RecordError as error:
+            raise UsageError(f"{self._path}:1: {error}") from None

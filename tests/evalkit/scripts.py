@@ -1,0 +1,33 @@
+"""Scripts for `--model scripted:FILE`, as tests write them."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tests.evalkit.tiny_suite import TinySuite
+
+Rule = dict[str, Any]
+EVERY_SUM = TinySuite(tasks=("sum", "more"), ctxs=(512, 1024, 2048), samples=40)
+"""Every question of `TinySuite` that tests ask."""
+
+
+def write_script(path: Path, *rules: Rule, **model: Any) -> str:
+    """Write a script, and return what --model takes; `model` is its first line."""
+    lines = [*([{"model": model}] if model else []), *rules]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    return f"scripted:{path}"
+
+
+def sums(*, wrong: Iterable[int] = ()) -> list[Rule]:
+    """Rules that answer every question of `TinySuite` rightly, but for samples with an index in `wrong`."""
+    left_out = set(wrong)
+    return [
+        {"match": key.id, "text": "no idea" if key.index in left_out else EVERY_SUM.sample(key).targets[0]}
+        for key in EVERY_SUM.plan().keys
+    ]
+
+
+def asked(log: Path) -> list[str]:
+    """Ids of the requests that a script with `log` was asked, in that order."""
+    return log.read_text(encoding="utf-8").split() if log.exists() else []
