@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from evalkit.analysis.comparison import ComparedRun, Comparison, FigureComparison, Flip, RowComparison
 from evalkit.analysis.costs import CostComparison
 from reports.report import Report, Table
-from reports.run_report import describe_model, labelled
+from reports.run_report import describe_model, generated_label, labelled
 
 SHOWN_FLIPS = 20
 
 
 def comparison_report(comparison: Comparison, *, flips: int = SHOWN_FLIPS) -> Report:
     """The report of one comparison, with at most `flips` of the samples that changed each way."""
+    generated = (*comparison.base.generated, *comparison.new.generated)
     tables = [_rows_table(comparison)]
     if comparison.flips:
         tables.append(_flips_table(comparison.flips, flips))
@@ -20,9 +21,12 @@ def comparison_report(comparison: Comparison, *, flips: int = SHOWN_FLIPS) -> Re
     if comparison.figures:
         tables.append(_figures_table(comparison.figures))
     return Report(
-        headline=f"{comparison.suite} · {comparison.base.model.name} → {comparison.new.model.name}",
+        headline=f"{comparison.suite} · {comparison.base.model.name} → {comparison.new.model.name}"
+        + generated_label(generated),
         notices=(_verdict(comparison), *comparison.notes),
-        tables=tuple(labelled(table, {"BASE": comparison.base.model, "NEW": comparison.new.model}) for table in tables),
+        tables=tuple(
+            labelled(table, {"BASE": comparison.base.model, "NEW": comparison.new.model}, generated) for table in tables
+        ),
         facts=tuple(_facts(comparison)),
     )
 

@@ -24,7 +24,13 @@ def gate_report(result: GateResult) -> Report:
     return Report(
         headline=headline(result),
         notices=tuple(failure_line(verdict) for verdict in verdicts if verdict.fails_gate),
-        tables=(labelled(Table("Checks", COLUMNS, tuple(_row(verdict) for verdict in verdicts)), _models(result)),),
+        tables=(
+            labelled(
+                Table("Checks", COLUMNS, tuple(_row(verdict) for verdict in verdicts)),
+                _models(result),
+                (role for run in (*result.base, *result.new) for role in run.generated),
+            ),
+        ),
         facts=(
             *(("BASE", describe_run(run)) for run in result.base),
             *(("NEW", describe_run(run)) for run in result.new),

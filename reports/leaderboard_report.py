@@ -9,6 +9,7 @@ from evalkit.analysis.leaderboard import Board, Cell, Column, Leaderboard, Model
 from reports.comparison_report import decimals
 from reports.plain_text import one_line
 from reports.report import Report, Table
+from reports.run_report import generated_label
 
 CSV_COLUMNS = ("table", "rank", "model", "fingerprint", "what", "unit", "value", "ci95_low", "ci95_high", "n", "note")
 # A spreadsheet reads a cell that begins with one of these as a formula.
@@ -70,13 +71,19 @@ def _notices(leaderboard: Leaderboard, foreign: Sequence[ForeignResult]) -> Iter
         yield "Times and memory are of unlike hardware and say nothing about the models."
     if any(not row.trained for board in leaderboard.boards for row in board.rows):
         yield "UNTRAINED WEIGHTS are marked: their scores show that the harness runs, not what a model can do."
+    if leaderboard.older:
+        yield (
+            f"Older runs of the same model, questions and seed are left out: {', '.join(leaderboard.older)}; "
+            "name one of them alone to see it."
+        )
     if foreign:
         yield "Figures of other tools are not comparable with the rest: they asked other questions in another way."
 
 
 def _board_table(board: Board, number: int) -> Table:
     return Table(
-        board_title(board, number),
+        board_title(board, number)
+        + generated_label(role for protocol in board.protocols for role in protocol.generated),
         ("rank", "model", *(column_title(column) for column in board.columns), *COST_COLUMNS),
         tuple(_row(row, board.columns) for row in board.rows),
     )

@@ -18,6 +18,8 @@ Cell = tuple[str, int]
 """Task and context length."""
 
 _TOLERANCE = 1e-6
+SUPERSEDED = "superseded"
+"""Where a plan keeps runs that it could not continue; nothing reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,25 @@ def run_folders(path: Path) -> list[Path]:
     if not folders:
         raise UsageError(f"{path} holds no run: neither {RUN} nor folders with one")
     return folders
+
+
+def all_run_folders(path: Path) -> list[Path]:
+    """Every run folder at `path` and below it, such as those of a plan and of baselines, by name.
+
+    Folders whose name begins with a dot, and runs that a plan has superseded, are passed over. Raises UsageError if
+    there is none.
+    """
+    if not os.path.isdir(path):
+        return [path]
+    found = []
+    for folder, below, _ in os.walk(path):
+        # What os.walk goes on with is what stays in the list.
+        below[:] = [name for name in below if not name.startswith(".") and name != SUPERSEDED]
+        if _holds_run(Path(folder)):
+            found.append(Path(folder))
+    if not found:
+        raise UsageError(f"{path} holds no run: neither {RUN} nor folders with one")
+    return sorted(found)
 
 
 def _holds_run(folder: Path) -> bool:

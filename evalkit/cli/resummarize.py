@@ -21,10 +21,10 @@ def resummarize(
 
     No model runs. Only the fields that follow from the samples are replaced in run.json, and report.md is written anew.
     """
-    from evalkit.analysis.finished_run import load_run, run_folders
+    from evalkit.analysis.finished_run import all_run_folders, load_run
     from evalkit.running.folder_lock import FolderLock
 
-    for folder in dict.fromkeys(folder for path in runs for folder in run_folders(path)):
+    for folder in dict.fromkeys(folder for path in runs for folder in all_run_folders(path)):
         run = load_run(folder)
         with FolderLock(run.folder):
             _replace(run.folder, _again(run))

@@ -22,6 +22,7 @@ from evalkit.records.runs import (
     SummaryRow,
     UnscoredCell,
     Verdict,
+    generated_roles,
 )
 from evalkit.records.samples import (
     Completion,
@@ -65,4 +66,5 @@ __all__ = [
     "SummaryRow",
     "UnscoredCell",
     "Verdict",
+    "generated_roles",
 ]

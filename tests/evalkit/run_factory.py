@@ -75,6 +75,7 @@ class RunSpec:
     """The folder's name by default."""
     override: str | None = None
     """Positions that were forced on the model."""
+    corpus_source: str = "file.txt"
     whole_suite: bool = True
     """False for a run of some of the suite's tasks."""
     unscored_cells: tuple[UnscoredCell, ...] = ()
@@ -189,7 +190,7 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
         ),
         config={"ctxs": sorted({ctx for _, ctx in spec.scores}), "engine": engine, **spec.config},
         config_passed={},
-        corpora=tuple(CorpusUse(role, text, _sha256(text), "embedded") for role, text in spec.corpora.items()),
+        corpora=tuple(CorpusUse(role, text, _sha256(text), spec.corpus_source) for role, text in spec.corpora.items()),
         environment=environment,
         results=results,
         summary=_summary(results, cells, whole_suite=spec.whole_suite)

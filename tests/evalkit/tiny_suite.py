@@ -24,7 +24,7 @@ from evalkit.running.protocols import Tokenizer
 from evalkit.suite_spec import Reader, SuiteSpec
 from model_adapters.scripted import ScriptedTokenizer
 
-CORPUS = CorpusUse("numbers", "counted", "ab" * 32, "embedded")
+CORPUS = CorpusUse("numbers", "counted", "ab" * 32, "counted.txt")
 """What all tasks read."""
 
 
@@ -76,7 +76,7 @@ class TinySuite:
 
 def corpus_of(task: str) -> CorpusUse:
     """What one task alone reads, as in the suites of evalkit."""
-    return CorpusUse(f"numbers/{task}", "counted", hashlib.sha256(task.encode()).hexdigest(), "embedded")
+    return CorpusUse(f"numbers/{task}", "counted", hashlib.sha256(task.encode()).hexdigest(), "counted.txt")
 
 
 @dataclass(frozen=True, slots=True)

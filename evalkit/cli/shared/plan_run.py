@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from evalkit.analysis.finished_run import StoredRun
     from evalkit.records import RunRecord
 
-SUPERSEDED = "superseded"
-"""Where a plan keeps runs that it could not continue; nothing reads them."""
 GATE_FAILED, FAILED, INTERNAL = 1, 2, 70
 ENGINE_LIBRARIES = ("torch", "transformers", "tokenizers", "triton")
 
@@ -102,6 +100,8 @@ def carry_out(plan: RunPlan) -> int:
 
 def _run(planned: PlannedRun, plan: RunPlan, outcome: _Outcome, notes: "Console") -> None:
     """One run of the plan; a failure is kept for the end, so that other runs are made."""
+    from evalkit.analysis.finished_run import SUPERSEDED
+
     superseded = plan.folder / SUPERSEDED
     try:
         finished = _finished(planned, superseded, notes)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit import __version__
 from evalkit.cli.shared import options
 from evalkit.errors import EvalkitError, IncompatibleRunError, UsageError
-from evalkit.records import Manifest
+from evalkit.records import Manifest, generated_roles
 from evalkit.running.folder_lock import FolderInUseError, FolderLock
 from evalkit.running.model_options import ModelOptions
 from evalkit.running.runner import RunSettings, run
@@ -328,6 +328,14 @@ def _describe(notes: "Console", opened: "OpenedModel", prepared: _Prepared, fold
 
     note(notes, f"model: {describe_model(opened.identity)}")
     note(notes, f"positions: {opened.identity.positions.description}")
+    if roles := generated_roles(prepared.plan.corpora):
+        named = ", ".join(roles)
+        note(
+            notes,
+            f"GENERATED CORPORA ({named}): text that comes with evalkit; scores on it compare with nothing published. "
+            "Get the public corpora with: evalkit data fetch",
+            style="yellow",
+        )
     for warning in (*prepared.run_settings.warnings, *prepared.plan.warnings):
         note(notes, f"warning: {warning}", style="yellow")
     note(notes, f"run folder: {folder}")

@@ -87,6 +87,29 @@ def test_lengths_of_one_model_may_come_from_two_runs_but_no_cell_does(tmp_path: 
         build_leaderboard(runs_of(tmp_path / "b", short, replace(short, seed=7)))
 
 
+def test_a_run_that_was_made_again_stands_for_the_older_one(tmp_path: Path) -> None:
+    """A command typed twice makes ruler-x and ruler-x-2."""
+    first = replace(spec("a", 0.9), run_id="ruler-x")
+    again = replace(spec("a", 0.5), run_id="ruler-x-2")
+    tenth = replace(spec("a", 0.3), run_id="ruler-x-10")
+    for given_specs in ((first, again, tenth), (tenth, again, first)):
+        board = build_leaderboard(runs_of(tmp_path / str(len(list(tmp_path.iterdir()))), *given_specs))
+        assert [run.run_id for run in board.runs] == ["ruler-x-10"]
+        assert board.older == ("ruler-x", "ruler-x-2")
+        assert "Older runs of the same model, questions and seed are left out: ruler-x, ruler-x-2" in render(
+            leaderboard_report(board)
+        )
+
+
+def test_runs_of_plans_and_baselines_are_found(tmp_path: Path) -> None:
+    write_run(tmp_path / "plan" / "model-a" / "ruler", spec("a", 0.9))
+    write_run(tmp_path / "run", spec("b", 0.8))
+    write_run(tmp_path / "run" / "baseline", spec("c", 0.7))
+    write_run(tmp_path / "plan" / "superseded" / "model-a-ruler", spec("a", 0.1))
+    write_run(tmp_path / ".hidden", spec("d", 0.1))
+    assert [run.record.model.path for run in read_runs([tmp_path])] == ["a", "b", "c"]
+
+
 def test_errors_and_untrained_weights_are_marked(tmp_path: Path) -> None:
     scores: dict[tuple[str, int], list[Score]] = {cell: [1.0, 0.0, ERRORED] for cell in CELLS}
     (main,) = build_leaderboard(runs_of(tmp_path, spec("a", 0.9, scores=scores, trained=False))).boards
