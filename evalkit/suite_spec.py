@@ -65,6 +65,8 @@ class SuiteSpec(Generic[Settings]):
     build: Callable[[Settings, Reader], Suite]
     quick: Mapping[str, Any] = field(default_factory=dict)
     """Defaults for the small models that come with evalkit."""
+    own_questions: str | None = None
+    """The setting by which users bring their own questions, which no quick default cuts short."""
     others: "Callable[[Settings], Mapping[str, tuple[str, Settings]]] | None" = None
     """Models that have to run first, with their settings, by role."""
     conclude: "Callable[[Settings, StoredRun, Mapping[str, StoredRun]], RunRecord] | None" = None
@@ -96,7 +98,7 @@ class SuiteSpec(Generic[Settings]):
                 raise UsageError(f"{where}{name} is missing")
         settings: Settings = self.settings.of(**given)
         used = [*models, *(model for model, _ in self.runs_first(settings).values())]
-        if used and all(model.startswith(REFERENCE_PREFIX) for model in used):
+        if self.own_questions not in given and used and all(model.startswith(REFERENCE_PREFIX) for model in used):
             settings = self.settings.of(**{**self.quick, **given})
         return settings
 

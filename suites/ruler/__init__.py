@@ -28,4 +28,5 @@ SPEC = SuiteSpec(
     settings=RulerSettings,
     build=lambda settings, reader: build(settings, reader.tokenizer),
     quick={"samples": QUICK_SAMPLES},
+    own_questions="data",
 )

@@ -1,0 +1,119 @@
+"""A suite from another package, found by its entry point: run, resumed, compared, gated and shown."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from evalkit.analysis.finished_run import load_run
+from evalkit.errors import UsageError
+from evalkit.suite_spec import find_suite, suite_names
+from tests.evalkit.cli.test_compare import run_command
+from tests.evalkit.scripts import sums, write_script
+
+PACKAGE = '''\
+"""A team's own suite, as CONTRIBUTING describes one."""
+
+from dataclasses import dataclass
+
+from evalkit.suite_spec import SuiteSpec
+from tests.evalkit.tiny_suite import TinySuite
+
+
+class Additions(TinySuite):
+    name = "additions"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    samples: int
+
+    @staticmethod
+    def of(*, samples: int = 3) -> "Settings":
+        return Settings(samples)
+
+    def headline(self) -> str:
+        return f"additions: {self.samples} prompts"
+
+    def contexts(self) -> tuple[int, ...]:
+        return (512,)
+
+
+SPEC = SuiteSpec(
+    name="additions",
+    settings=Settings,
+    build=lambda settings, reader: Additions(samples=settings.samples, tokenizer=reader.tokenizer),
+)
+OTHER = SuiteSpec(name="something-else", settings=Settings, build=SPEC.build)
+'''
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `pip install` leaves of the package: a module and its entry points."""
+    site = tmp_path / "site"
+    info = site / "team_suites-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "team_suites.py").write_text(PACKAGE)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: team-suites\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[evalkit.suites]\nadditions = team_suites:SPEC\nmisnamed = team_suites:OTHER\ngone = no_such_module:SPEC\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.delitem(sys.modules, "team_suites", raising=False)
+    importlib.invalidate_caches()
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("installed")
+def test_it_is_run_resumed_compared_gated_and_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strong, weak = write_script(Path("strong"), *sums()), write_script(Path("weak"), *sums(wrong=range(8)))
+    ask = ("run", "--suite", "additions", "--model")
+    assert run_command(monkeypatch, *ask, strong, "--set", "samples=6", "--out", "base") == 0
+    assert run_command(monkeypatch, *ask, strong, "--set", "samples=10", "--out", "base", "--resume") == 0
+    assert run_command(monkeypatch, *ask, weak, "--set", "samples=10", "--out", "new") == 0
+    run = load_run(Path("base"))
+    assert (run.record.suite, run.record.counts["n"], run.record.config["samples"]) == ("additions", 10, 10)
+    assert [sample.session for sample in run.samples.values()] == [1] * 6 + [2] * 4
+    capsys.readouterr()
+    assert run_command(monkeypatch, "compare", "base", "new", "--format", "json") == 0
+    (comparison,) = json.loads(capsys.readouterr().out)["comparisons"]
+    assert (comparison["suite"], comparison["rows"][0]["difference"]) == ("additions", -80)
+    Path("gate.yaml").write_text("rules: {additions/sum@512: {max_drop: 5}}")
+    assert run_command(monkeypatch, "gate", "base", "new", "--policy", "gate.yaml") == 1
+    assert run_command(monkeypatch, "gate", "base", "base", "--policy", "gate.yaml") == 0
+    capsys.readouterr()
+    assert run_command(monkeypatch, "show", "new", "--sample", "sum/512/0/42") == 0
+    assert "What is 0 + 42?" in capsys.readouterr().out
+    assert run_command(monkeypatch, "leaderboard", "base", "new", "--format", "csv") == 0
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_plan_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = write_script(Path("strong"), *sums())
+    Path("plan.yaml").write_text(f"models: [{model}]\nsuites: {{additions: {{samples: 2}}}}\n")
+    assert run_command(monkeypatch, "run", "plan.yaml") == 0
+    (record,) = [load_run(path.parent).record for path in Path("runs").rglob("run.json")]
+    assert (record.suite, record.counts["n"]) == ("additions", 2)
+
+
+@pytest.mark.usefixtures("installed")
+def test_what_cannot_be_used_is_one_line() -> None:
+    assert suite_names()[-3:] == ("additions", "gone", "misnamed")
+    with pytest.raises(UsageError, match=r"suite gone: no_such_module:SPEC cannot be imported"):
+        find_suite("gone")
+    with pytest.raises(UsageError, match="suite misnamed: team_suites:OTHER is not a SuiteSpec of that name"):
+        find_suite("misnamed")
+    with pytest.raises(UsageError, match="'aditions'; did you mean 'additions'"):
+        find_suite("aditions")
+
+
+def test_quick_defaults_do_not_cut_a_users_own_questions(tmp_path: Path) -> None:
+    ruler = find_suite("ruler")
+    assert ruler.read({"ctx": "4096"}, ["reference:hybrid"]).samples == 1
+    assert ruler.read({"ctx": "4096", "data": str(tmp_path)}, ["reference:hybrid"]).samples is None
+    assert ruler.read({"ctx": "4096"}, ["./checkpoint"]).samples == 100
