@@ -22,7 +22,7 @@ from evalkit.running.store import numbered_folder, read_run, read_samples
 from evalkit.suite_spec import SUITES
 from tests.evalkit.running.test_store import limited_file_size
 from tests.evalkit.scripts import Rule, asked, sums, write_script
-from tests.evalkit.tiny_suite import REGISTERED, SPEC, TinySettings
+from tests.evalkit.tiny_suite import CORPUS, REGISTERED, SPEC, TinySettings
 
 
 @pytest.fixture
@@ -261,6 +261,19 @@ class TestFolders:
         with pytest.raises(UsageError, match="cannot write to runs: "):
             command()
         assert command.asked == []
+
+    def test_generated_corpora_are_announced_before_the_first_prompt(
+        self, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tests.evalkit.tiny_suite.CORPUS", replace(CORPUS, source="embedded"))
+        assert command(out=Path("here")) == 0
+        output, notes = capsys.readouterr()
+        announced = (
+            "GENERATED CORPORA (numbers): text that comes with evalkit; scores on it compare with nothing published. "
+            "Get the public corpora with: evalkit data fetch"
+        )
+        assert notes.splitlines().index(announced) < notes.splitlines().index("run folder: here")
+        assert "GENERATED CORPORA: numbers" in output.splitlines()[0]
 
 
 class TestReports:
