@@ -32,7 +32,7 @@ def comparison_report(comparison: Comparison, *, flips: int = SHOWN_FLIPS) -> Re
 
 
 def row_name(task: str | None) -> str:
-    return "mean of the tasks" if task is None else task
+    return "mean over tasks" if task is None else task
 
 
 def figure(value: float | None, unit: str) -> str:
@@ -65,27 +65,42 @@ def probability(p: float | None) -> str:
 
 
 def _verdict(comparison: Comparison) -> str:
-    """One sentence that names what can be told, the mean at the longest context first."""
+    """One sentence on what is significant, the mean at the longest context first."""
     better = [row for row in comparison.rows if row.change == "better"]
     worse = [row for row in comparison.rows if row.change == "worse"]
+    same = len(comparison.rows) - len(better) - len(worse)
+    unchanged = f"{same} row{' shows' if same == 1 else 's show'} no significant difference"
     if not better and not worse:
-        return "Nothing can be told apart: no row differs by more than chance would make it."
-    named = [f"{word} in {_named(rows)}" for rows, word in ((worse, "worse"), (better, "better")) if rows]
-    return f"NEW is {' and '.join(named)}; the other {len(comparison.rows) - len(better) - len(worse)} rows are ~."
+        return f"{unchanged}."
+    named = " and ".join(f"{word} {_named(rows)}" for rows, word in ((worse, "worse"), (better, "better")) if rows)
+    return f"NEW is {named}; {unchanged}."
 
 
 def _named(rows: Sequence[RowComparison]) -> str:
     first = min(rows, key=lambda row: (row.task is not None, -row.ctx))
-    others = "" if len(rows) == 1 else f" and {len(rows) - 1} more"
-    return f"{row_name(first.task)} at {first.ctx:,}{others}"
+    more = len(rows) - 1
+    others = f" and on {more} other row{'' if more == 1 else 's'}" if more else ""
+    return f"on {'the ' if first.task is None else ''}{row_name(first.task)} at {first.ctx:,}{others}"
 
 
 def _rows_table(comparison: Comparison) -> Table:
     how = "paired by sample" if comparison.paired else "NOT PAIRED"
     return Table(
-        f"{comparison.suite}: NEW - BASE, {how}, with {comparison.confidence:.0%} interval; "
-        "~ where nothing can be told after Holm's correction over the table",
-        ("task", "length", "BASE", "NEW", "NEW - BASE", "told", "p", "p (Holm)", "n", "± changed", "could be seen"),
+        f"{comparison.suite}: difference is NEW - BASE, {how}, with {comparison.confidence:.0%} interval; "
+        "~: not significant after Holm's correction over the table",
+        (
+            "task",
+            "length",
+            "BASE",
+            "NEW",
+            "difference",
+            "verdict",
+            "p",
+            "p (Holm)",
+            "n",
+            "changed (+/−)",
+            "detectable (80 % power)",
+        ),
         tuple(_row(row, paired=comparison.paired) for row in comparison.rows),
     )
 
@@ -176,7 +191,7 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         facts.append(("p", "exact sign test for right and wrong answers, seeded paired bootstrap for fractions"))
     else:
         facts.append(("p", "two samples of questions; one right-or-wrong task: Fisher's exact test"))
-    facts.append(("could be seen", "smallest true difference told with a power of 80 %, before the correction"))
+    facts.append(("detectable", "smallest true difference found with 80 % power, before the correction"))
     if comparison.flips:
         facts.append(("see a sample", f"evalkit show {comparison.new.folder} --sample ID"))
     return facts

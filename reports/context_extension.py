@@ -27,7 +27,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
         )
         for verdict in verdicts
     )
-    return Table("Verdicts", ("check", "verdict", "found", "95 % interval", "smallest visible"), rows)
+    return Table("Verdicts", ("check", "verdict", "found", "95 % interval", "detectable (80 % power)"), rows)
 
 
 def extension_tables(figures: Sequence[Figure]) -> list[Table]:

@@ -44,7 +44,9 @@ def _git(*arguments: str) -> str | None:
     if not (folder.parent / ".git").exists():
         return None
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            ["git", "--no-optional-locks", *arguments], cwd=folder, capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -39,7 +39,7 @@ def test_two_runs_on_the_terminal(
 ) -> None:
     assert run_command(monkeypatch, "compare", "base", "new", "--flips", "2") == 0
     shown = capsys.readouterr().out
-    assert "NEW is worse in mean of the tasks at 4,096 and 1 more" in shown
+    assert "NEW is worse on the mean over tasks at 4,096 and on 1 other row" in shown
     assert "Samples that changed: 12 worse, 0 better; 10 more with --flips 12" in shown
     assert "evalkit show new --sample ID" in shown
 

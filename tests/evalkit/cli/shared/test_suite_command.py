@@ -38,7 +38,7 @@ def run(model: str, baseline: str | None, *, out: Path | None = None, format: Fo
 def test_two_runs_and_a_comparison(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("weak", "strong", out=Path("here")) == 0
     shown, notes = capsys.readouterr()
-    assert "NEW is worse in sum at 512" in shown
+    assert "NEW is worse on sum at 512" in shown
     assert "tiny: 40 prompts, model scripted:strong (baseline)" in notes
     assert "stored in here/baseline and here" in notes
     assert read_run(Path("here/baseline")).model.path == "scripted:strong"
