@@ -63,3 +63,18 @@ def _raiser(error: Exception) -> Callable[..., Any]:
         raise error
 
     return raises
+
+
+def test_git_is_asked_without_taking_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status that times out would leave an index.lock behind, and every later git command would fail."""
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(environment.subprocess, "run", run)
+    environment.describe_environment()
+    commands = [command for command in asked if command[0] == "git"]
+    assert all(command[1] == "--no-optional-locks" for command in commands)
+    assert any("status" in command for command in commands)
