@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed on this platform")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the kernels' tests run on the GPU, in this process")
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this process interprets already")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2400)
 def test_kernels_are_right_in_the_interpreter() -> None:
     files = [str(path) for path in sorted(HERE.rglob("test_triton_*.py"))]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
