@@ -67,6 +67,6 @@ def _assumption(explanation: Explanation) -> str:
     if explanation.changed is None:
         return "two runs differ as much as BASE and NEW do here"
     return (
-        f"{100 * explanation.changed:g} % of the answers differ between two runs, wholly and, without a drop, as many "
-        "for the better as for the worse"
+        f"{100 * explanation.changed:g} % of the answers differ between two equal runs, wholly, and as many for the "
+        "better as for the worse; a drop adds half its size"
     )

@@ -2,7 +2,7 @@
 
 Planning needs an assumption about how many samples two runs answer differently (the discordance); it is a `Spread`.
 For right and wrong answers of which few change the probabilities are exact under that assumption, otherwise they are
-normal or noncentral t approximations. benchmarks/gate_power.py compares them with simulated runs.
+normal or noncentral t approximations. benchmarks/gate_policies.py compares them with simulated runs.
 """
 
 import math
@@ -22,6 +22,8 @@ _EXACT_CHANGES = 100
 # The tails of the number of changes that are left out of the sum.
 _LEFT_OUT = 1e-6
 _ROUNDING = 1e-9
+# Of a spread and the weight of an unseen sample, one this small beside the other is none.
+_LEAST_SHARE = 1e-3
 _MOST_PAIRS = 10**9
 # Standard errors beyond which any t-test with two pairs or more has decided.
 _FAR = 1e5
@@ -71,8 +73,15 @@ class Spread:
         """Standard error of the mean difference if the true drop is `drop`."""
         if self.kind == "losses":
             return math.sqrt(self.square / self.pairs)
-        # A drop cannot exceed the changes that make it up.
-        return math.sqrt(max(self.square, abs(drop) * self.size, drop**2) - drop**2) / math.sqrt(self.pairs)
+        return math.sqrt(self.square_at(drop) - drop**2) / math.sqrt(self.pairs)
+
+    def square_at(self, drop: float) -> float:
+        """Mean square of the differences if the true drop is `drop`; of right and wrong answers the share that changes.
+
+        A drop comes half from more samples that get worse and half from fewer that get better.
+        """
+        size = abs(drop) * self.size
+        return max(min(1.0, self.square + size / 2), size, drop**2)
 
 
 def above(spread: Spread, drop: float, limit: float, tail: float) -> float:
@@ -85,17 +94,13 @@ def above(spread: Spread, drop: float, limit: float, tail: float) -> float:
     match spread.kind:
         case "losses":
             return _above_loss(spread, drop, limit, tail)
-        case "answers" if max(spread.square, abs(drop)) * spread.pairs <= _EXACT_CHANGES:
+        case "answers" if spread.square_at(drop) * spread.pairs <= _EXACT_CHANGES:
             return _above_exactly(spread, drop, limit, tail)
         case "answers":
             step = 1 / spread.pairs
             return _normal_above(drop - limit - step, spread.error(drop), _quantile(tail) * spread.error(limit))
         case "fractions":
-            unseen = spread.heaviest / spread.pairs
-            half = unseen + _quantile(tail) * math.hypot(spread.error(limit), unseen)
-            # Not even changes that all go one way exclude a limit nearer than this.
-            half = max(half, -math.log(tail) * unseen)
-            return _normal_above(drop - limit, spread.error(drop), half)
+            return _normal_above(drop - limit, spread.error(drop), _half_width(spread, drop, tail))
 
 
 def at_most(spread: Spread, drop: float, limit: float, tail: float) -> float:
@@ -137,6 +142,22 @@ def _quantile(tail: float) -> float:
     return _NORMAL.inv_cdf(1 - tail)
 
 
+def _half_width(spread: Spread, drop: float, tail: float) -> float:
+    """Distance from a mean drop of fractions to its lower bound, if the true drop is `drop`.
+
+    The bound is a quantile of the mean under random weights: about normal, less the weight of one unseen sample at the
+    end of the scale, which is exponentially distributed.
+    """
+    from scipy import stats
+
+    unseen, error = (1 + drop) * spread.heaviest / spread.pairs, spread.error(drop)
+    if error <= _LEAST_SHARE * unseen:
+        return -math.log(tail) * unseen
+    if unseen <= _LEAST_SHARE * error:
+        return _quantile(tail) * error
+    return float(stats.exponnorm.isf(tail, unseen / error, scale=error))
+
+
 def _normal_above(distance: float, error: float, half: float) -> float:
     """Probability that a normal estimate `distance` above a limit exceeds it by `half`."""
     if error <= 0:
@@ -161,7 +182,7 @@ def _above_exactly(spread: Spread, drop: float, limit: float, tail: float) -> fl
     """Sum over how many answers change and how many of those get worse."""
     from scipy import stats
 
-    changed = max(spread.square, abs(drop))
+    changed = spread.square_at(drop)
     if changed <= 0:
         return float(_lower_bound(spread.pairs, 0, 0, tail) > limit + _ROUNDING)
     first, last = (int(count) for count in stats.binom.ppf([_LEFT_OUT, 1 - _LEFT_OUT], spread.pairs, changed))

@@ -36,7 +36,7 @@ def test_a_detectable_drop_fails_in_four_of_five_runs(pairs: int, changed: float
     spread = Spread("answers", pairs, changed)
     drop = detectable_drop(lambda drop: above(spread, drop, limit, tail), 1.0)
     assert drop is not None
-    fails, _ = shares(pairs, max(changed, drop), drop, limit, tail)
+    fails, _ = shares(pairs, max(changed + drop / 2, drop), drop, limit, tail)
     assert fails == pytest.approx(0.8, abs=TOLERANCE)
 
 
