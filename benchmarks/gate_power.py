@@ -83,7 +83,7 @@ def opposite(rng: np.random.Generator) -> list[Pair]:
 
 
 def skewed(n: int, count: int, gain: float, loss: float, rate: float) -> Draw:
-    """NEW gains `gain` with this rate and loses `loss` so much more or less often that its mean is the same."""
+    """NEW gains `gain` at `rate` and loses `loss` often enough to leave the mean unchanged."""
 
     def draw(rng: np.random.Generator) -> list[Pair]:
         pairs = []

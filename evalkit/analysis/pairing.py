@@ -43,9 +43,9 @@ class PairedRow:
     metric: Metric
     pairs: tuple[Pair, ...]
     base_states: Mapping[State, int]
-    """How many of the samples that NEW scored are what in BASE."""
+    """Status in BASE of the samples that NEW scored (paired, errored, unscored, missing), as counts."""
     new_states: Mapping[State, int]
-    """How many of the samples that BASE scored are what in NEW."""
+    """Status in NEW of the samples that BASE scored, as counts."""
 
     @property
     def base_values(self) -> Array:

@@ -58,16 +58,21 @@ def gate(
     policy tests; the report states the probability that the policy fails a run without any true difference. Results
     that are missing, errored or unscored fail.
     """
+    judging: dict[str, object] = {
+        "--init": init,
+        "--policy": policy,
+        "--markdown": markdown,
+        "--junit": junit,
+        "--github": github,
+    }
     if explain is not None:
-        _refuse_with(
-            "--explain",
-            {"--init": init, "--policy": policy, "--markdown": markdown, "--junit": junit, "--github": github},
-        )
+        _refuse(judging, "cannot be combined with --explain; leave one of them out")
         _explain(base, new, explain, samples, changed, format)
         return
-    for option, value in (("--samples", samples), ("--changed", changed)):
-        if value is not None:
-            raise UsageError(f"{option} is an option of --explain; add --explain POLICY, or leave it out")
+    _refuse(
+        {"--samples": samples, "--changed": changed},
+        "is an option of --explain; add --explain POLICY, or leave it out",
+    )
     if base is None:
         raise UsageError("BASE is missing: name the baseline's run folder")
     if init:
@@ -80,17 +85,16 @@ def gate(
     if markdown is not None or github:
         _write_markdown(result, markdown, github=github)
     if junit is not None:
-        from reports.junit import render_junit
-
-        _write(junit, render_junit(result))
+        _write_junit(result, junit)
     _print(result, format, github=github)
     raise typer.Exit(0 if result.passed else FAILED)
 
 
-def _refuse_with(option: str, others: dict[str, object]) -> None:
-    named = next((other for other, value in others.items() if value), None)
-    if named is not None:
-        raise UsageError(f"{named} cannot be combined with {option}; leave one of them out")
+def _refuse(options: dict[str, object], why: str) -> None:
+    """Raise UsageError for the first of `options` that was passed."""
+    passed = next((option for option, value in options.items() if value), None)
+    if passed is not None:
+        raise UsageError(f"{passed} {why}")
 
 
 def _gate(base: Path, new: Path, policy: Path) -> "GateResult":
@@ -172,6 +176,12 @@ def _write_markdown(result: "GateResult", path: Path | None, *, github: bool) ->
                 file.write(text)
         except OSError as error:
             raise UsageError(f"{SUMMARY_VARIABLE} {summary} cannot be written: {error.strerror}") from None
+
+
+def _write_junit(result: "GateResult", path: Path) -> None:
+    from reports.junit import render_junit
+
+    _write(path, render_junit(result))
 
 
 def _write_policy(base: Path, new: Path | None, policy: Path) -> None:
