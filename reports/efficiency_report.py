@@ -31,7 +31,10 @@ def efficiency_report(efficiency: Efficiency) -> Report:
         tables=tuple(tables),
         facts=(
             ("between checkpoints", "linear in the logarithm of tokens, on curves that never get worse"),
-            ("interval", "95 %, questions resampled, the same ones at every checkpoint"),
+            (
+                "interval of a saving",
+                "95 %, from checkpoints that are significantly worse or as good on the same questions",
+            ),
             ("published", PUBLISHED_SOURCE),
         ),
     )
@@ -68,7 +71,6 @@ def _savings_table(efficiency: Efficiency) -> Table:
             "hybrid needs",
             "95 % interval of the saving",
             "how",
-            "resamples that reach it",
         ),
         tuple(
             (
@@ -78,7 +80,6 @@ def _savings_table(efficiency: Efficiency) -> Table:
                 _saving(saving),
                 _interval(saving),
                 _how(saving),
-                f"{saving.reached_share:.0%}",
             )
             for saving in efficiency.savings
         ),
@@ -86,10 +87,10 @@ def _savings_table(efficiency: Efficiency) -> Table:
 
 
 def _interval(saving: Saving) -> str:
-    low, high = saving.ci95
-    if high is None:
+    if saving.ci95 == (None, None):
         return "beyond the data"
-    return f"[{'beyond the data' if low is None else f'{low:.1%}'}, {high:.1%}]"
+    low, high = ("beyond the data" if end is None else f"{end:.1%}" for end in saving.ci95)
+    return f"[{low}, {high}]"
 
 
 def _how(saving: Saving) -> str:
@@ -143,7 +144,6 @@ def _fit(fit: LawFit) -> tuple[str, ...]:
     both = fit.name == "shared"
     hybrid = fit.coefficients[HYBRID] if fit.name != "baseline" else None
     baseline = fit.coefficients[BASELINE] if both else fit.coefficients[0] if fit.name == "baseline" else None
-    interval = "" if fit.saving_ci95 is None else f" [{fit.saving_ci95[0]:.1%}, {fit.saving_ci95[1]:.1%}]"
     return (
         ("E and β shared" if both else f"{fit.name} alone") + ("" if fit.determined else ", E and β not told"),
         f"{fit.floor:.4g}",
@@ -151,7 +151,7 @@ def _fit(fit: LawFit) -> tuple[str, ...]:
         _significant(hybrid),
         _significant(baseline),
         f"{hybrid / baseline:.3f}" if both and hybrid is not None and baseline else "-",
-        "-" if fit.saving is None else f"{fit.saving:.1%}{interval}",
+        "-" if fit.saving is None else f"{fit.saving:.1%}",
         f"{fit.rms:.3g}",
     )
 

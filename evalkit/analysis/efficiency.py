@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from evalkit.analysis.finished_run import StoredRun
-from evalkit.analysis.learning_curve import LearningCurve, monotone, read_curves
+from evalkit.analysis.learning_curve import LearningCurve, read_curves
 from evalkit.analysis.selectors import Selector
 from evalkit.errors import UsageError
 from evalkit.statistics.bounded_mean import Array
@@ -20,7 +20,6 @@ Reached = Literal["between", "at most", "not reached", "extrapolated", "never"]
 
 FitName = Literal["shared", "hybrid", "baseline"]
 HYBRID, BASELINE = 0, 1
-_FIT_RESAMPLES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +46,7 @@ class Saving:
     saving: float | None
     """Fraction of the baseline's tokens; at least this where `reached` is `at most`."""
     ci95: tuple[float | None, float | None]
-    """Bootstrap interval of the saving; None where that end lies outside the data."""
-    reached_share: float
-    """Of the resamples, how many reach the target within the data."""
+    """95 % interval in steps of checkpoints; None for an end that lies outside the data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +61,10 @@ class LawFit:
     rms: float
     determined: bool
     saving: float | None
-    """1 - (B hybrid / B baseline)^(1/β): tokens saved at any equal loss; of the shared fit alone."""
-    saving_ci95: tuple[float, float] | None
+    """1 - (B hybrid / B baseline)^(1/β): tokens saved at any equal loss; of the shared fit alone.
+
+    Without an interval: a fit errs by its shape, which drawing the questions again would not show.
+    """
 
     @staticmethod
     def of(name: FitName, law: ScalingLaw) -> "LawFit":
@@ -79,7 +78,6 @@ class LawFit:
             rms=law.rms,
             determined=law.determined,
             saving=None if ratio is None else 1 - ratio,
-            saving_ci95=None,
         )
 
 
@@ -137,8 +135,10 @@ def measure_efficiency(
         higher_is_better=curves[0].metric.higher_is_better,
         hybrid=_checkpoints(curves[HYBRID]),
         baseline=_checkpoints(curves[BASELINE]),
-        savings=_savings(curves, law if extrapolate else None),
-        fits=tuple(_with_interval(LawFit.of(name, found), curves) for name, found in laws.items()),
+        savings=tuple(
+            _saving(curves, number, law if extrapolate else None) for number in range(len(curves[BASELINE].tokens))
+        ),
+        fits=tuple(LawFit.of(name, found) for name, found in laws.items()),
         fitted=_fitted(curves[0]),
         extrapolated=extrapolate,
         notes=tuple(_notes(curves, laws, extrapolate=extrapolate)),
@@ -159,29 +159,13 @@ def tokens_needed(tokens: Array, values: Array, target: float, *, higher_is_bett
         return float(tokens[0])
     before = after - 1
     share = (target - values[before]) / (values[after] - values[before])
+    if share >= 1:
+        return float(tokens[after])
     logs = np.log(tokens[before : after + 1])
-    return float(np.exp(logs[0] + min(1.0, share) * (logs[1] - logs[0])))
+    return float(np.exp(logs[0] + share * (logs[1] - logs[0])))
 
 
-def _savings(curves: tuple[LearningCurve, LearningCurve], law: ScalingLaw | None) -> tuple[Saving, ...]:
-    hybrid, baseline = curves
-    higher = hybrid.metric.higher_is_better
-    drawn = [
-        (
-            monotone(hybrid.resampled[row], higher_is_better=higher),
-            monotone(baseline.resampled[row], higher_is_better=higher),
-        )
-        for row in range(len(hybrid.resampled))
-    ]
-    return tuple(_saving(curves, number, drawn, law) for number in range(len(baseline.tokens)))
-
-
-def _saving(
-    curves: tuple[LearningCurve, LearningCurve],
-    number: int,
-    drawn: Sequence[tuple[Array, Array]],
-    law: ScalingLaw | None,
-) -> Saving:
+def _saving(curves: tuple[LearningCurve, LearningCurve], number: int, law: ScalingLaw | None) -> Saving:
     """The saving at the baseline's checkpoint `number`; both sides are read off their monotone curves."""
     hybrid, baseline = curves
     higher = hybrid.metric.higher_is_better
@@ -189,15 +173,7 @@ def _saving(
     spent = tokens_needed(baseline.tokens, baseline.monotone, target, higher_is_better=higher)
     needed = tokens_needed(hybrid.tokens, hybrid.monotone, target, higher_is_better=higher)
     reached, tokens = _reached(hybrid, needed, target, law)
-    ratios = np.array(
-        [
-            tokens_needed(hybrid.tokens, of_hybrid, float(of_baseline[number]), higher_is_better=higher)
-            / tokens_needed(baseline.tokens, of_baseline, float(of_baseline[number]), higher_is_better=higher)
-            for of_hybrid, of_baseline in drawn
-        ]
-    )
-    # Sorted ends and not interpolated quantiles: between a number and infinity there is nothing.
-    ends = np.sort(1 - ratios)[[int(0.025 * len(ratios)), int(0.975 * len(ratios))]]
+    more, most = tokens_interval(hybrid, baseline, number)
     return Saving(
         target=target,
         baseline_run=baseline.runs[number],
@@ -205,9 +181,30 @@ def _saving(
         hybrid_tokens=tokens,
         reached=reached,
         saving=None if tokens is None else 1 - tokens / spent,
-        ci95=(float(ends[0]) if math.isfinite(ends[0]) else None, float(ends[1]) if math.isfinite(ends[1]) else None),
-        reached_share=float(np.mean(np.isfinite(ratios))),
+        ci95=(None if most is None else 1 - most / spent, None if more is None else 1 - more / spent),
     )
+
+
+def tokens_interval(hybrid: LearningCurve, baseline: LearningCurve, number: int) -> tuple[float | None, float | None]:
+    """95 % interval of the tokens at which the hybrid reaches the baseline's checkpoint `number`, both checkpoints.
+
+    It supposes only that a model does not get worse as it is trained. The lower end is the last checkpoint of those
+    that are surely worse, from the first on; the upper end the first of those that are surely as good, back from the
+    last. Tests in a fixed order that stop at the first failure need no correction for being several (Maurer, Hothorn
+    and Lehmacher, Multiple comparisons in drug clinical trials and preclinical assays, 1995).
+    """
+    more = most = None
+    for at in range(len(hybrid.tokens)):
+        lead = hybrid.lead(at, baseline, number)
+        if lead is None or lead[1] >= 0:
+            break
+        more = float(hybrid.tokens[at])
+    for at in reversed(range(len(hybrid.tokens))):
+        lead = hybrid.lead(at, baseline, number)
+        if lead is None or lead[0] < 0:
+            break
+        most = float(hybrid.tokens[at])
+    return more, most
 
 
 def _reached(
@@ -239,22 +236,6 @@ def _to_loss(curve: LearningCurve, values: Array) -> Array:
 
 def _fitted(curve: LearningCurve) -> str:
     return "100 - score" if curve.metric.higher_is_better else curve.metric.unit
-
-
-def _with_interval(found: LawFit, curves: tuple[LearningCurve, LearningCurve]) -> LawFit:
-    """The shared fit's saving with a bootstrap interval: fitted again to resampled points."""
-    if found.saving is None:
-        return found
-    savings = []
-    for row in range(_FIT_RESAMPLES):
-        law = fit([(curve.tokens, _to_loss(curve, curve.resampled[row])) for curve in curves])
-        ratio = None if law is None else law.data_ratio(HYBRID, BASELINE)
-        if ratio is not None:
-            savings.append(1 - ratio)
-    if len(savings) < _FIT_RESAMPLES:
-        return found
-    low, high = np.quantile(savings, [0.025, 0.975])
-    return replace(found, saving_ci95=(float(low), float(high)))
 
 
 def _checkpoints(curve: LearningCurve) -> tuple[Checkpoint, ...]:

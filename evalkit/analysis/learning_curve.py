@@ -1,4 +1,4 @@
-"""A score along training: one value a checkpoint, with resamples that share their questions across checkpoints."""
+"""A score along training: one value per checkpoint, over the questions that all checkpoints share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,18 @@ from evalkit.records import SampleRecord
 from evalkit.records.metrics import Metric, metric_of
 from evalkit.statistics.bounded_mean import Array
 from evalkit.statistics.intervals import Interval
+from evalkit.statistics.paired import pool
 from evalkit.statistics.rows import sample_weights
 from evalkit.statistics.scores import MeanLoss, MeanScore
+from evalkit.statistics.unpaired import welch
 
-RESAMPLES = 1000
-_SEED = 0
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """The scores of one task, and the weight of each in the task's mean, adding up to 1."""
+
+    scores: Array
+    weights: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,20 +38,43 @@ class LearningCurve:
     """In the metric's unit."""
     intervals: tuple[Interval | None, ...]
     """95 % interval of each value."""
-    resampled: Array
-    """RESAMPLES × checkpoints: the values with the questions drawn again, the same ones at every checkpoint."""
     metric: Metric
+    groups: tuple[tuple[Group, ...], ...]
+    """Of each checkpoint: the groups whose plain mean is its value."""
+    joint: bool
+    """Whether both curves asked the same questions in the same order."""
 
     @property
     def monotone(self) -> Array:
         """The values, made never to get worse with more tokens (isotonic regression)."""
-        return monotone(self.values, higher_is_better=self.metric.higher_is_better)
+        from scipy import optimize
+
+        increasing = self.metric.higher_is_better
+        return np.asarray(optimize.isotonic_regression(self.values, increasing=increasing).x, dtype=np.float64)
+
+    def lead(self, number: int, other: "LearningCurve", at: int) -> Interval | None:
+        """The 95 % interval of how much better checkpoint `number` is than checkpoint `at` of `other`.
+
+        From differences on the same questions; on losses of other tokenizers, from the two means. None if there are
+        too few questions for an interval.
+        """
+        mine, theirs = self.groups[number], other.groups[at]
+        if self.joint:
+            changes = [group.scores - base.scores for group, base in zip(mine, theirs, strict=True)]
+            weights = [group.weights for group in theirs]
+            interval = pool(changes, bounded=self.metric.bounded, weights=weights).interval()
+        else:
+            compared = welch(_mean_loss(theirs), _mean_loss(mine))
+            interval = None if compared is None else compared[0]
+        if interval is None or self.metric.higher_is_better:
+            return interval
+        return -interval[1], -interval[0]
 
 
 def read_curves(
     hybrid: Sequence[StoredRun], baseline: Sequence[StoredRun], selector: Selector
 ) -> tuple[LearningCurve, LearningCurve]:
-    """The curves of both models for what `selector` names, resampled together.
+    """The curves of both models for what `selector` names.
 
     Raises UsageError where runs lack `tokens_seen` or the selected row, and IncompatibleRunError naming what differs
     where they asked unlike things.
@@ -52,15 +82,8 @@ def read_curves(
     runs = [*hybrid, *baseline]
     _refuse_unlike(runs)
     cells = _selected_cells(runs, selector)
-    drawn = _Draws(runs, cells)
-    return drawn.curve(hybrid), drawn.curve(baseline)
-
-
-def monotone(values: Array, *, higher_is_better: bool) -> Array:
-    """Isotonic regression of values in the order of their tokens."""
-    from scipy import optimize
-
-    return np.asarray(optimize.isotonic_regression(values, increasing=higher_is_better).x, dtype=np.float64)
+    scores = _Scores(runs, cells)
+    return scores.curve(hybrid), scores.curve(baseline)
 
 
 def _refuse_unlike(runs: Sequence[StoredRun]) -> None:
@@ -97,8 +120,8 @@ def _selected_cells(runs: Sequence[StoredRun], selector: Selector) -> list[tuple
     return cells
 
 
-class _Draws:
-    """Every run's scores by cell, and one set of resamples for all that asked the same questions."""
+class _Scores:
+    """Every run's scores by cell, over the questions that all of them answered."""
 
     def __init__(self, runs: Sequence[StoredRun], cells: Sequence[tuple[str, int]]) -> None:
         self._cells = cells
@@ -116,16 +139,18 @@ class _Draws:
             raise UsageError(
                 f"two checkpoints of one model have seen {at:,} tokens, or one has seen none; name one of each"
             )
-        columns = [self._values(run, number) for number, run in enumerate(ordered)]
+        groups = [self._groups(run) for run in ordered]
         scale = self._metric.scale
-        intervals = [self._estimate(run).interval() for run in ordered]
+        intervals = [self._interval(each) for each in groups]
+        means = [np.mean([float(group.weights @ group.scores) for group in each]) for each in groups]
         return LearningCurve(
             runs=tuple(run.record.run_id for run in ordered),
             tokens=tokens,
-            values=np.array([value for value, _ in columns]),
+            values=scale * np.array(means),
             intervals=tuple(None if each is None else (scale * each[0], scale * each[1]) for each in intervals),
-            resampled=np.stack([resampled for _, resampled in columns], axis=1),
             metric=self._metric,
+            groups=tuple(groups),
+            joint=self._joint,
         )
 
     def _shared_indices(self, runs: Sequence[StoredRun], cell: tuple[str, int]) -> list[int]:
@@ -135,39 +160,20 @@ class _Draws:
             raise UsageError(f"{cell[0]} at {cell[1]}: no sample is scored at every checkpoint")
         return shared
 
-    def _values(self, run: StoredRun, number: int) -> tuple[float, Array]:
-        """The run's value, and its resamples; joint draws are the same for every run."""
-        value, resampled = 0.0, np.zeros(RESAMPLES)
-        for position, cell in enumerate(self._cells):
-            samples = self._scored(run, cell)
-            scores, weights = _scores(samples), sample_weights(samples)
-            rng = np.random.default_rng([_SEED, position, 0 if self._joint else 1 + number])
-            counts = rng.multinomial(len(scores), np.full(len(scores), 1 / len(scores)), size=RESAMPLES)
-            drawn = counts * weights
-            totals = drawn.sum(axis=1)
-            means = np.divide(drawn @ scores, totals, out=np.full(RESAMPLES, float(weights @ scores)), where=totals > 0)
-            share = self._share(run, cell)
-            value += float(weights @ scores) * share
-            resampled += means * share
-        return self._metric.scale * value, self._metric.scale * resampled
-
-    def _estimate(self, run: StoredRun) -> MeanScore | MeanLoss:
-        """How sure the run's value is by itself."""
+    def _groups(self, run: StoredRun) -> tuple[Group, ...]:
+        """One group per task, or a single one if the suite's mean is over samples."""
         scored = [self._scored(run, cell) for cell in self._cells]
-        if not self._metric.bounded:
-            samples = [sample for group in scored for sample in group]
-            return MeanLoss.of(_scores(samples), sample_weights(samples))
-        groups = [_scores(samples) for samples in scored]
-        return MeanScore.of([np.concatenate(groups)] if self._by_sample(run) else groups)
+        if any(row.by_sample and row.ctx == self._cells[0][1] for row in run.record.summary):
+            scored = [[sample for samples in scored for sample in samples]]
+        return tuple(Group(_scores(samples), sample_weights(samples)) for samples in scored)
 
-    def _by_sample(self, run: StoredRun) -> bool:
-        return any(row.by_sample and row.ctx == self._cells[0][1] for row in run.record.summary)
-
-    def _share(self, run: StoredRun, cell: tuple[str, int]) -> float:
-        """What a cell weighs in the value: as much as any other, or by its samples where the suite's mean does so."""
-        if not self._by_sample(run):
-            return 1 / len(self._cells)
-        return len(self._scored(run, cell)) / sum(len(self._scored(run, other)) for other in self._cells)
+    def _interval(self, groups: Sequence[Group]) -> Interval | None:
+        """How sure a checkpoint's value is by itself."""
+        return (
+            MeanScore.of(group.scores for group in groups).interval()
+            if self._metric.bounded
+            else (_mean_loss(groups).interval())
+        )
 
     def _scored(self, run: StoredRun, cell: tuple[str, int]) -> list[SampleRecord]:
         samples = [sample for sample in self._samples[id(run)][cell] if sample.score is not None]
@@ -184,6 +190,12 @@ def _first_scored(run: StoredRun, cell: tuple[str, int]) -> SampleRecord:
         if sample.score is not None:
             return sample
     raise UsageError(f"{run.folder} has no score for {cell[0]} at {cell[1]}")
+
+
+def _mean_loss(groups: Sequence[Group]) -> MeanLoss:
+    return MeanLoss.of(
+        np.concatenate([group.scores for group in groups]), np.concatenate([group.weights for group in groups])
+    )
 
 
 def _scores(samples: Sequence[SampleRecord]) -> Array:

@@ -1,17 +1,22 @@
 """Tokens to a baseline's scores: exact where the curves are known, and silent beyond the data."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.analysis.efficiency import Efficiency, Saving, measure_efficiency, tokens_needed
+from evalkit.analysis.efficiency import Efficiency, Saving, measure_efficiency, tokens_interval, tokens_needed
 from evalkit.analysis.finished_run import StoredRun
+from evalkit.analysis.learning_curve import Group, LearningCurve
 from evalkit.errors import IncompatibleRunError, UsageError
+from evalkit.records.metrics import metric_of
+from evalkit.statistics.bounded_mean import Array
 from tests.evalkit.run_factory import RunSpec, Score, make_run
 
 RISING = np.array([20.0, 40.0, 60.0, 80.0])
@@ -76,8 +81,6 @@ def test_a_model_twice_as_fast_saves_half(tmp_path: Path) -> None:
     assert [point.tokens for point in measured.hybrid] == sorted(point.tokens for point in measured.hybrid)
     shared = next(fit for fit in measured.fits if fit.name == "shared")
     assert shared.saving == pytest.approx(0.5, abs=0.08)
-    assert shared.saving_ci95 is not None
-    assert shared.saving_ci95[0] < 0.5 < shared.saving_ci95[1]
     assert {fit.name for fit in measured.fits} == {"shared", "hybrid", "baseline"}
     assert measured.fitted == "100 - score"
 
@@ -86,7 +89,48 @@ def test_a_model_against_itself_saves_nothing(tmp_path: Path) -> None:
     runs = curve(tmp_path, "same", 1.0)
     for saving in measure_efficiency(runs, runs, "ruler@4096").savings:
         assert saving.saving == pytest.approx(0.0)
-        assert saving.ci95 == pytest.approx((0.0, 0.0))
+        low, high = saving.ci95
+        assert low is None or low < 0, "answers that agree do not show that the models are equally good"
+        assert high is None or high > 0
+
+
+def test_the_interval_of_a_saving_holds_the_true_one_for_few_questions() -> None:
+    """Three checkpoints of a model that needs half the tokens; of three questions each task, most draws all agree."""
+    levels, tokens = {"hybrid": (0.5, 0.9, 0.98), "baseline": (0.2, 0.5, 0.9)}, np.array([1e6, 2e6, 4e6])
+    rng, held, ends = np.random.default_rng(0), 0, 0
+    for _ in range(100):
+        drawn = rng.random((2, 3))
+        curves = [_curve_of([drawn < level for level in levels[name]], tokens) for name in levels]
+        more, most = tokens_interval(curves[0], curves[1], 2)
+        held += (more is None or more < 2e6) and (most is None or most >= 2e6)
+        ends += (more is not None) + (most is not None)
+    assert held >= 95
+    assert ends < 20, "six answers decide little"
+
+
+def test_the_interval_of_a_saving_is_narrow_with_many_questions() -> None:
+    drawn, tokens = np.random.default_rng(1).random((2, 500)), np.array([1e6, 2e6, 4e6])
+    hybrid, baseline = (
+        _curve_of([drawn < level for level in levels], tokens) for levels in ((0.3, 0.7, 0.9), (0.1, 0.3, 0.6))
+    )
+    assert tokens_interval(hybrid, baseline, 2) == (1e6, 2e6)
+
+
+def _curve_of(answers: Sequence[npt.NDArray[np.bool_]], tokens: Array) -> LearningCurve:
+    """One checkpoint per element of `answers` (tasks × questions)."""
+    groups = tuple(
+        tuple(Group(row.astype(np.float64), np.full(len(row), 1 / len(row))) for row in each) for each in answers
+    )
+    means = np.array([100 * each.mean() for each in answers])
+    return LearningCurve(
+        runs=("a", "b", "c"),
+        tokens=tokens,
+        values=means,
+        intervals=(None, None, None),
+        metric=metric_of("string_match_all"),
+        groups=groups,
+        joint=True,
+    )
 
 
 def slow(tmp_path: Path, *, extrapolate: bool) -> tuple[Efficiency, Saving]:
@@ -98,8 +142,7 @@ def slow(tmp_path: Path, *, extrapolate: bool) -> tuple[Efficiency, Saving]:
 
 def test_beyond_the_data_nothing_is_said(tmp_path: Path) -> None:
     measured, final = slow(tmp_path, extrapolate=False)
-    assert (final.reached, final.hybrid_tokens, final.saving, final.ci95) == ("not reached", None, None, (None, None))
-    assert final.reached_share == 0.0
+    assert (final.reached, final.hybrid_tokens, final.saving, final.ci95) == ("not reached", None, None, (None, 0.0))
     assert not measured.extrapolated
     assert measured.savings[2].saving == pytest.approx(-1.0)
 
