@@ -92,6 +92,7 @@ def test_the_gitlab_job_judges(folder: Path, new: str, code: int, outcome: str) 
     (job,) = yaml.safe_load((REPOSITORY / "docs/ci/gitlab.yml").read_text(encoding="utf-8")).values()
     install, judge = job["script"]
     assert install.startswith("python -m pip install")
+    assert run_script(f"pip() {{ :; }}\n{install.replace('python -m ', '')}", folder, job["variables"]).returncode != 0
     done = run_script(judge, folder, {**job["variables"], "EVALKIT_BASE": "base", "EVALKIT_NEW": new})
     assert done.returncode == code, (outcome, done.stderr)
     assert (folder / job["artifacts"]["reports"]["junit"]).exists() == (code < 2)

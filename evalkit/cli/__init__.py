@@ -131,8 +131,12 @@ def _run() -> int | None:
     try:
         return _command()
     except EvalkitError as error:
-        _complain(str(error))
-        return error.exit_code
+        return _refuse(error)
+    except ModuleNotFoundError as error:
+        from evalkit.installation import light_install_error
+
+        light = light_install_error(error)
+        return _crash(error) if light is None else _refuse(light)
     except typer.TyperException as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "evalkit")
         # Without arguments the help has been printed, and nothing is left to say.
@@ -160,6 +164,11 @@ def _command() -> int | None:
         raise
     sys.stdout.flush()
     return code
+
+
+def _refuse(error: EvalkitError) -> int:
+    _complain(str(error))
+    return error.exit_code
 
 
 def _crash(error: Exception) -> int:

@@ -17,7 +17,12 @@ class PromptRemaker:
 
     def __init__(self, record: "RunRecord") -> None:
         """Raises UsageError saying what is missing."""
-        self._suite = _suite_of(record)
+        from evalkit.installation import light_install_error
+
+        try:
+            self._suite = _suite_of(record)
+        except ModuleNotFoundError as error:
+            raise light_install_error(error) or error from None
 
     def sample(self, stored: "SampleRecord") -> "Sample":
         """The sample as it was asked; UsageError where it would be another prompt now."""

@@ -1,0 +1,64 @@
+"""What is installed: without the extra `models`, stored runs can be read and judged, but no model runs."""
+
+import importlib.metadata
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from evalkit.errors import UsageError
+
+MODELS = frozenset(
+    {
+        "datasets",
+        "huggingface_hub",
+        "lm_eval",
+        "safetensors",
+        "tokenizers",
+        "torch",
+        "transformers",
+        "triton",
+        "wonderwords",
+    }
+)
+"""Modules that only the extra `models` installs."""
+
+
+def light_install_error(error: ModuleNotFoundError) -> UsageError | None:
+    """The error to show if `error` comes from an installation without the extra `models`, else None."""
+    module = (error.name or "").partition(".")[0]
+    if module not in MODELS:
+        return None
+    return UsageError(
+        f"{module} is not installed: this evalkit judges stored runs and does not run models; "
+        f"to run models: {install_command()}"
+    )
+
+
+def install_command() -> str:
+    """The pip command that adds the extra, with the place this evalkit was installed from if that is known."""
+    try:
+        recorded = importlib.metadata.distribution("evalkit").read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        recorded = None
+    source = None if recorded is None else _source(json.loads(recorded))
+    if source is None:
+        # The name alone would not do: on PyPI it belongs to another project.
+        return "pip install '.[models]' in a checkout of evalkit"
+    return f"pip install {source}"
+
+
+def _source(origin: Mapping[str, Any]) -> str | None:
+    """Arguments of pip for an origin as PEP 610 records it; None if it is a file that is no longer there."""
+    url, parts = origin["url"], urlsplit(origin["url"])
+    if "vcs_info" in origin:
+        vcs = origin["vcs_info"]
+        return shlex.quote(f"evalkit[models] @ {vcs['vcs']}+{url}@{vcs['commit_id']}")
+    if parts.scheme != "file":
+        return shlex.quote(f"evalkit[models] @ {url}")
+    path = Path(url2pathname(parts.path))
+    editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+    return f"{editable}{shlex.quote(f'{path}[models]')}" if path.exists() else None
