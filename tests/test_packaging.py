@@ -19,8 +19,21 @@ from tests.test_imports import SOURCES, imports
 
 PACKAGES = ("evalkit", "suites", "model_adapters", "reports")
 # What running needs beside code; everything else in the packages is source.
+DATA_SUFFIXES = {
+    ".json",
+    ".jsonl",
+    ".txt",
+    ".md",
+    ".safetensors",
+    ".jinja",
+    ".yaml",
+    ".toml",
+    ".js",
+    ".css",
+    ".html",
+    ".xz",
+}
 OPTIONAL = {"flash-linear-attention"}
-DATA_SUFFIXES = {".json", ".jsonl", ".txt", ".md", ".safetensors", ".jinja", ".yaml", ".js", ".css", ".html"}
 
 
 @pytest.fixture(scope="module")

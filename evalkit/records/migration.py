@@ -70,6 +70,36 @@ def _nest_corpora(data: Fields) -> Fields:
     return {**data, "schema": MANIFEST_SCHEMA, "corpora": nested}
 
 
+_EMBEDDED_SHA256 = {
+    "e0625114b7d8ab191d68d6dfe4dcd8e286b08699a1c20798387c1b6fd2559cf9": (
+        "1a1414865013a196582a45cc38df5e437e9142c53b15f75066d688e246745d89"
+    ),
+    "0d5ff6fd17db88ee6a324bf398d6c8fba9c2cd738fd783fecfc1467fbcccee25": (
+        "a6a348092465c65ee28f754ff34996f4dcd6cf759562dd16803fc61c9ce477b9"
+    ),
+    "55ee5f81027ae0fe0c70f642e2ca9d8015f69cec976f40abe2d473fce462cfb3": (
+        "11a31ca5352c4c367ebb369104cf6894204e5e44de5888534018e0cda988dd9b"
+    ),
+}
+"""Embedded corpora were identified by their generator's source files and are now by their text, which is the same."""
+
+
+def _identify_embedded(data: Fields) -> Fields:
+    """Corpora are objects with a sha256 in runs, and role -> name -> sha256 in manifests."""
+    corpora = data.get("corpora")
+    if isinstance(corpora, list):
+        return {**data, "corpora": [_identified(corpus, "sha256") for corpus in corpora]}
+    if isinstance(corpora, dict):
+        return {**data, "corpora": {role: _identified(names, *names) for role, names in corpora.items()}}
+    return data
+
+
+def _identified(fields: Any, *keys: str) -> Any:
+    if not isinstance(fields, dict):
+        return fields  # `from_dict` reports what is wrong
+    return {**fields, **{key: _EMBEDDED_SHA256.get(str(fields.get(key)), fields.get(key)) for key in keys}}
+
+
 def _add_sessions(data: Fields) -> Fields:
     """Before sessions were recorded, a record described the last process as if it had answered all samples."""
     parts = [data.get(name) for name in ("config", "environment", "timing", "memory", "counts")]
@@ -102,6 +132,7 @@ def _flatten_margins(data: Fields) -> Fields:
 
 
 _STEPS: dict[type[Any], tuple[Callable[[Fields], Fields], ...]] = {
-    Manifest: (_nest_corpora,),
-    RunRecord: (_add_sessions, _flatten_margins),
+    Manifest: (_nest_corpora, _identify_embedded),
+    RunRecord: (_add_sessions, _flatten_margins, _identify_embedded),
+    RunStart: (_identify_embedded,),
 }

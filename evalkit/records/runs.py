@@ -91,7 +91,7 @@ class CorpusUse:
     """`essays`, `squad`, `hotpotqa`, `samples`, …"""
     name: str
     sha256: str
-    """Of the file as it was read; for generated corpora, of the generator's definition."""
+    """Of the file as it was read; for an embedded corpus, of its uncompressed text."""
     source: str
     """File name, URL or `embedded`."""
 

@@ -17,6 +17,7 @@ from evalkit.records import SampleKey
 from evalkit.running.protocols import Suite, Tokenizer
 from model_adapters.reference import curriculum
 from model_adapters.reference.architecture import PAD_ID
+from model_adapters.reference.corpora.texts import generated_corpora
 from model_adapters.reference.curriculum import FIRST_TRAINING_SEED, PROSE_SEEDS, Phase
 from model_adapters.reference.rows import Answer, Row, join, ruler_part, track_part
 from suites import ruler, state_tracking
@@ -151,9 +152,9 @@ class BatchMaker:
 
 
 def training_suite(tokenizer: Tokenizer, prose_seed: int) -> Suite:
-    """RULER over the embedded corpora of `prose_seed`, ready to make samples of any key."""
+    """RULER over the generated corpora of `prose_seed`, ready to make samples of any key."""
     settings = RulerSettings.of(ctx=curriculum.LENGTHS, samples=1, seed=FIRST_TRAINING_SEED)
-    return ruler.build(settings, tokenizer, ruler.RulerCorpora.embedded(prose_seed))
+    return ruler.build(settings, tokenizer, generated_corpora(prose_seed))
 
 
 def track_suite(tokenizer: Tokenizer) -> Suite:

@@ -13,7 +13,7 @@ FIRST_TRAINING_SEED = 1_000_000_000
 PHASE_SEEDS = 2**40
 """Seeds of one phase; those of the next follow, so that no sample is drawn in both."""
 PROSE_SEEDS = (101, 102, 103, 104)
-"""Seeds of the embedded corpora behind training prompts; evaluation reads seed 0."""
+"""Seeds of the generated corpora behind training prompts; evaluation reads the embedded ones, which have seed 0."""
 
 TRACK = "track"
 """Stands for all state-tracking tasks: a part of a row that is asked it holds many of their short episodes."""

@@ -16,9 +16,9 @@ from model_adapters.reference import NAMES, folder
 from model_adapters.reference.answers import answer_text
 from model_adapters.reference.architecture import EOS_ID, PAD_ID
 from model_adapters.reference.batches import track_suite, training_suite
+from model_adapters.reference.corpora import prose
 from model_adapters.reference.curriculum import FIRST_TRAINING_SEED, PROSE_SEEDS, TASKS
 from model_adapters.scripted import ScriptedTokenizer
-from suites.corpora import embedded_essays
 from suites.ruler.words import every_word
 from suites.state_tracking.tasks import TASKS as TRACK_TASKS
 from suites.state_tracking.tasks import row_name
@@ -38,7 +38,7 @@ def texts() -> Iterator[str]:
             for index in range(SAMPLES_A_TASK):
                 sample = suite.sample(SampleKey(task, 4096, index, FIRST_TRAINING_SEED - 1))
                 yield sample.prompt + answer_text(sample)
-        yield from embedded_essays(prose_seed).sentences[:PROSE_SENTENCES]
+        yield from prose.sentences(prose_seed)[:PROSE_SENTENCES]
     track = track_suite(ScriptedTokenizer())
     for task in TRACK_TASKS:
         for index in range(SAMPLES_A_TASK):

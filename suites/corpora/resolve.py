@@ -54,7 +54,7 @@ def list_corpora() -> tuple[Listed, ...]:
 
 def _listed(role: str) -> Listed:
     found = _find(role, folder.data_folder())
-    use, state = (found.use, found.state) if found else (embedded_use(role), "of its generator")
+    use, state = (found.use, found.state) if found else (embedded_use(role), "part of evalkit")
     return Listed(use.role, use.name, use.source, use.sha256, state)
 
 

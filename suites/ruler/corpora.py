@@ -23,13 +23,11 @@ class RulerCorpora:
         return RulerCorpora(load_essays, load_squad, load_hotpotqa)
 
     @staticmethod
-    def embedded(seed: int = 0) -> "RulerCorpora":
-        """Those that come with the project; another seed writes another text."""
+    def embedded() -> "RulerCorpora":
+        """Those that come with evalkit."""
         from suites.corpora import embedded_essays, embedded_hotpotqa, embedded_squad
 
-        return RulerCorpora(
-            lambda: embedded_essays(seed), lambda: embedded_squad(seed), lambda: embedded_hotpotqa(seed)
-        )
+        return RulerCorpora(embedded_essays, embedded_squad, embedded_hotpotqa)
 
 
 class LoadedCorpora:

@@ -38,7 +38,7 @@ def test_list_names_what_serves_each_role(
         ["squad", "squad.json", "squad.json"],
         ["hotpotqa", "embedded-country-v1/seed0", "embedded"],
     ]
-    assert [row[4] for row in rows] == ["of its generator", "taken as it is", "of its generator"]
+    assert [row[4] for row in rows] == ["part of evalkit", "taken as it is", "part of evalkit"]
     assert {len(row[3]) for row in rows} == {16}
 
 

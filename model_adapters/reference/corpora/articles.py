@@ -1,14 +1,11 @@
-"""The embedded counterpart of SQuAD: articles about invented places and things, with questions on each paragraph."""
+"""Articles about invented places and things, with questions on each paragraph, in the shape of SQuAD."""
 
 from dataclasses import dataclass, field
 
-from suites.corpora.embedded import fillers, names, subjects
-from suites.corpora.embedded.aspects_craft import CRAFTS
-from suites.corpora.embedded.aspects_place import TOWNS
-from suites.corpora.embedded.aspects_society import SOCIETIES
-from suites.corpora.embedded.aspects_structure import STRUCTURES
-from suites.corpora.embedded.facts import Aspect, Decks, Filling, parse_aspects
-from suites.corpora.embedded.stream import Draw
+from model_adapters.reference.corpora import names
+from model_adapters.reference.corpora.facts import Aspect, Decks, Filling, parse_aspects
+from model_adapters.reference.corpora.stream import Draw
+from model_adapters.reference.corpora.words import lists
 from suites.corpora.records import Question
 
 ARTICLES_PER_FAMILY = 24
@@ -59,30 +56,28 @@ def articles(seed: int) -> list[Article]:
     """All articles of a seed, the families mixed."""
     draw = Draw("squad", seed)
     written = []
-    families = zip(_subjects(draw), (TOWNS, STRUCTURES, SOCIETIES, CRAFTS), _FILLERS, strict=True)
-    for family, (subject_list, aspects, filler_text) in enumerate(families):
-        parsed, lines = parse_aspects(aspects), filler_text.strip().splitlines()
+    for family, (name, subject_list) in enumerate(_subjects(draw).items()):
+        texts = lists("articles")[name]
+        aspects, fillers = parse_aspects(texts["aspects"]), texts["fillers"].splitlines()
         for number, subject in enumerate(subject_list):
-            written.append(_write((seed, family, number), subject, parsed, lines))
+            written.append(_write((seed, family, number), subject, aspects, fillers))
     return draw.shuffled(written)
 
 
-_FILLERS = (fillers.TOWNS, fillers.STRUCTURES, fillers.SOCIETIES, fillers.CRAFTS)
-
-
-def _subjects(draw: Draw) -> tuple[list[Subject], ...]:
-    """The subjects of each family; every one has a town of its own, so no two share a name."""
-    towns: dict[str, None] = {}
-    while len(towns) < 4 * ARTICLES_PER_FAMILY:
-        towns[names.joined(draw.one(names.TOWN_STARTS), draw.one(names.TOWN_ENDS))] = None
-    groups = [list(towns)[i::4] for i in range(4)]
-    crafts = [draw.one(subjects.CRAFT_KINDS) for _ in groups[3]]
-    return (
-        [Subject(town, "town", town, town) for town in groups[0]],
-        [_named(town, kind, kind.lower()) for town in groups[1] for kind in [draw.one(subjects.STRUCTURE_KINDS)]],
-        [_named(town, kind, "society") for town in groups[2] for kind in [draw.one(subjects.SOCIETY_KINDS)]],
-        [_named(town, thing, kind) for town, (thing, kind) in zip(groups[3], crafts, strict=True)],
-    )
+def _subjects(draw: Draw) -> dict[str, list[Subject]]:
+    """The subjects by family; every one has a town of its own, so no two share a name."""
+    towns = names.towns(draw, 4 * ARTICLES_PER_FAMILY)
+    groups = [towns[i::4] for i in range(4)]
+    kinds = {name: lists("articles")[name]["kinds"] for name in ("structures", "societies", "crafts")}
+    crafts = [draw.one(kinds["crafts"]) for _ in groups[3]]
+    return {
+        "towns": [Subject(town, "town", town, town) for town in groups[0]],
+        "structures": [
+            _named(town, kind, kind.lower()) for town in groups[1] for kind in [draw.one(kinds["structures"])]
+        ],
+        "societies": [_named(town, kind, "society") for town in groups[2] for kind in [draw.one(kinds["societies"])]],
+        "crafts": [_named(town, *craft.split(": ")) for town, craft in zip(groups[3], crafts, strict=True)],
+    }
 
 
 def _named(town: str, thing: str, kind: str) -> Subject:

@@ -1,12 +1,12 @@
-"""The embedded counterpart of HotpotQA: questions that need two documents, each among ten of its own."""
+"""Questions that need two documents of an invented country, each among ten of its own, in the shape of HotpotQA."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from suites.corpora.embedded.stream import Draw
-from suites.corpora.embedded.world import Entity, Person, World, make_world
-from suites.corpora.embedded.world_documents import write_documents
+from model_adapters.reference.corpora.stream import Draw
+from model_adapters.reference.corpora.world import Entity, Person, World, make_world
+from model_adapters.reference.corpora.world_documents import write_documents
 from suites.corpora.records import Question
 
 QUESTIONS = 520

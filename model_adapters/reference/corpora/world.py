@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from suites.corpora.embedded import names
-from suites.corpora.embedded.stream import Draw
-from suites.corpora.embedded.topic import split_words
+from model_adapters.reference.corpora import names
+from model_adapters.reference.corpora.stream import Draw
+from model_adapters.reference.corpora.words import lists
 
 TOWNS = 340
 PEOPLE = 760
@@ -12,49 +12,8 @@ WORKS = 560
 COMPANIES = 320
 BRIDGES = 320
 
-COUNTIES = split_words(
-    "Upper Morwen, Lower Morwen, Eastmark, Haldane, Tessaly, the Fells, Greyshire, Orrenland, Vale of Kesh, "
-    "Northreach, Salter Coast, Dunmere"
-)
-RIVERS = split_words(
-    "Abbel, Berrow, Cresk, Dannet, Ervane, Fossel, Gilder, Hobel, Inver, Jarrel, Kinner, Lossen, Mirrel, Nodder, "
-    "Olfen, Perrin, Quillon, Rossel, Stour, Tavren, Uskel, Virrel, Wendle, Yarrel"
-)
-PRODUCTS = split_words(
-    "pipe organs, lace, mustard, barometers, mirrors, felt, cider, marble, cutlery, playing cards, saffron, paper, "
-    "carriages, rope, porcelain, smoked fish, candles, umbrellas, printing ink, bells, violins, tiles, gloves, salt"
-)
-PROFESSIONS = {
-    "novel": "novelist",
-    "opera": "composer",
-    "painting": "painter",
-    "play": "playwright",
-    "symphony": "composer",
-    "travel book": "explorer",
-    "statue": "sculptor",
-    "poem": "poet",
-}
-OTHER_PROFESSIONS = split_words(
-    "engineer, botanist, astronomer, chess master, swimmer, physician, mathematician, judge"
-)
-HOBBIES = split_words(
-    "keeping bees, repairing clocks, skating, collecting ferns, baking, playing the bassoon, breeding pigeons, "
-    "mapping caves, writing riddles, restoring boats, growing dahlias, fencing, walking at night, pressing flowers, "
-    "carving spoons, learning dead languages, watching trains, brewing cider, juggling, binding books"
-)
-TITLE_ADJECTIVES = split_words(
-    "Salt, Quiet, Burning, Second, Hollow, Winter, Crooked, Golden, Last, Drowned, Paper, Silver, Wandering, Empty, "
-    "Painted, Distant, Broken, Hidden, Northern, Velvet, Iron, Sleeping, Borrowed, Seventh, Bitter, Endless"
-)
-TITLE_NOUNS = split_words(
-    "Ladder, Harbour, Orchard, Letter, Lantern, Garden, Bell, Window, Crown, Bridge, Mirror, Forest, Shore, Compass, "
-    "Staircase, Feast, Island, Comet, Journey, Clock, Ferryman, Widow, Carnival, Silence, Stranger, Kingdom, Map, "
-    "Nightingale"
-)
-COMPANY_KINDS = split_words(
-    "Football Club, Rowing Club, Brewery, Ironworks, Shipyard, Publishing House, Instrument Company, Glassworks, "
-    "Railway Company, Chocolate Works, Theatre Company, Watch Company"
-)
+_LISTS = lists("country")
+_PROFESSIONS: dict[str, str] = _LISTS["professions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,33 +115,26 @@ class World:
 
 def make_world(draw: Draw) -> World:
     """A world of the standard size; no two of its documents share a title."""
-    towns = tuple(_town(draw, name) for name in _town_names(draw))
+    towns = tuple(_town(draw, name) for name in names.towns(draw, TOWNS))
     people = tuple(_person(draw, name, he, towns) for name, he in _person_names(draw))
     return World(
         towns, people, _works(draw, people, towns), _companies(draw, people, towns), _bridges(draw, people, towns)
     )
 
 
-def _town_names(draw: Draw) -> list[str]:
-    found: dict[str, None] = {}
-    while len(found) < TOWNS:
-        found[names.joined(draw.one(names.TOWN_STARTS), draw.one(names.TOWN_ENDS))] = None
-    return list(found)
-
-
 def _town(draw: Draw, name: str) -> Town:
     return Town(
         name,
-        draw.one(COUNTIES),
-        draw.one(RIVERS),
-        draw.one(PRODUCTS),
+        draw.one(_LISTS["counties"]),
+        draw.one(_LISTS["rivers"]),
+        draw.one(_LISTS["products"]),
         draw.between(900, 94_000),
         draw.between(1150, 1690),
     )
 
 
 def _person_names(draw: Draw) -> list[tuple[str, str]]:
-    surnames = [_surname(draw) for _ in range(400)]
+    surnames = [names.surname(draw) for _ in range(400)]
     found: dict[str, str] = {}
     while len(found) < PEOPLE:
         group, he = (names.WOMEN, "she") if draw.random() < 0.5 else (names.MEN, "he")
@@ -190,25 +142,21 @@ def _person_names(draw: Draw) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def _surname(draw: Draw) -> str:
-    return names.joined(draw.one(names.SURNAME_STARTS), draw.one(names.SURNAME_ENDS))
-
-
 def _person(draw: Draw, name: str, he: str, towns: tuple[Town, ...]) -> Person:
-    profession = draw.one((*PROFESSIONS.values(), *OTHER_PROFESSIONS))
-    teacher = f"{draw.one((*names.WOMEN, *names.MEN))} {_surname(draw)}"
-    return Person(name, he, profession, draw.between(1640, 1915), draw.one(towns), draw.one(HOBBIES), teacher)
+    profession = draw.one((*_PROFESSIONS.values(), *_LISTS["other_professions"]))
+    teacher = f"{draw.one((*names.WOMEN, *names.MEN))} {names.surname(draw)}"
+    return Person(name, he, profession, draw.between(1640, 1915), draw.one(towns), draw.one(_LISTS["hobbies"]), teacher)
 
 
 def _works(draw: Draw, people: tuple[Person, ...], towns: tuple[Town, ...]) -> tuple[Work, ...]:
     by_profession = {
         kind: [person for person in people if person.profession == profession]
-        for kind, profession in PROFESSIONS.items()
+        for kind, profession in _PROFESSIONS.items()
     }
     found: dict[str, Work] = {}
     while len(found) < WORKS:
-        title = f"The {draw.one(TITLE_ADJECTIVES)} {draw.one(TITLE_NOUNS)}"
-        kind = draw.one(tuple(PROFESSIONS))
+        title = f"The {draw.one(_LISTS['title_adjectives'])} {draw.one(_LISTS['title_nouns'])}"
+        kind = draw.one(tuple(_PROFESSIONS))
         creator = draw.one(by_profession[kind])
         found.setdefault(title, Work(title, kind, creator, creator.born + draw.between(22, 70), draw.one(towns)))
     return tuple(found.values())
@@ -217,7 +165,7 @@ def _works(draw: Draw, people: tuple[Person, ...], towns: tuple[Town, ...]) -> t
 def _companies(draw: Draw, people: tuple[Person, ...], towns: tuple[Town, ...]) -> tuple[Company, ...]:
     found: dict[str, Company] = {}
     while len(found) < COMPANIES:
-        town, kind, founder = draw.one(towns), draw.one(COMPANY_KINDS), draw.one(people)
+        town, kind, founder = draw.one(towns), draw.one(_LISTS["company_kinds"]), draw.one(people)
         name = f"{town.name} {kind}"
         found.setdefault(name, Company(name, kind.lower(), founder, founder.born + draw.between(24, 60), town))
     return tuple(found.values())

@@ -1,13 +1,13 @@
-"""The block form of paragraphs with facts, and the values that fill it (see `aspects_place` for the form)."""
+"""The block form of paragraphs with facts, and the values that fill it (see articles.toml for the form)."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from suites.corpora.embedded import names
-from suites.corpora.embedded.stream import Draw
-from suites.corpora.embedded.topic import with_article
-from suites.corpora.embedded.values import value_list
+from model_adapters.reference.corpora import names
+from model_adapters.reference.corpora.stream import Draw
+from model_adapters.reference.corpora.words import in_words, joined, lists, with_article
 
 _SLOT = re.compile(r"\{(?:(\w+):)?(\w+)(?:\.(\w+))?\}")
 _ARTICLE = re.compile(r"\b([Aa])n? (?=(\w[\w'-]*))")
@@ -58,6 +58,26 @@ def _parse_block(block: str) -> Aspect:
     return Aspect(sentences, tuple(questions))
 
 
+@cache
+def value_list(kind: str) -> Sequence[str]:
+    """All values of a kind; KeyError for an unknown kind."""
+    values: dict[str, list[str]] = lists("articles")["values"]
+    match kind:
+        case "a_trade" | "an_animal" | "a_coin":
+            return [with_article(value) for value in values[kind.partition("_")[2]]]
+        case "building_in":
+            return [f"the {hall}" for hall in values["hall"]]
+        case "weekday":
+            return [f"{day}s" for day in values["day"]]
+        case "instrument":
+            return values["instruments"]
+        case "count":
+            return [in_words(number) for number in (*range(21, 100), *range(103, 400, 7))]
+        case "small_days":
+            return [in_words(number) for number in range(3, 13)]
+    return values[kind]
+
+
 class Decks:
     """Values by kind, none twice before all of a kind were drawn."""
 
@@ -70,8 +90,8 @@ class Decks:
         makers: dict[str, Callable[[], Value]] = {
             "person": self._person,
             "year": lambda: Value(str(self._draw.between(1480, 1930))),
-            "town": lambda: Value(names.joined(self._next(names.TOWN_STARTS), self._next(names.TOWN_ENDS))),
-            "hill": lambda: Value(f"Mount {names.joined(self._next(names.TOWN_STARTS), 'en')}"),
+            "town": lambda: Value(joined(self._next(names.TOWN_STARTS), self._next(names.TOWN_ENDS))),
+            "hill": lambda: Value(f"Mount {joined(self._next(names.TOWN_STARTS), 'en')}"),
             "date": lambda: Value(f"{self._draw.between(1, 28)} {self._next_value('month')}"),
             "money": lambda: Value(f"{self._next_value('count')} {self._next_value('money_unit')}"),
         }
@@ -79,13 +99,13 @@ class Decks:
 
     def _person(self) -> Value:
         group, he = (names.WOMEN, "she") if self._draw.random() < 0.5 else (names.MEN, "he")
-        surname = names.joined(self._next(names.SURNAME_STARTS), self._next(names.SURNAME_ENDS))
+        surname = joined(self._next(names.SURNAME_STARTS), self._next(names.SURNAME_ENDS))
         return Value(f"{self._draw.one(group)} {surname}", he)
 
     def _next_value(self, kind: str) -> str:
         return self._next(value_list(kind), kind)
 
-    def _next(self, values: tuple[str, ...], kind: str = "") -> str:
+    def _next(self, values: Sequence[str], kind: str = "") -> str:
         key = kind or values[0]
         if not self._decks.get(key):
             self._decks[key] = self._draw.shuffled(values)
