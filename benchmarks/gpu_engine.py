@@ -24,14 +24,14 @@ from transformers import PreTrainedModel
 from evalkit.records import Request
 from model_adapters.bench.decode import bench_decode
 from model_adapters.bench.kernels import bench_kernels
+from model_adapters.bench.memory import peak_bytes, random_prompt
 from model_adapters.bench.prefill import bench_prefill
 from model_adapters.bench.record import BenchRecord, BenchRow, Ceilings, Timing
 from model_adapters.bench.session import OURS, BenchSession, new_record
 from model_adapters.bench.shapes import SHAPES, build_shape
 from model_adapters.bench.suite import bench_suite, random_case
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.kernel_choice import choose_kernels
-from model_adapters.engine.memory_bench import peak_bytes, random_prompt
+from model_adapters.engine.fast_modules.choose import choose_kernels
 from reports.bench_report import row_line
 
 Part = Callable[[BenchSession, PreTrainedModel], None]

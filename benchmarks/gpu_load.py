@@ -61,8 +61,8 @@ def load(folder: Path, device: str) -> None:
 
     from evalkit.records import Request
     from evalkit.running.model_options import ModelOptions
+    from model_adapters.bench.memory import random_prompt
     from model_adapters.engine.engine import Engine
-    from model_adapters.engine.memory_bench import random_prompt
     from model_adapters.loading import load_model
 
     with HostPeak() as host:

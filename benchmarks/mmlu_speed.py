@@ -25,7 +25,7 @@ from evalkit.records import ModelIdentity, PositionScheme, Request, Sample
 from evalkit.running.model_options import Dtype, ModelOptions
 from model_adapters.bench.plain import plain_transformers, plain_variants
 from model_adapters.bench.shapes import build_shape
-from model_adapters.engine.kernel_choice import choose_kernels
+from model_adapters.engine.fast_modules.choose import choose_kernels
 from model_adapters.loading import load_model
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.transformers_adapter import TransformersAdapter

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from evalkit.errors import UsageError
 from model_adapters.architecture import ATTENTION
 from model_adapters.checkpoint import Checkpoint
-from model_adapters.engine.failures import is_out_of_memory
+from model_adapters.failures import is_out_of_memory
 from model_adapters.finite_weights import refuse_not_finite
 from model_adapters.messages import first_line, quiet_transformers, reason
 from model_adapters.quantization import REMEDY, dequantize_on_load, unused_scales

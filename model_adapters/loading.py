@@ -16,8 +16,8 @@ from evalkit.running.model_options import ModelOptions
 from model_adapters.architecture import read_config, skeleton
 from model_adapters.building import build_model
 from model_adapters.checkpoint import CONFIG, Checkpoint, open_checkpoint
-from model_adapters.engine.kernel_choice import choose_kernels
-from model_adapters.engine.position_limit import PositionLimit, position_limit
+from model_adapters.engine.fast_modules.choose import choose_kernels
+from model_adapters.engine.scheduling.position_limit import PositionLimit, position_limit
 from model_adapters.fingerprint import fingerprint
 from model_adapters.generation_settings import end_of_sequence, set_end_of_sequence, unapplied_settings
 from model_adapters.position_override import PositionOverride

@@ -6,7 +6,8 @@ from evalkit.errors import RequestFailedError, UsageError
 from evalkit.running.model_options import ModelOptions
 from model_adapters.architecture import read_config, skeleton
 from model_adapters.checkpoint import open_checkpoint
-from model_adapters.engine.memory_plan import Needs, available_bytes, plan_request, plannable_bytes
+from model_adapters.engine.memory.cost import Needs
+from model_adapters.engine.scheduling.memory_plan import available_bytes, plan_request, plannable_bytes
 from model_adapters.loading import count_parameters, find_device, find_dtype
 from model_adapters.position_override import PositionOverride
 

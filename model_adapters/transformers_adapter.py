@@ -9,10 +9,10 @@ from transformers import PreTrainedModel
 
 from evalkit.records import Completion, ModelIdentity, Request
 from evalkit.running.protocols import Tokenizer
-from model_adapters.engine.attention import attention_path
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.kernel_choice import gdn_kernel
-from model_adapters.engine.sequence import Generation
+from model_adapters.engine.fast_modules.choose import gdn_kernel
+from model_adapters.engine.forward.slot_attention import attention_path
+from model_adapters.engine.scheduling.sequence import Generation
 
 
 class TransformersAdapter:

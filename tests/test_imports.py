@@ -14,6 +14,8 @@ PACKAGES = {"evalkit", *SIBLINGS}
 RECIPE = "model_adapters.reference"
 ORDER = ("records", "statistics", "running", "analysis", "views", "cli")
 """Packages of evalkit, each of which imports only itself and those before it."""
+ENGINE_ORDER = (("memory",), ("forward",), ("scheduling", "fast_modules"), ("engine",))
+"""Floors of model_adapters.engine: each of these imports only itself and what is on a lower floor."""
 FILES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
 
 
@@ -86,8 +88,30 @@ def test_imports_inside_evalkit_run_one_way(module: str) -> None:
     assert [name for name, there in layers.items() if there is not None and there > here] == []
 
 
-def test_no_module_of_evalkit_is_in_an_import_cycle() -> None:
-    below = {module: imported_modules(source) for module, source in SOURCES.items() if module.startswith("evalkit.")}
+def engine_floor(name: str) -> tuple[int, str] | None:
+    """Floor and part of the engine that `name` belongs to; None outside the engine."""
+    package = "model_adapters.engine."
+    part = name.removeprefix(package).partition(".")[0] if name.startswith(package) else ""
+    return next(((floor, part) for floor, parts in enumerate(ENGINE_ORDER) if part in parts), None)
+
+
+@pytest.mark.parametrize("module", sorted(module for module in SOURCES if module.startswith("model_adapters.engine.")))
+def test_imports_inside_the_engine_run_one_way(module: str) -> None:
+    here = engine_floor(module)
+    assert here is not None
+    floors = {name: engine_floor(name) for name, _ in imports(ast.parse(SOURCES[module]))}
+    assert [name for name, there in floors.items() if there not in (None, here) and there[0] >= here[0]] == []
+
+
+def test_kernels_import_nothing_of_the_engine() -> None:
+    kernels = {module: source for module, source in SOURCES.items() if module.startswith("model_adapters.kernels.")}
+    names = {name for source in kernels.values() for name, _ in imports(ast.parse(source))}
+    assert [name for name in names if name.startswith("model_adapters.engine")] == []
+
+
+@pytest.mark.parametrize("package", ["evalkit.", "model_adapters."])
+def test_no_module_is_in_an_import_cycle(package: str) -> None:
+    below = {module: imported_modules(source) for module, source in SOURCES.items() if module.startswith(package)}
     TopologicalSorter({module: names & below.keys() - {module} for module, names in below.items()}).prepare()
 
 

@@ -6,9 +6,10 @@ from functools import partial
 import torch
 
 from benchmarks.gpu_kernels.rows import TOLERANCE, Rows, name_of, relative_error
-from model_adapters.engine import fused_attention
-from model_adapters.engine.attention import prefill_attention
-from model_adapters.engine.fused_attention import AttentionShape, FusedKernel
+from model_adapters.engine.forward import prefill_backends
+from model_adapters.engine.forward.prefill_backends import FusedKernel
+from model_adapters.engine.forward.slot_attention import prefill_attention
+from model_adapters.engine.memory.layout import AttentionShape
 from model_adapters.kernels.chunked_attention import triton_prefill
 from model_adapters.kernels.chunked_attention.reference import merge_attention
 from model_adapters.kernels.chunked_attention.triton_decode import decode_attention
@@ -67,8 +68,8 @@ def check_attention(rows: Rows) -> None:
     odd = partial(_triton_errors, 200, 300, None, 80, torch.bfloat16)
     rows.check("attention, Triton", "T 200 cached 300 size 80 bfloat16", odd, TOLERANCE[torch.bfloat16])
     shape = AttentionShape("cuda", torch.bfloat16, HEADS, HEADS, SIZE, SIZE)
-    rows.note("attention", "kernels in order", [kernel.name for kernel in fused_attention.find_fused(shape)])
-    windowed = fused_attention.find_windowed(shape)
+    rows.note("attention", "kernels in order", [kernel.name for kernel in prefill_backends.find_fused(shape)])
+    windowed = prefill_backends.find_windowed(shape)
     rows.note("attention", "with a window", "masks" if windowed is None else windowed.__name__)
 
 
@@ -126,7 +127,7 @@ def time_attention(rows: Rows) -> None:
     case = f"T {tokens} cached {cached}"
     rows.time("attention, engine", case, partial(prefill_attention, q, k, v, window=None, scale=scale), operations=both)
     shape = AttentionShape.of(q, k, v)
-    for kernel in fused_attention.find_fused(shape):
+    for kernel in prefill_backends.find_fused(shape):
         if kernel.name == "memory-efficient":
             continue
         parts = (k[:, :, :cached], v[:, :, :cached])
@@ -138,6 +139,6 @@ def time_attention(rows: Rows) -> None:
     merged = [(torch.randn_like(q), torch.randn(1, HEADS, tokens, device="cuda")) for _ in "ab"]
     rows.time("attention, merge", case, partial(merge_outputs, *merged[0], *merged[1]), moved_bytes=3 * q.nbytes)
     k, v = (x[:, :, -(WINDOW - 1 + tokens) :] for x in (k, v))
-    for attend in fused_attention._WINDOWED["cuda"]:
+    for attend in prefill_backends._WINDOWED["cuda"]:
         call = partial(attend, q, k, v, WINDOW, scale)
         rows.time(f"attention, {attend.__name__}", f"T {tokens} window {WINDOW}", call, operations=operations["window"])

@@ -9,10 +9,10 @@ from transformers.models.olmo3 import Olmo3Config
 from transformers.models.olmo_hybrid import OlmoHybridConfig
 
 from benchmarks.gpu_kernels.rows import Rows, relative_error
-from model_adapters.engine.fused_elementwise import place_elementwise
-from model_adapters.engine.kernel_choice import choose_kernels, gdn_kernel
-from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.module_patches import patches_of
+from model_adapters.engine.fast_modules.choose import choose_kernels, gdn_kernel
+from model_adapters.engine.fast_modules.norms_and_mlps import place_elementwise
+from model_adapters.engine.fast_modules.patches import patches_of
+from model_adapters.engine.forward.model_runner import ModelRunner
 
 SEGMENT_TOKENS = 8192
 LAYERS = 4

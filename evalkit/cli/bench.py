@@ -228,7 +228,7 @@ def _model(target: Target, ctxs: "Sequence[int]") -> "tuple[PreTrainedModel, Tok
             typer.echo(f"warning: {warning}", err=True)
         return loaded.model, loaded.tokenizer, target.options.model
     from model_adapters.bench.shapes import build_shape
-    from model_adapters.engine.kernel_choice import choose_kernels
+    from model_adapters.engine.fast_modules.choose import choose_kernels
 
     model = build_shape(target.shape, device=target.options.device, dtype=target.options.dtype, seed=target.seed)
     for line in choose_kernels(model, target.options.gdn_kernel):

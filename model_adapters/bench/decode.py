@@ -8,14 +8,14 @@ import torch
 from transformers import PreTrainedModel
 
 from model_adapters.bench.floors import decode_work
+from model_adapters.bench.memory import random_prompt
 from model_adapters.bench.plain import plain_filled_cache, plain_step, plain_transformers, plain_variants
 from model_adapters.bench.record import BenchRow, Timing
 from model_adapters.bench.session import OURS, BenchSession
-from model_adapters.engine.decode_graph import Decoder
-from model_adapters.engine.memory_bench import random_prompt
-from model_adapters.engine.memory_plan import rounded_length
-from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.slotted_cache import SlottedCache
+from model_adapters.engine.forward.decode_graph import DecodeSteps
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.cost import rounded_length
+from model_adapters.engine.memory.slotted_cache import SlottedCache
 
 WARM_STEPS = 4
 PLAIN_STEPS = 16
@@ -59,7 +59,7 @@ def _ours(
     runner = ModelRunner(model)
     agreement = check_steps(runner, sequences)
     cache = filled_cache(runner, tokens, sequences, spare_tokens=WARM_STEPS + steps)
-    decoder, ids = Decoder(runner), [1] * sequences
+    decoder, ids = DecodeSteps(runner), [1] * sequences
     first = time.perf_counter()
     decoder.step(cache, ids)
     first_seconds = time.perf_counter() - first
@@ -99,7 +99,7 @@ def check_steps(runner: ModelRunner, sequences: int) -> str:
     """
     sequences = min(sequences, 4)
     found: list[list[list[int | None]]] = []
-    for decoder in (Decoder(runner), Decoder(runner, recorded=False)):
+    for decoder in (DecodeSteps(runner), DecodeSteps(runner, recorded=False)):
         max_tokens = CHECK_TOKENS + CHECK_STEPS + sequences
         cache = runner.new_cache(slots=sequences, max_tokens=max_tokens)
         for slot in range(sequences):

@@ -6,10 +6,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from model_adapters.bench.record import Ceilings
-from model_adapters.engine.full_precision_head import output_embeddings
-from model_adapters.engine.layer_kinds import layer_kinds
-from model_adapters.engine.layer_sizes import head_size
-from model_adapters.engine.memory_plan import slot_cost
+from model_adapters.engine.forward.full_precision_head import output_embeddings
+from model_adapters.engine.memory.cost import slot_cost
+from model_adapters.engine.memory.layer_kinds import layer_kinds
+from model_adapters.engine.memory.layer_sizes import head_size
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from model_adapters.bench.device_time import Call, call_seconds
 from model_adapters.bench.floors import Work
 from model_adapters.bench.record import BenchRow, Timing
 from model_adapters.bench.session import OURS, BenchSession
-from model_adapters.engine.attention import prefill_attention
-from model_adapters.engine.decode_attention import decode_attention, masked_attention
-from model_adapters.engine.layer_sizes import head_size
+from model_adapters.engine.forward.decode_backends import decode_attention, masked_attention
+from model_adapters.engine.forward.slot_attention import prefill_attention
+from model_adapters.engine.memory.layer_sizes import head_size
 from model_adapters.kernels.chunked_attention.reference import chunked_attention
 from model_adapters.kernels.gated_delta.reference import chunk_gated_delta_rule, recurrent_gated_delta_rule
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from model_adapters.engine.attention import use_slot_attention
-from model_adapters.engine.kernel_choice import choose_kernels, gdn_kernel
-from model_adapters.engine.module_patches import patches_of
+from model_adapters.engine.fast_modules.choose import choose_kernels, gdn_kernel
+from model_adapters.engine.fast_modules.patches import patches_of
+from model_adapters.engine.forward.slot_attention import use_slot_attention
 
 PLAIN, WITH_FLA = "transformers", "transformers + FLA"
 PIECE_TOKENS = 8192

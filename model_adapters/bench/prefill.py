@@ -8,11 +8,12 @@ import torch
 from transformers import PreTrainedModel
 
 from model_adapters.bench.floors import prefill_work
+from model_adapters.bench.memory import measure_prefill, peak_bytes, random_prompt
 from model_adapters.bench.plain import plain_prefill, plain_transformers, plain_variants
 from model_adapters.bench.record import BenchRow, Timing
 from model_adapters.bench.session import OURS, BenchSession
-from model_adapters.engine.memory_bench import measure_prefill, peak_bytes, random_prompt
-from model_adapters.engine.memory_plan import Needs, choose_plan
+from model_adapters.engine.memory.cost import Needs
+from model_adapters.engine.scheduling.memory_plan import choose_plan
 
 PLAIN_SECONDS = 10.0
 """What transformers takes long for is measured fewer times."""

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from model_adapters.bench.ceilings import measure_ceilings
 from model_adapters.bench.record import BenchRecord, BenchRow, Ceilings, Timing
-from model_adapters.engine.failures import is_out_of_memory
+from model_adapters.failures import is_out_of_memory
 from model_adapters.messages import first_line
 
 PACKAGES = ("torch", "transformers", "triton", "flash-linear-attention")

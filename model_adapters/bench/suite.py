@@ -7,13 +7,14 @@ from transformers import PreTrainedModel
 
 from evalkit.records import Request
 from model_adapters.bench.floors import decode_work, prefill_work
+from model_adapters.bench.memory import random_prompt
 from model_adapters.bench.plain import plain_generate, plain_transformers, plain_variants
 from model_adapters.bench.record import BenchRow, Timing
 from model_adapters.bench.session import OURS, BenchSession
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.memory_bench import random_prompt
-from model_adapters.engine.memory_plan import Needs, choose_plan
-from model_adapters.engine.sequence import Generation
+from model_adapters.engine.memory.cost import Needs
+from model_adapters.engine.scheduling.memory_plan import choose_plan
+from model_adapters.engine.scheduling.sequence import Generation
 
 NEW_TOKENS = 128
 """The budget of RULER's needle tasks."""

@@ -13,27 +13,27 @@ from transformers import PreTrainedModel
 
 from evalkit.errors import RequestFailedError
 from evalkit.records import Request
-from model_adapters.engine.context import Context
-from model_adapters.engine.continuations import (
-    Question,
+from model_adapters.engine.forward.continuation_scores import (
+    Branch,
     Scores,
     TokenIds,
     passes,
     pays_alone,
     score_after,
-    score_questions,
+    score_branches,
 )
-from model_adapters.engine.decode_graph import Decoder, greedy_choice, token_choices
-from model_adapters.engine.failures import Failure, attempt
-from model_adapters.engine.memory_plan import EnginePlan, choose_plan
-from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.position_limit import position_limit
-from model_adapters.engine.prefix_store import PrefixStore
-from model_adapters.engine.refusal import refusal
-from model_adapters.engine.scoring import NOT_FINITE, TokenScores, score_tokens
-from model_adapters.engine.sequence import Generation, Sequence
-from model_adapters.engine.slotted_cache import SlottedCache
-from model_adapters.engine.stopwatch import Stopwatch
+from model_adapters.engine.forward.decode_graph import DecodeSteps, greedy_choice, token_choices
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.forward.token_scores import NOT_FINITE, TokenScores, score_tokens
+from model_adapters.engine.memory.context import Context
+from model_adapters.engine.memory.slotted_cache import SlottedCache
+from model_adapters.engine.scheduling.memory_plan import EnginePlan, choose_plan
+from model_adapters.engine.scheduling.position_limit import position_limit
+from model_adapters.engine.scheduling.prefix_store import PrefixStore
+from model_adapters.engine.scheduling.refusal import refusal
+from model_adapters.engine.scheduling.sequence import Generation, Sequence
+from model_adapters.engine.scheduling.stopwatch import Stopwatch
+from model_adapters.failures import Failure, attempt
 
 GATHERED_REQUESTS, GATHERED_PASSES = 64, 8
 """So many requests for continuations, or passes of them, are gathered and sorted by length."""
@@ -55,7 +55,7 @@ class Engine:
         max_tokens: int | None = None,
     ) -> None:
         self.runner = ModelRunner(model)
-        self.decoder = Decoder(self.runner)
+        self.decoder = DecodeSteps(self.runner)
         self.stop_ids = stop_ids(model)
         self.plan: EnginePlan | None = None
         """None until the first request tells how long sequences are."""
@@ -157,8 +157,8 @@ class Engine:
         prefix = sequence.prefix
         if not sequence.request.continuations or self.prefixes.cost_bytes(prefix) > (plan.prefix_bytes or 0):
             return False
-        question = Question.of(sequence.request, len(prefix))
-        return not pays_alone(question, plan.pass_tokens, on_gpu=self.runner.device.type == "cuda")
+        branch = Branch.of(sequence.request, len(prefix))
+        return not pays_alone(branch, plan.pass_tokens, on_gpu=self.runner.device.type == "cuda")
 
     def _make_room(self, sequence: Sequence) -> Iterator[Generation]:
         """Plan and make a cache for the request, and let it wait for its turn; or fail it."""
@@ -325,22 +325,22 @@ class Engine:
         if isinstance(context, Failure):
             yield from self._fail(sequences, context)
             return
-        questions = [Question.of(sequence.request, context.tokens) for sequence in sequences]
+        branches = [Branch.of(sequence.request, context.tokens) for sequence in sequences]
         together = [index for index, sequence in enumerate(sequences) if self._branches(sequence, plan)]
-        for batch in passes([questions[index] for index in together], plan.pass_tokens):
+        for batch in passes([branches[index] for index in together], plan.pass_tokens):
             indices = [together[index] for index in batch]
-            yield from self._score_pass(context, [sequences[i] for i in indices], [questions[i] for i in indices])
+            yield from self._score_pass(context, [sequences[i] for i in indices], [branches[i] for i in indices])
         for index, sequence in enumerate(sequences):
             if index not in together:
                 yield from self._score(sequence)
 
-    def _score_pass(self, context: Context, batch: list[Sequence], questions: list[Question]) -> Iterator[Generation]:
+    def _score_pass(self, context: Context, batch: list[Sequence], branches: list[Branch]) -> Iterator[Generation]:
         """Score requests by one pass; after a failure they wait for another cache."""
         if self._stale:
             self._waiting.extend(batch)
             return
         started = time.perf_counter()
-        found = attempt(lambda: score_questions(self.runner, context, questions))
+        found = attempt(lambda: score_branches(self.runner, context, branches))
         if isinstance(found, Failure):
             yield from self._fail(batch, found)
             return

@@ -8,9 +8,9 @@ from transformers import PreTrainedModel
 from evalkit.errors import EvalkitError, RequestFailedError, UsageError
 from evalkit.records import ModelIdentity, PreflightCheck
 from evalkit.running.protocols import Tokenizer
-from model_adapters.engine.failures import describe_failure
-from model_adapters.engine.memory_plan import choose_plan
-from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.scheduling.memory_plan import choose_plan
+from model_adapters.failures import describe_failure
 from model_adapters.preflight.engine_passes import prefill_trace
 from model_adapters.preflight.equivalence import SEGMENT_TOKENS, EquivalenceChecks
 from model_adapters.preflight.reference_pass import reference

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import torch
 
-from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.slotted_cache import SlottedCache
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.preflight.trace import LayerRecorder, Trace
 
 

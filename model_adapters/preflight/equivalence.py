@@ -8,8 +8,8 @@ import torch
 from transformers import PreTrainedModel
 
 from evalkit.records import PreflightCheck
-from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.slotted_cache import SlottedCache
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.preflight.engine_passes import (
     batch_logits,
     branch_logits,

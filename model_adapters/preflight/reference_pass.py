@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from model_adapters.engine.attention import attention_set_to
-from model_adapters.engine.full_precision_head import full_precision_head
-from model_adapters.engine.module_patches import patches_of
+from model_adapters.engine.fast_modules.patches import patches_of
+from model_adapters.engine.forward.full_precision_head import full_precision_head
+from model_adapters.engine.forward.slot_attention import attention_set_to
 from model_adapters.kernels.gated_delta.reference import recurrent_gated_delta_rule
 from model_adapters.preflight.full_precision import in_full_precision
 from model_adapters.preflight.gaps import Reference

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from model_adapters.engine.model_runner import find_decoder
+from model_adapters.engine.forward.model_runner import find_decoder
 
 
 @dataclass(frozen=True, slots=True)

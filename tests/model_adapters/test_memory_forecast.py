@@ -9,9 +9,10 @@ from evalkit.errors import UsageError
 from evalkit.records import Request
 from evalkit.running.model_options import ModelOptions
 from model_adapters import memory_forecast
-from model_adapters.engine import memory_plan
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.memory_plan import Needs, fit_plan, longest_fitting, plannable_bytes, rounded_length
+from model_adapters.engine.memory.cost import Needs, rounded_length
+from model_adapters.engine.scheduling import memory_plan
+from model_adapters.engine.scheduling.memory_plan import fit_plan, longest_fitting, plannable_bytes
 from model_adapters.loading import load_model
 from model_adapters.memory_forecast import forecast_memory
 from tests.model_adapters.small_models import FAMILIES, save_small_checkpoint, small_model

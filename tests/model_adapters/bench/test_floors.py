@@ -5,7 +5,7 @@ import torch
 
 from model_adapters.bench.floors import Work, decode_work, prefill_work
 from model_adapters.bench.record import Ceilings
-from model_adapters.engine.memory_plan import slot_cost
+from model_adapters.engine.memory.cost import slot_cost
 from tests.model_adapters.small_models import FAMILIES, small_model
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.kernel_choice import choose_kernels, gdn_kernel
-from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.fast_modules.choose import choose_kernels, gdn_kernel
+from model_adapters.engine.forward.model_runner import ModelRunner
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
 from tests.model_adapters.small_models import FAMILIES, small_model
 

@@ -8,11 +8,12 @@ import torch
 
 from evalkit.errors import RequestFailedError
 from evalkit.records import Request
-from model_adapters.engine import memory_plan
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.failures import is_out_of_memory
-from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.sequence import Generation
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.cost import activation_bytes_per_token, slot_cost
+from model_adapters.engine.scheduling import memory_plan
+from model_adapters.engine.scheduling.sequence import Generation
+from model_adapters.failures import is_out_of_memory
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
 from tests.model_adapters.small_models import VOCAB_SIZE, small_model
 
@@ -117,7 +118,7 @@ def test_any_other_error_in_a_step_is_that_of_the_sequences_in_it(monkeypatch: p
         assert found[request.id].token_ids == transformers_generate("olmo_hybrid", request)
 
 
-def test_any_other_error_in_a_pass_of_questions_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_other_error_in_a_pass_of_branches_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = {"prefix_id": "a", "prefix_tokens": 20, "continuations": ((5,), (6,))}
     requests = [Request(str(i), random_prompt(20) + random_prompt(5 + i), 0, **shared) for i in range(3)]  # type: ignore[arg-type]
     engine = Engine(small_model("llama"), segment_tokens=64, slots=2)
@@ -204,8 +205,8 @@ def test_requests_that_cannot_run_are_errors(request_: Request, message: str) ->
 
 def test_a_prompt_that_memory_cannot_hold_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model("llama")
-    cost = memory_plan.slot_cost(model.config, torch.float32).bytes(1024)
-    activations = 64 * memory_plan.activation_bytes_per_token(model.config, torch.float32)
+    cost = slot_cost(model.config, torch.float32).bytes(1024)
+    activations = 64 * activation_bytes_per_token(model.config, torch.float32)
     monkeypatch.setattr(memory_plan, "available_bytes", lambda device: (cost + activations) * 2)
     good, long = Request("good", random_prompt(90), 10), Request("long", random_prompt(4000), 10)
     found = answers(Engine(model, segment_tokens=64), [good, long, Request("again", good.token_ids, 10)])

@@ -6,7 +6,7 @@ import pytest
 
 from evalkit.records import Request
 from model_adapters.engine.engine import Engine, stop_ids
-from model_adapters.engine.memory_plan import rounded_length
+from model_adapters.engine.memory.cost import rounded_length
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
 from tests.model_adapters.small_models import EOS_ID, FAMILIES, small_model
 

@@ -6,16 +6,17 @@ from typing import Any
 import pytest
 import torch
 
-from model_adapters.engine import gated_delta_layers, one_token_products
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.fused_elementwise import ROTATE, place_elementwise
-from model_adapters.engine.fused_layers import place_fused_layers
-from model_adapters.engine.fused_projections import place_fused_projections
-from model_adapters.engine.gated_delta_check import find_fault
-from model_adapters.engine.gated_delta_layers import fast_forward
-from model_adapters.engine.merged_projections import ROW_MULTIPLE, merge_projections
-from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.module_patches import patches_of
+from model_adapters.engine.fast_modules.gated_delta_net import fast_forward, gated_delta_layers
+from model_adapters.engine.fast_modules.gated_delta_trial import find_fault
+from model_adapters.engine.fast_modules.linear import place_vector_products
+from model_adapters.engine.fast_modules.merged_linear import ROW_MULTIPLE, merge_projections
+from model_adapters.engine.fast_modules.norms_and_mlps import ROTATE, place_elementwise
+from model_adapters.engine.fast_modules.olmo_attention import place_fused_projections
+from model_adapters.engine.fast_modules.olmo_layers import place_fused_layers
+from model_adapters.engine.fast_modules.patches import patches_of
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.kernels.vector_product import linear
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
 from tests.model_adapters.kernels.gated_delta.cases import DEVICE
 from tests.model_adapters.small_models import small_model
@@ -24,7 +25,7 @@ HYBRIDS = ("olmo_hybrid", "qwen3_next")
 
 
 def place_layers(model: Any) -> None:
-    for layer in gated_delta_layers.gated_delta_layers(model):
+    for layer in gated_delta_layers(model):
         patches_of(model).place(layer, "forward", fast_forward(layer))
 
 
@@ -37,7 +38,7 @@ def prefill(model: Any, token_ids: tuple[int, ...], segment_tokens: int) -> torc
 @pytest.mark.parametrize("family", HYBRIDS)
 def test_layers_agree_with_the_models_own(family: str) -> None:
     model = small_model(family).to(DEVICE)
-    layers = gated_delta_layers.gated_delta_layers(model)
+    layers = gated_delta_layers(model)
     assert len(layers) == model.config.layer_types.count("linear_attention")
     assert find_fault(model, layers[0]) is None
 
@@ -53,7 +54,7 @@ def test_a_wrong_kernel_is_found(part: str, monkeypatch: pytest.MonkeyPatch) -> 
     )
     monkeypatch.setattr(owner, part, _spoiled(getattr(owner, part)))
     model = small_model("olmo_hybrid").to(DEVICE)
-    fault = find_fault(model, gated_delta_layers.gated_delta_layers(model)[0])
+    fault = find_fault(model, gated_delta_layers(model)[0])
     assert fault is not None
     assert "\n" not in fault
     assert " is off by " in fault
@@ -79,7 +80,7 @@ def test_a_kernel_that_does_not_compile_is_one_line(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(triton_prefill, "prefill_gated_delta_rule", refused)
     model = small_model("olmo_hybrid").to(DEVICE)
-    fault = find_fault(model, gated_delta_layers.gated_delta_layers(model)[0])
+    fault = find_fault(model, gated_delta_layers(model)[0])
     assert fault == "they do not run here (RuntimeError: PassManager::run failed)"
 
 
@@ -133,11 +134,11 @@ def test_a_module_that_computes_something_else_keeps_its_code(monkeypatch: pytes
 
 @pytest.mark.parametrize("family", ["olmo_hybrid", "qwen3_next", "olmo3", "llama"])
 def test_single_tokens_on_the_vector_product(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(one_token_products, "KERNEL_DEVICES", (DEVICE,))
+    monkeypatch.setattr(linear, "KERNEL_DEVICES", (DEVICE,))
     model = small_model(family).to(DEVICE)
     linear_layers = sum(type(module) is torch.nn.Linear for module in model.modules())
     # All but the output embeddings, which stay the engine's.
-    assert one_token_products.place_vector_products(model, patches_of(model)) == linear_layers - 1
+    assert place_vector_products(model, patches_of(model)) == linear_layers - 1
     assert any("MLP" in name for name in place_elementwise(model, patches_of(model)))
     place_layers(model)
     place_fused_projections(model, patches_of(model))
@@ -180,7 +181,7 @@ def test_a_wrong_norm_and_rotation_is_found(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_merged_projections_are_the_layers_own_weights() -> None:
     model = small_model("olmo_hybrid").to(DEVICE)
-    layer: Any = gated_delta_layers.gated_delta_layers(model)[0]
+    layer: Any = gated_delta_layers(model)[0]
     before = {name: parameter.clone() for name, parameter in layer.named_parameters()}
     groups = ((layer.q_proj, layer.k_proj), (layer.g_proj,))
     merged = merge_projections(layer, groups)

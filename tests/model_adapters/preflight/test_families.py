@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from evalkit.records import ModelIdentity, PositionScheme
-from model_adapters.engine.linear_state import LinearState
-from model_adapters.engine.memory_plan import slot_cost
-from model_adapters.engine.model_runner import ModelRunner
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.cost import slot_cost
+from model_adapters.engine.memory.linear_state import LinearState
 from model_adapters.preflight import Subject, full_preflight, short_preflight
 from model_adapters.tokenizer import HfTokenizer
 from tests.model_adapters.preflight.other_families import OTHER_FAMILIES, other_model

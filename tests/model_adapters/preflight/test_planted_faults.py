@@ -13,12 +13,12 @@ import torch
 from evalkit.errors import UsageError
 from evalkit.records import ModelIdentity, PositionScheme, PreflightCheck
 from evalkit.running.model_options import ModelOptions
-from model_adapters.engine import probe
-from model_adapters.engine.cache_step import PrefillStep
-from model_adapters.engine.linear_state import LinearState
-from model_adapters.engine.memory_layout import MemoryLayout
-from model_adapters.engine.model_runner import ModelRunner
-from model_adapters.engine.probe import ProbeStep
+from model_adapters.engine.forward import probe
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.forward.probe import ProbeStep
+from model_adapters.engine.memory.layout import MemoryLayout
+from model_adapters.engine.memory.linear_state import LinearState
+from model_adapters.engine.memory.passes import PrefillStep
 from model_adapters.loading import load_model
 from model_adapters.preflight import Subject, full_preflight, refuse_stopped, short_preflight
 from model_adapters.preflight.reference_pass import CHUNK_RULE

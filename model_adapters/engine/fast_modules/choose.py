@@ -1,0 +1,90 @@
+"""Which kernels run a model, chosen once when it is loaded, and what is said where a choice is not to be had.
+
+`auto` takes the Triton kernels on a GPU where they compile and agree with their references there, and PyTorch's own
+operators elsewhere. A kernel that is refused costs speed and one line, never a run.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from transformers import PreTrainedModel
+
+from evalkit.errors import UsageError
+from model_adapters.engine.fast_modules.gated_delta_net import fast_forward, gated_delta_layers
+from model_adapters.engine.fast_modules.gated_delta_trial import find_fault
+from model_adapters.engine.fast_modules.linear import place_vector_products
+from model_adapters.engine.fast_modules.norms_and_mlps import place_elementwise
+from model_adapters.engine.fast_modules.olmo_attention import place_fused_projections
+from model_adapters.engine.fast_modules.olmo_layers import place_fused_layers
+from model_adapters.engine.fast_modules.patches import patches_of
+
+CHOICES = ("auto", "triton", "fla", "torch")
+_RULES = (
+    "torch_chunk_gated_delta_rule",
+    "torch_recurrent_gated_delta_rule",
+    "causal_conv1d_fn",
+    "causal_conv1d_update",
+)
+"""Functions in transformers' modeling modules that take FLA's kernels where that package is installed."""
+
+_CHOSEN: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
+_LIBRARY: dict[tuple[str, str], Callable[..., Any]] = {}
+"""What transformers made of a function when it was imported, by Python module and name."""
+
+
+def choose_kernels(model: PreTrainedModel, wanted: str = "auto") -> tuple[str, ...]:
+    """Put a model's kernels in the place of any chosen before; one line for each that is wanted and not to be had.
+
+    `wanted` says what runs the gated delta rule (one of CHOICES). Raises UsageError for a choice that this machine or
+    installation cannot have at all.
+    """
+    if wanted not in CHOICES:
+        raise UsageError(f"--gdn-kernel {wanted!r} is unknown; write one of {', '.join(CHOICES)}")
+    on_gpu = model.device.type == "cuda"
+    if wanted in ("triton", "fla") and not on_gpu:
+        raise UsageError(f"--gdn-kernel {wanted} needs a CUDA device, and the model is on {model.device}; use torch")
+    if wanted == "fla" and importlib.util.find_spec("fla") is None:
+        raise UsageError("--gdn-kernel fla needs the package flash-linear-attention; install it, or use triton")
+    lines = []
+    patches_of(model).clear()
+    if on_gpu and importlib.util.find_spec("triton") is not None:
+        place_vector_products(model, patches_of(model))
+        place_elementwise(model, patches_of(model))
+        place_fused_projections(model, patches_of(model))
+    layers = gated_delta_layers(model)
+    chosen = wanted if wanted != "auto" else "triton" if on_gpu else "torch"
+    # The Triton layers call no function of transformers; its own PyTorch code is what they fall back to. A family
+    # without such layers keeps on a GPU what transformers chose for it, such as a library's convolution.
+    _set_rules(model, library=chosen == "fla" or (wanted == "auto" and on_gpu and not layers))
+    if chosen == "triton" and layers:
+        fault = find_fault(model, layers[0])
+        if fault is None:
+            for layer in layers:
+                patches_of(model).place(layer, "forward", fast_forward(layer))
+        else:
+            chosen = "torch"
+            lines.append(f"the gated delta rule runs on PyTorch's operators, not on the Triton kernels: {fault}")
+    if on_gpu:
+        place_fused_layers(model, patches_of(model), fast_rule=chosen == "triton")
+    if layers:
+        _CHOSEN[model] = chosen
+    return tuple(lines)
+
+
+def gdn_kernel(model: PreTrainedModel) -> str | None:
+    """What runs the model's gated delta rule, for records; None where it has none or nothing was chosen."""
+    return _CHOSEN.get(model)
+
+
+def _set_rules(model: PreTrainedModel, *, library: bool) -> None:
+    """Let a model's family call what transformers found installed, or its plain PyTorch code."""
+    for name in sorted({type(module).__module__ for module in model.modules()}):
+        code = sys.modules[name]
+        for rule in _RULES:
+            found = getattr(code, rule, None)
+            if found is not None:
+                own = _LIBRARY.setdefault((name, rule), found)
+                setattr(code, rule, own if library else getattr(own, "__wrapped__", own))

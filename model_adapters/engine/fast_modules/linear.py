@@ -1,0 +1,30 @@
+"""A model's linear layers on the Triton vector product if a pass has one token; otherwise on PyTorch's own."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from model_adapters.engine.fast_modules.patches import ModulePatches
+from model_adapters.kernels.vector_product.linear import has_vector_product, linear
+
+
+def place_vector_products(model: PreTrainedModel, patches: ModulePatches) -> int:
+    """Let a model's linear layers take the kernel for single tokens; how many do.
+
+    The output embeddings are left out: the engine computes them in fp32 by itself.
+    """
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    layers = [module for module in model.modules() if type(module) is nn.Linear and module is not head]
+    fitting = [layer for layer in layers if has_vector_product(layer.weight)]
+    for layer in fitting:
+        patches.place(layer, "forward", _fast_linear(layer))
+    return len(fitting)
+
+
+def _fast_linear(layer: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
+    def forward(input: torch.Tensor) -> torch.Tensor:  # named as nn.Linear names it
+        return linear(input, layer.weight, layer.bias)
+
+    return forward

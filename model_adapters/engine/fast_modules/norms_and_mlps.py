@@ -1,0 +1,182 @@
+"""Norms, SwiGLU and rotary positions of transformers' modules on the Triton kernels, one pass over memory each.
+
+Which formula a class computes is found out rather than assumed: a kernel stands in only where it gives what the
+module's own code gives on a sample, with the module's own weights.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from model_adapters.engine.fast_modules.merged_linear import merge_projections
+from model_adapters.engine.fast_modules.patches import ModulePatches
+from model_adapters.kernels.trial import KERNEL_DTYPES, agrees
+from model_adapters.kernels.vector_product.linear import add_product, has_vector_product, is_one_vector, linear
+
+ROTATE = "apply_rotary_pos_emb"
+"""Name of the rotation in the modeling modules of transformers that have it."""
+_SAMPLE_TOKENS = 5
+
+Forward = Callable[..., Any]
+
+
+def place_elementwise(model: PreTrainedModel, patches: ModulePatches) -> tuple[str, ...]:
+    """Put kernels in the place of a model's elementwise modules; the names of what runs on them now."""
+    placed = set()
+    chosen: dict[type[nn.Module], Callable[[Any], Forward] | None] = {}
+    for module in model.modules():
+        kind = type(module)
+        if kind not in chosen:
+            chosen[kind] = next((make for make in _candidates(module) if _agrees(module, make)), None)
+        make = chosen[kind]
+        if make is not None:
+            patches.place(module, "forward", make(module))
+            placed.add(kind.__name__)
+    for code in _modules_that_rotate(model):
+        # A function of a Python module is shared by all models of a family: another's patch may stand there.
+        found = getattr(code, ROTATE)
+        own = getattr(found, "__wrapped__", found)
+        fast = _fast_rotation(own, model.device.type)
+        if _rotation_agrees(model, own, fast):
+            patches.place(code, ROTATE, fast, own)
+            placed.add(ROTATE)
+    return tuple(sorted(placed))
+
+
+def _candidates(module: nn.Module) -> Iterator[Callable[[Any], Forward]]:
+    """The kernels that a module might be, by its parts."""
+    weight = getattr(module, "weight", None)
+    if "RMSNorm" in type(module).__name__ and isinstance(weight, nn.Parameter) and weight.dim() == 1:
+        yield partial(_fast_norm, weight_offset=0.0)
+        yield partial(_fast_norm, weight_offset=1.0)
+    if all(isinstance(getattr(module, name, None), nn.Linear) for name in ("gate_proj", "up_proj", "down_proj")):
+        yield _fast_mlp
+
+
+def _fast_norm(module: Any, *, weight_offset: float) -> Forward:
+    own = type(module).forward
+    named: float | None = getattr(module, "variance_epsilon", None)
+    epsilon: float = getattr(module, "eps", 1e-6) if named is None else named
+
+    def forward(
+        hidden_states: torch.Tensor, gate: torch.Tensor | None = None, *, residual: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        from model_adapters.kernels.elementwise.triton_elementwise import rms_norm
+
+        if hidden_states.dtype not in KERNEL_DTYPES:
+            rest = () if gate is None else (gate,)
+            own_output: torch.Tensor = own(module, hidden_states, *rest)
+            return own_output if residual is None else residual + own_output
+        return rms_norm(
+            hidden_states, module.weight, epsilon=epsilon, weight_offset=weight_offset, gate=gate, residual=residual
+        )
+
+    return forward
+
+
+def _fast_mlp(module: Any) -> Forward:
+    own = type(module).forward
+    merged = merge_projections(module, ((module.gate_proj, module.up_proj),))
+
+    def forward(x: torch.Tensor, *, residual: torch.Tensor | None = None) -> torch.Tensor:
+        from model_adapters.kernels.elementwise.triton_elementwise import silu_product
+
+        if x.dtype not in KERNEL_DTYPES or not x.is_contiguous():
+            own_output: torch.Tensor = own(module, x)
+            return own_output if residual is None else residual + own_output
+        gate_proj, up_proj = module.gate_proj, module.up_proj
+        if merged is None or not merged.is_current:
+            gate = gate_proj(x)
+            # In place: the gate is the largest tensor of the layer, and nothing else reads it.
+            product = silu_product(gate, up_proj(x), out=gate)
+        elif is_one_vector(x, up_proj.weight) and has_vector_product(up_proj.weight):
+            from model_adapters.kernels.vector_product.triton_vector_product import gated_vector_product
+
+            product = gated_vector_product(x, gate_proj.weight, up_proj.weight)
+        else:
+            both = linear(x, merged.weight_ND)
+            gate, up = (both[..., rows] for rows in merged.rows[0])
+            product = silu_product(gate, up, out=gate)
+        output: torch.Tensor = (
+            module.down_proj(product) if residual is None else add_product(residual, product, module.down_proj)
+        )
+        return output
+
+    return forward
+
+
+def _fast_rotation(own: Forward, device_type: str) -> Forward:
+    @wraps(own)
+    def apply_rotary_pos_emb(
+        q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, unsqueeze_dim: int = 1
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        from model_adapters.kernels.elementwise.triton_elementwise import rotate
+
+        fits = (
+            unsqueeze_dim == 1
+            # Another model of the family may stand on another device and call the same function.
+            and q.device.type == device_type
+            and q.dtype in KERNEL_DTYPES
+            and q.stride(-1) == k.stride(-1) == 1
+            and cos.dim() == 3
+            and q.shape[-1] == k.shape[-1] == cos.shape[-1]
+            and cos.is_contiguous()
+            and sin.is_contiguous()
+        )
+        if not fits:
+            own_output: tuple[torch.Tensor, torch.Tensor] = own(q, k, cos, sin, unsqueeze_dim=unsqueeze_dim)
+            return own_output
+        return rotate(q, cos, sin), rotate(k, cos, sin)
+
+    return apply_rotary_pos_emb
+
+
+@torch.no_grad()
+def _agrees(module: Any, make: Callable[[Any], Forward]) -> bool:
+    """Whether a kernel gives what the module's own code gives; False too where it does not compile or run here."""
+    weight = next(module.parameters())
+    gated = "Gated" in type(module).__name__
+    fast, own = make(module), type(module).forward
+    try:
+        for tokens in (_SAMPLE_TOKENS, 1):
+            shape = (1, tokens, weight.shape[-1])
+            inputs = [_sample(shape, weight, seed=seed) for seed in range(1 + gated)]
+            if not _alike(fast(*inputs), own(module, *inputs)):
+                return False
+        return True
+    except Exception:  # noqa: BLE001 - whatever a kernel or its compiler raises, the module's own code remains
+        return False
+
+
+@torch.no_grad()
+def _rotation_agrees(model: PreTrainedModel, own: Forward, fast: Forward) -> bool:
+    weight = next(model.parameters())
+    heads = getattr(model.config, "num_attention_heads", 0)
+    size = getattr(model.config, "head_dim", None) or (model.config.hidden_size // heads if heads else 0)
+    q = _sample((1, _SAMPLE_TOKENS, 2, size), weight).transpose(1, 2)
+    angle = _sample((1, _SAMPLE_TOKENS, size // 2), weight, seed=1).float().repeat(1, 1, 2)
+    try:
+        pairs = zip(fast(q, q, angle.cos(), angle.sin()), own(q, q, angle.cos(), angle.sin()), strict=True)
+        return all(_alike(found, expected) for found, expected in pairs)
+    except Exception:  # noqa: BLE001 - as above
+        return False
+
+
+def _sample(shape: tuple[int, ...], like: torch.Tensor, *, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator).to(like.device, like.dtype)
+
+
+def _alike(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    return found.dtype == expected.dtype and agrees(found, expected)
+
+
+def _modules_that_rotate(model: PreTrainedModel) -> list[ModuleType]:
+    names = sorted({type(module).__module__ for module in model.modules()})
+    return [sys.modules[name] for name in names if hasattr(sys.modules[name], ROTATE)]

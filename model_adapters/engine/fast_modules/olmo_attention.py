@@ -1,0 +1,117 @@
+"""Attention layers that norm queries and keys over all heads: one product, one pass for norms and rotation.
+
+A layer runs so only inside the engine; outside it runs its own code. Shape suffixes: B sequences, T tokens, H query
+heads, G key/value heads, D head size.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from model_adapters.engine.fast_modules.merged_linear import merge_projections
+from model_adapters.engine.fast_modules.patches import ModulePatches
+from model_adapters.engine.forward.slot_attention import slot_attention
+from model_adapters.engine.memory.passes import current_step
+from model_adapters.kernels.trial import KERNEL_DTYPES, agrees
+from model_adapters.kernels.vector_product.linear import linear
+
+NORMED_OVER_HEADS = ("Olmo2Attention", "Olmo3Attention", "OlmoHybridAttention")
+_SAMPLE_TOKENS = 5
+
+
+def place_fused_projections(model: PreTrainedModel, patches: ModulePatches) -> int:
+    """Put the fused forward in the place of a model's attention layers; how many have it now."""
+    layers: list[Any] = [module for module in model.modules() if type(module).__name__ in NORMED_OVER_HEADS]
+    if not layers or not _agrees(layers[0]):
+        return 0
+    placed = 0
+    for layer in layers:
+        forward = _fused(layer)
+        if forward is not None:
+            patches.place(layer, "forward", forward)
+            placed += 1
+    return placed
+
+
+def _fused(layer: Any) -> Callable[..., tuple[torch.Tensor, None]] | None:
+    merged = merge_projections(layer, ((layer.q_proj, layer.k_proj, layer.v_proj),))
+    if merged is None:
+        return None
+    own = type(layer).forward
+
+    def forward(
+        hidden_states: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
+        attention_mask: torch.Tensor | None = None,
+        past_key_values: Any = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, None]:
+        inside = current_step() is not None and past_key_values is not None and attention_mask is None
+        # Tables of another size turn a part of each head.
+        whole = position_embeddings is None or position_embeddings[0].shape[-1] == layer.head_dim
+        if not inside or not whole or not merged.is_current or hidden_states.dtype not in KERNEL_DTYPES:
+            own_output: tuple[torch.Tensor, None] = own(
+                layer, hidden_states, position_embeddings, attention_mask, past_key_values, **kwargs
+            )
+            return own_output
+        qkv = linear(hidden_states, merged.weight_ND)
+        q, k, v = (qkv[..., rows] for rows in merged.rows[0])
+        q_BTHD, k_BTGD = _norm_rotate(layer, q, k, position_embeddings)
+        v_BGTD = v.view(*v.shape[:-1], -1, layer.head_dim).transpose(1, 2)
+        keys, values = past_key_values.update(k_BTGD.transpose(1, 2), v_BGTD, layer.layer_idx)
+        del q, k, v, qkv, k_BTGD, v_BGTD  # a cache that kept views of them has its own references
+        out, _ = slot_attention(layer, q_BTHD.transpose(1, 2), keys, values, None, scaling=layer.scaling, **kwargs)
+        output: torch.Tensor = layer.o_proj(out.flatten(2))
+        return output, None
+
+    return forward
+
+
+def _norm_rotate(
+    layer: Any, q: torch.Tensor, k: torch.Tensor, cos_sin: tuple[torch.Tensor, torch.Tensor] | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    from model_adapters.kernels.elementwise.triton_norm_rotate import norm_rotate
+
+    return norm_rotate(
+        q,
+        k,
+        q_weight_X=layer.q_norm.weight,
+        k_weight_Y=layer.k_norm.weight,
+        epsilon=layer.q_norm.variance_epsilon,
+        head_size=layer.head_dim,
+        cos_sin=None if cos_sin is None else (cos_sin[0].contiguous(), cos_sin[1].contiguous()),
+    )
+
+
+@torch.no_grad()
+def _agrees(layer: Any) -> bool:
+    """Whether the kernel gives what a layer's own norms and rotation give; False too where it does not compile."""
+    weight = layer.q_proj.weight
+    if weight.dtype not in KERNEL_DTYPES or layer.q_norm.variance_epsilon != layer.k_norm.variance_epsilon:
+        return False
+    generator = torch.Generator().manual_seed(0)
+
+    def sample(size: int) -> torch.Tensor:
+        return torch.randn((1, _SAMPLE_TOKENS, size), generator=generator).to(weight.device, weight.dtype)
+
+    sides = sample(layer.q_norm.weight.shape[0]), sample(layer.k_norm.weight.shape[0])
+    angle = sample(layer.head_dim // 2).float().repeat(1, 1, 2)
+    tables = angle.cos().to(weight.dtype), angle.sin().to(weight.dtype)
+    try:
+        for cos_sin in (None, tables):
+            found = _norm_rotate(layer, *sides, cos_sin)
+            for out_BTHD, x, norm in zip(found, sides, (layer.q_norm, layer.k_norm), strict=True):
+                normed = type(norm).forward(norm, x).view(*x.shape[:-1], -1, layer.head_dim)
+                expected = normed if cos_sin is None else _rotated(normed.double(), *cos_sin)
+                if not agrees(out_BTHD, expected):
+                    return False
+        return True
+    except Exception:  # noqa: BLE001 - whatever a kernel or its compiler raises, the layer's own code remains
+        return False
+
+
+def _rotated(x_BTHD: torch.Tensor, cos_BTD: torch.Tensor, sin_BTD: torch.Tensor) -> torch.Tensor:
+    first, second = x_BTHD.chunk(2, dim=-1)
+    return x_BTHD * cos_BTD[:, :, None] + torch.cat([-second, first], dim=-1) * sin_BTD[:, :, None]

@@ -1,0 +1,1 @@
+"""Forward passes of one model: attention, decode steps, and scores from their logits."""

@@ -1,0 +1,93 @@
+"""Attention of one new token a sequence: a Triton kernel that reads lengths on the device, or PyTorch with a mask.
+
+Shape suffixes: B sequences, H query heads, G key/value heads, S keys, D key size, E value size.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from model_adapters.engine.memory.layout import AttentionShape
+
+DecodeKernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
+"""(q_BHD, k_BGSD, v_BGSE, key_counts_B, scale) -> out_BHE."""
+
+MASKED_BACKENDS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""All but cuDNN, which plans for seconds whenever the number of sequences or keys is new. (Flash serves CPUs alone:
+on a GPU it takes no mask.)"""
+SAMPLE_KEYS = 300
+SAMPLE_COUNTS = (1, 150, 300)
+_TOLERANCE = {torch.float32: 1e-4, torch.float16: 4e-3, torch.bfloat16: 2e-2}
+
+
+def decode_attention(
+    q_BH1D: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, position_B: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Attention of one token a sequence over the S leading places of its slot: [B, H, 1, E].
+
+    Place p counts where p <= the token's position; in the ring of a sliding window that is every place once the
+    window is full.
+    """
+    kernel = find_decode_kernel(AttentionShape.of(q_BH1D, k_BGSD, v_BGSE))
+    if kernel is None:
+        return masked_attention(q_BH1D, k_BGSD, v_BGSE, position_B=position_B, scale=scale)
+    return kernel(q_BH1D[:, :, 0], k_BGSD, v_BGSE, position_B + 1, scale)[:, :, None]
+
+
+def masked_attention(
+    q_BH1D: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, position_B: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """The same by PyTorch's attention, on any device."""
+    visible_BS = torch.arange(k_BGSD.shape[2], device=q_BH1D.device) <= position_B[:, None]
+    groups = q_BH1D.shape[1] // k_BGSD.shape[1]
+    # Query heads that share keys become queries of one head, so that no key is repeated.
+    q_BGRD = q_BH1D.reshape(q_BH1D.shape[0], k_BGSD.shape[1], groups, -1)
+    with sdpa_kernel(MASKED_BACKENDS):
+        out_BGRE = F.scaled_dot_product_attention(q_BGRD, k_BGSD, v_BGSE, visible_BS[:, None, None], scale=scale)
+    return out_BGRE.reshape(*q_BH1D.shape[:3], -1)
+
+
+@lru_cache(maxsize=64)
+def find_decode_kernel(shape: AttentionShape) -> DecodeKernel | None:
+    """The Triton kernel on a GPU where it compiles and is right for this shape; it is tried once a process."""
+    if shape.device_type != "cuda":
+        return None
+    try:
+        from model_adapters.kernels.chunked_attention.triton_decode import decode_attention as attend
+    except ImportError:
+        return None  # Triton is on Linux alone
+
+    def kernel(
+        q_BHD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, key_counts_B: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        return attend(q_BHD, k_BGSD, v_BGSE, key_counts_B=key_counts_B, scale=scale)[0]
+
+    return kernel if agrees(kernel, shape) else None
+
+
+def agrees(kernel: DecodeKernel, shape: AttentionShape) -> bool:
+    """Whether a kernel gives what fp32 attention gives, with NaN at the places that it may not look at."""
+    generator = torch.Generator().manual_seed(0)
+
+    def sample(heads: int, length: int, size: int) -> torch.Tensor:
+        sampled = torch.randn(len(SAMPLE_COUNTS), heads, length, size, generator=generator)
+        return sampled.to(shape.device_type, shape.dtype)
+
+    q = sample(shape.heads, 1, shape.key_size)
+    k = sample(shape.kv_heads, SAMPLE_KEYS, shape.key_size)
+    v = sample(shape.kv_heads, SAMPLE_KEYS, shape.value_size)
+    counts_B = torch.tensor(SAMPLE_COUNTS, device=q.device)
+    scale = shape.key_size**-0.5
+    expected = masked_attention(q.float(), k.float(), v.float(), position_B=counts_B - 1, scale=scale)[:, :, 0]
+    for row, count in enumerate(SAMPLE_COUNTS):
+        k[row, :, count:] = v[row, :, count:] = torch.nan
+    try:
+        gap = (kernel(q[:, :, 0], k, v, counts_B, scale).float() - expected).norm() / expected.norm()
+        return bool(gap <= _TOLERANCE.get(shape.dtype, 0.0))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever a kernel or its compiler raises, PyTorch's attention remains
+        return False

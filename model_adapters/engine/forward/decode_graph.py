@@ -1,0 +1,191 @@
+"""Decode steps for many sequences: on a GPU one replay of a CUDA graph each, elsewhere one forward pass.
+
+decoder = DecodeSteps(runner)
+picked = decoder.step(cache, [17, 4])       # the last token of each active sequence -> its next
+decoder.drop()                              # graphs hold addresses of the cache, and go before it does
+
+Shape suffixes: N slots, B sequences in one step, V vocabulary.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+import torch
+
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.cost import rounded_length
+from model_adapters.engine.memory.passes import DecodeStep
+from model_adapters.engine.memory.slotted_cache import SlottedCache
+from model_adapters.failures import describe_failure, is_out_of_memory
+
+Work = Callable[[], None]
+
+DECODE_PLACES = 1024
+"""On a GPU, steps without a graph look at so many keys more at a time, so that they have few shapes."""
+
+
+class Recorder(Protocol):
+    """Makes work on fixed addresses repeatable."""
+
+    def run(self, work: Work) -> None:
+        """Do the work once, so that kernels are compiled and libraries have their workspaces."""
+
+    def record(self, work: Work) -> Work:
+        """What does the work again each time it is called; nothing is done now."""
+
+
+class GraphRecorder:
+    """CUDA graphs that share one memory pool; they never run at the same time."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def run(self, work: Work) -> None:
+        # On the stream that records later: libraries keep a workspace for each stream, which a recording may not make.
+        current = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            work()
+        current.wait_stream(self._stream)
+
+    def record(self, work: Work) -> Work:
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize(self._device)
+        # Other threads may go on with calls of their own, such as pinning memory.
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+            work()
+        return graph.replay
+
+
+class DecodeSteps:
+    """One token for each active sequence of a cache, the greedy choice included.
+
+    A step of a new kind (sequences and keys, both rounded up) runs once as it is and is recorded then; those after it
+    are replays. Where recording fails, one line says so and all steps run as they are.
+    """
+
+    def __init__(
+        self, runner: ModelRunner, *, recorded: bool = True, make_recorder: Callable[[], Recorder] | None = None
+    ) -> None:
+        self._runner = runner
+        if recorded and make_recorder is None and runner.device.type == "cuda":
+            make_recorder = partial(GraphRecorder, runner.device)
+        self._make_recorder = make_recorder
+        self._recorder: Recorder | None = None
+        self._step: StaticStep | None = None
+        self._replays: dict[tuple[int, int], Work] = {}
+        self.refused: str | None = None
+        """Why steps are not recorded, once that has failed; a lack of memory is forgotten with the cache."""
+        self._refused_for_good = False
+
+    @property
+    def path(self) -> str:
+        """How steps run, for records."""
+        return "CUDA graphs" if self._make_recorder is not None and self.refused is None else "single launches"
+
+    @torch.no_grad()
+    def step(self, cache: SlottedCache, token_ids: Sequence[int]) -> list[int | None]:
+        """Append token i to slot i; the greedy choice after each, None where its logits are not finite."""
+        if self._make_recorder is None or self.refused is not None:
+            return self._single(cache, token_ids)
+        if self._step is None or self._step.cache is not cache:
+            self.drop()
+            self._recorder, self._step = self._make_recorder(), StaticStep(self._runner, cache)
+        step, recorder = self._step, self._recorder
+        assert recorder is not None  # set together with the step
+        step.load(token_ids)
+        sequences = sequence_bucket(len(token_ids), cache.slots)
+        places = min(rounded_length(max(cache.lengths[: len(token_ids)]) + 1), cache.max_tokens)
+        replay = self._replays.get((sequences, places))
+        if replay is not None:
+            replay()
+            return step.take(len(token_ids))
+        recorder.run(lambda: step.run(sequences, places))
+        picked = step.take(len(token_ids))
+        self._record(sequences, places)
+        return picked
+
+    def drop(self) -> None:
+        """Let go of the graphs and their memory."""
+        self._replays.clear()
+        self._step = self._recorder = None
+        if not self._refused_for_good:
+            self.refused = None
+
+    def _record(self, sequences: int, places: int) -> None:
+        step, recorder = self._step, self._recorder
+        assert step is not None  # called by a step
+        assert recorder is not None
+        try:
+            self._replays[sequences, places] = recorder.record(lambda: step.run(sequences, places))
+        except Exception as error:  # noqa: BLE001 - whatever a module does that cannot be recorded, its steps still run
+            self.drop()
+            self.refused, self._refused_for_good = describe_failure(error), not is_out_of_memory(error)
+            print(f"evalkit: decode steps run as single launches, not as a CUDA graph: {self.refused}", file=sys.stderr)
+
+    def _single(self, cache: SlottedCache, token_ids: Sequence[int]) -> list[int | None]:
+        id_B1 = torch.tensor(token_ids, device=self._runner.device)[:, None]
+        places = max(cache.lengths[: len(token_ids)]) + 1
+        if self._runner.device.type == "cuda":
+            places = min(-(-places // DECODE_PLACES) * DECODE_PLACES, cache.max_tokens)
+        return pick_tokens(self._runner.decode(cache, id_B1, places))
+
+
+class StaticStep:
+    """A decode step whose inputs and outputs stand at fixed addresses and whose work waits for nothing.
+
+    Sequences beyond the active ones write at place 0 of their free slots, where every prompt writes first.
+    """
+
+    def __init__(self, runner: ModelRunner, cache: SlottedCache) -> None:
+        self._runner, self.cache = runner, cache
+        self._input = torch.zeros(1 + cache.slots, dtype=torch.long, device=runner.device)
+        """The number of active sequences, then a token for each: one copy to the device."""
+        self._row_N = torch.arange(cache.slots, device=runner.device)
+        self._picked_N = torch.zeros(cache.slots, dtype=torch.long, device=runner.device)
+
+    def load(self, token_ids: Sequence[int]) -> None:
+        """Set the tokens that the next step appends, one for each of the first slots."""
+        self._input[: 1 + len(token_ids)].copy_(torch.tensor([len(token_ids), *token_ids]))
+
+    def run(self, sequences: int, places: int) -> None:
+        """One step for the first `sequences` slots, active or not, over their first `places` places."""
+        active_B = self._row_N[:sequences] < self._input[0]
+        length_B = self.cache.length_N[:sequences]
+        # A step's positions are its own: the lengths change before it has ended.
+        position_B = torch.where(active_B, length_B, 0)
+        step = DecodeStep(self.cache, sequences, places, position_B)
+        logits_BV = self._runner.decode_logits(step, self._input[1 : 1 + sequences, None])
+        self._picked_N[:sequences].copy_(greedy_choice(logits_BV))
+        length_B += active_B
+
+    def take(self, sequences: int) -> list[int | None]:
+        """What the step picked, after waiting for it; the active sequences are one token longer on the host too."""
+        self.cache.count(sequences)
+        return token_choices(self._picked_N[:sequences])
+
+
+def sequence_bucket(sequences: int, slots: int) -> int:
+    """Sequences of the recorded step that serves so many: the next power of two, or all slots."""
+    return min(1 << (sequences - 1).bit_length(), slots)
+
+
+def greedy_choice(logits_BV: torch.Tensor) -> torch.Tensor:
+    """The largest logit's id for each sequence, -1 where logits are not finite, without waiting for the device."""
+    best_B = logits_BV.max(dim=-1)
+    return torch.where(best_B.values.isfinite(), best_B.indices, -1)
+
+
+def pick_tokens(logits_BV: torch.Tensor) -> list[int | None]:
+    """The greedy choice for each sequence, None where its logits are not finite; waits for the device."""
+    return token_choices(greedy_choice(logits_BV))
+
+
+def token_choices(picked_B: torch.Tensor) -> list[int | None]:
+    """What `greedy_choice` found, None where logits were not finite; waits for the device."""
+    picked: list[int] = picked_B.tolist()
+    return [None if token_id < 0 else token_id for token_id in picked]

@@ -1,0 +1,216 @@
+"""PyTorch's fused attention kernels with their log-sum-exp, used where they agree with the reference.
+
+Shape suffixes as in kernels/chunked_attention: B sequences, H query heads, G key/value heads, T queries, S keys,
+D key size, E value size.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+
+from model_adapters.engine.memory.layout import AttentionShape
+from model_adapters.kernels.chunked_attention.reference import Attended, chunked_attention, merge_attention
+
+FusedAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool, float], Attended]
+"""(q_BHTD, k_BGSD, v_BGSE, causal, scale) -> attention; `causal` only with T = S."""
+WindowedAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int, float], torch.Tensor]
+"""(q_BHTD, k_BGSD, v_BGSE, window, scale) -> out_BHTE; the queries are the last T of S positions."""
+
+
+class FusedKernel(NamedTuple):
+    """A fused kernel and the name by which records call it."""
+
+    name: str
+    attend: FusedAttention
+    plans_lengths: bool = False
+    """Whether the first call at each pair of lengths is slow: such a kernel is for lengths that come again."""
+
+
+def _cpu_flash(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, causal: bool, scale: float
+) -> Attended:
+    out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        q_BHTD, k_BGSD, v_BGSE, 0.0, causal, scale=scale
+    )
+    return out, lse
+
+
+def _cuda_cudnn(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, causal: bool, scale: float
+) -> Attended:
+    found = torch.ops.aten._scaled_dot_product_cudnn_attention(
+        q_BHTD, k_BGSD, v_BGSE, None, True, 0.0, causal, False, scale=scale
+    )
+    return found[0], found[1].reshape(q_BHTD.shape[:-1])
+
+
+def _cuda_flash(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, causal: bool, scale: float
+) -> Attended:
+    found = torch.ops.aten._scaled_dot_product_flash_attention(q_BHTD, k_BGSD, v_BGSE, 0.0, causal, False, scale=scale)
+    return found[0], found[1]
+
+
+def _cuda_efficient(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, causal: bool, scale: float
+) -> Attended:
+    groups = q_BHTD.shape[1] // k_BGSD.shape[1]
+    k_BHSD, v_BHSE = (x.repeat_interleave(groups, dim=1) if groups > 1 else x for x in (k_BGSD, v_BGSE))
+    found = torch.ops.aten._scaled_dot_product_efficient_attention(
+        q_BHTD, k_BHSD, v_BHSE, None, True, 0.0, causal, scale=scale
+    )
+    # The kernel rounds the log-sum-exp's length up to a multiple of 32.
+    return found[0], found[1][..., : q_BHTD.shape[2]]
+
+
+def _cuda_flash_window(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, window: int, scale: float
+) -> torch.Tensor:
+    # Called below scaled_dot_product_attention, which has no windows; causality is aligned to the last key.
+    q_BTHD, k_BSGD, v_BSGE = (x.transpose(1, 2) for x in (q_BHTD, k_BGSD, v_BGSE))
+    queries, keys = q_BTHD.shape[1], k_BSGD.shape[1]
+    found = torch.ops.aten._flash_attention_forward(
+        q_BTHD,
+        k_BSGD,
+        v_BSGE,
+        None,
+        None,
+        queries,
+        keys,
+        0.0,
+        True,
+        False,
+        scale=scale,
+        window_size_left=window - 1,
+        window_size_right=0,
+    )
+    out_BHTE: torch.Tensor = found[0].transpose(1, 2)
+    return out_BHTE
+
+
+def _cuda_triton(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, causal: bool, scale: float
+) -> Attended:
+    from model_adapters.kernels.chunked_attention.triton_prefill import prefill_attention
+
+    # Queries that stand behind all keys see every one of them.
+    offset = 0 if causal else k_BGSD.shape[2]
+    return prefill_attention(q_BHTD, k_BGSD, v_BGSE, query_offset=offset, scale=scale)
+
+
+def _cuda_triton_window(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, window: int, scale: float
+) -> torch.Tensor:
+    from model_adapters.kernels.chunked_attention.triton_prefill import prefill_attention
+
+    offset = k_BGSD.shape[2] - q_BHTD.shape[2]
+    return prefill_attention(q_BHTD, k_BGSD, v_BGSE, query_offset=offset, window=window, scale=scale)[0]
+
+
+_KERNELS: dict[str, tuple[FusedKernel, ...]] = {
+    "cpu": (FusedKernel("flash (CPU)", _cpu_flash),),
+    "cuda": (
+        FusedKernel("cuDNN", _cuda_cudnn, plans_lengths=True),
+        FusedKernel("flash", _cuda_flash),
+        FusedKernel("memory-efficient", _cuda_efficient),
+    ),
+}
+_FALLBACKS: dict[str, tuple[FusedKernel, ...]] = {"cuda": (FusedKernel("Triton", _cuda_triton),)}
+"""Tried only where none of the others fits, because trying means compiling."""
+_WINDOWED: dict[str, tuple[WindowedAttention, ...]] = {"cuda": (_cuda_triton_window, _cuda_flash_window)}
+"""Triton's takes 1.2 ms for 30 heads where flash takes 2.3 for 32 (8,192 queries, a window of 4,096, H100)."""
+_TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 4e-2}
+
+
+@lru_cache(maxsize=64)
+def find_fused(shape: AttentionShape) -> tuple[FusedKernel, ...]:
+    """The fused kernels that run on this shape and agree with the reference, fastest first; perhaps none.
+
+    Each is tried once a process on small tensors, because what PyTorch's builds support differs by version and card.
+    """
+    fitting = tuple(kernel for kernel in _KERNELS.get(shape.device_type, ()) if _fused_agrees(kernel, shape))
+    return fitting or tuple(kernel for kernel in _FALLBACKS.get(shape.device_type, ()) if _fused_agrees(kernel, shape))
+
+
+@lru_cache(maxsize=64)
+def find_windowed(shape: AttentionShape) -> WindowedAttention | None:
+    """The first fused kernel with sliding windows that runs on this shape and agrees with the reference."""
+    return next((attend for attend in _WINDOWED.get(shape.device_type, ()) if _windowed_agrees(attend, shape)), None)
+
+
+def merge_outputs(first: Attended, second: Attended) -> torch.Tensor:
+    """The output of attention over two disjoint sets of keys, [B, H, T, E], from the attention over each."""
+    if first[0].device.type == "cuda" and _merge_agrees(first[0].dtype, first[0].shape[3]):
+        from model_adapters.kernels.chunked_attention import triton_merge
+
+        return triton_merge.merge_outputs(*first, *second)
+    return merge_attention(first, second)[0]
+
+
+@lru_cache(maxsize=16)
+def _merge_agrees(dtype: torch.dtype, size: int) -> bool:
+    """Whether the Triton merge, one pass instead of many, runs here and agrees with the reference."""
+    generator = torch.Generator().manual_seed(0)
+    sides = [
+        (
+            torch.randn(1, 2, 7, size, generator=generator).to("cuda", dtype),
+            torch.randn(1, 2, 7, generator=generator).cuda(),
+        )
+        for _ in range(2)
+    ]
+    try:
+        from model_adapters.kernels.chunked_attention import triton_merge
+
+        found = triton_merge.merge_outputs(*sides[0], *sides[1])
+    except Exception:  # noqa: BLE001 - whatever the compiler raises, the reference remains
+        return False
+    return _close(found, merge_attention(*sides)[0], dtype)
+
+
+def _fused_agrees(kernel: FusedKernel, shape: AttentionShape) -> bool:
+    even, ragged = ((256, 256, True), (256, 512, False)), ((7, 7, True), (7, 130, False))
+    for queries, keys, causal in even if kernel.plans_lengths else even + ragged:
+        q, k, v = _samples(shape, queries, keys)
+        scale = shape.key_size**-0.5
+        try:
+            found = kernel.attend(q, k, v, causal, scale)
+        except Exception:  # noqa: BLE001 - refused for this shape, device or dtype, each in its own way
+            return False
+        expected = chunked_attention(q, k, v, query_offset=0 if causal else keys, scale=scale)
+        if not all(_close(a, b, shape.dtype) for a, b in zip(found, expected, strict=True)):
+            return False
+    return True
+
+
+def _windowed_agrees(attend: WindowedAttention, shape: AttentionShape) -> bool:
+    for queries, keys, window in ((7, 150, 40), (128, 300, 129), (200, 200, 64)):
+        q, k, v = _samples(shape, queries, keys)
+        scale = shape.key_size**-0.5
+        try:
+            found = attend(q, k, v, window, scale)
+        except Exception:  # noqa: BLE001 - refused for this shape, device or dtype, each in its own way
+            return False
+        expected, _ = chunked_attention(q, k, v, query_offset=keys - queries, window=window, scale=scale)
+        if not _close(found, expected, shape.dtype):
+            return False
+    return True
+
+
+def _samples(shape: AttentionShape, queries: int, keys: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+
+    def sample(heads: int, length: int, size: int) -> torch.Tensor:
+        return torch.randn(1, heads, length, size, generator=generator).to(shape.device_type, shape.dtype)
+
+    return (
+        sample(shape.heads, queries, shape.key_size),
+        sample(shape.kv_heads, keys, shape.key_size),
+        sample(shape.kv_heads, keys, shape.value_size),
+    )
+
+
+def _close(found: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
+    tolerance = _TOLERANCE.get(dtype, 0.0)
+    return torch.allclose(found.float(), expected.float(), atol=tolerance, rtol=tolerance)

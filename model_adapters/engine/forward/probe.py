@@ -1,0 +1,255 @@
+"""A forward pass of a few tokens that measures what a model remembers, or shows that the engine cannot run it.
+
+Configurations are no source for this: families ignore keys that their config.json states, change keys and values after
+the cache has returned them, share them between layers, or have a size for each layer. What a layer writes, and which
+mask transformers' own code gives it, is the same at every length.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from evalkit.errors import UsageError
+from model_adapters.engine.forward.slot_attention import attention_set_to, prefill_attention
+from model_adapters.engine.memory.cost import MOST_TOKENS
+from model_adapters.engine.memory.key_value_buffer import KeysValues
+from model_adapters.engine.memory.layout import AttentionCall, AttentionShape, LayerMemory, MemoryLayout
+from model_adapters.engine.memory.passes import PrefillStep, current_step
+from model_adapters.engine.memory.slotted_cache import SlottedCache
+from model_adapters.failures import is_out_of_memory
+from model_adapters.messages import first_line
+
+NAME = "evalkit_probe"
+TOKENS = 3
+# Arguments of transformers' attention functions that change the result and that the engine does not compute.
+_REFUSED = ("softcap", "s_aux", "position_bias", "cu_seq_lens_q", "cu_seq_lens_k", "block_indices", "indices")
+
+MaskFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""transformers' (batch, head, query position, key position) -> whether the query sees the key."""
+
+
+class NotSupportedError(Exception):
+    """Why the engine cannot run a model, as the end of a sentence that begins with the model's class."""
+
+
+@torch.no_grad()
+def measure_memory(
+    model: PreTrainedModel,
+    forward: Callable[[PrefillStep, torch.Tensor, torch.Tensor], Any],
+    last_mlp: nn.Module | None,
+) -> MemoryLayout:
+    """Describe the memory that a pass of a few tokens writes and reads.
+
+    `forward` runs the model's decoder in a step, on ids [1, T] at positions [1, T]; `last_mlp` is its last layer's.
+
+    Raises UsageError, in one line, if the engine cannot run the model.
+    """
+    name = type(model).__name__
+    AttentionInterface.register(NAME, _probe_attention)
+    AttentionMaskInterface.register(NAME, _probe_mask)
+    try:
+        step = ProbeStep(model)
+        id_1T = torch.arange(TOKENS, device=model.device)[None]
+        with attention_set_to(model, NAME), _calls_noted(last_mlp, step):
+            forward(step, id_1T, id_1T)
+        return step.layout()
+    except UsageError:
+        raise
+    except NotSupportedError as error:
+        raise UsageError(f"{name} {error}, so the engine cannot run it; use a model of another family") from error
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise UsageError(f"{name}: memory ran out in a pass of {TOKENS} tokens; use a larger device") from error
+        found = f"{type(error).__name__}: {first_line(error)}"
+        remedy = "check its config.json, or use a model of another family"
+        raise UsageError(f"{name} cannot be run by the engine ({found}); {remedy}") from error
+
+
+@dataclass(slots=True)
+class _Call:
+    layer_index: int
+    transformed: bool
+    window: int | None
+    shape: AttentionShape
+
+
+class ProbeStep(PrefillStep):
+    """A first segment that notes what the layers do, in order."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        layout = MemoryLayout.unmeasured(model.config)
+        super().__init__(SlottedCache(layout, slots=1, max_tokens=TOKENS, device=model.device), 0, TOKENS)
+        self._events: list[str] = []
+        self._returned: dict[int, KeysValues] = {}
+        """Layer -> what the cache returned. Held, so that no other tensor takes its place in memory."""
+        self._newest: int | None = None
+        """The layer that wrote keys last."""
+        self._caller: nn.Module | None = None
+        """The module that called attention first after that."""
+        self._masks: list[tuple[torch.Tensor, torch.Tensor, MaskFunction]] = []
+        """Masks with their values and what they were made by."""
+        self._attention_calls: list[_Call] = []
+
+    def append(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeysValues:
+        self.note("write")
+        self._returned[layer_index] = super().append(layer_index, k_BGTD, v_BGTD)
+        self._newest, self._caller = layer_index, None
+        return self._returned[layer_index]
+
+    def roll_conv(self, layer_index: int, x_BCT: torch.Tensor, *, index: int, kernel_size: int | None) -> torch.Tensor:
+        self.note("write")
+        return super().roll_conv(layer_index, x_BCT, index=index, kernel_size=kernel_size)
+
+    def set_recurrent(self, layer_index: int, state: torch.Tensor, *, index: int) -> torch.Tensor:
+        self.note("write")
+        return super().set_recurrent(layer_index, state, index=index)
+
+    def note(self, event: str) -> None:
+        """Keep an event in order with the others."""
+        self._events.append(event)
+
+    def made_mask(self, mask: torch.Tensor, mask_function: MaskFunction) -> None:
+        """Note a mask that transformers made for some of the layers."""
+        self._masks.append((mask, mask.clone(), mask_function))
+
+    def attended(
+        self, module: nn.Module, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None
+    ) -> None:
+        """Note an attention call; raises NotSupportedError if its mask is not one that was made by transformers."""
+        self.note("attention")
+        window, (layer_index, transformed) = self._window(module, mask), self._source(module, k, v)
+        self._attention_calls.append(_Call(layer_index, transformed, window, AttentionShape.of(q, k, v)))
+
+    def layout(self) -> MemoryLayout:
+        """All that was noted."""
+        unmeasured, calls, last = self.cache.layout, self._attention_calls, len(self._attention_calls) - 1
+        windows: dict[int, int | None] = {}
+        for call in calls:
+            if windows.setdefault(call.layer_index, call.window) != call.window:
+                raise NotSupportedError("shares keys between layers with different windows")
+        transformed = {call.layer_index for call in calls if call.transformed}
+        unread = "write" not in self._events[_last(self._events, "attention") :]
+        layers = (
+            LayerMemory(windows.get(index), index in transformed, self._kv_bytes(index), self._state_bytes(index))
+            for index in range(len(unmeasured.layers))
+        )
+        return MemoryLayout(
+            layers=tuple(layers),
+            states_per_layer=unmeasured.states_per_layer,
+            calls=tuple(
+                AttentionCall(call.layer_index, unread and index == last, call.shape)
+                for index, call in enumerate(calls)
+            ),
+            last_mlp_runs_last=self._events.count("mlp") == 1 and self._events[-1] == "mlp",
+        )
+
+    def _window(self, module: nn.Module, mask: torch.Tensor | None) -> int | None:
+        for made, values, mask_function in self._masks:
+            ours = mask is not None and mask.untyped_storage().data_ptr() == made.untyped_storage().data_ptr()
+            if ours and torch.equal(made, values):
+                return causal_window(mask_function, made.device)
+        raise NotSupportedError(f"does not attend by transformers' own masks ({type(module).__name__})")
+
+    def _source(self, module: nn.Module, k: torch.Tensor, v: torch.Tensor) -> tuple[int, bool]:
+        """The layer whose keys and values a call sees, and whether they were changed since the cache returned them."""
+        for layer_index, (old_k, old_v) in self._returned.items():
+            if _same(k, old_k) and _same(v, old_v):
+                return layer_index, False
+        self._caller = self._caller or module
+        if self._newest is None or self._caller is not module:
+            raise NotSupportedError(f"attends to keys that no layer of the cache holds ({type(module).__name__})")
+        return self._newest, True
+
+    def _kv_bytes(self, layer_index: int) -> int:
+        buffer = self.cache.buffers.get(layer_index)
+        return 0 if buffer is None else buffer.nbytes // TOKENS
+
+    def _state_bytes(self, layer_index: int) -> int:
+        return self.cache.states[layer_index].nbytes
+
+
+def causal_window(mask_function: MaskFunction, device: torch.device) -> int | None:
+    """How many keys a query sees by a mask, its own included; None if all before it, at any length.
+
+    Raises NotSupportedError for a mask that is neither causal nor a sliding window.
+    """
+    zero = torch.zeros((), dtype=torch.long, device=device)
+
+    def sees(query: int, key: int) -> bool:
+        return bool(mask_function(zero, zero, zero + query, zero + key))
+
+    low, high = 1, MOST_TOKENS + 1
+    if sees(MOST_TOKENS, 0):
+        low = high
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if sees(MOST_TOKENS, MOST_TOKENS - middle + 1) else (low, middle - 1)
+    # Chunks, prefixes and blocks show at one of these; each sees itself and nothing after it.
+    for query in {0, 1, 5, low - 1, min(low, MOST_TOKENS), MOST_TOKENS - 1, MOST_TOKENS}:
+        first = max(0, query - low + 1)
+        visible = [sees(query, key) for key in (query, first, (first + query) // 2)]
+        hidden = [sees(query, query + 1), sees(query, query + 99), first > 0 and sees(query, first - 1)]
+        if not all(visible) or any(hidden):
+            raise NotSupportedError("masks attention by neither causality nor a sliding window")
+    return None if low > MOST_TOKENS else low
+
+
+def _probe_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    for name in _REFUSED:
+        if kwargs.get(name) is not None:
+            raise NotSupportedError(f"calls attention with {name} ({type(module).__name__})")
+    _step().attended(module, query, key, value, attention_mask)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return prefill_attention(query, key, value, window=None, scale=scale).transpose(1, 2).contiguous(), None
+
+
+def _probe_mask(*, mask_function: MaskFunction, **options: Any) -> torch.Tensor:
+    # Never left out, so that every attention call shows which mask it has.
+    options["allow_is_causal_skip"] = options["allow_is_bidirectional_skip"] = False
+    mask: torch.Tensor | None = sdpa_mask(mask_function=mask_function, **options)
+    if mask is None:
+        raise NotSupportedError("attends without a mask")
+    _step().made_mask(mask, mask_function)
+    return mask
+
+
+def _step() -> ProbeStep:
+    step = current_step()
+    if not isinstance(step, ProbeStep):
+        raise RuntimeError(f"attention {NAME!r} works only while a model is measured")
+    return step
+
+
+@contextmanager
+def _calls_noted(last_mlp: nn.Module | None, step: ProbeStep) -> Iterator[None]:
+    if last_mlp is None:
+        yield
+        return
+    handle = last_mlp.register_forward_pre_hook(lambda *_: step.note("mlp"))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return (one.data_ptr(), one.shape, one.stride()) == (other.data_ptr(), other.shape, other.stride())
+
+
+def _last(events: list[str], event: str) -> int:
+    return max((index for index, one in enumerate(events) if one == event), default=0)

@@ -1,0 +1,195 @@
+"""The attention function that transformers' modules call: causality, offsets and windows come from the cache step.
+
+Registering it without a mask function makes transformers build no mask at all, whatever the layer types.
+
+Shape suffixes: B sequences, H query heads, G key/value heads, T queries, S keys, D key size, E value size.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from transformers import AttentionInterface, PreTrainedModel
+
+from evalkit.errors import UsageError
+from model_adapters.engine.forward.decode_backends import decode_attention
+from model_adapters.engine.forward.prefill_backends import FusedKernel, find_fused, find_windowed, merge_outputs
+from model_adapters.engine.memory.key_value_buffer import KeysValues
+from model_adapters.engine.memory.layout import AttentionShape, MemoryLayout
+from model_adapters.engine.memory.passes import BranchStep, DecodeStep, PrefillStep, current_step
+from model_adapters.kernels.chunked_attention.reference import chunked_attention
+
+NAME = "evalkit_slots"
+
+WINDOW_BLOCK_TOKENS = 512
+"""Queries of a sliding-window layer that go through one masked call."""
+RECURRING_TOKENS = 256
+"""Segments of a multiple of this come again in other prompts; what a prompt has left over at its end does not."""
+
+
+def use_slot_attention(model: PreTrainedModel) -> None:
+    """Make a model's attention layers call `slot_attention`; raises UsageError if they do not ask which to call."""
+    AttentionInterface.register(NAME, slot_attention)
+    _set_attention(model, NAME)
+
+
+@contextmanager
+def attention_set_to(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """Let a model's attention layers call a registered function in this block; raises UsageError if they cannot."""
+    before = model.config._attn_implementation
+    _set_attention(model, name)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def _set_attention(model: PreTrainedModel, name: str) -> None:
+    model.set_attn_implementation(name)
+    if model.config._attn_implementation != name:
+        raise UsageError(
+            f"{type(model).__name__} does not take its attention from transformers' AttentionInterface, "
+            "so the engine cannot run it; use a model class that does"
+        )
+
+
+def slot_attention(
+    _module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of new tokens over what the cache returned for them: query [B, H, T, D] to output [B, T, H, E].
+
+    Arguments that would change the result are refused when the model is measured. Raises RuntimeError when called
+    outside the engine.
+    """
+    step = current_step()
+    if step is None or attention_mask is not None:
+        raise RuntimeError(f"attention {NAME!r} works only inside the engine; load the model again for other uses")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    call = step.next_call()
+    if isinstance(step, DecodeStep):
+        out_BHTE = decode_attention(query, key, value, position_B=step.position_B, scale=scale)
+        return out_BHTE.transpose(1, 2).contiguous(), None
+    layer = step.cache.layout.layers[call.layer_index]
+    if isinstance(step, BranchStep):
+        # Where a layer changes what the cache returns, that is all keys, and they stand before it as one text's own.
+        before = None if layer.transformed else step.before(call.layer_index)
+        out_BHTE = branch_attention(query, key, value, before, window=layer.window, scale=scale)
+        return out_BHTE.transpose(1, 2).contiguous(), None
+    needed = query.shape[2]
+    if call.is_last and isinstance(step, PrefillStep):
+        needed = step.output_tokens
+    if needed == 0:
+        return query.new_zeros((query.shape[0], query.shape[2], query.shape[1], value.shape[3])), None
+    out_BTHE = prefill_attention(query[:, :, -needed:], key, value, window=layer.window, scale=scale).transpose(1, 2)
+    if needed < query.shape[2]:
+        out_BTHE = F.pad(out_BTHE, (0, 0, 0, 0, query.shape[2] - needed, 0))
+    return out_BTHE.contiguous(), None
+
+
+def prefill_attention(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, window: int | None, scale: float
+) -> torch.Tensor:
+    """Causal attention of the last T of S positions: [B, H, T, E].
+
+    Without a window in reach, one fused call covers the cached keys and another the segment itself; they are merged
+    by log-sum-exp. Where no fused kernel applies, the chunked reference does all.
+    """
+    T, S = q_BHTD.shape[2], k_BGSD.shape[2]
+    shape = AttentionShape.of(q_BHTD, k_BGSD, v_BGSE)
+    kernel = _pick_kernel(shape, T, S)
+    if kernel is None:
+        return chunked_attention(q_BHTD, k_BGSD, v_BGSE, query_offset=S - T, window=window, scale=scale)[0]
+    if window is not None and window < S:
+        windowed = find_windowed(shape) or _windowed_by_masks
+        return windowed(q_BHTD, k_BGSD, v_BGSE, window, scale)
+    old = S - T
+    segment = kernel.attend(q_BHTD, k_BGSD[:, :, old:], v_BGSE[:, :, old:], True, scale)
+    if old == 0:
+        return segment[0]
+    cached = kernel.attend(q_BHTD, k_BGSD[:, :, :old], v_BGSE[:, :, :old], False, scale)
+    return merge_outputs(cached, segment)
+
+
+def branch_attention(
+    q_BHTD: torch.Tensor,
+    k_BGSD: torch.Tensor,
+    v_BGSE: torch.Tensor,
+    before: KeysValues | None,
+    *,
+    window: int | None,
+    scale: float,
+) -> torch.Tensor:
+    """Attention of B texts [B, H, T, E] over their own keys and those before all of them, [1, G, S, D].
+
+    Without `before`, a text's own keys may be more than its queries, which are then the last of them.
+
+    What is common is never copied for each text: to it, all texts are queries of one sequence, without causality.
+    """
+    B, H, T, _ = q_BHTD.shape
+    # A window of one token reaches nothing before it.
+    if before is None or before[0].shape[2] == 0:
+        return prefill_attention(q_BHTD, k_BGSD, v_BGSE, window=window, scale=scale)
+    old = before[0].shape[2]
+    kernel = _pick_kernel(AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), B * T, old)
+    if kernel is None or (window is not None and window < old + T):
+        texts = (slice(text, text + 1) for text in range(B))
+        return torch.cat([_after(before, q_BHTD[i], k_BGSD[i], v_BGSE[i], window, scale) for i in texts])
+    q_1HXD = q_BHTD.transpose(0, 1).reshape(1, H, B * T, -1)
+    out_1HXE, lse_1HX = kernel.attend(q_1HXD, *before, False, scale)
+    common = out_1HXE.reshape(H, B, T, -1).transpose(0, 1), lse_1HX.reshape(H, B, T).transpose(0, 1)
+    return merge_outputs(common, kernel.attend(q_BHTD, k_BGSD, v_BGSE, True, scale))
+
+
+def attention_path(layout: MemoryLayout) -> str | None:
+    """The name of the kernel that prefills a model's full-attention layers, for records; None without attention."""
+    if layout.attention_shape is None:
+        return None
+    kernels = find_fused(layout.attention_shape)
+    return kernels[0].name if kernels else "chunked reference"
+
+
+def _after(
+    before: KeysValues, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None, scale: float
+) -> torch.Tensor:
+    keys, values = (torch.cat([old, new], dim=2) for old, new in zip(before, (k, v), strict=True))
+    return prefill_attention(q, keys, values, window=window, scale=scale)
+
+
+def _pick_kernel(shape: AttentionShape, queries: int, keys: int) -> FusedKernel | None:
+    """The fastest kernel for these lengths: one that plans for each pair of them only where they come again."""
+    kernels = find_fused(shape)
+    recurring = queries % RECURRING_TOKENS == 0 and keys % RECURRING_TOKENS == 0
+    fitting = [kernel for kernel in kernels if recurring or not kernel.plans_lengths]
+    return next(iter(fitting or kernels), None)
+
+
+def _windowed_by_masks(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, window: int, scale: float
+) -> torch.Tensor:
+    """Sliding-window attention in blocks of queries, each over the keys that its window can reach."""
+    (B, H, T, D), (G, S) = q_BHTD.shape, k_BGSD.shape[1:3]
+    outs = []
+    for start in range(0, T, WINDOW_BLOCK_TOKENS):
+        stop = min(start + WINDOW_BLOCK_TOKENS, T)
+        first, last = S - T + start, S - T + stop
+        low = max(0, first - window + 1)
+        query_T1 = torch.arange(first, last, device=q_BHTD.device)[:, None]
+        key_S = torch.arange(low, last, device=q_BHTD.device)
+        visible_TS = (key_S <= query_T1) & (key_S > query_T1 - window)
+        # Query heads that share keys become more queries of one head: PyTorch fuses no masked grouped attention.
+        q_BGXD = q_BHTD[:, :, start:stop].reshape(B, G, H // G * (stop - start), D)
+        visible_XS = visible_TS.repeat(H // G, 1)
+        out_BGXE = F.scaled_dot_product_attention(
+            q_BGXD, k_BGSD[:, :, low:last], v_BGSE[:, :, low:last], visible_XS, scale=scale
+        )
+        outs.append(out_BGXE.reshape(B, H, stop - start, -1))
+    return torch.cat(outs, dim=2)

@@ -1,0 +1,76 @@
+"""Log-probabilities of given tokens: the logits of a block of positions at a time, in fp32.
+
+Shape suffixes: T tokens, V vocabulary.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from evalkit.errors import RequestFailedError
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.context import Context
+
+LOGITS_BYTES = 96 * 2**20
+"""Bound of one block of fp32 logits; with what is made from it, about three times as much is held at once."""
+NOT_FINITE = "the log-probabilities are not finite"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """How probable a model finds tokens of a text, each given all before it."""
+
+    log_probabilities: tuple[float, ...]
+    """Nats."""
+    is_greedy: bool
+    """Whether every scored token is the one that the model finds most probable."""
+
+
+def block_positions(runner: ModelRunner) -> int:
+    """At how many positions logits are made at once."""
+    return max(1, LOGITS_BYTES // (4 * runner.logit_count))
+
+
+def score_tokens(
+    runner: ModelRunner, context: Context, token_ids: Sequence[int], *, scored_from: int, segment_tokens: int
+) -> TokenScores:
+    """Scores of `token_ids[scored_from:]`, appended with all before them to the context's slot in segments.
+
+    `scored_from` is at least 1 where the context is empty. Memory above weights and cache is one segment's
+    activations and a few blocks of logits, whatever the length. Raises RequestFailedError where a log-probability is
+    not finite.
+    """
+    id_T = torch.tensor(token_ids, dtype=torch.long, device=runner.device)
+    scores, hits = [], []
+    for start, output in _outputs(runner, context, token_ids, segment_tokens):
+        tokens = output.last_hidden_state.shape[1]
+        for first in range(max(0, scored_from - 1 - start), tokens, block_positions(runner)):
+            end = min(first + block_positions(runner), tokens)
+            logits_TV = runner.logits(output, first, end)
+            target_T = id_T[start + first + 1 : start + end + 1]
+            scores.append(_log_probabilities(logits_TV, target_T))
+            hits.append(logits_TV.argmax(dim=-1) == target_T)
+    values = torch.cat(scores).tolist()
+    if not all(map(math.isfinite, values)):
+        raise RequestFailedError(NOT_FINITE)
+    return TokenScores(tuple(values), bool(torch.cat(hits).all()))
+
+
+def _log_probabilities(logits_TV: torch.Tensor, target_T: torch.Tensor) -> torch.Tensor:
+    chosen_T = logits_TV.gather(1, target_T[:, None])[:, 0]
+    return chosen_T - torch.logsumexp(logits_TV, dim=-1)
+
+
+def _outputs(
+    runner: ModelRunner, context: Context, token_ids: Sequence[int], segment_tokens: int
+) -> Iterator[tuple[int, Any]]:
+    """Index of each part's first token, and the decoder's output for it; the last token predicts nothing asked."""
+    if context.last is not None:
+        yield -1, context.last
+    start = 0
+    for output in runner.segments(context.cache, context.slot, token_ids[:-1], segment_tokens):
+        yield start, output
+        start += output.last_hidden_state.shape[1]

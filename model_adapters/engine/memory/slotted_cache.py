@@ -1,0 +1,143 @@
+"""The memory of several sequences: one slot each, allocated once, shared by prefill and decode.
+
+cache = SlottedCache(layout, slots=4, max_tokens=65_536, device=model.device)
+step = PrefillStep(cache, 0)               # through which the layers of one forward pass write
+cache.advance_slot(0, tokens=2_048)        # after every layer has seen the segment
+step = DecodeStep(cache, sequences=2, places=4_096)
+cache.advance(sequences=2)
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from model_adapters.engine.memory.key_value_buffer import KeyValueBuffer, WindowBuffer
+from model_adapters.engine.memory.layout import MemoryLayout
+from model_adapters.engine.memory.linear_state import LinearState
+
+
+@dataclass(frozen=True, slots=True)
+class SlotMark:
+    """Where a slot was, with a copy of what going on from there overwrites, in the cache's own order."""
+
+    length: int
+    tensors: tuple[torch.Tensor, ...]
+
+
+class SlottedCache:
+    """Memory for `slots` sequences of at most `max_tokens` tokens.
+
+    A layer's tensors are allocated when the model first writes to it, at their final size and with the shapes that
+    the model uses; after that no address changes. Lengths stand on the device, for steps without a host
+    synchronisation, and on the host, for everything else.
+    """
+
+    def __init__(self, layout: MemoryLayout, *, slots: int, max_tokens: int, device: torch.device) -> None:
+        self.layout = layout
+        self.slots, self.max_tokens = slots, max_tokens
+        self.lengths = [0] * slots
+        """Tokens that each slot holds."""
+        self.length_N = torch.zeros(slots, dtype=torch.long, device=device)
+        """The same on the device."""
+        self.buffers: dict[int, KeyValueBuffer | WindowBuffer] = {}
+        """Layer index -> keys and values, for layers that have written some."""
+        self.states = [LinearState(slots) for _ in layout.layers]
+        """The states of each layer, empty until it has written some."""
+
+    @property
+    def kv_bytes(self) -> int:
+        """Allocated bytes of keys and values, sliding windows included."""
+        return sum(buffer.nbytes for buffer in self.buffers.values())
+
+    @property
+    def state_bytes(self) -> int:
+        """Allocated bytes of convolution and recurrent states."""
+        return sum(state.nbytes for state in self.states)
+
+    def buffer(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeyValueBuffer | WindowBuffer:
+        """The layer's keys and values, allocated on the first call with the shapes given."""
+        if layer_index not in self.buffers:
+            window = self.layout.layers[layer_index].window
+            self.buffers[layer_index] = (
+                KeyValueBuffer(k_BGTD, v_BGTD, slots=self.slots, places=self.max_tokens)
+                if window is None
+                else WindowBuffer(k_BGTD, v_BGTD, slots=self.slots, window=window, max_tokens=self.max_tokens)
+            )
+        return self.buffers[layer_index]
+
+    def advance_slot(self, slot: int, tokens: int) -> None:
+        """Count a segment that every layer has seen."""
+        self.lengths[slot] += tokens
+        self.length_N[slot] = self.lengths[slot]
+
+    def advance(self, sequences: int) -> None:
+        """Count one token for each of the first `sequences` slots; on the device without a synchronisation."""
+        self.count(sequences)
+        self.length_N[:sequences] += 1
+
+    def count(self, sequences: int) -> None:
+        """The same on the host alone, after a step that has counted on the device itself."""
+        self.lengths[:sequences] = [length + 1 for length in self.lengths[:sequences]]
+
+    def reset(self, slot: int) -> None:
+        """Empty a slot; its next sequence starts from nothing."""
+        self.lengths[slot] = 0
+        self.length_N[slot] = 0
+
+    @torch.no_grad()
+    def erase(self, slot: int) -> None:
+        """Empty a slot and overwrite it with zeros, so that no NaN of its sequence is left behind."""
+        for tensor in self._tensors(slot, self.max_tokens):
+            tensor.zero_()
+        self.reset(slot)
+
+    @torch.no_grad()
+    def move(self, source: int, target: int) -> None:
+        """Copy a sequence to another slot and empty its own."""
+        length = self.lengths[source]
+        for old, new in zip(self._tensors(source, length), self._tensors(target, length), strict=True):
+            new.copy_(old)
+        self._set_length(target, length)
+        self.reset(source)
+
+    @torch.no_grad()
+    def adopt(self, slot: int, source: "SlottedCache", source_slot: int) -> None:
+        """Let a slot continue from a copy of what a slot of another cache of the same model holds."""
+        length = source.lengths[source_slot]
+        for index, buffer in source.buffers.items():
+            self.buffer(index, *(tensor[None] for tensor in buffer.tensors(source_slot, 0)))
+        for mine, state in zip(self.states, source.states, strict=True):
+            mine.allocate_like(state)
+        for old, new in zip(source._tensors(source_slot, length), self._tensors(slot, length), strict=True):
+            new.copy_(old)
+        self._set_length(slot, length)
+
+    @torch.no_grad()
+    def mark(self, slot: int) -> SlotMark:
+        """A copy of what going on in a slot overwrites; keys and values of full attention only grow."""
+        length = self.lengths[slot]
+        return SlotMark(length, tuple(tensor.clone() for tensor in self._overwritten(slot, length)))
+
+    @torch.no_grad()
+    def rewind(self, slot: int, mark: SlotMark) -> None:
+        """Take a slot back to where it was marked, if its sequence only went on since then."""
+        for target, saved in zip(self._overwritten(slot, mark.length), mark.tensors, strict=True):
+            target.copy_(saved)
+        self._set_length(slot, mark.length)
+
+    def _overwritten(self, slot: int, length: int) -> list[torch.Tensor]:
+        tensors = [tensor for state in self.states for tensor in state.tensors(slot)]
+        windows = (buffer for buffer in self.buffers.values() if isinstance(buffer, WindowBuffer))
+        return tensors + [tensor for window in windows for tensor in window.tensors(slot, length)]
+
+    def _set_length(self, slot: int, length: int) -> None:
+        self.lengths[slot] = length
+        self.length_N[slot] = length
+
+    def _tensors(self, slot: int, length: int) -> list[torch.Tensor]:
+        tensors: list[torch.Tensor] = []
+        for index, state in enumerate(self.states):
+            tensors += state.tensors(slot)
+            if index in self.buffers:
+                tensors += self.buffers[index].tensors(slot, length)
+        return tensors

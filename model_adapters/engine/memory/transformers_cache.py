@@ -1,0 +1,68 @@
+"""A pass over a slotted cache as transformers' modules see it: a `Cache` whose layers read and write some of the slots.
+
+transformers' own `Cache` dispatches to the layers given here, so every version of a module finds the methods that
+it calls.
+"""
+
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, CacheLayerMixin, LinearAttentionCacheLayerMixin
+
+from model_adapters.engine.memory.key_value_buffer import KeysValues
+from model_adapters.engine.memory.passes import CacheStep, States
+
+
+class CacheView(Cache):
+    """The `past_key_values` of one forward pass."""
+
+    def __init__(self, step: CacheStep) -> None:
+        super().__init__(layers=[LayerView(step, index) for index in range(len(step.cache.layout.layers))])
+
+
+class LayerView(LinearAttentionCacheLayerMixin, CacheLayerMixin):  # type: ignore[no-untyped-call]  # registers subclasses
+    """A layer in one pass: keys and values, states, or both, whichever the model writes to it."""
+
+    is_sliding = False  # windows are the attention function's matter; no mask is built from this
+    is_croppable = False
+
+    def __init__(self, step: CacheStep, index: int) -> None:
+        # The bases' own attributes would shadow the properties below.
+        self._step, self._index = step, index
+        self.number_of_states = step.cache.layout.states_per_layer
+        self.is_initialized, self.record_past = True, False
+
+    def lazy_initialization(self, *_: Any, **__: Any) -> None:
+        """The slotted cache allocates."""
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> KeysValues:
+        return self._step.append(self._index, key_states, value_states)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self._step.length + query_length, 0
+
+    def get_seq_length(self) -> int:
+        return self._step.length
+
+    def get_max_length(self) -> int:
+        return self._step.cache.max_tokens
+
+    @property
+    def has_previous_state(self) -> dict[int, bool]:  # type: ignore[override]  # stored in the base
+        return dict.fromkeys(range(self.number_of_states), self._step.continued)
+
+    @property
+    def conv_states(self) -> States:  # type: ignore[override]  # stored in the base
+        return self._step.conv_states(self._index)
+
+    @property
+    def recurrent_states(self) -> States:  # type: ignore[override]  # stored in the base
+        return self._step.recurrent_states(self._index)
+
+    def update_conv_state(
+        self, conv_states: torch.Tensor, state_idx: int = 0, conv_kernel_size: int | None = None, **_: Any
+    ) -> torch.Tensor:
+        return self._step.roll_conv(self._index, conv_states, index=state_idx, kernel_size=conv_kernel_size)
+
+    def update_recurrent_state(self, recurrent_states: torch.Tensor, state_idx: int = 0, **_: Any) -> torch.Tensor:
+        return self._step.set_recurrent(self._index, recurrent_states, index=state_idx)

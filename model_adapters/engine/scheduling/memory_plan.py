@@ -1,0 +1,166 @@
+"""How large segments are and how many sequences run together, from what a model needs and a device has."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from evalkit.errors import RequestFailedError
+from model_adapters.engine.memory.cost import MOST_TOKENS, Needs, rounded_length
+
+CPU_SEGMENT_TOKENS, CPU_SLOTS = 1024, 4
+GPU_SEGMENT_TOKENS, GPU_SLOTS = 8192, 32
+LEAST_SEGMENT_TOKENS = 256
+SEGMENT_SHARE = 0.25
+"""Part of the free memory that one segment's activations may take."""
+PREFIX_SHARE = 0.25
+"""Part of the free memory that prefixes which are kept may take."""
+SPARE_SHARE = 0.1
+"""Part of the free memory left alone: fragmentation, workspaces, recorded decode steps (logits and activations of one
+token a slot), and other programs on a CPU."""
+GPU_SPARE_BYTES = 2 * 2**30
+"""On a GPU no more than this: what else needs memory there does not grow with the card."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """How an engine runs until a longer request or a lack of memory makes it plan again."""
+
+    segment_tokens: int
+    slots: int
+    max_tokens: int
+    """Places in a slot: prompt and generation budget together."""
+    pass_tokens: int
+    """Tokens of a pass over several texts: a segment's, also where no single prompt is as long."""
+    prefix_bytes: int | None = None
+    """Room for prefixes that are kept to be continued; None where no request was known to share one."""
+
+
+def available_bytes(device: torch.device) -> int:
+    """Memory that a new allocation could take: free on the card and in PyTorch's own pool, or free on the host."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return _host_available_bytes()
+
+
+def plannable_bytes(available: int, *, on_gpu: bool) -> int:
+    """What of the available memory a plan may give away."""
+    spare = int(available * SPARE_SHARE)
+    return available - (min(spare, GPU_SPARE_BYTES) if on_gpu else spare)
+
+
+def choose_plan(
+    needs: Needs,
+    device: torch.device,
+    need_tokens: int,
+    *,
+    segment_tokens: int | None = None,
+    slots: int | None = None,
+    kept_bytes: int | None = None,
+    ran_out: Sequence[EnginePlan] = (),
+) -> EnginePlan:
+    """A plan for sequences of `need_tokens`; a given segment or number of slots is kept, the rest is fitted to memory.
+
+    With `kept_bytes`, what kept prefixes take already, there is room for prefixes beside at least one slot. Where
+    memory `ran_out` under a plan for sequences as long or shorter, segments and slots are at most half of its. Raises
+    RequestFailedError if not even one slot fits.
+    """
+    free = plannable_bytes(available_bytes(device), on_gpu=needs.on_gpu) + (kept_bytes or 0)
+    return plan_request(
+        needs, free, need_tokens, segment_tokens=segment_tokens, slots=slots, kept_bytes=kept_bytes, ran_out=ran_out
+    )
+
+
+def plan_request(
+    needs: Needs,
+    free: int,
+    need_tokens: int,
+    *,
+    segment_tokens: int | None = None,
+    slots: int | None = None,
+    kept_bytes: int | None = None,
+    ran_out: Sequence[EnginePlan] = (),
+) -> EnginePlan:
+    """The same by numbers, as `fit_plan` takes them: for the rounded length, or for the length itself if only it fits.
+
+    The engine and the forecast both plan by this function. Raises RequestFailedError if not even one slot fits.
+    """
+
+    def plan(max_tokens: int) -> EnginePlan:
+        return fit_plan(
+            needs, free, max_tokens, segment_tokens=segment_tokens, slots=slots, kept_bytes=kept_bytes, ran_out=ran_out
+        )
+
+    try:
+        return plan(rounded_length(need_tokens))
+    except RequestFailedError:
+        return plan(need_tokens)
+
+
+def fit_plan(
+    needs: Needs,
+    free: int,
+    max_tokens: int,
+    *,
+    segment_tokens: int | None = None,
+    slots: int | None = None,
+    kept_bytes: int | None = None,
+    ran_out: Sequence[EnginePlan] = (),
+) -> EnginePlan:
+    """A plan for slots of `max_tokens`: what a model needs, in the `free` bytes that it may have beside its weights."""
+    activation, per_slot = needs.activation_bytes_per_token, needs.slot.bytes(max_tokens)
+    if segment_tokens is None:
+        segment_tokens = GPU_SEGMENT_TOKENS if needs.on_gpu else CPU_SEGMENT_TOKENS
+        room = min(free * SEGMENT_SHARE, free - per_slot)
+        while segment_tokens > LEAST_SEGMENT_TOKENS and segment_tokens * activation > room:
+            segment_tokens //= 2
+    too_large = [plan for plan in ran_out if plan.max_tokens <= max_tokens]
+    segment_tokens = min([segment_tokens, *(max(1, plan.segment_tokens // 2) for plan in too_large)])
+    pass_tokens, segment_tokens = segment_tokens, min(segment_tokens, max_tokens)
+    fitting = (free - segment_tokens * activation) // max(per_slot, 1)
+    if fitting < 1:
+        missing = per_slot + segment_tokens * activation - free
+        raise RequestFailedError(
+            f"{max_tokens:,} tokens need {_gib(per_slot)} of keys, values and states and "
+            f"{_gib(segment_tokens * activation)} of activations, but {_gib(max(free, 0))} are free; "
+            f"{_gib(missing)} are missing and {longest_fitting(needs, free):,} tokens would fit: "
+            "use a shorter context, a smaller --segment-tokens or a larger device"
+        )
+    prefix_bytes = None
+    if kept_bytes is not None:
+        room = free - pass_tokens * activation - per_slot
+        prefix_bytes = max(0, min(int(PREFIX_SHARE * free), room))
+        fitting = max(1, (free - pass_tokens * activation - prefix_bytes) // max(per_slot, 1))
+    wanted = slots if slots is not None else GPU_SLOTS if needs.on_gpu else CPU_SLOTS
+    wanted = min([wanted, *(max(1, plan.slots // 2) for plan in too_large)])
+    return EnginePlan(segment_tokens, min(wanted, fitting), max_tokens, pass_tokens, prefix_bytes)
+
+
+def longest_fitting(needs: Needs, free: int) -> int:
+    """Tokens of the longest sequence that fits in the smallest segments; 0 where none does."""
+
+    def fits(tokens: int) -> bool:
+        segment = min(tokens, LEAST_SEGMENT_TOKENS)
+        return needs.slot.bytes(tokens) + segment * needs.activation_bytes_per_token <= free
+
+    low, high = 0, MOST_TOKENS
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+def _host_available_bytes() -> int:
+    try:
+        with open("/proc/meminfo") as lines:
+            sizes = {name: int(rest.split()[0]) * 1024 for name, rest in (line.split(":") for line in lines)}
+        return sizes["MemAvailable"]
+    except FileNotFoundError:
+        # Not Linux: what is physically there is the best that the standard library knows.
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"

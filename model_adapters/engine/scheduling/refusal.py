@@ -1,0 +1,45 @@
+"""Requests that cannot be run at all."""
+
+from evalkit.records import Request
+from model_adapters.engine.scheduling.position_limit import PositionLimit
+from model_adapters.engine.scheduling.sequence import Sequence
+
+
+def refusal(
+    sequence: Sequence, *, vocabulary: int, max_tokens: int | None, position_limit: PositionLimit | None
+) -> str | None:
+    """Why a request cannot be run, in one line; None where it can."""
+    request = sequence.request
+    token_ids = request.token_ids
+    if not token_ids:
+        return "the prompt is empty"
+    scored_from = request.scored_from
+    if scored_from is not None and not 1 <= scored_from < len(token_ids):
+        return f"token {scored_from:,} of {len(token_ids):,} cannot be the first to be scored"
+    wrong = _wrong_continuations(request)
+    if wrong is not None:
+        return wrong
+    if scored_from is None and not request.continuations and request.generation_tokens < 1:
+        return "the generation budget is 0 tokens"
+    if not 0 <= request.prefix_tokens <= len(token_ids):
+        return f"a shared prefix of {request.prefix_tokens:,} tokens is not part of a prompt of {len(token_ids):,}"
+    beyond = sequence.need_tokens - len(token_ids)
+    asked = f"{beyond:,} of a continuation" if request.continuations else f"a budget of {beyond:,}"
+    size = f"{len(token_ids):,} prompt tokens and {asked}"
+    if max_tokens is not None and sequence.need_tokens > max_tokens:
+        return f"{size} exceed the limit of {max_tokens:,} tokens"
+    if position_limit is not None and sequence.need_tokens > position_limit.tokens:
+        return f"{size} exceed {position_limit.tokens:,} tokens, beyond which {position_limit.reason}"
+    for ids in (token_ids, *request.continuations):
+        if max(ids) >= vocabulary or min(ids) < 0:
+            return f"the prompt has token ids outside the model's vocabulary of {vocabulary:,}"
+    return None
+
+
+def _wrong_continuations(request: Request) -> str | None:
+    if request.continuations and request.scored_from is not None:
+        return "continuations and log-probabilities of the prompt are asked for at once; ask for them in two requests"
+    for index, continuation in enumerate(request.continuations):
+        if not continuation:
+            return f"continuation {index + 1} of {len(request.continuations)} is empty"
+    return None

@@ -1,0 +1,77 @@
+"""Linear products on the Triton vector product if there is one token; otherwise on PyTorch's own."""
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from model_adapters.kernels.trial import TOLERANCE, agrees
+
+_SAMPLE_ROWS = 5
+KERNEL_DEVICES = ("cuda",)
+
+
+def linear(x: torch.Tensor, weight_ND: torch.Tensor, bias_N: torch.Tensor | None = None) -> torch.Tensor:
+    """Like `torch.nn.functional.linear`, on the kernel where x holds one vector and the kernel is right here."""
+    if is_one_vector(x, weight_ND) and has_vector_product(weight_ND):
+        from model_adapters.kernels.vector_product.triton_vector_product import vector_product
+
+        return vector_product(x, weight_ND, bias_N)
+    return F.linear(x, weight_ND, bias_N)
+
+
+def add_product(residual: torch.Tensor, x: torch.Tensor, layer: nn.Linear) -> torch.Tensor:
+    """residual + layer(x), the sum within the product; many tokens' sums overwrite the residual."""
+    has_bias = layer.bias is not None  # None where the layer was made without one, whatever its type says
+    if has_bias or not residual.is_contiguous() or residual.dtype != layer.weight.dtype:
+        own_output: torch.Tensor = layer(x)
+        return residual + own_output
+    if is_one_vector(x, layer.weight) and has_vector_product(layer.weight):
+        from model_adapters.kernels.vector_product.triton_vector_product import vector_product
+
+        return vector_product(x, layer.weight, residual.flatten())
+    # In place: out of place, the residual would be copied first.
+    residual.flatten(0, -2).addmm_(x.flatten(0, -2), layer.weight.t())
+    return residual
+
+
+def is_one_vector(x: torch.Tensor, weight_ND: torch.Tensor) -> bool:
+    """Whether x is what the kernel takes with this matrix."""
+    return x.numel() == weight_ND.shape[1] and x.dtype == weight_ND.dtype and x.is_contiguous()
+
+
+def has_vector_product(weight_ND: torch.Tensor) -> bool:
+    """Whether the kernel runs on a matrix's device and agrees with PyTorch there; tried once for each width."""
+    plain = weight_ND.is_contiguous() and type(weight_ND) in (torch.Tensor, nn.Parameter)
+    return (
+        plain
+        and weight_ND.device.type in KERNEL_DEVICES
+        and _agrees(weight_ND.shape[1], weight_ND.dtype, weight_ND.device)
+    )
+
+
+@lru_cache(maxsize=64)
+@torch.no_grad()
+def _agrees(features: int, dtype: torch.dtype, device: torch.device) -> bool:
+    if dtype not in TOLERANCE:
+        return False
+    generator = torch.Generator().manual_seed(0)
+
+    def sample(*shape: int) -> Any:
+        return torch.randn(shape, generator=generator).to(device, dtype)
+
+    x, weight, bias = sample(1, features), sample(_SAMPLE_ROWS, features), sample(_SAMPLE_ROWS)
+    expected = F.linear(x.double(), weight.double(), bias.double())
+    try:
+        from model_adapters.kernels.vector_product.triton_vector_product import vector_product
+
+        found = [
+            vector_product(x, weight, bias),
+            # Without bias and in fp32, as the output embeddings take it.
+            vector_product(x, weight, out_dtype=torch.float32) + bias.float(),
+        ]
+    except Exception:  # noqa: BLE001 - whatever a kernel or its compiler raises, PyTorch's product remains
+        return False
+    return all(agrees(one, expected, dtype) for one in found)

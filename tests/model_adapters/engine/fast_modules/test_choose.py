@@ -1,0 +1,100 @@
+"""The choice of kernels where there is no GPU, and how patches come and go."""
+
+import sys
+
+import pytest
+import torch
+
+from evalkit.errors import UsageError
+from model_adapters.engine.fast_modules import choose
+from model_adapters.engine.fast_modules.choose import choose_kernels, gdn_kernel
+from model_adapters.engine.fast_modules.patches import ModulePatches, patches_of
+from tests.model_adapters.preflight.other_families import other_model
+from tests.model_adapters.small_models import small_model
+
+RULE, CONVOLUTION = "torch_chunk_gated_delta_rule", "causal_conv1d_fn"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "line"),
+    [
+        ("triton", "--gdn-kernel triton needs a CUDA device, and the model is on cpu; use torch"),
+        ("fla", "--gdn-kernel fla needs a CUDA device, and the model is on cpu; use torch"),
+        ("trition", "--gdn-kernel 'trition' is unknown; write one of auto, triton, fla, torch"),
+    ],
+)
+def test_what_cannot_be_had_is_one_line(wanted: str, line: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        choose_kernels(small_model("olmo_hybrid"), wanted)
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize("wanted", ["auto", "torch"])
+def test_a_processor_runs_pytorch_without_a_word(wanted: str) -> None:
+    hybrid, llama = small_model("olmo_hybrid"), small_model("llama")
+    assert choose_kernels(hybrid, wanted) == ()
+    assert choose_kernels(llama, wanted) == ()
+    assert (gdn_kernel(hybrid), gdn_kernel(llama)) == ("torch", None)
+
+
+def test_torch_is_not_what_the_library_found_installed() -> None:
+    model = small_model("olmo_hybrid")
+    code = sys.modules[type(model).__module__]
+    library = choose._LIBRARY.get((code.__name__, RULE), getattr(code, RULE))
+    choose_kernels(model, "torch")
+    assert getattr(code, RULE) is library.__wrapped__
+    choose._set_rules(model, library=True)
+    assert getattr(code, RULE) is library
+    choose_kernels(model, "torch")
+
+
+def test_a_family_without_the_rule_keeps_its_library_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = other_model("mamba2")
+    code = sys.modules[type(model).__module__]
+    library = choose._LIBRARY.get((code.__name__, CONVOLUTION), getattr(code, CONVOLUTION))
+    monkeypatch.setattr(type(model), "device", property(lambda _: torch.device("cuda")))
+    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda _: None)
+    choose_kernels(model, "torch")
+    assert getattr(code, CONVOLUTION) is library.__wrapped__
+    choose_kernels(model, "auto")
+    assert getattr(code, CONVOLUTION) is library
+
+
+def test_another_choice_takes_the_place_of_the_first() -> None:
+    model = small_model("olmo_hybrid")
+    layer = model.model.layers[0].linear_attn
+    patches_of(model).place(layer, "forward", lambda *_, **__: None)
+    choose_kernels(model, "torch")
+    assert "forward" not in vars(layer)
+
+
+def test_patches_stand_in_until_they_are_off() -> None:
+    layer, patches = torch.nn.Linear(2, 2), ModulePatches()
+    x = torch.ones(1, 2)
+    own = layer(x)
+    patches.place(layer, "forward", lambda x: x + 1)
+    patches.place(layer, "forward", lambda x: x + 2)
+    assert torch.equal(layer(x), x + 2)
+    with patches.off():
+        assert torch.equal(layer(x), own)
+    assert torch.equal(layer(x), x + 2)
+    patches.clear()
+    assert torch.equal(layer(x), own)
+    assert "forward" not in vars(layer)
+
+
+def test_a_function_of_a_python_module_comes_back() -> None:
+    code = sys.modules[__name__]
+    own, patches = code.RULE, ModulePatches()
+    patches.place(code, "RULE", lambda: "fast", own)
+    with patches.off():
+        assert own == code.RULE
+    assert code.RULE() == "fast"  # type: ignore[operator]  # patched
+    patches.clear()
+    assert own == code.RULE
+
+
+def test_patches_belong_to_one_model() -> None:
+    first, second = small_model("llama"), small_model("llama")
+    assert patches_of(first) is patches_of(first)
+    assert patches_of(first) is not patches_of(second)

@@ -1,0 +1,52 @@
+"""A decode kernel is used only where it agrees with PyTorch's attention and never looks past a sequence's length."""
+
+import pytest
+import torch
+
+from model_adapters.engine.forward.decode_backends import agrees, find_decode_kernel, masked_attention
+from model_adapters.engine.memory.layout import AttentionShape
+
+SHAPE = AttentionShape("cpu", torch.float32, 4, 2, 16, 24)
+
+
+def exact(
+    q_BHD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, key_counts_B: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Row by row over the keys that count, and no others."""
+    rows = []
+    for row, count in enumerate(key_counts_B.tolist()):
+        k_GSD, v_GSE = k_BGSD[row : row + 1, :, :count], v_BGSE[row : row + 1, :, :count]
+        position_B = torch.tensor([count - 1])
+        rows.append(masked_attention(q_BHD[row : row + 1, :, None], k_GSD, v_GSE, position_B=position_B, scale=scale))
+    return torch.cat(rows)[:, :, 0]
+
+
+def test_a_right_kernel_is_taken() -> None:
+    assert agrees(exact, SHAPE)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda q, k, v, counts, scale: exact(q, k, v, counts, scale * 1.01),
+        lambda q, k, v, counts, scale: exact(q, k, v, counts.clamp(max=299), scale),
+        # Masked places that are read all the same turn to NaN.
+        lambda q, k, v, counts, scale: masked_attention(q[:, :, None], k, v, position_B=counts - 1, scale=scale)[
+            :, :, 0
+        ],
+        lambda q, k, v, counts, scale: exact(q.flip(1), k, v, counts, scale),
+    ],
+)
+def test_a_wrong_kernel_is_not(wrong: object) -> None:
+    assert not agrees(wrong, SHAPE)  # type: ignore[arg-type]
+
+
+def test_a_kernel_that_does_not_run_is_not_taken() -> None:
+    def broken(*_: object) -> torch.Tensor:
+        raise RuntimeError("no kernel image is available")
+
+    assert not agrees(broken, SHAPE)
+
+
+def test_there_is_none_on_a_cpu() -> None:
+    assert find_decode_kernel(SHAPE) is None

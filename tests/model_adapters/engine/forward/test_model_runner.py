@@ -1,0 +1,94 @@
+"""Segmented prefill equals transformers' one-shot forward pass."""
+
+import pytest
+import torch
+
+from model_adapters.engine.forward.model_runner import ModelRunner
+from tests.model_adapters.engine.prompts import one_shot_logits, random_prompt
+from tests.model_adapters.small_models import FAMILIES, small_model
+
+CPU = torch.device("cpu")
+
+
+def prefill(
+    family: str, prompt: tuple[int, ...], segment_tokens: int, *, slot: int = 0, slots: int = 1
+) -> torch.Tensor:
+    runner = ModelRunner(small_model(family))
+    cache = runner.new_cache(slots=slots, max_tokens=len(prompt))
+    logits_1V = runner.prefill(cache, slot, prompt, segment_tokens)
+    assert cache.lengths[slot] == len(prompt)
+    assert cache.length_N.tolist() == cache.lengths
+    return logits_1V
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("segment_tokens", [63, 64, 65, 1000, 1100])
+def test_logits_equal_one_shot(family: str, segment_tokens: int) -> None:
+    prompt = random_prompt(1100)
+    expected = one_shot_logits(family, prompt)
+    # The comparison means something only for logits that are far from all alike.
+    assert expected.std() > 0.5
+    torch.testing.assert_close(prefill(family, prompt, segment_tokens), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_equal_one_shot_with_segments_of_one_token(family: str) -> None:
+    # Longer than olmo3's window of 200, so that its ring turns.
+    prompt = random_prompt(230)
+    torch.testing.assert_close(prefill(family, prompt, 1), one_shot_logits(family, prompt), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("tokens", [1, 2, 3, 5])
+def test_prompts_shorter_than_the_convolution(family: str, tokens: int) -> None:
+    prompt = random_prompt(tokens)
+    for segment_tokens in (1, 2, 64):
+        found = prefill(family, prompt, segment_tokens)
+        torch.testing.assert_close(found, one_shot_logits(family, prompt), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_other_slots_are_not_touched(family: str) -> None:
+    runner = ModelRunner(small_model(family))
+    cache = runner.new_cache(slots=3, max_tokens=400)
+    runner.prefill(cache, 0, random_prompt(300, seed=1), 128)
+    before = [tensor.clone() for tensor in cache._tensors(0, 300)]
+    prompt = random_prompt(333)
+    logits_1V = runner.prefill(cache, 1, prompt, 100)
+    torch.testing.assert_close(logits_1V, one_shot_logits(family, prompt), atol=1e-4, rtol=0)
+    assert cache.lengths[0] == 300
+    assert all(torch.equal(a, b) for a, b in zip(cache._tensors(0, 300), before, strict=True))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_used_slot_starts_from_nothing(family: str) -> None:
+    runner = ModelRunner(small_model(family))
+    cache = runner.new_cache(slots=1, max_tokens=400)
+    runner.prefill(cache, 0, random_prompt(400, seed=1), 128)
+    cache.reset(0)
+    prompt = random_prompt(260)
+    found = runner.prefill(cache, 0, prompt, 64)
+    torch.testing.assert_close(found, one_shot_logits(family, prompt), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["llama", "olmo3"])
+def test_without_fused_kernels_the_reference_does_all(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model_adapters.engine.forward.slot_attention.find_fused", lambda shape: ())
+    prompt = random_prompt(500)
+    torch.testing.assert_close(prefill(family, prompt, 150), one_shot_logits(family, prompt), atol=1e-4, rtol=0)
+
+
+def test_no_mask_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = 0
+    ones = torch.Tensor.__and__
+
+    def watched(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        nonlocal largest
+        result = ones(a, b)
+        largest = max(largest, result.numel())
+        return result
+
+    monkeypatch.setattr(torch.Tensor, "__and__", watched)
+    prompt = random_prompt(1100)
+    prefill("olmo3", prompt, 128)
+    assert 0 < largest <= 128 * (200 + 128)

@@ -1,0 +1,164 @@
+"""Plans follow from what a model needs and what a device has."""
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from evalkit.errors import RequestFailedError
+from model_adapters.bench.memory import measure_prefill
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.cost import Needs, activation_bytes_per_token, rounded_length, slot_cost
+from model_adapters.engine.scheduling import memory_plan
+from model_adapters.engine.scheduling.memory_plan import (
+    CPU_SEGMENT_TOKENS,
+    CPU_SLOTS,
+    EnginePlan,
+    choose_plan,
+    plannable_bytes,
+)
+from tests.model_adapters.small_models import FAMILIES, small_model
+
+GIB = 2**30
+
+
+def planned(model: PreTrainedModel, max_tokens: int, **options: Any) -> EnginePlan:
+    return choose_plan(Needs.of(model.config, torch.float32, on_gpu=False), torch.device("cpu"), max_tokens, **options)
+
+
+def free(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
+    monkeypatch.setattr(memory_plan, "available_bytes", lambda device: int(size))
+
+
+def test_costs_of_a_hybrid_by_hand() -> None:
+    config = small_model("olmo_hybrid").config
+    cost = slot_cost(config, torch.bfloat16)
+    # One attention layer of 4 heads of 16; three Gated DeltaNet layers of 4 heads, keys of 12 and values of 24.
+    assert cost.kv_bytes_per_token == 2 * 4 * 16 * 2
+    assert cost.window_bytes_per_token == 0
+    channels = 4 * (12 + 12 + 24)
+    assert cost.state_bytes == 3 * (channels * 4 * 2 + 4 * 12 * 24 * 4)
+    assert cost.bytes(1000) - cost.bytes(0) == 1000 * cost.kv_bytes_per_token
+
+
+def test_windows_stop_costing_at_their_size() -> None:
+    cost = slot_cost(small_model("olmo3").config, torch.float32)
+    assert cost.window_tokens == 200
+    assert cost.bytes(200) == 200 * (cost.kv_bytes_per_token + cost.window_bytes_per_token)
+    assert cost.bytes(900) - cost.bytes(200) == 700 * cost.kv_bytes_per_token
+
+
+def test_defaults_where_memory_is_plenty(monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 64 * GIB)
+    model = small_model("olmo_hybrid")
+    assert planned(model, 65_536) == EnginePlan(CPU_SEGMENT_TOKENS, CPU_SLOTS, 65_536, CPU_SEGMENT_TOKENS)
+    assert planned(model, 300) == EnginePlan(320, CPU_SLOTS, 320, CPU_SEGMENT_TOKENS)
+
+
+def test_what_is_left_alone_does_not_grow_with_a_card() -> None:
+    assert plannable_bytes(10 * GIB, on_gpu=True) == plannable_bytes(10 * GIB, on_gpu=False) == 9 * GIB
+    assert plannable_bytes(80 * GIB, on_gpu=True) == 78 * GIB
+    assert plannable_bytes(80 * GIB, on_gpu=False) == 72 * GIB
+
+
+def test_what_was_given_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 64 * GIB)
+    assert planned(small_model("llama"), 9000, segment_tokens=77, slots=31) == EnginePlan(77, 31, 10_240, 77)
+
+
+def test_slots_and_segments_shrink_with_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model("llama")
+    slot = slot_cost(model.config, torch.float32).bytes(65_536)
+    activation = activation_bytes_per_token(model.config, torch.float32)
+    free(monkeypatch, (2.5 * slot + 1024 * activation) / 0.9)
+    assert planned(model, 65_536).slots == 2
+    free(monkeypatch, 2000 * activation / 0.9)
+    assert planned(model, 512).segment_tokens == 256
+    # Smaller segments than a quarter of the memory would hold, where that lets one sequence in.
+    free(monkeypatch, (slot + 300 * activation) / 0.9)
+    assert planned(model, 65_536) == EnginePlan(256, 1, 65_536, 256)
+
+
+def test_a_length_is_rounded_up_only_as_far_as_memory_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model("llama")
+    cost = slot_cost(model.config, torch.float32)
+    activation = 256 * activation_bytes_per_token(model.config, torch.float32)
+    assert rounded_length(70_000) == 81_920
+    free(monkeypatch, (cost.bytes(81_920) + activation) / 0.9 + 1)
+    assert planned(model, 70_000, segment_tokens=256) == EnginePlan(256, 1, 81_920, 256)
+    free(monkeypatch, (cost.bytes(70_000) + activation) / 0.9 + 1)
+    assert planned(model, 70_000, segment_tokens=256) == EnginePlan(256, 1, 70_000, 256)
+    free(monkeypatch, (cost.bytes(70_000) + activation) / 0.9 - 2)
+    with pytest.raises(RequestFailedError, match="70,000 tokens need"):
+        planned(model, 70_000, segment_tokens=256)
+
+
+def latent_model(family: str) -> PreTrainedModel:
+    """A small random model with multi-head latent attention."""
+    sizes = {"kv_lora_rank": 16, "q_lora_rank": 24, "qk_rope_head_dim": 8, "qk_nope_head_dim": 16, "v_head_dim": 16}
+    experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "n_group": 1}
+    config = AutoConfig.for_model(
+        family,
+        vocab_size=288,
+        hidden_size=64,
+        intermediate_size=96,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        num_hidden_layers=2,
+        topk_group=1,
+        pad_token_id=0,
+        **sizes,
+        **experts,
+    )
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return model.eval()
+
+
+@pytest.mark.parametrize("family", ["deepseek_v2", "deepseek_v3", "glm4_moe_lite", "minicpm3", "youtu"])
+def test_latent_attention_is_planned_as_the_latents_that_are_kept(family: str) -> None:
+    model = latent_model(family)
+    runner = ModelRunner(model)
+    cache = runner.new_cache(slots=1, max_tokens=100)
+    runner.prefill(cache, 0, list(range(1, 91)), 50)
+    assert slot_cost(model.config, torch.float32).bytes(100) == cache.kv_bytes == 2 * 100 * (16 + 8) * 4
+
+
+def test_kept_prefixes_have_room_beside_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model("llama")
+    slot = slot_cost(model.config, torch.float32).bytes(65_536)
+    activation = 256 * activation_bytes_per_token(model.config, torch.float32)
+
+    def shared(free_bytes: float, kept_bytes: int | None = 0) -> tuple[int, int | None]:
+        free(monkeypatch, free_bytes / 0.9 + 1)
+        plan = planned(model, 65_536, segment_tokens=256, kept_bytes=kept_bytes)
+        return plan.slots, plan.prefix_bytes
+
+    # A quarter where there is plenty, less where a slot needs it, and nothing set aside where none is shared.
+    plenty = 64 * GIB
+    assert shared(plenty) == (CPU_SLOTS, pytest.approx(plenty / 4, abs=4))
+    assert shared(activation + slot) == (1, pytest.approx(0, abs=4))
+    assert shared(activation + slot * 1.1) == (1, pytest.approx(slot * 0.1, abs=4))
+    assert shared(activation + 4 * slot) == (2, pytest.approx((activation + 4 * slot) / 4, abs=4))
+    assert shared(activation + 4 * slot, None) == (CPU_SLOTS, None)
+    # What prefixes take already is theirs.
+    assert shared(activation + 3 * slot, slot) == shared(activation + 4 * slot)
+
+
+def test_what_does_not_fit_names_need_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, GIB)
+    told = r"10,000,000 tokens need 4\.77 GiB .* but 0\.90 GiB are free; 3\.87 GiB are missing and 1,88\d,\d{3} tokens"
+    with pytest.raises(RequestFailedError, match=told):
+        planned(small_model("llama"), 10_000_000)
+
+
+def test_free_memory_of_this_machine_is_known() -> None:
+    assert memory_plan.available_bytes(torch.device("cpu")) > GIB / 64
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_activations_are_estimated_from_above(family: str) -> None:
+    model = small_model(family)
+    estimate = 512 * activation_bytes_per_token(model.config, torch.float32)
+    measured = measure_prefill(model, 1024, 512)
+    assert 1 < estimate / (measured.peak_bytes_above_weights_and_kv - measured.state_bytes) < 4
