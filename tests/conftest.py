@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support import REPOSITORY, Evalkit
+
 # Time says nothing on a machine that does other things too; a CI run is the same each time.
 settings.register_profile("evalkit", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("evalkit")
@@ -15,7 +17,6 @@ settings.load_profile("evalkit")
 # A job in the background is started with interrupts ignored, and so would be every run that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 GOLDEN = REPOSITORY / "tests" / "golden"
 
 
@@ -35,6 +36,13 @@ def check_golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == path.read_text(encoding="utf-8")
 
     return check
+
+
+@pytest.fixture
+def evalkit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Evalkit:
+    """`evalkit("gate base new", code=1)` runs that command in a temporary folder and returns what it printed."""
+    monkeypatch.chdir(tmp_path)
+    return Evalkit(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

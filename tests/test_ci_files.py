@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import REPOSITORY
 from tests.evalkit.run_factory import RunSpec, changed, write_run
+from tests.support import REPOSITORY, run_shell
 
 SPEC = RunSpec({("vt", 4096): [1.0] * 40})
 OUTCOMES = [("base", 0, "passed"), ("worse", 1, "failed"), ("olmes", 2, "incomparable")]
@@ -28,10 +28,8 @@ def folder(tmp_path: Path) -> Path:
 
 def run_script(
     script: str, folder: Path, variables: dict[str, str], commands: Path = Path(sys.executable).parent
-) -> subprocess.CompletedProcess[str]:
-    path = f"{commands}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, **variables}
-    return subprocess.run(["bash", "-e", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+) -> "subprocess.CompletedProcess[str]":
+    return run_shell(script, folder=folder, PATH=f"{commands}:{os.environ['PATH']}", **variables)
 
 
 def action() -> dict[str, Any]:
@@ -72,7 +70,7 @@ def test_an_error_of_evalkit_is_not_a_failed_check(folder: Path, code: int) -> N
 
 def run_action(
     folder: Path, new: str, commands: Path = Path(sys.executable).parent
-) -> subprocess.CompletedProcess[str]:
+) -> "subprocess.CompletedProcess[str]":
     """The step of the action that judges, with the commands in `commands`."""
     step = next(step for step in action()["runs"]["steps"] if step.get("id") == "gate")
     values = {name: entry.get("default", "") for name, entry in action()["inputs"].items()} | {

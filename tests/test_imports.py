@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.support import REPOSITORY
 
 SIBLINGS = {"suites", "model_adapters", "reports"}
 PACKAGES = {"evalkit", *SIBLINGS}

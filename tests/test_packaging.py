@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.installation import MODELS
-from tests.conftest import REPOSITORY
+from tests.support import REPOSITORY
 from tests.test_imports import SOURCES, imports
 
 PACKAGES = ("evalkit", "suites", "model_adapters", "reports")

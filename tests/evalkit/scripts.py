@@ -1,9 +1,12 @@
 """Scripts for `--model scripted:FILE`, as tests write them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.evalkit.tiny_suite import TinySuite
 
@@ -26,6 +29,18 @@ def sums(*, wrong: Iterable[int] = ()) -> list[Rule]:
         {"match": key.id, "text": "no idea" if key.index in left_out else EVERY_SUM.sample(key).targets[0]}
         for key in EVERY_SUM.plan().keys
     ]
+
+
+@contextmanager
+def interrupted_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ctrl-C at the first answer that a script waits for."""
+
+    def stop(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("model_adapters.script.sleep", stop)
+        yield
 
 
 def asked(log: Path) -> list[str]:

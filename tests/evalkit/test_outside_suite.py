@@ -1,7 +1,6 @@
 """A suite from another package, found by its entry point: run, resumed, compared, gated and shown."""
 
 import importlib
-import json
 import sys
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import pytest
 from evalkit.analysis.finished_run import load_run
 from evalkit.errors import UsageError
 from evalkit.suite_spec import find_suite, suite_names
-from tests.evalkit.cli.test_compare import run_command
 from tests.evalkit.scripts import sums, write_script
+from tests.support import Evalkit
 
 PACKAGE = '''\
 """A team's own suite, as CONTRIBUTING describes one."""
@@ -64,39 +63,31 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.delitem(sys.modules, "team_suites", raising=False)
     importlib.invalidate_caches()
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.usefixtures("installed")
-def test_it_is_run_resumed_compared_gated_and_shown(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_is_run_resumed_compared_gated_and_shown(evalkit: Evalkit) -> None:
     strong, weak = write_script(Path("strong"), *sums()), write_script(Path("weak"), *sums(wrong=range(8)))
-    ask = ("run", "--suite", "additions", "--model")
-    assert run_command(monkeypatch, *ask, strong, "--set", "samples=6", "--out", "base") == 0
-    assert run_command(monkeypatch, *ask, strong, "--set", "samples=10", "--out", "base", "--resume") == 0
-    assert run_command(monkeypatch, *ask, weak, "--set", "samples=10", "--out", "new") == 0
+    evalkit("run --suite additions --set samples=6 --out base --model", strong)
+    evalkit("run --suite additions --set samples=10 --out base --resume --model", strong)
+    evalkit("run --suite additions --set samples=10 --out new --model", weak)
     run = load_run(Path("base"))
     assert (run.record.suite, run.record.counts["n"], run.record.config["samples"]) == ("additions", 10, 10)
     assert [sample.session for sample in run.samples.values()] == [1] * 6 + [2] * 4
-    capsys.readouterr()
-    assert run_command(monkeypatch, "compare", "base", "new", "--format", "json") == 0
-    (comparison,) = json.loads(capsys.readouterr().out)["comparisons"]
+    (comparison,) = evalkit("compare base new --format json").json()["comparisons"]
     assert (comparison["suite"], comparison["rows"][0]["difference"]) == ("additions", -80)
     Path("gate.yaml").write_text("rules: {additions/sum@512: {max_drop: 5}}")
-    assert run_command(monkeypatch, "gate", "base", "new", "--policy", "gate.yaml") == 1
-    assert run_command(monkeypatch, "gate", "base", "base", "--policy", "gate.yaml") == 0
-    capsys.readouterr()
-    assert run_command(monkeypatch, "show", "new", "--sample", "sum/512/0/42") == 0
-    assert "What is 0 + 42?" in capsys.readouterr().out
-    assert run_command(monkeypatch, "leaderboard", "base", "new", "--format", "csv") == 0
+    evalkit("gate base new --policy gate.yaml", code=1)
+    evalkit("gate base base --policy gate.yaml")
+    assert "What is 0 + 42?" in evalkit("show new --sample sum/512/0/42").out
+    evalkit("leaderboard base new --format csv")
 
 
 @pytest.mark.usefixtures("installed")
-def test_a_plan_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_names_it(evalkit: Evalkit) -> None:
     model = write_script(Path("strong"), *sums())
     Path("plan.yaml").write_text(f"models: [{model}]\nsuites: {{additions: {{samples: 2}}}}\n")
-    assert run_command(monkeypatch, "run", "plan.yaml") == 0
+    evalkit("run plan.yaml")
     (record,) = [load_run(path.parent).record for path in Path("runs").rglob("run.json")]
     assert (record.suite, record.counts["n"]) == ("additions", 2)
 

@@ -4,7 +4,6 @@ import copy
 import json
 import random
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evalkit.cli import main
 from tests.evalkit.run_factory import RunSpec, changed, simulate, write_run
+from tests.support import Evalkit
+
+Damage = Callable[[Path], None]
 
 CELLS = {(task, ctx): 0.7 for task in ("niah_single_1", "vt") for ctx in (4096, 65536)}
 POLICY = """
@@ -60,37 +61,25 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run_all(
-    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[[Callable[[Path], None]], dict[str, int]]:
+def run_all(sound: Path, evalkit: Evalkit) -> Callable[[Damage], dict[str, int]]:
     """Damage a copy of the candidate and try every command on it; returns exit codes."""
 
-    def run(damage: Callable[[Path], None]) -> dict[str, int]:
-        folder = tmp_path / "copy"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(sound, folder)
-        damage(folder / "damaged")
-        monkeypatch.chdir(folder)
-        return dict(_tried(command, monkeypatch, capsys) for command in COMMANDS)
+    def run(damage: Damage) -> dict[str, int]:
+        shutil.copytree(sound, Path(), dirs_exist_ok=True)
+        damage(Path("damaged"))
+        return {command: tried(command) for command in COMMANDS}
+
+    def tried(command: str) -> int:
+        shown = evalkit(command, code=None)
+        assert shown.code in (0, 1, 2), (command, shown)
+        assert "\x1b" not in shown.out
+        assert len(shown.complaints) == (shown.code == 2), (command, shown)
+        return shown.code
 
     return run
 
 
-def _tried(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[str, int]:
-    monkeypatch.setattr(sys, "argv", ["evalkit", *command.split()])
-    with pytest.raises(SystemExit) as exit:
-        main()
-    output, notes = capsys.readouterr()
-    code = exit.value.code or 0
-    assert isinstance(code, int)
-    assert code in (0, 1, 2), (command, code)
-    assert "\x1b" not in output
-    complaints = [line for line in notes.splitlines() if line.startswith("evalkit: ")]
-    assert len(complaints) == (code == 2), (command, notes)
-    return command, code
-
-
-def test_sound_runs_are_read_by_all(run_all: Callable[[Callable[[Path], None]], dict[str, int]]) -> None:
+def test_sound_runs_are_read_by_all(run_all: Callable[[Damage], dict[str, int]]) -> None:
     codes = run_all(lambda folder: None)
     assert set(codes.values()) <= {0, 1}
     assert [command for command, code in codes.items() if code] in ([], [COMMANDS[6]]), "only the gate may say no"
@@ -98,9 +87,7 @@ def test_sound_runs_are_read_by_all(run_all: Callable[[Callable[[Path], None]], 
 
 @pytest.mark.parametrize("name", ["run.json", "samples.jsonl"])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9, 0.999])
-def test_files_that_are_cut_off(
-    name: str, share: float, run_all: Callable[[Callable[[Path], None]], dict[str, int]]
-) -> None:
+def test_files_that_are_cut_off(name: str, share: float, run_all: Callable[[Damage], dict[str, int]]) -> None:
     def cut(folder: Path) -> None:
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content[: int(share * len(content))])
@@ -109,7 +96,7 @@ def test_files_that_are_cut_off(
 
 
 @pytest.mark.parametrize("name", ["run.json", "samples.jsonl", "manifest.json"])
-def test_files_of_another_run(name: str, run_all: Callable[[Callable[[Path], None]], dict[str, int]]) -> None:
+def test_files_of_another_run(name: str, run_all: Callable[[Damage], dict[str, int]]) -> None:
     def swap(folder: Path) -> None:
         other = write_run(
             folder.parent / "other", RunSpec({("qa_1", 8192): [1.0, 0.0]}, model="./x", weights="x", seed=7)
@@ -120,7 +107,7 @@ def test_files_of_another_run(name: str, run_all: Callable[[Callable[[Path], Non
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_values_that_were_changed(seed: int, run_all: Callable[[Callable[[Path], None]], dict[str, int]]) -> None:
+def test_values_that_were_changed(seed: int, run_all: Callable[[Damage], dict[str, int]]) -> None:
     """Anything in the place of anything: refused, or shown as what it says."""
     rng = random.Random(seed)
 
@@ -157,7 +144,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(item)
 
 
-def test_a_count_beyond_any_computer_is_no_count(run_all: Callable[[Callable[[Path], None]], dict[str, int]]) -> None:
+def test_a_count_beyond_any_computer_is_no_count(run_all: Callable[[Damage], dict[str, int]]) -> None:
     def change(folder: Path) -> None:
         record = json.loads((folder / "run.json").read_text())
         (folder / "run.json").write_text(json.dumps({**record, "tokens_seen": 10**400}))
@@ -165,13 +152,7 @@ def test_a_count_beyond_any_computer_is_no_count(run_all: Callable[[Callable[[Pa
     assert set(run_all(change).values()) == {2}
 
 
-def test_a_record_alone_is_shown_and_said_to_be_unchecked(
-    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copy(sound / "base" / "run.json", tmp_path / "run.json")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["evalkit", "show", "run.json"])
-    with pytest.raises(SystemExit) as exit:
-        main()
-    assert not exit.value.code
-    assert "samples.jsonl is not there, so the record below is not checked against it" in capsys.readouterr().err
+def test_a_record_alone_is_shown_and_said_to_be_unchecked(sound: Path, evalkit: Evalkit) -> None:
+    shutil.copy(sound / "base" / "run.json", "run.json")
+    unchecked = "samples.jsonl is not there, so the record below is not checked against it"
+    assert unchecked in evalkit("show run.json").err

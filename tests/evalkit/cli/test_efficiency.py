@@ -1,13 +1,12 @@
 """`evalkit efficiency` as it is typed."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from evalkit.cli.efficiency import spread_baseline
 from tests.evalkit.analysis.test_efficiency import curve
-from tests.evalkit.cli.test_compare import run_command
+from tests.support import Evalkit
 
 
 def test_all_paths_after_baseline_are_the_baselines() -> None:
@@ -19,53 +18,36 @@ def test_all_paths_after_baseline_are_the_baselines() -> None:
 
 
 @pytest.fixture
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def history(tmp_path: Path) -> None:
     curve(tmp_path / "hybrid", "h", 2.0, 3)
     curve(tmp_path / "base", "b", 1.0, 3)
-    return tmp_path
 
 
-def test_report_json_and_pictures(
-    history: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    common = ("efficiency", "hybrid", "--baseline", "base", "--metric", "ruler@4096")
-    assert run_command(monkeypatch, *common) == 0
-    assert "token efficiency by ruler@4096: the baseline's final" in capsys.readouterr().out
-    assert run_command(monkeypatch, *common, "--format", "json", "--figures", "pictures") == 0
-    shown = capsys.readouterr()
-    assert json.loads(shown.out)["savings"][-1]["saving"] == pytest.approx(0.5)
+@pytest.mark.usefixtures("history")
+def test_report_json_and_pictures(evalkit: Evalkit) -> None:
+    common = "efficiency hybrid --baseline base --metric ruler@4096"
+    assert "token efficiency by ruler@4096: the baseline's final" in evalkit(common).out
+    shown = evalkit(f"{common} --format json --figures pictures")
+    assert shown.json()["savings"][-1]["saving"] == pytest.approx(0.5)
     assert "wrote pictures/efficiency.png" in shown.err
     assert Path("pictures/efficiency.svg").exists()
 
 
-def test_single_runs_can_be_named(
-    history: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    hybrids = sorted(str(path) for path in Path("hybrid").iterdir())
-    bases = sorted(str(path) for path in Path("base").iterdir())
-    arguments = ("efficiency", *hybrids, "--baseline", *bases, "--metric", "ruler", "--format", "json")
-    assert run_command(monkeypatch, *arguments) == 0
-    data = json.loads(capsys.readouterr().out)
+@pytest.mark.usefixtures("history")
+def test_single_runs_can_be_named(evalkit: Evalkit) -> None:
+    hybrids, bases = (sorted(Path(name).iterdir()) for name in ("hybrid", "base"))
+    data = evalkit("efficiency --metric ruler --format json", *hybrids, "--baseline", *bases).json()
     assert (len(data["hybrid"]), len(data["baseline"])) == (4, 4)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("hybrid", "--baseline", "base", "--metric", "mmlu"), "hold no run of mmlu, only of ruler"),
-        (("hybrid", "--baseline", "absent", "--metric", "ruler"), "not a run folder"),
-        (("hybrid", "--baseline", "base", "--metric", "@"), "'@' selects nothing"),
+        ("--baseline base --metric mmlu", "hold no run of mmlu, only of ruler"),
+        ("--baseline absent --metric ruler", "not a run folder"),
+        ("--baseline base --metric @", "'@' selects nothing"),
     ],
 )
-def test_bad_input_is_one_line(
-    history: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: tuple[str, ...],
-    said: str,
-) -> None:
-    assert run_command(monkeypatch, "efficiency", *arguments) == 2
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
+@pytest.mark.usefixtures("history")
+def test_bad_input_is_one_line(evalkit: Evalkit, arguments: str, said: str) -> None:
+    assert said in evalkit.refuses(f"efficiency hybrid {arguments}")

@@ -1,6 +1,5 @@
 """What `evalkit` exits with: 1 means that a check did not pass, and nothing else does."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
 from tests.evalkit.run_factory import RunSpec, changed, write_run
+from tests.support import run_python, run_shell, start_python
 
 SPEC = RunSpec({("vt", 4096): [1.0] * 40})
 # The command with a bug in the gate, in a process of its own.
@@ -39,28 +38,18 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-
-
-def python(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
-
-
 def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
     """A line of bash in which $GATE is the command."""
-    variables = {**environment(), "GATE": f"{sys.executable} -m evalkit gate"}
-    return subprocess.run(["bash", "-c", line], cwd=folder, env=variables, capture_output=True, text=True)
+    return run_shell(line, folder=folder, GATE=f"{sys.executable} -m evalkit gate")
 
 
 @pytest.mark.parametrize(("new", "code"), [("base", 0), ("worse", 1), ("absent", 2)])
 def test_the_verdict_is_the_exit_code(runs: Path, new: str, code: int) -> None:
-    assert python(runs, "-m", "evalkit", "gate", "base", new).returncode == code
+    assert run_python("-m", "evalkit", "gate", "base", new, folder=runs).returncode == code
 
 
 def test_a_bug_exits_70_with_its_traceback_and_one_line(runs: Path) -> None:
-    done = python(runs, "-c", CRASHING, "gate", "base", "base")
+    done = run_python("-c", CRASHING, "gate", "base", "base", folder=runs)
     assert done.returncode == 70
     assert done.stdout == ""
     first, *_, last = done.stderr.splitlines()
@@ -104,10 +93,7 @@ def test_streams_that_cannot_be_written(runs: Path, redirection: str, code: int)
 
 
 def test_ctrl_c_exits_130(runs: Path) -> None:
-    command = [sys.executable, "-c", SLOW, "gate", "base", "base"]
-    with subprocess.Popen(
-        command, cwd=runs, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with start_python("-c", SLOW, "gate", "base", "base", folder=runs) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
         time.sleep(0.1)

@@ -1,16 +1,13 @@
 """Every command explains itself, is quick to do so, and stands in the README."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from evalkit.cli import app
-from tests.conftest import REPOSITORY
+from tests.support import REPOSITORY, Evalkit, run_python
 
 # What no help may wait for; rich and typer are what it is made of.
 HEAVY = ("torch", "transformers", "numpy", "scipy", "datasets", "lm_eval", "tokenizers", "yaml", "wonderwords")
@@ -38,13 +35,12 @@ def test_the_commands_that_the_readme_promises_are_there() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_has_help_with_an_example(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_has_help_with_an_example(command: str, evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERMINAL_WIDTH", "100")
-    result = CliRunner().invoke(app, [*command.split(), "--help"], catch_exceptions=False)
-    assert result.exit_code == 0
-    shown = " ".join(result.output.split())
+    output = evalkit(f"{command} --help").out
+    shown = " ".join(output.split())
     assert re.search(rf"Examples?: (\w+=\S+ )?evalkit {command}( |$)", shown), shown
-    undescribed = re.findall(r"(--[a-z-]+) +(?:-\w)? +<[^>]+> +(?=│)", result.output)
+    undescribed = re.findall(r"(--[a-z-]+) +(?:-\w)? +<[^>]+> +(?=│)", output)
     assert undescribed == []
 
 
@@ -65,5 +61,6 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
         "import sys; from evalkit.cli import app; app([*sys.argv[1:], '--help'], standalone_mode=False); "
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
-    shown = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True).stdout
-    assert shown.splitlines()[-1] == "[]"
+    done = run_python("-c", code, *command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"

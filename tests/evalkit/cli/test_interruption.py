@@ -3,7 +3,6 @@
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.running.store import read_run, read_samples
-from tests.conftest import REPOSITORY
 from tests.evalkit.scripts import asked, write_script
+from tests.support import start_python
 
 SAMPLES = 40
 SECONDS = 0.02
@@ -27,9 +26,8 @@ def start(folder: Path, *arguments: str, seconds: float = SECONDS) -> subprocess
     script = folder / "script"
     if not script.exists():
         write_script(script, *rules, {"text": "odd", "wait_seconds": seconds}, log="asked")
-    command = [sys.executable, "-m", "evalkit", "track", "--tasks", "parity", "--updates", "4", "--shots", "0"]
-    command += ["--samples", str(SAMPLES), "--model", f"scripted:{script}", "--out", str(folder / "run"), *arguments]
-    return subprocess.Popen(command, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = f"-m evalkit track --tasks parity --updates 4 --shots 0 --samples {SAMPLES}".split()
+    return start_python(*command, "--model", f"scripted:{script}", "--out", folder / "run", *arguments)
 
 
 def wait_for_samples(folder: Path, number: int) -> None:

@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.evalkit.analysis.test_foreign_results import LM_EVAL
-from tests.evalkit.cli.test_compare import run_command
 from tests.evalkit.run_factory import RunSpec, write_run
+from tests.support import Evalkit
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def runs(tmp_path: Path) -> Path:
     for name, right in (("good", 45), ("poor", 10)):
         scores = {("vt", 4096): [1.0] * right + [0.0] * (50 - right)}
         write_run(tmp_path / "runs" / name, RunSpec(scores, model=name, weights=name))
@@ -20,9 +19,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_every_format(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(monkeypatch, "leaderboard", "runs", "lm_eval.json") == 0
-    shown = capsys.readouterr().out
+def test_every_format(runs: Path, evalkit: Evalkit) -> None:
+    shown = evalkit("leaderboard runs lm_eval.json").out
     assert "Ranked by ruler@4096" in shown
     assert "By lm-eval 0.4.13" in shown
     for suffix, found in (
@@ -31,23 +29,20 @@ def test_every_format(runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         (".csv", "Models,1,good"),
         (".json", '"boards"'),
     ):
-        assert run_command(monkeypatch, "leaderboard", "runs", "lm_eval.json", "-o", f"board{suffix}") == 0
+        evalkit("leaderboard runs lm_eval.json -o", f"board{suffix}")
         assert found in (runs / f"board{suffix}").read_text(), suffix
-    assert run_command(monkeypatch, "leaderboard", "runs/poor", "runs/good", "-o", "again.md") == 0
-    assert run_command(monkeypatch, "leaderboard", "runs", "-o", "board.md") == 0
+    evalkit("leaderboard runs/poor runs/good -o again.md")
+    evalkit("leaderboard runs -o board.md")
     assert (runs / "again.md").read_bytes() == (runs / "board.md").read_bytes()
 
 
 @pytest.mark.parametrize("format", ["terminal", "markdown", "html", "csv"])
-def test_checkpoints_of_one_hub_model_are_columns_of_their_own(
-    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], format: str
-) -> None:
+def test_checkpoints_of_one_hub_model_are_columns_of_their_own(runs: Path, evalkit: Evalkit, format: str) -> None:
     for step, acc in (("step1000", 0.31), ("step2000", 0.47)):
         beside = {"config": {"model_args": f"pretrained=lab/m,revision={step}"}, "model_name": "lab/m"}
         data = {"results": {"arc_easy": {"acc,none": acc}}, "lm_eval_version": "0.4.9", **beside}
         (runs / f"{step}.json").write_text(json.dumps(data))
-    assert run_command(monkeypatch, "leaderboard", "step1000.json", "step2000.json", "--format", format) == 0
-    shown = capsys.readouterr().out
+    shown = evalkit("leaderboard step1000.json step2000.json --format", format).out
     for part in ("lab/m@", "step1000", "step2000", "31", "47"):
         assert part in shown, part
 
@@ -55,22 +50,13 @@ def test_checkpoints_of_one_hub_model_are_columns_of_their_own(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("absent",), "not a run folder"),
-        (("runs", "-o", "board.xlsx"), "the suffix does not say how to write it; use .md, .html, .csv, .json, .txt"),
-        (("runs", "-o", "absent/board.md"), "absent/board.md cannot be written: No such file or directory"),
-        (("runs", "--rank-by", "rular@4096"), "no column 'rular@4096' to rank by; did you mean 'ruler@4096'?"),
-        (("runs/good", "runs/good/samples.jsonl"), "is not a run record"),
-        (("absent.json",), "absent.json cannot be read"),
+        ("absent", "not a run folder"),
+        ("runs -o board.xlsx", "the suffix does not say how to write it; use .md, .html, .csv, .json, .txt"),
+        ("runs -o absent/board.md", "absent/board.md cannot be written: No such file or directory"),
+        ("runs --rank-by rular@4096", "no column 'rular@4096' to rank by; did you mean 'ruler@4096'?"),
+        ("runs/good runs/good/samples.jsonl", "is not a run record"),
+        ("absent.json", "absent.json cannot be read"),
     ],
 )
-def test_bad_input_is_one_line(
-    runs: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: tuple[str, ...],
-    said: str,
-) -> None:
-    assert run_command(monkeypatch, "leaderboard", *arguments) == 2
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
+def test_bad_input_is_one_line(runs: Path, evalkit: Evalkit, arguments: str, said: str) -> None:
+    assert said in evalkit.refuses(f"leaderboard {arguments}")

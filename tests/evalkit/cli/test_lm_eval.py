@@ -9,29 +9,26 @@ import pytest
 from evalkit.analysis.finished_run import load_run
 from evalkit.analysis.foreign_results import read_foreign
 from evalkit.cli.shared.stored_runs import open_run
-from tests.evalkit.cli.test_compare import run_command
 from tests.evalkit.scripts import write_script
 from tests.suites.lm_eval_tasks.own_tasks import write_tasks
+from tests.support import Evalkit
+
+RUN = "run --include-path tasks --model scripted:one --out run --suite"
+EVALUATE = "lm-eval --include-path tasks --model scripted:one --out results.json --tasks"
 
 
-@pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path) -> None:
     """Own tasks, and two models that take the first choice, find every text alike and give one answer."""
-    monkeypatch.chdir(tmp_path)
     for model in ("one", "two"):
-        write_script(Path(model), {"text": " 4\nand more", "nats": 0.5}, identity={"path": model})
-    return write_tasks(tmp_path / "tasks")
+        write_script(tmp_path / model, {"text": " 4\nand more", "nats": 0.5}, identity={"path": model})
+    write_tasks(tmp_path / "tasks")
 
 
-RUN = ("run", "--include-path", "tasks", "--model", "scripted:one", "--out", "run")
-
-
-def test_a_run_is_stored_and_continued(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    suite = ("--suite", "lm-eval:things,prose,sums")
-    assert run_command(monkeypatch, *RUN, "--suite", "lm-eval:things", "--samples", "2") == 0
-    assert run_command(monkeypatch, *RUN, *suite, "--resume") == 0
+def test_a_run_is_stored_and_continued(evalkit: Evalkit) -> None:
+    evalkit(f"{RUN} lm-eval:things --samples 2")
+    shown = evalkit(f"{RUN} lm-eval:things,prose,sums --resume").out
+    assert "lm-eval · one · dialect each task's own shots" in shown
     run = load_run(Path("run"))
     rows = {row.task: (row.metric, row.n, row.chance) for row in run.record.results}
     assert rows == {
@@ -47,39 +44,20 @@ def test_a_run_is_stored_and_continued(
     assert (figures["sums/exact_match,as-is"], figures["sums/exact_match,digits"]) == (0.0, 0.2)
     assert run.samples["sums/0/0/1234"].prediction == " 4"
     assert run.samples["colours/0/0/1234"].prediction == "red"
-    assert "lm-eval · one · dialect each task's own shots" in capsys.readouterr().out
-    assert run_command(monkeypatch, "show", "run", "--sample", "colours/0/0/1234") in (0, 2)
+    assert "red" in evalkit("show run --sample colours/0/0/1234").out
     Path("run/run.json").unlink()
     rows_alone = {(row.task, row.value, row.n) for row in open_run(Path("run")).record.results}
     assert rows_alone == {(row.task, row.value, row.n) for row in run.record.results}
 
 
-def test_lm_evals_evaluator_passes_warnings_on(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lm_evals_evaluator_passes_warnings_on(evalkit: Evalkit) -> None:
     write_script(Path("one"), {}, warnings=["odd\nweights"])
-    ask = ("lm-eval", "--tasks", "sums", "--include-path", "tasks", "--model", "scripted:one", "--out", "results.json")
-    assert run_command(monkeypatch, *ask, "--samples", "1") == 0
-    assert "warning: odd" in capsys.readouterr().err
+    assert "warning: odd" in evalkit(f"{EVALUATE} sums --samples 1").err
     assert json.loads(Path("results.json").read_text())["warnings"] == ["odd\nweights"]
 
 
-def test_lm_evals_evaluator_gives_the_same_numbers(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ask = (
-        "lm-eval",
-        "--tasks",
-        "things,sums",
-        "--include-path",
-        "tasks",
-        "--model",
-        "scripted:one",
-        "--out",
-        "results.json",
-    )
-    assert run_command(monkeypatch, *ask) == 0
-    assert "exact_match" in capsys.readouterr().out
+def test_lm_evals_evaluator_gives_the_same_numbers(evalkit: Evalkit) -> None:
+    assert "exact_match" in evalkit(f"{EVALUATE} things,sums").out
     results = json.loads(Path("results.json").read_text())
     assert results["results"]["colours"]["acc,none"] == 2 / 7
     assert results["groups"]["things"]["acc,none"] == (2 + 3) / 12
@@ -89,9 +67,7 @@ def test_lm_evals_evaluator_gives_the_same_numbers(
     assert (read_back.model, read_back.dialect) == ("one", f"lm-eval {version('lm_eval')}")
 
 
-def test_a_plan_may_name_them(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_plan_may_name_them(evalkit: Evalkit) -> None:
     Path("plan.yaml").write_text(
         "models: ['scripted:one', 'scripted:two']\n"
         "suites: {'lm-eval:colours,sums': {include-path: tasks, samples: 2}}\n"
@@ -99,37 +75,32 @@ def test_a_plan_may_name_them(
         "- {report: compare, base: 'scripted:one', new: 'scripted:two', out: c.md}\n"
         "- {report: leaderboard, out: L.md}\n"
     )
-    assert run_command(monkeypatch, "run", "plan.yaml", "--dry-run") == 0
-    assert capsys.readouterr().out.splitlines()[0] == (
+    assert evalkit("run plan.yaml --dry-run").out.splitlines()[0] == (
         "scripted:one on lm-eval (include_path tasks; samples 2; tasks colours,sums): runs/plan/scripted-one/lm-eval"
     )
-    assert run_command(monkeypatch, "run", "plan.yaml") == 0
+    evalkit("run plan.yaml")
     assert load_run(Path("runs/plan/scripted-two/lm-eval")).record.suite == "lm-eval"
     assert "colours" in Path("runs/plan/c.md").read_text()
-    assert run_command(monkeypatch, "run", "plan.yaml") == 0
-    assert "finished before: runs/plan/scripted-one/lm-eval" in capsys.readouterr().err
+    assert "finished before: runs/plan/scripted-one/lm-eval" in evalkit("run plan.yaml").err
 
 
 BAD = {
-    "neither": (("run",), "neither a plan nor --suite is named"),
-    "both": (("run", "plan.yaml", "--suite", "lm-eval:sums"), "--suite runs one suite and no plan"),
-    "no suite": (("run", "--suite", "mmlo"), "unknown suite 'mmlo'; did you mean 'mmlu'?"),
-    "no task": (("run", "--suite", "lm-eval:"), "tasks: '' names nothing"),
-    "no setting": (("run", "--suite", "ruler", "--set", "ctx"), "--set 'ctx': write NAME=VALUE"),
-    "another setting": (("run", "--suite", "ruler", "--set", "ctxs=4096"), "ctxs is unknown; did you mean 'ctx'?"),
-    "no context": (("run", "--suite", "ruler"), "ctx is missing"),
-    "an option of a run": (("run", "plan.yaml", "--model", "scripted:one"), "--model is an option of --suite"),
-    "samples": ((*RUN, "--suite", "lm-eval:sums", "--samples", "0"), "0 samples: at least 1 is needed"),
-    "shots": ((*RUN, "--suite", "lm-eval:colours", "--shots", "9"), "9 shots: task colours has 6 examples"),
-    "settings": (("run", "plan.yaml", "--set", "a=1"), "--set is an option of --suite"),
-    "results": (("lm-eval", "--tasks", "sums", "--out", "tasks"), "--out tasks: not a file in an existing folder"),
+    "neither": ("run", "neither a plan nor --suite is named"),
+    "both": ("run plan.yaml --suite lm-eval:sums", "--suite runs one suite and no plan"),
+    "no suite": ("run --suite mmlo", "unknown suite 'mmlo'; did you mean 'mmlu'?"),
+    "no task": ("run --suite lm-eval:", "tasks: '' names nothing"),
+    "no setting": ("run --suite ruler --set ctx", "--set 'ctx': write NAME=VALUE"),
+    "another setting": ("run --suite ruler --set ctxs=4096", "ctxs is unknown; did you mean 'ctx'?"),
+    "no context": ("run --suite ruler", "ctx is missing"),
+    "an option of a run": ("run plan.yaml --model scripted:one", "--model is an option of --suite"),
+    "samples": (f"{RUN} lm-eval:sums --samples 0", "0 samples: at least 1 is needed"),
+    "shots": (f"{RUN} lm-eval:colours --shots 9", "9 shots: task colours has 6 examples"),
+    "settings": ("run plan.yaml --set a=1", "--set is an option of --suite"),
+    "results": ("lm-eval --tasks sums --out tasks", "--out tasks: not a file in an existing folder"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_mistake_is_one_line(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
-) -> None:
-    arguments, message = BAD[case]
-    assert run_command(monkeypatch, *arguments) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"evalkit: {message}")
+def test_a_mistake_is_one_line(evalkit: Evalkit, case: str) -> None:
+    line, message = BAD[case]
+    assert evalkit.refuses(line).startswith(message)

@@ -1,39 +1,36 @@
 """`evalkit mmlu` as it is typed, and its records in compare, gate and leaderboard."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.cli.shared.stored_runs import open_run
-from tests.evalkit.cli.test_compare import run_command
 from tests.evalkit.scripts import write_script
 from tests.suites.mmlu.small_data import write_mmlu
+from tests.support import Evalkit
 
 PREFERS = {"first": 0, "second": 1}
 """Which letter a model always finds most probable; of every four questions one has it as its answer."""
 
 
-@pytest.fixture
-def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """A folder of two subjects, in which six and two questions are asked."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path) -> None:
+    """The folder `mmlu` of two subjects, in which six and two questions are asked; and both models."""
     for model, preferred in PREFERS.items():
         write_script(tmp_path / model, {"prefer": preferred}, identity={"path": model})
     write_mmlu(tmp_path / "mmlu", ["virology"], test=6)
     write_mmlu(tmp_path / "mmlu", ["sociology"], test=2)
-    return "mmlu"
 
 
-ASK = ("mmlu", "--subjects", "virology,sociology", "--data", "mmlu", "--model")
+VIROLOGY = "mmlu --data mmlu --out run --model scripted:first --subjects virology"
+BOTH = f"{VIROLOGY},sociology"
 
 
-def test_a_run(data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run(evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch) -> None:
     # Wide enough for the longest cell, whatever the terminal of the test run.
     monkeypatch.setenv("COLUMNS", "200")
-    assert run_command(monkeypatch, *ASK, "scripted:first", "--out", "run") == 0
-    captured = capsys.readouterr()
+    captured = evalkit(BOTH)
     assert captured.err.startswith("mmlu: 2 subjects, all questions, 5-shot mc, model scripted:first\n")
     shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in captured.out.splitlines() if "│" in line]
     rows = {row[0]: row[1:] for row in shown}
@@ -49,99 +46,64 @@ def test_a_run(data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert open_run(Path("run")).record.results == record.results
 
 
-def test_subjects_can_be_added_to_a_run(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = ("mmlu", "--subjects", "virology", *ASK[3:], "scripted:first", "--out", "run")
-    assert run_command(monkeypatch, *one) == 0
-    assert run_command(monkeypatch, *ASK, "scripted:first", "--out", "run", "--resume") == 0
+def test_subjects_can_be_added_to_a_run(evalkit: Evalkit) -> None:
+    evalkit(VIROLOGY)
+    evalkit(f"{BOTH} --resume")
     run = load_run(Path("run"))
     assert run.record.counts["n"] == 8
     assert {sample.session for sample in run.samples.values() if sample.task == "virology"} == {1}
 
 
-def test_it_is_continued_with_more_questions_and_not_with_other_ones(
-    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_command(monkeypatch, *ASK, "scripted:first", "--out", "run", "--samples", "1") == 0
-    assert run_command(monkeypatch, *ASK, "scripted:first", "--out", "run", "--resume") == 0
+def test_it_is_continued_with_more_questions_and_not_with_other_ones(evalkit: Evalkit) -> None:
+    evalkit(f"{BOTH} --samples 1")
+    evalkit(f"{BOTH} --resume")
     assert load_run(Path("run")).record.counts["n"] == 8
-    capsys.readouterr()
-    assert run_command(monkeypatch, *ASK, "scripted:first", "--out", "run", "--resume", "--shots", "2") == 2
-    assert "dialect: 5-shot mc -> 2-shot mc" in capsys.readouterr().err
+    assert "dialect: 5-shot mc -> 2-shot mc" in evalkit.refuses(f"{BOTH} --resume --shots 2")
 
 
-def test_questions_beyond_the_trained_length_are_named(
-    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_questions_beyond_the_trained_length_are_named(evalkit: Evalkit) -> None:
     identity = {"trained_length": 300, "positions": {"kind": "rope", "description": "RoPE θ=10000"}}
     write_script(Path("first"), {"prefer": 0}, identity=identity)
     path = Path("mmlu/test/virology_test.csv")
     path.write_text(path.read_text().replace("test, number 4", "test, number 4" + " or more" * 200))
-    ask = (
-        "mmlu",
-        "--subjects",
-        "virology",
-        "--data",
-        "mmlu",
-        "--shots",
-        "1",
-        "--model",
-        "scripted:first",
-        "--out",
-        "run",
-    )
-    assert run_command(monkeypatch, *ask) == 0
+    assert "Unscored: virology: question 4 of virology: it takes" in evalkit(f"{VIROLOGY} --shots 1").out
     assert load_run(Path("run")).record.counts == {"n": 6, "errors": 0, "unscored": 1}
-    assert "Unscored: virology: question 4 of virology: it takes" in capsys.readouterr().out
 
 
-def test_compare_gate_and_leaderboard_take_the_mean_over_questions(
-    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_compare_gate_and_leaderboard_take_the_mean_over_questions(evalkit: Evalkit) -> None:
     for model in PREFERS:
-        assert run_command(monkeypatch, *ASK, f"scripted:{model}", "--out", f"runs/{model}") == 0
-    capsys.readouterr()
+        evalkit(f"{BOTH} --model scripted:{model} --out runs/{model}")
     # Of six answers 0, 1, 2, 3, 0, 1 two are right for either, of two answers 0, 1 one is.
-    assert run_command(monkeypatch, "compare", "runs/first", "runs/second", "--format", "json") == 0
-    rows = {row["task"]: row for row in json.loads(capsys.readouterr().out)["comparisons"][0]["rows"]}
-    assert (rows[None]["base"], rows[None]["new"], rows[None]["n"]) == (37.5, 37.5, 8)
-    assert run_command(monkeypatch, "compare", "runs/first", "runs/second", "--unpaired", "--format", "json") == 0
-    rows = {row["task"]: row for row in json.loads(capsys.readouterr().out)["comparisons"][0]["rows"]}
-    assert rows[None]["base"] == 37.5
+    for option, expected in ("", (37.5, 37.5, 8)), ("--unpaired", (37.5, 37.5, 8)):
+        (comparison,) = evalkit(f"compare runs/first runs/second --format json {option}").json()["comparisons"]
+        (mean,) = (row for row in comparison["rows"] if row["task"] is None)
+        assert (mean["base"], mean["new"], mean["n"]) == expected
     expect = "expect: {mmlu: {tasks: [sociology, virology]}}\n"
     rules = "rules: {mmlu: {max_drop: 90}, mmlu/virology: {min: 30}, mmlu/macro: {min: 41}}"
     Path("policy.yaml").write_text(expect + rules)
-    assert run_command(monkeypatch, "gate", "runs/first", "runs/second", "--policy", "policy.yaml") == 0
+    evalkit("gate runs/first runs/second --policy policy.yaml")
     Path("policy.yaml").write_text(expect + "rules: {mmlu: {min: 37.6}}")
-    assert run_command(monkeypatch, "gate", "runs/first", "runs/second", "--policy", "policy.yaml") == 1
-    capsys.readouterr()
-    assert run_command(monkeypatch, "leaderboard", "runs", "--format", "csv") == 0
-    assert "37.5" in capsys.readouterr().out
+    evalkit("gate runs/first runs/second --policy policy.yaml", code=1)
+    assert "37.5" in evalkit("leaderboard runs --format csv").out
 
 
 BAD = {
-    "subject": (("--subjects", "anatomie"), "unknown MMLU subject 'anatomie'; did you mean 'anatomy'?"),
-    "shots": (("--subjects", "virology", "--data", "mmlu", "--shots", "6"), "6 shots: virology has 5 dev examples"),
-    "folder": (("--data", "nowhere"), "--data nowhere: no such folder"),
-    "file": (("--data", "mmlu", "--subjects", "anatomy"), "mmlu: no file anatomy_test.csv"),
-    "variant": (("--variant", "letters"), "variant 'letters' is unknown"),
+    "subject": ("--subjects anatomie", "unknown MMLU subject 'anatomie'; did you mean 'anatomy'?"),
+    "shots": ("--subjects virology --data mmlu --shots 6", "6 shots: virology has 5 dev examples"),
+    "folder": ("--data nowhere", "--data nowhere: no such folder"),
+    "file": ("--data mmlu --subjects anatomy", "mmlu: no file anatomy_test.csv"),
+    "variant": ("--variant letters", "variant 'letters' is unknown"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_mistake_is_one_line(
-    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
-) -> None:
+def test_a_mistake_is_one_line(evalkit: Evalkit, case: str) -> None:
     arguments, message = BAD[case]
-    assert run_command(monkeypatch, "mmlu", "--model", "scripted:first", *arguments) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"evalkit: {message}")
+    assert evalkit.refuses(f"mmlu --model scripted:first {arguments}").startswith(message)
 
 
-def test_a_broken_file_is_told_with_its_line(
-    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broken_file_is_told_with_its_line(evalkit: Evalkit) -> None:
     with Path("mmlu/test/sociology_test.csv").open("a") as file:
         file.write("Q?,a,b,c,d,\r\n")
-    assert run_command(monkeypatch, *ASK, "scripted:first") == 2
-    assert "sociology_test.csv:9: the answer is missing; write one of 0, 1, 2, 3" in capsys.readouterr().err
-    assert not Path("runs").exists()
+    assert "sociology_test.csv:9: the answer is missing; write one of 0, 1, 2, 3" in evalkit.refuses(BOTH)
+    assert not Path("run").exists()

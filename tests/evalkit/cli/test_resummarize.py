@@ -8,20 +8,20 @@ import pytest
 
 from evalkit.analysis.finished_run import load_run
 from model_adapters.reference import folder
-from tests.evalkit.cli.test_compare import run_command
 from tests.evalkit.run_factory import RunSpec, write_run
+from tests.support import Evalkit
 
 HISTORY = folder("hybrid").parent / "history"
 
 
-def test_old_intervals_are_replaced_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_intervals_are_replaced_and_nothing_else(evalkit: Evalkit, tmp_path: Path) -> None:
     run = write_run(tmp_path / "runs" / "one", RunSpec({("vt", 4096): [1.0] * 5, ("cwe", 4096): [1.0, 0.0]}))
     record = json.loads((run / "run.json").read_text())
     old = {**record, "future_field": {"kept": True}}
     for row in (*old["results"], *old["summary"]):
         row["ci95"] = [100.0, 100.0]
     (run / "run.json").write_text(json.dumps(old))
-    assert run_command(monkeypatch, "resummarize", str(tmp_path / "runs")) == 0
+    evalkit("resummarize", tmp_path / "runs")
     new = json.loads((run / "run.json").read_text())
     low, high = next(row for row in new["results"] if row["task"] == "vt")["ci95"]
     assert (low, high) == (pytest.approx(47.8, abs=0.05), 100)
@@ -33,29 +33,24 @@ def test_old_intervals_are_replaced_and_nothing_else(tmp_path: Path, monkeypatch
     load_run(run)
 
 
-def test_the_verdicts_of_an_extension_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_verdicts_of_an_extension_are_made_again(evalkit: Evalkit, tmp_path: Path) -> None:
     shutil.copytree(HISTORY / "hybrid" / "extend", tmp_path / "extend")
     record = json.loads((tmp_path / "extend" / "run.json").read_text())
     wrong = [{**verdict, "verdict": "fail"} for verdict in record["verdicts"]]
     (tmp_path / "extend" / "run.json").write_text(json.dumps({**record, "verdicts": wrong}))
-    assert run_command(monkeypatch, "resummarize", str(tmp_path / "extend")) == 0
+    evalkit("resummarize", tmp_path / "extend")
     assert json.loads((tmp_path / "extend" / "run.json").read_text())["verdicts"] == record["verdicts"]
 
 
-def test_a_suite_that_needs_more_than_its_files_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_suite_that_needs_more_than_its_files_is_refused(evalkit: Evalkit, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", RunSpec({("sums", 0): [1.0]}, suite="lm-eval"))
     before = (run / "run.json").read_bytes()
-    assert run_command(monkeypatch, "resummarize", str(run)) == 2
-    assert "cannot be summarized from its files alone" in capsys.readouterr().err
+    assert "cannot be summarized from its files alone" in evalkit.refuses("resummarize", run)
     assert (run / "run.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("kind", ["hybrid", "transformer"])
-def test_the_committed_history_has_the_statistics_of_this_version(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_committed_history_has_the_statistics_of_this_version(evalkit: Evalkit, kind: str, tmp_path: Path) -> None:
     shutil.copytree(HISTORY / kind / "lengths", tmp_path / "lengths")
-    assert run_command(monkeypatch, "resummarize", str(tmp_path / "lengths")) == 0
+    evalkit("resummarize", tmp_path / "lengths")
     assert (tmp_path / "lengths" / "run.json").read_text() == (HISTORY / kind / "lengths" / "run.json").read_text()

@@ -2,43 +2,13 @@
 
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from evalkit.analysis.finished_run import StoredRun, load_run
-from evalkit.cli import main
 from evalkit.cli.shared.stored_runs import open_run
-from tests.model_adapters.small_models import save_small_checkpoint
-
-Typed = Callable[..., int]
-
-
-@pytest.fixture
-def evalkit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Typed:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["evalkit", *arguments])
-        with pytest.raises(SystemExit) as exit:
-            main()
-        code = exit.value.code or 0
-        assert isinstance(code, int)
-        return code
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_small_checkpoint(tmp_path_factory.mktemp("checkpoint"), "llama"))
-
-
-@pytest.fixture(scope="module")
-def hybrid(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_small_checkpoint(tmp_path_factory.mktemp("hybrid"), "olmo_hybrid"))
+from tests.support import Evalkit
 
 
 def rows(run: StoredRun) -> list[tuple[str, int, float | None, int]]:
@@ -54,10 +24,9 @@ def rows_without_record(folder: Path) -> list[tuple[str, int, float | None, int]
         record.rename(folder / "run.json")
 
 
-def test_track(evalkit: Typed, hybrid: str, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ("--tasks", "parity,state_recall", "--updates", "4,8", "--samples", "2", "--shots", "1", "--out", "run")
-    assert evalkit("track", "--model", hybrid, *options) == 0
-    shown = capsys.readouterr().out
+def test_track(evalkit: Evalkit, hybrid: Path) -> None:
+    ask = f"track --model {hybrid} --tasks parity,state_recall --updates 4,8 --samples 2 --shots 1 --out run"
+    shown = evalkit(ask).out
     assert "held at ≥ 90 %" in shown
     assert "50.0" in shown
     run = load_run(Path("run"))
@@ -65,52 +34,41 @@ def test_track(evalkit: Typed, hybrid: str, capsys: pytest.CaptureFixture[str]) 
     assert [(row.task, row.n) for row in run.record.results] == [
         (f"{task}:{updates}", 2) for task in ("parity", "state_recall") for updates in (4, 8)
     ]
-    assert evalkit("track", "--model", hybrid, *options, "--resume", "--shots", "2") == 2
-    assert "dialect: 1-shot -> 2-shot" in capsys.readouterr().err
+    assert "dialect: 1-shot -> 2-shot" in evalkit.refuses(f"{ask} --resume --shots 2")
 
 
-def test_track_with_text_in_between(evalkit: Typed, checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code = evalkit(
-        "track", "--model", checkpoint, "--tasks", "counter", "--updates", "4,200", "--samples", "1", "--ctx", "1K",
-        "--shots", "0", "--format", "json",
-    )  # fmt: skip
-    record = json.loads(capsys.readouterr().out)
-    assert code == 0
+def test_track_with_text_in_between(evalkit: Evalkit, checkpoint: Path) -> None:
+    ask = "track --tasks counter --updates 4,200 --samples 1 --ctx 1K --shots 0 --format json --model"
+    record = evalkit(ask, checkpoint).json()
     assert [(row["ctx"], row["n"], row["unscored"]) for row in record["results"]] == [(1024, 1, 0), (1024, 0, 1)]
     assert record["corpora"][0]["role"] == "essays"
 
 
-def test_loss(evalkit: Typed, hybrid: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_loss(evalkit: Evalkit, hybrid: Path) -> None:
     Path("a.jsonl").write_text("".join(json.dumps({"body": f"Text {n}. " * 60}) + "\n" for n in range(3)))
-    options = ("--ctx", "256", "--overlap", "32", "--field", "body", "--out", "run")
-    assert evalkit("loss", "a.jsonl", "--model", hybrid, *options) == 0
-    assert "bits per byte" in capsys.readouterr().out
+    ask = f"loss a.jsonl --model {hybrid} --ctx 256 --overlap 32 --field"
+    assert "bits per byte" in evalkit(f"{ask} body --out run").out
     run = load_run(Path("run"))
     assert rows_without_record(Path("run")) == rows(run)
     # Each document but its first byte, which has nothing before it.
     assert run.record.derived["scored_bytes"] == sum(len(f"Text {n}. " * 60) - 1 for n in range(3))
-    assert evalkit("loss", "a.jsonl", "--model", hybrid, *options, "--resume", "--ngram", "5") == 2
-    capsys.readouterr()
+    evalkit.refuses(f"{ask} body --out run --resume --ngram 5")
     Path("a.jsonl").write_text(Path("a.jsonl").read_text().replace('{"body"', '{"title": "x", "body"'))
-    assert evalkit("loss", "a.jsonl", "--model", hybrid, *options[:-2], "--out", "other") == 0
-    assert evalkit("loss", "a.jsonl", "--model", hybrid, "--ctx", "256", "--overlap", "32", "--field", "title",
-                   "--out", "other", "--resume") == 2  # fmt: skip
-    assert "other was made with something else (field: body -> title)" in capsys.readouterr().err
+    evalkit(f"{ask} body --out other")
+    refusal = evalkit.refuses(f"{ask} title --out other --resume")
+    assert "other was made with something else (field: body -> title)" in refusal
 
 
 def test_extend_with_all_that_it_compares(
-    evalkit: Typed, checkpoint: str, hybrid: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    evalkit: Evalkit, checkpoint: Path, hybrid: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Wide enough for the names of checks, whatever the terminal of the test run.
     monkeypatch.setenv("COLUMNS", "200")
-    command = (
-        "extend", "--ctx", "1K", "--model", hybrid, "--before", checkpoint, "--baseline", checkpoint, "--samples", "2",
-        "--windows", "2", "--tasks", "niah_single_1", "--trained", "512",
-        "--override", "rope:theta=500", "--out", "run",
-    )  # fmt: skip
-    code = evalkit(*command)
-    shown = capsys.readouterr().out
-    assert code == 0
+    ask = (
+        f"extend --ctx 1K --model {hybrid} --before {checkpoint} --baseline {checkpoint} --samples 2 --windows 2 "
+        "--tasks niah_single_1 --trained 512 --override rope:theta=500 --out run"
+    )
+    shown = evalkit(ask).out
     assert "CONTROL EXPERIMENT: positions forced to rope:theta=500" in shown
     run = load_run(Path("run"))
     assert [verdict.check for verdict in run.record.verdicts] == [
@@ -121,27 +79,24 @@ def test_extend_with_all_that_it_compares(
         "retention/ruler",
         "retention/loss",
     ]
-    assert run.record.config["before"] == checkpoint
+    assert run.record.config["before"] == str(checkpoint)
     assert rows_without_record(Path("run")) == rows(run)
     assert load_run(Path("run/before")).record.model.positions.override is None
     assert {path.stem for path in Path("run/figures").iterdir()} >= {"depths", "positions"}
     assert "CONTROL EXPERIMENT" in Path("run/figures/depths.svg").read_text()
-    assert evalkit("show", "run") == 0
-    assert "position_loss/512-1024" in capsys.readouterr().out
+    assert "position_loss/512-1024" in evalkit("show run").out
     shutil.rmtree("run/figures")
     Path("run/figures").write_text("")
     Path("run/run.json").unlink()
-    assert evalkit(*command, "--resume") == 2
-    assert "charts cannot be written to run/figures" in capsys.readouterr().err
+    assert "charts cannot be written to run/figures" in evalkit(f"{ask} --resume", code=2).err
     assert load_run(Path("run")).record.verdicts == run.record.verdicts, "the run is stored before its charts"
 
 
-def test_extend_with_another_margin_judges_the_stored_samples_again(evalkit: Typed, checkpoint: str) -> None:
-    options = ("--ctx", "1K", "--model", checkpoint, "--samples", "1", "--windows", "1", "--tasks", "niah_single_1",
-               "--trained", "512", "--out", "run")  # fmt: skip
-    assert evalkit("extend", *options, "--margin", "0.25") == 0
+def test_extend_with_another_margin_judges_the_stored_samples_again(evalkit: Evalkit, checkpoint: Path) -> None:
+    ask = f"extend --ctx 1K --model {checkpoint} --samples 1 --windows 1 --tasks niah_single_1 --trained 512 --out run"
+    evalkit(f"{ask} --margin 0.25")
     first = load_run(Path("run")).record
-    assert evalkit("extend", *options, "--margin", "9", "--resume") == 0
+    evalkit(f"{ask} --margin 9 --resume")
     again = load_run(Path("run")).record
     assert [(record.config["margin"], record.config_passed["margin"]) for record in (first, again)] == [
         (0.25, 0.25),
@@ -152,33 +107,28 @@ def test_extend_with_another_margin_judges_the_stored_samples_again(evalkit: Typ
     assert again.sessions == first.sessions
 
 
-def test_extend_checks_all_places_first(evalkit: Typed, checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_extend_checks_all_places_first(evalkit: Evalkit, checkpoint: Path) -> None:
     Path("run").mkdir()
     Path("run/manifest.json").write_text("{}")
-    assert evalkit("extend", "--ctx", "1K", "--model", checkpoint, "--before", checkpoint, "--out", "run") == 2
-    assert "run already holds a run; pass --resume" in capsys.readouterr().err
+    refusal = evalkit.refuses(f"extend --ctx 1K --model {checkpoint} --before {checkpoint} --out run")
+    assert "run already holds a run; pass --resume" in refusal
     assert not Path("run/before").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("track", "--updates", "4,x"), "--updates: 'x' is not a whole number"),
-        (("track", "--updates", "2"), "2 updates: from 4"),
-        (("track", "--tasks", "paritty"), "did you mean 'parity'"),
-        (("loss", "missing.txt"), "missing.txt is not a file"),
-        (("loss", "--ctx", "1K,2K"), "--ctx: '1K,2K' is not a whole number"),
-        (("loss", "--overlap", "4000"), "overlap 4,000: from 0 to half the context, 2,048"),
-        (("extend", "--ctx", "512"), "an extension is tested from 1,024"),
-        (("extend", "--ctx", "4K", "--override", "yam"), "did you mean 'yarn'"),
-        (("extend", "--ctx", "4K", "--mmlu", "5"), "name it with --before"),
-        (("extend", "--ctx", "4K", "--mmlu-data", "mmlu"), "say how many questions per subject with --mmlu"),
+        ("track --updates 4,x", "--updates: 'x' is not a whole number"),
+        ("track --updates 2", "2 updates: from 4"),
+        ("track --tasks paritty", "did you mean 'parity'"),
+        ("loss missing.txt", "missing.txt is not a file"),
+        ("loss --ctx 1K,2K", "--ctx: '1K,2K' is not a whole number"),
+        ("loss --overlap 4000", "overlap 4,000: from 0 to half the context, 2,048"),
+        ("extend --ctx 512", "an extension is tested from 1,024"),
+        ("extend --ctx 4K --override yam", "did you mean 'yarn'"),
+        ("extend --ctx 4K --mmlu 5", "name it with --before"),
+        ("extend --ctx 4K --mmlu-data mmlu", "say how many questions per subject with --mmlu"),
     ],
 )
-def test_bad_input_is_one_line(
-    evalkit: Typed, checkpoint: str, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
-) -> None:
-    assert evalkit(*arguments, "--model", checkpoint) == 2
-    complaints = [line for line in capsys.readouterr().err.splitlines() if line.startswith("evalkit: ")]
-    assert len(complaints) == 1
-    assert message in complaints[0]
+def test_bad_input_is_one_line(evalkit: Evalkit, checkpoint: Path, arguments: str, message: str) -> None:
+    assert message in evalkit.refuses(f"{arguments} --model", checkpoint)

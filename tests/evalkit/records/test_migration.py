@@ -13,8 +13,8 @@ from evalkit.records import Manifest, RunRecord, RunStart, SampleRecord, Session
 from evalkit.records.codec import RecordError, to_json
 from evalkit.records.migration import NewerRecordError, read_record
 from evalkit.running.store import read_samples
-from tests.conftest import REPOSITORY
 from tests.evalkit.run_factory import RunSpec, write_run
+from tests.support import REPOSITORY
 
 HISTORY = REPOSITORY / "model_adapters" / "reference" / "history"
 RUNS = sorted(path.parent for path in HISTORY.rglob("run.json"))

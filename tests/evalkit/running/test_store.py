@@ -2,9 +2,6 @@
 
 import json
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +29,7 @@ from evalkit.running.store import (
 from model_adapters.scripted import SCRIPTED_IDENTITY
 from tests.evalkit.runs import manifest_of, run_in
 from tests.evalkit.tiny_suite import TinySuite
+from tests.support import limited_file_size
 
 SUITE = TinySuite()
 CORPUS = CorpusUse("numbers", "counted", "ab" * 32, "embedded")
@@ -332,14 +330,3 @@ def test_differences_name_only_what_decides() -> None:
     there = replace(MANIFEST_OF_SUITE, model="elsewhere", seed=1)
     assert MANIFEST_OF_SUITE.differences(there) == ["seed: 42 -> 1"]
     assert isinstance(there, Manifest)
-
-
-@contextmanager
-def limited_file_size(bytes: int) -> Iterator[None]:
-    """A disk that is full: no file may grow beyond `bytes`. Python ignores the signal that comes with it."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -1,11 +1,8 @@
 """A sample is a function of its key, the dialect, the corpora and the tokenizer, and of nothing else."""
 
 import hashlib
-import os
 import random
 import re
-import subprocess
-import sys
 
 import numpy as np
 from hypothesis import given, settings
@@ -18,6 +15,7 @@ from suites.ruler import TASKS
 from suites.ruler.suite import RulerSuite
 from tests.suites.ruler import small_corpora
 from tests.suites.ruler.tokenizers_for_tests import CharacterTokenizer, LongTextsCostMore
+from tests.support import run_python
 
 KEYS = st.builds(
     SampleKey,
@@ -91,17 +89,8 @@ def test_neighbouring_keys_give_other_samples() -> None:
 
 def test_another_process_with_another_hash_seed_makes_the_same_prompts() -> None:
     program = "from tests.suites.ruler.test_purity import digest; print(digest())"
-    told = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.getcwd()},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        for seed in ("1", "2")
-    }
-    assert told == {digest()}
+    told = {run_python("-c", program, PYTHONHASHSEED=seed).stdout for seed in ("1", "2")}
+    assert told == {f"{digest()}\n"}
 
 
 def digest() -> str:

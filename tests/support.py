@@ -1,0 +1,101 @@
+"""Scaffolding of all tests: `evalkit …` typed in this process, Python or a shell in its own, a disk that is full."""
+
+import json
+import os
+import resource
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalkit.cli import main
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a command printed, and its exit code."""
+
+    out: str
+    err: str
+    code: int
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def complaints(self) -> list[str]:
+        return [line.removeprefix("evalkit: ") for line in self.err.splitlines() if line.startswith("evalkit: ")]
+
+
+@dataclass(frozen=True)
+class Evalkit:
+    """The command line, in this process; the fixture `evalkit` is one."""
+
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, line: str = "", *more: str | Path, code: int | None = 0) -> Shown:
+        """Run `evalkit LINE MORE…` and check its exit code (None: any); LINE is split as a shell does, MORE is not."""
+        self.capsys.readouterr()
+        with self.monkeypatch.context() as typed:
+            typed.setattr(sys, "argv", ["evalkit", *shlex.split(line), *map(str, more)])
+            with pytest.raises(SystemExit) as stopped:
+                main()
+        shown = Shown(*self.capsys.readouterr(), int(stopped.value.code or 0))
+        assert code in (None, shown.code), shown
+        return shown
+
+    def refuses(self, line: str, *more: str | Path) -> str:
+        """The line with which the command refuses bad input: the last on stderr, nothing on stdout, exit code 2."""
+        shown = self(line, *more, code=2)
+        assert shown.out == ""
+        (complaint,) = shown.complaints
+        assert shown.err.endswith(f"evalkit: {complaint}\n")
+        assert "Traceback" not in shown.err
+        return complaint
+
+
+def run_python(
+    *arguments: str | Path, folder: Path = REPOSITORY, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Python in `folder`, with evalkit importable there; what `environment` names is set besides."""
+    return _run([sys.executable, *map(str, arguments)], folder, environment)
+
+
+def run_shell(line: str, *, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """A script of bash in `folder`, ended by the first command that fails."""
+    return _run(["bash", "-e", "-c", line], folder, environment)
+
+
+def start_python(*arguments: str | Path, folder: Path = REPOSITORY) -> "subprocess.Popen[str]":
+    """Python that goes on beside the test; use it as a context, and read it with `communicate`."""
+    command = [sys.executable, *map(str, arguments)]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=folder, env=_environment({}), text=True, **pipes)
+
+
+def _run(command: list[str], folder: Path, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command, cwd=folder, env=_environment(environment), capture_output=True, text=True)
+
+
+def _environment(more: dict[str, str]) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), **more}
+
+
+@contextmanager
+def limited_file_size(bytes: int) -> Iterator[None]:
+    """A disk that is full: no file may grow beyond `bytes`. Python ignores the signal that comes with it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
