@@ -32,6 +32,7 @@ from evalkit.records.metrics import metric_of
 from evalkit.records.migration import SESSIONS_SCHEMA
 from evalkit.running.store import MANIFEST, RUN, SAMPLES, SESSIONS, STARTED, Manifest, read_run
 from evalkit.statistics.rows import mean_of_tasks, result_row
+from tests.evalkit.sample_records import sample_record
 
 ERRORED = "errored"
 UNSCORED = "unscored"
@@ -132,30 +133,26 @@ def make_sample(spec: RunSpec, task: str, ctx: int, index: int, score: Score) ->
     metric = spec.metric_for(task)
     wrong = value is not None and metric_of(metric).bounded and value < 1
     name = f"{task}/{ctx}/{index}/{spec.seed}"
-    return SampleRecord(
-        id=name,
-        task=task,
-        ctx=ctx,
-        index=index,
+    loss = not metric_of(metric).bounded
+    return sample_record(
+        task,
+        ctx,
+        index,
+        value,
         seed=spec.seed,
         prompt_tokens=ctx - 128,
         completion_tokens=0 if score == ERRORED else 20,
         prompt_sha256=_sha256(f"{spec.suite_version}:{spec.dialect}:{spec.tokenizer}:{name}"),
         depths=(0.5,),
-        gold_positions=(),
         targets=("1234567",),
         prediction="" if score == ERRORED else spec.prediction,
-        finish_reason="error" if score in (ERRORED, UNSCORED) else "stop",
         metric="" if score == UNSCORED else metric,
-        score=value,
         failure=("wrong_needle" if value == 0 else "partial") if wrong else None,
         error="out of memory" if score == ERRORED else None,
         unscored="it does not fit" if score == UNSCORED else None,
         prefill_seconds=0.0 if score == UNSCORED else spec.prefill_seconds * (1 + 0.01 * (index % 7)),
         decode_seconds=0.0 if score == UNSCORED else spec.decode_seconds * (1 + 0.01 * (index % 5)),
-        measures={"nats": 0.69 * (value or 0) * 1000, "bytes": 1000.0, "tokens": 250.0}
-        if not metric_of(metric).bounded
-        else {},
+        measures={"nats": 0.69 * (value or 0) * 1000, "bytes": 1000.0, "tokens": 250.0} if loss else {},
         generation_tokens=spec.generation_tokens,
         session=1,
     )

@@ -1,4 +1,4 @@
-"""Short cuts for tests that make runs."""
+"""Runs of scripted models, without a command."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,17 +7,18 @@ from time import perf_counter
 from typing import Any
 
 from evalkit import __version__
-from evalkit.records import RunRecord, SampleKey, SampleRecord, SuitePlan
-from evalkit.running.protocols import Adapter
+from evalkit.records import ModelIdentity, RunRecord, SampleKey, SampleRecord, SuitePlan
+from evalkit.running.protocols import Adapter, Suite
 from evalkit.running.runner import RunObserver, RunSettings, run
 from evalkit.running.store import Manifest, RunStore
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter
-from tests.evalkit.tiny_suite import TinySuite, right_answer
+from reports.markdown import render_run
+from tests.evalkit.tiny_suite import right_answer
 
 
 @dataclass
 class Observer:
-    """Remembers what it was told."""
+    """Remembers what it saw."""
 
     pending: list[SampleKey] = field(default_factory=list)
     sent: list[SampleKey] = field(default_factory=list)
@@ -33,20 +34,21 @@ class Observer:
         self.ended.append(record)
 
 
-def manifest_of(suite: TinySuite, **changes: Any) -> Manifest:
+def manifest_of(suite: Suite, identity: ModelIdentity = SCRIPTED_IDENTITY, **changes: Any) -> Manifest:
     """The manifest of a run of `suite` on the scripted model, with some arguments changed.
 
     `engine` is the adapter's description of itself, `evalkit` the version.
     """
     engine, evalkit = changes.pop("engine", ScriptedAdapter({}).describe()), changes.pop("evalkit", __version__)
+    plan = suite.plan()
     values: dict[str, Any] = {
         "suite": suite.name,
         "version": suite.version,
         "dialect": suite.dialect,
-        "seed": suite.seed,
-        "identity": SCRIPTED_IDENTITY,
-        "corpora": suite.plan().corpora,
-        "question_settings": suite.plan().question_settings,
+        "seed": 42,
+        "identity": identity,
+        "corpora": plan.corpora,
+        "question_settings": plan.question_settings,
     }
     return Manifest.of(**{**values, **changes}).answered_by(engine, evalkit)
 
@@ -58,20 +60,23 @@ def settings() -> RunSettings:
 
 
 def right_adapter() -> ScriptedAdapter:
+    """A model that answers every question of a `TinySuite` rightly."""
     return ScriptedAdapter(right_answer, prefill_seconds=0.5, decode_seconds=0.25)
 
 
 def run_in(
     folder: Path,
-    suite: TinySuite,
+    suite: Suite,
     adapter: Adapter | None = None,
     *,
     resume: bool = False,
     observer: RunObserver | None = None,
 ) -> RunRecord:
-    """One run from start to run.json, as the command line does it."""
-    with RunStore.open(folder, manifest_of(suite), resume=resume) as store:
-        record = run(suite, adapter or right_adapter(), store, settings(), observer or Observer())
+    """One run of any suite from start to run.json and report.md, as the command line does it."""
+    adapter = adapter or right_adapter()
+    manifest = manifest_of(suite, adapter.identity, engine=adapter.describe())
+    with RunStore.open(folder, manifest, resume=resume) as store:
+        record = run(suite, adapter, store, settings(), observer or Observer())
         store.finish(record)
-        store.write_report("# report\n")
+        store.write_report(render_run(record))
     return record

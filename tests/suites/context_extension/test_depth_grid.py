@@ -8,7 +8,7 @@ from evalkit.records import SampleKey
 from model_adapters.scripted import ScriptedTokenizer
 from suites.context_extension.depth_grid import depth_bin, grid_figures, has_one_needle, needle_depth, spread_keys
 from suites.ruler import RulerCorpora, RulerSettings, RulerSuite
-from tests.suites.context_extension.records import scored
+from tests.evalkit.sample_records import sample_record
 
 
 @pytest.mark.parametrize("task", ["niah_single_1", "niah_single_2", "niah_multikey_1", "niah_multikey_3"])
@@ -43,12 +43,12 @@ def test_tasks_without_one_depth_take_the_first_keys() -> None:
 
 def test_cells_are_means_by_depth_and_length() -> None:
     records = [
-        scored("niah_single_2", 4096, 0, 1.0, depths=(0.05,)),
-        scored("niah_single_2", 4096, 1, 0.0, depths=(0.49,)),
-        scored("niah_multikey_1", 4096, 2, 1.0, depths=(0.2, 0.9)),
-        scored("niah_single_2", 8192, 3, 0.0, depths=(1.0,)),
-        scored("vt", 4096, 4, 0.0),
-        scored("niah_single_2", 8192, 5, None, depths=(0.1,)),
+        sample_record("niah_single_2", 4096, 0, 1.0, depths=(0.05,)),
+        sample_record("niah_single_2", 4096, 1, 0.0, depths=(0.49,)),
+        sample_record("niah_multikey_1", 4096, 2, 1.0, depths=(0.2, 0.9)),
+        sample_record("niah_single_2", 8192, 3, 0.0, depths=(1.0,)),
+        sample_record("vt", 4096, 4, 0.0),
+        sample_record("niah_single_2", 8192, 5, None, depths=(0.1,)),
     ]
     figures = {figure.name: (figure.value, figure.n) for figure in grid_figures(records, 2)}
     assert figures == {"grid/4096/0-0.5": (pytest.approx(200 / 3), 3), "grid/8192/0.5-1": (0.0, 1)}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from evalkit.statistics.effective_length import EffectiveLength, effective_length
 from suites.context_extension.effective_length import Scores, above_baseline, above_fixed, above_own_share, collect
-from tests.suites.context_extension.records import scored
+from tests.evalkit.sample_records import sample_record
 
 
 def scores(by_length: dict[int, list[list[float]]]) -> Scores:
@@ -120,10 +120,10 @@ def test_equal_scores_are_not_better_than_the_baseline() -> None:
 
 def test_a_length_that_lacks_a_task_is_left_out() -> None:
     records = [
-        scored("vt", 4096, 0, 1.0),
-        scored("cwe", 4096, 0, 0.5),
-        scored("vt", 8192, 0, 1.0),
-        scored("cwe", 8192, 0, None),
+        sample_record("vt", 4096, 0, 1.0),
+        sample_record("cwe", 4096, 0, 0.5),
+        sample_record("vt", 8192, 0, 1.0),
+        sample_record("cwe", 8192, 0, None),
     ]
     assert collect(records, ("vt", "cwe")) == {4096: {"vt": {"vt/4096/0/42": 1.0}, "cwe": {"cwe/4096/0/42": 0.5}}}
 

@@ -14,7 +14,7 @@ from suites.context_extension.position_loss import (
     position_figures,
     starts,
 )
-from tests.suites.context_extension.records import scored
+from tests.evalkit.sample_records import sample_record
 
 
 @given(st.lists(st.floats(0, 20), min_size=1, max_size=400), st.integers(0, 300))
@@ -45,7 +45,9 @@ def test_a_mean_takes_whole_buckets_only() -> None:
 
 def test_figures_weigh_documents_by_their_tokens() -> None:
     def document(index: int, nats: float, tokens: float) -> object:
-        return scored(LONG_TEXT, 4096, index, 1.0, measures={"nats@0": nats, "tokens@0": tokens, "bytes@0": 4 * tokens})
+        return sample_record(
+            LONG_TEXT, 4096, index, 1.0, measures={"nats@0": nats, "tokens@0": tokens, "bytes@0": 4 * tokens}
+        )
 
     figures = {
         figure.name: figure

@@ -9,7 +9,7 @@ from evalkit.analysis.finished_run import load_run
 from evalkit.errors import UsageError
 from evalkit.records import CorpusUse, Request, RunRecord
 from evalkit.running.runner import run
-from evalkit.running.store import Manifest, RunStore
+from evalkit.running.store import RunStore
 from model_adapters.scripted import ScriptedAdapter, ScriptedReply, ScriptedTokenizer
 from reports.markdown import render_run
 from suites.context_extension import (
@@ -24,8 +24,8 @@ from suites.corpora import Essays
 from suites.mmlu import MmluSettings
 from suites.ruler import RulerCorpora
 from suites.text_loss.sources import EssayText
-from tests.evalkit.runs import Observer, settings
-from tests.suites.context_extension.records import scored
+from tests.evalkit.runs import Observer, manifest_of, settings
+from tests.evalkit.sample_records import sample_record
 from tests.suites.mmlu.small_data import write_mmlu
 
 HELD = 2048
@@ -64,14 +64,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, Path]:
     plan = checked.plan()
     TARGETS.update({key.id: checked.sample(key).targets for key in plan.keys})
     adapter = ScriptedAdapter(reply, batch_sequences=2)
-    manifest = Manifest.of(
-        suite=checked.name,
-        version=checked.version,
-        dialect=checked.dialect,
-        seed=42,
-        identity=adapter.identity,
-        corpora=plan.corpora,
-    )
+    manifest = manifest_of(checked, adapter.identity)
     with RunStore.open(folder, manifest, resume=False) as store:
         record = run(checked, adapter, store, settings(), Observer())
         samples = [store.records[key.id] for key in plan.keys]
@@ -180,7 +173,7 @@ def test_questions_of_mmlu_are_asked_beside_the_rest(tmp_path: Path) -> None:
     assert checked.version == f"{plain.version}+mmlu-1"
     key = next(key for key in added if key.task == "virology")
     assert len(checked.request(checked.sample(key)).continuations) == 4
-    records = [scored(key.task, 0, key.index, float(key.index == 0)) for key in added]
+    records = [sample_record(key.task, 0, key.index, float(key.index == 0)) for key in added]
     told = checked.summarize(records)
     assert {row.task: row.value for row in told.results if row.task in ("anatomy", "virology")} == {
         "anatomy": 50.0,

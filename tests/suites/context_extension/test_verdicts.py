@@ -13,7 +13,7 @@ from suites.context_extension.effective_length import above_fixed, above_own_sha
 from suites.context_extension.length_figures import length_figure
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_width
 from suites.mmlu import MmluSettings
-from tests.suites.context_extension.records import scored
+from tests.evalkit.sample_records import sample_record
 
 SETTINGS = replace(ExtensionSettings.of(ctx=8192, tasks=("niah_single_2", "vt")), ctxs=(1024, 2048, 4096, 8192))
 MODEL = ModelIdentity("new", "llama", "sha256:0", "sha256:0", "float32", PositionScheme("none", "none"), None, 1)
@@ -54,7 +54,7 @@ def run_of(samples: Sequence[SampleRecord], name: str = "new") -> ExtensionRun:
 def grid(shares: Sequence[float], n: int = 40) -> list[SampleRecord]:
     """So many right at each length, spread evenly."""
     return [
-        scored(task, ctx, index, float(index < round(share * n)))
+        sample_record(task, ctx, index, float(index < round(share * n)))
         for ctx, share in zip(SETTINGS.ctxs, shares, strict=True)
         for task in SETTINGS.tasks
         for index in range(n)
@@ -71,7 +71,7 @@ def document(index: int, loss_at: Sequence[float]) -> SampleRecord:
             f"nats@{start}": width * loss_at[start * 4 // 8192],
             f"bytes@{start}": 1.0,
         }
-    return scored(LONG_TEXT, 8192, index, 1.0, measures=measures)
+    return sample_record(LONG_TEXT, 8192, index, 1.0, measures=measures)
 
 
 def verdicts_of(
@@ -177,7 +177,9 @@ class TestRetention:
     def texts(self, bits: float, spread: float = 0.0) -> list[SampleRecord]:
         noise = random.Random(5)
         return [
-            scored(SHORT_TEXT, 1024, index, bits + index / 10 + noise.gauss(0, spread), measures={"bytes": 4000.0})
+            sample_record(
+                SHORT_TEXT, 1024, index, bits + index / 10 + noise.gauss(0, spread), measures={"bytes": 4000.0}
+            )
             for index in range(8)
         ]
 
@@ -216,7 +218,7 @@ class TestRetention:
         asked = replace(SETTINGS, mmlu=MmluSettings.of(subjects=["anatomy", "virology"]))
 
         def answered(right: int) -> list[SampleRecord]:
-            return [scored(task, 0, n, float(n < right)) for task in ("anatomy", "virology") for n in range(200)]
+            return [sample_record(task, 0, n, float(n < right)) for task in ("anatomy", "virology") for n in range(200)]
 
         def verdict(before: int, now: int) -> Verdict:
             old = run_of([*grid([0.9] * 4), *answered(before)], "old")
@@ -231,8 +233,8 @@ class TestRetention:
 
     def test_without_a_shared_question_it_cannot_be_told(self) -> None:
         asked = replace(SETTINGS, mmlu=MmluSettings.of(subjects=["anatomy"]))
-        old = run_of([*grid([0.9] * 4), scored("anatomy", 0, 0, None)], "old")
-        new = run_of([*grid([0.9] * 4), scored("anatomy", 0, 0, 1.0)])
+        old = run_of([*grid([0.9] * 4), sample_record("anatomy", 0, 0, None)], "old")
+        new = run_of([*grid([0.9] * 4), sample_record("anatomy", 0, 0, 1.0)])
         found = conclude(asked, new, trained_length=2048, margins=Margins(), before=old)
         verdict = next(one for one in found.verdicts if one.check == "retention/mmlu")
         assert verdict.verdict == "undecided"

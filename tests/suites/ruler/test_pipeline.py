@@ -1,28 +1,18 @@
 """All 13 tasks through the runner, with models that know everything, nothing, or one needle too many."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.analysis.pairing import pair_runs
-from evalkit.records import Request, RunRecord, SampleKey, SampleRecord, SuitePlan
-from evalkit.running.runner import RunSettings, run
-from evalkit.running.store import Manifest, RunStore
-from model_adapters.scripted import SCRIPTED_IDENTITY, Replies, ScriptedAdapter, ScriptedReply, ScriptedTokenizer
+from evalkit.records import Request, RunRecord
+from model_adapters.scripted import Replies, ScriptedAdapter, ScriptedReply, ScriptedTokenizer
 from suites.ruler import TASKS, RulerCorpora, RulerSettings, RulerSuite
+from tests.evalkit.runs import run_in
 from tests.suites.ruler import small_corpora
 
 TOKENIZER = ScriptedTokenizer()
-
-
-class Silent:
-    def started(self, plan: SuitePlan, pending: Sequence[SampleKey]) -> None: ...
-
-    def prompt_sent(self, key: SampleKey) -> None: ...
-
-    def sample_ended(self, record: SampleRecord) -> None: ...
 
 
 def run_with(replies: Replies, folder: Path, *, tasks: tuple[str, ...] = TASKS, ctx: int = 1024) -> RunRecord:
@@ -30,20 +20,7 @@ def run_with(replies: Replies, folder: Path, *, tasks: tuple[str, ...] = TASKS, 
 
 
 def run_suite(suite: RulerSuite, replies: Replies, folder: Path, *, resume: bool = False) -> RunRecord:
-    plan = suite.plan()
-    manifest = Manifest.of(
-        suite=suite.name,
-        version=suite.version,
-        dialect=suite.dialect,
-        seed=42,
-        identity=SCRIPTED_IDENTITY,
-        corpora=plan.corpora,
-    )
-    with RunStore.open(folder, manifest, resume=resume) as store:
-        settings = RunSettings(seed=42, config={}, config_passed={}, warnings=(), started_at=0.0)
-        record = run(suite, ScriptedAdapter(replies, tokenizer=TOKENIZER), store, settings, Silent())
-        store.finish(record)
-    return record
+    return run_in(folder, suite, ScriptedAdapter(replies, tokenizer=TOKENIZER), resume=resume)
 
 
 def right_answers(ctx: int = 1024) -> dict[str, str]:

@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.records import RunRecord, SampleKey
+from evalkit.records import SampleKey
 from evalkit.running.protocols import Suite
-from evalkit.running.runner import run
-from evalkit.running.store import Manifest, RunStore
 from model_adapters.scripted import ScriptedAdapter, ScriptedTokenizer
 from suites.ruler import TASKS, PreparedSuite, RulerSettings, build
 from suites.ruler.prepared import PreparedWriter
-from tests.evalkit.runs import Observer, settings
+from tests.evalkit.runs import run_in
 from tests.evalkit.spelled_bos import SpellsBos
 from tests.suites.ruler import small_corpora
 
@@ -39,21 +37,6 @@ def rows(path: Path, *rows: dict[str, Any] | str) -> Path:
 
 def prepared(folder: Path, *, ctxs: tuple[int, ...] = (4096,), **settings: Any) -> Suite:
     return build(RulerSettings.of(ctx=ctxs, data=folder, **settings), TOKENIZER)
-
-
-def run_scripted(suite: Suite, folder: Path) -> RunRecord:
-    """A run of a model that says nothing."""
-    adapter = ScriptedAdapter(lambda request: "", tokenizer=TOKENIZER)
-    manifest = Manifest.of(
-        suite=suite.name,
-        version=suite.version,
-        dialect=suite.dialect,
-        seed=42,
-        identity=adapter.identity,
-        corpora=suite.plan().corpora,
-    )
-    with RunStore.open(folder, manifest, resume=False) as store:
-        return run(suite, adapter, store, settings(), Observer())
 
 
 @pytest.mark.parametrize("dialect", ["nvidia", "olmes"])
@@ -222,7 +205,7 @@ def test_prompts_that_this_tokenizer_makes_longer_are_reported(
     early = suite.plan().warnings
     assert len(early) == (warned is not None)
     assert all(re.search(warned or "", line) for line in early)
-    late = run_scripted(suite, tmp_path / "run").warnings
+    late = run_in(tmp_path / "run", suite, ScriptedAdapter(lambda request: "", tokenizer=TOKENIZER)).warnings
     if ctx == 512:
         (line,) = late
         assert re.match(r"1 of 2 prompts at 512 are longer than that: up to 7\d\d tokens of this tokenizer", line)

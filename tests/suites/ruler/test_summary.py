@@ -9,40 +9,18 @@ from hypothesis import strategies as st
 from evalkit.records import SampleRecord
 from suites.ruler import TASKS
 from suites.ruler.summary import EFFECTIVE_SCORE, summarize
-
-
-def record(task: str, ctx: int, index: int, score: float | None) -> SampleRecord:
-    return SampleRecord(
-        id=f"{task}/{ctx}/{index}/42",
-        task=task,
-        ctx=ctx,
-        index=index,
-        seed=42,
-        prompt_tokens=ctx - 200,
-        completion_tokens=5,
-        prompt_sha256="",
-        depths=(),
-        gold_positions=(),
-        targets=(),
-        prediction="",
-        finish_reason="stop",
-        metric="all",
-        score=score,
-        failure=None,
-        error=None,
-        unscored=None,
-        prefill_seconds=0.0,
-        decode_seconds=0.0,
-    )
+from tests.evalkit.sample_records import sample_record
 
 
 def run(scores: dict[int, float]) -> list[SampleRecord]:
     """Every task at every length, each with that score in [0, 1]."""
-    return [record(task, ctx, index, score) for ctx, score in scores.items() for task in TASKS for index in (0, 1)]
+    return [
+        sample_record(task, ctx, index, score) for ctx, score in scores.items() for task in TASKS for index in (0, 1)
+    ]
 
 
 def test_a_cell_is_the_mean_of_its_samples_with_an_interval() -> None:
-    summary = summarize([record("vt", 4096, index, score) for index, score in enumerate((1.0, 0.6, 0.2, 1.0))])
+    summary = summarize([sample_record("vt", 4096, index, score) for index, score in enumerate((1.0, 0.6, 0.2, 1.0))])
     (row,) = summary.results
     assert (row.task, row.ctx, row.metric, row.n, row.errors, row.unscored) == ("vt", 4096, "all", 4, 0, 0)
     assert row.value == pytest.approx(70)
@@ -80,7 +58,7 @@ def test_unscored_samples_are_counted_apart() -> None:
 
 
 def test_a_task_that_only_errored_has_no_value() -> None:
-    records = [replace(record("vt", 4096, 0, None), error="NaN logits")]
+    records = [replace(sample_record("vt", 4096, 0, None), error="NaN logits")]
     (row,) = summarize(records).results
     assert (row.value, row.n, row.ci95, row.errors) == (None, 0, None, 1)
     assert summarize(records).summary[0].mean is None
@@ -124,10 +102,10 @@ def test_nothing_asked_gives_an_empty_table() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=8))
 def test_means_and_intervals_stay_within_the_scale(scores: list[float]) -> None:
-    summary = summarize([record("fwe", 4096, index, score) for index, score in enumerate(scores)])
+    summary = summarize([sample_record("fwe", 4096, index, score) for index, score in enumerate(scores)])
     row = summary.results[0]
     assert row.value is not None
     assert row.ci95 is not None
     assert -1e-9 <= row.ci95[0] <= row.value + 1e-9
     assert row.value - 1e-9 <= row.ci95[1] <= 100 + 1e-9
-    assert summary == summarize([record("fwe", 4096, index, score) for index, score in enumerate(scores)])
+    assert summary == summarize([sample_record("fwe", 4096, index, score) for index, score in enumerate(scores)])

@@ -5,15 +5,13 @@ from pathlib import Path
 
 from evalkit.records import Request, RunRecord
 from evalkit.running.protocols import Adapter
-from evalkit.running.runner import run
-from evalkit.running.store import Manifest, RunStore
-from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedTokenizer
+from model_adapters.scripted import ScriptedAdapter, ScriptedTokenizer
 from reports.markdown import render, render_run
 from reports.report import Report
 from reports.state_tracking import updates_tables
 from suites.state_tracking import StateTrackingSettings, build
 from suites.state_tracking.tasks import TASKS
-from tests.evalkit.runs import Observer, settings
+from tests.evalkit.runs import run_in
 from tests.suites.state_tracking.simulation import solve
 from tests.suites.state_tracking.test_prompts import PROSE
 
@@ -28,20 +26,7 @@ def reply(request: Request) -> str:
 
 
 def run_track(folder: Path, asked: StateTrackingSettings, adapter: Adapter) -> RunRecord:
-    suite = build(asked, ScriptedTokenizer(), PROSE)
-    manifest = Manifest.of(
-        suite=suite.name,
-        version=suite.version,
-        dialect=suite.dialect,
-        seed=asked.seed,
-        identity=SCRIPTED_IDENTITY,
-        corpora=suite.plan().corpora,
-    )
-    with RunStore.open(folder, manifest, resume=False) as store:
-        record = run(suite, adapter, store, settings(), Observer())
-        store.finish(record)
-        store.write_report(render_run(record))
-    return record
+    return run_in(folder, build(asked, ScriptedTokenizer(), PROSE), adapter)
 
 
 def test_a_run_tells_how_far_the_state_is_held(tmp_path: Path, check_golden: Callable[[str, str], None]) -> None:

@@ -1,38 +1,14 @@
 """Accuracy against updates, chance, intervals, and the number of updates held."""
 
-from evalkit.records import ResultRow, SampleRecord
+from evalkit.records import ResultRow
 from suites.state_tracking.settings import StateTrackingSettings
 from suites.state_tracking.summary import summarize, updates_held
 from suites.state_tracking.tasks import TASKS
+from tests.evalkit.sample_records import sample_record
 
 
 def row(updates: int, value: float | None) -> ResultRow:
     return ResultRow(f"parity:{updates}", 0, "exact_match", value, 10, None, updates=updates)
-
-
-def record(task: str, index: int, score: float | None, error: str | None = None, ctx: int = 0) -> SampleRecord:
-    return SampleRecord(
-        id=f"{task}/{ctx}/{index}/42",
-        task=task,
-        ctx=ctx,
-        index=index,
-        seed=42,
-        prompt_tokens=10,
-        completion_tokens=1,
-        prompt_sha256="",
-        depths=(),
-        gold_positions=(),
-        targets=("odd",),
-        prediction="odd",
-        finish_reason="stop" if error is None else "error",
-        metric="exact_match",
-        score=score,
-        failure=None,
-        error=error,
-        unscored=None,
-        prefill_seconds=0.0,
-        decode_seconds=0.0,
-    )
 
 
 def test_held_needs_all_smaller_numbers_too() -> None:
@@ -45,9 +21,9 @@ def test_held_needs_all_smaller_numbers_too() -> None:
 
 def test_rows_carry_value_interval_chance_and_updates() -> None:
     settings = StateTrackingSettings.of(tasks=("parity",), updates=(4, 8), samples=20)
-    records = [record("parity:4", index, 1.0) for index in range(20)]
-    records += [record("parity:8", index, float(index < 9)) for index in range(18)]
-    records += [record("parity:8", 18, None, error="out of memory")]
+    records = [sample_record("parity:4", 0, index, 1.0) for index in range(20)]
+    records += [sample_record("parity:8", 0, index, float(index < 9)) for index in range(18)]
+    records += [sample_record("parity:8", 0, 18, None)]
     summary = summarize(settings, records)
     four, eight = summary.results
     assert (four.task, four.updates, four.value, four.n, four.chance) == ("parity:4", 4, 100.0, 20, 50.0)
@@ -63,8 +39,8 @@ def test_rows_carry_value_interval_chance_and_updates() -> None:
 
 def test_contexts_are_kept_apart() -> None:
     settings = StateTrackingSettings.of(tasks=("counter",), updates=(4,), ctx=(0, 1024), samples=2)
-    records = [record("counter:4", index, 1.0) for index in range(2)]
-    records += [record("counter:4", index, 0.0, ctx=1024) for index in range(2)]
+    records = [sample_record("counter:4", 0, index, 1.0) for index in range(2)]
+    records += [sample_record("counter:4", 1024, index, 0.0) for index in range(2)]
     summary = summarize(settings, records)
     assert summary.derived == {"updates_held/counter": 4, "updates_held/counter@1024": None}
     assert [(line.ctx, line.mean) for line in summary.summary] == [(0, 100.0), (1024, 0.0)]
@@ -72,6 +48,6 @@ def test_contexts_are_kept_apart() -> None:
 
 def test_a_run_of_all_tasks_is_complete_only_without_gaps() -> None:
     settings = StateTrackingSettings.of(updates=(4,), samples=1)
-    records = [record(f"{task}:4", 0, 1.0) for task in TASKS]
+    records = [sample_record(f"{task}:4", 0, 0, 1.0) for task in TASKS]
     assert summarize(settings, records).summary[0].complete
     assert not summarize(settings, records[1:]).summary[0].complete

@@ -11,17 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
-from evalkit.records import ModelIdentity, PositionScheme, Request, RunRecord
-from evalkit.running.protocols import Adapter
-from evalkit.running.runner import run
-from evalkit.running.store import Manifest, RunStore
+from evalkit.records import ModelIdentity, PositionScheme, Request
 from model_adapters.scripted import ScriptedAdapter, ScriptedReply, ScriptedTokenizer
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.transformers_adapter import TransformersAdapter
 from reports.markdown import render_run
 from suites.text_loss import TextLossSettings, TextLossSuite, build
 from suites.text_loss.copies import is_copy
-from tests.evalkit.runs import Observer, settings
+from tests.evalkit.runs import run_in
 from tests.evalkit.spelled_bos import SpellsBos
 from tests.model_adapters.small_models import byte_tokenizer, small_model
 
@@ -33,22 +30,6 @@ def half_a_nat_each(request: Request) -> ScriptedReply:
     assert request.scored_from is not None
     indices = range(request.scored_from, len(request.token_ids))
     return ScriptedReply(log_probabilities=tuple(-0.5 if index % 2 == 0 else -1.5 for index in indices))
-
-
-def run_loss(folder: Path, suite: TextLossSuite, adapter: Adapter) -> RunRecord:
-    manifest = Manifest.of(
-        suite=suite.name,
-        version=suite.version,
-        dialect=suite.dialect,
-        seed=0,
-        identity=adapter.identity,
-        corpora=suite.plan().corpora,
-    )
-    with RunStore.open(folder, manifest, resume=False) as store:
-        record = run(suite, adapter, store, settings(), Observer())
-        store.finish(record)
-        store.write_report(render_run(record))
-    return record
 
 
 def suite_of(path: Path, tokenizer: Any = None, **options: Any) -> TextLossSuite:
@@ -72,7 +53,7 @@ def test_a_bos_that_a_text_spells_out_stands_there_once_and_is_not_scored(tmp_pa
         request = suite.request(suite.sample(key))
         assert request.token_ids == tuple(tokenizer.encode_prompt(TEXT))
         assert request.scored_from == 1
-        records.append(run_loss(tmp_path / name, suite, ScriptedAdapter(half_a_nat_each, tokenizer=tokenizer)))
+        records.append(run_in(tmp_path / name, suite, ScriptedAdapter(half_a_nat_each, tokenizer=tokenizer)))
     assert records[0].results == records[1].results
     assert records[0].derived == records[1].derived
 
@@ -82,7 +63,7 @@ def test_with_a_bos_every_byte_is_scored_once(text_file: Path, tmp_path: Path, o
     tokenizer = ScriptedTokenizer(adds_bos=True)
     suite = suite_of(text_file, tokenizer, ctx=128, overlap=overlap)
     assert all(suite.sample(key).prompt_tokens <= 128 for key in suite.plan().keys)
-    record = run_loss(tmp_path / "run", suite, ScriptedAdapter(half_a_nat_each, tokenizer=tokenizer))
+    record = run_in(tmp_path / "run", suite, ScriptedAdapter(half_a_nat_each, tokenizer=tokenizer))
     assert record.derived["scored_bytes"] == len(TEXT)
     (row,) = record.results
     assert row.value is not None
@@ -105,7 +86,7 @@ def test_without_a_bos_the_first_token_of_a_text_is_left_out(text_file: Path) ->
 
 def test_all_numbers_agree_with_sums_by_hand(text_file: Path, tmp_path: Path) -> None:
     suite = suite_of(text_file, ctx=128, ngram=3)
-    record = run_loss(tmp_path / "run", suite, ScriptedAdapter(half_a_nat_each))
+    record = run_in(tmp_path / "run", suite, ScriptedAdapter(half_a_nat_each))
     nats = {True: 0.0, False: 0.0}
     tokens = {True: 0, False: 0}
     byte_count = 0
@@ -137,7 +118,7 @@ def test_a_real_model_gives_what_one_forward_pass_gives(text_file: Path, tmp_pat
     tokenizer = HfTokenizer(byte_tokenizer().backend_tokenizer, name="bytes")
     suite = suite_of(text_file, tokenizer, ctx=300, samples=3)
     adapter = TransformersAdapter(small_model("olmo_hybrid"), tokenizer, identity(), segment_tokens=70)
-    record = run_loss(tmp_path / "run", suite, adapter)
+    record = run_in(tmp_path / "run", suite, adapter)
     plain, total, count = small_model("olmo_hybrid"), 0.0, 0
     for key in suite.plan().keys:
         id_1T = torch.tensor([tokenizer.encode(suite.sample(key).prompt)])
@@ -159,7 +140,7 @@ def test_a_failed_request_is_no_loss(text_file: Path, tmp_path: Path) -> None:
     def reply(request: Request) -> ScriptedReply:
         return ScriptedReply(error="NaN") if request.id.startswith("text/128/1/") else half_a_nat_each(request)
 
-    record = run_loss(tmp_path / "run", suite_of(text_file, ctx=128, samples=4), ScriptedAdapter(reply))
+    record = run_in(tmp_path / "run", suite_of(text_file, ctx=128, samples=4), ScriptedAdapter(reply))
     (row,) = record.results
     assert (row.n, row.errors) == (3, 1)
     assert record.counts["errors"] == 1
@@ -173,7 +154,7 @@ def test_a_document_of_one_token_is_left_out_and_counted(tmp_path: Path) -> None
     assert len(keys) == 2
     with pytest.raises(SampleDoesNotFitError, match="window 0 is one token with nothing before it"):
         suite.sample(keys[0])
-    record = run_loss(tmp_path / "run", suite, ScriptedAdapter(half_a_nat_each))
+    record = run_in(tmp_path / "run", suite, ScriptedAdapter(half_a_nat_each))
     (row,) = record.results
     assert (row.n, row.unscored, record.derived["scored_tokens"]) == (1, 1, 2)
 
