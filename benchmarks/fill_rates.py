@@ -38,6 +38,9 @@ class CountingTokenizer:
     def encode_prompt(self, text: str) -> list[int]:
         return self._counted(self._inner.encode_prompt, text)
 
+    def add_special_tokens(self, token_ids: list[int]) -> list[int]:
+        return self._inner.add_special_tokens(token_ids)
+
     def special_prompt_tokens(self) -> int:
         return self._inner.special_prompt_tokens()
 
@@ -56,11 +59,10 @@ def measure(suite: RulerSuite, tokenizer: CountingTokenizer, keys: Sequence[Samp
         tokenizer.characters = 0
         started = time.process_time()
         try:
-            sample = suite.sample(key)
+            sample = suite.ask(key).sample
         except SampleDoesNotFitError:
             misfits += 1
             continue
-        suite.request(sample)
         milliseconds.append(1000 * (time.process_time() - started))
         fills.append((sample.prompt_tokens + sample.generation_tokens) / key.ctx)
         passes.append(tokenizer.characters / len(sample.prompt))

@@ -82,7 +82,7 @@ def main() -> int:
         data=options.data, subjects=options.subjects, samples=options.samples, shots=options.shots
     )
     suite = build(settings, model.tokenizer)
-    samples = [suite.sample(key) for key in suite.plan().keys]
+    samples = [suite.ask(key).sample for key in suite.plan().keys]
     with torch.inference_mode(), plain_transformers(model.model, plain_variants(model.model)[0]):
         batch_size, probes, hf_seconds, theirs = run_hf(model, samples, options.batch_sizes)
     evalkit_seconds, ours = run_evalkit(model, settings, probe_of(samples))
@@ -190,11 +190,14 @@ def instances(samples: Sequence[Sample]) -> list[Any]:
 def run_evalkit(model: Model, settings: MmluSettings, probe: Sequence[Sample]) -> tuple[float, Nats]:
     """Seconds of all questions, and what was found; samples and tokens are made anew within that time."""
     suite = build(settings, model.tokenizer)
-    told("evalkit, probe", timed(model, lambda: answer(model, (suite.request(sample) for sample in probe)))[0])
+    told(
+        "evalkit, probe",
+        timed(model, lambda: answer(model, (suite.ask(sample.key).requests[0] for sample in probe)))[0],
+    )
 
     def requests() -> Iterator[Request]:
         suite = build(settings, model.tokenizer)
-        yield from (suite.request(suite.sample(key)) for key in suite.plan().keys)
+        yield from (suite.ask(key).requests[0] for key in suite.plan().keys)
 
     return timed(model, lambda: answer(model, requests()))
 

@@ -62,7 +62,7 @@ class SuiteSpec(Generic[Settings]):
 
     name: str
     settings: type[Settings]
-    build: Callable[[Settings, Reader], Suite]
+    build: Callable[[Settings, Reader], Suite[Any]]
     quick: Mapping[str, Any] = field(default_factory=dict)
     """Defaults for the small models that come with evalkit."""
     own_questions: str | None = None

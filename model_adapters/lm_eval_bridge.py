@@ -15,7 +15,6 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.errors import RequestFailedError, SampleDoesNotFitError, UsageError
 from evalkit.records import Completion, Request
-from evalkit.running.gathering import join_completions
 from evalkit.running.protocols import Adapter
 from evalkit.running.text_requests import SharedPrefix, TextRequests, cut_at
 
@@ -96,7 +95,7 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval publishes no types
         found = {completion.request_id: completion for completion in self._adapter.generate(stream)}
         answers = []
         for number, (requests, group) in enumerate(zip(asked, documents, strict=True)):
-            completion = join_completions(str(number), [found.pop(request.id) for request in requests])
+            completion = Completion.joined(str(number), [found.pop(request.id) for request in requests])
             if completion.error is not None:
                 raise RequestFailedError(f"document {group[0].doc_id} of {_task(group)}: {completion.error}")
             answers.append(completion)

@@ -55,8 +55,10 @@ class ScriptedTokenizer:
         return [_spell(match[0]) for match in matches], [match.span() for match in matches]
 
     def encode_prompt(self, text: str) -> list[int]:
-        ids = self.encode(text)
-        return ids if self._prefix[:1] == ids[:1] else self._prefix + ids
+        return self.add_special_tokens(self.encode(text))
+
+    def add_special_tokens(self, token_ids: list[int]) -> list[int]:
+        return token_ids if self._prefix[:1] == token_ids[:1] else self._prefix + token_ids
 
     def special_prompt_tokens(self) -> int:
         return len(self._prefix)

@@ -114,8 +114,10 @@ class HfTokenizer:
         A text that begins with BOS spelled out, as chat templates write it, does not get a second one. What the
         definition would put after a text is left out: an end-of-sequence token would end the prompt before its answer.
         """
-        ids = self.encode(text)
-        return ids if self._prefix[:1] == ids[:1] else [*self._prefix, *ids]
+        return self.add_special_tokens(self.encode(text))
+
+    def add_special_tokens(self, token_ids: list[int]) -> list[int]:
+        return token_ids if self._prefix[:1] == token_ids[:1] else [*self._prefix, *token_ids]
 
     def special_prompt_tokens(self) -> int:
         return len(self._prefix)

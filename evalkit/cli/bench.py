@@ -187,8 +187,7 @@ def _suite_case(opened: Opened, task: str, ctx: int, samples: int, seed: int) ->
     names = read_value(task, tuple[str, ...], "--task")
     settings = ruler.RulerSettings.of(ctx=(ctx,), tasks=names, samples=samples, seed=seed, dialect="nvidia", data=None)
     built = ruler.build(settings, opened.tokenizer)
-    made = [built.sample(key) for key in built.plan().keys]
-    return SuiteCase(task, ctx, tuple(built.request(sample) for sample in made))
+    return SuiteCase(task, ctx, tuple(request for key in built.plan().keys for request in built.ask(key).requests))
 
 
 def _open(mode: str, target: Target, chosen: dict[str, Any]) -> Opened:

@@ -60,7 +60,7 @@ def _prepare(values: dict[str, Any], model_options: "ModelOptions", out: Path) -
     with PreparedWriter(out) as writer:
         for key in plan.keys:
             try:
-                writer.write(suite.sample(key))
+                writer.write(suite.ask(key).sample)
             except SampleDoesNotFitError as error:
                 left_out += 1
                 typer.echo(f"left out: {key.id}: {error}", err=True)

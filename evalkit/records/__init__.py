@@ -1,6 +1,6 @@
 """The records that pass between the stages of a run; all of them are frozen.
 
-The flow is Sample -> Request -> Completion -> Score -> SampleRecord -> RunRecord. Field names are a promise:
+The flow is Asked (Sample and Requests) -> Completion -> Score -> SampleRecord -> RunRecord. Field names are a promise:
 fields are added, never renamed.
 """
 
@@ -25,6 +25,7 @@ from evalkit.records.runs import (
     generated_roles,
 )
 from evalkit.records.samples import (
+    Asked,
     Completion,
     ContinuationScore,
     FailureKind,
@@ -41,6 +42,7 @@ __all__ = [
     "SCHEMA",
     "START_SCHEMA",
     "UNKNOWN",
+    "Asked",
     "Completion",
     "ContinuationScore",
     "CorpusUse",

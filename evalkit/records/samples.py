@@ -1,6 +1,8 @@
-"""Records of one question on its way: Sample, Request, Completion, Score and SampleRecord."""
+"""Records of one question on its way: Sample, Request, Asked, Completion, Score and SampleRecord."""
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 FinishReason = Literal["stop", "length", "error"]
@@ -50,14 +52,16 @@ class Sample:
     """Budget of new tokens."""
     prompt_tokens: int
     """True length of `prompt` under the tokenizer it was sized for, special tokens of the model included."""
+    metric: str
+    """Name of what its score measures."""
     depths: tuple[float, ...] = ()
     """Where the needles stand, as fractions of the haystack (0 = start, 1 = end), in needle order."""
     gold_positions: tuple[int, ...] = ()
     """Where the targets' sources stand: document slots (QA), needle or line numbers (other tasks)."""
     distractors: tuple[str, ...] = ()
     """Answers to questions that were not asked, planted in the prompt: finding one is a `wrong_needle`."""
-    scored_from: int | None = None
-    """Character of `prompt` from which on it is scored itself, as text; None where an answer is generated."""
+    evidence: tuple[tuple[int, int], ...] = ()
+    """(start, end) in characters of `prompt`: needles and other places that the right answer rests on."""
 
     @property
     def id(self) -> str:
@@ -80,6 +84,18 @@ class Request:
     """How many of `token_ids`, from the first on, those are."""
     continuations: tuple[tuple[int, ...], ...] = ()
     """Token sequences to be scored, each as what follows `token_ids`; nothing is generated then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A sample and its requests, built together and kept until the sample's line is written.
+
+    A suite whose judge needs more of what it built, such as the length of each token, adds fields in a subclass.
+    """
+
+    sample: Sample
+    requests: tuple[Request, ...]
+    """At least one, each with an id of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +128,37 @@ class Completion:
     continuations: tuple[ContinuationScore, ...] | None = None
     """Of the request's continuations, in their order; None where none were asked for, and after an error."""
 
+    @staticmethod
+    def joined(name: str, parts: "Sequence[Completion]") -> "Completion":
+        """One completion of all requests of a sample, in their order, under the sample's id.
+
+        Tokens and seconds are sums; the first error is that of the whole.
+        """
+        if len(parts) == 1:
+            return replace(parts[0], request_id=name)
+        failed = next((part for part in parts if part.error is not None), None)
+        scored = [part.log_probabilities for part in parts if part.log_probabilities is not None]
+        continued = [part.continuations for part in parts if part.continuations is not None]
+        greedy = [part.is_greedy for part in parts if part.is_greedy is not None]
+        return Completion(
+            request_id=name,
+            text="" if failed else "".join(part.text for part in parts),
+            prompt_tokens=sum(part.prompt_tokens for part in parts),
+            completion_tokens=sum(part.completion_tokens for part in parts),
+            finish_reason=failed.finish_reason if failed else parts[-1].finish_reason,
+            prefill_seconds=math.fsum(part.prefill_seconds for part in parts),
+            decode_seconds=math.fsum(part.decode_seconds for part in parts),
+            error=failed.error if failed else None,
+            log_probabilities=sum(scored, ()) if scored and not failed else None,
+            is_greedy=all(greedy) if greedy and not failed else None,
+            continuations=sum(continued, ()) if continued and not failed else None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A judgement of one completion."""
+    """A judgement of one completion by its sample's metric."""
 
-    metric: str
     value: float | None
     """In [0, 1], or in the metric's unit (`bits_per_byte`); None means not scored (never a sentinel, never NaN)."""
     failure: FailureKind | None = None

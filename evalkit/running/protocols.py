@@ -1,19 +1,22 @@
 """What the runner needs of a tokenizer, a model adapter and a suite."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from evalkit.records import (
+    Asked,
     Completion,
     ModelIdentity,
     Request,
-    Sample,
     SampleKey,
     SampleRecord,
     Score,
     SuitePlan,
     SuiteSummary,
 )
+
+AskedT = TypeVar("AskedT", bound=Asked)
+"""What a suite asks with: `Asked`, or a subclass with more for its judge."""
 
 
 @runtime_checkable
@@ -41,6 +44,10 @@ class Tokenizer(Protocol):
 
         They are not doubled if `text` spells them out.
         """
+        ...
+
+    def add_special_tokens(self, token_ids: list[int]) -> list[int]:
+        """What `encode_prompt` makes of a text whose own tokens are `token_ids`."""
         ...
 
     def special_prompt_tokens(self) -> int:
@@ -86,9 +93,13 @@ class Adapter(Protocol):
         ...
 
 
-@runtime_checkable
-class Suite(Protocol):
-    """A benchmark: a set of keyed questions, and how their answers are judged."""
+class Suite(Protocol[AskedT]):
+    """A benchmark: a set of keyed questions, and how their answers are judged.
+
+    `plan` is called first. Then `ask` runs in a thread of its own, one call at a time, ahead of the model, and `judge`
+    and `summarize` run in the thread of the run at the same time. What a judge needs of what was built travels in
+    `Asked`; neither side writes what the other reads.
+    """
 
     @property
     def name(self) -> str: ...
@@ -105,21 +116,15 @@ class Suite(Protocol):
         """All keys in run order, and the cells that cannot be scored; builds no prompt."""
         ...
 
-    def sample(self, key: SampleKey) -> Sample:
-        """The sample of `key`: a pure function. Raises SampleDoesNotFitError."""
+    def ask(self, key: SampleKey) -> AskedT:
+        """The sample of `key` with its requests: a function of the key alone, tokenized once.
+
+        Raises SampleDoesNotFitError.
+        """
         ...
 
-    def request(self, sample: Sample) -> Request: ...
-
-    def score(self, sample: Sample, completion: Completion) -> Score: ...
+    def judge(self, asked: AskedT, completion: Completion) -> Score:
+        """The score of an answer; `completion` joins those of all requests and is never one that failed."""
+        ...
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary: ...
-
-
-@runtime_checkable
-class SeveralRequestsSuite(Suite, Protocol):
-    """A suite whose samples may take several requests; their completions are judged as one, joined in order."""
-
-    def requests(self, sample: Sample) -> tuple[Request, ...]:
-        """At least one, each with an id of its own."""
-        ...

@@ -1,29 +1,28 @@
 """One run: samples are prepared ahead, answered by the adapter, scored, and stored as they end."""
 
 import hashlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 from evalkit.errors import IncompatibleRunError, SampleDoesNotFitError
 from evalkit.records import (
     START_SCHEMA,
+    Asked,
     Completion,
     PreflightCheck,
     Request,
     RunRecord,
     RunStart,
-    Sample,
     SampleKey,
     SampleRecord,
     Score,
     SuitePlan,
 )
 from evalkit.running.assembly import assemble
-from evalkit.running.gathering import Gathering
 from evalkit.running.prefetch import prefetch
-from evalkit.running.protocols import Adapter, SeveralRequestsSuite, Suite
+from evalkit.running.protocols import Adapter, AskedT, Suite
 from evalkit.running.session_log import SessionLog
 from evalkit.running.store import RunStore
 
@@ -63,17 +62,16 @@ class RunSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A sample with its request, or the reason why it could not be made."""
+class Prepared(Generic[AskedT]):
+    """A sample ready to be sent, or the reason why it cannot be."""
 
     key: SampleKey
-    sample: Sample | None
-    requests: tuple[Request, ...]
-    unscored: str | None = None
+    asked: AskedT | None
+    unscored: str = ""
 
 
 def run(
-    suite: Suite,
+    suite: Suite[AskedT],
     adapter: Adapter,
     store: RunStore,
     settings: RunSettings,
@@ -98,7 +96,7 @@ def run(
     return assemble(start, records, suite.summarize(records), store.sessions)
 
 
-def _start(suite: Suite, adapter: Adapter, settings: RunSettings, plan: SuitePlan, store: RunStore) -> RunStart:
+def _start(suite: Suite[Any], adapter: Adapter, settings: RunSettings, plan: SuitePlan, store: RunStore) -> RunStart:
     return RunStart(
         schema=START_SCHEMA,
         run_id=store.folder.resolve().name,
@@ -120,7 +118,7 @@ def _start(suite: Suite, adapter: Adapter, settings: RunSettings, plan: SuitePla
 
 
 def _answer(
-    suite: Suite,
+    suite: Suite[AskedT],
     adapter: Adapter,
     store: RunStore,
     observer: RunObserver,
@@ -130,12 +128,14 @@ def _answer(
     stream = _RequestStream(suite, store, observer, log)
     # Closed here whatever happens, so that an abandoned run leaves no thread at work behind it.
     with log, closing(stream.requests(pending)) as requests:
-        for completion in adapter.generate(requests):
-            answered = stream.gathering.answer(completion)
+        for answer in adapter.generate(requests):
+            answered = stream.take(answer)
             if answered is None:
                 continue
-            sample, completion = answered
-            record = _answered(sample, completion, _score(suite, sample, completion), log.number)
+            asked, completion = answered
+            # A request that failed is not judged.
+            score = Score(None) if completion.error is not None else suite.judge(asked, completion)
+            record = _answered(asked, completion, score, log.number)
             store.append(record)
             log.sample_ended()
             observer.sample_ended(record)
@@ -144,36 +144,50 @@ def _answer(
             raise RuntimeError(f"the adapter left {len(unanswered)} requests unanswered, such as {unanswered[0]}")
 
 
-class _RequestStream:
-    """The requests of a run, made while the model works; samples that cannot be asked are stored at once."""
+class _RequestStream(Generic[AskedT]):
+    """The requests of a run, made while the model works, and the samples in flight.
 
-    def __init__(self, suite: Suite, store: RunStore, observer: RunObserver, log: SessionLog) -> None:
-        self.gathering = Gathering()
+    Samples that cannot be asked are stored at once.
+    """
+
+    def __init__(self, suite: Suite[AskedT], store: RunStore, observer: RunObserver, log: SessionLog) -> None:
         self._suite, self._store, self._observer, self._log = suite, store, observer, log
-        self._requests: Callable[[Sample], tuple[Request, ...]] = (
-            suite.requests if isinstance(suite, SeveralRequestsSuite) else lambda sample: (suite.request(sample),)
-        )
+        self._in_flight: dict[str, AskedT] = {}
+        """By id of each request that is not answered."""
+        self._answers: dict[str, Completion] = {}
+        """By id of each request of a sample with others that are not answered."""
 
     def requests(self, pending: Sequence[SampleKey]) -> Generator[Request, None, None]:
         with closing(prefetch(self._prepare, pending, depth=_prepared_ahead(pending))) as prepared_samples:
             for prepared in prepared_samples:
-                if prepared.sample is None:
-                    record = _not_asked(prepared.key, prepared.unscored or "not prepared", self._log.number)
+                if prepared.asked is None:
+                    record = _not_asked(prepared.key, prepared.unscored, self._log.number)
                     self._store.append(record)
                     self._log.sample_ended()
                     self._observer.sample_ended(record)
                     continue
                 self._log.prompt_sent()
-                self.gathering.ask(prepared.sample, prepared.requests)
+                for request in prepared.asked.requests:
+                    if request.id in self._in_flight:
+                        raise ValueError(f"two requests are called {request.id}")
+                    self._in_flight[request.id] = prepared.asked
                 self._observer.prompt_sent(prepared.key)
-                yield from prepared.requests
+                yield from prepared.asked.requests
 
-    def _prepare(self, key: SampleKey) -> Prepared:
+    def take(self, answer: Completion) -> tuple[AskedT, Completion] | None:
+        """The sample with its joined completion once the last of its requests is answered, None before."""
+        asked = self._in_flight.pop(answer.request_id)
+        self._answers[answer.request_id] = answer
+        names = [request.id for request in asked.requests]
+        if any(name in self._in_flight for name in names):
+            return None
+        return asked, Completion.joined(asked.sample.id, [self._answers.pop(name) for name in names])
+
+    def _prepare(self, key: SampleKey) -> Prepared[AskedT]:
         try:
-            sample = self._suite.sample(key)
-            return Prepared(key, sample, self._requests(sample))
+            return Prepared(key, self._suite.ask(key))
         except SampleDoesNotFitError as error:
-            return Prepared(key, None, (), str(error))
+            return Prepared(key, None, str(error))
 
 
 def _prepared_ahead(keys: Sequence[SampleKey]) -> int:
@@ -191,13 +205,8 @@ def _refuse_leftovers(store: RunStore, plan: SuitePlan) -> None:
         )
 
 
-def _score(suite: Suite, sample: Sample, completion: Completion) -> Score:
-    """The suite's judgement; a request that failed is not judged."""
-    score = suite.score(sample, completion)
-    return Score(metric=score.metric, value=None) if completion.error is not None else score
-
-
-def _answered(sample: Sample, completion: Completion, score: Score, session: int) -> SampleRecord:
+def _answered(asked: Asked, completion: Completion, score: Score, session: int) -> SampleRecord:
+    sample = asked.sample
     return SampleRecord(
         id=sample.id,
         task=sample.key.task,
@@ -212,7 +221,7 @@ def _answered(sample: Sample, completion: Completion, score: Score, session: int
         targets=sample.targets,
         prediction=completion.text if score.prediction is None else score.prediction,
         finish_reason=completion.finish_reason,
-        metric=score.metric,
+        metric=sample.metric,
         score=score.value,
         failure=score.failure,
         error=completion.error,

@@ -5,7 +5,9 @@ Suites and the lm-eval bridge make theirs here, so that both ask the very same o
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, takewhile
+from operator import itemgetter
+from os.path import commonprefix
 
 from evalkit.errors import SampleDoesNotFitError
 from evalkit.records import Request
@@ -25,15 +27,6 @@ class SharedPrefix:
 
     id: str
     token_ids: TokenIds
-
-    @staticmethod
-    def of(name: str, prompts: Sequence[TokenIds]) -> "SharedPrefix | None":
-        """What all of `prompts` begin with; None where that is too little, or there are not two of them."""
-        if len(prompts) < 2:
-            return None
-        first, last = min(prompts), max(prompts)  # in lexical order: what these two share, all share
-        length = next((i for i, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
-        return SharedPrefix(name, first[:length]) if length >= LEAST_SHARED_TOKENS else None
 
     def begins(self, token_ids: TokenIds) -> bool:
         """Whether a prompt begins with these tokens: tokenizers join over any seam, so it is never assumed."""
@@ -58,37 +51,37 @@ class TextRequests:
         Spaces at the end of the context belong to the continuation; an empty context is the text-start token. Raises
         SampleDoesNotFitError where nothing is left for the continuation.
         """
-        if context == "":
-            pair = self._after_nothing(continuation)
-        else:
-            kept = context.rstrip()
-            context, continuation = kept, context[len(kept) :] + continuation
-            prompt = self.prompt(context)
-            pair = prompt, self.prompt(context + continuation)[len(prompt) :]
-        if not pair[0] or not pair[1]:
-            raise SampleDoesNotFitError(
-                f"{(context + continuation)[-40:]!r}: the tokenizer leaves nothing to score after the context"
-            )
-        return pair
+        return self._pairs(context, [continuation])[0]
 
     def shared_prefix(self, name: str, contexts: Iterable[str]) -> SharedPrefix | None:
-        """What all contexts of a task begin with, told from the first PROBES different ones; takes no more of them."""
-        prompts: dict[str, TokenIds] = {}
+        """What all contexts of a task begin with, found in the text of the first PROBES different ones.
+
+        None if that is fewer than LEAST_SHARED_TOKENS, or if there are not two contexts. Takes no more contexts.
+        """
+        probed: dict[str, None] = {}
         for context in contexts:
-            if context not in prompts:
-                prompts[context] = self.prompt(context.rstrip())
-            if len(prompts) == PROBES:
+            probed[context.rstrip()] = None
+            if len(probed) == PROBES:
                 break
-        return SharedPrefix.of(name, list(prompts.values()))
+        shared = commonprefix(list(probed)) if len(probed) > 1 else ""  # noqa: RUF071  # texts, not paths
+        token_ids, offsets = self._tokenizer.encode_with_offsets(shared)
+        # What follows a text can change the tokens of its last word and of the spaces around it.
+        *before, _ = shared.rsplit(maxsplit=1) or ("",)
+        end = len("".join(before))
+        whole = sum(1 for _ in takewhile(lambda span: span[1] <= end, offsets))
+        prefix = SharedPrefix(name, tuple(self._tokenizer.add_special_tokens(token_ids[:whole])))
+        return prefix if len(prefix.token_ids) >= LEAST_SHARED_TOKENS else None
 
     def continuations(
         self, name: str, pairs: Sequence[tuple[str, str]], prefix: SharedPrefix | None = None
     ) -> tuple[Request, ...]:
         """One request for each run of pairs with one context, so that continuations stay in the order of `pairs`."""
-        tokens = [tokens for context, group in groupby(pairs, _context) for tokens in self._pairs(context, list(group))]
-        grouped = [
-            (context, tuple(pair[1] for pair in group)) for context, group in groupby(tokens, lambda pair: pair[0])
+        tokens = [
+            pair
+            for context, group in groupby(pairs, itemgetter(0))
+            for pair in self._pairs(context, [continuation for _, continuation in group])
         ]
+        grouped = [(context, tuple(after for _, after in group)) for context, group in groupby(tokens, itemgetter(0))]
         requests = []
         for index, (context, continuations) in enumerate(grouped):
             self._check(len(context) + max(map(len, continuations)) - 1)
@@ -132,31 +125,46 @@ class TextRequests:
             prefix_tokens=len(prefix.token_ids) if prefix is not None and shared else 0,
         )
 
-    def _pairs(self, context: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[TokenIds, TokenIds]]:
-        """`pair` of each, quickly where that is the same: held against it until it has been so for PROBES contexts."""
-        quick = self._from_last_line(context, [continuation for _, continuation in pairs]) if self._quick else None
-        if quick is not None and self._checked >= PROBES:
-            return quick
-        slow = [self.pair(*pair) for pair in pairs]
-        if quick is not None:
-            self._quick, self._checked = quick == slow, self._checked + 1
-        return slow
+    def _pairs(self, context: str, continuations: Sequence[str]) -> list[tuple[TokenIds, TokenIds]]:
+        """`pair` of a context with each continuation; the context is tokenized once.
 
-    def _from_last_line(self, context: str, continuations: Sequence[str]) -> list[tuple[TokenIds, TokenIds]] | None:
-        """Pairs where only the context's last line is read again with each continuation; None where it may not be.
-
-        Tokenizers that split a text into words before they look for tokens read what comes before a line without it.
+        Continuations are tokenized after the last line alone once that has given the same for PROBES contexts.
         """
-        kept = context.rstrip()
+        if context == "":
+            pairs = [self._after_nothing(text) for text in continuations]
+        else:
+            kept = context.rstrip()
+            prompt = self.prompt(kept)
+            quick = self._after_last_line(kept, context[len(kept) :], prompt, continuations) if self._quick else None
+            after = quick
+            if after is None or self._checked < PROBES:
+                after = [self.prompt(context + text)[len(prompt) :] for text in continuations]
+            if quick is not None and self._checked < PROBES:
+                self._quick, self._checked = quick == after, self._checked + 1
+            pairs = [(prompt, tokens) for tokens in after]
+        for (before, tokens), text in zip(pairs, continuations, strict=True):
+            if not before or not tokens:
+                raise SampleDoesNotFitError(
+                    f"{(context + text)[-40:]!r}: the tokenizer leaves nothing to score after the context"
+                )
+        return pairs
+
+    def _after_last_line(
+        self, kept: str, spaces: str, prompt: TokenIds, continuations: Sequence[str]
+    ) -> list[TokenIds] | None:
+        """Tokens of continuations, read after the context's last line alone; None where that may not be.
+
+        `prompt` are the tokens of `kept`, the context without `spaces` at its end. Tokenizers that split a text into
+        words before they look for tokens read what comes before a line without it.
+        """
         line = kept[kept.rfind("\n") + 1 :]
         if len(continuations) < 2 or len(line) == len(kept):
             return None
-        prompt, tail = self.prompt(kept), tuple(self._tokenizer.encode(line))
+        tail = tuple(self._tokenizer.encode(line))
         if prompt[-len(tail) :] != tail:
             return None
-        spaces = context[len(kept) :]
         after = [tuple(self._tokenizer.encode(line + spaces + text))[len(tail) :] for text in continuations]
-        return [(prompt, tokens) for tokens in after] if all(after) else None
+        return after if all(after) else None
 
     def _after_nothing(self, continuation: str) -> tuple[TokenIds, TokenIds]:
         tokens, start = tuple(self._tokenizer.encode(continuation)), self._start()
@@ -183,10 +191,6 @@ class TextRequests:
             raise SampleDoesNotFitError(
                 f"it takes {tokens:,} tokens and the model was trained to {self._max_tokens:,}; nothing is cut off"
             )
-
-
-def _context(pair: tuple[str, str]) -> str:
-    return pair[0]
 
 
 def cut_at(text: str, stops: Sequence[str]) -> str:

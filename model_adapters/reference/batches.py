@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from evalkit.errors import SampleDoesNotFitError
-from evalkit.records import SampleKey
+from evalkit.records import Asked, SampleKey
 from evalkit.running.protocols import Suite, Tokenizer
 from model_adapters.reference import curriculum
 from model_adapters.reference.architecture import PAD_ID
@@ -113,7 +113,7 @@ class BatchMaker:
         self._tokenizer = HfTokenizer.from_file(tokenizer_file)
         self._seed = seed
         self._phase = phase
-        self._suites: dict[int, Suite] = {}
+        self._suites: dict[int, Suite[Asked]] = {}
         self._track = track_suite(self._tokenizer)
 
     def batch(self, index: int, progress: float) -> Batch:
@@ -134,10 +134,10 @@ class BatchMaker:
             if task == curriculum.TRACK:
                 return track_part(self._track, self._tokenizer, length, lambda: self._track_key(progress, rng))
             try:
-                sample = suite.sample(SampleKey(task, length, 0, self._phase.seed(rng)))
+                asked = suite.ask(SampleKey(task, length, 0, self._phase.seed(rng)))
             except SampleDoesNotFitError:
                 continue
-            part = ruler_part(sample, suite, self._tokenizer, rng)
+            part = ruler_part(asked, self._tokenizer, rng)
             if part is not None:
                 return part
 
@@ -145,19 +145,19 @@ class BatchMaker:
         task = row_name(rng.choice(list(TRACK_TASKS)), self._phase.updates(progress, rng))
         return SampleKey(task, 0, 0, self._phase.seed(rng))
 
-    def _suite(self, prose_seed: int) -> Suite:
+    def _suite(self, prose_seed: int) -> Suite[Asked]:
         if prose_seed not in self._suites:
             self._suites[prose_seed] = training_suite(self._tokenizer, prose_seed)
         return self._suites[prose_seed]
 
 
-def training_suite(tokenizer: Tokenizer, prose_seed: int) -> Suite:
+def training_suite(tokenizer: Tokenizer, prose_seed: int) -> Suite[Asked]:
     """RULER over the generated corpora of `prose_seed`, ready to make samples of any key."""
     settings = RulerSettings.of(ctx=curriculum.LENGTHS, samples=1, seed=FIRST_TRAINING_SEED)
     return ruler.build(settings, tokenizer, generated_corpora(prose_seed))
 
 
-def track_suite(tokenizer: Tokenizer) -> Suite:
+def track_suite(tokenizer: Tokenizer) -> Suite[Asked]:
     """State tracking without distractor text, ready to make samples of any key."""
     return state_tracking.build(StateTrackingSettings.of(seed=FIRST_TRAINING_SEED), tokenizer)
 

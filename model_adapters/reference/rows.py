@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from evalkit.records import Sample, SampleKey
+from evalkit.records import Asked, Sample, SampleKey
 from evalkit.running.protocols import Suite, Tokenizer
 from model_adapters.reference import curriculum
 from model_adapters.reference.answers import answer_text, follow_ups, solved_pieces
@@ -67,10 +67,11 @@ def join(parts: Sequence[Row]) -> Row:
     return row
 
 
-def ruler_part(sample: Sample, suite: Suite, tokenizer: Tokenizer, rng: random.Random) -> Row | None:
-    """`sample`, its answer and its follow-ups within the sample's length; None where the answer is over its budget."""
+def ruler_part(asked: Asked, tokenizer: Tokenizer, rng: random.Random) -> Row | None:
+    """A sample, its answer and its follow-ups within the sample's length; None where the answer is over its budget."""
+    sample = asked.sample
     task, ctx = sample.key.task, sample.key.ctx
-    row = Row(list(suite.request(sample).token_ids))
+    row = Row(list(asked.requests[0].token_ids))
     if task in curriculum.COUNTING:
         row.counted.append((0, len(row.token_ids)))
     answer_ids, also = _answer_tokens(sample, tokenizer)
@@ -104,12 +105,12 @@ def _answer_tokens(sample: Sample, tokenizer: Tokenizer) -> tuple[list[int], lis
     return token_ids, also
 
 
-def track_part(suite: Suite, tokenizer: Tokenizer, length: int, next_key: Callable[[], SampleKey]) -> Row:
+def track_part(suite: Suite[Asked], tokenizer: Tokenizer, length: int, next_key: Callable[[], SampleKey]) -> Row:
     """State-tracking episodes one after another, as many as fit `length`; worked examples are answers too."""
     row = Row()
     while True:
         key = next_key()
-        episode = _episode(suite.sample(key), tokenizer)
+        episode = _episode(suite.ask(key).sample, tokenizer)
         if len(row.token_ids) + len(episode.token_ids) <= length:
             row = join([row, episode])
         elif row.answers or key.task.endswith(":4"):

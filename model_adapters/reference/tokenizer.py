@@ -36,13 +36,13 @@ def texts() -> Iterator[str]:
         suite = training_suite(ScriptedTokenizer(), prose_seed)
         for task in TASKS:
             for index in range(SAMPLES_A_TASK):
-                sample = suite.sample(SampleKey(task, 4096, index, FIRST_TRAINING_SEED - 1))
+                sample = suite.ask(SampleKey(task, 4096, index, FIRST_TRAINING_SEED - 1)).sample
                 yield sample.prompt + answer_text(sample)
         yield from prose.sentences(prose_seed)[:PROSE_SENTENCES]
     track = track_suite(ScriptedTokenizer())
     for task in TRACK_TASKS:
         for index in range(SAMPLES_A_TASK):
-            sample = track.sample(SampleKey(row_name(task, 64), 0, index, FIRST_TRAINING_SEED - 1))
+            sample = track.ask(SampleKey(row_name(task, 64), 0, index, FIRST_TRAINING_SEED - 1)).sample
             yield f"{sample.prompt} {sample.targets[0]}"
     yield from names()
     words = every_word()

@@ -1,9 +1,11 @@
 """The checks of a context extension as one suite: a grid of RULER samples, long documents, and short ones."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from evalkit.errors import UsageError
-from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
+from evalkit.records import Asked, Completion, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
 from evalkit.running.protocols import Suite, Tokenizer
 from suites.context_extension.depth_grid import spread_keys
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_measures
@@ -13,6 +15,7 @@ from suites.mmlu import MmluSuite
 from suites.ruler import RulerCorpora, RulerSettings, RulerSuite
 from suites.text_loss import TextLossSettings, TextLossSuite
 from suites.text_loss.sources import Source, question_settings
+from suites.text_loss.suite import AskedWindow
 
 FULL_SHARE = 0.9
 """A document counts as long where it fills this much of the context."""
@@ -37,7 +40,6 @@ class ContextExtensionSuite:
     ) -> None:
         """`mmlu` is the part that `settings.mmlu` asks for."""
         self._settings = settings
-        self._tokenizer = tokenizer
         self._source = source
         self._ruler = RulerSuite(
             RulerSettings.of(ctx=settings.ctxs, tasks=settings.tasks, samples=1, seed=settings.seed),
@@ -45,8 +47,13 @@ class ContextExtensionSuite:
             corpora,
         )
         self._texts = {
-            LONG_TEXT: self._text_suite(settings.ctx, least_tokens=int(FULL_SHARE * settings.ctx)),
-            SHORT_TEXT: self._text_suite(settings.short_ctx, least_tokens=int(FULL_SHARE * settings.short_ctx)),
+            task: TextLossSuite(
+                TextLossSettings.of(ctx=ctx, samples=settings.windows),
+                tokenizer,
+                source,
+                least_tokens=int(FULL_SHARE * ctx),
+            )
+            for task, ctx in ((LONG_TEXT, settings.ctx), (SHORT_TEXT, settings.short_ctx))
         }
         self._mmlu = mmlu
         self._subjects = frozenset(settings.mmlu.subjects if settings.mmlu is not None else ())
@@ -86,34 +93,28 @@ class ContextExtensionSuite:
             question_settings=question_settings(settings.path, settings.field),
         )
 
-    def sample(self, key: SampleKey) -> Sample:
-        return self._part(key).sample(key)
+    def ask(self, key: SampleKey) -> Asked:
+        asked: Asked = self._part(key).ask(key)
+        return asked
 
-    def request(self, sample: Sample) -> Request:
-        return self._part(sample.key).request(sample)
-
-    def score(self, sample: Sample, completion: Completion) -> Score:
+    def judge(self, asked: Asked, completion: Completion) -> Score:
         """The part's own score; a long document's also has its sums by bucket of position."""
-        score = self._part(sample.key).score(sample, completion)
-        if sample.key.task != LONG_TEXT or completion.log_probabilities is None:
+        key = asked.sample.key
+        score = self._part(key).judge(asked, completion)
+        if not isinstance(asked, AskedWindow) or key.task != LONG_TEXT:
             return score
-        nats = [-value for value in completion.log_probabilities]
-        token_bytes = self._token_bytes(sample.prompt)[-len(nats) :]
-        first_position = sample.prompt_tokens - len(nats)
-        by_bucket = bucket_measures(nats, token_bytes, first_position, sample.key.ctx)
-        return Score(score.metric, score.value, measures={**score.measures, **by_bucket})
+        nats = [-value for value in completion.log_probabilities or ()]
+        first_position = asked.sample.prompt_tokens - len(nats)
+        by_bucket = bucket_measures(nats, asked.token_bytes, first_position, key.ctx)
+        return replace(score, measures={**score.measures, **by_bucket})
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         return summarize(self._settings, records)
 
-    def _part(self, key: SampleKey) -> Suite:
+    def _part(self, key: SampleKey) -> Suite[Any]:
         if self._mmlu is not None and key.task in self._subjects:
             return self._mmlu
         return self._texts.get(key.task, self._ruler)
-
-    def _text_suite(self, ctx: int, *, least_tokens: int) -> TextLossSuite:
-        settings = TextLossSettings.of(ctx=ctx, samples=self._settings.windows)
-        return TextLossSuite(settings, self._tokenizer, self._source, least_tokens=least_tokens)
 
     def _document_count(self, task: str, ctx: int) -> int:
         count = self._texts[task].window_count()
@@ -122,10 +123,3 @@ class ContextExtensionSuite:
                 f"{self._source.use.name} holds no document of {ctx:,} tokens; name a longer text with --text"
             )
         return count
-
-    def _token_bytes(self, text: str) -> list[int]:
-        _, offsets = self._tokenizer.encode_with_offsets(text)
-        begins = [begin for begin, _ in offsets]
-        return [
-            len(text[begin:end].encode("utf-8")) for begin, end in zip(begins, [*begins[1:], len(text)], strict=True)
-        ]

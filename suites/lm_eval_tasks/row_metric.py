@@ -50,11 +50,10 @@ def score_of(metric: RowMetric | None, values: Values, measures: dict[str, float
     if metric is not None and metric.name == BITS_PER_BYTE:
         nats, size = -measures["log_probability_0"], float(len((text or "").encode("utf-8", "surrogatepass")))
         if size == 0:
-            return Score(BITS_PER_BYTE, None, measures=measures)
-        return Score(BITS_PER_BYTE, nats / math.log(2) / size, measures={**measures, "nats": nats, "bytes": size})
-    if metric is None:
-        return Score(next(iter(values), ("none", ""))[0], None, measures=measures)
-    value: Any = next((value for (name, _), value in values.items() if name == metric.name), None)
-    if not is_number(value) or not 0 <= value <= metric.full:
-        return Score(metric.name, None, measures=measures)
-    return Score(metric.name, float(value) / metric.full, measures=measures)
+            return Score(None, measures=measures)
+        return Score(nats / math.log(2) / size, measures={**measures, "nats": nats, "bytes": size})
+    if metric is not None:
+        value: Any = next((value for (name, _), value in values.items() if name == metric.name), None)
+        if is_number(value) and 0 <= value <= metric.full:
+            return Score(float(value) / metric.full, measures=measures)
+    return Score(None, measures=measures)

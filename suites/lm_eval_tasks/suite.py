@@ -1,11 +1,23 @@
 """Tasks of lm-eval as a suite of ours."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 from evalkit.errors import SampleDoesNotFitError
-from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
+from evalkit.records import (
+    Asked,
+    Completion,
+    FailureKind,
+    Request,
+    Sample,
+    SampleKey,
+    SampleRecord,
+    Score,
+    SuitePlan,
+    SuiteSummary,
+)
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import SharedPrefix, TextRequests
 from suites.lm_eval_tasks.documents import TaskDocuments
@@ -32,7 +44,6 @@ class LmEvalSuite:
         # Here, not when first needed: documents are made in their order, and later by another thread.
         self._metrics = {name: row_metric(task, self._documents[name]) for name, task in loaded.tasks.items()}
         self._prefixes: dict[str, SharedPrefix | None] = {}
-        self._made: dict[str, tuple[Request, ...]] = {}
 
     @property
     def version(self) -> str:
@@ -52,50 +63,44 @@ class LmEvalSuite:
         corpora = tuple(task_use(task) for task in self._loaded.tasks.values())
         return SuitePlan(keys=keys, unscored=(), corpora=corpora)
 
-    def sample(self, key: SampleKey) -> Sample:
-        """Document number `key.index` of the task. Raises SampleDoesNotFitError where it is too long to be asked."""
+    def ask(self, key: SampleKey) -> Asked:
+        """Document number `key.index` of the task.
+
+        It takes one request for all continuations of one context, for one window of a text, or for one open answer.
+        Raises SampleDoesNotFitError where it is too long to be asked.
+        """
+        task, metric = self._loaded.tasks[key.task], self._metrics[key.task]
         instances = self._documents[key.task].instances(key.index)
         try:
-            requests = self._make(key, instances)
+            requests = self._requests(key, instances)
         except SampleDoesNotFitError as error:
             raise SampleDoesNotFitError(f"document {key.index} of {key.task}: {error}") from None
-        self._made[key.id] = requests
-        return Sample(
+        sample = Sample(
             key=key,
             prompt="\n\n".join(dict.fromkeys(instance.args[0] for instance in instances)),
             answer_prefix="",
-            targets=_targets(self._loaded.tasks[key.task], instances[0].doc),
+            targets=_targets(task, instances[0].doc),
             generation_tokens=max(request.generation_tokens for request in requests),
             prompt_tokens=sum(len(request.token_ids) for request in requests),
+            metric=next(iter(task.aggregation()), "none") if metric is None else metric.name,
         )
+        return Asked(sample, requests)
 
-    def request(self, sample: Sample) -> Request:
-        """The first request of a sample that may take several."""
-        return self.requests(sample)[0]
-
-    def requests(self, sample: Sample) -> tuple[Request, ...]:
-        """One request for all continuations of one context, for one window of a text, or for one open answer."""
-        if sample.id not in self._made:
-            self.sample(sample.key)
-        return self._made.pop(sample.id)
-
-    def score(self, sample: Sample, completion: Completion) -> Score:
+    def judge(self, asked: Asked, completion: Completion) -> Score:
         """lm-eval's own metric of the document; all responses are kept, so that any metric follows from the record."""
-        task, documents = self._loaded.tasks[sample.key.task], self._documents[sample.key.task]
-        metric = self._metrics[sample.key.task]
-        if completion.error is not None:
-            return Score("" if metric is None else metric.name, None)
+        key = asked.sample.key
+        task, documents, metric = self._loaded.tasks[key.task], self._documents[key.task], self._metrics[key.task]
         kind = output_type(task)
         responses = responses_of(kind, completion, self._until(task) if kind == "generate_until" else ())
-        doc = documents.docs[sample.key.index]
-        values = judge(task, doc, documents.judged_instances(sample.key.index, responses))
-        score = score_of(metric, values, measures_of(responses), sample.prompt)
+        doc = documents.docs[key.index]
+        values = judge(task, doc, documents.judged_instances(key.index, responses))
+        score = score_of(metric, values, measures_of(responses), asked.sample.prompt)
         return _with_answer(task, doc, responses, score)
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         return summarize(self._loaded, self._documents, self._metrics, records)
 
-    def _make(self, key: SampleKey, instances: Sequence[Any]) -> tuple[Request, ...]:
+    def _requests(self, key: SampleKey, instances: Sequence[Any]) -> tuple[Request, ...]:
         task = self._loaded.tasks[key.task]
         match output_type(task):
             case "loglikelihood_rolling":
@@ -134,12 +139,15 @@ def _targets(task: Any, doc: Any) -> tuple[str, ...]:
 def _with_answer(task: Any, doc: Any, responses: Sequence[Any], score: Score) -> Score:
     """The score with the model's answer as text, and with a kind of failure where it is not a full one."""
     answer: str | None = None
-    if output_type(task) == "multiple_choice" and task.get_config("doc_to_choice") is not None:
+    is_choice = output_type(task) == "multiple_choice"
+    if is_choice and task.get_config("doc_to_choice") is not None:
         choices = task.doc_to_choice(doc)
         nats = [response[0] for response in responses[: len(choices)]]
         answer = str(choices[nats.index(max(nats))])
     elif output_type(task) == "generate_until":
         answer = responses[0]
-    partial = score.value is not None and score.value < 1 and score.metric != "bits_per_byte"
-    failure = ("wrong_choice" if output_type(task) == "multiple_choice" else "other") if partial else None
-    return Score(score.metric, score.value, failure, score.measures, answer)  # type: ignore[arg-type]  # both are kinds
+    is_loss = output_type(task) == "loglikelihood_rolling"
+    failure: FailureKind | None = None
+    if score.value is not None and score.value < 1 and not is_loss:
+        failure = "wrong_choice" if is_choice else "other"
+    return replace(score, failure=failure, prediction=answer)

@@ -2,15 +2,23 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
-from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
+from evalkit.records import Asked, Completion, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import PROBES, SharedPrefix, TextRequests
 from suites.mmlu.prompt import ANSWER, ask, choices, header, labels
 from suites.mmlu.questions import Question, QuestionSource, SubjectQuestions
 from suites.mmlu.settings import SEED, MmluSettings
 from suites.mmlu.summary import ACC, summarize
+
+
+@dataclass(frozen=True, slots=True)
+class AskedQuestion(Asked):
+    """A question with its continuations, one for each choice, in one request."""
+
+    question: Question
 
 
 class MmluSuite:
@@ -30,7 +38,6 @@ class MmluSuite:
         self._texts = TextRequests(tokenizer, max_tokens=max_tokens)
         self._loaded: dict[str, SubjectQuestions] = {}
         self._prefixes: dict[str, SharedPrefix | None] = {}
-        self._made: dict[str, Request] = {}
 
     @property
     def dialect(self) -> str:
@@ -46,37 +53,30 @@ class MmluSuite:
         corpora = tuple(self._questions(subject).use(subject) for subject in subjects)
         return SuitePlan(keys=keys, unscored=(), corpora=corpora)
 
-    def sample(self, key: SampleKey) -> Sample:
+    def ask(self, key: SampleKey) -> AskedQuestion:
         """Question number `key.index` of the subject. Raises SampleDoesNotFitError where it is too long."""
-        question = self._asked(key.task)[key.index]
+        question, variant = self._asked(key.task)[key.index], self._settings.variant
         prompt = self._prompt(key.task, question)
-        pairs = [(prompt, choice) for choice in choices(question, self._settings.variant)]
+        pairs = [(prompt, choice) for choice in choices(question, variant)]
         try:
             (request,) = self._texts.continuations(key.id, pairs, self._prefix(key.task))
         except SampleDoesNotFitError as error:
             raise SampleDoesNotFitError(f"question {key.index} of {key.task}: {error}") from None
-        self._made[key.id] = request
-        return Sample(
+        sample = Sample(
             key=key,
             prompt=prompt,
             answer_prefix=ANSWER,
-            targets=(labels(question, self._settings.variant)[question.answer],),
+            targets=(labels(question, variant)[question.answer],),
             generation_tokens=0,
             prompt_tokens=len(request.token_ids),
+            metric=ACC,
         )
+        return AskedQuestion(sample, (request,), question)
 
-    def request(self, sample: Sample) -> Request:
-        """The sample's four continuations of one context; it is tokenized once, with the sample."""
-        if sample.id not in self._made:
-            self.sample(sample.key)
-        return self._made.pop(sample.id)
-
-    def score(self, sample: Sample, completion: Completion) -> Score:
+    def judge(self, asked: AskedQuestion, completion: Completion) -> Score:
         """1 where the right choice is the most probable one; the first of several equal ones counts."""
-        if completion.continuations is None:
-            return Score(ACC, None)
-        question, variant = self._asked(sample.key.task)[sample.key.index], self._settings.variant
-        nats = [score.log_probability for score in completion.continuations]
+        question, variant = asked.question, self._settings.variant
+        nats = [score.log_probability for score in completion.continuations or ()]
         answers = labels(question, variant)
         chosen = nats.index(max(nats))
         right = chosen == question.answer
@@ -87,7 +87,7 @@ class MmluSuite:
                 value / len(choice) if choice else -math.inf for value, choice in zip(nats, answers, strict=True)
             ]
             measures["acc_norm"] = float(by_length.index(max(by_length)) == question.answer)
-        return Score(ACC, float(right), None if right else "wrong_choice", measures, prediction=answers[chosen])
+        return Score(float(right), None if right else "wrong_choice", measures, prediction=answers[chosen])
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         return summarize(self._settings, records)

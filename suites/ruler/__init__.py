@@ -5,6 +5,7 @@ Hsieh et al., RULER: What's the Real Context Size of Your Long-Context Language 
 
 from pathlib import Path
 
+from evalkit.records import Asked
 from evalkit.running.protocols import Suite, Tokenizer
 from evalkit.suite_spec import SuiteSpec
 from suites.ruler.corpora import RulerCorpora
@@ -16,7 +17,7 @@ from suites.ruler.tasks import TASKS
 __all__ = ["SPEC", "TASKS", "PreparedSuite", "RulerCorpora", "RulerSettings", "RulerSuite", "build"]
 
 
-def build(settings: RulerSettings, tokenizer: Tokenizer, corpora: RulerCorpora | None = None) -> Suite:
+def build(settings: RulerSettings, tokenizer: Tokenizer, corpora: RulerCorpora | None = None) -> Suite[Asked]:
     """The suite of `settings`: samples of its data folder, or native ones over `corpora` (by default those at hand)."""
     if settings.data is not None:
         return PreparedSuite(settings, tokenizer, Path(settings.data))

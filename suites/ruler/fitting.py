@@ -61,7 +61,7 @@ class Fitted:
 
 def smallest_tokens(draft: Draft[SizeT], opening: str, measure: Measure) -> int:
     """Prompt tokens at the smallest size; `opening` is the answer prefix as the dialect has it."""
-    return len(measure.prompt_ids(draft.layout(draft.smallest).body + opening))
+    return len(_laid_out(draft, draft.smallest, opening, measure).token_ids)
 
 
 def fit(draft: Draft[SizeT], opening: str, limit: int, measure: Measure) -> Fitted:
@@ -70,15 +70,20 @@ def fit(draft: Draft[SizeT], opening: str, limit: int, measure: Measure) -> Fitt
     The whole prompt is tokenised once; again only where the parts' counts were wrong. Raises SampleDoesNotFitError
     where even the smallest size is over.
     """
-    least = smallest_tokens(draft, opening, measure)
+    smallest = _laid_out(draft, draft.smallest, opening, measure)
+    least = len(smallest.token_ids)
     if least > limit:
         raise SampleDoesNotFitError(f"its smallest prompt has {least:,} tokens of {limit:,}")
     allowance = limit - least - SEAM_TOKENS
-    while True:
-        size = draft.largest(allowance) if allowance > 0 else draft.smallest
-        layout = draft.layout(size)
-        prompt = layout.body + opening
-        token_ids = measure.prompt_ids(prompt)
-        if len(token_ids) <= limit:
-            return Fitted(layout, prompt, token_ids)
-        allowance -= len(token_ids) - limit
+    while allowance > 0 and (size := draft.largest(allowance)) != draft.smallest:
+        fitted = _laid_out(draft, size, opening, measure)
+        if len(fitted.token_ids) <= limit:
+            return fitted
+        allowance -= len(fitted.token_ids) - limit
+    return smallest
+
+
+def _laid_out(draft: Draft[SizeT], size: SizeT, opening: str, measure: Measure) -> Fitted:
+    layout = draft.layout(size)
+    prompt = layout.body + opening
+    return Fitted(layout, prompt, measure.prompt_ids(prompt))

@@ -121,6 +121,7 @@ def _scored(row: JsonLine, key: SampleKey, dialect: tasks.Dialect) -> SampleReco
         targets=targets,
         generation_tokens=0,
         prompt_tokens=0,
+        metric=tasks.metric(dialect, key.task),
         depths=tuple(depths[target] for target in targets if target in depths),
         distractors=tuple(value for value in dict.fromkeys(n.value for n in hidden) if value not in targets),
     )
@@ -139,7 +140,7 @@ def _scored(row: JsonLine, key: SampleKey, dialect: tasks.Dialect) -> SampleReco
         targets=targets,
         prediction=prediction,
         finish_reason="stop",
-        metric=score.metric,
+        metric=sample.metric,
         score=score.value,
         failure=score.failure,
         error=None,

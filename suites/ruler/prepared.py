@@ -9,7 +9,17 @@ from pathlib import Path
 from types import TracebackType
 
 from evalkit.errors import UsageError
-from evalkit.records import CorpusUse, Sample, SampleKey, SampleRecord, SuitePlan, SuiteSummary, UnscoredCell
+from evalkit.records import (
+    Asked,
+    CorpusUse,
+    Request,
+    Sample,
+    SampleKey,
+    SampleRecord,
+    SuitePlan,
+    SuiteSummary,
+    UnscoredCell,
+)
 from evalkit.running.protocols import Tokenizer
 from suites.ruler import needles, tasks
 from suites.ruler.answer_prefix import full_prompt
@@ -49,10 +59,10 @@ class PreparedSuite(RulerJudge):
 
     def __init__(self, settings: RulerSettings, tokenizer: Tokenizer, folder: Path) -> None:
         """Read through the files asked for. Raises UsageError, by file and line where a line is malformed."""
-        super().__init__(settings.dialect, tokenizer)
+        super().__init__(settings.dialect)
         self._settings = settings
+        self._tokenizer = tokenizer
         self._folder = folder
-        self._special_tokens = tokenizer.special_prompt_tokens()
         self._files: dict[tuple[str, int], PreparedFile] = {}
         for ctx in settings.ctxs:
             for task in settings.tasks:
@@ -85,25 +95,27 @@ class PreparedSuite(RulerJudge):
             warnings=tuple(self._long_files()),
         )
 
-    def sample(self, key: SampleKey) -> Sample:
+    def ask(self, key: SampleKey) -> Asked:
         """The sample of line `key.index`, its prompt put together by the dialect's rule."""
         row = self._files[key.task, key.ctx].read(key.index)
         targets = row.references()
         prompt, opening = full_prompt(self.dialect, key.task, row.text("input"), _opening(row), targets)
         hidden = needles.found(prompt) if key.task in tasks.NEEDLE_TASKS else []
         depths = {needle.value: needle.depth for needle in reversed(hidden)}
-        ids = self.prompt_ids.of(prompt)
-        self.prompt_ids.remember(prompt, ids)
-        return Sample(
+        token_ids = tuple(self._tokenizer.encode_prompt(prompt))
+        budget = tasks.generation_tokens(self.dialect, key.task, key.ctx)
+        sample = Sample(
             key=key,
             prompt=prompt,
             answer_prefix=opening,
             targets=targets,
-            generation_tokens=tasks.generation_tokens(self.dialect, key.task, key.ctx),
-            prompt_tokens=len(ids),
+            generation_tokens=budget,
+            prompt_tokens=len(token_ids),
+            metric=tasks.metric(self.dialect, key.task),
             depths=tuple(depths[target] for target in targets if target in depths),
             distractors=tuple(value for value in dict.fromkeys(n.value for n in hidden) if value not in targets),
         )
+        return Asked(sample, (Request(key.id, token_ids, budget),))
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         """The table, with a warning for each length that prompts are longer than."""
@@ -112,10 +124,10 @@ class PreparedSuite(RulerJudge):
     def _long_files(self) -> Iterator[str]:
         """Files whose longest text takes more tokens than were asked for, or than its own label says."""
         for (task, ctx), file in self._files.items():
-            sample = self.sample(SampleKey(task, ctx, file.longest, self._settings.seed))
+            sample = self.ask(SampleKey(task, ctx, file.longest, self._settings.seed)).sample
             taken = sample.prompt_tokens + sample.generation_tokens
             label = file.read(file.longest).fields.get("length", ctx)
-            if taken > ctx or taken - self._special_tokens > label:
+            if taken > ctx or taken - self._tokenizer.special_prompt_tokens() > label:
                 limit = f"--ctx {ctx:,}" if taken > ctx else f"its own label, `length` {label:,}"
                 yield (
                     f"{task} at {ctx:,}: the longest prompt takes {taken:,} tokens of this tokenizer with its "

@@ -1,11 +1,11 @@
 """RULER as a suite: which samples there are, how each is made, and how its answer is judged."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.records import (
+    Asked,
     Completion,
     CorpusUse,
     Request,
@@ -35,53 +35,28 @@ from suites.ruler.words import words_use
 
 VERSION = "2"
 """Raise it with every change after which a key gives another prompt or an answer another score."""
-# A sample is asked for right after it is made; a few more may wait while the model works.
-_REMEMBERED = 4
-
-
-class PromptIds:
-    """Token ids of the last few prompts, so that the count that fitted a prompt also serves its request."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._ids: OrderedDict[str, tuple[int, ...]] = OrderedDict()
-
-    def remember(self, prompt: str, token_ids: Sequence[int]) -> None:
-        self._ids[prompt] = tuple(token_ids)
-        while len(self._ids) > _REMEMBERED:
-            self._ids.popitem(last=False)
-
-    def of(self, prompt: str) -> tuple[int, ...]:
-        known = self._ids.get(prompt)
-        return tuple(self._tokenizer.encode_prompt(prompt)) if known is None else known
 
 
 def judge(dialect: tasks.Dialect, sample: Sample, completion: Completion) -> Score:
-    """RULER's metric of one answer; a completion that failed is not scored."""
+    """RULER's metric of one answer."""
     metric = tasks.metric(dialect, sample.key.task)
-    if completion.error is not None:
-        return Score(metric, None)
     prediction = metrics.postprocess(completion.text)
     value = metrics.value_of(metrics.found(prediction, sample.targets, metric), metric)
-    return Score(metric, value, None if value == 1 else failure_kind(sample, completion, metric))
+    return Score(value, None if value == 1 else failure_kind(sample, completion, metric))
 
 
 class RulerJudge:
-    """The half of a RULER suite that native and prepared samples share: requests, scores and the table."""
+    """The half of a RULER suite that native and prepared samples share: scores and the table."""
 
     name = "ruler"
     version = VERSION
 
-    def __init__(self, dialect: tasks.Dialect, tokenizer: Tokenizer) -> None:
+    def __init__(self, dialect: tasks.Dialect) -> None:
         self.dialect: tasks.Dialect = dialect
-        self.prompt_ids = PromptIds(tokenizer)
 
-    def request(self, sample: Sample) -> Request:
-        """The sample's prompt as token ids, with its budget."""
-        return Request(sample.id, self.prompt_ids.of(sample.prompt), sample.generation_tokens)
-
-    def score(self, sample: Sample, completion: Completion) -> Score:
-        return judge(self.dialect, sample, completion)
+    def judge(self, asked: Asked, completion: Completion) -> Score:
+        """RULER's metric of the one answer."""
+        return judge(self.dialect, asked.sample, completion)
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         return summary.summarize(records)
@@ -91,7 +66,7 @@ class RulerSuite(RulerJudge):
     """Native samples: each is a function of its key, the dialect, the corpora and the tokenizer."""
 
     def __init__(self, settings: RulerSettings, tokenizer: Tokenizer, corpora: RulerCorpora) -> None:
-        super().__init__(settings.dialect, tokenizer)
+        super().__init__(settings.dialect)
         self._settings = settings
         self._corpora = LoadedCorpora(corpora)
         self._measure = Measure(tokenizer)
@@ -116,24 +91,25 @@ class RulerSuite(RulerJudge):
             raise UsageError(f"{first.task} does not fit --ctx {first.ctx:,}: {first.reason}; use a longer one")
         return SuitePlan(tuple(keys), tuple(unscored), self._corpora_used())
 
-    def sample(self, key: SampleKey) -> Sample:
+    def ask(self, key: SampleKey) -> Asked:
         """The sample of `key`, whether or not the plan holds it. Raises SampleDoesNotFitError."""
         draft = self._draft(key)
         budget = tasks.generation_tokens(self.dialect, key.task, key.ctx)
         opening = tasks.opening(self.dialect, draft.prefix)
         fitted = fit(draft, opening, key.ctx - budget, self._measure)
-        self.prompt_ids.remember(fitted.prompt, fitted.token_ids)
-        return Sample(
+        sample = Sample(
             key=key,
             prompt=fitted.prompt,
             answer_prefix=opening,
             targets=draft.targets,
             generation_tokens=budget,
             prompt_tokens=len(fitted.token_ids),
+            metric=tasks.metric(self.dialect, key.task),
             depths=fitted.layout.depths,
             gold_positions=fitted.layout.gold_positions,
             distractors=fitted.layout.distractors,
         )
+        return Asked(sample, (Request(key.id, tuple(fitted.token_ids), budget),))
 
     @property
     def _samples(self) -> int:

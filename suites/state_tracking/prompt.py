@@ -79,27 +79,33 @@ class DistractedPrompt:
         return (*self.episode.opening, *(self.task.marker + update for update in self.episode.updates))
 
 
-def fill(prompt: DistractedPrompt, tokenizer: Tokenizer, prompt_tokens: int) -> str:
-    """The prompt with as many sentences as fit `prompt_tokens`, special tokens included, and never one too many.
+def fill(prompt: DistractedPrompt, tokenizer: Tokenizer, prompt_tokens: int) -> tuple[str, list[int]]:
+    """The prompt with as many sentences as fit `prompt_tokens`, special tokens included, and its tokens.
 
     Raises SampleDoesNotFitError where the statements alone are longer.
     """
-    bare = len(tokenizer.encode_prompt(prompt.text(0)))
-    if bare > prompt_tokens:
+    bare = prompt.text(0)
+    bare_ids = tokenizer.encode_prompt(bare)
+    if len(bare_ids) > prompt_tokens:
         raise SampleDoesNotFitError(
-            f"{prompt.task.name} with {len(prompt.episode.updates):,} updates needs {bare:,} prompt tokens and "
-            f"{prompt_tokens:,} are left for it; raise --ctx"
+            f"{prompt.task.name} with {len(prompt.episode.updates):,} updates needs {len(bare_ids):,} prompt tokens "
+            f"and {prompt_tokens:,} are left for it; raise --ctx"
         )
-    count, budget = 0, prompt_tokens - bare
+    count, budget = 0, prompt_tokens - len(bare_ids)
     while (cost := _sentence_tokens(prompt, tokenizer, count)) <= budget:
         budget -= cost
         count += 1
     # Tokens at seams differ from those of sentences alone, a little and either way.
-    while count > 0 and (over := len(tokenizer.encode_prompt(prompt.text(count))) - prompt_tokens) > 0:
+    while count > 0:
+        text = prompt.text(count)
+        token_ids = tokenizer.encode_prompt(text)
+        over = len(token_ids) - prompt_tokens
+        if over <= 0:
+            return text, token_ids
         while over > 0 and count > 0:
             count -= 1
             over -= _sentence_tokens(prompt, tokenizer, count)
-    return prompt.text(count)
+    return bare, bare_ids
 
 
 def _sentence_tokens(prompt: DistractedPrompt, tokenizer: Tokenizer, number: int) -> int:

@@ -23,8 +23,8 @@ def score_answer(text: str, answer: str, alternatives: Sequence[str], finish_rea
     """1 where the first word is the answer, else 0 with the kind of failure."""
     found = read_answer(text)
     if found == answer.casefold():
-        return Score(METRIC, 1.0)
-    return Score(METRIC, 0.0, _failure(text, found, answer, alternatives, finish_reason))
+        return Score(1.0)
+    return Score(0.0, _failure(text, found, answer, alternatives, finish_reason))
 
 
 def _failure(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from evalkit.records import (
+    Asked,
     Completion,
     Request,
     Sample,
@@ -17,7 +18,7 @@ from suites.corpora import Essays
 from suites.draws import Draws
 from suites.state_tracking.episode import Episode, Task
 from suites.state_tracking.prompt import DistractedPrompt, fill, plain_prompt
-from suites.state_tracking.scoring import score_answer
+from suites.state_tracking.scoring import METRIC, score_answer
 from suites.state_tracking.settings import NO_CTX, StateTrackingSettings
 from suites.state_tracking.summary import summarize
 from suites.state_tracking.tasks import row_name, split_row_name
@@ -60,7 +61,7 @@ class StateTrackingSuite:
         )
         return SuitePlan(keys=keys, unscored=(), corpora=() if self._prose is None else (self._prose.use,))
 
-    def sample(self, key: SampleKey) -> Sample:
+    def ask(self, key: SampleKey) -> Asked:
         """The question of `key`, whose task is named with its number of updates: `parity:64`.
 
         Any task, number of updates and context can be asked, not only those of the settings. Raises
@@ -69,22 +70,21 @@ class StateTrackingSuite:
         task, updates = split_row_name(key.task)
         episode = task.draw(_draws("question", key), updates)
         examples = self._examples(task, updates, key)
-        prompt = self._prompt(task, examples, episode, key)
-        return Sample(
+        prompt, token_ids = self._prompt(task, examples, episode, key)
+        sample = Sample(
             key=key,
             prompt=prompt,
             answer_prefix=episode.question,
             targets=(episode.answer,),
             generation_tokens=GENERATION_TOKENS,
-            prompt_tokens=len(self._tokenizer.encode_prompt(prompt)),
+            prompt_tokens=len(token_ids),
+            metric=METRIC,
             distractors=episode.alternatives,
         )
+        return Asked(sample, (Request(key.id, tuple(token_ids), GENERATION_TOKENS),))
 
-    def request(self, sample: Sample) -> Request:
-        token_ids = tuple(self._tokenizer.encode_prompt(sample.prompt))
-        return Request(id=sample.id, token_ids=token_ids, generation_tokens=sample.generation_tokens)
-
-    def score(self, sample: Sample, completion: Completion) -> Score:
+    def judge(self, asked: Asked, completion: Completion) -> Score:
+        sample = asked.sample
         return score_answer(completion.text, sample.targets[0], sample.distractors, completion.finish_reason)
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
@@ -94,9 +94,13 @@ class StateTrackingSuite:
         draws = _draws("examples", key)
         return [task.draw(draws, min(updates, EXAMPLE_UPDATES)) for _ in range(self._settings.shots)]
 
-    def _prompt(self, task: Task, examples: Sequence[Episode], episode: Episode, key: SampleKey) -> str:
+    def _prompt(
+        self, task: Task, examples: Sequence[Episode], episode: Episode, key: SampleKey
+    ) -> tuple[str, list[int]]:
+        """The prompt and its tokens."""
         if key.ctx == NO_CTX:
-            return plain_prompt(task, examples, episode)
+            prompt = plain_prompt(task, examples, episode)
+            return prompt, self._tokenizer.encode_prompt(prompt)
         if self._prose is None:
             raise ValueError(f"{key.id} needs prose to fill its context; build the suite with some")
         distracted = DistractedPrompt.draw(_draws("prose", key), task, examples, episode, self._prose.sentences)

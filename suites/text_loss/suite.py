@@ -2,16 +2,27 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
-from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
+from evalkit.records import Asked, Completion, Request, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
 from evalkit.running.protocols import Tokenizer
 from suites.text_loss.copies import is_copy
 from suites.text_loss.settings import SEED, TextLossSettings
 from suites.text_loss.sources import Source, question_settings
 from suites.text_loss.summary import BITS_PER_BYTE, TASK, bits_per_byte, summarize
 from suites.text_loss.windows import Window, WindowSize, cut_windows
+
+
+@dataclass(frozen=True, slots=True)
+class AskedWindow(Asked):
+    """A window with what its judge needs of each token that is scored."""
+
+    token_bytes: tuple[int, ...]
+    """Bytes of each, in UTF-8."""
+    copies: tuple[bool, ...]
+    """Whether it ends an n-gram that occurred earlier in the window."""
 
 
 class TextLossSuite:
@@ -53,64 +64,57 @@ class TextLossSuite:
         """Windows of the text that will be scored; reads and tokenizes it."""
         return len(self._all_windows())
 
-    def sample(self, key: SampleKey) -> Sample:
-        """Window number `key.index`. Raises SampleDoesNotFitError for a single token with nothing before it."""
+    def ask(self, key: SampleKey) -> AskedWindow:
+        """Window number `key.index`, scored from its first token with a token before it, and after its context.
+
+        Raises SampleDoesNotFitError for a single token with nothing before it.
+        """
         window = self._all_windows()[key.index]
         context = self._source.read(window.document, window.context, window.start)
         text = context + self._source.read(window.document, window.start, window.end)
-        first = self._first_scored(text, len(context))
+        own_ids, offsets = self._tokenizer.encode_with_offsets(text)
+        token_ids = tuple(self._tokenizer.add_special_tokens(own_ids))
+        begins = [begin for begin, _ in offsets]
+        start = len(context)
+        if offsets and len(token_ids) == len(own_ids):
+            # Nothing stands before the first token; the next may be the rest of the same character.
+            start = max(start, offsets[0][1])
+        first = next((place for place, begin in enumerate(begins) if begin >= start), None)
         if first is None:
             raise SampleDoesNotFitError(f"window {key.index} is one token with nothing before it; use another --ctx")
-        return Sample(
+        sample = Sample(
             key=key,
             prompt=text,
             answer_prefix="",
             targets=(),
             generation_tokens=0,
-            prompt_tokens=len(self._tokenizer.encode_prompt(text)),
-            scored_from=first[1],
+            prompt_tokens=len(token_ids),
+            metric=BITS_PER_BYTE,
+        )
+        ends = [*begins[1:], len(text)]
+        return AskedWindow(
+            sample,
+            (Request(key.id, token_ids, 0, scored_from=len(token_ids) - len(own_ids) + first),),
+            token_bytes=tuple(
+                len(text[begin:end].encode()) for begin, end in zip(begins[first:], ends[first:], strict=True)
+            ),
+            copies=tuple(is_copy(own_ids, self._settings.ngram)[first:]),
         )
 
-    def request(self, sample: Sample) -> Request:
-        token_ids = tuple(self._tokenizer.encode_prompt(sample.prompt))
-        return Request(sample.id, token_ids, 0, scored_from=len(token_ids) - self._scored_tokens(sample))
-
-    def score(self, sample: Sample, completion: Completion) -> Score:
+    def judge(self, asked: AskedWindow, completion: Completion) -> Score:
         """Bits per byte of the window, with the sums behind it: nats, bytes and tokens, and those of copies."""
-        if completion.log_probabilities is None:
-            return Score(BITS_PER_BYTE, None)
-        nats = [-value for value in completion.log_probabilities]
-        copies = is_copy(self._tokenizer.encode(sample.prompt), self._settings.ngram)[-len(nats) :]
+        nats = [-value for value in completion.log_probabilities or ()]
         measures = {
             "nats": math.fsum(nats),
             "tokens": float(len(nats)),
-            "bytes": float(len(sample.prompt[sample.scored_from :].encode("utf-8"))),
-            "copy_nats": math.fsum(value for value, copied in zip(nats, copies, strict=True) if copied),
-            "copy_tokens": float(sum(copies)),
+            "bytes": float(sum(asked.token_bytes)),
+            "copy_nats": math.fsum(value for value, copied in zip(nats, asked.copies, strict=True) if copied),
+            "copy_tokens": float(sum(asked.copies)),
         }
-        return Score(BITS_PER_BYTE, bits_per_byte(measures), measures=measures)
+        return Score(bits_per_byte(measures), measures=measures)
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         return summarize(self._settings, records)
-
-    def _first_scored(self, text: str, start: int) -> tuple[int, int] | None:
-        """Count of the tokens to score, and the character where they begin.
-
-        They begin with the first token from `start` on that has a whole character or special token before it. None if
-        there is no such token.
-        """
-        token_ids, offsets = self._tokenizer.encode_with_offsets(text)
-        nothing_before = len(self._tokenizer.encode_prompt(text)) == len(token_ids)
-        if offsets and nothing_before:
-            start = max(start, offsets[0][1])
-        begins = ((len(offsets) - index, begin) for index, (begin, _) in enumerate(offsets) if begin >= start)
-        return next(begins, None)
-
-    def _scored_tokens(self, sample: Sample) -> int:
-        first = self._first_scored(sample.prompt, sample.scored_from or 0)
-        if first is None:
-            raise ValueError(f"{sample.id} has no token to score")
-        return first[0]
 
     def _all_windows(self) -> tuple[Window, ...]:
         if self._windows is None:

@@ -71,12 +71,10 @@ class _Cutter:
         self._ended = False
 
     def pieces(self) -> Iterator[Piece]:
-        context = ""
+        context, overlap = "", self._size.overlap
         while self._fill():
-            text = self._take(context)
-            ids, offsets = self._tokenizer.encode_with_offsets(context + text)
-            yield Piece(context, text, len(ids))
-            overlap = self._size.overlap
+            text, offsets = self._take(context)
+            yield Piece(context, text, len(offsets))
             context = (context + text)[offsets[max(0, len(offsets) - overlap)][0] :] if overlap else ""
 
     def _fill(self) -> bool:
@@ -90,24 +88,23 @@ class _Cutter:
         self._waiting = "".join(parts)
         return bool(self._waiting)
 
-    def _take(self, context: str) -> str:
-        """As much of the waiting text as fits behind `context`, and never less than one character."""
+    def _take(self, context: str) -> tuple[str, list[tuple[int, int]]]:
+        """As much of the waiting text as fits behind `context`, never less than one character; offsets of both."""
         taken = self._waiting[: self._size.tokens * CHARACTERS_PER_TOKEN]
-        if self._ended and len(taken) == len(self._waiting) and self._fits(context + taken):
-            self._waiting = ""
-            return taken
-        _, offsets = self._tokenizer.encode_with_offsets(context + taken)
-        if len(offsets) > self._size.tokens:
-            taken = taken[: max(1, offsets[self._size.tokens][0] - len(context))]
-        taken = _before_white_space(taken)
-        while len(taken) > 1 and not self._fits(context + taken):
-            # Cutting a word can change how its first part is tokenized.
-            taken = taken[: -max(1, len(taken) // 64)]
+        offsets = self._offsets(context + taken)
+        is_last = self._ended and len(taken) == len(self._waiting)
+        if not is_last or len(offsets) > self._size.tokens:
+            if len(offsets) > self._size.tokens:
+                taken = taken[: max(1, offsets[self._size.tokens][0] - len(context))]
+            taken = _before_white_space(taken)
+            while len(offsets := self._offsets(context + taken)) > self._size.tokens and len(taken) > 1:
+                # Cutting a word can change how its first part is tokenized.
+                taken = taken[: -max(1, len(taken) // 64)]
         self._waiting = self._waiting[len(taken) :]
-        return taken
+        return taken, offsets
 
-    def _fits(self, text: str) -> bool:
-        return len(self._tokenizer.encode(text)) <= self._size.tokens
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
+        return self._tokenizer.encode_with_offsets(text)[1]
 
 
 def _before_white_space(text: str) -> str:

@@ -34,7 +34,7 @@ class Observer:
         self.ended.append(record)
 
 
-def manifest_of(suite: Suite, identity: ModelIdentity = SCRIPTED_IDENTITY, **changes: Any) -> Manifest:
+def manifest_of(suite: Suite[Any], identity: ModelIdentity = SCRIPTED_IDENTITY, **changes: Any) -> Manifest:
     """The manifest of a run of `suite` on the scripted model, with some arguments changed.
 
     `engine` is the adapter's description of itself, `evalkit` the version.
@@ -66,7 +66,7 @@ def right_adapter() -> ScriptedAdapter:
 
 def run_in(
     folder: Path,
-    suite: Suite,
+    suite: Suite[Any],
     adapter: Adapter | None = None,
     *,
     resume: bool = False,

@@ -26,7 +26,7 @@ def sums(*, wrong: Iterable[int] = ()) -> list[Rule]:
     """Rules that answer every question of `TinySuite` rightly, but for samples with an index in `wrong`."""
     left_out = set(wrong)
     return [
-        {"match": key.id, "text": "no idea" if key.index in left_out else EVERY_SUM.sample(key).targets[0]}
+        {"match": key.id, "text": "no idea" if key.index in left_out else EVERY_SUM.ask(key).sample.targets[0]}
         for key in EVERY_SUM.plan().keys
     ]
 

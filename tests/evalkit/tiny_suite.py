@@ -7,6 +7,7 @@ from statistics import fmean
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.records import (
+    Asked,
     Completion,
     CorpusUse,
     Request,
@@ -53,19 +54,18 @@ class TinySuite:
         unscored = tuple(UnscoredCell("never", ctx, "it never fits") for ctx in self.ctxs if "never" in self.tasks)
         return SuitePlan(keys, unscored, (CORPUS, *(corpus_of(task) for task in self.tasks)))
 
-    def sample(self, key: SampleKey) -> Sample:
+    def ask(self, key: SampleKey) -> Asked:
         if key.task == "too_long":
             raise SampleDoesNotFitError(f"too_long needs more than {key.ctx} tokens")
         prompt = f"What is {key.index} + {key.seed}?"
-        tokens = len(self.tokenizer.encode_prompt(prompt))
-        return Sample(key, prompt, "", (str(key.index + key.seed),), 8, tokens, depths=(0.5,), gold_positions=(1,))
+        tokens = tuple(self.tokenizer.encode_prompt(prompt))
+        targets = (str(key.index + key.seed),)
+        sample = Sample(key, prompt, "", targets, 8, len(tokens), "all", depths=(0.5,), gold_positions=(1,))
+        return Asked(sample, (Request(key.id, tokens, 8),))
 
-    def request(self, sample: Sample) -> Request:
-        return Request(sample.id, tuple(self.tokenizer.encode_prompt(sample.prompt)), sample.generation_tokens)
-
-    def score(self, sample: Sample, completion: Completion) -> Score:
-        right = sample.targets[0] in completion.text
-        return Score("all", float(right), None if right else "other" if completion.text else "empty")
+    def judge(self, asked: Asked, completion: Completion) -> Score:
+        right = asked.sample.targets[0] in completion.text
+        return Score(float(right), None if right else "other" if completion.text else "empty")
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         cells = dict.fromkeys((record.task, record.ctx) for record in records)

@@ -1,6 +1,5 @@
 """lm-eval's evaluator on our engine: our suite's numbers to the last digit, and those of lm-eval's own `hf` model."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from transformers import PreTrainedModel
 
 from evalkit.errors import RequestFailedError, UsageError
-from evalkit.records import ContinuationScore, Request, SuiteSummary
+from evalkit.records import Completion, ContinuationScore, Request, SuiteSummary
 from evalkit.running.runner import _answered
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
 from model_adapters.tokenizer import HfTokenizer
@@ -53,19 +52,11 @@ def answered(model: PreTrainedModel, folder: Path, *, max_tokens: int | None) ->
     """Our suite's summary, without a run store in between."""
     loaded = load_tasks(LmEvalSettings.of(tasks=TASKS, include_path=folder))
     suite = LmEvalSuite(LmEvalSettings.of(tasks=TASKS, include_path=folder), tokenizer(), max_tokens, loaded)
-    from evalkit.running.gathering import Gathering
-
-    gathering = Gathering()
-
-    def requests() -> Iterator[Request]:
-        for key in suite.plan().keys:
-            sample = suite.sample(key)
-            made = suite.requests(sample)
-            gathering.ask(sample, made)
-            yield from made
-
-    answers = (gathering.answer(completion) for completion in adapter(model).generate(requests()))
-    return suite.summarize([_answered(*whole, suite.score(*whole), 1) for whole in answers if whole is not None])
+    every = [suite.ask(key) for key in suite.plan().keys]
+    found = {answer.request_id: answer for answer in adapter(model).generate(r for one in every for r in one.requests)}
+    wholes = [Completion.joined(one.sample.id, [found[request.id] for request in one.requests]) for one in every]
+    judged = zip(every, wholes, strict=True)
+    return suite.summarize([_answered(one, whole, suite.judge(one, whole), 1) for one, whole in judged])
 
 
 @pytest.mark.parametrize("max_tokens", [None, 400])

@@ -1,7 +1,7 @@
 """A stored sample's prompt made again: records keep its sha256 and what it is a function of."""
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.running.model_options import ModelOptions
@@ -29,7 +29,7 @@ class PromptRemaker:
         from evalkit.records import SampleKey
 
         try:
-            sample = self._suite.sample(SampleKey(stored.task, stored.ctx, stored.index, stored.seed))
+            sample: Sample = self._suite.ask(SampleKey(stored.task, stored.ctx, stored.index, stored.seed)).sample
         except (EvalkitError, LookupError, ValueError) as error:
             raise UsageError(f"sample {stored.id} cannot be made again: {error}") from None
         if hashlib.sha256(sample.prompt.encode("utf-8", "surrogatepass")).hexdigest() != stored.prompt_sha256:
@@ -39,7 +39,7 @@ class PromptRemaker:
         return sample
 
 
-def _suite_of(record: "RunRecord") -> "Suite":
+def _suite_of(record: "RunRecord") -> "Suite[Any]":
     from evalkit.cli.shared.suite_run import readable_tokens
     from model_adapters.opening import open_tokenizer
 

@@ -82,7 +82,7 @@ class _Prepared:
 
     spec: SuiteSpec[Any]
     settings: Any
-    suite: "Suite"
+    suite: "Suite[Any]"
     plan: "SuitePlan"
     manifest: Manifest
     run_settings: RunSettings

@@ -4,13 +4,17 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.errors import IncompatibleRunError, RequestFailedError
-from evalkit.records import Completion, Request, Sample, SampleKey, SampleRecord
+from evalkit.records import Asked, Completion, Request, SampleKey, SampleRecord, Score
 from evalkit.running.run_files import read_manifest
 from evalkit.running.runner import PREPARED_AHEAD
 from evalkit.running.store import RunStore, read_run, read_samples
@@ -97,10 +101,53 @@ class TestOneRun:
 
     def test_a_prompt_with_a_lone_surrogate_is_asked_like_any_other(self, tmp_path: Path) -> None:
         class Broken(TinySuite):
-            def sample(self, key: SampleKey) -> Sample:
-                return Sample(key, "\ud800", "", ("42",), 8, 1)
+            def ask(self, key: SampleKey) -> Asked:
+                asked = TinySuite.ask(self, key)
+                return replace(asked, sample=replace(asked.sample, prompt="\ud800"))
 
         assert run_in(tmp_path, Broken(samples=1)).results[0].value == 100.0
+
+
+class Rereading(TinySuite):
+    """Asks sample n in n + 1 requests; the answers are judged together."""
+
+    def ask(self, key: SampleKey) -> Asked:
+        asked = TinySuite.ask(self, key)
+        (request,) = asked.requests
+        return replace(asked, requests=tuple(replace(request, id=f"{key.id}#{n}") for n in range(key.index + 1)))
+
+
+class TestSeveralRequests:
+    @given(st.permutations([f"sum/512/{n}/42#{part}" for n in range(3) for part in range(n + 1)]))
+    def test_the_order_of_the_answers_does_not_matter(self, order: list[str]) -> None:
+        class Shuffling(ScriptedAdapter):
+            def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+                answers = {completion.request_id: completion for completion in super().generate(list(requests))}
+                yield from (answers[name] for name in order)
+
+        with TemporaryDirectory() as folder:
+            answering = Shuffling(lambda request: f"{request.id[-1]}.", prefill_seconds=0.5)
+            run_in(Path(folder), Rereading(samples=3), answering)
+            lines = read_samples(Path(folder))
+        last = {name.partition("#")[0]: order.index(name) for name in order}
+        assert [line.id for line in lines] == sorted(last, key=last.__getitem__)
+        for line in lines:
+            assert line.prediction == "".join(f"{part}." for part in range(line.index + 1))
+            assert (line.prefill_seconds, line.completion_tokens) == (0.5 * (line.index + 1), 2 * (line.index + 1))
+
+    def test_one_failure_fails_the_sample(self, tmp_path: Path) -> None:
+        failing = ScriptedAdapter(lambda request: ScriptedReply(error="NaN") if "#1" in request.id else "42")
+        run_in(tmp_path, Rereading(samples=3), failing)
+        assert [line.error for line in read_samples(tmp_path)] == [None, "NaN", "NaN"]
+
+    def test_a_request_id_that_is_used_twice_is_a_bug(self, tmp_path: Path) -> None:
+        class Twice(TinySuite):
+            def ask(self, key: SampleKey) -> Asked:
+                asked = TinySuite.ask(self, key)
+                return replace(asked, requests=asked.requests * 2)
+
+        with pytest.raises(ValueError, match="two requests are called sum/512/0/42"):
+            run_in(tmp_path, Twice(samples=1))
 
 
 class TestFailures:
@@ -116,6 +163,16 @@ class TestFailures:
         assert (record.results[0].value, record.results[0].n, record.results[0].errors) == (100.0, 2, 1)
         assert record.counts == {"n": 3, "errors": 1, "unscored": 0}
         assert record.failures == {}
+
+    def test_a_failed_request_is_not_judged(self, tmp_path: Path) -> None:
+        class Judging(TinySuite):
+            def judge(self, asked: Asked, completion: Completion) -> Score:
+                assert completion.error is None
+                return TinySuite.judge(self, asked, completion)
+
+        failing = ScriptedAdapter(lambda request: ScriptedReply(error="NaN") if "/1/" in request.id else "42")
+        run_in(tmp_path, Judging(samples=3), failing)
+        assert [(line.metric, line.score) for line in read_samples(tmp_path)] == [("all", 1), ("all", None), ("all", 0)]
 
     def test_resuming_repeats_errors_only(self, tmp_path: Path) -> None:
         def failing(request: Request) -> ScriptedReply:
@@ -144,10 +201,10 @@ class TestFailures:
 
     def test_a_bug_in_the_preparation_is_raised(self, tmp_path: Path) -> None:
         class Buggy(TinySuite):
-            def sample(self, key: SampleKey) -> Sample:
+            def ask(self, key: SampleKey) -> Asked:
                 if key.index == 1:
                     raise ZeroDivisionError("a bug")
-                return TinySuite.sample(self, key)
+                return TinySuite.ask(self, key)
 
         with pytest.raises(ZeroDivisionError, match="a bug"):
             run_in(tmp_path, Buggy(samples=3))
@@ -156,7 +213,7 @@ class TestFailures:
 
     def test_a_bug_in_the_scoring_is_raised(self, tmp_path: Path) -> None:
         class Buggy(TinySuite):
-            def score(self, sample: Sample, completion: Completion) -> None:  # type: ignore[override]
+            def judge(self, asked: Asked, completion: Completion) -> Score:
                 raise ZeroDivisionError("a bug")
 
         with pytest.raises(ZeroDivisionError, match="a bug"):
@@ -264,10 +321,10 @@ class TestPreparation:
         second_is_made = threading.Event()
 
         class Signalling(TinySuite):
-            def sample(self, key: SampleKey) -> Sample:
+            def ask(self, key: SampleKey) -> Asked:
                 if key.index == 1:
                     second_is_made.set()
-                return TinySuite.sample(self, key)
+                return TinySuite.ask(self, key)
 
         def reply(request: Request) -> str:
             assert second_is_made.wait(5)
@@ -280,9 +337,9 @@ class TestPreparation:
         ahead: list[int] = []
 
         class Counting(TinySuite):
-            def sample(self, key: SampleKey) -> Sample:
+            def ask(self, key: SampleKey) -> Asked:
                 prepared.append(key.index)
-                return TinySuite.sample(self, key)
+                return TinySuite.ask(self, key)
 
         def reply(request: Request) -> str:
             time.sleep(0.005)
@@ -295,9 +352,9 @@ class TestPreparation:
 
     def test_the_time_to_the_first_prompt_is_told(self, tmp_path: Path) -> None:
         class Slow(TinySuite):
-            def sample(self, key: SampleKey) -> Sample:
+            def ask(self, key: SampleKey) -> Asked:
                 time.sleep(0.05)
-                return TinySuite.sample(self, key)
+                return TinySuite.ask(self, key)
 
         timing = run_in(tmp_path, Slow(samples=2)).timing
         first, whole = timing["first_prompt_seconds"], timing["wall_seconds"]

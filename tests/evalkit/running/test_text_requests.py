@@ -1,6 +1,5 @@
 """Texts are cut as lm-eval cuts them, and shared beginnings are never assumed."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from evalkit.errors import SampleDoesNotFitError
-from evalkit.running.text_requests import LEAST_SHARED_TOKENS, PROBES, SharedPrefix, TextRequests, cut_at
+from evalkit.running.text_requests import PROBES, TextRequests, cut_at
 from model_adapters.scripted import BOS, ScriptedTokenizer
 from model_adapters.tokenizer import HfTokenizer
 from tests.evalkit.spelled_bos import SpellsBos
@@ -126,20 +125,27 @@ class TestLengths:
 
 
 class TestSharedPrefix:
-    @given(st.lists(st.lists(st.integers(0, 2), max_size=8), min_size=2, max_size=5))
-    def test_it_is_what_all_begin_with(self, rests: Sequence[Sequence[int]]) -> None:
-        start = tuple(range(10, 10 + LEAST_SHARED_TOKENS))
-        prompts = [(*start, *rest) for rest in rests]
-        prefix = SharedPrefix.of("x", prompts)
+    @given(st.lists(st.text("ab .\n", max_size=12), min_size=2, max_size=5, unique_by=str.rstrip))
+    def test_it_is_most_of_what_all_begin_with(self, rests: list[str]) -> None:
+        start = "A header of many words that all prompts of this task begin with, one way or another.\n\n" * 2
+        prefix = TEXTS.shared_prefix("x", [start + rest for rest in rests])
         assert prefix is not None
-        assert all(prefix.begins(prompt) for prompt in prompts)
-        length = len(prefix.token_ids)
-        assert any(len(prompt) == length for prompt in prompts) or len({prompt[length] for prompt in prompts}) > 1
+        assert all(prefix.begins(TEXTS.prompt((start + rest).rstrip())) for rest in rests)
+        # All but the last word that all have.
+        assert ScriptedTokenizer().decode(prefix.token_ids).count("one way or") == 2
+
+    def test_special_tokens_belong_to_it(self) -> None:
+        texts = TextRequests(SpellsBos(adds_bos=True), max_tokens=None)
+        start = "A header of many words that all prompts of this task begin with, one way or another. " * 3
+        for spelled in ("", "<s>"):
+            prefix = texts.shared_prefix("x", [f"{spelled}{start}{n}" for n in ("one", "two")])
+            assert prefix is not None
+            assert prefix.begins(texts.prompt(f"{start}three"))
 
     def test_too_little_is_none(self) -> None:
-        start = tuple(range(LEAST_SHARED_TOKENS - 1))
-        assert SharedPrefix.of("x", [(*start, 100), (*start, 101)]) is None
-        assert SharedPrefix.of("x", [tuple(range(100))]) is None
+        assert TEXTS.shared_prefix("x", ["Few words one", "Few words two"]) is None
+        assert TEXTS.shared_prefix("x", ["many words " * 100]) is None
+        assert TEXTS.shared_prefix("x", []) is None
 
     def test_a_prompt_that_begins_otherwise_does_not_use_it(self) -> None:
         start = "A header of many words that all prompts of this task begin with, one way or another. " * 3

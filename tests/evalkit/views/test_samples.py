@@ -13,7 +13,7 @@ SPEC = RunSpec({("vt", 4096): [1.0, 0.0, ERRORED, UNSCORED, 1.0], ("cwe", 65536)
 
 def remake(stored: SampleRecord) -> Sample:
     key = SampleKey(stored.task, stored.ctx, stored.index, stored.seed)
-    return Sample(key, f"prompt of {stored.id}", "", stored.targets, 8, 4)
+    return Sample(key, f"prompt of {stored.id}", "", stored.targets, 8, 4, "all")
 
 
 def test_wrong_answers_have_their_prompts_first() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evalkit.records import SampleKey
+from evalkit.records import Asked, SampleKey
 from evalkit.running.protocols import Suite
 from model_adapters.reference import curriculum, folder
 from model_adapters.reference.answers import answer_text
@@ -34,19 +34,20 @@ def tokenizer(tokenizer_file: Path) -> HfTokenizer:
 
 
 @pytest.fixture(scope="module")
-def suite(tokenizer: HfTokenizer) -> Suite:
+def suite(tokenizer: HfTokenizer) -> Suite[Asked]:
     return training_suite(tokenizer, PROSE_SEEDS[0])
 
 
 @pytest.mark.parametrize("task", curriculum.TASKS)
 def test_the_answer_to_learn_scores_full_marks_and_fits_its_budget(
-    task: str, suite: Suite, tokenizer: HfTokenizer
+    task: str, suite: Suite[Asked], tokenizer: HfTokenizer
 ) -> None:
-    sample = suite.sample(SampleKey(task, CTX, 0, FIRST_TRAINING_SEED))
+    asked = suite.ask(SampleKey(task, CTX, 0, FIRST_TRAINING_SEED))
+    sample = asked.sample
     answer = answer_text(sample)
     metric = ruler_tasks.metric("nvidia", task)
     assert metrics.value_of(metrics.found(metrics.postprocess(answer), sample.targets, metric), metric) == 1
-    part = ruler_part(sample, suite, tokenizer, random.Random(0))
+    part = ruler_part(asked, tokenizer, random.Random(0))
     assert part is not None
     answer_ids = part.answers[0]
     start, end = answer_ids.start, answer_ids.end
@@ -58,9 +59,10 @@ def test_the_answer_to_learn_scores_full_marks_and_fits_its_budget(
     assert len(part.token_ids) <= CTX
 
 
-def test_follow_ups_ask_for_other_needles_of_the_same_haystack(suite: Suite, tokenizer: HfTokenizer) -> None:
-    sample = suite.sample(SampleKey("niah_multikey_2", CTX, 0, FIRST_TRAINING_SEED))
-    part = ruler_part(sample, suite, tokenizer, random.Random(0))
+def test_follow_ups_ask_for_other_needles_of_the_same_haystack(suite: Suite[Asked], tokenizer: HfTokenizer) -> None:
+    asked = suite.ask(SampleKey("niah_multikey_2", CTX, 0, FIRST_TRAINING_SEED))
+    sample = asked.sample
+    part = ruler_part(asked, tokenizer, random.Random(0))
     assert part is not None
     assert len(part.answers) > 1
     for answer in part.answers:
@@ -90,9 +92,10 @@ def test_tokens_that_would_do_as_well_share_a_position_and_its_weight() -> None:
     assert batch.weights_P[asked].tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
 
 
-def test_common_words_are_told_in_any_order(suite: Suite, tokenizer: HfTokenizer) -> None:
-    sample = suite.sample(SampleKey("cwe", CTX, 0, FIRST_TRAINING_SEED))
-    part = ruler_part(sample, suite, tokenizer, random.Random(0))
+def test_common_words_are_told_in_any_order(suite: Suite[Asked], tokenizer: HfTokenizer) -> None:
+    asked = suite.ask(SampleKey("cwe", CTX, 0, FIRST_TRAINING_SEED))
+    sample = asked.sample
+    part = ruler_part(asked, tokenizer, random.Random(0))
     assert part is not None
     also = part.answers[0].also
     openings = [tokenizer.encode(f" {word}")[0] for word in sample.targets]
@@ -109,7 +112,7 @@ def test_state_tracking_rows_are_the_suites_prompts_with_their_answers(task: str
     part = track_part(suite, tokenizer, CTX, lambda: SampleKey(f"{task}:4", 0, 0, next(seeds)))
     assert 0 < len(part.token_ids) <= CTX
     episodes = tokenizer.decode(part.token_ids)
-    sample = suite.sample(SampleKey(f"{task}:4", 0, 0, FIRST_TRAINING_SEED))
+    sample = suite.ask(SampleKey(f"{task}:4", 0, 0, FIRST_TRAINING_SEED)).sample
     whole = f"{sample.prompt} {sample.targets[0]}"
     assert episodes.startswith(whole)
     first_end = part.token_ids.index(EOS_ID)

@@ -17,7 +17,7 @@ def test_the_depth_is_known_before_the_prompt_is_made(task: str) -> None:
     ruler = RulerSuite(settings, ScriptedTokenizer(), RulerCorpora.embedded())
     for index in range(4):
         key = SampleKey(task, 1024, index, 7)
-        assert needle_depth(key) == ruler.sample(key).depths[0]
+        assert needle_depth(key) == ruler.ask(key).sample.depths[0]
 
 
 @pytest.mark.parametrize("bins", [1, 3, 10])

@@ -62,7 +62,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, Path]:
     folder = tmp_path_factory.mktemp("run")
     checked = suite()
     plan = checked.plan()
-    TARGETS.update({key.id: checked.sample(key).targets for key in plan.keys})
+    TARGETS.update({key.id: checked.ask(key).sample.targets for key in plan.keys})
     adapter = ScriptedAdapter(reply, batch_sequences=2)
     manifest = manifest_of(checked, adapter.identity)
     with RunStore.open(folder, manifest, resume=False) as store:
@@ -87,7 +87,7 @@ def test_the_short_part_asks_the_same_questions() -> None:
     ids = {key.id for key in whole.plan().keys}
     shared = [key for key in short.plan().keys if key.id in ids]
     assert len(shared) == 2 * 6 + 3
-    assert all(short.sample(key) == whole.sample(key) for key in shared)
+    assert all(short.ask(key).sample == whole.ask(key).sample for key in shared)
 
 
 def test_verdicts_say_where_it_breaks(stored: tuple[RunRecord, Path]) -> None:
@@ -172,7 +172,7 @@ def test_questions_of_mmlu_are_asked_beside_the_rest(tmp_path: Path) -> None:
     assert {key.id for key in added} == {f"{task}/0/{n}/0" for task in ("anatomy", "virology") for n in range(2)}
     assert checked.version == f"{plain.version}+mmlu-1"
     key = next(key for key in added if key.task == "virology")
-    assert len(checked.request(checked.sample(key)).continuations) == 4
+    assert len(checked.ask(key).requests[0].continuations) == 4
     records = [sample_record(key.task, 0, key.index, float(key.index == 0)) for key in added]
     told = checked.summarize(records)
     assert {row.task: row.value for row in told.results if row.task in ("anatomy", "virology")} == {

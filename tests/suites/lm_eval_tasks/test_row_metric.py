@@ -49,8 +49,8 @@ def run(folder: Path, returned: str, *metrics: str, right: int = 4) -> tuple[Sui
         nats = (-1.0, -2.0) if key.index < right else (-2.0, -1.0)
         scores = tuple(ContinuationScore(value, is_greedy=False) for value in nats)
         completion = Completion(key.id, "", 10, 0, "stop", 0.1, 0.0, continuations=scores)
-        sample = suite.sample(key)
-        records.append(_answered(sample, completion, suite.score(sample, completion), 1))
+        asked = suite.ask(key)
+        records.append(_answered(asked, completion, suite.judge(asked, completion), 1))
     return suite.summarize(records), records
 
 

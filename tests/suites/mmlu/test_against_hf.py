@@ -49,9 +49,10 @@ def test_every_choice_is_hfs(real_mmlu: Path, make: Callable[[], Loaded]) -> Non
     model, hf_tokenizer, tokenizer = make()
     settings = MmluSettings.of(data=real_mmlu, subjects=["global_facts", "formal_logic"], samples=3)
     suite = build(settings, tokenizer)
-    samples = [suite.sample(key) for key in suite.plan().keys]
+    asked = [suite.ask(key) for key in suite.plan().keys]
+    samples = [one.sample for one in asked]
     theirs = of_hf(model, hf_tokenizer, samples)
-    requests = [suite.request(sample) for sample in samples]
+    requests = [one.requests[0] for one in asked]
     # All but the question itself is read once.
     assert all(request.prefix_tokens > len(request.token_ids) // 2 for request in requests)
     adapter = TransformersAdapter(model, tokenizer, SCRIPTED_IDENTITY)

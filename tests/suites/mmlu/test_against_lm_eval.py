@@ -69,9 +69,10 @@ def test_prompts_choices_and_answers_are_lm_evals(real_mmlu: Path, tmp_path: Pat
         for instance in task.instances:
             by_doc.setdefault(instance.doc_id, []).append(instance)
         for index, instances in by_doc.items():
-            sample = suite.sample(SampleKey(subject, 0, index, 0))
+            asked = suite.ask(SampleKey(subject, 0, index, 0))
+            sample = asked.sample
             assert {instance.args[0] for instance in instances} == {sample.prompt}
-            decoded = [ScriptedTokenizer().decode(ids) for ids in suite.request(sample).continuations]
+            decoded = [ScriptedTokenizer().decode(ids) for ids in asked.requests[0].continuations]
             assert [instance.args[1] for instance in instances] == decoded
             target = task.doc_to_target(instances[0].doc)
             assert sample.targets == (task.doc_to_choice(instances[0].doc)[target],)

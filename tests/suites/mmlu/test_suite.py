@@ -24,8 +24,8 @@ def answer_all(suite: MmluSuite) -> SuiteSummary:
     """What the suite makes of a model that always prefers the first choice."""
     records = []
     for key in suite.plan().keys:
-        sample, first = suite.sample(key), completion(-1.0, -2.0, -3.0, -4.0)
-        records.append(_answered(sample, first, suite.score(sample, first), 1))
+        asked, first = suite.ask(key), completion(-1.0, -2.0, -3.0, -4.0)
+        records.append(_answered(asked, first, suite.judge(asked, first), 1))
     return suite.summarize(records)
 
 
@@ -44,8 +44,7 @@ class WithAnEmptyChoice:
 def test_an_empty_choice_is_never_the_most_probable_by_length() -> None:
     settings = MmluSettings.of(subjects=["virology"], shots=0, variant="cloze")
     suite = MmluSuite(settings, ScriptedTokenizer(), None, WithAnEmptyChoice())
-    sample = suite.sample(SampleKey("virology", 0, 0, 0))
-    score = suite.score(sample, completion(-3.0, -6.0, -0.1, -9.0))
+    score = suite.judge(suite.ask(SampleKey("virology", 0, 0, 0)), completion(-3.0, -6.0, -0.1, -9.0))
     assert (score.value, score.measures["acc_norm"]) == (0.0, 1.0)
 
 
@@ -56,7 +55,8 @@ class TestQuestions:
 
     def test_a_sample(self, folder: Path) -> None:
         suite = suite_of(folder, subjects=["virology"], shots=1)
-        sample = suite.sample(SampleKey("virology", 0, 2, 0))
+        asked = suite.ask(SampleKey("virology", 0, 2, 0))
+        sample, (request,) = asked.sample, asked.requests
         odd = 'a "quoted", listed thing'
         assert sample.prompt == (
             "The following are multiple choice questions (with answers) about virology.\n\n"
@@ -67,7 +67,6 @@ class TestQuestions:
             + "Answer:"
         )
         assert sample.targets == ("C",)
-        request = suite.request(sample)
         tokenizer = ScriptedTokenizer()
         assert tokenizer.decode(request.token_ids) == sample.prompt
         assert [tokenizer.decode(ids) for ids in request.continuations] == [" A", " B", " C", " D"]
@@ -75,7 +74,7 @@ class TestQuestions:
     def test_questions_of_a_subject_share_their_beginning(self, folder: Path) -> None:
         suite, tokenizer = suite_of(folder, subjects=["virology", "sociology"]), ScriptedTokenizer()
         keys = suite.plan().keys
-        requests = [suite.request(suite.sample(key)) for key in keys]
+        requests = [suite.ask(key).requests[0] for key in keys]
         assert len(keys) == 60
         for subject in ("sociology", "virology"):
             here = [request for request in requests if request.id.startswith(subject)]
@@ -84,34 +83,34 @@ class TestQuestions:
             text = tokenizer.decode(shared)
             # All examples, and nothing but a beginning that the questions have in common.
             assert text.count("Answer:") == 5
-            assert text.endswith(("\n\nWhat about ", f"What about {subject} test, number"))
+            assert text.endswith(("\n\nWhat", f"What about {subject} test,"))
 
     def test_a_question_that_begins_otherwise_is_read_by_itself(self, folder: Path) -> None:
         path = folder / "test" / "virology_test.csv"
         lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(lines).replace(" What about virology test, number 1:", "Else:"))
         suite = suite_of(folder, subjects=["virology"])
-        prefixes = [suite.request(suite.sample(key)).prefix_tokens for key in suite.plan().keys]
+        prefixes = [suite.ask(key).requests[0].prefix_tokens for key in suite.plan().keys]
         assert prefixes[1] == 0 or len(set(prefixes)) == 1
 
     def test_cloze(self, folder: Path) -> None:
         suite = suite_of(folder, subjects=["virology"], shots=0, variant="cloze")
-        sample = suite.sample(SampleKey("virology", 0, 2, 0))
-        assert sample.prompt == (
+        asked = suite.ask(SampleKey("virology", 0, 2, 0))
+        assert asked.sample.prompt == (
             "The following are questions (with answers) about virology.\n\n"
             "Question: What about virology test, number 2: plain?\nAnswer:"
         )
-        assert sample.targets == ("virology test choice 2.2, plain",)
-        assert len(suite.request(sample).continuations[0]) > 1
+        assert asked.sample.targets == ("virology test choice 2.2, plain",)
+        assert len(asked.requests[0].continuations[0]) > 1
 
     def test_a_question_that_is_too_long_is_named(self, folder: Path) -> None:
         with pytest.raises(SampleDoesNotFitError, match=r"question 3 of virology: it takes .* trained to 64"):
-            suite_of(folder, subjects=["virology"], max_tokens=64).sample(SampleKey("virology", 0, 3, 0))
+            suite_of(folder, subjects=["virology"], max_tokens=64).ask(SampleKey("virology", 0, 3, 0))
 
     def test_samples_and_seeds_decide_no_question(self, folder: Path) -> None:
         few, all_of_them = (suite_of(folder, subjects=["virology"], samples=samples) for samples in (3, None))
         assert len(few.plan().keys) == 3
-        assert few.sample(few.plan().keys[2]) == all_of_them.sample(few.plan().keys[2])
+        assert few.ask(few.plan().keys[2]) == all_of_them.ask(few.plan().keys[2])
         assert few.plan().corpora == all_of_them.plan().corpora
 
 
@@ -122,12 +121,13 @@ class TestScores:
 
     def test_the_most_probable_choice_counts(self, folder: Path) -> None:
         suite = suite_of(folder, subjects=["virology"])
-        sample = suite.sample(SampleKey("virology", 0, 2, 0))
+        asked = suite.ask(SampleKey("virology", 0, 2, 0))
+        assert asked.sample.metric == "acc"
         measures = {"log_probability_0": -3.0, "log_probability_1": -2.0, "log_probability_2": -1.0}
-        assert suite.score(sample, completion(-3.0, -2.0, -1.0, -2.5)) == Score(
-            "acc", 1.0, None, {**measures, "log_probability_3": -2.5}, prediction="C"
+        assert suite.judge(asked, completion(-3.0, -2.0, -1.0, -2.5)) == Score(
+            1.0, None, {**measures, "log_probability_3": -2.5}, prediction="C"
         )
-        wrong = suite.score(sample, completion(-1.0, -2.0, -1.0, -2.5))
+        wrong = suite.judge(asked, completion(-1.0, -2.0, -1.0, -2.5))
         assert (wrong.value, wrong.failure, wrong.prediction) == (0.0, "wrong_choice", "A")
 
     def test_by_length_a_long_choice_may_win(self, tmp_path: Path) -> None:
@@ -135,13 +135,8 @@ class TestScores:
         path.write_text("Q?,short,a much longer choice,c,d,B\n")
         (tmp_path / "virology_dev.csv").write_text("Q?,a,b,c,d,B\n")
         suite = suite_of(tmp_path, subjects=["virology"], shots=0, variant="cloze")
-        score = suite.score(suite.sample(SampleKey("virology", 0, 0, 0)), completion(-5.0, -6.0, -9.0, -9.0))
+        score = suite.judge(suite.ask(SampleKey("virology", 0, 0, 0)), completion(-5.0, -6.0, -9.0, -9.0))
         assert (score.value, score.measures["acc_norm"]) == (0.0, 1.0)
-
-    def test_a_failed_request_is_not_scored(self, folder: Path) -> None:
-        suite = suite_of(folder, subjects=["virology"])
-        failed = Completion("x", "", 10, 0, "error", 0.1, 0.0, error="out of memory")
-        assert suite.score(suite.sample(SampleKey("virology", 0, 0, 0)), failed).value is None
 
 
 class TestSettings:

@@ -28,7 +28,7 @@ def whole_prompt(task: str) -> str:
     """The prompt of sample 0 and what is right, over small corpora."""
     ctx = WHOLE_PROMPT_TOKENS[task]
     suite = small_corpora.suite(ScriptedTokenizer(), ctxs=(ctx,), tasks=(task,))
-    sample = suite.sample(SampleKey(task, ctx, 0, SEED))
+    sample = suite.ask(SampleKey(task, ctx, 0, SEED)).sample
     facts = f"targets {list(sample.targets)} · depths {list(sample.depths)} · gold {list(sample.gold_positions)}"
     return f"{sample.prompt}\n<<< {sample.prompt_tokens} + {sample.generation_tokens} tokens · {facts}\n"
 
@@ -37,7 +37,7 @@ def pinned_prompts(tokenizer: Tokenizer) -> dict[str, str]:
     """Sample id -> sha256 of its prompt over the embedded corpora."""
     settings = RulerSettings.of(ctx=(1024, 4096), samples=2, seed=SEED)
     suite = RulerSuite(settings, tokenizer, RulerCorpora.embedded())
-    return {key.id: hashlib.sha256(suite.sample(key).prompt.encode()).hexdigest() for key in PINNED}
+    return {key.id: hashlib.sha256(suite.ask(key).sample.prompt.encode()).hexdigest() for key in PINNED}
 
 
 def pinned() -> dict[str, object]:

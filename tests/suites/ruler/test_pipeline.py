@@ -25,7 +25,7 @@ def run_suite(suite: RulerSuite, replies: Replies, folder: Path, *, resume: bool
 
 def right_answers(ctx: int = 1024) -> dict[str, str]:
     suite = small_corpora.suite(TOKENIZER, ctxs=(ctx,), samples=2)
-    return {key.id: ", ".join(suite.sample(key).targets) for key in suite.plan().keys}
+    return {key.id: ", ".join(suite.ask(key).sample.targets) for key in suite.plan().keys}
 
 
 def test_a_model_that_knows_everything_scores_100(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_model_that_mixes_keys_up_is_seen_to(tmp_path: Path) -> None:
 
     def wrong(request: Request) -> str:
         key = next(key for key in suite.plan().keys if key.id == request.id)
-        return suite.sample(key).distractors[0]
+        return suite.ask(key).sample.distractors[0]
 
     tasks = ("niah_multikey_1", "niah_multikey_2", "niah_multikey_3", "vt", "cwe")
     record = run_with(wrong, tmp_path / "run", tasks=tasks)
@@ -76,7 +76,7 @@ def test_a_question_task_can_be_added_to_a_run_of_needles(tmp_path: Path) -> Non
         return RulerSuite(settings, TOKENIZER, RulerCorpora.embedded())
 
     needles, both = suite("niah_single_1"), suite("niah_single_1", "qa_1")
-    answers = {key.id: ", ".join(both.sample(key).targets) for key in both.plan().keys}
+    answers = {key.id: ", ".join(both.ask(key).sample.targets) for key in both.plan().keys}
     run_suite(needles, answers, tmp_path / "run")
     asked: list[str] = []
 

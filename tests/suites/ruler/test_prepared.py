@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.records import SampleKey
+from evalkit.records import Asked, SampleKey
 from evalkit.running.protocols import Suite
 from model_adapters.scripted import ScriptedAdapter, ScriptedTokenizer
 from suites.ruler import TASKS, PreparedSuite, RulerSettings, build
@@ -35,7 +35,7 @@ def rows(path: Path, *rows: dict[str, Any] | str) -> Path:
     return path
 
 
-def prepared(folder: Path, *, ctxs: tuple[int, ...] = (4096,), **settings: Any) -> Suite:
+def prepared(folder: Path, *, ctxs: tuple[int, ...] = (4096,), **settings: Any) -> Suite[Asked]:
     return build(RulerSettings.of(ctx=ctxs, data=folder, **settings), TOKENIZER)
 
 
@@ -45,28 +45,29 @@ def test_prepared_samples_are_the_very_prompts_that_were_sampled(tmp_path: Path,
     plan = native.plan()
     with PreparedWriter(tmp_path) as writer:
         for key in plan.keys:
-            writer.write(native.sample(key))
+            writer.write(native.ask(key).sample)
     again = prepared(tmp_path, ctxs=(1024, 2048), dialect=dialect)
     assert again.plan().keys == plan.keys
     for key in plan.keys:
-        expected, sample = native.sample(key), again.sample(key)
+        native_asked, asked = native.ask(key), again.ask(key)
+        expected, sample = native_asked.sample, asked.sample
         assert sample.prompt == expected.prompt
         assert sample.targets == expected.targets
         assert sample.answer_prefix == expected.answer_prefix
         assert (sample.prompt_tokens, sample.generation_tokens) == (expected.prompt_tokens, expected.generation_tokens)
-        assert again.request(sample) == native.request(expected)
+        assert asked.requests == native_asked.requests
 
 
 def test_rulers_layout_holds_rulers_fields(tmp_path: Path) -> None:
     native = small_corpora.suite(TOKENIZER, ctxs=(1024,), tasks=("vt",), samples=2)
     with PreparedWriter(tmp_path) as writer:
         for key in native.plan().keys:
-            writer.write(native.sample(key))
+            writer.write(native.ask(key).sample)
     lines = (tmp_path / "1024" / "vt" / "validation.jsonl").read_text(encoding="utf-8").splitlines()
     first, second = (json.loads(line) for line in lines)
     assert list(first) == ["index", "input", "answer_prefix", "outputs", "length"]
     assert [first["index"], second["index"]] == [0, 1]
-    sample = native.sample(SampleKey("vt", 1024, 0, 42))
+    sample = native.ask(SampleKey("vt", 1024, 0, 42)).sample
     assert first["input"] + first["answer_prefix"] == sample.prompt
     assert first["answer_prefix"].startswith(" Answer: According to")
     assert first["outputs"] == list(sample.targets)
@@ -78,10 +79,10 @@ def test_a_nvidia_file_can_be_asked_in_olmes_form(tmp_path: Path) -> None:
     olmes = small_corpora.suite(TOKENIZER, ctxs=(1024,), dialect="olmes")
     key = SampleKey("cwe", 1024, 0, 42)
     with PreparedWriter(tmp_path) as writer:
-        writer.write(native.sample(key))
-    sample = prepared(tmp_path, ctxs=(1024,), tasks=("cwe",), dialect="olmes").sample(key)
-    assert sample.answer_prefix == olmes.sample(key).answer_prefix
-    assert sample.prompt == native.sample(key).prompt.removesuffix(native.sample(key).answer_prefix) + (
+        writer.write(native.ask(key).sample)
+    sample = prepared(tmp_path, ctxs=(1024,), tasks=("cwe",), dialect="olmes").ask(key).sample
+    assert sample.answer_prefix == olmes.ask(key).sample.answer_prefix
+    assert sample.prompt == native.ask(key).sample.prompt.removesuffix(native.ask(key).sample.answer_prefix) + (
         "\nAnswer: The top 10 words that appear most often in the list are:"
     )
 
@@ -105,7 +106,7 @@ def test_every_layout_is_found(tmp_path: Path, place: str) -> None:
     (use,) = plan.corpora
     assert (use.role, use.name, use.source) == ("samples", "niah_single_2@4096", place)
     assert use.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    sample = suite.sample(plan.keys[0])
+    sample = suite.ask(plan.keys[0]).sample
     assert sample.prompt == QUESTION + PREFIX
     assert sample.answer_prefix == PREFIX
     assert sample.prompt_tokens == len(TOKENIZER.encode_prompt(sample.prompt))
@@ -135,16 +136,16 @@ def test_the_prefix_is_added_by_the_dialects_rule(
     given = {} if prefix is None else {"answer_prefix": prefix}
     rows(tmp_path / "niah_single_2" / "validation.jsonl", {"input": text, "outputs": ["1234567"], **given})
     key = SampleKey("niah_single_2", 4096, 0, 42)
-    assert prepared(tmp_path).sample(key).prompt == nvidia
-    assert prepared(tmp_path, dialect="olmes").sample(key).prompt == olmes
+    assert prepared(tmp_path).ask(key).sample.prompt == nvidia
+    assert prepared(tmp_path, dialect="olmes").ask(key).sample.prompt == olmes
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_olmes_reads_the_prefix_from_the_question_where_the_file_has_none(tmp_path: Path, task: str) -> None:
-    native = small_corpora.suite(TOKENIZER, dialect="olmes").sample(SampleKey(task, 1024, 0, 42))
+    native = small_corpora.suite(TOKENIZER, dialect="olmes").ask(SampleKey(task, 1024, 0, 42)).sample
     body = native.prompt.removesuffix(native.answer_prefix)
     rows(tmp_path / task / "validation.jsonl", {"input": body, "outputs": list(native.targets)})
-    sample = prepared(tmp_path, ctxs=(1024,), tasks=(task,), dialect="olmes").sample(native.key)
+    sample = prepared(tmp_path, ctxs=(1024,), tasks=(task,), dialect="olmes").ask(native.key).sample
     assert sample.prompt == native.prompt
     assert sample.answer_prefix == native.answer_prefix
 
@@ -156,9 +157,9 @@ def test_a_bos_that_a_prompt_spells_out_stands_there_once(tmp_path: Path) -> Non
         *({"input": text, "outputs": ["1234567"], "answer_prefix": PREFIX} for text in (QUESTION, f"<s>{QUESTION}")),
     )
     suite = build(RulerSettings.of(ctx=(4096,), data=tmp_path), tokenizer)
-    plain, spelled = (suite.sample(key) for key in suite.plan().keys)
-    assert plain.prompt_tokens == spelled.prompt_tokens
-    assert suite.request(plain).token_ids == suite.request(spelled).token_ids
+    plain, spelled = (suite.ask(key) for key in suite.plan().keys)
+    assert plain.sample.prompt_tokens == spelled.sample.prompt_tokens
+    assert plain.requests[0].token_ids == spelled.requests[0].token_ids
 
 
 @pytest.mark.parametrize(
@@ -171,10 +172,10 @@ def test_the_opening_of_the_answer_can_be_called_as_lm_eval_calls_it(
     row = {"input": QUESTION + input_end, "outputs": ["1234567"], "gen_prefix": opening}
     rows(tmp_path / "niah_single_2" / "validation.jsonl", row)
     key = SampleKey("niah_single_2", 4096, 0, 42)
-    sample = prepared(tmp_path).sample(key)
+    sample = prepared(tmp_path).ask(key).sample
     assert sample.prompt == QUESTION + input_end + join + opening
     assert sample.answer_prefix == join + opening
-    olmes = prepared(tmp_path, dialect="olmes").sample(key)
+    olmes = prepared(tmp_path, dialect="olmes").ask(key).sample
     assert olmes.prompt == QUESTION + input_end + "\n" + PREFIX.strip()
 
 
@@ -182,7 +183,7 @@ def test_one_opening_under_both_names_is_used_once(tmp_path: Path) -> None:
     row = {"input": QUESTION, "outputs": ["1234567"], "gen_prefix": PREFIX.strip(), "answer_prefix": PREFIX}
     rows(tmp_path / "niah_single_2" / "validation.jsonl", row, {**row, "gen_prefix": None})
     suite = prepared(tmp_path)
-    assert {suite.sample(key).prompt for key in suite.plan().keys} == {QUESTION + PREFIX}
+    assert {suite.ask(key).sample.prompt for key in suite.plan().keys} == {QUESTION + PREFIX}
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ def test_values_of_other_needles_are_known_in_files_too(tmp_path: Path) -> None:
     others = [NEEDLES[0].format(key, value) for key, value in (("blue-cat", "7654321"), ("sea-dog", "1112223"))]
     text = "\n".join(("Remember.", *others, QUESTION.partition("\n")[2]))
     rows(tmp_path / "niah_multikey_2" / "validation.jsonl", {"input": text, "outputs": ["1234567"]})
-    sample = prepared(tmp_path).sample(SampleKey("niah_multikey_2", 4096, 0, 42))
+    sample = prepared(tmp_path).ask(SampleKey("niah_multikey_2", 4096, 0, 42)).sample
     assert sample.distractors == ("7654321", "1112223")
     assert len(sample.depths) == 1
 
@@ -227,7 +228,7 @@ def test_answers_can_be_called_as_helmet_calls_them(tmp_path: Path) -> None:
         tmp_path / "qa_1" / "validation.jsonl", {"input": "Q", "answer": "Paris"}, {"input": "Q", "answer": ["a", "b"]}
     )
     suite = prepared(tmp_path)
-    assert [suite.sample(key).targets for key in suite.plan().keys] == [("Paris",), ("a", "b")]
+    assert [suite.ask(key).sample.targets for key in suite.plan().keys] == [("Paris",), ("a", "b")]
 
 
 GOOD = {"input": "x", "outputs": ["y"], "length": 100}
@@ -292,11 +293,11 @@ def test_samples_are_read_one_at_a_time(tmp_path: Path) -> None:
     suite = prepared(tmp_path)
     assert isinstance(suite, PreparedSuite)
     for index in (39, 0, 17):
-        assert suite.sample(SampleKey("vt", 4096, index, 42)).prompt == "é" * index + "!"
+        assert suite.ask(SampleKey("vt", 4096, index, 42)).sample.prompt == "é" * index + "!"
 
 
 def test_written_samples_are_never_overwritten(tmp_path: Path) -> None:
-    sample = small_corpora.suite(TOKENIZER).sample(SampleKey("vt", 1024, 0, 42))
+    sample = small_corpora.suite(TOKENIZER).ask(SampleKey("vt", 1024, 0, 42)).sample
     with PreparedWriter(tmp_path) as writer:
         writer.write(sample)
     with PreparedWriter(tmp_path) as writer, pytest.raises(UsageError, match="exists already; use another --out"):
@@ -305,7 +306,7 @@ def test_written_samples_are_never_overwritten(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    sample = small_corpora.suite(TOKENIZER).sample(SampleKey("vt", 1024, 0, 42))
+    sample = small_corpora.suite(TOKENIZER).ask(SampleKey("vt", 1024, 0, 42)).sample
     with PreparedWriter(tmp_path / "file") as writer, pytest.raises(UsageError, match="cannot write"):
         writer.write(sample)
 
@@ -320,10 +321,10 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
         return write(file, data[:1000])
 
     with PreparedWriter(tmp_path) as writer:
-        writer.write(suite.sample(SampleKey("vt", 1024, 0, 42)))
+        writer.write(suite.ask(SampleKey("vt", 1024, 0, 42)).sample)
         monkeypatch.setattr("suites.ruler.prepared.os.write", full)
         with pytest.raises(UsageError, match="No space left on device"):
-            writer.write(suite.sample(SampleKey("vt", 1024, 1, 42)))
+            writer.write(suite.ask(SampleKey("vt", 1024, 1, 42)).sample)
     monkeypatch.undo()
     lines = (tmp_path / "1024" / "vt" / "validation.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["index"] for line in lines] == [0]

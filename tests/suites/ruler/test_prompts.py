@@ -25,7 +25,7 @@ SUITE = small_corpora.suite(ScriptedTokenizer())
 
 
 def sample(task: str, ctx: int = 4096, index: int = 0) -> Sample:
-    return SUITE.sample(SampleKey(task, ctx, index, 42))
+    return SUITE.ask(SampleKey(task, ctx, index, 42)).sample
 
 
 def context_of(prompt: str) -> str:
@@ -186,7 +186,7 @@ def test_a_chain_of_variables_is_hidden_in_noise_after_a_worked_example() -> Non
 
 def worked_example(suite: RulerSuite, ctx: int, index: int) -> tuple[str, int]:
     """vt's worked example without its answer, and its noise lines."""
-    prompt = suite.sample(SampleKey("vt", ctx, index, 42)).prompt
+    prompt = suite.ask(SampleKey("vt", ctx, index, 42)).sample.prompt
     example = prompt.partition("they are: ")
     return example[0] + example[1], example[0].count(NOISE)
 
@@ -331,7 +331,7 @@ def test_no_question_is_asked_twice_before_all_were_asked() -> None:
 def test_olmes_puts_the_prefix_on_a_line_of_its_own() -> None:
     suite = small_corpora.suite(ScriptedTokenizer(), dialect="olmes")
     for task in TASKS:
-        asked = suite.sample(SampleKey(task, 4096, 0, 42))
+        asked = suite.ask(SampleKey(task, 4096, 0, 42)).sample
         assert asked.answer_prefix.startswith("\n")
         assert asked.answer_prefix.strip() == asked.answer_prefix[1:]
         assert asked.prompt.endswith(asked.answer_prefix)

@@ -2,43 +2,7 @@
 
 from collections.abc import Sequence
 
-from evalkit.running.protocols import Tokenizer
 from model_adapters.scripted import ScriptedTokenizer
-
-
-class CountingTokenizer:
-    """Another tokenizer, with a note of every text it was given."""
-
-    def __init__(self, inner: Tokenizer) -> None:
-        self._inner = inner
-        self.texts: list[int] = []
-        """Characters of each text."""
-
-    @property
-    def fingerprint(self) -> str:
-        return self._inner.fingerprint
-
-    @property
-    def vocab_size(self) -> int:
-        return self._inner.vocab_size
-
-    def encode(self, text: str) -> list[int]:
-        self.texts.append(len(text))
-        return self._inner.encode(text)
-
-    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        self.texts.append(len(text))
-        return self._inner.encode_with_offsets(text)
-
-    def encode_prompt(self, text: str) -> list[int]:
-        self.texts.append(len(text))
-        return self._inner.encode_prompt(text)
-
-    def special_prompt_tokens(self) -> int:
-        return self._inner.special_prompt_tokens()
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        return self._inner.decode(token_ids)
 
 
 class CharacterTokenizer:
@@ -54,7 +18,10 @@ class CharacterTokenizer:
         return self.encode(text), [(place, place + 1) for place in range(len(text))]
 
     def encode_prompt(self, text: str) -> list[int]:
-        return [0x110000, 0x110001, 0x110002, *self.encode(text)]
+        return self.add_special_tokens(self.encode(text))
+
+    def add_special_tokens(self, token_ids: list[int]) -> list[int]:
+        return [0x110000, 0x110001, 0x110002, *token_ids]
 
     def special_prompt_tokens(self) -> int:
         return 3

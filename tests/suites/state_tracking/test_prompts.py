@@ -52,7 +52,7 @@ def test_distractor_text_fills_the_context_and_never_goes_over(
 ) -> None:
     tokenizer = ScriptedTokenizer(adds_bos=adds_bos)
     try:
-        sample = suite(tokenizer, shots=1).sample(SampleKey(f"{task}:{updates}", ctx, index, 42))
+        sample = suite(tokenizer, shots=1).ask(SampleKey(f"{task}:{updates}", ctx, index, 42)).sample
     except SampleDoesNotFitError:
         assert updates > 8
         return
@@ -64,9 +64,9 @@ def test_distractor_text_fills_the_context_and_never_goes_over(
 
 @given(st.sampled_from(sorted(TASKS)), st.integers(4, 40), st.integers(0, 10**6))
 def test_the_question_is_the_same_for_every_tokenizer_and_context(task: str, updates: int, index: int) -> None:
-    plain = suite().sample(SampleKey(f"{task}:{updates}", 0, index, 42))
-    other = suite(WordTokenizer()).sample(SampleKey(f"{task}:{updates}", 0, index, 42))
-    filled = suite(WordTokenizer()).sample(SampleKey(f"{task}:{updates}", 4096, index, 42))
+    plain = suite().ask(SampleKey(f"{task}:{updates}", 0, index, 42)).sample
+    other = suite(WordTokenizer()).ask(SampleKey(f"{task}:{updates}", 0, index, 42)).sample
+    filled = suite(WordTokenizer()).ask(SampleKey(f"{task}:{updates}", 4096, index, 42)).sample
     assert plain.prompt == other.prompt
     assert plain.prompt_tokens > other.prompt_tokens
     assert (plain.targets, plain.distractors) == (filled.targets, filled.distractors)
@@ -75,11 +75,11 @@ def test_the_question_is_the_same_for_every_tokenizer_and_context(task: str, upd
 
 def test_a_sample_is_a_function_of_its_key_alone() -> None:
     asked = SampleKey("registers:16", 900, 7, 5)
-    alone = suite().sample(asked)
+    alone = suite().ask(asked).sample
     crowded = suite()
     for index in range(5):
-        crowded.sample(SampleKey("registers:16", 900, index, 5))
-    assert crowded.sample(asked) == alone
+        crowded.ask(SampleKey("registers:16", 900, index, 5))
+    assert crowded.ask(asked).sample == alone
     assert alone.id == "registers:16/900/7/5"
 
 
@@ -90,12 +90,12 @@ def test_index_seed_and_updates_each_ask_something_else() -> None:
         SampleKey("s5_symbols:8", 0, 0, 43),
         SampleKey("s5_symbols:9", 0, 0, 42),
     ]
-    assert len({suite().sample(key).prompt for key in keys}) == len(keys)
+    assert len({suite().ask(key).sample.prompt for key in keys}) == len(keys)
 
 
 def test_worked_examples_show_the_form_and_are_right() -> None:
     for task in TASKS:
-        prompt = suite(shots=4).sample(SampleKey(f"{task}:32", 0, 0, 42)).prompt
+        prompt = suite(shots=4).ask(SampleKey(f"{task}:32", 0, 0, 42)).sample.prompt
         solved = prompt.split("\n\n")[1:-1]
         assert len(solved) == 4
         for example in solved:
@@ -105,11 +105,11 @@ def test_worked_examples_show_the_form_and_are_right() -> None:
 
 def test_a_context_too_small_for_the_statements_is_said() -> None:
     with pytest.raises(SampleDoesNotFitError, match=r"s5_shell with 512 updates needs .* raise --ctx"):
-        suite().sample(SampleKey("s5_shell:512", 1024, 0, 42))
+        suite().ask(SampleKey("s5_shell:512", 1024, 0, 42))
 
 
 def test_statements_are_spread_over_the_whole_context() -> None:
-    prompt = suite().sample(SampleKey("state_recall:16", 8192, 3, 42)).prompt
+    prompt = suite().ask(SampleKey("state_recall:16", 8192, 3, 42)).sample.prompt
     body = prompt.rsplit("\n\n", 1)[-1]
     places = [match.start() / len(body) for match in re.finditer("^(Slot|The pointer)", body, re.MULTILINE)]
     assert len(places) == 5 + 1 + 16
@@ -120,7 +120,7 @@ def test_statements_are_spread_over_the_whole_context() -> None:
 @pytest.mark.parametrize("name", ["parity", "parity:3", "parity:x", "parity:-4", "parityy:8", "parity:99999999"])
 def test_unknown_rows_are_refused(name: str) -> None:
     with pytest.raises(UsageError):
-        suite().sample(SampleKey(name, 0, 0, 42))
+        suite().ask(SampleKey(name, 0, 0, 42))
 
 
 def test_the_plan_has_every_cell_once_and_names_the_prose() -> None:
@@ -149,9 +149,9 @@ def test_bad_settings_name_value_limit_and_remedy(arguments: dict[str, object], 
 def test_prompts_read_as_recorded(check_golden: Callable[[str, str], None]) -> None:
     prompts = []
     for task in TASKS:
-        sample = suite().sample(SampleKey(f"{task}:6", 0, 0, 42))
+        sample = suite().ask(SampleKey(f"{task}:6", 0, 0, 42)).sample
         prompts.append(f"##### {sample.id} -> {sample.targets[0]}\n{sample.prompt}\n")
-    sample = suite().sample(SampleKey("a5_symbols:6", 512, 0, 42))
+    sample = suite().ask(SampleKey("a5_symbols:6", 512, 0, 42)).sample
     prompts.append(f"##### {sample.id} -> {sample.targets[0]}\n{sample.prompt}\n")
     check_golden("state_tracking/prompts.txt", "\n".join(prompts))
 
@@ -161,6 +161,6 @@ def test_prompts_read_as_recorded(check_golden: Callable[[str, str], None]) -> N
 def test_a_real_tokenizer_is_filled_and_never_over(shared_data: Path, task: str) -> None:
     tokenizer = HfTokenizer.from_file(shared_data / "tokenizers" / "allenai_dolma2.tokenizer.json")
     asked = build(StateTrackingSettings.of(ctx=(4096,)), tokenizer)
-    sample = asked.sample(SampleKey(f"{task}:64", 4096, 0, 42))
+    sample = asked.ask(SampleKey(f"{task}:64", 4096, 0, 42)).sample
     assert 4096 - 80 < len(tokenizer.encode_prompt(sample.prompt)) + GENERATION_TOKENS <= 4096
     assert (solve(task, sample.prompt),) == sample.targets

@@ -21,14 +21,14 @@ TOLERANCE = 4.0
 
 @given(st.sampled_from(sorted(TASKS)), st.integers(4, 70), st.integers(0, 10**6), st.integers(0, 10**12))
 def test_the_answer_is_what_the_text_says(task: str, updates: int, index: int, seed: int) -> None:
-    sample = SUITE.sample(SampleKey(f"{task}:{updates}", 0, index, seed))
+    sample = SUITE.ask(SampleKey(f"{task}:{updates}", 0, index, seed)).sample
     assert (solve(task, sample.prompt),) == sample.targets
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_answer_is_what_the_text_says_after_512_updates(task: str) -> None:
     for index in range(3):
-        sample = SUITE.sample(SampleKey(f"{task}:512", 0, index, 42))
+        sample = SUITE.ask(SampleKey(f"{task}:512", 0, index, 42)).sample
         assert (solve(task, sample.prompt),) == sample.targets
 
 

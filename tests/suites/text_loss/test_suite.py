@@ -50,7 +50,7 @@ def test_a_bos_that_a_text_spells_out_stands_there_once_and_is_not_scored(tmp_pa
         (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
         suite = suite_of(tmp_path / f"{name}.txt", tokenizer, ctx=4096)
         (key,) = suite.plan().keys
-        request = suite.request(suite.sample(key))
+        request = suite.ask(key).requests[0]
         assert request.token_ids == tuple(tokenizer.encode_prompt(TEXT))
         assert request.scored_from == 1
         records.append(run_in(tmp_path / name, suite, ScriptedAdapter(half_a_nat_each, tokenizer=tokenizer)))
@@ -62,7 +62,7 @@ def test_a_bos_that_a_text_spells_out_stands_there_once_and_is_not_scored(tmp_pa
 def test_with_a_bos_every_byte_is_scored_once(text_file: Path, tmp_path: Path, overlap: int) -> None:
     tokenizer = ScriptedTokenizer(adds_bos=True)
     suite = suite_of(text_file, tokenizer, ctx=128, overlap=overlap)
-    assert all(suite.sample(key).prompt_tokens <= 128 for key in suite.plan().keys)
+    assert all(suite.ask(key).sample.prompt_tokens <= 128 for key in suite.plan().keys)
     record = run_in(tmp_path / "run", suite, ScriptedAdapter(half_a_nat_each, tokenizer=tokenizer))
     assert record.derived["scored_bytes"] == len(TEXT)
     (row,) = record.results
@@ -74,13 +74,16 @@ def test_with_a_bos_every_byte_is_scored_once(text_file: Path, tmp_path: Path, o
 
 def test_without_a_bos_the_first_token_of_a_text_is_left_out(text_file: Path) -> None:
     suite = suite_of(text_file, ctx=128, overlap=16)
-    first, second = (suite.sample(key) for key in suite.plan().keys[:2])
-    assert suite.request(first).scored_from == 1
-    assert first.scored_from == len("Line")
-    request = suite.request(second)
+    first, second = (suite.ask(key) for key in suite.plan().keys[:2])
+    assert first.requests[0].scored_from == 1
+    assert sum(first.token_bytes) == len(first.sample.prompt) - len("Line")
+    (request,) = second.requests
     assert request.scored_from is not None
     # The context is tokenized with the text, and the first scored token begins the text.
-    assert ScriptedTokenizer().decode(request.token_ids[request.scored_from :]) == second.prompt[second.scored_from :]
+    scored = ScriptedTokenizer().decode(request.token_ids[request.scored_from :])
+    assert second.sample.prompt.endswith(scored)
+    assert sum(second.token_bytes) == len(scored)
+    assert first.sample.prompt + scored == TEXT[: len(first.sample.prompt + scored)]
     assert 8 <= request.scored_from <= 24
 
 
@@ -91,7 +94,7 @@ def test_all_numbers_agree_with_sums_by_hand(text_file: Path, tmp_path: Path) ->
     tokens = {True: 0, False: 0}
     byte_count = 0
     for key in suite.plan().keys:
-        ids = ScriptedTokenizer().encode(suite.sample(key).prompt)
+        ids = ScriptedTokenizer().encode(suite.ask(key).sample.prompt)
         pieces = [ScriptedTokenizer().decode([token_id]) for token_id in ids]
         for index in range(1, len(pieces)):
             copied = any(pieces[end - 2 : end + 1] == pieces[index - 2 : index + 1] for end in range(2, index))
@@ -121,7 +124,7 @@ def test_a_real_model_gives_what_one_forward_pass_gives(text_file: Path, tmp_pat
     record = run_in(tmp_path / "run", suite, adapter)
     plain, total, count = small_model("olmo_hybrid"), 0.0, 0
     for key in suite.plan().keys:
-        id_1T = torch.tensor([tokenizer.encode(suite.sample(key).prompt)])
+        id_1T = torch.tensor([tokenizer.encode(suite.ask(key).sample.prompt)])
         with torch.no_grad():
             logp_TV = plain(input_ids=id_1T).logits[0].log_softmax(-1)
         total -= float(logp_TV[:-1].gather(1, id_1T[0, 1:, None]).sum())
@@ -153,7 +156,7 @@ def test_a_document_of_one_token_is_left_out_and_counted(tmp_path: Path) -> None
     keys = suite.plan().keys
     assert len(keys) == 2
     with pytest.raises(SampleDoesNotFitError, match="window 0 is one token with nothing before it"):
-        suite.sample(keys[0])
+        suite.ask(keys[0])
     record = run_in(tmp_path / "run", suite, ScriptedAdapter(half_a_nat_each))
     (row,) = record.results
     assert (row.n, row.unscored, record.derived["scored_tokens"]) == (1, 1, 2)
