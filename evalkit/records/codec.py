@@ -1,11 +1,12 @@
 """Records to JSON and back, with the field names of the records."""
 
-import dataclasses
 import json
 import math
 import re
-import types
-from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
 
 T = TypeVar("T")
 
@@ -23,7 +24,16 @@ class RecordError(ValueError):
 
 def to_dict(record: Any) -> dict[str, Any]:
     """The record as nested dictionaries; its tuples stay tuples, which JSON writes as lists."""
-    return dataclasses.asdict(record)
+    fields: dict[str, Any] = msgspec.to_builtins(record, enc_hook=_plain)
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    """Subclasses of text and numbers, such as NumPy's floats, which the JSON writer takes as they are."""
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(f"a record cannot hold {type(value).__name__}")
 
 
 def to_json(record: Any, *, indent: int | None = None) -> str:
@@ -36,6 +46,7 @@ def to_json(record: Any, *, indent: int | None = None) -> str:
 
 def json_text(values: dict[str, Any], *, indent: int | None = None) -> str:
     """The fields of a record as `to_json` writes them."""
+    # msgspec writes NaN and infinity as null, and refuses lone surrogates.
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, indent=indent)
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
@@ -43,35 +54,39 @@ def json_text(values: dict[str, Any], *, indent: int | None = None) -> str:
 def from_dict(cls: type[T], data: Any) -> T:
     """Build `cls` from JSON values.
 
-    A newer writer may add fields, which are ignored, and words to a Literal of strings, which are kept as text.
-    Raises RecordError naming the field if a required one is missing or a value has the wrong type.
+    Fields that `cls` does not have are ignored, since a newer writer may add some. It may add words as well, so records
+    declare them as `str`, not as a Literal. Raises RecordError with the path of a value that is missing or has the
+    wrong type.
     """
-    if not isinstance(data, dict):
-        raise RecordError(f"{cls.__name__}: expected an object, found {type(data).__name__}")
-    hints = _hints(cls)
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # T is always a dataclass here
-        if field.name in data:
-            values[field.name] = _convert(hints[field.name], data[field.name], f"{cls.__name__}.{field.name}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise RecordError(f"{cls.__name__}.{field.name} is missing")
-    return cls(**values)
+    try:
+        return msgspec.convert(data, cls)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).replace("`", "").partition(" - at $")
+        raise RecordError(f"{cls.__name__}{path}: {reason[0].lower()}{reason[1:]}") from None
 
 
 def from_json(cls: type[T], text: str) -> T:
-    """Build `cls` from one JSON text; RecordError where it is not JSON or not that record."""
+    """Build `cls` from one JSON text; RecordError if it is not JSON or not that record."""
+    if text.count("[") + text.count("{") <= MAX_NESTING and _HUGE_NUMBER.search(text) is None:
+        # What msgspec cannot read, such as lone surrogates, is read the slower way, which also says what is wrong.
+        with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
+            return msgspec.json.decode(text, type=cls)
     return from_dict(cls, parse_json(text))
+
+
+_HUGE_NUMBER = re.compile(r"[0-9]{300}")
+"""msgspec reads integers that no float holds."""
 
 
 def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
     """The values of one JSON text, a byte order mark before it allowed.
 
     Raises RecordError if it is not UTF-8, not JSON or nested more than MAX_NESTING deep, and with `finite` also if it
-    has NaN or infinity in it.
+    has NaN, infinity or a number beyond any float in it.
     """
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
-        values = json.loads(decoded.removeprefix("\ufeff"), parse_constant=_refuse_constant if finite else None)
+        values = json.loads(decoded.removeprefix("\ufeff"), **(_FINITE if finite else {}))
     except UnicodeDecodeError as error:
         raise RecordError(f"not UTF-8 (byte {error.start:,})") from None
     except RecursionError:
@@ -101,69 +116,24 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-_HINTS: dict[type[Any], dict[str, Any]] = {}
+def _finite_float(digits: str) -> float:
+    if math.isinf(number := float(digits)):
+        raise ValueError(f"{_shortened(digits)} is too large")
+    return number
 
 
-def _hints(cls: type[Any]) -> dict[str, Any]:
-    # Resolving them costs more than converting a whole sample record.
-    if cls not in _HINTS:
-        _HINTS[cls] = get_type_hints(cls)
-    return _HINTS[cls]
+def _finite_int(digits: str) -> int:
+    _finite_float(digits)
+    return int(digits)
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin = get_origin(hint)
-    if hint is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        return _convert_union(get_args(hint), value, where)
-    if origin is Literal:
-        # A newer version may know words that this one does not; they are kept as they were written.
-        return _require(isinstance(value, str) or value in get_args(hint), value, where)
-    if origin is tuple:
-        return _convert_tuple(get_args(hint), value, where)
-    if origin is dict:
-        _require(isinstance(value, dict), value, where)
-        return {key: _convert(get_args(hint)[1], item, f"{where}[{key!r}]") for key, item in value.items()}
-    if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value)  # type: ignore[arg-type]  # a class: hints never hold instances
-    if hint is float:
-        _require(_is_finite_number(value), value, where)
-        return float(value)
-    if hint is int:
-        return _require(isinstance(value, int) and _is_finite_number(value), value, where)
-    return _require(isinstance(value, hint), value, where)
+def _shortened(digits: str) -> str:
+    return f"{digits[:20]}…" if len(digits) > 20 else digits
 
 
-def _is_finite_number(value: Any) -> bool:
-    try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an integer beyond any float
-        return False
-
-
-def _convert_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None and type(None) in options:
-        return None
-    # float last, so that a value keeps the narrowest type that it fits.
-    for option in sorted((o for o in options if o is not type(None)), key=lambda o: o is float):
-        try:
-            return _convert(option, value, where)
-        except RecordError:
-            continue
-    return _require(False, value, where)
-
-
-def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    _require(isinstance(value, list | tuple), value, where)
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    _require(len(value) == len(arguments), value, where)
-    return tuple(_convert(hint, item, where) for hint, item in zip(arguments, value, strict=True))
-
-
-def _require(condition: bool, value: Any, where: str) -> Any:
-    if not condition:
-        shown = repr(value)
-        raise RecordError(f"{where}: {shown[:60]}{'…' if len(shown) > 60 else ''} has the wrong type")
-    return value
+_FINITE: dict[str, Any] = {
+    "parse_constant": _refuse_constant,
+    "parse_float": _finite_float,
+    "parse_int": _finite_int,
+}
+"""Arguments of `json.loads`."""

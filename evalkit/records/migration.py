@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from evalkit.records.codec import RecordError, from_dict, parse_json
+from evalkit.records.codec import RecordError, from_dict, from_json, parse_json
 from evalkit.records.manifest import MANIFEST_SCHEMA, Manifest
 from evalkit.records.runs import SCHEMA, START_SCHEMA, RunRecord, RunStart
 from evalkit.records.sessions import SessionList
@@ -35,6 +35,8 @@ def read_record(cls: type[T], text: str) -> T:
 
     Raises NewerRecordError for a newer one, and RecordError for what is not JSON or not that record.
     """
+    if cls not in _SCHEMAS and cls not in _STEPS:
+        return from_json(cls, text)
     return from_dict(cls, migrate(cls, parse_json(text)))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from evalkit.records.samples import SampleKey
 from evalkit.records.sessions import Session
@@ -17,7 +17,8 @@ UNKNOWN = "unknown"
 class PositionScheme:
     """How a checkpoint encodes positions, as its raw config.json says and as transformers completed it."""
 
-    kind: Literal["none", "rope", "linear", "dynamic", "yarn", "longrope", "llama3", "other"]
+    kind: str
+    """none, rope, linear, dynamic, yarn, longrope, llama3, other, or a word of a newer version."""
     description: str
     """One line for people, such as `RoPE θ=500000` or `none (DRoPE)`."""
     theta: float | None = None
@@ -67,8 +68,8 @@ class PreflightCheck:
     """One way in which a model could be run wrongly, and whether it is."""
 
     name: str
-    outcome: Literal["pass", "note", "stop"]
-    """`note`: to be known, and no reason to stop."""
+    outcome: str
+    """pass, note (to be known, and no reason to stop), stop, or a word of a newer version."""
     statement: str
     """One line for people."""
     logit_gap: float | None = None
@@ -175,8 +176,8 @@ class Verdict:
 
     check: str
     """Path-like, such as `effective_length/fixed`."""
-    verdict: Literal["pass", "fail", "undecided"]
-    """`undecided`: these samples cannot tell."""
+    verdict: str
+    """pass, fail, undecided (these samples cannot tell), or a word of a newer version."""
     statement: str
     """One line for people: what was found, and held against what."""
     unit: str

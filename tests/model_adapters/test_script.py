@@ -73,9 +73,9 @@ def test_it_needs_no_checkpoint(tmp_path: Path) -> None:
         ('{"text": "a"}\n{"txt": "b"}\n', "replies.jsonl:2: unknown key 'txt'; did you mean 'text'?"),
         ('{"model": {"tokens": 3}}\n', "replies.jsonl:1: unknown key 'tokens'; did you mean 'tokens_seen'?"),
         ("{", "replies.jsonl:1: not JSON"),
-        ("[]", "replies.jsonl:1: Rule: expected an object"),
-        ('{"text": 3}', "replies.jsonl:1: Rule.text: 3 has the wrong type"),
-        ('{"model": {"identity": {"dtype": 3}}}', "replies.jsonl:1: ModelIdentity.dtype: 3 has the wrong type"),
+        ("[]", "replies.jsonl:1: Rule: expected object"),
+        ('{"text": 3}', "replies.jsonl:1: Rule.text: expected str, got int"),
+        ('{"model": {"identity": {"dtype": 3}}}', "replies.jsonl:1: ModelIdentity.dtype: expected str, got int"),
     ],
 )
 def test_a_mistake_is_named_by_line(tmp_path: Path, text: str, message: str) -> None:

@@ -5,11 +5,23 @@ import json
 import math
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.records import CorpusUse, PositionScheme, ResultRow, RunRecord, SampleRecord, UnscoredCell
+from evalkit.records import (
+    CorpusUse,
+    Manifest,
+    PositionScheme,
+    ResultRow,
+    RunRecord,
+    RunStart,
+    SampleRecord,
+    SessionList,
+    UnscoredCell,
+)
 from evalkit.records.codec import MAX_NESTING, RecordError, from_dict, from_json, parse_json, to_dict, to_json
 
 ROW = ResultRow("vt", 4096, "all", 50.0, 2, (25.0, 75.0))
@@ -40,6 +52,28 @@ def test_any_text_becomes_one_line_that_utf_8_can_hold(text: str) -> None:
     )
 
 
+def test_numbers_of_numpy_are_written_as_those_of_python() -> None:
+    assert to_json(dataclasses.replace(ROW, value=np.float64(12.5))) == to_json(dataclasses.replace(ROW, value=12.5))
+
+
+def test_what_json_cannot_hold_is_not_written() -> None:
+    with pytest.raises(TypeError, match="a record cannot hold complex"):
+        to_json(dataclasses.replace(ROW, value=1j))
+
+
+@pytest.mark.parametrize("cls", [Manifest, RunRecord, RunStart, SampleRecord, SessionList])
+def test_no_stored_record_refuses_words_of_a_newer_version(cls: type) -> None:
+    """As a Literal would, which is an enumeration in a schema."""
+    assert '"enum"' not in json.dumps(msgspec.json.schema(cls))
+
+
+@pytest.mark.parametrize("field", ["ctx", "value", "added_later"])
+def test_integers_that_no_float_holds_are_refused(field: str) -> None:
+    text = json.dumps({**to_dict(ROW), field: 10**400})
+    with pytest.raises(RecordError, match=r"not JSON: 10000000000000000000… is too large"):
+        from_json(ResultRow, text)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_none_are_not_written(value: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -61,15 +95,15 @@ def test_unknown_fields_are_ignored_and_missing_ones_take_their_default() -> Non
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ctx": "4096"}, "ResultRow.ctx: '4096' has the wrong type"),
-        ({"ctx": True}, "ResultRow.ctx: True has the wrong type"),
-        ({"ctx": 4096.0}, "ResultRow.ctx: 4096.0 has the wrong type"),
-        ({"value": "50"}, "ResultRow.value: '50' has the wrong type"),
-        ({"value": False}, "ResultRow.value: False has the wrong type"),
-        ({"value": 10**400}, "ResultRow.value: 1000"),
-        ({"ci95": [1.0]}, "ResultRow.ci95: [1.0] has the wrong type"),
-        ({"ci95": 3}, "ResultRow.ci95: 3 has the wrong type"),
-        ({"task": None}, "ResultRow.task: None has the wrong type"),
+        ({"ctx": "4096"}, "ResultRow.ctx: expected int, got str"),
+        ({"ctx": True}, "ResultRow.ctx: expected int, got bool"),
+        ({"ctx": 4096.0}, "ResultRow.ctx: expected int, got float"),
+        ({"value": "50"}, "ResultRow.value: expected float | null, got str"),
+        ({"value": False}, "ResultRow.value: expected float | null, got bool"),
+        ({"value": 10**400}, "ResultRow.value: number out of range"),
+        ({"ci95": [1.0]}, "ResultRow.ci95: expected array of length 2, got 1"),
+        ({"ci95": 3}, "ResultRow.ci95: expected array | null, got int"),
+        ({"task": None}, "ResultRow.task: expected str, got null"),
     ],
 )
 def test_a_wrong_type_is_refused_by_field(change: dict[str, Any], message: str) -> None:
@@ -82,7 +116,7 @@ def test_a_wrong_type_is_refused_by_field(change: dict[str, Any], message: str) 
 def test_a_missing_field_is_named() -> None:
     data = to_dict(ROW)
     del data["metric"]
-    with pytest.raises(RecordError, match=r"ResultRow\.metric is missing"):
+    with pytest.raises(RecordError, match="ResultRow: object missing required field metric"):
         from_dict(ResultRow, data)
 
 
@@ -121,13 +155,13 @@ def test_numbers_that_are_none_are_read_if_asked_for() -> None:
 
 @pytest.mark.parametrize("text", ["[]", "3", '"x"', "null"])
 def test_what_is_no_object_is_refused(text: str) -> None:
-    with pytest.raises(RecordError, match="expected an object"):
+    with pytest.raises(RecordError, match="expected object"):
         from_json(ResultRow, text)
 
 
 def test_nested_records_name_their_own_field() -> None:
     row = to_dict(CorpusUse("essays", "novels", "ab", "x.txt")) | {"sha256": 3}
-    with pytest.raises(RecordError, match=r"CorpusUse\.sha256: 3 has the wrong type"):
+    with pytest.raises(RecordError, match=r"RunRecord\.corpora\[0\]\.sha256: expected str, got int"):
         from_dict(RunRecord, {"corpora": [row], **_without("corpora")})
 
 
@@ -137,7 +171,7 @@ def test_a_word_of_a_newer_version_is_kept_as_text() -> None:
     identity = _without("config")["model"]
     scheme = from_dict(PositionScheme, identity["positions"] | {"kind": "spiral"})
     assert json.loads(to_json(scheme))["kind"] == "spiral"
-    with pytest.raises(RecordError, match=r"PositionScheme\.kind: 3 has the wrong type"):
+    with pytest.raises(RecordError, match=r"PositionScheme\.kind: expected str, got int"):
         from_dict(PositionScheme, identity["positions"] | {"kind": 3})
 
 

@@ -111,7 +111,7 @@ def test_a_schema_of_something_else_is_no_such_record(cls: type[Any], schema: An
 @pytest.mark.parametrize("text", ["[]", "3", "null"])
 def test_what_is_no_object_is_refused(text: str) -> None:
     for cls in (Manifest, RunRecord, SampleRecord):
-        with pytest.raises(RecordError, match="expected an object"):
+        with pytest.raises(RecordError, match="expected object"):
             read_record(cls, text)
 
 
