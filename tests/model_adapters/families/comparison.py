@@ -1,0 +1,190 @@
+"""One family in the engine, compared with transformers' own forward pass and `generate`.
+
+row = compare_family("mamba2")              # Row(outcome="equal", ...)
+"""
+
+import copy
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from evalkit.errors import UsageError
+from evalkit.records import Request
+from model_adapters.engine.engine import Engine
+from model_adapters.engine.gated_delta_layers import gated_delta_layers
+from model_adapters.engine.memory_layout import MemoryLayout
+from model_adapters.engine.sequence import Generation
+from model_adapters.messages import reason
+from tests.model_adapters.engine.prompts import random_prompt
+from tests.model_adapters.families.recipes import build
+
+SEGMENT_TOKENS, SLOTS = 37, 2
+"""Segments divide no prompt here and end on both sides of every window; two of three prompts decode together."""
+TEXT_TOKENS, PREFIX_TOKENS = 150, 75
+BRANCH_TOKENS = (7, 33)
+PROMPT_TOKENS, NEW_TOKENS = (5, 61, 108), 6
+TOLERANCE = 5e-4
+"""Nats; the logits of these models are about one, so that fp32 leaves a hundredth of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the table says of a family."""
+
+    family: str
+    mixer: str = ""
+    """What its layers remember."""
+    outcome: str = "equal"
+    """equal, refused, wrong, failed (an exception), or not built."""
+    reason: str = ""
+    kernel: str = ""
+    token_bytes: int | None = None
+    state_bytes: int | None = None
+
+
+def compare_family(family: str) -> Row:
+    """Build a family small, run it in the engine in every way, and say what came of it."""
+    row = Row(family)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # transformers' and torch's own
+        try:
+            model = build(family)
+            truth = Truth(model)
+        except Exception as error:  # noqa: BLE001 - whatever a family's code raises is the finding
+            return replace(row, outcome="not built", reason=reason(error))
+        try:
+            engine = Engine(truth.engine_model, segment_tokens=SEGMENT_TOKENS, slots=SLOTS)
+        except UsageError as error:
+            return replace(row, outcome="refused", reason=str(error))
+        except Exception as error:  # noqa: BLE001
+            return replace(row, outcome="failed", reason=reason(error))
+        row = _described(row, engine)
+        try:
+            fault = truth.compare(engine)
+        except Exception as error:  # noqa: BLE001
+            return replace(row, outcome="failed", reason=reason(error))
+    return replace(row, outcome="wrong" if fault else "equal", reason=fault)
+
+
+class Truth:
+    """What transformers' own code makes of some texts; the engine runs a copy of the model."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        model.set_attn_implementation("eager")
+        self._model = model
+        self._generated = {tokens: self._answer(random_prompt(tokens)) for tokens in PROMPT_TOKENS}
+        # What one prompt says in the middle ends it, and any other that says it.
+        self._stop = self._generated[PROMPT_TOKENS[1]][NEW_TOKENS // 2]
+        self.engine_model = copy.deepcopy(model)
+        self.engine_model.generation_config.eos_token_id = self._stop
+
+    def compare(self, engine: Engine) -> str:
+        """The first difference between the engine and transformers; an empty string if there is none."""
+        prefix, continuations = random_prompt(PREFIX_TOKENS), ((5,), random_prompt(9))
+        text = Request("text", random_prompt(TEXT_TOKENS), 0, scored_from=1)
+        branches = [
+            Request(f"branch {tokens}", prefix + random_prompt(tokens), 0, continuations=continuations, **shared)
+            for tokens in BRANCH_TOKENS
+            for shared in ({"prefix_id": "p", "prefix_tokens": PREFIX_TOKENS},)
+        ]
+        alone = [Request("alone", branches[0].token_ids, 0, continuations=continuations)]
+        prompts = [Request(f"decode {tokens}", random_prompt(tokens), NEW_TOKENS) for tokens in PROMPT_TOKENS]
+        requests = [text, *branches, *alone, *prompts]
+        found = {generation.request_id: generation for generation in engine.generate(requests)}
+        for generation in found.values():
+            if generation.error is not None:
+                raise RuntimeError(generation.error)
+        faults = [self._scores(text, found["text"])]
+        faults += [self._continuations(request, found[request.id]) for request in (*branches, *alone)]
+        faults += [self._decoded(request, found[request.id]) for request in prompts]
+        return next((fault for fault in faults if fault), "")
+
+    def _scores(self, request: Request, generation: Generation) -> str:
+        assert generation.scores is not None
+        expected = self._token_logs(request.token_ids, 1)
+        gap = max(abs(a - b) for a, b in zip(generation.scores.log_probabilities, expected, strict=True))
+        return f"log-probabilities in segments differ by {gap:.1e}" if not gap <= TOLERANCE else ""
+
+    def _continuations(self, request: Request, generation: Generation) -> str:
+        assert generation.continuations is not None
+        for score, continuation in zip(generation.continuations, request.continuations, strict=True):
+            expected = sum(self._token_logs(request.token_ids + continuation, len(request.token_ids)))
+            if score.log_probability != pytest.approx(expected, abs=2 * TOLERANCE):
+                return f"continuations ({request.id}) differ by {abs(score.log_probability - expected):.1e}"
+        return ""
+
+    def _decoded(self, request: Request, generation: Generation) -> str:
+        expected = self._generated[len(request.token_ids)]
+        if self._stop in expected:
+            expected = expected[: expected.index(self._stop) + 1]
+        if generation.token_ids == list(expected):
+            return ""
+        behind = self._behind(request.token_ids, tuple(generation.token_ids))
+        tied = behind < TOLERANCE and len(generation.token_ids) == len(expected)
+        return "" if tied else f"{request.id} tokens: a chosen token is {behind:.1e} below the best"
+
+    def _token_logs(self, token_ids: Sequence[int], first: int) -> list[float]:
+        log_TV = self._logs(token_ids)
+        return [log_TV[place - 1, token_ids[place]].item() for place in range(first, len(token_ids))]
+
+    @torch.no_grad()
+    def _logs(self, token_ids: Sequence[int]) -> torch.Tensor:
+        """[T, V] by one pass without a cache."""
+        logits_TV: torch.Tensor = self._model(input_ids=torch.tensor([list(token_ids)]), use_cache=False).logits[0]
+        return logits_TV.double().log_softmax(-1)
+
+    def _answer(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
+        """What `generate` makes of a prompt; if it fails or contradicts the forward pass, what that makes of it."""
+        try:
+            answer = self._generate(token_ids)
+        except Exception:  # noqa: BLE001 - some families' own generation is at fault
+            answer = ()
+        if len(answer) == NEW_TOKENS and self._behind(token_ids, answer) < TOLERANCE:
+            return answer
+        answer = ()
+        while len(answer) < NEW_TOKENS:
+            answer += (int(self._logs(token_ids + answer)[-1].argmax()),)
+        return answer
+
+    @torch.no_grad()
+    def _generate(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
+        id_1T = torch.tensor([token_ids])
+        output = self._model.generate(
+            id_1T, attention_mask=torch.ones_like(id_1T), max_new_tokens=NEW_TOKENS, do_sample=False
+        )
+        return tuple(output[0, len(token_ids) :].tolist())
+
+    def _behind(self, token_ids: tuple[int, ...], answer: tuple[int, ...]) -> float:
+        """How far the forward pass puts a token of the answer below the best, at most."""
+        log_TV = self._logs(token_ids + answer)[len(token_ids) - 1 : -1]
+        chosen = log_TV.gather(1, torch.tensor(answer)[:, None])[:, 0]
+        return (log_TV.max(-1).values - chosen).max().item()
+
+
+def _described(row: Row, engine: Engine) -> Row:
+    layout = engine.runner.layout
+    kernels = ["fused attention"] if layout.calls else []
+    if any(layer.state_bytes for layer in layout.layers):
+        triton = gated_delta_layers(engine.runner.model)
+        kernels.append("gated delta" if triton else "transformers' recurrence")
+    cost = layout.cost
+    return replace(
+        row,
+        mixer=_mixer(layout),
+        kernel=", ".join(kernels),
+        token_bytes=cost.kv_bytes_per_token + cost.window_bytes_per_token,
+        state_bytes=cost.state_bytes,
+    )
+
+
+def _mixer(layout: MemoryLayout) -> str:
+    """Every kind of layer once, in the order in which they come first."""
+    kinds = []
+    for layer in layout.layers:
+        attention = ("window" if layer.window else "full") if layer.kv_bytes else ""
+        kinds.append(" and ".join(part for part in (attention, "state" if layer.state_bytes else "") if part) or "none")
+    return ", ".join(dict.fromkeys(kinds))

@@ -1,0 +1,18 @@
+"""The engine does with every causal family of transformers what docs/families.md says, and the file is whole."""
+
+import pytest
+
+from tests.model_adapters.families.comparison import compare_family
+from tests.model_adapters.families.recipes import CAUSAL_FAMILIES
+from tests.model_adapters.families.table import PATH, read_lines, read_row, table, table_line
+
+
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
+def test_family(family: str) -> None:
+    assert table_line(compare_family(family)) == read_lines()[family]
+
+
+def test_the_file_is_the_table_of_all_families() -> None:
+    lines = read_lines()
+    assert tuple(lines) == CAUSAL_FAMILIES
+    assert table(map(read_row, lines.values())) == PATH.read_text(encoding="utf-8")
