@@ -32,7 +32,7 @@ FAMILIES_WITHOUT_POSITIONS = frozenset(
     {"mamba", "mamba2", "falcon_mamba", "jamba", "kimi_linear", "nemotron_h", "rwkv", "xlstm", "zamba"}
 )
 TABLE = re.compile(r"(^|\.)(wpe|embed_positions|positions_embed|position_embeddings?|pos_encoding)$")
-OTHER_MODALITIES = re.compile(r"vision|visual|audio")
+OTHER_MODALITIES = re.compile(r"vision|visual|audio|image")
 THETA_KEY = re.compile(r"(rope|rotary).*(theta|base)")
 ORIGINAL_LENGTH = "original_max_position_embeddings"
 KINDS_WITH_ORIGINAL_LENGTH = ("yarn", "longrope", "llama3")

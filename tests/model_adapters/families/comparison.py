@@ -15,9 +15,9 @@ from transformers import PreTrainedModel
 from evalkit.errors import UsageError
 from evalkit.records import Request
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.gated_delta_layers import gated_delta_layers
-from model_adapters.engine.memory_layout import MemoryLayout
-from model_adapters.engine.sequence import Generation
+from model_adapters.engine.fast_modules.gated_delta_net import gated_delta_layers
+from model_adapters.engine.memory.layout import MemoryLayout
+from model_adapters.engine.scheduling.sequence import Generation
 from model_adapters.messages import reason
 from tests.model_adapters.engine.prompts import random_prompt
 from tests.model_adapters.families.recipes import build
@@ -107,14 +107,14 @@ class Truth:
         assert generation.scores is not None
         expected = self._token_logs(request.token_ids, 1)
         gap = max(abs(a - b) for a, b in zip(generation.scores.log_probabilities, expected, strict=True))
-        return f"log-probabilities in segments differ by {gap:.1e}" if not gap <= TOLERANCE else ""
+        return "" if gap <= TOLERANCE else "log-probabilities in segments differ"
 
     def _continuations(self, request: Request, generation: Generation) -> str:
         assert generation.continuations is not None
         for score, continuation in zip(generation.continuations, request.continuations, strict=True):
             expected = sum(self._token_logs(request.token_ids + continuation, len(request.token_ids)))
             if score.log_probability != pytest.approx(expected, abs=2 * TOLERANCE):
-                return f"continuations ({request.id}) differ by {abs(score.log_probability - expected):.1e}"
+                return f"continuations differ ({request.id})"
         return ""
 
     def _decoded(self, request: Request, generation: Generation) -> str:
@@ -125,7 +125,7 @@ class Truth:
             return ""
         behind = self._behind(request.token_ids, tuple(generation.token_ids))
         tied = behind < TOLERANCE and len(generation.token_ids) == len(expected)
-        return "" if tied else f"{request.id} tokens: a chosen token is {behind:.1e} below the best"
+        return "" if tied else f"generated tokens differ ({request.id})"
 
     def _token_logs(self, token_ids: Sequence[int], first: int) -> list[float]:
         log_TV = self._logs(token_ids)
