@@ -1,39 +1,18 @@
 """One direction of flow: evalkit stands below its three siblings, and only its command line reaches up to them."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-from tests.support import REPOSITORY
+from tests.sources import SIBLINGS, SOURCES, imports
 
-SIBLINGS = {"suites", "model_adapters", "reports"}
-PACKAGES = {"evalkit", *SIBLINGS}
 RECIPE = "model_adapters.reference"
 ORDER = ("records", "statistics", "running", "analysis", "views", "cli")
 """Packages of evalkit, each of which imports only itself and those before it."""
 ENGINE_ORDER = (("memory",), ("forward",), ("scheduling", "fast_modules"), ("engine",))
 """Floors of model_adapters.engine: each of these imports only itself and what is on a lower floor."""
-FILES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
-
-
-def module_name(path: Path) -> str:
-    return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
-
-
-def imports(node: ast.AST, *, late: bool = False) -> Iterator[tuple[str, bool]]:
-    """Absolute names that are imported, and whether that happens late: in a function, or for type checkers only."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import):
-            yield from ((name.name, late) for name in child.names)
-        elif isinstance(child, ast.ImportFrom) and child.module is not None and child.level == 0:
-            yield from ((f"{child.module}.{name.name}", late) for name in child.names)
-        else:
-            is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
-            for_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
-            yield from imports(child, late=late or is_function or for_types)
 
 
 def recipe(sources: Mapping[str, str]) -> set[str]:
@@ -63,9 +42,6 @@ def forbidden(module: str, source: str) -> list[str]:
         if reaches_up or runs_commands or top in ("tests", "benchmarks"):
             broken.append(name)
     return broken
-
-
-SOURCES = {module_name(path): path.read_text(encoding="utf-8") for path in FILES}
 
 
 @pytest.mark.parametrize("module", sorted(set(SOURCES) - recipe(SOURCES)))

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.installation import MODELS
+from tests.sources import SOURCES, imports
 from tests.support import REPOSITORY
-from tests.test_imports import SOURCES, imports
 
 PACKAGES = ("evalkit", "suites", "model_adapters", "reports")
 # What running needs beside code; everything else in the packages is source.

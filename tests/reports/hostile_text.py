@@ -36,3 +36,5 @@ HOSTILE_TEXTS = [
     "`",
     ":smile: :x:",
 ]
+
+VISIBLE_TEXTS = [text for text in HOSTILE_TEXTS if text.strip()]

@@ -13,7 +13,7 @@ from reports.page import Page, RunSamples
 from reports.run_charts import comparison_charts, run_charts
 from reports.run_report import run_report
 from tests.evalkit.run_factory import RunSpec, changed, make_run
-from tests.evalkit.views.test_samples import remake
+from tests.evalkit.sample_records import remake
 
 SPEC = RunSpec({(task, ctx): [1.0, 0.0] * 30 for task in ("vt", "cwe") for ctx in (4096, 65536)})
 WORSE = changed(SPEC, {cell: [0.0, 0.0] * 15 + [1.0, 1.0] * 15 for cell in SPEC.scores})

@@ -20,8 +20,8 @@ from reports.github import escape_message, escape_property, render_annotations
 from reports.junit import render_junit
 from reports.policy_template import policy_template
 from tests.evalkit.run_factory import RunSpec, changed, make_run
-from tests.reports.hostile_text import HOSTILE_TEXTS
-from tests.reports.test_markdown import PARSER, blocks, inline_texts
+from tests.reports.hostile_text import HOSTILE_TEXTS, VISIBLE_TEXTS
+from tests.reports.parsed import check_markdown
 
 RULES = """
 supporting_failures: 1
@@ -100,12 +100,9 @@ def test_githubs_escapes() -> None:
     assert escape_property("a:b,c%") == "a%3Ab%2Cc%25"
 
 
-@pytest.mark.parametrize("text", [text for text in HOSTILE_TEXTS if text.strip()])
+@pytest.mark.parametrize("text", VISIBLE_TEXTS)
 def test_hostile_text_is_no_markup(result: GateResult, text: str) -> None:
-    tokens = PARSER.parse(markdown.render(gate_report(spoiled(result, text))))
-    harmless = PARSER.parse(markdown.render(gate_report(spoiled(result, "harmless"))))
-    assert blocks(tokens) == blocks(harmless)
-    inline_texts(tokens)
+    check_markdown(lambda shown: markdown.render(gate_report(spoiled(result, shown))), text)
 
 
 def test_a_written_policy_is_read_and_passed_by_its_baseline(

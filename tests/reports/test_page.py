@@ -22,9 +22,9 @@ from reports.page import Page, RunSamples, render_page
 from reports.plain_text import visible
 from reports.run_charts import comparison_charts
 from tests.evalkit.run_factory import RunSpec, changed, make_run
-from tests.reports.hostile_text import HOSTILE_TEXTS
+from tests.reports.hostile_text import VISIBLE_TEXTS
 from tests.reports.page_factory import comparison_page, run_page, spoiled
-from tests.reports.test_leaderboard_report import Tags
+from tests.reports.parsed import Tags
 
 SCRIPTS = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 DATA = re.compile(r'<script type="text/plain" id="data">(.*?)</script>', re.DOTALL)
@@ -109,7 +109,7 @@ class Writer:
         return " ".join(self._rng.choices(self._words, self._weights, k=words))
 
 
-@pytest.mark.parametrize("text", [text for text in HOSTILE_TEXTS if text.strip()])
+@pytest.mark.parametrize("text", VISIBLE_TEXTS)
 def test_hostile_text_adds_no_element(page: Page, text: str) -> None:
     document = Tags(SCRIPTS.sub("", render_page(spoiled(page, text))))
     harmless = Tags(SCRIPTS.sub("", render_page(spoiled(page, "harmless"))))

@@ -10,28 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.analysis.gate import GateResult, gate
+from evalkit.analysis.gate import gate
 from evalkit.analysis.gate_verdict import Verdict
 from evalkit.analysis.policy import parse_policy
 from evalkit.errors import EvalkitError, IncompatibleRunError, UsageError
 from evalkit.records import Figure
+from tests.evalkit.gating import judge, only, right_and_wrong
 from tests.evalkit.run_factory import ERRORED, UNSCORED, RunSpec, Score, changed, make_run, simulate
 
 CELLS = [("niah_single_1", 4096), ("niah_single_1", 65536), ("vt", 4096), ("vt", 65536)]
-
-
-def judge(folder: Path, rules: str, base: RunSpec, new: RunSpec, settings: str = "") -> GateResult:
-    policy = parse_policy(f"{settings}\nrules: {{{rules}}}")
-    return gate([make_run(folder / "base", base)], [make_run(folder / "new", new)], policy)
-
-
-def only(result: GateResult) -> Verdict:
-    (verdict,) = result.verdicts
-    return verdict
-
-
-def right_and_wrong(right: int, wrong: int) -> list[Score]:
-    return [1.0] * right + [0.0] * wrong
 
 
 def one_task(scores: list[Score], **changes: Any) -> RunSpec:

@@ -13,7 +13,7 @@ from evalkit.analysis.gate import GateResult, gate
 from evalkit.analysis.policy import parse_policy
 from evalkit.errors import UsageError
 from evalkit.records import Figure, SummaryRow, UnscoredCell
-from tests.evalkit.analysis.test_gate import judge, only
+from tests.evalkit.gating import judge, only
 from tests.evalkit.run_factory import ERRORED, UNSCORED, RunSpec, Score, changed, make_run
 
 Scores = dict[tuple[str, int], list[Score]]

@@ -7,7 +7,8 @@ import pytest
 
 from evalkit.analysis.gate import GateResult
 from evalkit.analysis.gate_verdict import Verdict
-from tests.evalkit.analysis.test_gate import judge, right_and_wrong
+from tests.evalkit.drawn_answers import answers
+from tests.evalkit.gating import judge, right_and_wrong
 from tests.evalkit.run_factory import ERRORED, RunSpec, Score, changed
 
 N = 200
@@ -137,7 +138,5 @@ def test_a_rule_that_must_show_something_fails_for_lack_of_samples(tmp_path: Pat
 
 def missed(share: float, margin: float, draws: int = 400) -> float:
     """How often an upper bound of N simulated pairs without a drop is above the margin."""
-    from tests.evalkit.statistics.test_power import answers
-
     rng = np.random.default_rng(4)
     return float(np.mean([(answers(rng, N, share, 0.0).interval() or (0, 1))[1] > margin for _ in range(draws)]))

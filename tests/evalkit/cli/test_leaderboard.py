@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evalkit.analysis.test_foreign_results import LM_EVAL
+from tests.evalkit.lm_eval_results import LM_EVAL
 from tests.evalkit.run_factory import RunSpec, write_run
 from tests.support import Evalkit
 

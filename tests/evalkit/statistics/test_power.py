@@ -5,17 +5,11 @@ import pytest
 
 from evalkit.statistics.paired import PairedDifferences, pool
 from evalkit.statistics.power import Spread, above, at_most, detectable_drop, pairs_needed
+from tests.evalkit.drawn_answers import answers
 
 TOLERANCE = 0.06
 """Of a probability; two standard errors of 500 draws at 80 % are 0.036."""
 DRAWS = 500
-
-
-def answers(rng: np.random.Generator, pairs: int, changed: float, drop: float) -> PairedDifferences:
-    """Drops of right and wrong answers of which this share changes."""
-    chance = rng.random(pairs)
-    worse = (changed + drop) / 2
-    return pool([np.where(chance < worse, 1.0, np.where(chance < changed, -1.0, 0.0))], bounded=True)
 
 
 def shares(pairs: int, changed: float, drop: float, limit: float, tail: float) -> tuple[float, float]:

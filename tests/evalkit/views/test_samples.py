@@ -4,16 +4,12 @@ from pathlib import Path
 
 from evalkit.analysis.pairing import pair_runs
 from evalkit.errors import UsageError
-from evalkit.records import Sample, SampleKey, SampleRecord
+from evalkit.records import Sample, SampleRecord
 from evalkit.views.samples import LONGEST_ANSWER, PromptSource, comparison_views, run_views, tasks_and_lengths
 from tests.evalkit.run_factory import ERRORED, UNSCORED, RunSpec, changed, make_run, make_samples
+from tests.evalkit.sample_records import remake
 
 SPEC = RunSpec({("vt", 4096): [1.0, 0.0, ERRORED, UNSCORED, 1.0], ("cwe", 65536): [0.5]})
-
-
-def remake(stored: SampleRecord) -> Sample:
-    key = SampleKey(stored.task, stored.ctx, stored.index, stored.seed)
-    return Sample(key, f"prompt of {stored.id}", "", stored.targets, 8, 4, "all")
 
 
 def test_wrong_answers_have_their_prompts_first() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.errors import UsageError
-from evalkit.records import CorpusUse, Request, RunRecord
+from evalkit.records import Request, RunRecord
 from evalkit.running.runner import run
 from evalkit.running.store import RunStore
 from model_adapters.scripted import ScriptedAdapter, ScriptedReply, ScriptedTokenizer
@@ -27,15 +27,13 @@ from suites.text_loss.sources import EssayText
 from tests.evalkit.runs import Observer, manifest_of, settings
 from tests.evalkit.sample_records import sample_record
 from tests.suites.mmlu.small_data import write_mmlu
+from tests.suites.numbered_prose import numbered_essays
 
+PROSE = numbered_essays(3000)
 HELD = 2048
 SETTINGS = replace(
     ExtensionSettings.of(ctx=4096, tasks=("niah_single_1", "niah_multivalue"), samples=6, depths=3, windows=3),
     ctxs=(1024, 2048, 4096),
-)
-PROSE = Essays(
-    CorpusUse("essays", "numbered", "0" * 64, "test"),
-    tuple(f"Sentence {number} tells of {'quiet ' * (number % 7)}days." for number in range(3000)),
 )
 CORPORA = RulerCorpora(lambda: PROSE, RulerCorpora.embedded().squad, RulerCorpora.embedded().hotpotqa)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.cache import cache_folder
-from tests.suites.corpora.test_fetching import Site, site, sources  # noqa: F401  # fixtures
-from tests.suites.corpora.test_questions import encoded, squad
+from tests.suites.corpora.conftest import Site
+from tests.suites.corpora.published import encoded, squad
 from tests.support import Evalkit
 
 
@@ -73,7 +73,7 @@ def test_bad_roles_exit_2_with_one_line(evalkit: Evalkit, roles: str, message: s
 
 
 @pytest.mark.usefixtures("sources")
-def test_a_failed_fetch_exits_2_with_one_line(evalkit: Evalkit, site: Site) -> None:  # noqa: F811  # the fixture
+def test_a_failed_fetch_exits_2_with_one_line(evalkit: Evalkit, site: Site) -> None:
     site.answers.clear()
     refusal = evalkit.refuses("data fetch --roles squad")
     assert refusal.startswith("not fetched: squad: ")

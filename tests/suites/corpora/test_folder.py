@@ -16,9 +16,8 @@ import pytest
 
 from evalkit.errors import UsageError
 from suites.corpora import list_corpora, load_essays, load_hotpotqa, load_squad
-from tests.suites.corpora.test_questions import encoded, hotpot, squad
+from tests.suites.corpora.published import PROSE, encoded, hotpot, squad
 
-PROSE = "The harbour was quiet that morning, and nobody spoke of the storm. " * 40
 EDGE = "OF THIS PROJECT GUTENBERG EBOOK X ***"
 GUTENBERG = f"Header.\n*** START {EDGE}\n\n{PROSE}\n\n*** END {EDGE}\n"
 ESSAYS = encoded({"text": "Work on what you like. It shows.\n\n" + PROSE})

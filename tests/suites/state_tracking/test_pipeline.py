@@ -12,8 +12,8 @@ from reports.state_tracking import updates_tables
 from suites.state_tracking import StateTrackingSettings, build
 from suites.state_tracking.tasks import TASKS
 from tests.evalkit.runs import run_in
+from tests.suites.numbered_prose import numbered_essays
 from tests.suites.state_tracking.simulation import solve
-from tests.suites.state_tracking.test_prompts import PROSE
 
 TRACKED_UPDATES = 16
 
@@ -26,7 +26,7 @@ def reply(request: Request) -> str:
 
 
 def run_track(folder: Path, asked: StateTrackingSettings, adapter: Adapter) -> RunRecord:
-    return run_in(folder, build(asked, ScriptedTokenizer(), PROSE), adapter)
+    return run_in(folder, build(asked, ScriptedTokenizer(), numbered_essays(500)), adapter)
 
 
 def test_a_run_tells_how_far_the_state_is_held(tmp_path: Path, check_golden: Callable[[str, str], None]) -> None:

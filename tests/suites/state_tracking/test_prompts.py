@@ -9,20 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
-from evalkit.records import CorpusUse, SampleKey
+from evalkit.records import SampleKey
 from evalkit.running.protocols import Tokenizer
 from model_adapters.scripted import ScriptedTokenizer
 from model_adapters.tokenizer import HfTokenizer
-from suites.corpora import Essays
 from suites.state_tracking import StateTrackingSettings, StateTrackingSuite, build
 from suites.state_tracking.suite import GENERATION_TOKENS
 from suites.state_tracking.tasks import TASKS
+from tests.suites.numbered_prose import numbered_essays
 from tests.suites.state_tracking.simulation import solve
 
-PROSE = Essays(
-    CorpusUse("essays", "numbered", "0" * 64, "test"),
-    tuple(f"Sentence {number} tells of {'quiet ' * (number % 7)}days." for number in range(500)),
-)
+PROSE = numbered_essays(500)
 
 
 class WordTokenizer(ScriptedTokenizer):

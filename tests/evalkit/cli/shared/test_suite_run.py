@@ -20,9 +20,9 @@ from evalkit.running.folder_lock import FolderLock
 from evalkit.running.model_options import ModelOptions
 from evalkit.running.store import numbered_folder, read_run, read_samples
 from evalkit.suite_spec import SUITES
-from tests.evalkit.running.test_store import limited_file_size
 from tests.evalkit.scripts import Rule, asked, sums, write_script
 from tests.evalkit.tiny_suite import CORPUS, REGISTERED, SPEC, TinySettings
+from tests.support import limited_file_size
 
 
 @pytest.fixture

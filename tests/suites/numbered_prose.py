@@ -1,0 +1,11 @@
+"""Essays whose every sentence is another, for prompts that must be told apart."""
+
+from evalkit.records import CorpusUse
+from suites.corpora import Essays
+
+
+def numbered_essays(sentences: int) -> Essays:
+    return Essays(
+        CorpusUse("essays", "numbered", "0" * 64, "test"),
+        tuple(f"Sentence {number} tells of {'quiet ' * (number % 7)}days." for number in range(sentences)),
+    )
