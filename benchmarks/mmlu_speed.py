@@ -120,7 +120,7 @@ def open_model(options: argparse.Namespace) -> Model:
         loaded = load_model(ModelOptions(options.model, device=options.device, dtype=Dtype(options.dtype)))
         from model_adapters.checkpoint import open_checkpoint
 
-        folder = open_checkpoint(options.model, with_weights=True, trust_remote_code=False).folder
+        folder = open_checkpoint(options.model, trust_remote_code=False).folder
         fast = PreTrainedTokenizerFast.from_pretrained(folder)
         return Model(options.model, loaded.model, fast, loaded.tokenizer, loaded.identity)
     model = build_shape(options.shape, device=options.device, dtype=options.dtype, seed=0)

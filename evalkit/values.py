@@ -19,7 +19,7 @@ SCRIPTED_PREFIX = "scripted:"
 
 
 class ModelName(str):
-    """What --model takes: a checkpoint folder, a hub id, reference:NAME or scripted:FILE."""
+    """What --model takes: a checkpoint folder, a hub id with or without @REVISION, reference:NAME or scripted:FILE."""
 
     def below(self, folder: Path) -> str:
         """The same model, if its name is a path relative to `folder`."""

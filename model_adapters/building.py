@@ -8,12 +8,13 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from evalkit.errors import UsageError
+from model_adapters.adapter_merging import AdapterMerger
 from model_adapters.architecture import ATTENTION
 from model_adapters.checkpoint import Checkpoint
 from model_adapters.failures import is_out_of_memory
 from model_adapters.finite_weights import refuse_not_finite
 from model_adapters.messages import first_line, quiet_transformers, reason
-from model_adapters.quantization import REMEDY, dequantize_on_load, unused_scales
+from model_adapters.quantization import REMEDY, Quantization, refuse_packed, unused_scales
 
 BELONG = "check that config.json and weights belong together"
 
@@ -25,22 +26,29 @@ def build_model(
     dtype: torch.dtype | str,
     *,
     place: torch.device,
-    quantized: bool,
+    quantization: Quantization | None,
+    merger: AdapterMerger | None,
     trust_remote_code: bool,
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """The model on its device in evaluation mode, without gradients, and warnings.
 
-    Weights of a `quantized` checkpoint are dequantized. Raises UsageError if the weights do not fit the device or the
-    model, or are not finite.
+    Weights of a quantized checkpoint are dequantized, then `merger` adds an adapter. Raises UsageError if the weights
+    do not fit the device or the model, or are not finite.
     """
-    if quantized:
-        dequantize_on_load(checkpoint, config)
+    if quantization is None:
+        refuse_packed(checkpoint, files)
+    else:
+        quantization.prepare(config)
     try:
         model, info = _read_weights(checkpoint, config, dtype, place=place, trust_remote_code=trust_remote_code)
         warnings = _check_keys(checkpoint, info)
+        if quantization is not None:
+            quantization.finish(model)
         _check_formats(checkpoint, model)
-        if quantized:
+        if quantization is not None:
             _make_uniform(model)
+        if merger is not None:
+            model = merger.merge(model)
         if model.device.type != place.type:
             model.to(place)  # type: ignore[arg-type]  # its decorator hides the signature
         refuse_not_finite(checkpoint.name, model, files)
@@ -50,7 +58,8 @@ def build_model(
         if is_out_of_memory(error):
             raise UsageError(_too_large(checkpoint, files, place)) from error
         raise UsageError(f"{checkpoint.name}: {_not_read(error)}") from error
-    model.requires_grad_(False)  # from_pretrained leaves it in evaluation mode
+    model.train(False)
+    model.requires_grad_(False)
     return model, warnings
 
 

@@ -28,7 +28,7 @@ def list_models() -> list[ModelRow]:
 
 
 def _row(name: str) -> ModelRow:
-    checkpoint = open_checkpoint(name, with_weights=True, trust_remote_code=False)
+    checkpoint = open_checkpoint(name, trust_remote_code=False)
     headers = [header for file in weight_files(checkpoint) for header in tensor_headers(name, file).values()]
     return ModelRow(
         name=name,

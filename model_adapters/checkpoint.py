@@ -1,9 +1,8 @@
 """A checkpoint folder: what --model names, its config.json as it is written, and its sidecar."""
 
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,9 @@ from evalkit.running.model_options import REFERENCE_PREFIX
 from model_adapters import hub, reference
 
 CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
 SIDECAR = "evalkit.json"
+GGUF_REMEDY = "GGUF is not supported; name the safetensors checkpoint that it was made from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,17 @@ class Sidecar:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """A folder with the changes that a fine-tuning with peft made to another checkpoint."""
+
+    folder: Path
+    snapshot: hub.HubSnapshot | None
+    """The same on the hub; None for a local folder."""
+    base: str
+    """The checkpoint that it changes, as adapter_config.json names it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A readable folder with a config.json that names its architecture."""
 
@@ -37,36 +49,84 @@ class Checkpoint:
     config: Mapping[str, Any]
     """config.json as it is written, before transformers completes it."""
     sidecar: Sidecar
+    snapshot: hub.HubSnapshot | None = None
+    """The folder on the hub; None for a local one."""
+    adapter: Adapter | None = None
+    """What is merged into the weights; `folder` is then its base model's."""
 
     @property
     def family(self) -> str:
         """transformers' `model_type`."""
         return str(self.config["model_type"])
 
+    @property
+    def commit(self) -> str | None:
+        """The commit of what the user named; None if that is not on the hub."""
+        named = self.snapshot if self.adapter is None else self.adapter.snapshot
+        return None if named is None else named.commit
 
-def open_checkpoint(model: str, *, with_weights: bool, trust_remote_code: bool) -> Checkpoint:
-    """Find the folder of `model` (a directory, a hub id, or reference:NAME), downloading what is asked for.
+    @property
+    def base(self) -> str | None:
+        """The model that an adapter is merged into, with its commit; None if there is no adapter."""
+        if self.adapter is None:
+            return None
+        commit = "" if self.snapshot is None else f" (commit {self.snapshot.commit})"
+        return f"{self.adapter.base}{commit}"
 
-    Weights are neither loaded nor checked here. Raises UsageError where there is no such model, where it cannot be
-    read, and where config.json or evalkit.json is malformed.
+
+def open_checkpoint(model: str, *, trust_remote_code: bool) -> Checkpoint:
+    """Find what `model` names (a directory, a hub id, or reference:NAME), downloading no weights.
+
+    Raises UsageError if there is no such model, if it cannot be read, and if config.json or evalkit.json is malformed.
     """
-    folder = _find(model, with_weights=with_weights, trust_remote_code=trust_remote_code)
-    try:
-        names = {path.name for path in folder.iterdir()}
-    except OSError as error:
-        raise UsageError(f"{model}: cannot be read ({error.strerror}); check its permissions") from error
-    if CONFIG not in names and "adapter_config.json" in names:
-        raise UsageError(f"{model}: is an adapter, not a whole model; merge it into its base model and save that")
+    folder, snapshot = find_local(model), None
+    if folder is None:
+        snapshot = hub.download_definition(model, trust_remote_code=trust_remote_code)
+        folder = snapshot.folder
+    names = _file_names(model, folder)
+    if CONFIG not in names and ADAPTER_CONFIG in names:
+        return _open_base(model, folder, snapshot, trust_remote_code=trust_remote_code)
     if CONFIG not in names:
-        raise UsageError(f"{model}: has no {CONFIG}; name the folder that save_pretrained wrote")
+        listed = None if snapshot is None else hub.repository_files(snapshot)
+        raise UsageError(f"{model}: {_no_config(listed or names)}")
     config = read_object(model, folder / CONFIG)
     if not isinstance(config.get("model_type"), str) or not config["model_type"]:
         raise UsageError(f"{model}: {CONFIG} has no model_type; add the name transformers has for the architecture")
-    return Checkpoint(model, folder, config, _read_sidecar(model, folder / SIDECAR))
+    return Checkpoint(model, folder, config, _read_sidecar(model, folder / SIDECAR), snapshot)
 
 
-def _find(model: str, *, with_weights: bool, trust_remote_code: bool) -> Path:
-    return find_local(model) or hub.download(model, with_weights=with_weights, trust_remote_code=trust_remote_code)
+def _file_names(model: str, folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(path.name for path in folder.iterdir())
+    except FileNotFoundError:  # a snapshot without a single file that was asked for
+        return frozenset()
+    except OSError as error:
+        raise UsageError(f"{model}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _no_config(names: Iterable[str]) -> str:
+    gguf = next((name for name in sorted(names) if name.lower().endswith(".gguf")), None)
+    if gguf is not None:
+        return f"holds {gguf}, and {GGUF_REMEDY}"
+    return f"has no {CONFIG}; name the folder that save_pretrained wrote"
+
+
+def _open_base(model: str, folder: Path, snapshot: hub.HubSnapshot | None, *, trust_remote_code: bool) -> Checkpoint:
+    """The checkpoint that an adapter changes, under the adapter's name."""
+    stated = read_object(model, folder / ADAPTER_CONFIG)
+    base, revision = stated.get("base_model_name_or_path"), stated.get("revision")
+    if not isinstance(base, str) or not base:
+        raise UsageError(f"{model}: {ADAPTER_CONFIG} names no base_model_name_or_path; add the model that it changes")
+    if isinstance(revision, str) and find_local(base) is None:
+        base = f"{base}@{revision}"
+    try:
+        checkpoint = open_checkpoint(base, trust_remote_code=trust_remote_code)
+    except UsageError as error:
+        raise UsageError(f"{model}: {ADAPTER_CONFIG} names its base model, which cannot be opened: {error}") from error
+    if checkpoint.adapter is not None:
+        raise UsageError(f"{model}: its base model {base} is an adapter too; merge that into its own base first")
+    sidecar = _read_sidecar(model, folder / SIDECAR) if (folder / SIDECAR).exists() else checkpoint.sidecar
+    return replace(checkpoint, name=model, sidecar=sidecar, adapter=Adapter(folder, snapshot, base))
 
 
 def find_local(model: str) -> Path | None:
@@ -79,12 +139,14 @@ def find_local(model: str) -> Path | None:
     if (path := _existing(model)) is not None:
         if path.is_dir():
             return path
-        raise UsageError(f"{model}: is a file; name the folder that holds it")
+        remedy = GGUF_REMEDY if path.suffix.lower() == ".gguf" else "name the folder that holds it"
+        raise UsageError(f"{model}: is a file; {remedy}")
     if model in reference.NAMES:
         raise UsageError(f"{model}: no such directory; did you mean '{REFERENCE_PREFIX}{model}'?")
-    if not re.fullmatch(hub.HUB_ID, model):
+    if not hub.is_hub_name(model):
         raise UsageError(
-            f"{model!r}: no such directory; name a checkpoint folder, a hub id or {REFERENCE_PREFIX}hybrid"
+            f"{model!r}: no such directory; name a checkpoint folder, a hub id, ORG/NAME@REVISION or "
+            f"{REFERENCE_PREFIX}hybrid"
         )
     return None
 

@@ -1,66 +1,112 @@
-"""Checkpoints from the model hub, into the cache that transformers shares."""
+"""Checkpoints from the model hub, at one commit each, in the cache that transformers shares."""
 
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.errors import UsageError
-from evalkit.records.codec import parse_json
 from model_adapters.messages import first_line
 
-HUB_ID = r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?"
+_HUB_NAME = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?)(@(?P<revision>[^@\s]+))?")
 DEFINITION = ["*.json", "*.model", "*.tiktoken", "vocab.txt", "merges.txt"]
 CODE = ["*.py"]
+SHOWN_REVISIONS = 5
+ANSWER_SECONDS = 10
 
 
-def download(hub_id: str, *, with_weights: bool, trust_remote_code: bool) -> Path:
-    """The folder of a hub checkpoint: configuration and tokenizer, safetensors if asked for, code if trusted.
+@dataclass(frozen=True, slots=True)
+class HubSnapshot:
+    """A model of the hub at one commit, as far as it is in the cache."""
 
-    What the cache has already is not downloaded again, and serves without a network. Raises UsageError where the
-    hub cannot be reached, has no such model, or does not let this user have it.
+    name: str
+    """What the user passed as --model."""
+    hub_id: str
+    commit: str
+    folder: Path
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether `name` can be a hub id, with or without `@revision`."""
+    return _HUB_NAME.fullmatch(name) is not None
+
+
+def download_definition(name: str, *, trust_remote_code: bool) -> HubSnapshot:
+    """Configuration and tokenizer of the hub checkpoint `name`, and its code if that is trusted.
+
+    `name` is a hub id, at the branch, tag or commit after `@` if it has one. What the cache has already is not
+    downloaded again, and serves without a network. Raises UsageError if the hub cannot be reached, has no such model
+    or revision, or does not let this user have it.
     """
-    folder = _snapshot(hub_id, DEFINITION + (CODE if trust_remote_code else []))
-    if with_weights:
-        wanted = _weights_of(folder)
-        _snapshot(hub_id, wanted)
-        if not any((folder / name).exists() for name in wanted):
-            raise UsageError(
-                f"{hub_id}: has no {wanted[0]} on the hub or in the local cache; only safetensors are loaded, "
-                "so connect to a network or name a model that has them"
-            )
-    return folder
+    found = _HUB_NAME.fullmatch(name)
+    assert found is not None  # the caller has asked `is_hub_name`
+    patterns = DEFINITION + (CODE if trust_remote_code else [])
+    folder = _snapshot(name, found["id"], found["revision"], patterns, in_part=False)
+    return HubSnapshot(name, found["id"], folder.name, folder)
 
 
-def _weights_of(folder: Path) -> list[str]:
-    """Exactly the files that transformers would load: repositories often hold the weights twice."""
+def download_files(snapshot: HubSnapshot, files: Iterable[str]) -> None:
+    """Add files to a snapshot, except those that its repository does not have; raises UsageError if it fails."""
+    if missing := [file for file in files if not (snapshot.folder / file).exists()]:
+        _snapshot(snapshot.name, snapshot.hub_id, snapshot.commit, missing, in_part=True)
+
+
+def repository_files(snapshot: HubSnapshot) -> frozenset[str] | None:
+    """The files that a snapshot's repository has at its commit; None if the hub cannot be reached."""
+    from huggingface_hub import HfApi
+
     try:
-        weight_map = parse_json((folder / "model.safetensors.index.json").read_bytes())["weight_map"]
-        return sorted({str(shard) for shard in weight_map.values() if str(shard).endswith(".safetensors")})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # No index, or one that `weight_files` will refuse with its reason.
-        return ["model.safetensors"]
+        info = HfApi().model_info(snapshot.hub_id, revision=snapshot.commit, timeout=ANSWER_SECONDS)
+        return frozenset(sibling.rfilename for sibling in info.siblings or ())
+    except Exception:  # noqa: BLE001 - what it would say only explains another failure, or the download says it too
+        return None
 
 
-def _snapshot(hub_id: str, patterns: list[str]) -> Path:
+def _snapshot(name: str, hub_id: str, revision: str | None, patterns: list[str], *, in_part: bool) -> Path:
+    """Download what matches; `in_part` if the cache has something of it already. Raises UsageError, one line."""
     from huggingface_hub import errors, snapshot_download
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=patterns))
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
     except errors.GatedRepoError as error:
         raise UsageError(
-            f"{hub_id}: its owner asks for consent; accept it on its hub page, then `hf auth login`"
+            f"{name}: its owner asks for consent; accept it on its hub page, then `hf auth login`"
         ) from error
+    except errors.RevisionNotFoundError as error:
+        raise UsageError(f"{name}: {_no_revision(hub_id, name.partition('@')[2])}") from error
     except errors.RepositoryNotFoundError as error:
         raise UsageError(
-            f"{hub_id}: no such directory here and no such model on the hub; check the spelling, or `hf auth login` "
-            "where it is private"
+            f"{name}: no such directory here and no such model on the hub; check the spelling, or `hf auth login` "
+            "if it is private"
         ) from error
-    except errors.IncompleteSnapshotError as error:
+    except (errors.IncompleteSnapshotError, errors.LocalEntryNotFoundError) as error:
+        if in_part or isinstance(error, errors.IncompleteSnapshotError):
+            raise UsageError(
+                f"{name}: only a part of it is in the local cache and the hub cannot be reached; connect to a network"
+            ) from error
         raise UsageError(
-            f"{hub_id}: only a part of it is in the local cache and the hub cannot be reached; connect to a network"
-        ) from error
-    except errors.LocalEntryNotFoundError as error:
-        raise UsageError(
-            f"{hub_id}: no such directory here, not in the local cache, and the hub cannot be reached; "
+            f"{name}: no such directory here, not in the local cache, and the hub cannot be reached; "
             "name a checkpoint folder or connect to a network"
         ) from error
     except Exception as error:  # the network, the disk, and the transfer library each have their own
-        raise UsageError(f"{hub_id}: cannot be downloaded ({first_line(error)}); try again or name a folder") from error
+        raise UsageError(f"{name}: cannot be downloaded ({first_line(error)}); try again or name a folder") from error
+
+
+def _no_revision(hub_id: str, revision: str) -> str:
+    from huggingface_hub import HfApi
+
+    message = f"{hub_id} has no branch, tag or commit {revision!r}"
+    try:
+        refs = HfApi().list_repo_refs(hub_id)
+    except Exception:  # noqa: BLE001 - the message is complete without a suggestion
+        return f"{message}; check the spelling"
+    names = [ref.name for ref in (*refs.branches, *refs.tags)]
+    near = difflib.get_close_matches(revision, names, n=1)
+    return f"{message}; did you mean {near[0]!r}?" if near else f"{message}; it has {_shown(names)}"
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN_REVISIONS]) + (
+        f" and {len(names) - SHOWN_REVISIONS} more" if len(names) > SHOWN_REVISIONS else ""
+    )

@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from evalkit.errors import UsageError
 from evalkit.records import ModelIdentity, PositionScheme
 from evalkit.running.model_options import ModelOptions
+from model_adapters.adapter_merging import AdapterMerger
 from model_adapters.architecture import read_config, skeleton
 from model_adapters.building import build_model
 from model_adapters.checkpoint import CONFIG, Checkpoint, open_checkpoint
@@ -23,7 +24,7 @@ from model_adapters.generation_settings import end_of_sequence, set_end_of_seque
 from model_adapters.position_override import PositionOverride
 from model_adapters.positions import read_positions, read_trained_length
 from model_adapters.quantization import read_quantization
-from model_adapters.tokenizer import HfTokenizer
+from model_adapters.tokenizer import HfTokenizer, has_tokenizer
 from model_adapters.weights import weight_files
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -46,19 +47,19 @@ class LoadedModel:
 def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
     """Load the model that `options` names; `ctxs` are the context lengths that will be run, as far as they are known.
 
-    Raises UsageError, one line, for whatever is wrong; all that can be known from the files' headers before weights
-    are read.
+    Raises UsageError, one line, for whatever is wrong: before weights are downloaded for what config.json and the
+    tokenizer tell, and before they are read for what their headers tell.
     """
     model, trust_remote_code = options.model, options.trust_remote_code
     forced = None if options.override is None else PositionOverride.parse(options.override)
     place = find_device(options.device)
-    checkpoint = open_checkpoint(model, with_weights=True, trust_remote_code=trust_remote_code)
-    files = weight_files(checkpoint)
+    checkpoint = open_checkpoint(model, trust_remote_code=trust_remote_code)
     config = read_config(checkpoint, trust_remote_code)
-    tokenizer = HfTokenizer.from_folder(checkpoint.folder, name=model, trust_remote_code=trust_remote_code)
+    quantization = read_quantization(checkpoint)
+    merger = None if checkpoint.adapter is None else AdapterMerger(checkpoint.adapter, model)
+    tokenizer = _tokenizer(checkpoint, trust_remote_code=trust_remote_code)
     _check_tokenizer(checkpoint, config, tokenizer)
     end = end_of_sequence(checkpoint, tokenizer)
-    quantization = read_quantization(checkpoint, files)
     stated = checkpoint.config
     if forced is not None:
         stated = {**stated, "rope_parameters": forced.configure(config)}
@@ -66,11 +67,12 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
     _refuse_beyond(checkpoint, limit, ctxs)
     built, warnings = build_model(
         checkpoint,
-        files,
+        weight_files(checkpoint),
         config,
         find_dtype(options.dtype, place),
         place=place,
-        quantized=quantization is not None,
+        quantization=quantization,
+        merger=merger,
         trust_remote_code=trust_remote_code,
     )
     set_end_of_sequence(built, end)
@@ -85,7 +87,9 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
         trained_length=trained_length,
         parameters=count_parameters(built),
         trained=checkpoint.sidecar.trained,
-        quantization=None if quantization is None else f"{quantization}; dequantized while loading",
+        quantization=None if quantization is None else quantization.statement,
+        commit=checkpoint.commit,
+        base=checkpoint.base,
     )
     notes = (end.warning, unapplied_settings(checkpoint), _limit_warning(limit, identity, ctxs))
     warnings = (*warnings, *(note for note in notes if note is not None), *choose_kernels(built, options.gdn_kernel))
@@ -100,8 +104,15 @@ def checkpoint_fingerprint(checkpoint: Checkpoint, *, trust_remote_code: bool) -
 
 def load_tokenizer(options: ModelOptions) -> HfTokenizer:
     """The tokenizer of what `load_model` would load, without its weights; raises UsageError."""
-    checkpoint = open_checkpoint(options.model, with_weights=False, trust_remote_code=options.trust_remote_code)
-    return HfTokenizer.from_folder(checkpoint.folder, name=options.model, trust_remote_code=options.trust_remote_code)
+    checkpoint = open_checkpoint(options.model, trust_remote_code=options.trust_remote_code)
+    return _tokenizer(checkpoint, trust_remote_code=options.trust_remote_code)
+
+
+def _tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> HfTokenizer:
+    """An adapter's own tokenizer if it has one, else that of its base."""
+    adapter = checkpoint.adapter
+    folder = adapter.folder if adapter is not None and has_tokenizer(adapter.folder) else checkpoint.folder
+    return HfTokenizer.from_folder(folder, name=checkpoint.name, trust_remote_code=trust_remote_code)
 
 
 def count_parameters(model: PreTrainedModel) -> int:

@@ -20,7 +20,7 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
     configuration.
     """
     model, place = options.model, find_device(options.device)
-    checkpoint = open_checkpoint(model, with_weights=False, trust_remote_code=options.trust_remote_code)
+    checkpoint = open_checkpoint(model, trust_remote_code=options.trust_remote_code)
     config = read_config(checkpoint, options.trust_remote_code)
     if options.override is not None:
         PositionOverride.parse(options.override).configure(config)

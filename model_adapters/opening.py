@@ -92,7 +92,7 @@ def fingerprints(options: ModelOptions) -> tuple[str, str]:
     from model_adapters.checkpoint import open_checkpoint
     from model_adapters.loading import checkpoint_fingerprint, load_tokenizer
 
-    checkpoint = open_checkpoint(options.model, with_weights=True, trust_remote_code=options.trust_remote_code)
+    checkpoint = open_checkpoint(options.model, trust_remote_code=options.trust_remote_code)
     weights = checkpoint_fingerprint(checkpoint, trust_remote_code=options.trust_remote_code)
     return weights, load_tokenizer(options).fingerprint
 

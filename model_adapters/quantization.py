@@ -3,22 +3,34 @@
 transformers skips a quantization method that it does not know and takes the bare quantized numbers for the weights.
 """
 
+import importlib.util
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from evalkit.errors import UsageError
-from model_adapters.checkpoint import Checkpoint
+from model_adapters.checkpoint import Checkpoint, read_object
+from model_adapters.messages import quiet_transformers
 from model_adapters.weights import TensorHeader, tensor_headers
 
+BITSANDBYTES = "bitsandbytes"
 KEY = "quantization_config"
-DEQUANTIZED_METHODS = frozenset({"fp8", "mxfp8", "mxfp4", "compressed-tensors"})
-"""Methods whose weights transformers multiplies by their scales while it reads them."""
+DEQUANTIZED_METHODS: Mapping[str, str | None] = {
+    "fp8": None,
+    "mxfp8": None,
+    "mxfp4": None,
+    "compressed-tensors": "compressed_tensors",
+    BITSANDBYTES: BITSANDBYTES,
+}
+"""Methods whose weights transformers multiplies by their scales -> the package that it needs for that."""
 REMEDY = "name the unquantized checkpoint, or dequantize this one and save it with save_pretrained"
+_BESIDE = {"hf_quant_config.json": "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
+"""Files beside config.json in which quantizers state what they did, some of them only there."""
 
 # Last parts of a tensor's name: what quantized weights are stored under, and what belongs to them.
 _PACKED = re.compile(r"\.(weight|qweight|weight_packed|blocks|\w+_blocks)$")
@@ -29,15 +41,42 @@ _NOT_OF_WEIGHTS = re.compile(r"\.((input|activation|output|prob_output)\w*|[kqv]
 _OTHER_PARTS = re.compile(r"(^|\.)(vision|visual|audio|mtp)\w*\.")
 
 
-def read_quantization(checkpoint: Checkpoint, files: Iterable[Path]) -> str | None:
-    """How the stored weights are quantized, such as "fp8, e4m3"; None if they are not.
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How the weights of a checkpoint are stored, by a method of DEQUANTIZED_METHODS."""
 
-    Raises UsageError if transformers would not dequantize them: for a method outside DEQUANTIZED_METHODS, and for
-    quantized tensors in a checkpoint whose config.json names no method.
+    method: str
+    description: str
+    """The method and its number format, such as "fp8, e4m3"."""
+    stated: Mapping[str, Any]
+
+    @property
+    def statement(self) -> str:
+        """What a record says about it."""
+        return f"{self.description}; dequantized while loading"
+
+    def prepare(self, config: PreTrainedConfig) -> None:
+        """Make transformers dequantize the weights while it loads them, on any device."""
+        if self.method == BITSANDBYTES:
+            return  # it dequantizes what it has loaded: `finish`
+        kept = {name: value for name, value in self.stated.items() if name != "run_compressed"}
+        setattr(config, KEY, {**kept, "dequantize": True})
+
+    def finish(self, model: PreTrainedModel) -> None:
+        """Dequantize the weights of a loaded model that are not yet."""
+        if self.method == BITSANDBYTES:
+            with quiet_transformers():
+                model.dequantize(dtype=model.dtype)  # type: ignore[no-untyped-call]
+
+
+def read_quantization(checkpoint: Checkpoint) -> Quantization | None:
+    """How the stored weights are quantized, from the checkpoint's JSON files; None if none of them says that they are.
+
+    Raises UsageError if transformers would not dequantize them: for a method outside DEQUANTIZED_METHODS, and for one
+    whose package is not installed.
     """
-    stated = _stated(checkpoint.config)
+    stated = _stated(checkpoint)
     if stated is None:
-        _refuse_packed(checkpoint, files)
         return None
     method, description = _method(stated), _describe(stated)
     if method not in DEQUANTIZED_METHODS:
@@ -45,15 +84,13 @@ def read_quantization(checkpoint: Checkpoint, files: Iterable[Path]) -> str | No
             f"{checkpoint.name}: its weights are quantized ({KEY}: {description}), which transformers "
             f"{transformers.__version__} does not dequantize while loading; {REMEDY}"
         )
-    return description
-
-
-def dequantize_on_load(checkpoint: Checkpoint, config: PreTrainedConfig) -> None:
-    """Make transformers dequantize the weights while it loads them, on any device."""
-    stated = _stated(checkpoint.config)
-    if stated is not None:
-        kept = {name: value for name, value in stated.items() if name != "run_compressed"}
-        setattr(config, KEY, {**kept, "dequantize": True})
+    package = DEQUANTIZED_METHODS[method]
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise UsageError(
+            f"{checkpoint.name}: its weights are quantized ({KEY}: {description}), and {method}, with which "
+            f"transformers dequantizes them, is not installed; pip install {method}"
+        )
+    return Quantization(method, description, stated)
 
 
 def unused_scales(unused: Iterable[str]) -> list[str]:
@@ -64,30 +101,45 @@ def unused_scales(unused: Iterable[str]) -> list[str]:
     return [name for name in scales if name.rpartition(".")[0] not in modules and not _OTHER_PARTS.search(name.lower())]
 
 
-def _stated(config_json: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The quantization that config.json names, in its language model's part if not at its top."""
-    text = config_json.get("text_config")
-    for part in (config_json, text):
+def _stated(checkpoint: Checkpoint) -> Mapping[str, Any] | None:
+    """The quantization that config.json names, in its language model's part if not at its top, or a file beside it."""
+    text = checkpoint.config.get("text_config")
+    for part in (checkpoint.config, text):
         if isinstance(part, Mapping) and isinstance(value := part.get(KEY), Mapping):
             return value
+    for file, method in _BESIDE.items():
+        if (path := checkpoint.folder / file).exists():
+            values = read_object(checkpoint.name, path)
+            inner = values.get("quantization")
+            values = dict(inner) if isinstance(inner, Mapping) else values
+            # ModelOpt also writes of a quantized KV cache alone.
+            if values.get("quant_algo", method) is not None:
+                return {"quant_method": method, **values}
     return None
 
 
 def _method(stated: Mapping[str, Any]) -> str:
     if stated.get("load_in_4bit") or stated.get("load_in_8bit"):
-        return "bitsandbytes"
+        return BITSANDBYTES
     return str(stated.get("quant_method") or "no quant_method")
 
 
 def _describe(stated: Mapping[str, Any]) -> str:
     """The method and its number format, in the words of the configuration."""
-    bits = 4 if stated.get("load_in_4bit") else 8 if stated.get("load_in_8bit") else stated.get("bits")
+    bits = (
+        4
+        if stated.get("load_in_4bit")
+        else 8
+        if stated.get("load_in_8bit")
+        else stated.get("bits", stated.get("w_bit"))
+    )
     named = [stated.get(name) for name in ("quant_algo", "format", "fmt")]
     details = [f"{bits} bits"] if isinstance(bits, int) else []
     return ", ".join([_method(stated), *details, *(value for value in named if isinstance(value, str))])
 
 
-def _refuse_packed(checkpoint: Checkpoint, files: Iterable[Path]) -> None:
+def refuse_packed(checkpoint: Checkpoint, files: Iterable[Path]) -> None:
+    """Raise UsageError for quantized tensors in a checkpoint that names no quantization."""
     for file in files:
         if file.suffix != ".safetensors":
             continue

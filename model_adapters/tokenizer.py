@@ -62,7 +62,7 @@ class HfTokenizer:
         tokenizer.json is the definition where there is one; otherwise transformers converts what there is. Raises
         UsageError where there is none, where it cannot be read, and where it has no fast form.
         """
-        if not any((folder / file).is_file() for file in (TOKENIZER_JSON, *OTHER_VOCABULARIES)):
+        if not has_tokenizer(folder):
             raise UsageError(f"{name}: no tokenizer; add the tokenizer.json that the model was trained with")
         from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -139,6 +139,11 @@ class HfTokenizer:
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of the ids; special tokens say nothing, nor do ids above the vocabulary that a padded embedding has."""
         return str(self._backend.decode(list(token_ids), skip_special_tokens=True))
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder defines a tokenizer."""
+    return any((folder / file).is_file() for file in (TOKENIZER_JSON, *OTHER_VOCABULARIES))
 
 
 def _ids_before_text(backend: Any) -> list[int]:

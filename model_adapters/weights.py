@@ -1,15 +1,19 @@
 """The safetensors files of a checkpoint, checked by their headers before anything large is read."""
 
+import fnmatch
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
 from evalkit.errors import UsageError
-from model_adapters.checkpoint import Checkpoint, read_object
+from model_adapters.checkpoint import ADAPTER_CONFIG, GGUF_REMEDY, Checkpoint, read_object
+from model_adapters.hub import HubSnapshot, download_files, repository_files
 
 WEIGHTS = "model.safetensors"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 # Weights that are not loaded, the likeliest first.
 OTHER_WEIGHTS = (
@@ -39,36 +43,51 @@ class TensorHeader(NamedTuple):
 
 
 def weight_files(checkpoint: Checkpoint) -> tuple[Path, ...]:
-    """The safetensors files that hold the weights, after the index where there is one; each header is read.
+    """The safetensors files that hold the weights, and their index if there is one; each header is read.
 
-    Raises UsageError where there are none, where one is missing or cut off, and where transformers would load
-    something else.
+    Files of a hub checkpoint are downloaded first. Those of an adapter come last. Raises UsageError if there are no
+    weights, if a file is missing or cut off, and if transformers would load something else.
     """
     folder, name = checkpoint.folder, checkpoint.name
-    if (folder / "adapter_config.json").exists():
-        raise UsageError(
-            f"{name}: holds an adapter beside its weights; merge it into them, or remove adapter_config.json"
-        )
+    if (folder / ADAPTER_CONFIG).exists():
+        raise UsageError(f"{name}: holds an adapter beside its weights; merge it into them, or remove {ADAPTER_CONFIG}")
     if checkpoint.config.get("transformers_weights") is not None or any(folder.glob("shard-*-model-*.safetensors")):
         raise UsageError(
             f"{name}: its weights are not in {WEIGHTS} or {WEIGHTS_INDEX}; save the model again with save_pretrained"
         )
-    if (folder / WEIGHTS).exists():
-        files = [folder / WEIGHTS]
-    elif (folder / WEIGHTS_INDEX).exists():
-        files = [folder / WEIGHTS_INDEX, *_shards(checkpoint)]
-    else:
-        raise UsageError(_no_weights(checkpoint))
+    files = _present(name, folder, checkpoint.snapshot, _weight_names(checkpoint))
+    if checkpoint.adapter is not None:
+        adapter = checkpoint.adapter
+        files += _present(name, adapter.folder, adapter.snapshot, (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
     for file in files:
         if file.suffix == ".safetensors":
             tensor_headers(name, file)
-    return tuple(files)
+    return files
+
+
+def _weight_names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The names of the files that transformers would load: repositories of the hub often hold the weights twice."""
+    if (checkpoint.folder / WEIGHTS).exists() or not (checkpoint.folder / WEIGHTS_INDEX).exists():
+        return (WEIGHTS,)
+    return (WEIGHTS_INDEX, *_shards(checkpoint))
+
+
+def _present(name: str, folder: Path, snapshot: HubSnapshot | None, files: tuple[str, ...]) -> tuple[Path, ...]:
+    """Paths of files, downloaded if they are on the hub; UsageError naming the first that is missing there or here."""
+    missing = [file for file in files if not (folder / file).exists()]
+    if missing and snapshot is not None:
+        listed = repository_files(snapshot)
+        if listed is not None and (absent := [file for file in missing if file not in listed]):
+            raise UsageError(f"{name}: {_missing(absent[0], listed)}")
+        download_files(snapshot, missing)
+        missing = [file for file in missing if not (folder / file).exists()]
+    if missing:
+        raise UsageError(f"{name}: {_missing(missing[0], {path.name for path in folder.iterdir()})}")
+    return tuple(folder / file for file in files)
 
 
 def tensor_headers(model: str, file: Path) -> dict[str, TensorHeader]:
     """Number formats and shapes of a safetensors file's tensors; UsageError if it is missing or damaged."""
-    if not file.exists():
-        raise UsageError(f"{model}: {file.name} is missing; download or copy the checkpoint again")
     try:
         with file.open("rb") as opened:
             if opened.read(len(LFS_POINTER)) == LFS_POINTER:
@@ -82,7 +101,7 @@ def tensor_headers(model: str, file: Path) -> dict[str, TensorHeader]:
         raise UsageError(f"{model}: {file.name} is damaged ({error}); download or copy it again") from error
 
 
-def _shards(checkpoint: Checkpoint) -> list[Path]:
+def _shards(checkpoint: Checkpoint) -> list[str]:
     index = read_object(checkpoint.name, checkpoint.folder / WEIGHTS_INDEX)
     weight_map = index.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
@@ -94,17 +113,24 @@ def _shards(checkpoint: Checkpoint) -> list[Path]:
             raise UsageError(
                 f"{checkpoint.name}: {WEIGHTS_INDEX} names {shard!r}, no safetensors file beside it; {SAVE_AGAIN}"
             )
-    return [checkpoint.folder / shard for shard in shards]
+    return shards
 
 
-def _no_weights(checkpoint: Checkpoint) -> str:
-    names = (path.name for pattern in OTHER_WEIGHTS for path in sorted(checkpoint.folder.glob(pattern)))
-    other = next((name for name in names if not NOT_WEIGHTS.match(name)), None)
+def _missing(file: str, names: Iterable[str]) -> str:
+    """What to say of a missing file of weights, given the names of those that are there."""
+    if file == ADAPTER_WEIGHTS:
+        return f"has {ADAPTER_CONFIG} and no {file}; save the adapter again with peft's save_pretrained"
+    if file != WEIGHTS:
+        return f"{file} is missing, which {WEIGHTS_INDEX} names; download or copy the checkpoint again"
+    found = (name for pattern in OTHER_WEIGHTS for name in sorted(fnmatch.filter(names, pattern)))
+    other = next((name for name in found if not NOT_WEIGHTS.match(name)), None)
     if other is None:
-        return f"{checkpoint.name}: has no {WEIGHTS}; copy the weights there, or name another folder"
+        return f"has no {file}; copy the weights there, or name another folder"
     if other.endswith(".safetensors"):
         return (
-            f"{checkpoint.name}: has {other}, but neither {WEIGHTS} nor {WEIGHTS_INDEX}, which transformers loads; "
+            f"has {other}, but neither {WEIGHTS} nor {WEIGHTS_INDEX}, which transformers loads; "
             "copy the missing file, or save the model again with save_pretrained"
         )
-    return f"{checkpoint.name}: has {other} but no {WEIGHTS}; {SAVE_AGAIN}"
+    if other.endswith(".gguf"):
+        return f"has {other} but no {file}, and {GGUF_REMEDY}"
+    return f"has {other} but no {file}; {SAVE_AGAIN}"

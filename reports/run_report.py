@@ -235,13 +235,15 @@ def _corpus_facts(corpora: Sequence[CorpusUse]) -> list[tuple[str, str]]:
 
 
 def describe_model(model: ModelIdentity) -> str:
-    """One line that names a model: family, size, dtype and quantization, trained length, fingerprint."""
+    """One line that names a model: family, size, dtype and quantization, trained length, base, commit, fingerprint."""
     length = "no stated trained length" if model.trained_length is None else f"trained to {model.trained_length:,}"
     if model.family == UNKNOWN:
         return f"unknown, fingerprint of its answers {_digest(model.fingerprint)}"
     size = f"{model.parameters / 1e6:,.1f}M parameters"
     dtype = model.dtype if model.quantization is None else f"{model.dtype} ({model.quantization})"
-    return f"{model.family}, {size}, {dtype}, {length}, fingerprint {_digest(model.fingerprint)}"
+    merged = "" if model.base is None else f"an adapter merged into {model.base}, "
+    commit = "" if model.commit is None else f"commit {model.commit[:12]}, "
+    return f"{model.family}, {size}, {dtype}, {length}, {merged}{commit}fingerprint {_digest(model.fingerprint)}"
 
 
 def _digest(sha256: str) -> str:

@@ -55,6 +55,10 @@ class ModelIdentity:
     """False for the embedded default while it has random weights: every report says so."""
     quantization: str | None = None
     """How the stored weights are quantized, and what was done about it; None if they are not."""
+    commit: str | None = None
+    """Commit of the hub repository that was run; None for what is not on the hub."""
+    base: str | None = None
+    """The model that an adapter was merged into; None if `path` is a whole model."""
 
     @property
     def name(self) -> str:

@@ -39,7 +39,7 @@ class ModelOptions:
     """A model's name with everything that decides how it is loaded and run."""
 
     model: str
-    """A checkpoint directory, a hub id, reference:NAME, or scripted:FILE."""
+    """A checkpoint directory, a hub id with or without @REVISION, reference:NAME, or scripted:FILE."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda or cuda:N."""
     dtype: Dtype = Dtype.AUTO

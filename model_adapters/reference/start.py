@@ -48,7 +48,7 @@ def continued(kind: str, path: Path) -> Start:
     """
     if not path.is_dir():
         raise UsageError(f"--continue-from {path}: no such folder; name the one that a finished training wrote")
-    checkpoint = open_checkpoint(str(path), with_weights=True, trust_remote_code=False)
+    checkpoint = open_checkpoint(str(path), trust_remote_code=False)
     _check_shape(checkpoint, kind)
     if not checkpoint.sidecar.tokens_seen:
         raise UsageError(

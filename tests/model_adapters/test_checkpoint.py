@@ -1,17 +1,18 @@
 """What --model names, and every way in which a folder can fail to be a checkpoint."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from evalkit.errors import UsageError
 from model_adapters import hub, reference
-from model_adapters.checkpoint import Checkpoint, Sidecar, open_checkpoint
+from model_adapters.checkpoint import GGUF_REMEDY, Checkpoint, Sidecar, open_checkpoint
 
 
 def open_(model: str | Path) -> Checkpoint:
-    return open_checkpoint(str(model), with_weights=False, trust_remote_code=False)
+    return open_checkpoint(str(model), trust_remote_code=False)
 
 
 def refusal(model: str | Path) -> str:
@@ -60,28 +61,53 @@ def test_a_reference_name_without_its_prefix_has_a_suggestion() -> None:
     assert refusal("hybrid") == "hybrid: no such directory; did you mean 'reference:hybrid'?"
 
 
-def test_what_looks_like_a_hub_id_is_asked_of_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def download(hub_id: str, *, with_weights: bool, trust_remote_code: bool) -> Path:
-        asked.append((hub_id, with_weights, trust_remote_code))
-        return folder
-
-    monkeypatch.setattr(hub, "download", download)
-    assert open_checkpoint("org/Name-7B", with_weights=True, trust_remote_code=True).folder == folder
-    assert open_("gpt2").folder == folder
-    assert asked == [("org/Name-7B", True, True), ("gpt2", False, False)]
+@pytest.mark.parametrize("model", ["org/Name-7B", "gpt2", "org/name@main", "org/name@refs/pr/1", "gpt2@v1.0"])
+def test_what_looks_like_a_hub_id_is_requested_from_the_hub(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    snapshot = hub.HubSnapshot(model, "org/name", "c" * 40, folder)
+    monkeypatch.setattr(hub, "download_definition", lambda name, *, trust_remote_code: snapshot)
+    assert open_(model) == replace(open_(folder), name=model, snapshot=snapshot)
+    assert (open_(model).commit, open_(folder).commit) == ("c" * 40, None)
 
 
-@pytest.mark.parametrize("model", ["./missing", "a/b/c", "/nowhere", "../up", "org/", "reference/", "", " ", "a b"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "./missing",
+        "a/b/c",
+        "/nowhere",
+        "../up",
+        "org/",
+        "reference/",
+        "",
+        " ",
+        "a b",
+        "org/name@",
+        "@main",
+        "a@b@c",
+        "org/name@a b",
+    ],
+)
 def test_what_can_only_be_a_directory_must_exist(model: str) -> None:
-    expected = f"{model!r}: no such directory; name a checkpoint folder, a hub id or reference:hybrid"
+    expected = (
+        f"{model!r}: no such directory; name a checkpoint folder, a hub id, ORG/NAME@REVISION or reference:hybrid"
+    )
     assert refusal(model) == expected
 
 
 def test_a_file_is_refused(folder: Path) -> None:
     file = folder / "config.json"
     assert refusal(file) == f"{file}: is a file; name the folder that holds it"
+    gguf = folder / "model-Q4_K_M.gguf"
+    gguf.write_bytes(b"GGUF")
+    assert refusal(gguf) == f"{gguf}: is a file; {GGUF_REMEDY}"
+
+
+def test_a_folder_with_gguf_alone_is_refused(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    (folder / "model-Q4_K_M.gguf").write_bytes(b"GGUF")
+    assert refusal(folder) == f"{folder}: holds model-Q4_K_M.gguf, and {GGUF_REMEDY}"
 
 
 def test_a_path_that_cannot_be_looked_at_is_refused() -> None:
@@ -97,13 +123,6 @@ def test_a_home_folder_of_nobody_is_refused() -> None:
 def test_a_folder_without_configuration_is_refused(folder: Path) -> None:
     (folder / "config.json").unlink()
     assert refusal(folder) == f"{folder}: has no config.json; name the folder that save_pretrained wrote"
-
-
-def test_an_adapter_alone_is_refused(folder: Path) -> None:
-    (folder / "config.json").rename(folder / "adapter_config.json")
-    assert refusal(folder) == (
-        f"{folder}: is an adapter, not a whole model; merge it into its base model and save that"
-    )
 
 
 def test_an_unreadable_configuration_is_refused(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from tests.model_adapters.small_models import save_small_checkpoint
 
 BLOCK = 32
 FP8 = {"quant_method": "fp8", "weight_block_size": [BLOCK, BLOCK], "activation_scheme": "dynamic", "fmt": "e4m3"}
-HAS_COMPRESSED_TENSORS = importlib.util.find_spec("compressed_tensors") is not None
 REMEDY = "name the unquantized checkpoint, or dequantize this one and save it with save_pretrained"
 
 Quantize = Callable[[str, torch.Tensor], dict[str, torch.Tensor]]
@@ -124,8 +124,6 @@ def test_the_forecast_counts_dequantized_weights(folder: Path) -> None:
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "modelopt, NVFP4"),
         ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "gptq, 4 bits"),
         ({"quant_method": "awq", "bits": 4, "zero_point": True}, "awq, 4 bits"),
-        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes, 4 bits"),
-        ({"load_in_8bit": True}, "bitsandbytes, 8 bits"),
         ({"quant_method": "exl2", "bits": 4.5}, "exl2"),
         ({"quant_method": "torchao"}, "torchao"),
         ({"bits": 4}, "no quant_method, 4 bits"),
@@ -144,6 +142,27 @@ def test_other_methods_are_refused_before_weights_are_read(
         f"its weights are quantized (quantization_config: {shown}), which transformers {transformers.__version__} does "
         f"not dequantize while loading; {REMEDY}"
     )
+
+
+@pytest.mark.parametrize(
+    ("file", "stated", "shown"),
+    [
+        ("hf_quant_config.json", {"producer": {}, "quantization": {"quant_algo": "FP8"}}, "modelopt, FP8"),
+        ("quantize_config.json", {"bits": 4, "group_size": 128}, "gptq, 4 bits"),
+        ("quant_config.json", {"w_bit": 4, "version": "GEMM"}, "awq, 4 bits"),
+    ],
+)
+def test_methods_that_a_file_beside_config_json_states_are_refused(
+    folder: Path, file: str, stated: dict[str, Any], shown: str
+) -> None:
+    (folder / file).write_text(json.dumps(stated))
+    assert refusal(folder).startswith(f"its weights are quantized (quantization_config: {shown})")
+
+
+def test_a_quantized_cache_alone_does_not_quantize_weights(folder: Path) -> None:
+    quantization = {"quantization": {"quant_algo": None, "kv_cache_quant_algo": "FP8"}}
+    (folder / "hf_quant_config.json").write_text(json.dumps(quantization))
+    assert load(folder).identity.quantization is None
 
 
 def test_scales_in_the_layout_of_modelopt_are_not_dropped(folder: Path) -> None:
@@ -218,19 +237,64 @@ def test_scales_of_what_the_model_leaves_out_anyway_are_left_out_with_it() -> No
         assert unused_scales([f"layers.0.q_proj.{name}"]) == [f"layers.0.q_proj.{name}"]
 
 
-@pytest.mark.skipif(HAS_COMPRESSED_TENSORS, reason="compressed-tensors is installed")
-def test_a_method_that_needs_a_package_names_it(folder: Path) -> None:
-    state(folder, {"quant_method": "compressed-tensors", "format": "float-quantized"})
-    message = refusal(folder)
-    assert message.startswith("transformers cannot load it (compressed-tensors")
-    assert "pip install" in message
-    assert "belong together" not in message
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("compressed_tensors") is None, reason="compressed-tensors is not installed"
+@pytest.mark.parametrize(
+    ("stated", "shown", "package"),
+    [
+        ({"quant_method": "compressed-tensors", "format": "float-quantized"}, "float-quantized", "compressed-tensors"),
+        ({"load_in_8bit": True}, "8 bits", "bitsandbytes"),
+    ],
 )
+def test_a_method_whose_package_is_missing_names_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, stated: dict[str, Any], shown: str, package: str
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    state(folder, stated)
+    assert refusal(folder) == (
+        f"its weights are quantized (quantization_config: {package}, {shown}), and {package}, with which transformers "
+        f"dequantizes them, is not installed; pip install {package}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "shown", "tolerance"),
+    # bitsandbytes multiplies 4-bit weights in bf16, and quantizes activations beside 8-bit ones.
+    [
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}, "4 bits", 0.03),
+        ({"load_in_8bit": True}, "8 bits", 0.1),
+    ],
+)
+def test_bitsandbytes_is_what_transformers_runs(
+    tmp_path: Path, options: dict[str, Any], shown: str, tolerance: float
+) -> None:
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    folder = save_small_checkpoint(tmp_path / "plain", "llama", intermediate_size=128)
+    quantization = transformers.BitsAndBytesConfig(**options, bnb_4bit_compute_dtype=torch.float32)
+    quantized = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, quantization_config=quantization, dtype=torch.float32, device_map="cpu"
+    )
+    saved = shutil.copytree(folder, tmp_path / "quantized")
+    quantized.save_pretrained(saved)
+    loaded, id_1T = load(saved), torch.arange(20)[None]
+    assert loaded.identity.quantization == f"bitsandbytes, {shown}; dequantized while loading"
+    assert (loaded.identity.parameters, loaded.identity.dtype) == (load(folder).identity.parameters, "float32")
+    # Before the first pass, in which bitsandbytes packs them anew.
+    name = "model.layers.1.mlp.up_proj"
+    stored, kept = quantized.get_submodule(name).weight, loaded.model.get_submodule(name).weight
+    if shown == "4 bits":
+        expected = bitsandbytes.functional.dequantize_4bit(stored, stored.quant_state)
+    else:
+        expected = bitsandbytes.functional.int8_vectorwise_dequant(stored, stored.SCB)
+    torch.testing.assert_close(kept, expected.float(), rtol=0, atol=0)
+    with torch.no_grad():
+        expected_TV, found_TV = quantized(id_1T).logits[0], loaded.model(id_1T).logits[0]
+        plain_TV = load(folder).model(id_1T).logits[0]
+    # Logits are about one.
+    assert float((found_TV - expected_TV).square().mean().sqrt()) < tolerance
+    assert float((plain_TV - expected_TV).square().mean().sqrt()) > (0.3 if shown == "4 bits" else 0.01)
+
+
 def test_compressed_tensors_are_the_weights_times_their_scales(folder: Path) -> None:
+    pytest.importorskip("compressed_tensors")
     weights = {"num_bits": 8, "type": "float", "strategy": "tensor", "symmetric": True, "dynamic": False}
     group = {"targets": ["Linear"], "weights": weights}
     requantize(folder, one_scale)

@@ -8,7 +8,7 @@ from numpy import zeros
 from safetensors.numpy import save_file
 
 from evalkit.errors import UsageError
-from model_adapters.checkpoint import open_checkpoint
+from model_adapters.checkpoint import GGUF_REMEDY, open_checkpoint
 from model_adapters.weights import tensor_headers, weight_files
 
 SAVE_AGAIN = "only safetensors are loaded: save the model again with transformers' save_pretrained, which writes them"
@@ -28,7 +28,7 @@ def save(file: Path) -> Path:
 
 
 def files(folder: Path) -> tuple[Path, ...]:
-    return weight_files(open_checkpoint(str(folder), with_weights=True, trust_remote_code=False))
+    return weight_files(open_checkpoint(str(folder), trust_remote_code=False))
 
 
 def refusal(folder: Path) -> str:
@@ -69,10 +69,15 @@ def test_no_weights(folder: Path) -> None:
     assert refusal(folder) == "has no model.safetensors; copy the weights there, or name another folder"
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "consolidated.00.pth", "model.gguf"])
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "consolidated.00.pth"])
 def test_other_formats(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"")
     assert refusal(folder) == f"has {name} but no model.safetensors; {SAVE_AGAIN}"
+
+
+def test_gguf_is_not_supported(folder: Path) -> None:
+    (folder / "model.gguf").write_bytes(b"")
+    assert refusal(folder) == f"has model.gguf but no model.safetensors, and {GGUF_REMEDY}"
 
 
 def test_weights_are_named_and_not_what_a_trainer_wrote_beside_them(folder: Path) -> None:
@@ -96,7 +101,10 @@ def test_safetensors_under_other_names(folder: Path, name: str) -> None:
 def test_a_missing_shard(folder: Path) -> None:
     write_index(folder, {"a": "model-1.safetensors", "b": "model-2.safetensors"})
     save(folder / "model-1.safetensors")
-    assert refusal(folder) == "model-2.safetensors is missing; download or copy the checkpoint again"
+    assert refusal(folder) == (
+        "model-2.safetensors is missing, which model.safetensors.index.json names; download or copy the checkpoint "
+        "again"
+    )
 
 
 @pytest.mark.parametrize("shard", ["pytorch_model-1.bin", "../model.safetensors", "/etc/model.safetensors"])

@@ -22,7 +22,8 @@ MODEL = typer.Option(
     DEFAULT_MODEL,
     "--model",
     "-m",
-    help="Checkpoint directory, hub id, reference:NAME (see `evalkit models list`), or scripted:FILE for tests.",
+    help="Checkpoint directory, hub id (ORG/NAME[@REVISION]), reference:NAME (see `evalkit models list`), or "
+    "scripted:FILE for tests.",
 )
 BASELINE = typer.Option(None, "--baseline", help="Run this model on the same samples first, and compare.")
 DEVICE = typer.Option("auto", "--device", help="Where the model runs: auto, cpu, cuda, cuda:1 …")

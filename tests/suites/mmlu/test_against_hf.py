@@ -26,7 +26,7 @@ def tiny_hybrid() -> Loaded:
 
 def reference() -> Loaded:
     loaded = load_model(ModelOptions("reference:hybrid", device="cpu", dtype="float32"))
-    folder = open_checkpoint("reference:hybrid", with_weights=True, trust_remote_code=False).folder
+    folder = open_checkpoint("reference:hybrid", trust_remote_code=False).folder
     return loaded.model, PreTrainedTokenizerFast.from_pretrained(folder), loaded.tokenizer
 
 
