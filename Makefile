@@ -1,4 +1,4 @@
-# The two commands of the README: `make ruler` and `make test`. Both need only Python 3.11 or newer and make.
+# `make ruler`, `make test` and `make docs` need only Python 3.11 or newer and make.
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 HISTORY := model_adapters/reference/history
 EXAMPLES := docs/examples
 
-.PHONY: ruler test lint types tests format examples clean
+.PHONY: ruler test lint types tests format docs examples clean
 .DELETE_ON_ERROR:
 
 ruler: $(INSTALLED) ## RULER at 65,536 tokens on the model that comes with evalkit
@@ -29,10 +29,13 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(INSTALLED) ## The documentation site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # From the records of the reference pair that come with evalkit; no model runs. The gate has to fail.
 examples: $(INSTALLED) ## The reports under docs/examples
 	$(BIN)/evalkit compare $(HISTORY)/hybrid/lengths $(HISTORY)/transformer/lengths --format markdown > $(EXAMPLES)/comparison.md
-	$(BIN)/evalkit compare $(HISTORY)/hybrid/lengths $(HISTORY)/transformer/lengths --format html > $(EXAMPLES)/comparison.html
+	$(BIN)/evalkit compare $(HISTORY)/hybrid/lengths $(HISTORY)/transformer/lengths --format html > $(EXAMPLES)/comparison-page.html
 	$(BIN)/evalkit gate $(HISTORY)/hybrid/lengths $(HISTORY)/transformer/lengths --policy $(EXAMPLES)/gate.yaml \
 		--markdown $(EXAMPLES)/gate.md --junit $(EXAMPLES)/gate.xml > /dev/null; test $$? -eq 1
 	$(BIN)/evalkit leaderboard $(HISTORY)/*/lengths $(HISTORY)/*/track -o $(EXAMPLES)/LEADERBOARD.md
