@@ -1,19 +1,25 @@
 """YAML files that users write: policies and plans."""
 
-from collections.abc import Mapping
-from typing import Any
+import re
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
 
+import msgspec
 import yaml
 
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
 
+T = TypeVar("T")
+
 _LARGEST_FILE = 1 << 20
 """Characters."""
+_MOST_DIGITS = 300
+"""Few enough for a float; Python prints no integer of thousands of digits."""
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML where a key stands once: the last of two equal keys would silently win."""
+    """YAML where a key stands once: the last of two equal keys would silently win, in PyYAML and in msgspec.yaml."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -21,6 +27,24 @@ class _StrictLoader(yaml.SafeLoader):
             if key in keys[:position]:
                 raise UsageError(f"{key!r} stands there twice (line {node.value[position][0].start_mark.line + 1})")
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        number: int = super().construct_yaml_int(node)
+        if abs(number) > 10**_MOST_DIGITS:
+            raise UsageError(f"a number in line {node.start_mark.line + 1} has more than {_MOST_DIGITS} digits")
+        return number
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_yaml_int)
+
+
+def read_text(path: Path, what: str, remedy: str = "") -> str:
+    """The text of a file; UsageError names it as `what`."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"{what} cannot be read: {reason}{remedy}") from None
 
 
 def read_yaml(text: str) -> Any:
@@ -36,8 +60,31 @@ def read_yaml(text: str) -> Any:
         raise UsageError(f"not YAML: {error}") from None
 
 
-def refuse_unknown(kind: str, data: Mapping[Any, Any], known: tuple[str, ...]) -> None:
-    """Raise UsageError with a suggestion for the first key of `data` that is not `known`."""
-    for name in data:
-        if name not in known:
-            raise UsageError(f"unknown {kind} {name!r}{did_you_mean(str(name), known)}")
+def read_fields(cls: type[T], data: Any, where: str = "") -> T:
+    """`data` as the dataclass `cls`: its fields are the keys, each with its type and, as a `Meta`, what to write.
+
+    Raises UsageError that begins with `where` and names an unknown key with a suggestion, a missing key, or a value of
+    another type or out of bounds.
+    """
+    hints = get_type_hints(cls, include_extras=True)
+    if not isinstance(data, dict):
+        found = "it is empty" if data is None else f"{data!r} is no mapping"
+        raise UsageError(f"{where}{found}; its keys are {', '.join(hints)}")
+    for name, value in data.items():
+        if name not in hints:
+            raise UsageError(f"{where}unknown key {name!r}{did_you_mean(str(name), hints)}")
+        if value is None:
+            raise UsageError(f"{where}{name} has no value; it must be {_wanted(hints[name])}")
+    try:
+        return msgspec.convert(data, cls)
+    except msgspec.ValidationError as error:
+        # msgspec says neither which value it found nor what to write instead, so only the name of the key is used.
+        name = next(re.finditer(r"(?<=\$\.)\w+|(?<=field `)\w+", str(error)))[0]
+        found = f"is {data[name]!r}" if name in data else "is missing"
+        raise UsageError(f"{where}{name} {found}; it must be {_wanted(hints[name])}") from None
+
+
+def _wanted(hint: Any) -> str:
+    """The first description in a hint: its own, or that of a member of its union."""
+    described = [part.description for part in getattr(hint, "__metadata__", ()) if isinstance(part, msgspec.Meta)]
+    return next(filter(None, described), "") or next(filter(None, map(_wanted, get_args(hint))), "")

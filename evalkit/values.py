@@ -1,4 +1,7 @@
-"""Values as users write them: as text on the command line, as YAML in a plan."""
+"""Values as users write them: as text on the command line, as YAML in a plan.
+
+msgspec reads neither `64K` nor `a, b` nor a path relative to a plan, and its messages do not show the value.
+"""
 
 import math
 import re

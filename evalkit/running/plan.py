@@ -8,22 +8,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
 from evalkit.running.model_options import MODEL_OPTIONS, ModelOptions, read_model_options
-from evalkit.strict_yaml import read_yaml, refuse_unknown
+from evalkit.strict_yaml import read_fields, read_text, read_yaml
 from evalkit.suite_spec import SuiteSpec, find_suite, split_tasks
 from evalkit.values import ModelName
 
 ReportKind = Literal["compare", "leaderboard", "gate"]
-REPORT_KEYS: dict[str, tuple[str, ...]] = {
+_REPORT_KEYS: dict[ReportKind, tuple[str, ...]] = {
     "compare": ("base", "new", "out"),
     "leaderboard": ("out",),
     "gate": ("base", "new", "policy"),
 }
-_PLAN_KEYS = ("name", "models", "suites", "reports")
 _OWN_OPTIONS = ("model", "baseline", "out", "resume", "format")
 """Options of suite commands that the plan sets itself."""
 
@@ -69,6 +70,37 @@ class RunPlan:
     reports: tuple[PlannedReport, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _PlanFile:
+    """The keys of a plan's file."""
+
+    models: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...],
+        Meta(min_length=1, description="a list of names, such as [reference:transformer, reference:hybrid]"),
+    ]
+    suites: Annotated[
+        dict[str, dict[str, Any] | None],
+        Meta(min_length=1, description="a mapping of suites to their options, such as `ruler: {ctx: [4096, 65536]}`"),
+    ]
+    name: Annotated[str, Meta(pattern=r"\S", description="text")] = ""
+    """Empty: as its file."""
+    reports: Annotated[
+        tuple[dict[str, Any], ...],
+        Meta(description="a list of reports, such as [{report: leaderboard, out: LEADERBOARD.md}]"),
+    ] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _ReportFields:
+    """The keys of a report, of which `_REPORT_KEYS` says what each kind needs."""
+
+    report: Annotated[ReportKind, Meta(description=f"one of {', '.join(_REPORT_KEYS)}")]
+    base: Annotated[str, Meta(description="one of the plan's models")] | None = None
+    new: Annotated[str, Meta(description="one of the plan's models")] | None = None
+    out: Annotated[str, Meta(description="the name of a file")] | None = None
+    policy: Annotated[str, Meta(description="the name of a file")] | None = None
+
+
 def shipped_plans() -> tuple[str, ...]:
     """Names of the plans that come with evalkit."""
     folder = resources.files("evalkit").joinpath("plans")
@@ -102,49 +134,28 @@ def _plan_text(name: str) -> tuple[str, Path]:
             raise UsageError(f"no plan is called {name!r}{did_you_mean(name, known)}; a file's name ends in .yaml")
         text = resources.files("evalkit").joinpath("plans", f"{name}.yaml").read_text(encoding="utf-8")
         return text, Path()
-    try:
-        return path.read_text(encoding="utf-8"), path.parent
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"plan {name} cannot be read: {reason}") from None
+    return read_text(path, f"plan {name}"), path.parent
 
 
 def _plan(data: Any, stem: str, folder: Path, out: Path | None) -> RunPlan:
-    if not isinstance(data, dict):
-        raise UsageError("it needs `models:` and `suites:`")
-    refuse_unknown("key", data, _PLAN_KEYS)
-    name = data.get("name", stem)
-    if not isinstance(name, str) or not name.strip():
-        raise UsageError(f"name is {name!r}; it must be text")
+    plan = read_fields(_PlanFile, data)
+    name = plan.name or stem
     place = out or folder / "runs" / folder_name(name)
-    models = {model: ModelName(model).below(folder) for model in _models(data.get("models"))}
-    suites = _suites(data.get("suites"))
-    by_suite = [_runs_of(key, values, models, folder, place) for key, values in suites.items()]
+    _refuse_twice(plan)
+    models = {model: ModelName(model).below(folder) for model in plan.models}
+    by_suite = [_runs_of(key, values or {}, models, folder, place) for key, values in plan.suites.items()]
     # All suites of a model before the next model.
     runs = tuple(run for of_model in zip(*by_suite, strict=True) for run in of_model)
-    return RunPlan(name, place, runs, _reports(data.get("reports", []), models, folder, place))
+    return RunPlan(name, place, runs, tuple(_report(entry, models, folder, place) for entry in plan.reports))
 
 
-def _models(value: Any) -> list[str]:
-    if not isinstance(value, list) or not value or not all(isinstance(model, str) and model for model in value):
-        raise UsageError("`models:` must be a list of names, such as [reference:transformer, reference:hybrid]")
-    folders = [folder_name(model) for model in value]
-    if len(set(folders)) < len(folders):
-        raise UsageError(f"two of its models would share a folder: {', '.join(value)}")
-    return value
-
-
-def _suites(value: Any) -> dict[str, Mapping[str, Any]]:
-    if not isinstance(value, dict) or not value:
-        raise UsageError("`suites:` must map suites to their options, such as `ruler: {ctx: [4096, 65536]}`")
-    for suite, options in value.items():
-        if options is not None and not isinstance(options, dict):
-            raise UsageError(f"the options of {suite} are {options!r}; write them as a mapping")
-    names = [str(suite).partition(":")[0] for suite in value]
+def _refuse_twice(plan: _PlanFile) -> None:
+    if len({folder_name(model) for model in plan.models}) < len(plan.models):
+        raise UsageError(f"two of its models would share a folder: {', '.join(plan.models)}")
+    names = [suite.partition(":")[0] for suite in plan.suites]
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"{name} stands there twice; name all of its tasks in one, separated by commas")
-    return {str(suite): options or {} for suite, options in value.items()}
 
 
 def _runs_of(
@@ -182,23 +193,15 @@ def _runs_of(
         raise UsageError(text if text.startswith(where) else f"{where.rstrip('.')}: {text}") from None
 
 
-def _reports(value: Any, models: Mapping[str, str], folder: Path, place: Path) -> tuple[PlannedReport, ...]:
-    if not isinstance(value, list):
-        raise UsageError("`reports:` must be a list, such as [{report: leaderboard, out: LEADERBOARD.md}]")
-    return tuple(_report(entry, models, folder, place) for entry in value)
-
-
-def _report(entry: Any, models: Mapping[str, str], folder: Path, place: Path) -> PlannedReport:
-    kind = entry.get("report") if isinstance(entry, dict) else None
-    if kind not in REPORT_KEYS:
-        raise UsageError(f"{entry!r} is no report; `report:` is one of {', '.join(REPORT_KEYS)}")
-    keys = REPORT_KEYS[kind]
-    refuse_unknown("key", entry, ("report", *keys))
-    for key in keys:
-        if not isinstance(entry.get(key), str):
-            raise UsageError(f"report {kind} needs {key}")
-    for key in ("base", "new"):
-        if key in keys and entry[key] not in models:
-            raise UsageError(f"report {kind}: {key} is not among the models{did_you_mean(entry[key], models)}")
-    path = folder / entry["policy"] if kind == "gate" else place / entry["out"]
-    return PlannedReport(kind, entry.get("base"), entry.get("new"), path)
+def _report(entry: dict[str, Any], models: Mapping[str, str], folder: Path, place: Path) -> PlannedReport:
+    fields = read_fields(_ReportFields, entry, "report: ")
+    needed, given = _REPORT_KEYS[fields.report], entry.keys() - {"report"}
+    if given != set(needed):
+        raise UsageError(
+            f"report {fields.report} takes {', '.join(needed)}, not {', '.join(sorted(given)) or 'nothing'}"
+        )
+    for key, model in (("base", fields.base), ("new", fields.new)):
+        if model is not None and model not in models:
+            raise UsageError(f"report {fields.report}: {key} is not among the models{did_you_mean(model, models)}")
+    path = place / fields.out if fields.out is not None else folder / str(fields.policy)
+    return PlannedReport(fields.report, fields.base, fields.new, path)

@@ -74,13 +74,14 @@ def test_everything_is_relative_to_the_plans_file(here: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "it needs `models:` and `suites:`"),
+        ("", "it is empty; its keys are models, suites, name, reports"),
         ("modles: [a]", "unknown key 'modles'; did you mean 'models'?"),
-        ("models: a\nsuites: {track: }", "`models:` must be a list of names"),
+        ("models: a\nsuites: {track: }", "models is 'a'; it must be a list of names"),
         ("models: [a, a]\nsuites: {track: }", "two of its models would share a folder"),
-        ("models: [a]", "`suites:` must map suites to their options"),
+        ("models: [a]", "suites is missing; it must be a mapping of suites to their options"),
         ("models: [a]\nsuites: {rular: }", "unknown suite 'rular'; did you mean 'ruler'?"),
-        ("models: [a]\nsuites: {track: 3}", "the options of track are 3"),
+        ("models: [a]\nsuites: {track: {3: 4}}", "suites is {'track': {3: 4}}; it must be a mapping of suites"),
+        ("models: [a]\nsuites: {track: 3}", "suites is {'track': 3}; it must be a mapping of suites to their options"),
         ("models: [a]\nsuites: {track: {out: x}}", "suites.track.out is set by the plan itself"),
         ("models: [a]\nsuites: {ruler: }", "suites.ruler.ctx is missing"),
         ("models: [a]\nsuites: {ruler: {ctx: 4096, dialekt: olmes}}", "dialekt is unknown; did you mean 'dialect'?"),
@@ -93,9 +94,15 @@ def test_everything_is_relative_to_the_plans_file(here: Path) -> None:
         ("models: [a]\nsuites: {loss: {path: absent.txt}}", "absent.txt is not a file"),
         ("models: [a]\nsuites: {lm-eval: }", "suites.lm-eval: no task is named; write lm-eval:arc_challenge"),
         ("models: [a]\nsuites: {'lm-eval:a': , 'lm-eval:b': }", "lm-eval stands there twice"),
-        ("models: [a]\nsuites: {track: }\nreports: x", "`reports:` must be a list"),
-        ("models: [a]\nsuites: {track: }\nreports: [{report: chart}]", "is no report; `report:` is one of compare"),
-        ("models: [a]\nsuites: {track: }\nreports: [{report: leaderboard}]", "report leaderboard needs out"),
+        ("models: [a]\nsuites: {track: }\nreports: x", "reports is 'x'; it must be a list of reports"),
+        (
+            "models: [a]\nsuites: {track: }\nreports: [{report: chart}]",
+            "report is 'chart'; it must be one of compare",
+        ),
+        (
+            "models: [a]\nsuites: {track: }\nreports: [{report: leaderboard}]",
+            "leaderboard takes out, not nothing",
+        ),
         (
             "models: [abc]\nsuites: {track: }\nreports: [{report: compare, base: abd, new: abc, out: x.md}]",
             "base is not among the models; did you mean 'abc'?",
