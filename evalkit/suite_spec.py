@@ -7,10 +7,10 @@ value is its `SuiteSpec`, such as `sums = "my_sums:SPEC"`.
 import importlib
 import importlib.metadata
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, get_type_hints
 
 from evalkit.did_you_mean import check_known, did_you_mean
 from evalkit.errors import UsageError
@@ -21,7 +21,7 @@ from evalkit.values import read_value
 
 if TYPE_CHECKING:
     from evalkit.analysis.finished_run import StoredRun
-    from evalkit.records import RunRecord
+    from evalkit.records import RunRecord, SampleRecord, SuiteSummary
 
 
 class SuiteSettings(Protocol):
@@ -71,10 +71,16 @@ class SuiteSpec(Generic[Settings]):
     """Models that have to run first, with their settings, by role."""
     conclude: "Callable[[Settings, StoredRun, Mapping[str, StoredRun]], RunRecord] | None" = None
     """Adds to the record of a run what follows from its samples and from the runs of others, by role."""
-    report: str | None = None
-    """`module:function` that makes a record's tables and facts for reports; by default a table of tasks by length."""
-    charts: bool = False
+    summarize: "Callable[[Settings, Sequence[SampleRecord]], SuiteSummary] | None" = None
+    """The summary of a run from its settings and samples; None if it needs more than these."""
+    report: str = "reports.scores:report"
+    """`module:function` from a RunRecord to its SuiteReport; by default scores by task and length, then figures."""
+    charts: str = "reports.run_charts:charts_of"
+    """`module:function` from a RunRecord and its samples to charts; by default all that its coordinates allow."""
+    stores_charts: bool = False
     """Whether the charts of a run are written into its folder."""
+    tasks: Sequence[str] = ()
+    """Names of the rows of the whole suite, if they are known without a run."""
     scores_only: bool = False
     """No request generates text, so that nothing is decoded together."""
 
@@ -146,10 +152,7 @@ def find_suite(name: str) -> SuiteSpec[Any]:
     """The suite called `name`; UsageError if none is, or if its package cannot be used."""
     check_known("suite", [name], suite_names())
     source = SUITES.get(name) or _entry_points()[name]
-    try:
-        spec = load_object(source)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"suite {name}: {source} cannot be imported: {error}") from error
+    spec = _load(name, source)
     if not isinstance(spec, SuiteSpec) or spec.name != name:
         raise UsageError(f"suite {name}: {source} is not a SuiteSpec of that name")
     return spec
@@ -161,10 +164,23 @@ def split_tasks(name: str) -> tuple[str, str | None]:
     return suite, tasks if colon else None
 
 
-def load_object(source: str) -> Any:
-    """What `module:name` names; raises ImportError or AttributeError."""
+def find_hook(suite: str, hook: Literal["report", "charts"]) -> Callable[..., Any]:
+    """What makes the tables or charts of a stored run; the default of all suites if `suite` is not installed here."""
+    source = getattr(find_suite(suite), hook) if suite in suite_names() else _DEFAULTS[hook]
+    found: Callable[..., Any] = _load(suite, source)
+    return found
+
+
+_DEFAULTS = {field.name: str(field.default) for field in fields(SuiteSpec)}
+
+
+def _load(suite: str, source: str) -> Any:
+    """What `module:name` names."""
     module, _, name = source.partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"suite {suite}: {source} cannot be imported: {error}") from error
 
 
 def _entry_points() -> dict[str, str]:

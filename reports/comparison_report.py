@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from evalkit.analysis.comparison import ComparedRun, Comparison, FigureComparison, Flip, RowComparison
 from evalkit.analysis.costs import CostComparison
+from reports.numbers import amount, figure, signed
 from reports.report import Report, Table
 from reports.run_report import describe_model, generated_label, labelled
 
@@ -33,29 +34,6 @@ def comparison_report(comparison: Comparison, *, flips: int = SHOWN_FLIPS) -> Re
 
 def row_name(task: str | None) -> str:
     return "mean over tasks" if task is None else task
-
-
-def figure(value: float | None, unit: str) -> str:
-    """A value in its unit: points with one decimal, losses with four."""
-    return "-" if value is None else f"{value:.{decimals(unit)}f}"
-
-
-def signed(value: float | None, interval: tuple[float, float] | None, unit: str) -> str:
-    """A difference with its interval."""
-    if value is None:
-        return "-"
-    shown = _with_sign(value, unit)
-    return shown if interval is None else f"{shown} [{_with_sign(interval[0], unit)}, {_with_sign(interval[1], unit)}]"
-
-
-def _with_sign(value: float, unit: str) -> str:
-    places = decimals(unit)
-    # Rounded first, so that what rounds to zero has no minus.
-    return f"{round(value, places) + 0.0:+.{places}f}"
-
-
-def decimals(unit: str) -> int:
-    return 1 if unit == "points" else 4
 
 
 def probability(p: float | None) -> str:
@@ -160,11 +138,6 @@ def _costs_table(costs: Sequence[CostComparison]) -> Table:
             for cost in costs
         ),
     )
-
-
-def amount(value: float, unit: str) -> str:
-    """A time or an amount of memory, in a unit that people read."""
-    return f"{value / 2**30:.2f} GiB" if unit == "bytes" else f"{value:.3g} {unit}"
 
 
 def _figures_table(figures: Sequence[FigureComparison]) -> Table:

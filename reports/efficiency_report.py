@@ -9,7 +9,7 @@ from evalkit.analysis.efficiency import BASELINE, HYBRID, PUBLISHED_SOURCE, Chec
 from evalkit.statistics.paired import Array
 from reports.axes import short_number
 from reports.charts import Lines, Series
-from reports.comparison_report import decimals, figure
+from reports.numbers import decimals, figure
 from reports.report import Report, Table
 
 NAMES = ("hybrid", "baseline")

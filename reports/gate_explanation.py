@@ -1,8 +1,9 @@
 """What a policy can decide with a number of samples."""
 
 from evalkit.analysis.gate_explain import ExplainedCheck, Explanation
-from reports.comparison_report import decimals, describe_run
+from reports.comparison_report import describe_run
 from reports.gate_report import false_alarm_text, rule_text
+from reports.numbers import decimals
 from reports.report import Report, Table
 
 COLUMNS = (

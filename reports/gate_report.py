@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from evalkit.analysis.gate import GateResult
 from evalkit.analysis.gate_explain import ExplainedCheck
 from evalkit.analysis.gate_false_alarm import FalseAlarm
-from evalkit.analysis.gate_verdict import Verdict
+from evalkit.analysis.gate_verdict import GateVerdict
 from evalkit.records import ModelIdentity
-from reports.comparison_report import amount, decimals, describe_run, signed
+from reports.comparison_report import describe_run
+from reports.numbers import amount, counted, decimals, signed
 from reports.report import Report, Table
 from reports.run_report import labelled
 
@@ -63,23 +64,23 @@ def _counts(result: GateResult) -> Iterator[str]:
             yield f"{number} {named}"
 
 
-def failure_line(verdict: Verdict) -> str:
+def failure_line(verdict: GateVerdict) -> str:
     tier = "" if verdict.tier == "critical" else f" ({verdict.tier})"
     return f"{verdict.target}, {rule_text(verdict)}{tier}: {verdict.reason}."
 
 
 def false_alarm_text(alarm: FalseAlarm, error_rate: float) -> str:
     """The probability that the gate fails without any true difference, and what it is made of."""
-    counted, parts = alarm.tests + alarm.must_be_shown, []
+    judged, parts = alarm.tests + alarm.must_be_shown, []
     if alarm.tests:
         rate = f" share error_rate {100 * error_rate:g}%" if alarm.tests > 1 else ""
-        parts.append(f"{_percent(alarm.by_chance)} by chance ({_number(alarm.tests, 'test')} of a drop{rate})")
+        parts.append(f"{_percent(alarm.by_chance)} by chance ({counted(alarm.tests, 'test')} of a drop{rate})")
     if alarm.must_be_shown:
-        checks = _number(alarm.must_be_shown, "check")
+        checks = counted(alarm.must_be_shown, "check")
         parts.append(f"about {_percent(alarm.not_shown)} because {checks} must show that a drop is at most the limit")
     text = f"a run without any true difference fails with a probability of at most {_percent(alarm.probability)}: "
-    others = f"{_number(alarm.not_counted, 'check')} of floors, times and memory"
-    if not counted:
+    others = f"{counted(alarm.not_counted, 'check')} of floors, times and memory"
+    if not judged:
         return f"unknown, because {others} are compared as measured" if alarm.not_counted else "0 %: nothing can fail"
     return text + ", ".join(parts) + (f"; {others} not counted" if alarm.not_counted else "")
 
@@ -88,17 +89,13 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def rule_text(check: Verdict | ExplainedCheck) -> str:
+def rule_text(check: GateVerdict | ExplainedCheck) -> str:
     """The check as a policy has it, such as `max_drop: 1`."""
     limit = f"{100 * check.limit:g}%" if check.kind == "max_increase" else f"{check.limit:g}"
     return f"{check.kind}: {limit}"
 
 
-def _row(verdict: Verdict) -> tuple[str, ...]:
+def _row(verdict: GateVerdict) -> tuple[str, ...]:
     at = "" if verdict.confidence is None else f" ({100 * verdict.confidence:.4g} %)"
     return (
         verdict.target,
@@ -113,7 +110,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
     )
 
 
-def _outcome(verdict: Verdict) -> str:
+def _outcome(verdict: GateVerdict) -> str:
     shown: str = verdict.outcome
     if shown == "undecided":
         shown += f" ({'passes' if verdict.passes else 'fails'})"
@@ -128,7 +125,7 @@ def _value(value: float | None, unit: str) -> str:
     return f"{value:,.4g}" if not unit else f"{value:.{decimals(unit)}f}"
 
 
-def _change(verdict: Verdict) -> str:
+def _change(verdict: GateVerdict) -> str:
     if verdict.kind == "max_increase":
         return "-" if verdict.drop is None else f"{verdict.drop:+.1%}"
     return signed(verdict.drop, verdict.interval, verdict.unit)

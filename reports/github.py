@@ -5,7 +5,7 @@ GitHub's toolkit does it.
 """
 
 from evalkit.analysis.gate import GateResult
-from evalkit.analysis.gate_verdict import Verdict
+from evalkit.analysis.gate_verdict import GateVerdict
 from reports.gate_report import headline, rule_text
 from reports.plain_text import one_line
 
@@ -26,7 +26,7 @@ def escape_property(text: str) -> str:
     return escape_message(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _annotation(verdict: Verdict) -> str:
+def _annotation(verdict: GateVerdict) -> str:
     level = "error" if verdict.fails_gate else "warning"
     title = escape_property(f"gate ({verdict.tier}): {verdict.target} {rule_text(verdict)}")
     return f"::{level} title={title}::{escape_message(verdict.reason)}"

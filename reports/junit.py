@@ -4,7 +4,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 from evalkit.analysis.gate import GateResult
-from evalkit.analysis.gate_verdict import Verdict
+from evalkit.analysis.gate_verdict import GateVerdict
 from reports.gate_report import failure_line, rule_text
 from reports.plain_text import one_line
 
@@ -31,7 +31,7 @@ def render_junit(result: GateResult) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _add_case(suite: ElementTree.Element, verdict: Verdict) -> None:
+def _add_case(suite: ElementTree.Element, verdict: GateVerdict) -> None:
     case = ElementTree.SubElement(
         suite,
         "testcase",

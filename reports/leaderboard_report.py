@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from evalkit.analysis.foreign_results import ForeignResult, ForeignRow
 from evalkit.analysis.leaderboard import Board, Cell, Column, Leaderboard, ModelRow, Protocol
-from reports.comparison_report import decimals
+from reports.numbers import between, decimals, measured
 from reports.plain_text import one_line
 from reports.report import Report, Table
 from reports.run_report import generated_label
@@ -116,9 +116,8 @@ def _cell(cell: Cell | None, column: Column) -> str:
         return "-"
     if column.unit == "tokens":
         return f"{cell.value:,.0f}"
-    places = decimals(column.unit)
-    interval = "" if cell.ci95 is None else f" [{cell.ci95[0]:.{places}f}, {cell.ci95[1]:.{places}f}]"
-    return f"{cell.value:.{places}f}{interval}{'' if cell.complete else ', incomplete'}"
+    shown = measured(cell.value, cell.ci95, decimals(column.unit))
+    return shown if cell.complete else f"{shown}, incomplete"
 
 
 def _rate(value: float | None) -> str:
@@ -151,8 +150,7 @@ def _figure_name(key: tuple[str, int, str]) -> str:
 def _foreign_cell(row: ForeignRow | None) -> str:
     if row is None:
         return "-"
-    interval = "" if row.ci95 is None else f" [{row.ci95[0]:.1f}, {row.ci95[1]:.1f}]"
-    return f"{row.value:.4g}{interval}{'' if row.n is None else f' (n={row.n})'}"
+    return f"{row.value:.4g}{between(row.ci95, 1)}{'' if row.n is None else f' (n={row.n})'}"
 
 
 def _runs_table(leaderboard: Leaderboard) -> Table:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from evalkit.analysis.costs import describe_hardware, hardware_difference
-from evalkit.records import ResultRow, RunRecord, SummaryRow
+from evalkit.records import EFFECTIVE_LENGTH, ResultRow, RunRecord, SummaryRow
 from evalkit.records.metrics import metric_of
 from reports.plain_text import one_line
 
@@ -66,13 +66,14 @@ def _rules(record: RunRecord) -> Iterator[str]:
             yield f"  # baseline {row.mean:.1f} from {samples:,} samples"
         else:
             margin = 1.0 if metric_of(row.metric).higher_is_better else 0.01
-            yield f"  {_key(f'{record.suite}/{row.task}{at}')}: {{max_drop: {margin}}}  # baseline {row.value:.4g}"
-    if record.effective_length is not None:
-        yield f"  {_key(f'{record.suite}/effective_length')}: {{min: {record.effective_length}}}"
+            yield f"  {_key(f'{record.suite}/{row.name}{at}')}: {{max_drop: {margin}}}  # baseline {row.value:.4g}"
+    length = record.figure(EFFECTIVE_LENGTH)
+    if length is not None and length.value:
+        yield f"  {_key(f'{record.suite}/{length.label}')}: {{min: {length.value:.0f}}}"
     if record.summary and record.results:
         first = record.results[0]
         at = f"@{first.ctx}" if first.ctx else ""
-        yield f"  # {_key(f'{record.suite}/{first.task}{at}')}: {{non_inferior: 2.0}}"
+        yield f"  # {_key(f'{record.suite}/{first.name}{at}')}: {{non_inferior: 2.0}}"
 
 
 def _costs(records: Sequence[RunRecord]) -> Iterator[str]:

@@ -31,6 +31,14 @@ def _holds_numbers(cells: Sequence[str]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class SuiteReport:
+    """What a suite says of its run: tables, and facts as name and value."""
+
+    tables: tuple[Table, ...]
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A headline, notices that must be read with the scores, tables, and facts as name and value."""
 

@@ -8,24 +8,31 @@ from evalkit.analysis.comparison import Comparison
 from evalkit.analysis.leaderboard import Board
 from evalkit.analysis.pairing import Pairing
 from evalkit.records import ResultRow, RunRecord, SampleRecord
-from evalkit.views.grids import Grid, depth_difference_grid, depth_grid, grid_of, task_difference_grid, task_grid
+from evalkit.suite_spec import find_hook
+from evalkit.views.grids import Grid, depth_difference_grid, depth_grid, figure_grid, task_difference_grid, task_grid
 from reports.charts import Bars, Chart, HeatMap, Lines, Series
-from reports.context_extension import grid_cells, position_series
 from reports.plain_text import visible
 
 SCORE = "score (0-100)"
 SCORE_RANGE = (0.0, 100.0)
 LENGTH = "context length (tokens)"
+NATS = "nats per token"
 
 
 def run_charts(record: RunRecord, samples: Sequence[SampleRecord]) -> list[Chart]:
-    """Those of one run: means by length, scores by task, updates and depth, loss by position, failures."""
+    """Those of one run, made by its suite."""
+    return list(find_hook(record.suite, "charts")(record, samples))
+
+
+def charts_of(record: RunRecord, samples: Sequence[SampleRecord]) -> list[Chart]:
+    """Those of any suite: means by length, scores by task, updates and depth, loss by position, failures."""
     name = record.model.name
+    depths = figure_grid(record.figures)
     has_updates = any(row.updates and row.value is not None for row in record.results)
     charts: list[Chart | None] = [
         _mean_lines({name: record}),
         _updates(name, record.results) if has_updates else _task_map("tasks", f"{name}: scores", task_grid(record)),
-        _extension_depths(record) or _heat_map("depths", f"{name}: needles found", "needle depth", depth_grid(samples)),
+        _heat_map("depths", f"{name}: needles found", "needle depth", depths if depths.rows else depth_grid(samples)),
         _positions({name: record}),
         _failures({name: record}),
     ]
@@ -98,20 +105,12 @@ def _heat_map(name: str, title: str, y_label: str, grid: Grid, *, is_difference:
     )
 
 
-def _extension_depths(record: RunRecord) -> HeatMap | None:
-    """Needles found by the depth bins that the run has figures for."""
-    cells = {place: (figure.value, figure.n) for place, figure in grid_cells(record.figures).items()}
-    depths = sorted({depth for depth, _ in cells}, key=lambda depth: float(depth.split("-")[0]))
-    return _heat_map("depths", f"{record.model.name}: needles found", "needle depth", grid_of(depths, cells))
-
-
 def _updates(model: str, rows: Sequence[ResultRow]) -> Lines:
     """Accuracy against updates, a line for each task and context."""
     lines: dict[str, list[tuple[float, float, tuple[float, float] | None]]] = {}
     for row in rows:
         if row.updates is not None and row.value is not None:
-            task = row.task.removesuffix(f":{row.updates}")
-            name = f"{task} at {row.ctx:,}" if row.ctx else task
+            name = f"{row.task} at {row.ctx:,}" if row.ctx else row.task
             lines.setdefault(name, []).append((row.updates, row.value, row.ci95))
     series = tuple(_series(name, points) for name, points in lines.items())
     title = f"{model}: accuracy against state updates"
@@ -139,16 +138,16 @@ def _positions(records: Mapping[str, RunRecord]) -> Lines | None:
     series = []
     for name, record in records.items():
         points = [
-            ((first + end) / 2, figure.value, figure.ci95)
-            for first, end, figure in position_series(record.figures, "nats")
-            if figure.value is not None
+            (sum(figure.position) / 2, figure.value, figure.ci95)
+            for figure in record.figures
+            if figure.position is not None and figure.unit == NATS and figure.value is not None
         ]
         if points:
             series.append(_series(name, points))
     if not series:
         return None
     title = _of_model("loss by position", records)
-    return Lines("positions", title, "position (tokens)", "nats per token", tuple(series), log_x=False, y_range=None)
+    return Lines("positions", title, "position (tokens)", NATS, tuple(series), log_x=False, y_range=None)
 
 
 def _series(name: str, points: Sequence[tuple[float, float, tuple[float, float] | None]]) -> Series:

@@ -1,29 +1,31 @@
 """Accuracy against the number of state updates, a table for each context."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from evalkit.records import ResultRow
-from reports.report import Table
-
-HELD = "updates_held/"
-"""Prefix of the derived figures that tell the largest number of updates held."""
+from evalkit.records import ResultRow, RunRecord
+from reports.numbers import measured
+from reports.report import SuiteReport, Table
 
 
-def updates_tables(results: Sequence[ResultRow], derived: Mapping[str, float | None]) -> list[Table]:
+def report(record: RunRecord) -> SuiteReport:
     """A row for each task: chance, accuracy at each number of updates, and how many are held."""
-    return [
-        _table(ctx, [row for row in results if row.ctx == ctx], derived) for ctx in sorted({row.ctx for row in results})
-    ]
+    return SuiteReport(tuple(_table(record, ctx) for ctx in sorted({row.ctx for row in record.results})))
 
 
-def _table(ctx: int, rows: Sequence[ResultRow], derived: Mapping[str, float | None]) -> Table:
+def _table(record: RunRecord, ctx: int) -> Table:
+    rows = [row for row in record.results if row.ctx == ctx]
     columns = sorted({row.updates for row in rows if row.updates is not None})
-    tasks = dict.fromkeys(_task(row) for row in rows)
-    cells = {(_task(row), row.updates): row for row in rows}
-    lines = []
-    for task in tasks:
-        shown = [_cell(cells.get((task, updates))) for updates in columns]
-        lines.append((task, _chance(rows, task), *shown, _held(task, ctx, derived)))
+    cells = {(row.task, row.updates): row for row in rows}
+    held = {figure.part: figure.value for figure in record.figures if (figure.ctx or 0) == ctx}
+    lines = [
+        (
+            task,
+            _chance([row for row in rows if row.task == task]),
+            *(_cell(cells.get((task, updates))) for updates in columns),
+            _held(held[task]) if task in held else "",
+        )
+        for task in dict.fromkeys(row.task for row in rows)
+    ]
     where = f"filled with other text to {ctx:,} tokens" if ctx else "nothing between the updates"
     samples = ", ".join(sorted({f"{row.n:,}" for row in rows if row.value is not None}, key=int)) or "no"
     return Table(
@@ -33,25 +35,16 @@ def _table(ctx: int, rows: Sequence[ResultRow], derived: Mapping[str, float | No
     )
 
 
-def _task(row: ResultRow) -> str:
-    return row.task.removesuffix(f":{row.updates}")
-
-
-def _chance(rows: Sequence[ResultRow], task: str) -> str:
-    return next((f"{row.chance:.1f}" for row in rows if _task(row) == task and row.chance is not None), "")
-
-
-def _held(task: str, ctx: int, derived: Mapping[str, float | None]) -> str:
-    name = f"{HELD}{task}@{ctx}" if ctx else f"{HELD}{task}"
-    if name not in derived:
-        return ""
-    held = derived[name]
-    return "none" if held is None else f"{held:,.0f}"
+def _chance(rows: Sequence[ResultRow]) -> str:
+    return next((f"{row.chance:.1f}" for row in rows if row.chance is not None), "")
 
 
 def _cell(row: ResultRow | None) -> str:
     if row is None or row.value is None:
         return f"all {row.errors} errored" if row is not None and row.errors else "unscored"
-    interval = "" if row.ci95 is None else f" [{row.ci95[0]:.0f}, {row.ci95[1]:.0f}]"
     left_out = row.errors + row.unscored
-    return f"{row.value:.0f}{interval}" + (f" ({left_out} left out)" if left_out else "")
+    return measured(row.value, row.ci95, 0, [f"{left_out} left out" if left_out else ""])
+
+
+def _held(updates: float | None) -> str:
+    return f"{updates:,.0f}" if updates else "none"

@@ -1,25 +1,29 @@
 """The loss on a text: bits per byte, nats per token, and the split into copies and the rest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from evalkit.records import Figure, ResultRow
-from reports.report import Table
+from evalkit.records import Figure, ResultRow, RunRecord
+from reports.numbers import measured
+from reports.report import SuiteReport, Table
 
-_LABELS = {
-    "nats_per_token": "all tokens",
-    "nats_per_token/copy": "tokens that end a repeated n-gram",
-    "nats_per_token/rest": "other tokens",
-}
+_PARTS = {"": "all tokens", "copy": "tokens that end a repeated n-gram", "rest": "other tokens"}
 
 
-def loss_table(results: Sequence[ResultRow], figures: Sequence[Figure]) -> Table:
+def report(record: RunRecord) -> SuiteReport:
+    """The losses, and how much text is behind them."""
+    return SuiteReport((loss_table(record.results, record.figures),), _facts(record))
+
+
+def loss_table(results: Sequence[ResultRow], figures: Sequence[Figure] = ()) -> Table:
     """A row for the whole text in bits per byte, then rows in nats per token."""
     lines = [
-        (f"{row.task.replace('_', ' ')} in {row.ctx:,} tokens", _value(row.value, row.ci95), "bits per byte")
+        (f"{row.task.replace('_', ' ')} in {row.ctx:,} tokens", measured(row.value, row.ci95, 4), "bits per byte")
         for row in results
     ]
     lines += [
-        (_LABELS.get(figure.name, figure.name), _value(figure.value, figure.ci95), figure.unit) for figure in figures
+        (_PARTS.get(figure.part, figure.part), measured(figure.value, figure.ci95, 4), figure.unit)
+        for figure in figures
+        if figure.name == "nats_per_token"
     ]
     windows = sum(row.n for row in results)
     return Table(
@@ -29,17 +33,11 @@ def loss_table(results: Sequence[ResultRow], figures: Sequence[Figure]) -> Table
     )
 
 
-def loss_facts(derived: Mapping[str, float | None]) -> tuple[tuple[str, str], ...]:
-    """How much text stands behind the losses."""
-    share = derived.get("copy_share")
+def _facts(record: RunRecord) -> tuple[tuple[str, str], ...]:
+    values = {figure.name: figure.value for figure in record.figures}
+    share = values.get("copy_share")
     return (
-        ("scored tokens", f"{derived.get('scored_tokens') or 0:,.0f}"),
-        ("scored bytes", f"{derived.get('scored_bytes') or 0:,.0f}"),
+        ("scored tokens", f"{values.get('scored_tokens') or 0:,.0f}"),
+        ("scored bytes", f"{values.get('scored_bytes') or 0:,.0f}"),
         *(() if share is None else (("copied tokens", f"{100 * share:.1f} %"),)),
     )
-
-
-def _value(value: float | None, ci95: tuple[float, float] | None) -> str:
-    if value is None:
-        return "unscored"
-    return f"{value:.4f}" + ("" if ci95 is None else f" [{ci95[0]:.4f}, {ci95[1]:.4f}]")

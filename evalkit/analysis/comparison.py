@@ -9,7 +9,7 @@ import numpy as np
 from evalkit.analysis.costs import CostComparison, compare_costs, describe_hardware
 from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.pairing import PairedRow, Pairing
-from evalkit.records import ModelIdentity, RunRecord, generated_roles
+from evalkit.records import Figure, ModelIdentity, RunRecord, generated_roles
 from evalkit.statistics.intervals import CONFIDENCE, Interval
 from evalkit.statistics.paired import holm
 from evalkit.statistics.rows import weighted_mean
@@ -85,10 +85,12 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class FigureComparison:
-    """A derived figure of both runs, such as the effective length; nothing is tested."""
+    """A figure of both runs, such as the effective length; nothing is tested."""
 
     name: str
+    """Its label."""
     base: float | None
+    """None also for an effective length or a number of updates below all that were run."""
     new: float | None
 
 
@@ -244,19 +246,20 @@ def _flips(pairing: Pairing) -> Iterator[Flip]:
 
 
 def compare_figures(base: RunRecord, new: RunRecord) -> tuple[FigureComparison, ...]:
-    """Derived figures that both runs have, and that one of them could compute; those of a part are not comparable."""
+    """Figures that both runs have, and that one of them could compute; those of a part are not comparable."""
     if base.unfinished or new.unfinished:
         return ()
-    of_base, of_new = record_figures(base), record_figures(new)
-    shared = [name for name in of_base if name in of_new and (of_base[name], of_new[name]) != (None, None)]
-    return tuple(FigureComparison(name, of_base[name], of_new[name]) for name in shared)
+    of_new = {figure.label: figure for figure in new.figures}
+    shared = [
+        FigureComparison(figure.label, _reached(figure), _reached(of_new[figure.label]))
+        for figure in base.figures
+        if figure.label in of_new
+    ]
+    return tuple(figure for figure in shared if (figure.base, figure.new) != (None, None))
 
 
-def record_figures(record: RunRecord) -> dict[str, float | None]:
-    """The figures of a record that are no rows, by the name that policies and reports give them."""
-    known = record.effective_length is not None or any(row.complete for row in record.summary)
-    length = {"effective_length": record.effective_length} if known else {}
-    return {**length, **record.derived, **{figure.name: figure.value for figure in record.figures}}
+def _reached(figure: Figure) -> float | None:
+    return None if figure.value == 0 and figure.unit in ("tokens", "updates") else figure.value
 
 
 def unfinished_notes(base: RunRecord, new: RunRecord) -> Iterator[str]:

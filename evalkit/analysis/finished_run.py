@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.records import Manifest, ResultRow, RunRecord, SampleRecord
 from evalkit.records.metrics import metric_of
 from evalkit.running.run_files import MANIFEST, RUN, SAMPLES, STARTED, read_manifest, read_run, read_samples
-from evalkit.statistics.rows import row_value
+from evalkit.statistics.rows import cells_of, row_value
 
 Cell = tuple[str, int]
 """Task and context length."""
@@ -33,10 +33,7 @@ class StoredRun:
 
     def cells(self) -> dict[Cell, list[SampleRecord]]:
         """Samples by task and context length, ordered by index within each."""
-        cells: dict[Cell, list[SampleRecord]] = defaultdict(list)
-        for sample in sorted(self.samples.values(), key=lambda sample: (sample.index, sample.seed)):
-            cells[sample.task, sample.ctx].append(sample)
-        return dict(cells)
+        return dict(cells_of(sorted(self.samples.values(), key=lambda sample: (sample.index, sample.seed))))
 
 
 def load_run(path: Path) -> StoredRun:
@@ -191,10 +188,8 @@ def _counts(record: RunRecord, samples: Sequence[SampleRecord]) -> str | None:
 
 
 def _rows(record: RunRecord, samples: Sequence[SampleRecord]) -> str | None:
-    cells: dict[Cell, list[SampleRecord]] = defaultdict(list)
-    for sample in samples:
-        cells[sample.task, sample.ctx].append(sample)
-    rows = {(row.task, row.ctx): row for row in record.results}
+    cells = cells_of(samples)
+    rows = {row.cell: row for row in record.results}
     if len(rows) < len(record.results):
         return "two rows have one name"
     missing = next((cell for cell in cells if cell not in rows), None)
@@ -204,7 +199,7 @@ def _rows(record: RunRecord, samples: Sequence[SampleRecord]) -> str | None:
 
 
 def _row(row: ResultRow, samples: Sequence[SampleRecord]) -> str | None:
-    where = f"{row.task} at {row.ctx}"
+    where = f"{row.name} at {row.ctx}"
     scored = [sample for sample in samples if sample.score is not None]
     if row.n != len(scored):
         return f"{where} has n = {row.n}, the samples give {len(scored)}"

@@ -10,7 +10,7 @@ from evalkit.analysis.gate_drops import DropTest, decide, prepare_drop
 from evalkit.analysis.gate_false_alarm import FalseAlarm, chance_not_shown, false_alarm
 from evalkit.analysis.gate_floors import check_floor
 from evalkit.analysis.gate_targets import Target, select
-from evalkit.analysis.gate_verdict import Verdict, incomplete
+from evalkit.analysis.gate_verdict import GateVerdict, incomplete
 from evalkit.analysis.pairing import Pairing, pair_rows
 from evalkit.analysis.policy import Check, Policy
 from evalkit.did_you_mean import did_you_mean
@@ -25,7 +25,7 @@ class GateResult:
     policy: str
     base: tuple[ComparedRun, ...]
     new: tuple[ComparedRun, ...]
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[GateVerdict, ...]
     passed: bool
     error_rate: float
     supporting_failures: int
@@ -71,7 +71,7 @@ class _Sides:
         return self._pairings[suite]
 
 
-def _examine(sides: _Sides, policy: Policy, check: Check, target: Target) -> Verdict | DropTest:
+def _examine(sides: _Sides, policy: Policy, check: Check, target: Target) -> GateVerdict | DropTest:
     """The verdict of one check on one target, or the test that yields it together with the policy's other tests."""
     suite, expectation = target.suite, policy.expectation(target.suite)
     if suite not in sides.new:
@@ -86,9 +86,9 @@ def _examine(sides: _Sides, policy: Policy, check: Check, target: Target) -> Ver
     return prepare_drop(sides.pairing(suite), check, target, expectation)
 
 
-def _decided(examined: Sequence[Verdict | DropTest], error_rate: float) -> list[Verdict]:
+def _decided(examined: Sequence[GateVerdict | DropTest], error_rate: float) -> list[GateVerdict]:
     """All verdicts; tests that can fail the gate share the error rate, and so do those that cannot."""
-    verdicts = {number: entry for number, entry in enumerate(examined) if isinstance(entry, Verdict)}
+    verdicts = {number: entry for number, entry in enumerate(examined) if isinstance(entry, GateVerdict)}
     tests = {number: entry for number, entry in enumerate(examined) if isinstance(entry, DropTest)}
     for advisory in (False, True):
         family = {number: test for number, test in tests.items() if (test.check.tier == "advisory") == advisory}
@@ -96,7 +96,7 @@ def _decided(examined: Sequence[Verdict | DropTest], error_rate: float) -> list[
     return [verdicts[number] for number in range(len(examined))]
 
 
-def with_effects(verdicts: Sequence[Verdict], supporting_failures: int) -> tuple[Verdict, ...]:
+def with_effects(verdicts: Sequence[GateVerdict], supporting_failures: int) -> tuple[GateVerdict, ...]:
     """The verdicts with what they do to the gate.
 
     A failed critical check fails it, and an advisory one never does. Supporting checks fail it if more of them failed
@@ -105,14 +105,14 @@ def with_effects(verdicts: Sequence[Verdict], supporting_failures: int) -> tuple
     failed = sum(verdict.tier == "supporting" and not verdict.passes for verdict in verdicts)
     too_many = failed > supporting_failures
 
-    def fails(verdict: Verdict) -> bool:
+    def fails(verdict: GateVerdict) -> bool:
         supporting = verdict.tier == "supporting" and (too_many or not verdict.complete)
         return not verdict.passes and (verdict.tier == "critical" or supporting)
 
     return tuple(replace(verdict, fails_gate=fails(verdict)) for verdict in verdicts)
 
 
-def _not_shown(tests: Sequence[Verdict | DropTest]) -> Iterator[float]:
+def _not_shown(tests: Sequence[GateVerdict | DropTest]) -> Iterator[float]:
     """For every check that must show something and can fail the gate: how often it does so without a true drop."""
     for test in tests:
         if isinstance(test, DropTest) and test.check.must_be_shown and test.check.tier != "advisory":

@@ -31,7 +31,7 @@ class Part:
 
 
 def rows_by_cell(record: RunRecord | None) -> dict[Cell, ResultRow]:
-    return {} if record is None else {(row.task, row.ctx): row for row in record.results}
+    return {} if record is None else {row.cell: row for row in record.results}
 
 
 def asked(row: ResultRow | None) -> int:
@@ -103,7 +103,7 @@ def shortfall(parts: Sequence[Part], check: Check, suite: str, side: str, reason
     counts = [f"{number} {name}" for number, name in ((errors, "errored"), (unscored, "unscored")) if number]
     remedy = f"; run {side} again with --resume" if errors else ""
     return (
-        f"{' and '.join(counts)} of {sum(map(asked, lost)):,} samples in {side} ({_listed(row.task for row in lost)}), "
+        f"{' and '.join(counts)} of {sum(map(asked, lost)):,} samples in {side} ({_listed(row.name for row in lost)}), "
         f"more than max_unscored: {100 * check.max_unscored:g}%{remedy}"
     )
 
@@ -118,7 +118,7 @@ def not_whole(target: Target, new: RunRecord, base: RunRecord | None, expectatio
     if not partial:
         return None
     first = partial[0]
-    tasks = [row.task for row in new.results if row.ctx == first.ctx and row.value is not None]
+    tasks = [row.name for row in new.results if row.ctx == first.ctx and row.value is not None]
     lost = [f"{cell.task} ({cell.reason})" for cell in new.unscored if cell.ctx == first.ctx and cell.task not in tasks]
     at = f" at {first.ctx}" if first.ctx else ""
     left_out = f", without {_listed(dict.fromkeys(lost))}" if lost else ""
@@ -131,7 +131,7 @@ def not_whole(target: Target, new: RunRecord, base: RunRecord | None, expectatio
 
 def _unexpected(target: Target, new: RunRecord, expectation: Expectation) -> str | None:
     """A figure is over all tasks of its run, so a run with tasks beside the expected ones has another figure."""
-    beside = dict.fromkeys(row.task for row in new.results if not _is_expected(row.task, expectation))
+    beside = dict.fromkeys(row.name for row in new.results if not _is_expected(row.name, expectation))
     if not beside:
         return None
     return f"{target.name} in NEW also rests on tasks that the policy does not expect: {_listed(beside)}"

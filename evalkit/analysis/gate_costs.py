@@ -3,13 +3,13 @@
 from evalkit.analysis.costs import CostComparison, compare_memory, compare_times, hardware_difference
 from evalkit.analysis.gate_drops import rows_behind
 from evalkit.analysis.gate_targets import Target
-from evalkit.analysis.gate_verdict import ROUNDING, Verdict, incomplete
+from evalkit.analysis.gate_verdict import ROUNDING, GateVerdict, incomplete
 from evalkit.analysis.pairing import PairedRow, Pairing
 from evalkit.analysis.policy import Check, Expectation
 from evalkit.errors import IncompatibleRunError, UsageError
 
 
-def check_cost(pairing: Pairing, check: Check, target: Target, expectation: Expectation) -> Verdict:
+def check_cost(pairing: Pairing, check: Check, target: Target, expectation: Expectation) -> GateVerdict:
     """Compare a time or an amount of memory; it has to come from all samples of BASE, for fewer of them cost less."""
     if target.role != "cost":
         raise UsageError(f"rule {check.selector.text!r}: max_increase is for times and memory")
@@ -22,7 +22,7 @@ def check_cost(pairing: Pairing, check: Check, target: Target, expectation: Expe
         return incomplete(check, target, f"NEW has no {target.name.replace('_', ' ')}")
     change = cost.change or 0.0
     passes = change <= check.limit + ROUNDING
-    return Verdict(
+    return GateVerdict(
         rule=check.selector.text,
         target=target.label,
         kind=check.kind,
@@ -32,6 +32,7 @@ def check_cost(pairing: Pairing, check: Check, target: Target, expectation: Expe
         reason=f"{change:+.1%} is {'at most' if passes else 'above'} {check.limit:+.1%}",
         base=cost.base,
         new=cost.new,
+        value=change,
         drop=change,
         n=cost.n,
         unit=cost.unit,

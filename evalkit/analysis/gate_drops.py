@@ -9,10 +9,11 @@ import numpy as np
 from evalkit.analysis.finished_run import Cell
 from evalkit.analysis.gate_completeness import Part, cells_behind, parts_of, rows_by_cell, shortfall, unscored_reasons
 from evalkit.analysis.gate_targets import Target
-from evalkit.analysis.gate_verdict import ROUNDING, Outcome, Verdict, incomplete
+from evalkit.analysis.gate_verdict import ROUNDING, GateVerdict, incomplete
 from evalkit.analysis.pairing import PairedRow, Pairing
 from evalkit.analysis.policy import Check, Expectation
 from evalkit.errors import UsageError
+from evalkit.records import Outcome
 from evalkit.records.metrics import Metric
 from evalkit.statistics.family import Decision, OneSidedTest, holm_decisions
 from evalkit.statistics.intervals import Interval
@@ -59,7 +60,7 @@ class DropTest:
         return None if interval is None else interval[0]
 
 
-def prepare_drop(pairing: Pairing, check: Check, target: Target, expectation: Expectation) -> DropTest | Verdict:
+def prepare_drop(pairing: Pairing, check: Check, target: Target, expectation: Expectation) -> DropTest | GateVerdict:
     """The test of a drop, or a failed verdict if NEW lacks what BASE has.
 
     Raises UsageError if BASE itself is not complete.
@@ -140,7 +141,7 @@ def _test(pairing: Pairing, of_tasks: Sequence[PairedRow], check: Check, target:
     )
 
 
-def decide(tests: Sequence[DropTest], error_rate: float) -> list[Verdict]:
+def decide(tests: Sequence[DropTest], error_rate: float) -> list[GateVerdict]:
     """The verdicts of tests that share an error rate."""
     decisions = iter(
         holm_decisions([as_one_sided(test) for test in tests if test.check.kind == "max_drop"], error_rate)
@@ -153,7 +154,7 @@ def as_one_sided(test: DropTest) -> OneSidedTest:
     return OneSidedTest(test.lower_bound, test.check.limit, test.check.level)
 
 
-def _verdict(test: DropTest, decision: Decision | None, shared: int) -> Verdict:
+def _verdict(test: DropTest, decision: Decision | None, shared: int) -> GateVerdict:
     check = test.check
     interval = test.interval(check.level)
     outcome = _outcome(check, interval, decision)
@@ -162,7 +163,7 @@ def _verdict(test: DropTest, decision: Decision | None, shared: int) -> Verdict:
         low = interval[0] if decision is None or decision.bound is None else decision.bound
         more = _more_samples(test.drop, (low, interval[1]), check.limit, test.n)
     left_out = f" ({test.n:,} of BASE's {test.of_base:,} samples have a score in NEW)" if test.of_base > test.n else ""
-    return Verdict(
+    return GateVerdict(
         rule=check.selector.text,
         target=test.target.label,
         kind=check.kind,
@@ -172,6 +173,7 @@ def _verdict(test: DropTest, decision: Decision | None, shared: int) -> Verdict:
         reason=_reason(test, interval, outcome, decision, shared, more) + left_out,
         base=round(test.base, 9),
         new=round(test.new, 9),
+        value=round(test.drop, 9),
         drop=round(test.drop, 9),
         interval=interval,
         confidence=check.confidence,

@@ -217,8 +217,8 @@ def _run_rows(base: Sequence[StoredRun], samples: int | None) -> list[_Row]:
         record, cells = run.record, run.cells()
         means = {row.ctx: row for row in record.summary}
         for row in record.results:
-            scores = {sample.score for sample in cells.get((row.task, row.ctx), ()) if sample.score is not None}
-            target = Target("row", record.suite, row.task, row.ctx)
+            scores = {sample.score for sample in cells.get(row.cell, ()) if sample.score is not None}
+            target = Target("row", record.suite, *row.cell)
             mean = means.get(row.ctx)
             by_sample = mean is not None and mean.by_sample
             rows.append(_Row(target, samples or row.n, metric_of(row.metric), scores <= {0.0, 1.0}, by_sample))

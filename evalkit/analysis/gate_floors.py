@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-from evalkit.analysis.comparison import record_figures
 from evalkit.analysis.gate_completeness import (
     cells_behind,
     not_whole,
@@ -12,7 +11,7 @@ from evalkit.analysis.gate_completeness import (
     unscored_reasons,
 )
 from evalkit.analysis.gate_targets import Target
-from evalkit.analysis.gate_verdict import ROUNDING, Verdict, incomplete
+from evalkit.analysis.gate_verdict import ROUNDING, GateVerdict, incomplete
 from evalkit.analysis.policy import Check, Expectation
 from evalkit.errors import UsageError
 from evalkit.records import ResultRow, RunRecord
@@ -21,7 +20,7 @@ from evalkit.records.metrics import metric_of
 
 def check_floor(
     new: RunRecord, base: RunRecord | None, check: Check, target: Target, expectation: Expectation
-) -> Verdict:
+) -> GateVerdict:
     """Compare a value of NEW with the floor; BASE, where it has the suite, says what NEW should hold."""
     if target.role == "cost":
         raise UsageError(f"rule {check.selector.text!r}: use max_increase for times and memory")
@@ -38,18 +37,20 @@ def check_floor(
     if lacking:
         return incomplete(check, target, lacking)
     value = _value(new, target, rows)
-    if value is None and not _below_shortest(new, target):
+    if value is None:
         return incomplete(check, target, "no value in NEW")
-    passes = value is not None and value >= check.limit - ROUNDING
-    return Verdict(
+    passes = value >= check.limit - ROUNDING
+    figure = target.figure(new)
+    return GateVerdict(
         rule=check.selector.text,
         target=target.label,
         kind=check.kind,
         limit=check.limit,
         outcome="pass" if passes else "fail",
         passes=passes,
-        reason=_reason(value, check.limit),
-        new=None if value is None else round(value, 9),
+        reason=_reason(value, check.limit, "points" if figure is None else figure.unit),
+        value=round(value, 9),
+        new=round(value, 9),
         n=0 if target.role == "figure" else sum(row.n for row in rows),
         unit="" if target.role == "figure" else "points",
         tier=check.tier,
@@ -58,7 +59,8 @@ def check_floor(
 
 def _value(new: RunRecord, target: Target, rows: Sequence[ResultRow]) -> float | None:
     if target.role == "figure":
-        return record_figures(new).get(target.name)
+        figure = target.figure(new)
+        return None if figure is None else figure.value
     by_sample = any(row.by_sample for row in new.summary if row.ctx == target.ctx)
     scored = _scored(rows)
     weights = [row.n if by_sample else 1 for row in scored]
@@ -70,12 +72,7 @@ def _scored(rows: Sequence[ResultRow]) -> list[ResultRow]:
     return [row for row in rows if row.value is not None]
 
 
-def _below_shortest(new: RunRecord, target: Target) -> bool:
-    """Whether NEW has an effective length, and it is none of the lengths that were run."""
-    return target.role == "figure" and target.name == "effective_length" and target.name in record_figures(new)
-
-
-def _reason(value: float | None, limit: float) -> str:
-    if value is None:
+def _reason(value: float, limit: float, unit: str) -> str:
+    if value == 0 < limit and unit == "tokens":
         return "below the shortest length that was run"
     return f"{value:g} is {'at least' if value >= limit - ROUNDING else 'below'} {limit:g}"

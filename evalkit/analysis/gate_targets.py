@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from evalkit.analysis.comparison import record_figures
 from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.policy import Check
 from evalkit.analysis.selectors import COSTS, Selector
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
-from evalkit.records import RunRecord
+from evalkit.records import EFFECTIVE_LENGTH, Figure, RunRecord
 from evalkit.records.metrics import metric_of
 
 Role = Literal["row", "mean", "figure", "cost"]
+_OTHER_NAMES = {f"{EFFECTIVE_LENGTH}/fixed": EFFECTIVE_LENGTH}
+"""Names of figures that selectors may still use, and what they are now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Target:
     role: Role
     suite: str
     name: str
-    """A task, a figure or a cost; empty for the mean."""
+    """A task, the path of a figure, or a cost; empty for the mean."""
     ctx: int | None
     """None where it is of the whole run."""
 
@@ -33,6 +34,10 @@ class Target:
         """As a selector would have it."""
         name = f"{self.suite}/{self.name}" if self.name else self.suite
         return f"{name}@{self.ctx}" if self.ctx else name
+
+    def figure(self, record: RunRecord) -> Figure | None:
+        """The figure of `record` that is meant; None if it has none."""
+        return next((figure for figure in record.figures if (figure.path, figure.at) == (self.name, self.ctx)), None)
 
 
 def select(check: Check, base: Mapping[str, StoredRun], new: Mapping[str, StoredRun]) -> list[Target]:
@@ -68,7 +73,7 @@ def _refuse_mixed_units(check: Check, chosen: Sequence[Target], records: Sequenc
     rows = {target for target in chosen if target.role == "row"}
     for record in records:
         for row in record.results:
-            target = Target("row", record.suite, row.task, row.ctx)
+            target = Target("row", record.suite, *row.cell)
             if target in rows and row.value is not None:
                 first.setdefault(metric_of(row.metric).unit, target)
     if len(first) > 1:
@@ -83,7 +88,7 @@ def _named(target: Target, selector: Selector, targets: Sequence[Target]) -> boo
     if selector.task is not None:
         # A glob is over tasks: ruler/* shall not mean prefill_seconds.
         by_glob = target.role == "row" and fnmatchcase(target.name, selector.task)
-        return by_glob or target.name in (selector.task, _whole_name(selector))
+        return by_glob or target.name == _OTHER_NAMES.get(selector.task, selector.task)
     if any(other.role == "mean" and other.suite == target.suite for other in targets):
         return target.role == "mean"
     # A suite without a mean, such as the loss of one text, is its rows.
@@ -91,15 +96,10 @@ def _named(target: Target, selector: Selector, targets: Sequence[Target]) -> boo
 
 
 def _at(targets: Sequence[Target], selector: Selector) -> list[Target]:
-    """Those at the selector's length; without one, costs of the whole run and everything else at every length."""
+    """Those at the selector's length; without one, figures and costs of the whole run and all rows and means."""
     if selector.ctx is None:
-        return [target for target in targets if target.role != "cost" or target.ctx is None]
-    return [target for target in targets if target.ctx == selector.ctx or target.name == _whole_name(selector)]
-
-
-def _whole_name(selector: Selector) -> str:
-    """What follows the suite, for figures with an @ in their name, such as `updates_held/parity@4096`."""
-    return selector.text.removeprefix(f"{selector.name}/")
+        return [target for target in targets if target.role in ("row", "mean") or target.ctx is None]
+    return [target for target in targets if target.ctx == selector.ctx]
 
 
 def _targets(base: Mapping[str, StoredRun], new: Mapping[str, StoredRun]) -> Iterator[Target]:
@@ -108,7 +108,7 @@ def _targets(base: Mapping[str, StoredRun], new: Mapping[str, StoredRun]) -> Ite
         for record in records:
             yield from _rows(suite, record)
         for record in records:
-            yield from (Target("figure", suite, name, None) for name in record_figures(record))
+            yield from (Target("figure", suite, figure.path, figure.at) for figure in record.figures)
         ctxs = sorted({row.ctx for record in records for row in record.results})
         for name in COSTS:
             yield Target("cost", suite, name, None)
@@ -116,7 +116,7 @@ def _targets(base: Mapping[str, StoredRun], new: Mapping[str, StoredRun]) -> Ite
 
 
 def _rows(suite: str, record: RunRecord) -> Iterator[Target]:
-    yield from (Target("row", suite, row.task, row.ctx) for row in record.results)
+    yield from (Target("row", suite, *row.cell) for row in record.results)
     yield from (Target("mean", suite, "", row.ctx) for row in record.summary)
 
 

@@ -1,41 +1,35 @@
 """The verdict of one check of a gate on one target."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from evalkit.analysis.gate_targets import Target
 from evalkit.analysis.policy import Check, Kind, Tier
-from evalkit.statistics.intervals import Interval
+from evalkit.records import Outcome, Verdict
 
-Outcome = Literal["pass", "fail", "undecided"]
 # Values and limits are decimal fractions of binary numbers.
 ROUNDING = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one check found of one target."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateVerdict(Verdict):
+    """What one check found of one target, and what it does to the gate."""
 
     rule: str
     """The selector as the policy states it."""
-    target: str
     kind: Kind
     limit: float
     outcome: Outcome
     passes: bool
     """An undecided check passes or fails as the policy says."""
-    reason: str
     base: float | None = None
     new: float | None = None
     drop: float | None = None
     """BASE - NEW (for losses NEW - BASE), in the row's unit; for `max_increase` the relative increase."""
-    interval: Interval | None = None
-    """Interval of the drop at `confidence`."""
     confidence: float | None = None
+    """Of the interval of the drop."""
     n: int = 0
     more_samples: int | None = None
     """How many more pairs would decide an undecided check if the drop stays what it is."""
-    unit: str = "points"
     tier: Tier = "critical"
     complete: bool = True
     """False if results that the check needs are missing, errored or unscored in NEW."""
@@ -47,9 +41,9 @@ class Verdict:
     """Whether this check alone, or with other supporting ones, fails the gate."""
 
 
-def incomplete(check: Check, target: Target, reason: str) -> Verdict:
+def incomplete(check: Check, target: Target, reason: str) -> GateVerdict:
     """The verdict on results that are not complete: a failure, whatever the values that are there."""
-    return Verdict(
+    return GateVerdict(
         rule=check.selector.text,
         target=target.label,
         kind=check.kind,

@@ -19,7 +19,7 @@ from evalkit.analysis.ranking import rank, worse_than
 from evalkit.analysis.selectors import Selector
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import IncompatibleRunError, UsageError
-from evalkit.records import RunRecord, generated_roles
+from evalkit.records import EFFECTIVE_LENGTH, RunRecord, generated_roles
 from evalkit.records.metrics import metric_of
 from evalkit.running.store import RUN, SAMPLES, read_run
 from evalkit.statistics.intervals import Interval
@@ -111,7 +111,7 @@ class Protocol:
             version=record.suite_version,
             dialect=record.dialect,
             corpora=tuple(sorted((corpus.role, corpus.sha256) for corpus in record.corpora)),
-            tasks=tuple(sorted({row.task for row in record.results})),
+            tasks=tuple(sorted({row.name for row in record.results})),
             generated=generated_roles(record.corpora),
         )
 
@@ -311,16 +311,17 @@ def _cells(record: RunRecord) -> Iterator[tuple[Column, Cell]]:
     for row in record.results if not record.summary else ():
         if row.value is not None:
             metric = metric_of(row.metric)
-            column = Column(record.suite, row.task, row.ctx or None, metric.unit, metric.higher_is_better)
+            column = Column(record.suite, row.name, row.ctx or None, metric.unit, metric.higher_is_better)
             yield column, Cell(row.value, row.ci95, row.n, complete=not row.errors)
-    if record.effective_length is not None:
-        column = Column(record.suite, "effective_length", None, "tokens", higher_is_better=True)
-        yield column, Cell(record.effective_length, None, 0, complete=True)
+    length = record.figure(EFFECTIVE_LENGTH)
+    if length is not None and length.value:
+        column = Column(record.suite, EFFECTIVE_LENGTH, None, length.unit, higher_is_better=True)
+        yield column, Cell(length.value, None, 0, complete=True)
 
 
 def _column_key(column: Column) -> tuple[tuple[int, str], bool, str, int]:
     """Suites in their order; figures of the whole run after its rows."""
-    return suite_position(column.suite), column.name == "effective_length", column.name, column.ctx or 0
+    return suite_position(column.suite), column.name == EFFECTIVE_LENGTH, column.name, column.ctx or 0
 
 
 def _ranked_column(

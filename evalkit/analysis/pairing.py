@@ -162,7 +162,7 @@ def model_key(record: RunRecord) -> tuple[Any, ...]:
 
 def _rows(base: StoredRun, new: StoredRun) -> Iterator[PairedRow]:
     of_base, of_new = base.cells(), new.cells()
-    order = [(row.task, row.ctx) for run in (base, new) for row in run.record.results]
+    order = [row.cell for run in (base, new) for row in run.record.results]
     for task, ctx in dict.fromkeys(order):
         yield _row((task, ctx), of_base.get((task, ctx), []), of_new.get((task, ctx), []))
 

@@ -10,7 +10,7 @@ from evalkit.errors import UsageError
 from evalkit.records import RunStart, SampleRecord, SuiteSummary
 from evalkit.running.assembly import assemble
 from evalkit.running.run_files import RUN, is_begun, read_samples, read_sessions, read_start
-from evalkit.statistics.rows import result_row
+from evalkit.statistics.rows import cells_of, result_row
 
 Summarize = Callable[[RunStart, Sequence[SampleRecord]], SuiteSummary]
 """The suite's summary of the samples there are."""
@@ -24,8 +24,9 @@ def is_unfinished(path: Path) -> bool:
 def load_unfinished(folder: Path, summarize: Summarize) -> StoredRun:
     """The samples that are stored so far, with a record that is marked unfinished.
 
-    Its means are incomplete, and it has no effective length and no verdict: those are of whole runs. Raises UsageError
-    if there is no sample yet or a file cannot be read, and IncompatibleRunError as `load_run`.
+    Its means are incomplete, and it has no verdict and no figure that follows from the rows of a whole run, such as the
+    effective length. Raises UsageError if there is no sample yet or a file cannot be read, and IncompatibleRunError as
+    `load_run`.
     """
     start = read_start(folder)
     samples = read_samples(folder)
@@ -37,7 +38,7 @@ def load_unfinished(folder: Path, summarize: Summarize) -> StoredRun:
     check_samples(folder, samples)
     summary = summarize(start, samples)
     means = tuple(replace(row, complete=False) for row in summary.summary)
-    partial = replace(summary, summary=means, effective_length=None, derived={})
+    partial = replace(summary, summary=means, figures=tuple(figure for figure in summary.figures if figure.n))
     record = replace(assemble(start, samples, partial, read_sessions(folder)), unfinished=True)
     check_record(folder, record)
     return StoredRun(folder, record, {sample.id: sample for sample in samples})
@@ -45,8 +46,4 @@ def load_unfinished(folder: Path, summarize: Summarize) -> StoredRun:
 
 def plain_summary(samples: Sequence[SampleRecord]) -> SuiteSummary:
     """A row for each task and length, for suites whose own summary needs more than the samples."""
-    cells: dict[tuple[str, int], list[SampleRecord]] = {}
-    for sample in samples:
-        cells.setdefault((sample.task, sample.ctx), []).append(sample)
-    rows = tuple(result_row(task, ctx, here) for (task, ctx), here in cells.items())
-    return SuiteSummary(results=rows, summary=(), effective_length=None)
+    return SuiteSummary(tuple(result_row(task, ctx, here) for (task, ctx), here in cells_of(samples).items()))

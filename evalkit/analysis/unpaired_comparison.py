@@ -119,7 +119,7 @@ def _in_both(base: StoredRun, new: StoredRun) -> dict[tuple[str, int], tuple[Sam
 
 def _scored(run: StoredRun) -> dict[tuple[str, int], Samples]:
     cells = {cell: [s for s in samples if s.score is not None] for cell, samples in run.cells().items()}
-    ordered = [(row.task, row.ctx) for row in run.record.results]
+    ordered = [row.cell for row in run.record.results]
     return {cell: cells[cell] for cell in ordered if cells.get(cell)}
 
 

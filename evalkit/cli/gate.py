@@ -118,20 +118,21 @@ def _explain(
     from evalkit.analysis.gate_explain import CHANGED, explain
     from evalkit.analysis.policy import load_policy
     from evalkit.records.codec import to_json
+    from evalkit.suite_spec import find_suite, suite_names
     from reports import markdown, terminal
     from reports.gate_explanation import explanation_report
-    from suites.mmlu.subjects import SUBJECTS
-    from suites.ruler.tasks import TASKS
 
     if new is not None and changed is not None:
         raise UsageError("--changed is an assumption, and NEW shows how many answers change; leave one of them out")
+    rules = load_policy(policy)
+    named = {check.selector.name for check in rules.checks} & set(suite_names())
     explanation = explain(
-        load_policy(policy),
+        rules,
         [] if base is None else load_runs(base),
         [] if new is None else load_runs(new),
         samples=samples,
         changed=CHANGED if changed is None else changed / 100,
-        suites={"ruler": TASKS, "mmlu": SUBJECTS},
+        suites={name: find_suite(name).tasks for name in named},
     )
     match format:
         case ReportFormat.JSON:

@@ -48,8 +48,6 @@ def _again(run: "StoredRun") -> "RunRecord":
         record,
         results=summary.results,
         summary=summary.summary,
-        effective_length=summary.effective_length,
-        derived=summary.derived,
         figures=summary.figures,
         warnings=tuple(dict.fromkeys((*record.warnings, *summary.warnings))),
     )
@@ -73,12 +71,14 @@ def _conclude(run: "StoredRun", record: "RunRecord") -> "RunRecord":
 
 
 def _replace(folder: Path, record: "RunRecord") -> None:
-    """Write the computed fields into run.json and leave all others as they were written."""
+    """Write the computed fields into run.json and leave all others, brought to this version's schema, as they are."""
+    from evalkit.records import RunRecord
     from evalkit.records.codec import json_text, parse_json, to_dict
+    from evalkit.records.migration import migrate
     from evalkit.running.store import REPORT, RUN
     from reports.markdown import render_run
 
-    stored = parse_json((folder / RUN).read_text(encoding="utf-8"))
+    stored = migrate(RunRecord, parse_json((folder / RUN).read_text(encoding="utf-8")))
     computed = to_dict(record)
     _write(folder / RUN, json_text({**stored, **{name: computed[name] for name in _COMPUTED}}, indent=2) + "\n")
     if (folder / REPORT).exists():
@@ -95,4 +95,4 @@ def _write(path: Path, text: str) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}; it is as it was") from None
 
 
-_COMPUTED = ("results", "summary", "effective_length", "derived", "figures", "verdicts", "warnings")
+_COMPUTED = ("results", "summary", "figures", "verdicts", "warnings")

@@ -91,13 +91,22 @@ def _store(predictions: "Predictions", path: Path, out: Path, model: str | None,
 def _record(predictions: "Predictions", path: Path, run_id: str, name: str, passed: dict[str, Any]) -> "RunRecord":
     """The record of a run that was made elsewhere: no times, no memory, no hardware."""
     from collections import Counter
+    from dataclasses import asdict
 
     from evalkit import __version__
     from evalkit.records import SCHEMA, UNKNOWN, ModelIdentity, PositionScheme, RunRecord
     from suites.ruler.predictions import SEED
+    from suites.ruler.settings import RulerSettings
     from suites.ruler.suite import VERSION
 
     summary = predictions.summary()
+    settings = RulerSettings(
+        ctxs=tuple(sorted({row.ctx for row in summary.results})),
+        tasks=tuple(dict.fromkeys(row.task for row in summary.results)),
+        samples=None,
+        seed=SEED,
+        dialect=predictions.dialect,
+    )
     failures = Counter(record.failure for record in predictions.records if record.failure is not None)
     return RunRecord(
         schema=SCHEMA,
@@ -116,19 +125,13 @@ def _record(predictions: "Predictions", path: Path, run_id: str, name: str, pass
             trained_length=None,
             parameters=0,
         ),
-        config={
-            "ctxs": sorted({row.ctx for row in summary.results}),
-            "tasks": list(dict.fromkeys(row.task for row in summary.results)),
-            "dialect": predictions.dialect,
-            "predictions": str(path),
-        },
+        config={**asdict(settings), "predictions": str(path)},
         config_passed={key: value for key, value in passed.items() if value is not None},
         corpora=predictions.corpora,
         environment={"evalkit": __version__},
         results=summary.results,
         summary=summary.summary,
-        effective_length=summary.effective_length,
-        derived=summary.derived,
+        figures=summary.figures,
         failures=dict(sorted(failures.items())),
         unscored=summary.unscored,
         counts={"n": len(predictions.records), "errors": 0, "unscored": 0},

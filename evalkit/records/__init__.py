@@ -5,23 +5,27 @@ fields are added, never renamed.
 """
 
 from evalkit.records.manifest import Manifest
+from evalkit.records.results import (
+    EFFECTIVE_LENGTH,
+    Figure,
+    Outcome,
+    ResultRow,
+    SuiteSummary,
+    SummaryRow,
+    UnscoredCell,
+    Verdict,
+)
 from evalkit.records.runs import (
     SCHEMA,
     START_SCHEMA,
     UNKNOWN,
     CorpusUse,
-    Figure,
     ModelIdentity,
     PositionScheme,
     PreflightCheck,
-    ResultRow,
     RunRecord,
     RunStart,
     SuitePlan,
-    SuiteSummary,
-    SummaryRow,
-    UnscoredCell,
-    Verdict,
     generated_roles,
 )
 from evalkit.records.samples import (
@@ -39,6 +43,7 @@ from evalkit.records.samples import (
 from evalkit.records.sessions import Session, SessionList
 
 __all__ = [
+    "EFFECTIVE_LENGTH",
     "SCHEMA",
     "START_SCHEMA",
     "UNKNOWN",
@@ -51,6 +56,7 @@ __all__ = [
     "FinishReason",
     "Manifest",
     "ModelIdentity",
+    "Outcome",
     "PositionScheme",
     "PreflightCheck",
     "Request",

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from evalkit.records import run_1
 from evalkit.records.codec import RecordError, from_dict, from_json, parse_json
 from evalkit.records.manifest import MANIFEST_SCHEMA, Manifest
 from evalkit.records.runs import SCHEMA, START_SCHEMA, RunRecord, RunStart
@@ -102,39 +103,8 @@ def _identified(fields: Any, *keys: str) -> Any:
     return {**fields, **{key: _EMBEDDED_SHA256.get(str(fields.get(key)), fields.get(key)) for key in keys}}
 
 
-def _add_sessions(data: Fields) -> Fields:
-    """Before sessions were recorded, a record described the last process as if it had answered all samples."""
-    parts = [data.get(name) for name in ("config", "environment", "timing", "memory", "counts")]
-    if "sessions" in data or not all(isinstance(part, dict) for part in parts):
-        return data
-    config, environment, timing, memory, counts = (part or {} for part in parts)
-    session = {
-        "number": 0,
-        "started_at": None,
-        "environment": environment,
-        "engine": config["engine"] if isinstance(config.get("engine"), dict) else {},
-        "samples": counts.get("n", 0),
-        "wall_seconds": timing.get("wall_seconds"),
-        "first_prompt_seconds": timing.get("first_prompt_seconds"),
-        "memory": memory,
-        "ended": True,
-    }
-    return {**data, "sessions": [session]}
-
-
-def _flatten_margins(data: Fields) -> Fields:
-    """The margins of a context extension were an object of their own."""
-    config = data.get("config")
-    margins = config.get("margins") if isinstance(config, dict) else None
-    if config is None or not isinstance(margins, dict):
-        return data
-    names = {"nats": "margin", "points": "margin_points", "bits": "margin_bits"}
-    flat = {new: margins[old] for old, new in names.items() if old in margins}
-    return {**data, "config": {**{name: value for name, value in config.items() if name != "margins"}, **flat}}
-
-
 _STEPS: dict[type[Any], tuple[Callable[[Fields], Fields], ...]] = {
     Manifest: (_nest_corpora, _identify_embedded),
-    RunRecord: (_add_sessions, _flatten_margins, _identify_embedded),
+    RunRecord: (run_1.to_run_2, _identify_embedded),
     RunStart: (_identify_embedded,),
 }

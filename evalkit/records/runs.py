@@ -1,13 +1,14 @@
-"""Records of a whole run: model identity, corpora, plan, rows, verdicts and RunRecord."""
+"""Records of a whole run: model identity, corpora, plan and RunRecord."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from evalkit.records.results import Figure, ResultRow, SummaryRow, UnscoredCell, Verdict
 from evalkit.records.samples import SampleKey
 from evalkit.records.sessions import Session
 
-SCHEMA = "evalkit.run/1"
+SCHEMA = "evalkit.run/2"
 START_SCHEMA = "evalkit.start/1"
 UNKNOWN = "unknown"
 """What the identity of a model says where only its answers are known."""
@@ -107,15 +108,6 @@ def generated_roles(corpora: Iterable[CorpusUse]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class UnscoredCell:
-    """A task and length that were asked for and cannot be scored, with the reason."""
-
-    task: str
-    ctx: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class SuitePlan:
     """All that a run will ask, before any prompt is built."""
 
@@ -126,88 +118,6 @@ class SuitePlan:
     """Settings that change a question or its score and are in no key, dialect or corpus."""
     warnings: tuple[str, ...] = ()
     """What should be known before hours are spent; one line each."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResultRow:
-    """The score of one task at one context length, 0-100, or in the metric's unit (`bits_per_byte`)."""
-
-    task: str
-    ctx: int
-    metric: str
-    value: float | None
-    n: int
-    """Scored samples behind the value."""
-    ci95: tuple[float, float] | None
-    errors: int = 0
-    unscored: int = 0
-    chance: float | None = None
-    """What guessing among the possible answers scores, 0-100; None where there is no such list."""
-    updates: int | None = None
-    """State updates in each question; `task` is then `<task>:<updates>`, so that every row has a name of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class SummaryRow:
-    """The mean over the tasks at one context length, 0-100."""
-
-    ctx: int
-    mean: float | None
-    ci95: tuple[float, float] | None
-    tasks: int
-    complete: bool
-    """False where a task of the suite is missing, errored or unscored: the mean is not the published one."""
-    by_sample: bool = False
-    """True where every sample weighs alike (micro average), not every task."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A number beside the rows that has an interval or a unit of its own."""
-
-    name: str
-    """Path-like, such as `nats_per_token/copy`."""
-    value: float | None
-    unit: str
-    ci95: tuple[float, float] | None
-    n: int
-    """What it rests on: samples, or windows of text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a check concludes, and what it could have concluded."""
-
-    check: str
-    """Path-like, such as `effective_length/fixed`."""
-    verdict: str
-    """pass, fail, undecided (these samples cannot tell), or a word of a newer version."""
-    statement: str
-    """One line for people: what was found, and held against what."""
-    unit: str
-    value: float | None
-    bound: float | None
-    """What the value is held against."""
-    ci95: tuple[float, float] | None
-    detectable: float | None
-    """The smallest true difference that this many samples show with a power of 80 %, in `detectable_unit`."""
-    detectable_unit: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteSummary:
-    """What a suite makes of its sample records."""
-
-    results: tuple[ResultRow, ...]
-    summary: tuple[SummaryRow, ...]
-    effective_length: int | None
-    derived: dict[str, float | None] = field(default_factory=dict)
-    """Named figures beside the table, such as `wavg_increasing`."""
-    figures: tuple[Figure, ...] = ()
-    unscored: tuple[UnscoredCell, ...] = ()
-    """What turned out only when it was prepared, beside the cells of the plan."""
-    warnings: tuple[str, ...] = ()
-    """What the samples show about the run beside their scores; one line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +165,6 @@ class RunRecord:
     """Of the last session."""
     results: tuple[ResultRow, ...]
     summary: tuple[SummaryRow, ...]
-    effective_length: int | None
-    derived: dict[str, float | None]
     failures: dict[str, int]
     """Failure kind -> number of samples."""
     unscored: tuple[UnscoredCell, ...]
@@ -282,3 +190,7 @@ class RunRecord:
     """True for what is shown of a run that was stopped; run.json never holds such a record."""
     planned: int | None = None
     """Samples of the plan; None in records that do not tell."""
+
+    def figure(self, name: str, part: str = "") -> Figure | None:
+        """The figure of this name and part; None if the run has none."""
+        return next((figure for figure in self.figures if (figure.name, figure.part) == (name, part)), None)

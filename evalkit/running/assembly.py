@@ -30,8 +30,6 @@ def assemble(
         environment=last.environment if last else {},
         results=summary.results,
         summary=summary.summary,
-        effective_length=summary.effective_length,
-        derived=summary.derived,
         failures=dict(sorted(failures.items())),
         unscored=(*start.unscored, *summary.unscored),
         counts={

@@ -6,6 +6,11 @@ from typing import Protocol
 
 from evalkit.statistics.intervals import CONFIDENCE, Interval
 
+FIXED_SCORE = 85.6
+"""Llama-2-7B-chat at 4,096 tokens: the score of an effective length by RULER's rule (arXiv 2404.06654)."""
+OWN_SHARE = 0.85
+"""Share of the score at the shortest length that an effective length keeps."""
+
 
 class Margin(Protocol):
     """How far a length is from failing its rule: it passes if the true value is above 0."""

@@ -1,5 +1,7 @@
 """What all intervals share."""
 
-Interval = tuple[float, float]
+from evalkit.records.results import Interval
+
+__all__ = ["CONFIDENCE", "Interval"]
 
 CONFIDENCE = 0.95

@@ -1,11 +1,13 @@
 """From sample records to the rows, means and figures of a run."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from evalkit.records import Figure, ResultRow, SampleRecord
+from evalkit.records import Figure, ResultRow, SampleRecord, SummaryRow
 from evalkit.records.metrics import metric_of
 from evalkit.statistics.bounded_mean import Array
 from evalkit.statistics.intervals import CONFIDENCE, Interval
@@ -13,6 +15,24 @@ from evalkit.statistics.paired import fewest_changes
 from evalkit.statistics.scores import MeanLoss, MeanScore
 
 _FEWEST_WINDOWS = 10
+
+
+def cells_of(records: Iterable[SampleRecord]) -> dict[tuple[str, int], list[SampleRecord]]:
+    """Samples by task and context length; an empty list for a cell without any."""
+    cells: dict[tuple[str, int], list[SampleRecord]] = defaultdict(list)
+    for record in records:
+        cells[record.task, record.ctx].append(record)
+    return cells
+
+
+def scores_of(records: Iterable[SampleRecord]) -> list[float]:
+    """The scores of those that have one."""
+    return [record.score for record in records if record.score is not None]
+
+
+def depth_bin(depth: float, bins: int) -> int:
+    """The bin of a needle's depth in [0, 1]; the last includes 1."""
+    return min(max(int(depth * bins), 0), bins - 1)
 
 
 def result_row(
@@ -24,7 +44,7 @@ def result_row(
     chance: float | None = None,
     updates: int | None = None,
 ) -> ResultRow:
-    """The row of one task and length; `metric` names it if no sample was scored, by default any sample's metric."""
+    """The row of one task and length; `metric` is by default that of any sample."""
     scored = [record for record in records if record.score is not None]
     named = next((record.metric for record in (*scored, *records) if record.metric), metric or "")
     return ResultRow(
@@ -65,19 +85,28 @@ def mean_of_tasks(groups: Iterable[Sequence[float] | Array]) -> tuple[float | No
     return 100 * mean.mean, (100 * low, 100 * high)
 
 
-def score_figure(name: str, groups: Sequence[Sequence[float]]) -> Figure:
-    """A mean of scores in [0, 1] over tasks, or of one group, as a figure in points."""
+def summary_row(ctx: int, groups: Iterable[Sequence[float]], *, complete: bool, tasks: int | None = None) -> SummaryRow:
+    """The mean over groups of scores in [0, 1], each a task's; with `tasks`, they are one group of so many tasks."""
+    scored = [group for group in groups if group]
+    value, interval = mean_of_tasks(scored)
+    return SummaryRow(ctx, value, interval, len(scored) if tasks is None else tasks, complete, tasks is not None)
+
+
+def score_figure(name: str, groups: Sequence[Sequence[float]], **coordinates: Any) -> Figure:
+    """A mean of scores in [0, 1] over tasks, or of one group, as a figure in points with `coordinates`."""
     value, interval = mean_of_tasks(groups)
-    return Figure(name, value, "points", interval, sum(len(group) for group in groups))
+    return Figure(name, value, "points", interval, sum(len(group) for group in groups), **coordinates)
 
 
-def loss_figure(name: str, unit: str, numerators: Sequence[float], denominators: Sequence[float]) -> Figure:
+def loss_figure(
+    name: str, unit: str, numerators: Sequence[float], denominators: Sequence[float], **coordinates: Any
+) -> Figure:
     """A ratio of sums over windows of text, such as nats per token, with Student's interval over the windows."""
     pairs = [(above, below) for above, below in zip(numerators, denominators, strict=True) if below > 0]
     if not pairs:
-        return Figure(name, None, unit, None, 0)
+        return Figure(name, None, unit, **coordinates)
     loss = MeanLoss.of([above / below for above, below in pairs], [below for _, below in pairs])
-    return Figure(name, loss.mean, unit, loss.interval(), loss.n)
+    return Figure(name, loss.mean, unit, loss.interval(), loss.n, **coordinates)
 
 
 def row_warnings(rows: Sequence[ResultRow]) -> tuple[str, ...]:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.analysis.pairing import Pairing
-from evalkit.records import RunRecord, SampleRecord
+from evalkit.records import Figure, RunRecord, SampleRecord
 from evalkit.records.metrics import metric_of
+from evalkit.statistics.rows import depth_bin
 
 DEPTH_BINS = 10
 
@@ -26,8 +27,8 @@ class Grid:
 def task_grid(record: RunRecord) -> Grid:
     """Scores by task and length, in the order of the run's table; losses are left out."""
     rows = [row for row in record.results if metric_of(row.metric).bounded or row.value is None]
-    cells = {(row.task, row.ctx): (row.value, row.n) for row in rows}
-    return grid_of(list(dict.fromkeys(row.task for row in rows)), cells)
+    cells = {row.cell: (row.value, row.n) for row in rows}
+    return grid_of(list(dict.fromkeys(row.name for row in rows)), cells)
 
 
 def task_difference_grid(pairing: Pairing) -> Grid:
@@ -57,11 +58,21 @@ def _depth_grid(scored: Iterable[tuple[SampleRecord, float | None]]) -> Grid:
     found: dict[tuple[int, int], list[float]] = defaultdict(list)
     for sample, value in scored:
         if value is not None and len(sample.targets) == 1 and sample.depths and metric_of(sample.metric).bounded:
-            place = min(max(int(sample.depths[0] * DEPTH_BINS), 0), DEPTH_BINS - 1)
-            found[place, sample.ctx].append(100 * value)
+            found[depth_bin(sample.depths[0], DEPTH_BINS), sample.ctx].append(100 * value)
     names = [f"{place / DEPTH_BINS:.1f}-{(place + 1) / DEPTH_BINS:.1f}" for place in range(DEPTH_BINS)]
     cells = {(names[place], ctx): (sum(values) / len(values), len(values)) for (place, ctx), values in found.items()}
     return grid_of(names if cells else [], cells)
+
+
+def figure_grid(figures: Iterable[Figure]) -> Grid:
+    """The figures that a run has by needle depth and length."""
+    cells = {
+        (f"{low:.3g}-{high:.3g}", figure.ctx or 0): (figure.value, figure.n)
+        for figure in sorted(figures, key=lambda figure: figure.depth or ())
+        if figure.depth is not None
+        for low, high in [figure.depth]
+    }
+    return grid_of(list(dict.fromkeys(depth for depth, _ in cells)), cells)
 
 
 def grid_of(rows: Sequence[str], cells: Mapping[tuple[str, int], tuple[float | None, int]]) -> Grid:

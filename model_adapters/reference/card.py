@@ -66,7 +66,7 @@ CAVEATS = {
 def score_table(run: StoredRun) -> list[str]:
     """Task × context length as markdown: value and 95 % interval, 0-100."""
     ctxs, tasks = _ctxs(run), list(dict.fromkeys(row.task for row in run.record.results))
-    cells = {(row.task, row.ctx): row for row in run.record.results}
+    cells = {row.cell: row for row in run.record.results}
     lines = [_line("task", [f"{ctx:,}" for ctx in ctxs]), _line("---", ["---:"] * len(ctxs))]
     lines += [_line(task, [_cell(cells.get((task, ctx))) for ctx in ctxs]) for task in tasks]
     lines.append(_line("**needle tasks**", [f"**{needles(run, ctx)}**" for ctx in ctxs]))
@@ -91,11 +91,11 @@ def whole(run: StoredRun, ctx: int) -> str:
 
 def track_table(run: StoredRun) -> list[str]:
     """State-tracking task × number of updates as markdown: accuracy, 0-100."""
-    values = {tuple(row.task.split(":")): row.value for row in run.record.results}
-    counts = sorted({int(updates) for _, updates in values})
+    values = {(row.task, row.updates): row.value for row in run.record.results}
+    counts = sorted({row.updates for row in run.record.results if row.updates is not None})
     lines = [_line("task", [str(count) for count in counts]), _line("---", ["---:"] * len(counts))]
     for task in dict.fromkeys(task for task, _ in values):
-        lines += [_line(task, [_whole_number(values[task, str(count)]) for count in counts])]
+        lines += [_line(task, [_whole_number(values[task, count]) for count in counts])]
     return lines
 
 

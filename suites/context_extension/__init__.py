@@ -11,6 +11,7 @@ from evalkit.suite_spec import SuiteSpec
 from suites import mmlu
 from suites.context_extension.settings import QUICK_SAMPLES, QUICK_WINDOWS, ExtensionSettings
 from suites.context_extension.suite import ContextExtensionSuite
+from suites.context_extension.summary import summarize
 from suites.context_extension.verdicts import Conclusion, ExtensionRun, Margins, conclude
 from suites.ruler import RulerCorpora
 from suites.text_loss.sources import EssayText, Source, open_source
@@ -64,7 +65,7 @@ def _conclude(settings: ExtensionSettings, run: StoredRun, others: Mapping[str, 
         before=runs.get("before"),
         baseline=runs.get("baseline"),
     )
-    figures = {figure.name: figure for figure in (*record.figures, *conclusion.figures)}
+    figures = {figure.label: figure for figure in (*record.figures, *conclusion.figures)}
     return replace(record, figures=tuple(figures.values()), verdicts=conclusion.verdicts)
 
 
@@ -75,5 +76,7 @@ SPEC = SuiteSpec(
     quick={"samples": QUICK_SAMPLES, "windows": QUICK_WINDOWS},
     others=_others,
     conclude=_conclude,
-    charts=True,
+    stores_charts=True,
+    summarize=summarize,
+    report="reports.context_extension:report",
 )

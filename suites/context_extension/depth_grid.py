@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 
 from evalkit.records import Figure, SampleKey, SampleRecord
-from evalkit.statistics.rows import score_figure
+from evalkit.statistics.rows import depth_bin, score_figure
 from suites.draws import Draws
 from suites.ruler.needles import draw_needles
 from suites.ruler.tasks import NEEDLE_TASKS
-
-GRID = "grid"
 
 
 def has_one_needle(task: str) -> bool:
@@ -21,11 +19,6 @@ def needle_depth(key: SampleKey) -> float:
     """Depth of the needle that a key asks for, known without its prompt."""
     draws = Draws(key.seed, key.task, key.ctx, key.index, "content")
     return draw_needles(NEEDLE_TASKS[key.task], draws, set())[0].depth
-
-
-def depth_bin(depth: float, bins: int) -> int:
-    """The bin of a depth in [0, 1]; the last includes 1."""
-    return min(int(depth * bins), bins - 1)
 
 
 def spread_keys(task: str, ctx: int, seed: int, *, samples: int, bins: int) -> list[SampleKey]:
@@ -49,12 +42,12 @@ def spread_keys(task: str, ctx: int, seed: int, *, samples: int, bins: int) -> l
 
 
 def grid_figures(records: Sequence[SampleRecord], bins: int) -> list[Figure]:
-    """`grid/<length>/<first depth>-<last depth>`: mean score, 0-100, over the tasks with one needle."""
+    """Mean score, 0-100, over the tasks with one needle, by length and depth."""
     cells: dict[tuple[int, int], list[float]] = {}
     for record in records:
         if has_one_needle(record.task) and record.score is not None:
             cells.setdefault((record.ctx, depth_bin(record.depths[0], bins)), []).append(record.score)
     return [
-        score_figure(f"{GRID}/{ctx}/{place / bins:.3g}-{(place + 1) / bins:.3g}", [values])
+        score_figure("grid", [values], ctx=ctx, depth=(place / bins, (place + 1) / bins))
         for (ctx, place), values in sorted(cells.items())
     ]

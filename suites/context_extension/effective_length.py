@@ -9,17 +9,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from evalkit.records import SampleRecord
+from evalkit.records import EFFECTIVE_LENGTH, Figure, SampleRecord
+from evalkit.statistics.effective_length import FIXED_SCORE, OWN_SHARE, EffectiveLength
 from evalkit.statistics.paired import PairedDifferences, pool
 from evalkit.statistics.scores import MeanScore
 
-FIXED_SCORE = 85.6
-OWN_SHARE = 0.85
 _EQUAL = 1e-9
 """A mean that equals the threshold passes."""
 
 Scores = Mapping[int, Mapping[str, Mapping[str, float]]]
 """Length -> task -> sample id -> score in [0, 1]."""
+
+
+def length_figure(rule: str, length: EffectiveLength | None, n: int) -> list[Figure]:
+    """The effective length by `rule` in tokens; 0 is less than the shortest length. Empty without scores."""
+    if length is None:
+        return []
+    return [Figure(EFFECTIVE_LENGTH, length.tokens, "tokens", (length.low, length.high), n, part=rule)]
 
 
 def collect(records: Sequence[SampleRecord], tasks: Sequence[str]) -> dict[int, dict[str, dict[str, float]]]:
@@ -33,12 +39,12 @@ def collect(records: Sequence[SampleRecord], tasks: Sequence[str]) -> dict[int, 
 
 def above_fixed(scores: Scores) -> dict[int, MeanScore]:
     """Margins of the rule `at least 85.6 points`."""
-    return {ctx: replace(_mean(cells), offset=_EQUAL - FIXED_SCORE / 100) for ctx, cells in scores.items()}
+    return {ctx: replace(mean_score(cells), offset=_EQUAL - FIXED_SCORE / 100) for ctx, cells in scores.items()}
 
 
 def above_own_share(scores: Scores) -> dict[int, MeanScore]:
     """Margins of the rule `at least 85 % of the own mean at the shortest length`; nothing passes if that is 0."""
-    means = {ctx: _mean(cells) for ctx, cells in scores.items()}
+    means = {ctx: mean_score(cells) for ctx, cells in scores.items()}
     if not means:
         return {}
     shortest = min(means)
@@ -58,5 +64,6 @@ def above_baseline(own: Scores, baseline: Scores) -> dict[int, PairedDifferences
     return margins
 
 
-def _mean(cells: Mapping[str, Mapping[str, float]]) -> MeanScore:
+def mean_score(cells: Mapping[str, Mapping[str, float]]) -> MeanScore:
+    """The mean over the tasks at one length."""
     return MeanScore.of([list(cell.values()) for cell in cells.values()])

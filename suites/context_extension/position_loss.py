@@ -46,7 +46,7 @@ def mean_nats(measures: Mapping[str, float], first: int, end: int, width: int) -
 
 
 def position_figures(records: Sequence[SampleRecord], ctx: int) -> list[Figure]:
-    """`position_nats/<first>-<end>` and `position_bits/<first>-<end>`, with intervals over the documents."""
+    """`position_nats` and `position_bits` by bucket, with intervals over the documents."""
     scored = [record.measures for record in records if record.task == LONG_TEXT and record.score is not None]
     width = bucket_width(ctx)
     figures = []
@@ -58,5 +58,6 @@ def position_figures(records: Sequence[SampleRecord], ctx: int) -> list[Figure]:
             here = [measures for measures in scored if f"tokens@{start}" in measures]
             numerators = [scale * measures[f"nats@{start}"] for measures in here]
             denominators = [measures[f"{below}@{start}"] for measures in here]
-            figures.append(loss_figure(f"position_{kind}/{start}-{start + width}", unit, numerators, denominators))
+            place = (start, start + width)
+            figures.append(loss_figure(f"position_{kind}", unit, numerators, denominators, position=place))
     return figures

@@ -4,18 +4,14 @@ from collections.abc import Sequence
 
 from evalkit.records import Figure, ResultRow, SampleRecord, SuiteSummary
 from evalkit.statistics.effective_length import effective_length
-from evalkit.statistics.rows import result_row, row_warnings
+from evalkit.statistics.rows import result_row, row_warnings, score_figure
 from suites.context_extension.depth_grid import grid_figures
-from suites.context_extension.effective_length import above_fixed, above_own_share, collect
-from suites.context_extension.length_figures import length_figure, mean_figures
+from suites.context_extension.effective_length import above_fixed, above_own_share, collect, length_figure
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, position_figures
 from suites.context_extension.settings import ExtensionSettings
 from suites.mmlu.summary import summarize as summarize_mmlu
 from suites.ruler.summary import summarize as summarize_ruler
 from suites.text_loss.summary import BITS_PER_BYTE
-
-MMLU = "mmlu"
-"""The figure of all questions together."""
 
 
 def summarize(settings: ExtensionSettings, records: Sequence[SampleRecord]) -> SuiteSummary:
@@ -29,17 +25,18 @@ def summarize(settings: ExtensionSettings, records: Sequence[SampleRecord]) -> S
     rows = (*summarize_ruler(asked).results, *_loss_rows(settings, records), *mmlu_rows)
     return SuiteSummary(
         results=rows,
-        warnings=row_warnings(rows),
-        summary=(),
-        effective_length=fixed.tokens or None if fixed is not None else None,
         figures=(
-            *mean_figures(scores),
-            *length_figure("fixed", fixed, len(asked)),
+            *(
+                score_figure("mean", [list(of.values()) for of in cells.values()], ctx=ctx)
+                for ctx, cells in scores.items()
+            ),
+            *length_figure("", fixed, len(asked)),
             *length_figure("own_share", own, len(asked)),
             *grid_figures(asked, settings.depths),
             *position_figures(records, settings.ctx),
             *mmlu_figures,
         ),
+        warnings=row_warnings(rows),
     )
 
 
@@ -62,4 +59,4 @@ def _mmlu_results(
     found = summarize_mmlu(settings.mmlu, here)
     (mean,) = found.summary
     scored = sum(row.n for row in found.results)
-    return found.results, (Figure(MMLU, mean.mean, "points", mean.ci95, scored),)
+    return found.results, (Figure("mmlu", mean.mean, "points", mean.ci95, scored),)

@@ -6,26 +6,16 @@ margin, fails where it lies beyond, and is undecided in between.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from evalkit.records import Figure, RunRecord, SampleRecord, Verdict
-from evalkit.statistics.effective_length import EffectiveLength, effective_length
+from evalkit.records import EFFECTIVE_LENGTH, Figure, Outcome, RunRecord, SampleRecord, Verdict
+from evalkit.statistics.effective_length import FIXED_SCORE, OWN_SHARE, EffectiveLength, effective_length
 from evalkit.statistics.intervals import CONFIDENCE
 from evalkit.statistics.paired import PairedDifferences, pool
-from evalkit.statistics.scores import MeanScore
-from suites.context_extension.effective_length import (
-    FIXED_SCORE,
-    OWN_SHARE,
-    above_baseline,
-    collect,
-)
-from suites.context_extension.length_figures import EFFECTIVE_LENGTH, length_figure
+from suites.context_extension.effective_length import above_baseline, collect, length_figure, mean_score
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_width, mean_nats
 from suites.context_extension.settings import MARGIN_BITS, MARGIN_NATS, MARGIN_POINTS, ExtensionSettings
-
-Outcome = Literal["pass", "fail", "undecided"]
 
 LEAST_DOCUMENTS = 2
 
@@ -71,13 +61,12 @@ def conclude(
     verdicts = list(_position_verdicts(settings, run.samples, trained_length, margins.nats))
     figures: list[Figure] = []
     scores = collect(run.samples, settings.tasks)
-    told = {figure.name: figure for figure in run.record.figures}
-    detectable: dict[int, float | None] = {ctx: _mean(cells).detectable() for ctx, cells in scores.items()}
-    for rule, text in (
-        ("fixed", f"at least {FIXED_SCORE} points"),
-        ("own_share", f"at least {OWN_SHARE:.0%} of its own score at {settings.short_ctx:,}"),
+    detectable: dict[int, float | None] = {ctx: mean_score(cells).detectable() for ctx, cells in scores.items()}
+    for rule, part, text in (
+        ("fixed", "", f"at least {FIXED_SCORE} points"),
+        ("own_share", "own_share", f"at least {OWN_SHARE:.0%} of its own score at {settings.short_ctx:,}"),
     ):
-        length = _read_length(told.get(f"{EFFECTIVE_LENGTH}/{rule}"))
+        length = _read_length(run.record.figure(EFFECTIVE_LENGTH, part))
         verdicts.append(_length_verdict(settings, rule, text, length, detectable))
     if baseline is not None:
         gains = above_baseline(scores, collect(baseline.samples, settings.tasks))
@@ -148,13 +137,13 @@ def _position_verdict(
     interval = pairs.interval(confidence)
     outcome = _against_margin(interval, margin)
     return Verdict(
-        check=check,
-        verdict=outcome,
-        statement=f"loss {where}: {pairs.mean:+.3f} nats per token, {margin:g} allowed, {len(excess)} documents",
+        target=check,
+        outcome=outcome,
+        reason=f"loss {where}: {pairs.mean:+.3f} nats per token, {margin:g} allowed, {len(excess)} documents",
         unit="nats per token",
         value=pairs.mean,
-        bound=margin,
-        ci95=interval,
+        limit=margin,
+        interval=interval,
         detectable=pairs.detectable(confidence),
         detectable_unit="nats per token",
     )
@@ -176,20 +165,16 @@ def _length_verdict(
     shown = f"{length.tokens:,}" if length.tokens else f"below {settings.short_ctx:,}"
     points = detectable[settings.ctx]
     return Verdict(
-        check=check,
-        verdict=outcome,
-        statement=f"effective length {shown} of {settings.ctx:,} tested ({text}; mean of {_tasks(settings)})",
+        target=check,
+        outcome=outcome,
+        reason=f"effective length {shown} of {settings.ctx:,} tested ({text}; mean of {_tasks(settings)})",
         unit="tokens",
         value=length.tokens,
-        bound=settings.ctx,
-        ci95=(length.low, length.high),
+        limit=settings.ctx,
+        interval=(length.low, length.high),
         detectable=None if points is None else 100 * points,
         detectable_unit="points",
     )
-
-
-def _mean(cells: Mapping[str, Mapping[str, float]]) -> MeanScore:
-    return MeanScore.of([list(cell.values()) for cell in cells.values()])
 
 
 def _retention(
@@ -253,15 +238,15 @@ def _drop_verdict(check: str, what: str, worse: PairedDifferences, margin: float
     scaled = None if interval is None else (scale * interval[0], scale * interval[1])
     detectable = worse.detectable()
     return Verdict(
-        check=check,
-        verdict=_against_margin(scaled, margin),
-        statement=(
+        target=check,
+        outcome=_against_margin(scaled, margin),
+        reason=(
             f"{what}: worse by {scale * worse.mean:.3g} {unit}, {margin:g} allowed, {len(worse.differences)} pairs"
         ),
         unit=unit,
         value=scale * worse.mean,
-        bound=margin,
-        ci95=scaled,
+        limit=margin,
+        interval=scaled,
         detectable=None if detectable is None else scale * detectable,
         detectable_unit=unit,
     )
@@ -274,7 +259,7 @@ def _against_margin(worse: tuple[float, float] | None, margin: float) -> Outcome
 
 
 def _untold(check: str, statement: str, bound: float, unit: str) -> Verdict:
-    return Verdict(check, "undecided", statement, unit, None, bound, None, None)
+    return Verdict(target=check, outcome="undecided", reason=statement, limit=bound, unit=unit)
 
 
 def _read_length(figure: Figure | None) -> EffectiveLength | None:

@@ -24,4 +24,5 @@ SPEC = SuiteSpec(
     name="lm-eval",
     settings=LmEvalSettings,
     build=lambda settings, reader: build(settings, reader.tokenizer, max_tokens=reader.max_tokens),
+    report="reports.lm_eval_tasks:report",
 )

@@ -15,7 +15,6 @@ from suites.lm_eval_tasks.numbers import is_number
 from suites.lm_eval_tasks.responses import judge, stored_responses
 from suites.lm_eval_tasks.row_metric import BITS_PER_BYTE, RowMetric
 
-GROUP = "group/"
 UNIT = "lm-eval"
 _NO_FILTER = "none"
 
@@ -32,20 +31,26 @@ def summarize(
     collected = {name: _collect(task, documents[name], by_task[name]) for name, task in loaded.tasks.items()}
     aggregates = {name: _aggregate(task, collected[name]) for name, task in loaded.tasks.items()}
     figures = [
-        Figure(_name(task, *key), value, UNIT, _interval(collected[task][key]), len(collected[task][key]))
+        Figure(
+            task,
+            value,
+            UNIT,
+            _interval(collected[task][metric, name]),
+            len(collected[task][metric, name]),
+            metric=metric,
+            filter=_filter(name),
+        )
         for task, values in aggregates.items()
-        for key, value in values.items()
+        for (metric, name), value in values.items()
     ]
     return SuiteSummary(
         results=rows,
-        warnings=row_warnings(rows),
-        summary=(),
-        effective_length=None,
         figures=(*figures, *_group_figures(loaded, aggregates, collected)),
         unscored=(
             *(UnscoredCell(record.task, record.ctx, record.unscored) for record in records if record.unscored),
             *(cell for name, task in loaded.tasks.items() for cell in _not_in_row(name, task, metrics, by_task[name])),
         ),
+        warnings=row_warnings(rows),
     )
 
 
@@ -113,13 +118,22 @@ def _group_figures(
         for key, value in found.items():
             metric, comma, name = key.partition(",")
             if comma and not metric.endswith("_stderr"):
-                count = int(found.get("sample_len", 0))
-                figures.append(Figure(f"{GROUP}{_name(group.name, metric, name)}", _finite(value), UNIT, None, count))
+                figures.append(
+                    Figure(
+                        "group",
+                        _finite(value),
+                        UNIT,
+                        n=int(found.get("sample_len", 0)),
+                        part=group.name,
+                        metric=metric,
+                        filter=_filter(name),
+                    )
+                )
     return figures
 
 
-def _name(task: str, metric: str, filter_name: str) -> str:
-    return f"{task}/{metric}" if filter_name == _NO_FILTER else f"{task}/{metric},{filter_name}"
+def _filter(name: str) -> str:
+    return "" if name == _NO_FILTER else name
 
 
 def _row(

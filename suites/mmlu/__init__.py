@@ -7,7 +7,9 @@ from evalkit.running.protocols import Tokenizer
 from evalkit.suite_spec import SuiteSpec
 from suites.mmlu.questions import QuestionSource
 from suites.mmlu.settings import MmluSettings
+from suites.mmlu.subjects import SUBJECTS
 from suites.mmlu.suite import MmluSuite
+from suites.mmlu.summary import summarize
 
 __all__ = ["SPEC", "MmluSettings", "MmluSuite", "build"]
 
@@ -38,4 +40,7 @@ SPEC = SuiteSpec(
     name="mmlu",
     settings=MmluSettings,
     build=lambda settings, reader: build(settings, reader.tokenizer, max_tokens=reader.max_tokens),
+    summarize=summarize,
+    report="reports.mmlu:report",
+    tasks=SUBJECTS,
 )

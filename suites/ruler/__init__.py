@@ -12,6 +12,7 @@ from suites.ruler.corpora import RulerCorpora
 from suites.ruler.prepared import PreparedSuite
 from suites.ruler.settings import QUICK_SAMPLES, RulerSettings
 from suites.ruler.suite import RulerSuite
+from suites.ruler.summary import summarize
 from suites.ruler.tasks import TASKS
 
 __all__ = ["SPEC", "TASKS", "PreparedSuite", "RulerCorpora", "RulerSettings", "RulerSuite", "build"]
@@ -30,4 +31,6 @@ SPEC = SuiteSpec(
     build=lambda settings, reader: build(settings, reader.tokenizer),
     quick={"samples": QUICK_SAMPLES},
     own_questions="data",
+    summarize=lambda _, samples: summarize(samples),
+    tasks=tuple(TASKS),
 )

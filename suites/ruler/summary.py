@@ -1,110 +1,63 @@
-"""From sample records to RULER's figures: task scores, means, effective length, weighted averages."""
+"""From sample records to RULER's rows, means, effective length and weighted averages."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from evalkit.records import ResultRow, SampleRecord, SuiteSummary, SummaryRow
-from evalkit.statistics.rows import mean_of_tasks, row_warnings
+from evalkit.records import EFFECTIVE_LENGTH, Figure, ResultRow, SampleRecord, SuiteSummary, SummaryRow
+from evalkit.statistics.effective_length import FIXED_SCORE
+from evalkit.statistics.rows import cells_of, result_row, row_warnings, scores_of, summary_row
 from suites.ruler.tasks import TASKS
-
-EFFECTIVE_SCORE = 85.6
-"""Llama-2-7B-chat at 4,096 tokens: the score that a length must reach to be effective."""
-
-
-@dataclass(slots=True)
-class Cell:
-    """The samples of one task at one length."""
-
-    metric: str = ""
-    values: list[float] = field(default_factory=list)
-    errors: int = 0
-    unscored: int = 0
-
-    @property
-    def complete(self) -> bool:
-        return bool(self.values) and not self.errors and not self.unscored
 
 
 def summarize(records: Sequence[SampleRecord]) -> SuiteSummary:
-    """The table of a run: values 0-100."""
-    cells: dict[tuple[int, str], Cell] = {}
-    for record in records:
-        cell = cells.setdefault((record.ctx, record.task), Cell())
-        if record.error is not None:
-            cell.errors += 1
-        elif record.score is None:
-            cell.unscored += 1
-        else:
-            cell.values.append(record.score)
-        cell.metric = cell.metric or record.metric
-    return summarize_cells(cells)
-
-
-def summarize_cells(cells: Mapping[tuple[int, str], Cell]) -> SuiteSummary:
-    """The table over (length, task) cells, tasks in RULER's order and lengths ascending."""
-    ordered = sorted(cells, key=lambda key: (key[0], TASKS.index(key[1])))
-    ctxs = sorted({ctx for ctx, _ in cells})
-    rows = [_summary_row(ctx, {task: cells[ctx, task] for of, task in ordered if of == ctx}) for ctx in ctxs]
-    results = tuple(_result_row(ctx, task, cells[ctx, task]) for ctx, task in ordered)
+    """Rows 0-100 by ascending length, tasks in RULER's order."""
+    cells = cells_of(records)
+    ordered = sorted(cells, key=lambda cell: (cell[1], TASKS.index(cell[0])))
+    rows = tuple(result_row(task, ctx, cells[task, ctx]) for task, ctx in ordered)
+    means = tuple(
+        summary_row(
+            ctx,
+            [scores_of(cells[task, of]) for task, of in ordered if of == ctx],
+            complete=_is_complete([row for row in rows if row.ctx == ctx]),
+        )
+        for ctx in sorted({row.ctx for row in rows})
+    )
     return SuiteSummary(
-        results=results,
-        summary=tuple(rows),
-        effective_length=effective_length(rows),
-        derived=weighted_averages(rows),
-        warnings=row_warnings(results),
+        results=rows,
+        summary=means,
+        figures=(*_effective_length(means), *_weighted_averages(means)),
+        warnings=row_warnings(rows),
     )
 
 
-def effective_length(rows: Sequence[SummaryRow]) -> int | None:
-    """The largest length at which the mean of 13 is high enough, and at all lengths below it too.
+def _is_complete(rows: Sequence[ResultRow]) -> bool:
+    """Whether the rows of one length are all tasks with all of their samples."""
+    return len(rows) == len(TASKS) and all(row.n and not row.errors and not row.unscored for row in rows)
 
-    A length without a complete mean ends the search: it could have failed.
+
+def _effective_length(rows: Sequence[SummaryRow]) -> list[Figure]:
+    """The largest length at which the mean of 13 is high enough, and at all lengths below it too; 0 for none.
+
+    A length without a complete mean ends the search: it could have failed. Empty if there is no complete mean.
     """
-    effective = None
-    for row in sorted(rows, key=lambda row: row.ctx):
-        if not row.complete or row.mean is None or row.mean < EFFECTIVE_SCORE:
+    if not any(row.complete for row in rows):
+        return []
+    effective = 0
+    for row in rows:
+        if not row.complete or row.mean is None or row.mean < FIXED_SCORE:
             break
         effective = row.ctx
-    return effective
+    return [Figure(EFFECTIVE_LENGTH, effective, "tokens")]
 
 
-def weighted_averages(rows: Sequence[SummaryRow]) -> dict[str, float | None]:
-    """Means over the lengths with weights 1 … n (increasing) and n … 1; None where a length is incomplete."""
-    means = [row.mean for row in sorted(rows, key=lambda row: row.ctx) if row.complete and row.mean is not None]
-    if not rows or len(means) < len(rows):
-        return {"wavg_increasing": None, "wavg_decreasing": None}
-    weights = range(1, len(means) + 1)
-    return {
-        "wavg_increasing": _weighted(means, list(weights)),
-        "wavg_decreasing": _weighted(means, list(reversed(weights))),
-    }
+def _weighted_averages(rows: Sequence[SummaryRow]) -> list[Figure]:
+    """Means over the lengths with weights 1 … n (increasing) and n … 1; None if a length is incomplete."""
+    means = [row.mean for row in rows if row.complete and row.mean is not None]
+    weights = list(range(1, len(rows) + 1))
+    return [
+        Figure(name, _weighted(means, order) if rows and len(means) == len(rows) else None, "points")
+        for name, order in (("wavg_increasing", weights), ("wavg_decreasing", weights[::-1]))
+    ]
 
 
 def _weighted(means: Sequence[float], weights: Sequence[int]) -> float:
     return sum(mean * weight for mean, weight in zip(means, weights, strict=True)) / sum(weights)
-
-
-def _result_row(ctx: int, task: str, cell: Cell) -> ResultRow:
-    value, interval = mean_of_tasks([cell.values])
-    return ResultRow(
-        task=task,
-        ctx=ctx,
-        metric=cell.metric,
-        value=value,
-        n=len(cell.values),
-        ci95=interval,
-        errors=cell.errors,
-        unscored=cell.unscored,
-    )
-
-
-def _summary_row(ctx: int, cells: Mapping[str, Cell]) -> SummaryRow:
-    scored = [cell.values for cell in cells.values() if cell.values]
-    mean, interval = mean_of_tasks(scored)
-    return SummaryRow(
-        ctx=ctx,
-        mean=mean,
-        ci95=interval,
-        tasks=len(scored),
-        complete=len(cells) == len(TASKS) and all(cell.complete for cell in cells.values()),
-    )

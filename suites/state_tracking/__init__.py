@@ -5,6 +5,7 @@ from evalkit.suite_spec import SuiteSpec
 from suites.corpora import Essays
 from suites.state_tracking.settings import NO_CTX, QUICK_SAMPLES, StateTrackingSettings
 from suites.state_tracking.suite import StateTrackingSuite
+from suites.state_tracking.summary import summarize
 
 __all__ = ["SPEC", "StateTrackingSettings", "StateTrackingSuite", "build"]
 
@@ -23,4 +24,6 @@ SPEC = SuiteSpec(
     settings=StateTrackingSettings,
     build=lambda settings, reader: build(settings, reader.tokenizer),
     quick={"samples": QUICK_SAMPLES},
+    summarize=summarize,
+    report="reports.state_tracking:report",
 )

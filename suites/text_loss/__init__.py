@@ -7,6 +7,7 @@ from evalkit.suite_spec import SuiteSpec
 from suites.text_loss.settings import TextLossSettings
 from suites.text_loss.sources import EssayText, Source, open_source
 from suites.text_loss.suite import TextLossSuite
+from suites.text_loss.summary import summarize
 
 __all__ = ["SPEC", "TextLossSettings", "TextLossSuite", "build"]
 
@@ -29,4 +30,6 @@ SPEC = SuiteSpec(
     settings=TextLossSettings,
     build=lambda settings, reader: build(settings, reader.tokenizer),
     scores_only=True,
+    summarize=summarize,
+    report="reports.text_loss:report",
 )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from evalkit.records import SampleRecord, SuiteSummary
+from evalkit.records import Figure, SampleRecord, SuiteSummary
 from evalkit.statistics.rows import loss_figure, result_row, row_warnings
 from suites.text_loss.settings import TextLossSettings
 
@@ -24,29 +24,25 @@ def summarize(settings: TextLossSettings, records: Sequence[SampleRecord]) -> Su
     scored = [_with_rest(record.measures) for record in records if record.score is not None]
     total = {name: math.fsum(measures[name] for measures in scored) for name in ("tokens", "bytes", "copy_tokens")}
     rows = (result_row(TASK, settings.ctxs[0], records, metric=BITS_PER_BYTE),)
+    copied = total["copy_tokens"] / total["tokens"] if total["tokens"] else None
     return SuiteSummary(
         results=rows,
-        warnings=row_warnings(rows),
-        summary=(),
-        effective_length=None,
-        derived={
-            "scored_tokens": total["tokens"],
-            "scored_bytes": total["bytes"],
-            "copy_share": total["copy_tokens"] / total["tokens"] if total["tokens"] else None,
-        },
-        figures=tuple(
-            loss_figure(
-                name,
-                "nats per token",
-                [measures[f"{prefix}nats"] for measures in scored],
-                [measures[f"{prefix}tokens"] for measures in scored],
-            )
-            for name, prefix in (
-                ("nats_per_token", ""),
-                ("nats_per_token/copy", "copy_"),
-                ("nats_per_token/rest", "rest_"),
-            )
+        figures=(
+            *(
+                loss_figure(
+                    "nats_per_token",
+                    "nats per token",
+                    [measures[f"{prefix}nats"] for measures in scored],
+                    [measures[f"{prefix}tokens"] for measures in scored],
+                    part=part,
+                )
+                for part, prefix in (("", ""), ("copy", "copy_"), ("rest", "rest_"))
+            ),
+            Figure("scored_tokens", total["tokens"], "tokens", n=len(scored)),
+            Figure("scored_bytes", total["bytes"], "bytes", n=len(scored)),
+            Figure("copy_share", copied, "share", n=len(scored)),
         ),
+        warnings=row_warnings(rows),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from evalkit.analysis.finished_run import StoredRun, load_run
 from evalkit.analysis.leaderboard import BoardRun
 from evalkit.records import (
+    EFFECTIVE_LENGTH,
     SCHEMA,
     START_SCHEMA,
     CorpusUse,
@@ -24,6 +25,7 @@ from evalkit.records import (
     SampleRecord,
     Session,
     SessionList,
+    SuiteSummary,
     SummaryRow,
     UnscoredCell,
 )
@@ -68,7 +70,7 @@ class RunSpec:
     tokens_seen: int | None = None
     trained: bool = True
     effective_length: int | None = None
-    derived: Mapping[str, float | None] = field(default_factory=dict)
+    """0 for less than the shortest length; None for none."""
     figures: tuple[Figure, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     prediction: str = "the answer"
@@ -185,7 +187,15 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
             parameters=6_700_000_000,
             trained=spec.trained,
         ),
-        config={"ctxs": sorted({ctx for _, ctx in spec.scores}), "engine": engine, **spec.config},
+        config={
+            "ctxs": sorted({ctx for _, ctx in spec.scores}),
+            "tasks": sorted({task for task, _ in spec.scores}),
+            "samples": None,
+            "seed": spec.seed,
+            "dialect": spec.dialect,
+            "engine": engine,
+            **spec.config,
+        },
         config_passed={},
         corpora=tuple(CorpusUse(role, text, _sha256(text), spec.corpus_source) for role, text in spec.corpora.items()),
         environment=environment,
@@ -193,8 +203,6 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
         summary=_summary(results, cells, whole_suite=spec.whole_suite)
         if all(metric_of(row.metric).bounded for row in results)
         else (),
-        effective_length=spec.effective_length,
-        derived=dict(spec.derived),
         failures={kind: failures.count(kind) for kind in dict.fromkeys(failures)},
         unscored=spec.unscored_cells,
         counts={
@@ -214,9 +222,18 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
         planned=len(samples),
         warnings=(),
         tokens_seen=spec.tokens_seen,
-        figures=spec.figures,
+        figures=(*_effective_length(spec), *spec.figures),
         question_settings=dict(spec.question_settings),
     )
+
+
+def _effective_length(spec: RunSpec) -> list[Figure]:
+    return [] if spec.effective_length is None else [Figure(EFFECTIVE_LENGTH, spec.effective_length, "tokens")]
+
+
+def figure_values(record: RunRecord | SuiteSummary) -> dict[str, float | None]:
+    """Values of figures by label."""
+    return {figure.label: figure.value for figure in record.figures}
 
 
 def simulate(

@@ -67,7 +67,7 @@ def test_the_numbers_are_those_of_our_suite_to_the_last_digit(
     from model_adapters.lm_eval_bridge import EvalkitLM
 
     theirs = evaluated(EvalkitLM(adapter(model), max_tokens=max_tokens), folder)
-    ours = {figure.name: figure.value for figure in answered(model, folder, max_tokens=max_tokens).figures}
+    ours = {figure.label: figure.value for figure in answered(model, folder, max_tokens=max_tokens).figures}
     reported = {
         (f"group/{name}" if name in theirs.get("groups", {}) else name) + f"/{key.removesuffix(',none')}": value
         for name, metrics in theirs["results"].items()

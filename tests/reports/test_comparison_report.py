@@ -13,6 +13,7 @@ from rich.console import Console
 from evalkit.analysis.comparison import Comparison, compare
 from evalkit.analysis.pairing import pair_runs
 from evalkit.analysis.unpaired_comparison import compare_unpaired
+from evalkit.records import Figure
 from evalkit.records.codec import to_json
 from reports import markdown, terminal
 from reports.comparison_report import comparison_report, probability, signed
@@ -30,7 +31,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     rng = np.random.default_rng(7)
     base = RunSpec(
         simulate(rng, {(task, ctx): 0.9 for ctx in (4096, 65536) for task in TASKS}, 60),
-        derived={"wavg_increasing": 90.25},
+        figures=(Figure("wavg_increasing", 90.25, "points"),),
         effective_length=65536,
     )
     scores = {
@@ -38,7 +39,8 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
         for cell, scores in base.scores.items()
     }
     scores["vt", 4096] = [0.5 if index in (3, 9) else score for index, score in enumerate(scores["vt", 4096])]
-    new = changed(base, scores, prefill_seconds=0.8, derived={"wavg_increasing": 71.5}, effective_length=4096)
+    figures = (Figure("wavg_increasing", 71.5, "points"),)
+    new = changed(base, scores, prefill_seconds=0.8, figures=figures, effective_length=4096)
     compared = compare(pair_runs(make_run(folder / "base", base), make_run(folder / "new", new)))
     return replace(
         compared,

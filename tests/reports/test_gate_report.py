@@ -14,6 +14,7 @@ from rich.console import Console
 
 from evalkit.analysis.gate import GateResult, gate
 from evalkit.analysis.policy import parse_policy
+from evalkit.records import Figure
 from reports import markdown, terminal
 from reports.gate_report import gate_report
 from reports.github import escape_message, escape_property, render_annotations
@@ -42,7 +43,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> GateResult:
     base = RunSpec(
         {("vt", 4096): [1.0] * 90 + [0.0] * 10, ("cwe", 4096): [1.0] * 100},
         effective_length=4096,
-        derived={"wavg_increasing": 78.5},
+        figures=(Figure("wavg_increasing", 78.5, "points"),),
     )
     scores = {("vt", 4096): [0.0] * 30 + [1.0] * 60 + [0.0] * 10, ("cwe", 4096): [0.0] * 3 + [1.0] * 97}
     new = changed(base, scores, prefill_seconds=1.2)

@@ -47,8 +47,8 @@ def test_charts_of_a_run(runs: tuple[StoredRun, StoredRun]) -> None:
 
 
 def test_accuracy_against_updates_and_loss_by_position(runs: tuple[StoredRun, StoredRun]) -> None:
-    rows = [ResultRow(f"parity:{n}", 0, "exact_match", 100.0 / n, 5, (0.0, 100.0), updates=n) for n in (16, 4)]
-    figures = [Figure(f"position_nats/{n}-{n + 512}", 2.0, "nats", None, 3) for n in (512, 0)]
+    rows = [ResultRow("parity", 0, "exact_match", 100.0 / n, 5, (0.0, 100.0), updates=n) for n in (16, 4)]
+    figures = [Figure("position_nats", 2.0, "nats per token", None, 3, position=(n, n + 512)) for n in (512, 0)]
     charts = charts_of(runs[0], results=tuple(rows), summary=(), figures=tuple(figures), failures={})
     assert list(charts) == ["updates", "depths", "positions"]
     updates, positions = charts["updates"], charts["positions"]
@@ -87,8 +87,8 @@ def test_differences_of_tasks_are_shown_if_there_is_no_mean(runs: tuple[StoredRu
 
 
 def test_an_extension_has_its_own_depth_bins(runs: tuple[StoredRun, StoredRun]) -> None:
-    figures = [Figure(f"grid/{ctx}/{depth}", value, "points", None, 3) for ctx, depth, value in (
-        (8192, "0.5-1", 50.0), (4096, "0.5-1", 100.0), (4096, "0-0.5", None))]  # fmt: skip
+    figures = [Figure("grid", value, "points", None, 3, ctx=ctx, depth=depth) for ctx, depth, value in (
+        (8192, (0.5, 1.0), 50.0), (4096, (0.5, 1.0), 100.0), (4096, (0.0, 0.5), None))]  # fmt: skip
     depths = charts_of(runs[0], figures=tuple(figures))["depths"]
     assert isinstance(depths, HeatMap)
     assert (depths.rows, depths.columns) == (("0-0.5", "0.5-1"), ("4,096", "8,192"))

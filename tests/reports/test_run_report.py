@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from evalkit.records import ResultRow, RunRecord, SuiteSummary, SummaryRow
+from evalkit.records import Figure, ResultRow, RunRecord, SuiteSummary, SummaryRow
 from reports.markdown import render_run
 from reports.run_report import UNTRAINED, run_report, scores_report
 from tests.reports.example_runs import EMBEDDED, FULL
@@ -40,29 +40,29 @@ def test_a_cell_that_was_not_asked_has_no_score() -> None:
 
 def test_equal_numbers_of_samples_stand_in_the_title_and_different_ones_in_the_cells() -> None:
     rows = (ResultRow("vt", 4096, "all", 10.0, 100, None), ResultRow("cwe", 4096, "all", 20.0, 100, None))
-    alike = scores_report("", SuiteSummary(rows, (), None)).tables[0]
+    alike = scores_report("", SuiteSummary(rows)).tables[0]
     assert alike.title == "Score (0-100) by task and context length; 100 samples each"
     assert alike.rows == (("vt", "10.0"), ("cwe", "20.0"))
-    differing = scores_report("", SuiteSummary((rows[0], replace(rows[1], n=1)), (), None)).tables[0]
+    differing = scores_report("", SuiteSummary((rows[0], replace(rows[1], n=1)), ())).tables[0]
     assert differing.title == "Score (0-100) by task and context length"
     assert differing.rows == (("vt", "10.0 (n=100)"), ("cwe", "20.0 (n=1)"))
 
 
 def test_chance_stands_beside_the_score_where_there_is_one() -> None:
     rows = (ResultRow("mc", 0, "acc", 40.0, 9, None, chance=25.0), ResultRow("free", 0, "all", 10.0, 9, None))
-    table = scores_report("", SuiteSummary(rows, (SummaryRow(0, 25.0, None, 2, complete=True),), None)).tables[0]
+    table = scores_report("", SuiteSummary(rows, (SummaryRow(0, 25.0, None, 2, complete=True),))).tables[0]
     assert table.columns == ("task", "chance", "score")
     assert table.rows == (("mc", "25.0", "40.0"), ("free", "", "10.0"), ("mean of 2 tasks", "", "25.0"))
 
 
-@pytest.mark.parametrize(("complete", "told"), [(True, "below the shortest length"), (False, None)])
-def test_no_effective_length_is_told_only_where_it_could_be_known(complete: bool, told: str | None) -> None:
-    rows = (ResultRow("vt", 4096, "all", 10.0, 9, None),)
-    summary = (SummaryRow(4096, 10.0, None, 1, complete=complete),)
-    assert dict(scores_report("", SuiteSummary(rows, summary, None)).facts).get("effective length") == told
+def test_an_effective_length_below_every_length_is_said() -> None:
+    figures = (Figure("effective_length", 0, "tokens"), Figure("unknown", None, "points"))
+    assert scores_report("", SuiteSummary((), figures=figures)).facts == (
+        ("effective length", "below the shortest length"),
+    )
 
 
 def test_no_score_at_all_is_still_a_report() -> None:
-    report = scores_report("nothing", SuiteSummary((), (), None))
+    report = scores_report("nothing", SuiteSummary(()))
     assert report.tables[0].rows == ()
     assert report.facts == ()

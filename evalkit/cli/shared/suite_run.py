@@ -272,7 +272,7 @@ def _carry_out(prepared: _Prepared, lock: FolderLock, run_options: RunOptions, n
         if prepared.spec.conclude is not None:
             finished = replace(finished, record=prepared.spec.conclude(prepared.settings, finished, prepared.others))
         store.finish(finished.record)
-        return Finished(finished, _make_reports(notes, store, finished, charts=prepared.spec.charts))
+        return Finished(finished, _make_reports(notes, store, finished, charts=prepared.spec.stores_charts))
 
 
 def _make_reports(notes: "Console", store: RunStore, finished: "StoredRun", *, charts: bool) -> int:

@@ -7,8 +7,7 @@ import torch
 import triton
 import triton.language as tl
 
-from model_adapters.kernels.trial import KERNEL_DTYPES
-
+KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 TOKEN_BLOCK = 32
 """At least the kernel size less one: only the first block looks back into the context."""
 CHANNEL_BLOCK = 128

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from model_adapters.kernels.trial import KERNEL_DTYPES
-
+KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 MAX_HEAD_SIZE = 256
 
 

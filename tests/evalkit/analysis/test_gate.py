@@ -119,8 +119,10 @@ def test_floors(tmp_path: Path) -> None:
     base = RunSpec(
         {("niah_a", 4096): right_and_wrong(9, 1), ("niah_b", 4096): right_and_wrong(7, 3), ("vt", 4096): [1.0] * 10},
         effective_length=4096,
-        derived={"updates_held/parity@4096": 64.0},
-        figures=(Figure("nats_per_token/copy", 1.5, "nats", None, 10),),
+        figures=(
+            Figure("updates_held", 64.0, "updates", part="parity", ctx=4096),
+            Figure("nats_per_token", 1.5, "nats", None, 10, part="copy"),
+        ),
     )
     rules = (
         "'ruler/niah_*@4096': {min: 80}, ruler@4096: {min: 85}, ruler/effective_length: {min: 8192}, "
@@ -140,7 +142,7 @@ def test_floors(tmp_path: Path) -> None:
 
 def test_a_length_below_the_shortest_fails_its_floor(tmp_path: Path) -> None:
     base = one_task([1.0, 1.0], effective_length=4096)
-    new = changed(base, base.scores, effective_length=None)
+    new = changed(base, base.scores, effective_length=0)
     verdict = only(judge(tmp_path, "ruler/effective_length: {min: 4096}", base, new))
     assert (verdict.outcome, verdict.reason) == ("fail", "below the shortest length that was run")
 

@@ -73,8 +73,7 @@ def test_no_rule_passes_on_lost_samples(tmp_path: Path, rule: str, scores: list[
     base = RunSpec(
         {("vt", 4096): RIGHT},
         effective_length=4096,
-        derived={"wavg_increasing": 90.0},
-        figures=(Figure("macro", 90.0, "points", None, 4),),
+        figures=(Figure("wavg_increasing", 90.0, "points"), Figure("macro", 90.0, "points", None, 4)),
     )
     assert reason(tmp_path, rule, base, changed(base, {("vt", 4096): scores})).startswith(expected)
 

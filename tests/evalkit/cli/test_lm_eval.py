@@ -37,7 +37,7 @@ def test_a_run_is_stored_and_continued(evalkit: Evalkit) -> None:
         "prose": ("bits_per_byte", 4, None),
         "sums": ("exact_match", 5, None),
     }
-    figures = {figure.name: figure.value for figure in run.record.figures}
+    figures = {figure.label: figure.value for figure in run.record.figures}
     assert figures["colours/acc"] == 2 / 7
     assert figures["group/things/acc"] == (2 + 3) / 12
     # Of five sums, 2 + 2 is 4; the stop string is cut off, and only the filter finds the digits.

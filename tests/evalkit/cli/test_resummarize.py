@@ -26,7 +26,7 @@ def test_old_intervals_are_replaced_and_nothing_else(evalkit: Evalkit, tmp_path:
     low, high = next(row for row in new["results"] if row["task"] == "vt")["ci95"]
     assert (low, high) == (pytest.approx(47.8, abs=0.05), 100)
     assert new["summary"][0]["ci95"][0] < 90
-    computed = {"results", "summary", "effective_length", "derived", "figures", "verdicts", "warnings"}
+    computed = {"results", "summary", "figures", "verdicts", "warnings"}
     assert {name: new[name] for name in new if name not in computed} == {
         name: old[name] for name in old if name not in computed
     }
@@ -36,7 +36,7 @@ def test_old_intervals_are_replaced_and_nothing_else(evalkit: Evalkit, tmp_path:
 def test_the_verdicts_of_an_extension_are_made_again(evalkit: Evalkit, tmp_path: Path) -> None:
     shutil.copytree(HISTORY / "hybrid" / "extend", tmp_path / "extend")
     record = json.loads((tmp_path / "extend" / "run.json").read_text())
-    wrong = [{**verdict, "verdict": "fail"} for verdict in record["verdicts"]]
+    wrong = [{**verdict, "outcome": "fail"} for verdict in record["verdicts"]]
     (tmp_path / "extend" / "run.json").write_text(json.dumps({**record, "verdicts": wrong}))
     evalkit("resummarize", tmp_path / "extend")
     assert json.loads((tmp_path / "extend" / "run.json").read_text())["verdicts"] == record["verdicts"]

@@ -8,6 +8,7 @@ import pytest
 
 from evalkit.analysis.finished_run import StoredRun, load_run
 from evalkit.cli.shared.stored_runs import open_run
+from tests.evalkit.run_factory import figure_values
 from tests.support import Evalkit
 
 
@@ -32,7 +33,7 @@ def test_track(evalkit: Evalkit, hybrid: Path) -> None:
     run = load_run(Path("run"))
     assert rows_without_record(Path("run")) == rows(run)
     assert [(row.task, row.n) for row in run.record.results] == [
-        (f"{task}:{updates}", 2) for task in ("parity", "state_recall") for updates in (4, 8)
+        (task, 2) for task in ("parity", "state_recall") for _ in (4, 8)
     ]
     assert "dialect: 1-shot -> 2-shot" in evalkit.refuses(f"{ask} --resume --shots 2")
 
@@ -51,7 +52,7 @@ def test_loss(evalkit: Evalkit, hybrid: Path) -> None:
     run = load_run(Path("run"))
     assert rows_without_record(Path("run")) == rows(run)
     # Each document but its first byte, which has nothing before it.
-    assert run.record.derived["scored_bytes"] == sum(len(f"Text {n}. " * 60) - 1 for n in range(3))
+    assert figure_values(run.record)["scored_bytes"] == sum(len(f"Text {n}. " * 60) - 1 for n in range(3))
     evalkit.refuses(f"{ask} body --out run --resume --ngram 5")
     Path("a.jsonl").write_text(Path("a.jsonl").read_text().replace('{"body"', '{"title": "x", "body"'))
     evalkit(f"{ask} body --out other")
@@ -71,7 +72,7 @@ def test_extend_with_all_that_it_compares(
     shown = evalkit(ask).out
     assert "CONTROL EXPERIMENT: positions forced to rope:theta=500" in shown
     run = load_run(Path("run"))
-    assert [verdict.check for verdict in run.record.verdicts] == [
+    assert [verdict.target for verdict in run.record.verdicts] == [
         "position_loss/512-1024",
         "effective_length/fixed",
         "effective_length/own_share",
@@ -102,7 +103,7 @@ def test_extend_with_another_margin_judges_the_stored_samples_again(evalkit: Eva
         (0.25, 0.25),
         (9.0, 9.0),
     ]
-    bounds = [[v.bound for v in record.verdicts if v.check.startswith("position_loss")] for record in (first, again)]
+    bounds = [[v.limit for v in record.verdicts if v.target.startswith("position_loss")] for record in (first, again)]
     assert bounds == [[0.25], [9.0]]
     assert again.sessions == first.sessions
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from evalkit.errors import UsageError
 from evalkit.records import Manifest, RunRecord, RunStart, SampleRecord, SessionList
 from evalkit.records.codec import RecordError, to_json
 from evalkit.records.migration import NewerRecordError, read_record
-from evalkit.running.store import read_samples
+from evalkit.running.store import read_run, read_samples
 from tests.evalkit.run_factory import RunSpec, write_run
 from tests.support import REPOSITORY
 
 HISTORY = REPOSITORY / "model_adapters" / "reference" / "history"
 RUNS = sorted(path.parent for path in HISTORY.rglob("run.json"))
-SPEC = RunSpec({("vt", 4096): [1.0, 0.0]})
+RUN_1 = sorted((REPOSITORY / "tests" / "evalkit" / "records" / "run_1").glob("*.json"))
+SPEC = RunSpec({("vt", 4096): [1.0, 0.0]}, whole_suite=False)
 
 
 @pytest.mark.parametrize("folder", RUNS, ids=[path.relative_to(HISTORY).as_posix() for path in RUNS])
@@ -34,6 +36,49 @@ def test_every_stored_run_of_an_earlier_version_loads(folder: Path) -> None:
     assert run.record.question_settings == {}
     assert not run.record.unfinished
     assert read_record(RunRecord, to_json(run.record)) == run.record
+
+
+@pytest.mark.parametrize("path", RUN_1, ids=[path.stem for path in RUN_1])
+def test_a_record_of_run_1_is_the_one_that_the_history_holds_now(path: Path) -> None:
+    old, new = read_record(RunRecord, path.read_text(encoding="utf-8")), read_run(HISTORY / "hybrid" / path.stem)
+    assert len(RUN_1) == 3
+    assert [row.cell for row in old.results] == [row.cell for row in new.results]
+    assert [(row.task, row.updates) for row in old.results] == [(row.task, row.updates) for row in new.results]
+    assert [replace(figure, value=0, ci95=None) for figure in old.figures] == [
+        replace(figure, value=0, ci95=None) for figure in new.figures
+    ]
+    assert [(one.target, one.limit, one.unit) for one in old.verdicts] == [
+        (one.target, one.limit, one.unit) for one in new.verdicts
+    ]
+    computed: dict[str, Any] = dict.fromkeys(("results", "summary", "figures", "verdicts", "warnings"), ())
+    assert replace(old, **computed) == replace(new, **computed)
+
+
+@pytest.mark.parametrize(
+    ("suite", "name", "fields"),
+    [
+        ("lm-eval", "arc_challenge/acc", {"name": "arc_challenge", "metric": "acc"}),
+        ("lm-eval", "gsm8k/exact_match,strict-match", {"metric": "exact_match", "filter": "strict-match"}),
+        ("lm-eval", "group/mmlu/acc", {"name": "group", "part": "mmlu", "metric": "acc"}),
+        ("mmlu", "group/stem", {"name": "group", "part": "stem"}),
+        ("mmlu", "macro", {"name": "macro", "part": ""}),
+        ("loss", "nats_per_token/copy", {"name": "nats_per_token", "part": "copy"}),
+        ("extend", "mean/4096", {"name": "mean", "ctx": 4096}),
+        ("extend", "grid/65536/0.1-0.2", {"name": "grid", "ctx": 65536, "depth": (0.1, 0.2)}),
+        ("extend", "position_nats/0-2048", {"name": "position_nats", "position": (0, 2048)}),
+        ("track", "updates_held/parity@4096", {"name": "updates_held", "part": "parity", "ctx": 4096}),
+        ("ours", "a/b", {"name": "a/b"}),
+    ],
+)
+def test_what_names_of_figures_held_is_in_their_fields(
+    tmp_path: Path, suite: str, name: str, fields: dict[str, Any]
+) -> None:
+    written = json.loads((write_run(tmp_path / "run", SPEC) / "run.json").read_text())
+    figure = {"name": name, "value": 1.0, "unit": "", "ci95": None, "n": 1}
+    old = {**written, "schema": "evalkit.run/1", "suite": suite, "effective_length": None, "derived": {}}
+    (read,) = read_record(RunRecord, json.dumps({**old, "figures": [figure]})).figures
+    assert read.label == name
+    assert {field: getattr(read, field) for field in fields} == fields
 
 
 def test_there_is_history_to_read() -> None:
@@ -58,18 +103,12 @@ def test_fields_and_words_of_a_newer_version_are_read(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     lines[1] |= {"failure": "wrong_needle_twice", "finish_reason": "melted", "added_later": [1]}
     (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    verdict = {
-        **dict.fromkeys(("value", "bound", "ci95", "detectable")),
-        "check": "later",
-        "verdict": "perhaps",
-        "statement": "so",
-        "unit": "",
-    }
+    verdict = {"target": "later", "outcome": "perhaps", "reason": "so"}
     newer(
         folder,
         "run.json",
         {
-            "schema": "evalkit.run/1.7",
+            "schema": "evalkit.run/2.7",
             "failures": {"wrong_needle_twice": 1},
             "added_later": {},
             "verdicts": [verdict],
@@ -78,14 +117,14 @@ def test_fields_and_words_of_a_newer_version_are_read(tmp_path: Path) -> None:
     newer(folder, "manifest.json", {"schema": "evalkit.manifest/2.3", "added_later": 3})
     run = load_run(folder)
     assert run.record.failures == {"wrong_needle_twice": 1}
-    assert run.record.verdicts[0].verdict == "perhaps"
+    assert run.record.verdicts[0].outcome == "perhaps"
     assert run.samples["vt/4096/1/42"].finish_reason == "melted"
 
 
 @pytest.mark.parametrize(
     ("name", "schema", "known"),
     [
-        ("run.json", "evalkit.run/2", "evalkit.run/1"),
+        ("run.json", "evalkit.run/3", "evalkit.run/2"),
         ("manifest.json", "evalkit.manifest/3", "evalkit.manifest/2"),
     ],
 )

@@ -50,5 +50,5 @@ def test_cells_are_means_by_depth_and_length() -> None:
         sample_record("vt", 4096, 4, 0.0),
         sample_record("niah_single_2", 8192, 5, None, depths=(0.1,)),
     ]
-    figures = {figure.name: (figure.value, figure.n) for figure in grid_figures(records, 2)}
+    figures = {figure.label: (figure.value, figure.n) for figure in grid_figures(records, 2)}
     assert figures == {"grid/4096/0-0.5": (pytest.approx(200 / 3), 3), "grid/8192/0.5-1": (0.0, 1)}

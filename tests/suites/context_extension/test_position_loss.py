@@ -50,7 +50,7 @@ def test_figures_weigh_documents_by_their_tokens() -> None:
         )
 
     figures = {
-        figure.name: figure
+        figure.label: figure
         for figure in position_figures([document(0, 100.0, 50.0), document(1, 30.0, 10.0)], 4096)  # type: ignore[list-item]
     }
     assert figures["position_nats/0-128"].value == pytest.approx(130 / 60)

@@ -24,6 +24,7 @@ from suites.corpora import Essays
 from suites.mmlu import MmluSettings
 from suites.ruler import RulerCorpora
 from suites.text_loss.sources import EssayText
+from tests.evalkit.run_factory import figure_values
 from tests.evalkit.runs import Observer, manifest_of, settings
 from tests.evalkit.sample_records import sample_record
 from tests.suites.mmlu.small_data import write_mmlu
@@ -90,18 +91,18 @@ def test_the_short_part_asks_the_same_questions() -> None:
 
 def test_verdicts_say_where_it_breaks(stored: tuple[RunRecord, Path]) -> None:
     record, _ = stored
-    assert {verdict.check: verdict.verdict for verdict in record.verdicts} == {
+    assert {verdict.target: verdict.outcome for verdict in record.verdicts} == {
         "position_loss/2048-4096": "fail",
         "effective_length/fixed": "fail",
         "effective_length/own_share": "fail",
     }
-    assert record.effective_length == 2048
+    assert figure_values(record)["effective_length"] == 2048
     position = record.verdicts[0]
     assert position.value == pytest.approx(0.5, abs=1e-6)
 
 
 def test_figures_tell_grid_and_positions(stored: tuple[RunRecord, Path]) -> None:
-    figures = {figure.name: figure.value for figure in stored[0].figures}
+    figures = {figure.label: figure.value for figure in stored[0].figures}
     # niah_multivalue has four needles, so it stands in no depth of the grid; the mean is over both tasks.
     assert {name: value for name, value in figures.items() if name.startswith("grid/")} == {
         f"grid/{ctx}/{depth}": value

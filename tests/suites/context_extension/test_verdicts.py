@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from evalkit.records import Figure, ModelIdentity, PositionScheme, RunRecord, SampleRecord, Verdict
+from evalkit.records import SCHEMA, Figure, ModelIdentity, PositionScheme, RunRecord, SampleRecord, Verdict
 from evalkit.statistics.effective_length import effective_length
 from suites.context_extension import ExtensionRun, ExtensionSettings, Margins, conclude
-from suites.context_extension.effective_length import above_fixed, above_own_share, collect
-from suites.context_extension.length_figures import length_figure
+from suites.context_extension.effective_length import above_fixed, above_own_share, collect, length_figure
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_width
 from suites.mmlu import MmluSettings
 from tests.evalkit.sample_records import sample_record
@@ -22,10 +21,10 @@ MODEL = ModelIdentity("new", "llama", "sha256:0", "sha256:0", "float32", Positio
 def run_of(samples: Sequence[SampleRecord], name: str = "new") -> ExtensionRun:
     scores = collect(samples, SETTINGS.tasks)
     figures: list[Figure] = []
-    for rule, margins in (("fixed", above_fixed), ("own_share", above_own_share)):
+    for rule, margins in (("", above_fixed), ("own_share", above_own_share)):
         figures += length_figure(rule, effective_length(margins(scores)), len(samples))
     record = RunRecord(
-        schema="evalkit.run/1",
+        schema=SCHEMA,
         run_id="r",
         suite="extend",
         suite_version="1",
@@ -38,8 +37,6 @@ def run_of(samples: Sequence[SampleRecord], name: str = "new") -> ExtensionRun:
         environment={},
         results=(),
         summary=(),
-        effective_length=None,
-        derived={},
         failures={},
         unscored=(),
         counts={},
@@ -83,7 +80,7 @@ def verdicts_of(
     conclusion = conclude(
         SETTINGS, run_of(samples), trained_length=trained, margins=Margins(), before=before, baseline=baseline
     )
-    return {verdict.check: verdict for verdict in conclusion.verdicts}
+    return {verdict.target: verdict for verdict in conclusion.verdicts}
 
 
 class TestPositionLoss:
@@ -93,8 +90,8 @@ class TestPositionLoss:
             document(index, [2.5, 2.5 + noise.gauss(0, 0.01), 2.5, 3.1 + noise.gauss(0, 0.05)]) for index in range(8)
         ]
         found = verdicts_of(documents)
-        assert found["position_loss/2048-4096"].verdict == "pass"
-        assert found["position_loss/4096-8192"].verdict == "fail"
+        assert found["position_loss/2048-4096"].outcome == "pass"
+        assert found["position_loss/4096-8192"].outcome == "fail"
         value = found["position_loss/4096-8192"].value
         assert value == pytest.approx((0.0 + 0.6) / 2, abs=0.05)
 
@@ -102,7 +99,7 @@ class TestPositionLoss:
         noise = random.Random(1)
         documents = [document(index, [2.5, 2.5 + noise.gauss(0, 0.5), 2.5, 2.5]) for index in range(4)]
         found = verdicts_of(documents)["position_loss/2048-4096"]
-        assert found.verdict == "undecided"
+        assert found.outcome == "undecided"
         assert found.detectable is not None
         assert found.detectable > 0.3
 
@@ -113,7 +110,7 @@ class TestPositionLoss:
         for _ in range(150):
             documents = [document(index, [2.5 + noise.gauss(0, 0.1) for _ in range(4)]) for index in range(6)]
             conclusion = conclude(SETTINGS, run_of(documents), trained_length=2048, margins=Margins(nats=0.0))
-            failed += any(v.verdict == "fail" for v in conclusion.verdicts if v.check.startswith("position_loss"))
+            failed += any(v.outcome == "fail" for v in conclusion.verdicts if v.target.startswith("position_loss"))
         assert failed <= 13
 
     def test_the_smallest_visible_difference_is_seen_four_times_in_five(self) -> None:
@@ -125,52 +122,52 @@ class TestPositionLoss:
 
         visible = sum(drawn(0.0).detectable or 0.0 for _ in range(60)) / 60
         assert visible == pytest.approx(0.1, abs=0.01)
-        seen = [drawn(visible).ci95 or (0.0, 0.0) for _ in range(150)]
+        seen = [drawn(visible).interval or (0.0, 0.0) for _ in range(150)]
         assert 0.68 <= sum(low > 0 for low, _ in seen) / len(seen) <= 0.92
 
     @pytest.mark.parametrize("trained", [None, 8192, 65_536])
     def test_without_anything_past_the_window_nothing_is_told(self, trained: int | None) -> None:
         found = verdicts_of([document(0, [2.5] * 4)], trained)["position_loss"]
-        assert found.verdict == "undecided"
-        assert "nothing was read beyond the trained window" in found.statement
+        assert found.outcome == "undecided"
+        assert "nothing was read beyond the trained window" in found.reason
 
     def test_one_document_is_not_enough(self) -> None:
         found = verdicts_of([document(0, [2.5] * 4)])["position_loss/2048-4096"]
-        assert (found.verdict, found.value) == ("undecided", None)
-        assert "2 or more are needed" in found.statement
+        assert (found.outcome, found.value) == ("undecided", None)
+        assert "2 or more are needed" in found.reason
 
 
 class TestEffectiveLength:
     def test_a_model_that_holds_passes(self) -> None:
         found = verdicts_of(grid([1.0, 1.0, 1.0, 1.0]))
-        assert found["effective_length/fixed"].verdict == "pass"
-        assert found["effective_length/own_share"].verdict == "pass"
+        assert found["effective_length/fixed"].outcome == "pass"
+        assert found["effective_length/own_share"].outcome == "pass"
 
     def test_a_model_that_breaks_fails_and_says_where(self) -> None:
         found = verdicts_of(grid([1.0, 1.0, 0.1, 0.0]))["effective_length/fixed"]
-        assert found.verdict == "fail"
-        assert (found.value, found.ci95) == (2048, (2048, 2048))
-        assert "effective length 2,048 of 8,192 tested" in found.statement
+        assert found.outcome == "fail"
+        assert (found.value, found.interval) == (2048, (2048, 2048))
+        assert "effective length 2,048 of 8,192 tested" in found.reason
 
     def test_near_the_threshold_it_cannot_be_told(self) -> None:
         found = verdicts_of(grid([1.0, 1.0, 1.0, 0.85]))["effective_length/fixed"]
-        assert found.verdict == "undecided"
+        assert found.outcome == "undecided"
         assert found.detectable_unit == "points"
         assert 5 < (found.detectable or 0) < 20
 
     def test_a_missing_length_is_named(self) -> None:
         samples = [sample for sample in grid([1.0] * 4) if (sample.task, sample.ctx) != ("vt", 4096)]
         found = verdicts_of(samples)["effective_length/fixed"]
-        assert found.verdict == "undecided"
-        assert "no scores of every task at 4,096" in found.statement
+        assert found.outcome == "undecided"
+        assert "no scores of every task at 4,096" in found.reason
 
     def test_better_than_a_baseline_at_every_length(self) -> None:
         baseline = run_of(grid([0.9, 0.6, 0.2, 0.1]), "old")
         found = verdicts_of(grid([1.0, 1.0, 0.9, 0.8]), baseline=baseline)["effective_length/baseline"]
-        assert found.verdict == "pass"
-        assert "better than old" in found.statement
+        assert found.outcome == "pass"
+        assert "better than old" in found.reason
         worse = verdicts_of(grid([0.5, 1.0, 0.9, 0.8]), baseline=baseline)["effective_length/baseline"]
-        assert worse.verdict == "fail"
+        assert worse.outcome == "fail"
 
 
 class TestRetention:
@@ -186,33 +183,33 @@ class TestRetention:
     def test_equal_models_pass_with_enough_samples(self) -> None:
         samples = [*grid([0.9, 0.5, 0.5, 0.5], n=400), *self.texts(0.9)]
         found = verdicts_of(samples, before=run_of(samples, "old"))
-        assert found["retention/ruler"].verdict == "pass"
+        assert found["retention/ruler"].outcome == "pass"
         assert found["retention/ruler"].value == 0
-        assert found["retention/loss"].verdict == "pass"
+        assert found["retention/loss"].outcome == "pass"
 
     def test_few_samples_cannot_tell(self) -> None:
         samples = [*grid([0.9, 0.5, 0.5, 0.5], n=10), *self.texts(0.9)]
-        assert verdicts_of(samples, before=run_of(samples, "old"))["retention/ruler"].verdict == "undecided"
+        assert verdicts_of(samples, before=run_of(samples, "old"))["retention/ruler"].outcome == "undecided"
 
     def test_a_loss_of_score_and_of_text_fails(self) -> None:
         samples = [*grid([0.5, 0.5, 0.5, 0.5]), *self.texts(1.0)]
         old = run_of([*grid([0.9, 0.5, 0.5, 0.5]), *self.texts(0.9)], "old")
         found = verdicts_of(samples, before=old)
-        assert found["retention/ruler"].verdict == "fail"
+        assert found["retention/ruler"].outcome == "fail"
         assert found["retention/ruler"].value == pytest.approx(40.0)
-        assert found["retention/loss"].verdict == "fail"
+        assert found["retention/loss"].outcome == "fail"
         assert found["retention/loss"].value == pytest.approx(0.1)
 
     def test_a_better_model_passes(self) -> None:
         samples = [*grid([0.9] * 4, n=200), *self.texts(0.8)]
         found = verdicts_of(samples, before=run_of([*grid([0.5] * 4, n=200), *self.texts(0.9)], "old"))
-        assert found["retention/ruler"].verdict == found["retention/loss"].verdict == "pass"
+        assert found["retention/ruler"].outcome == found["retention/loss"].outcome == "pass"
         assert (found["retention/ruler"].value or 0) < 0
 
     def test_nothing_shared_is_said(self) -> None:
         found = verdicts_of(grid([1.0] * 4), before=run_of([], "old"))
-        assert found["retention/ruler"].verdict == "undecided"
-        assert "no samples of every task are shared" in found["retention/ruler"].statement
+        assert found["retention/ruler"].outcome == "undecided"
+        assert "no samples of every task are shared" in found["retention/ruler"].reason
 
     def test_questions_lost_since_the_checkpoint_before(self) -> None:
         asked = replace(SETTINGS, mmlu=MmluSettings.of(subjects=["anatomy", "virology"]))
@@ -224,18 +221,18 @@ class TestRetention:
             old = run_of([*grid([0.9] * 4), *answered(before)], "old")
             new = run_of([*grid([0.9] * 4), *answered(now)])
             found = conclude(asked, new, trained_length=2048, margins=Margins(), before=old)
-            return next(one for one in found.verdicts if one.check == "retention/mmlu")
+            return next(one for one in found.verdicts if one.target == "retention/mmlu")
 
-        assert verdict(150, 150).verdict == "pass"
-        assert verdict(150, 110).verdict == "fail"
+        assert verdict(150, 150).outcome == "pass"
+        assert verdict(150, 110).outcome == "fail"
         assert verdict(150, 110).value == pytest.approx(20.0)
-        assert "MMLU against old" in verdict(150, 110).statement
+        assert "MMLU against old" in verdict(150, 110).reason
 
     def test_without_a_shared_question_it_cannot_be_told(self) -> None:
         asked = replace(SETTINGS, mmlu=MmluSettings.of(subjects=["anatomy"]))
         old = run_of([*grid([0.9] * 4), sample_record("anatomy", 0, 0, None)], "old")
         new = run_of([*grid([0.9] * 4), sample_record("anatomy", 0, 0, 1.0)])
         found = conclude(asked, new, trained_length=2048, margins=Margins(), before=old)
-        verdict = next(one for one in found.verdicts if one.check == "retention/mmlu")
-        assert verdict.verdict == "undecided"
-        assert "no question of MMLU is shared" in verdict.statement
+        verdict = next(one for one in found.verdicts if one.target == "retention/mmlu")
+        assert verdict.outcome == "undecided"
+        assert "no question of MMLU is shared" in verdict.reason

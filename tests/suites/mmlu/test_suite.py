@@ -181,7 +181,7 @@ class TestSummary:
         assert (mean.mean, mean.by_sample, mean.tasks, mean.complete) == (30.0, True, 2, False)
         assert mean.ci95 is not None
         assert mean.ci95[0] < 30.0 < mean.ci95[1]
-        figures = {figure.name: figure for figure in summary.figures}
+        figures = {figure.label: figure for figure in summary.figures}
         assert figures["macro"].value == 37.5
         assert {name: figures[name].value for name in figures if name.startswith("group/")} == {
             "group/social_sciences": 50.0,

@@ -35,7 +35,7 @@ def test_scores_as_json(predictions: Path, evalkit: Evalkit) -> None:
         (task, 4096, 50.0, 2) for task in TASKS
     ]
     assert scored["summary"][0]["mean"] == 50.0
-    assert scored["effective_length"] is None
+    assert scored["figures"][0]["value"] == 0
 
 
 def test_scores_as_a_table(predictions: Path, evalkit: Evalkit) -> None:

@@ -9,6 +9,7 @@ from evalkit.analysis.pairing import pair_runs
 from evalkit.records import Request, RunRecord
 from model_adapters.scripted import Replies, ScriptedAdapter, ScriptedReply, ScriptedTokenizer
 from suites.ruler import TASKS, RulerCorpora, RulerSettings, RulerSuite
+from tests.evalkit.run_factory import figure_values
 from tests.evalkit.runs import run_in
 from tests.suites.ruler import small_corpora
 
@@ -32,7 +33,7 @@ def test_a_model_that_knows_everything_scores_100(tmp_path: Path) -> None:
     record = run_with(right_answers(), tmp_path / "run")
     assert {(row.task, row.value) for row in record.results} == {(task, 100.0) for task in TASKS}
     assert [(row.mean, row.complete) for row in record.summary] == [(100.0, True)]
-    assert record.effective_length == 1024
+    assert figure_values(record)["effective_length"] == 1024
     assert record.failures == {}
     assert [use.role for use in record.corpora] == ["essays", "squad", "hotpotqa", "words"]
 

@@ -9,6 +9,7 @@ import pytest
 from evalkit.errors import UsageError
 from suites.ruler import TASKS
 from suites.ruler.predictions import NO_LENGTH, read_predictions
+from tests.evalkit.run_factory import figure_values
 
 
 def write(path: Path, *rows: dict[str, Any]) -> Path:
@@ -28,8 +29,8 @@ def test_predictions_in_folders_named_by_length(tmp_path: Path) -> None:
     (tmp_path / "4096" / "summary.csv").write_text("not a prediction")
     scored = read_predictions(tmp_path, "nvidia").summary()
     assert [(row.ctx, row.mean, row.complete) for row in scored.summary] == [(4096, 100.0, True), (8192, 50.0, True)]
-    assert scored.effective_length == 4096
-    assert scored.derived["wavg_increasing"] == pytest.approx(200 / 3)
+    assert figure_values(scored)["effective_length"] == 4096
+    assert figure_values(scored)["wavg_increasing"] == pytest.approx(200 / 3)
     assert scored.results[0].metric == "all"
     assert scored.results[-1].metric == "part"
 

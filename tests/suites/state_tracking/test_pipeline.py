@@ -8,9 +8,10 @@ from evalkit.running.protocols import Adapter
 from model_adapters.scripted import ScriptedAdapter, ScriptedTokenizer
 from reports.markdown import render, render_run
 from reports.report import Report
-from reports.state_tracking import updates_tables
+from reports.state_tracking import report
 from suites.state_tracking import StateTrackingSettings, build
 from suites.state_tracking.tasks import TASKS
+from tests.evalkit.run_factory import figure_values
 from tests.evalkit.runs import run_in
 from tests.suites.numbered_prose import numbered_essays
 from tests.suites.state_tracking.simulation import solve
@@ -32,11 +33,10 @@ def run_track(folder: Path, asked: StateTrackingSettings, adapter: Adapter) -> R
 def test_a_run_tells_how_far_the_state_is_held(tmp_path: Path, check_golden: Callable[[str, str], None]) -> None:
     asked = StateTrackingSettings.of(updates=(4, 16, 32), samples=6, ctx=(0, 2048))
     record = run_track(tmp_path, asked, ScriptedAdapter(reply, batch_sequences=3))
-    assert record.derived == {f"updates_held/{task}{where}": 16 for where in ("", "@2048") for task in TASKS}
+    assert figure_values(record) == {f"updates_held/{task}{where}": 16 for where in ("", "@2048") for task in TASKS}
     assert record.counts == {"n": 9 * 3 * 6 * 2, "errors": 0, "unscored": 0}
     assert set(record.failures) == {"other", "wrong_state"}
-    tables = updates_tables(record.results, record.derived)
-    shown = render(Report("track", (), tuple(tables), ()))
+    shown = render(Report("track", (), report(record).tables, ()))
     check_golden("state_tracking/report.md", shown)
     assert all(line in (tmp_path / "report.md").read_text(encoding="utf-8") for line in shown.splitlines()[2:])
 
@@ -47,5 +47,5 @@ def test_what_does_not_fit_is_left_out_and_said(tmp_path: Path) -> None:
     four, many = record.results
     assert (four.value, four.unscored) == (100.0, 0)
     assert (many.value, many.unscored) == (None, 2)
-    assert record.derived == {"updates_held/s5_shell@1024": 4}
+    assert figure_values(record) == {"updates_held/s5_shell@1024": 4}
     assert "| unscored |" in render_run(record)

@@ -4,6 +4,7 @@ from evalkit.records import ResultRow
 from suites.state_tracking.settings import StateTrackingSettings
 from suites.state_tracking.summary import summarize, updates_held
 from suites.state_tracking.tasks import TASKS
+from tests.evalkit.run_factory import figure_values
 from tests.evalkit.sample_records import sample_record
 
 
@@ -14,9 +15,9 @@ def row(updates: int, value: float | None) -> ResultRow:
 def test_held_needs_all_smaller_numbers_too() -> None:
     assert updates_held([row(4, 100.0), row(8, 90.0), row(16, 89.9), row(32, 95.0)]) == 8
     assert updates_held([row(32, 95.0), row(8, 95.0), row(4, 95.0)]) == 32
-    assert updates_held([row(4, 80.0), row(8, 100.0)]) is None
+    assert updates_held([row(4, 80.0), row(8, 100.0)]) == 0
     assert updates_held([row(4, 100.0), row(8, None), row(16, 100.0)]) == 4
-    assert updates_held([]) is None
+    assert updates_held([]) == 0
 
 
 def test_rows_carry_value_interval_chance_and_updates() -> None:
@@ -26,13 +27,13 @@ def test_rows_carry_value_interval_chance_and_updates() -> None:
     records += [sample_record("parity:8", 0, 18, None)]
     summary = summarize(settings, records)
     four, eight = summary.results
-    assert (four.task, four.updates, four.value, four.n, four.chance) == ("parity:4", 4, 100.0, 20, 50.0)
+    assert (four.task, four.updates, four.value, four.n, four.chance) == ("parity", 4, 100.0, 20, 50.0)
     # Clopper and Pearson's bound, computed by hand: all of 20 right still leaves 0.025^(1/20).
     assert four.ci95 is not None
     assert abs(four.ci95[0] - 100 * 0.025 ** (1 / 20)) < 0.01
     assert four.ci95[1] == 100.0
     assert (eight.value, eight.n, eight.errors) == (50.0, 18, 1)
-    assert summary.derived == {"updates_held/parity": 4}
+    assert figure_values(summary) == {"updates_held/parity": 4}
     assert summary.summary[0].mean == 75.0
     assert not summary.summary[0].complete
 
@@ -42,7 +43,7 @@ def test_contexts_are_kept_apart() -> None:
     records = [sample_record("counter:4", 0, index, 1.0) for index in range(2)]
     records += [sample_record("counter:4", 1024, index, 0.0) for index in range(2)]
     summary = summarize(settings, records)
-    assert summary.derived == {"updates_held/counter": 4, "updates_held/counter@1024": None}
+    assert figure_values(summary) == {"updates_held/counter": 4, "updates_held/counter@1024": 0}
     assert [(line.ctx, line.mean) for line in summary.summary] == [(0, 100.0), (1024, 0.0)]
 
 

@@ -18,6 +18,7 @@ from model_adapters.transformers_adapter import TransformersAdapter
 from reports.markdown import render_run
 from suites.text_loss import TextLossSettings, TextLossSuite, build
 from suites.text_loss.copies import is_copy
+from tests.evalkit.run_factory import figure_values
 from tests.evalkit.runs import run_in
 from tests.evalkit.spelled_bos import SpellsBos
 from tests.model_adapters.small_models import byte_tokenizer, small_model
@@ -55,7 +56,7 @@ def test_a_bos_that_a_text_spells_out_stands_there_once_and_is_not_scored(tmp_pa
         assert request.scored_from == 1
         records.append(run_in(tmp_path / name, suite, ScriptedAdapter(half_a_nat_each, tokenizer=tokenizer)))
     assert records[0].results == records[1].results
-    assert records[0].derived == records[1].derived
+    assert figure_values(records[0]) == figure_values(records[1])
 
 
 @pytest.mark.parametrize("overlap", [0, 40])
@@ -64,10 +65,10 @@ def test_with_a_bos_every_byte_is_scored_once(text_file: Path, tmp_path: Path, o
     suite = suite_of(text_file, tokenizer, ctx=128, overlap=overlap)
     assert all(suite.ask(key).sample.prompt_tokens <= 128 for key in suite.plan().keys)
     record = run_in(tmp_path / "run", suite, ScriptedAdapter(half_a_nat_each, tokenizer=tokenizer))
-    assert record.derived["scored_bytes"] == len(TEXT)
+    assert figure_values(record)["scored_bytes"] == len(TEXT)
     (row,) = record.results
     assert row.value is not None
-    tokens = record.derived["scored_tokens"]
+    tokens = figure_values(record)["scored_tokens"]
     assert tokens is not None
     assert 0.9 * tokens < row.value * len(TEXT) * math.log(2) < 1.1 * tokens
 
@@ -103,12 +104,12 @@ def test_all_numbers_agree_with_sums_by_hand(text_file: Path, tmp_path: Path) ->
             tokens[copied] += 1
             byte_count += len(pieces[index].encode())
     (row,) = record.results
-    figures = {figure.name: figure.value for figure in record.figures}
+    figures = {figure.label: figure.value for figure in record.figures}
     assert row.value == pytest.approx(sum(nats.values()) / math.log(2) / byte_count)
     assert figures["nats_per_token"] == pytest.approx(sum(nats.values()) / sum(tokens.values()))
     assert figures["nats_per_token/copy"] == pytest.approx(nats[True] / tokens[True])
     assert figures["nats_per_token/rest"] == pytest.approx(nats[False] / tokens[False])
-    assert record.derived["copy_share"] == pytest.approx(tokens[True] / sum(tokens.values()))
+    assert figure_values(record)["copy_share"] == pytest.approx(tokens[True] / sum(tokens.values()))
     assert row.ci95 is not None
     assert row.ci95[0] <= row.value <= row.ci95[1]
     report = render_run(record)
@@ -130,7 +131,7 @@ def test_a_real_model_gives_what_one_forward_pass_gives(text_file: Path, tmp_pat
         total -= float(logp_TV[:-1].gather(1, id_1T[0, 1:, None]).sum())
         count += id_1T.shape[1] - 1
     assert record.figures[0].value == pytest.approx(total / count, abs=1e-4)
-    assert record.derived["scored_bytes"] == record.derived["scored_tokens"] == count
+    assert figure_values(record)["scored_bytes"] == figure_values(record)["scored_tokens"] == count
 
 
 def identity() -> ModelIdentity:
@@ -159,7 +160,7 @@ def test_a_document_of_one_token_is_left_out_and_counted(tmp_path: Path) -> None
         suite.ask(keys[0])
     record = run_in(tmp_path / "run", suite, ScriptedAdapter(half_a_nat_each))
     (row,) = record.results
-    assert (row.n, row.unscored, record.derived["scored_tokens"]) == (1, 1, 2)
+    assert (row.n, row.unscored, figure_values(record)["scored_tokens"]) == (1, 1, 2)
 
 
 def test_an_empty_text_is_refused(tmp_path: Path) -> None:

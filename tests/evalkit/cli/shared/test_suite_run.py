@@ -15,11 +15,12 @@ from evalkit.cli.shared.options import Format
 from evalkit.cli.shared.suite_command import run_suite
 from evalkit.cli.shared.suite_run import RunOptions, perform
 from evalkit.errors import UsageError
-from evalkit.records import RunRecord
+from evalkit.records import Figure, RunRecord
 from evalkit.running.folder_lock import FolderLock
 from evalkit.running.model_options import ModelOptions
 from evalkit.running.store import numbered_folder, read_run, read_samples
 from evalkit.suite_spec import SUITES
+from tests.evalkit.run_factory import figure_values
 from tests.evalkit.scripts import Rule, asked, sums, write_script
 from tests.evalkit.tiny_suite import CORPUS, REGISTERED, SPEC, TinySettings
 from tests.support import limited_file_size
@@ -328,19 +329,19 @@ class TestReports:
             raise OSError(28, "No space left on device")
 
         def conclude(settings: TinySettings, run: StoredRun, others: object) -> RunRecord:
-            return replace(run.record, derived={"concluded": float(len(run.samples))})
+            return replace(run.record, figures=(Figure("concluded", float(len(run.samples)), ""),))
 
         monkeypatch.setattr("reports.chart_files.write_charts", broken)
         write_script(Path("script"), *sums())
         finished = perform(
-            replace(SPEC, charts=True, conclude=conclude),
+            replace(SPEC, stores_charts=True, conclude=conclude),
             TinySettings.of(),
             ModelOptions("scripted:script"),
             RunOptions(Path("here"), False, Format.TERMINAL, {}, 0.0),
         )
         assert finished.exit_code == 2
         assert "the charts could not be made (No space left on device); the run is stored" in capsys.readouterr().err
-        assert read_run(Path("here")).derived == {"concluded": 3.0}
+        assert figure_values(read_run(Path("here"))) == {"concluded": 3.0}
 
 
 def _interrupt(*_: object) -> Any:

@@ -1,0 +1,63 @@
+"""Numbers as tables show them: values with intervals, differences, counts."""
+
+from collections.abc import Iterable
+
+from evalkit.records.results import Interval
+
+
+def decimals(unit: str) -> int:
+    """Decimals of a value: one for points, four for losses."""
+    return 1 if unit == "points" else 4
+
+
+def figure(value: float | None, unit: str) -> str:
+    """A value in its unit; `-` if there is none."""
+    return "-" if value is None else f"{value:.{decimals(unit)}f}"
+
+
+def measured(
+    value: float | None, ci95: Interval | None, places: int, remarks: Iterable[str] = (), *, missing: str = "unscored"
+) -> str:
+    """A value with its interval and remarks, such as `61.2 [54.0, 68.5] (2 errored)`."""
+    shown = missing if value is None else f"{value:.{places}f}{between(ci95, places)}"
+    noted = ", ".join(filter(None, remarks))
+    return f"{shown} ({noted})" if noted else shown
+
+
+def between(ci95: Interval | None, places: int) -> str:
+    """An interval behind a value, with the space between them; empty if there is none."""
+    return "" if ci95 is None else f" [{ci95[0]:.{places}f}, {ci95[1]:.{places}f}]"
+
+
+def left_out(errors: int, unscored: int) -> list[str]:
+    """Remarks on the samples that have no score."""
+    return [f"{count} {name}" for count, name in ((errors, "errored"), (unscored, "unscored")) if count]
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 task`, `13 tasks`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def length(tokens: float) -> str:
+    """An effective length; 0 is less than every length that was run."""
+    return f"{tokens:,.0f}" if tokens else "below the shortest length"
+
+
+def signed(value: float | None, interval: Interval | None, unit: str) -> str:
+    """A difference with its interval."""
+    if value is None:
+        return "-"
+    shown = _with_sign(value, unit)
+    return shown if interval is None else f"{shown} [{_with_sign(interval[0], unit)}, {_with_sign(interval[1], unit)}]"
+
+
+def _with_sign(value: float, unit: str) -> str:
+    places = decimals(unit)
+    # Rounded first, so that what rounds to zero has no minus.
+    return f"{round(value, places) + 0.0:+.{places}f}"
+
+
+def amount(value: float, unit: str) -> str:
+    """A time or an amount of memory, in a unit that people read."""
+    return f"{value / 2**30:.2f} GiB" if unit == "bytes" else f"{value:.3g} {unit}"
