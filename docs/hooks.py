@@ -67,7 +67,7 @@ def command_reference() -> str:
     """Every command with its arguments and options, from the commands themselves."""
     lines = ["# Commands", "", "Each command prints the same with `--help`."]
     for path, command in commands():
-        lines += ["", f"## evalkit {path}", "", *paragraphs(command.help or ""), "", *options(command)]
+        lines += ["", f"## evalkit {path}", "", command.help or "", "", *options(command)]
         lines += ["", "```", *(command.epilog or "").partition(": ")[2].split(" · "), "```"]
     for title, bundle in SHARED.items():
         owner = next(command for _, command in commands() if shared(command, title))
@@ -126,11 +126,6 @@ def table(rows: list[tuple[str, str, str]]) -> list[str]:
     if not rows:
         return []
     return ["| option | default | |", "| --- | --- | --- |", *(f"| {' | '.join(cells)} |" for cells in rows)]
-
-
-def paragraphs(text: str) -> list[str]:
-    """A docstring as markdown: its paragraphs, each on one line."""
-    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n")).splitlines()
 
 
 def escaped(text: str) -> str:

@@ -42,9 +42,9 @@ from evalkit.cli.shared.suite_run import INTERRUPTED  # noqa: E402
 from evalkit.errors import EvalkitError, UsageError  # noqa: E402
 
 CRASHED = 70
-"""An error in evalkit itself: EX_SOFTWARE of sysexits.h."""
+"""Exit code of an error in evalkit itself (EX_SOFTWARE in sysexits.h)."""
 CLOSED_PIPE = 141
-"""What a shell reports of a program that was ended by SIGPIPE."""
+"""The code that a shell reports for a program killed by SIGPIPE."""
 
 app = typer.Typer(
     name="evalkit",
@@ -52,7 +52,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Evaluate long-context language models, hybrid or not, and report what can be claimed.",
+    help="Evaluate language models on long contexts, and report how certain the scores are.",
     epilog="Example: evalkit ruler --ctx 65536 --model allenai/Olmo-Hybrid-7B",
 )
 app.command("ruler", epilog=ruler.EXAMPLES)(ruler.ruler)
@@ -75,6 +75,16 @@ app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 
 
+def _flowing(text: str) -> str:
+    """A docstring with each paragraph on one line; typer keeps the line ends of the source otherwise."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+for _group in (app, score.app, bench.app, data.app, models.app):
+    for _entry in _group.registered_commands:
+        _entry.help = _flowing(getattr(_entry.callback, "__doc__", None) or "")
+
+
 def _print_version(value: bool) -> None:
     if value:
         typer.echo(f"evalkit {__version__}")
@@ -85,27 +95,27 @@ def _print_version(value: bool) -> None:
 def _root(
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),  # noqa: ARG001  # its callback acts
 ) -> None:
-    # transformers and tokenizers read these on import; lines and progress bars of theirs would tear ours.
+    # transformers and tokenizers read these when imported; their own output would break up our progress bar.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
 LEAST_COLUMNS = 40
-"""The narrowest terminal that help and tables are laid out for."""
+"""Width of the narrowest terminal for which help and tables are laid out."""
 
 
 def _ignore_unusable_columns() -> None:
-    """Forget a COLUMNS that nothing can be laid out for, such as the 0 of a container or an editor's shell."""
+    """Ignore an unusable COLUMNS, such as the 0 that some containers and editors set."""
     columns = os.environ.get("COLUMNS", "")
     if not re.fullmatch(r"[0-9]{1,4}", columns) or int(columns) < LEAST_COLUMNS:
         os.environ.pop("COLUMNS", None)
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr, a traceback is a bug.
+    """Run the command line: a user's mistake prints one line on stderr, a bug prints a traceback.
 
-    The README lists the exit codes. 1 means only that a check did not pass, so nothing unforeseen may exit with it.
+    docs/exit-codes.md lists the exit codes. 1 means only that a check failed, so no unforeseen error may exit with it.
     """
     _ignore_unusable_columns()
     for name in ("stdout", "stderr"):
@@ -113,11 +123,11 @@ def main() -> None:
         if stream is None:  # closed by the caller, as with `>&-`
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # until the process ends
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a table is worth more than a `×` in Latin-2
+            stream.reconfigure(errors="backslashreplace")  # a table matters more than a `×` that Latin-2 lacks
     try:
         code = _run()
     except BrokenPipeError:
-        # The reader of a pipe (such as head) has gone: nothing is left to say, and nobody to say it to.
+        # The reader of the pipe (such as head) has closed it, so no message can reach it.
         code = CLOSED_PIPE
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -127,7 +137,7 @@ def main() -> None:
 
 
 def _run() -> int | None:
-    """The exit code of the command; BrokenPipeError if the reader of its output has gone."""
+    """Return the exit code of the command; raise BrokenPipeError if the reader of its output has left."""
     try:
         return _command()
     except EvalkitError as error:
@@ -139,7 +149,7 @@ def _run() -> int | None:
         return _crash(error) if light is None else _refuse(light)
     except typer.TyperException as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "evalkit")
-        # Without arguments the help has been printed, and nothing is left to say.
+        # Without arguments the help has been printed already, and the message is empty.
         if message := error.format_message().strip():
             _complain(f"{message.rstrip('.')}; see `{command} --help`")
         return error.exit_code
@@ -150,7 +160,7 @@ def _run() -> int | None:
             return _crash(error)
         _complain(f"{error.filename or 'output'} cannot be written: {error.strerror}; free space, and run it again")
         return UsageError.exit_code
-    except Exception as error:  # noqa: BLE001  # whatever it is, its code must not be that of a failed check
+    except Exception as error:  # noqa: BLE001  # a bug must not exit with the code of a failed check
         return _crash(error)
 
 
@@ -186,14 +196,14 @@ def _complain(message: str) -> None:
 
 
 def _say(text: str) -> None:
-    """Write to stderr; if nobody can read it, the exit code still tells."""
+    """Write to stderr; if it is closed, the exit code still reports the error."""
     with contextlib.suppress(OSError):
         sys.stderr.write(text)
     _flush(sys.stderr)
 
 
 def _flush(stream: TextIO) -> None:
-    """Flush a stream, or discard what it holds: Python flushes it at exit, and would change the exit code there."""
+    """Flush a stream, or discard its buffer: a failure in Python's flush at exit would change the exit code."""
     try:
         stream.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""`evalkit bench`: what running a model costs, beside what the hardware allows and beside plain transformers."""
+"""`evalkit bench`: time and memory of a model, compared with the hardware's limits and with plain transformers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,24 +19,29 @@ if TYPE_CHECKING:
     from model_adapters.bench.session import BenchSession
     from model_adapters.bench.suite import SuiteCase
 
-app = typer.Typer(no_args_is_help=True, help="Measure prefill, decoding, kernels and whole suites beside their floors.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Measure prefill, decoding, kernels and whole suites, and compare them with the hardware's limits.",
+)
 
 SHAPE = typer.Option(
-    None, "--shape", help="olmo-hybrid-7b or olmo3-7b with random weights, made on the device; instead of --model."
+    None, "--shape", help="Instead of --model: olmo-hybrid-7b or olmo3-7b with random weights, made on the device."
 )
 SEED = typer.Option(0, "--seed", help="Seed of random weights and prompts.")
 AGAINST = typer.Option(
-    "transformers", "--against", help="transformers (also with FLA where installed) or none: what is measured beside."
+    "transformers", "--against", help="What to compare with: transformers (with FLA too, if installed) or none."
 )
-REPEATS = typer.Option(5, "--repeats", min=1, help="Measurements, of which the median and the quartiles are told.")
-BUDGET = typer.Option(None, "--budget-seconds", min=1.0, help="Stop after so long, with what was measured.")
-JSON = typer.Option(None, "--json", help="Write the record to this file, again after every row.")
-CTX = typer.Option("4096,16384,65536", "--ctx", help="Lengths in tokens.")
-BATCHES = typer.Option("1", "--batch", help="Sequences decoded together: 1 or 1,32.")
+REPEATS = typer.Option(5, "--repeats", min=1, help="Number of measurements; the median and quartiles are reported.")
+BUDGET = typer.Option(
+    None, "--budget-seconds", min=1.0, help="Stop after this many seconds and report what was measured."
+)
+JSON = typer.Option(None, "--json", help="Write the record to this file, updated after every row.")
+CTX = typer.Option("4096,16384,65536", "--ctx", help="Lengths in tokens, such as 4096,64K.")
+BATCHES = typer.Option("1", "--batch", help="Batch sizes, such as 1 or 1,32.")
 
 
 class Target(NamedTuple):
-    """What is measured, and how the record of it goes out."""
+    """What to measure, and where to write the record."""
 
     options: ModelOptions
     shape: str | None
@@ -68,7 +73,7 @@ TARGET = Bundle(
 
 
 class Opened(NamedTuple):
-    """A model to measure and the record that it goes into."""
+    """A model to measure, and the record of its measurements."""
 
     session: "BenchSession"
     model: "PreTrainedModel"
@@ -86,9 +91,9 @@ def prefill(
     *,
     target: Target,
 ) -> None:
-    """Measure prefill: seconds, and the peak of memory above weights and keys/values, by prompt length.
+    """Measure prefill by prompt length: seconds, and peak memory beyond weights and KV cache.
 
-    On a GPU the peak is its allocator's; on a CPU every tensor allocation is counted.
+    On a GPU the peak is that of CUDA's allocator; on a CPU every tensor allocation is counted.
     """
     from model_adapters.bench.prefill import bench_prefill
 
@@ -110,11 +115,11 @@ def prefill(
 def decode(
     ctx: str = CTX,
     batch: str = BATCHES,
-    steps: int = typer.Option(64, "--steps", min=2, help="Steps that are timed."),
+    steps: int = typer.Option(64, "--steps", min=2, help="Decode steps to time."),
     *,
     target: Target,
 ) -> None:
-    """Measure decoding: the time of one more token for each of some sequences of a length."""
+    """Measure a decode step: the time to generate one token for each sequence of a batch, by context length."""
     from model_adapters.bench.decode import bench_decode
 
     contexts, batches = parse_contexts(ctx), _batches(batch)
@@ -132,9 +137,10 @@ def kernels(
     *,
     target: Target,
 ) -> None:
-    """Measure the operators of one layer, by the model's head sizes; one whose check is red is not timed.
+    """Measure the operators of one layer with the model's head sizes.
 
-    Beside them stand FLA's where it is installed, and PyTorch's attention.
+    They are compared with PyTorch's attention, and with FLA if it is installed. An operator is timed only if its result
+    is correct.
     """
     from model_adapters.bench.kernels import bench_kernels
 
@@ -148,16 +154,19 @@ def kernels(
 @takes(TARGET)
 def suite(
     ctx: str = CTX,
-    task: str = typer.Option("niah_single_2", "--task", help="RULER task; with --shape, random tokens stand for it."),
-    samples: int = typer.Option(8, "--samples", min=1, help="Samples a length."),
+    task: str = typer.Option(
+        "niah_single_2", "--task", help="RULER task; with --shape, prompts of random tokens are used instead."
+    ),
+    samples: int = typer.Option(8, "--samples", min=1, help="Samples per length."),
     segment_tokens: int | None = options.SEGMENT,
     slots: int | None = options.BATCH,
     *,
     target: Target,
 ) -> None:
-    """Measure RULER samples a minute once warm, through the engine and through transformers' generate.
+    """Measure RULER samples per minute after warm-up, with the engine and with transformers' generate.
 
-    Answers run to the end of their budget. With --shape the prompts are random tokens, 128 fewer than the length.
+    Every answer uses its whole budget of new tokens. With --shape the prompts are random tokens, 128 fewer than the
+    length.
     """
     from model_adapters.bench.suite import bench_suite
 
@@ -207,7 +216,7 @@ def _open(mode: str, target: Target, chosen: dict[str, Any]) -> Opened:
 
 
 def _check_json(path: Path | None) -> None:
-    """Whatever is wrong with the file is said before minutes go into measuring."""
+    """Raise UsageError if the file cannot be written, before minutes are spent on measuring."""
     from evalkit.errors import UsageError
 
     if path is None:
@@ -236,7 +245,7 @@ def _model(target: Target, ctxs: "Sequence[int]") -> "tuple[PreTrainedModel, Tok
 
 
 def _report(target: Target, record: Any, row: Any) -> None:
-    """Every row goes out as it is made: a run that is stopped loses nothing."""
+    """Write each row as soon as it is measured, so that a run that is stopped loses nothing."""
     from reports.bench_report import row_line
 
     typer.echo(row_line(row.to_json()), err=True)

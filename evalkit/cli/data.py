@@ -10,7 +10,7 @@ app = typer.Typer(no_args_is_help=True, help="List, download and verify the corp
 
 @app.command("list", epilog="Example: EVALKIT_DATA=./corpora evalkit data list")
 def list_command() -> None:
-    """Show which corpus serves each role now, and where it comes from."""
+    """Show which corpus is used for each role, and where it comes from."""
     from reports.terminal import print_rows
     from suites.corpora import list_corpora
 
@@ -20,21 +20,23 @@ def list_command() -> None:
 
 @app.command("fetch", epilog="Example: evalkit data fetch --roles squad,hotpotqa")
 def fetch_command(
-    roles: str | None = typer.Option(None, "--roles", help="Comma-separated roles; all by default."),
+    roles: str | None = typer.Option(
+        None, "--roles", help="Comma-separated roles: essays, squad, hotpotqa.", show_default="all"
+    ),
 ) -> None:
     """Download the public corpora into the cache and check their sha256."""
     from suites.corpora import fetch
 
     chosen = read_value(roles, tuple[str, ...] | None, "--roles")
     for row in fetch(chosen, report=lambda line: typer.echo(line, err=True)):
-        known = "as published" if row.pinned else "recorded now, checked from here on"
+        known = "as published" if row.pinned else "recorded now, checked from now on"
         done = "already there" if row.kept else "fetched"
         typer.echo(f"{row.role}: {done}: {row.path} ({row.bytes:,} bytes, sha256 {row.sha256[:16]}: {known})")
 
 
 @app.command("verify", epilog="Example: evalkit data verify")
 def verify_command() -> None:
-    """Check the cached corpora against their pinned sha256; exit 2 where one differs."""
+    """Check the cached corpora against their pinned sha256; exit 2 if one differs."""
     from reports.terminal import print_rows
     from suites.corpora import verify
 
@@ -46,6 +48,6 @@ def verify_command() -> None:
 
 
 def _shorten(source: str) -> str:
-    """Of a source that names many files, the first."""
+    """A source that names many files, shortened to the first."""
     first, *others = source.split("; ")
     return f"{first.partition(' ')[0]} and {len(others)} more" if others else source

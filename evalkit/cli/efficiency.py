@@ -1,4 +1,4 @@
-"""`evalkit efficiency`: training tokens to reach what another architecture reached."""
+"""`evalkit efficiency`: training tokens that one architecture needs to reach the scores of another."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,14 +48,18 @@ def efficiency(
     baseline: list[Path] = typer.Option(
         ..., _BASELINE, metavar="RUNS…", help="Runs along the baseline's training: all paths that follow."
     ),
-    metric: str = typer.Option(..., "--metric", help="What is measured: mmlu, loss, ruler@65536, ruler/vt@4096 …"),
+    metric: str = typer.Option(..., "--metric", help="Score to compare: mmlu, loss, ruler@65536, ruler/vt@4096 …"),
     extrapolate: bool = typer.Option(
-        False, "--extrapolate", help="Where the data end before a score is reached, ask the scaling law; marked."
+        False,
+        "--extrapolate",
+        help="If the runs end before a score is reached, extrapolate with the scaling law, and mark the row.",
     ),
-    format: ReportFormat = typer.Option(ReportFormat.TERMINAL, "--format", help="json prints all that was computed."),
+    format: ReportFormat = typer.Option(
+        ReportFormat.TERMINAL, "--format", help="json prints everything that was computed."
+    ),
     figures: Path | None = typer.Option(None, "--figures", help="Write the curves here, as PNG and SVG."),
 ) -> None:
-    """Ask how many tokens the hybrid needs for the baseline's final score, and for each one on the way.
+    """Report how many training tokens the hybrid needs to reach each score of the baseline.
 
     Runs must know their checkpoint's training tokens (`tokens_seen`). Savings come with a bootstrap interval and, where
     there are points enough, with a fit of E + B / tokens^β.
@@ -82,7 +86,7 @@ def efficiency(
 
 
 def _runs(paths: Sequence[Path], metric: str) -> "list[StoredRun]":
-    """The runs of the metric's suite; UsageError where there is none."""
+    """The runs of the metric's suite; UsageError if there is none."""
     from evalkit.analysis.finished_run import load_run, run_folders
     from evalkit.analysis.selectors import Selector
 

@@ -23,37 +23,52 @@ EXAMPLES = (
 
 @takes(MODEL, RUN)
 def extend(
-    ctx: str = typer.Option(..., "--ctx", help="The length that is tested; the grid doubles from 4096 up to it."),
-    trained: str | None = typer.Option(
-        None, "--trained", help="Trained window before the extension [default: what the checkpoint says]."
+    ctx: str = typer.Option(
+        ..., "--ctx", help="Longest context to test, in tokens; tests run at 4096, 8192, … up to it."
     ),
-    before: str | None = typer.Option(None, "--before", help="The checkpoint before its extension: what was lost?"),
+    trained: str | None = typer.Option(
+        None,
+        "--trained",
+        help="Trained length before the extension, in tokens.",
+        show_default="as the checkpoint states",
+    ),
+    before: str | None = typer.Option(
+        None, "--before", help="The checkpoint before its extension; reports what the extension lost."
+    ),
     override: str | None = typer.Option(
         None,
         "--override",
-        help="Control experiment: none, rope:theta=T, linear:factor=F, ntk:factor=F or yarn:factor=F,original=N.",
+        help="Control experiment with other positions: none, rope:theta=T, linear:factor=F, ntk:factor=F or "
+        "yarn:factor=F,original=N.",
     ),
     tasks: str | None = typer.Option(
         None,
         "--tasks",
-        help="RULER tasks of the grid [default: niah_single_2, niah_multikey_1 and niah_multikey_3].",
+        help="Comma-separated RULER tasks of the grid.",
+        show_default="niah_single_2, niah_multikey_1 and niah_multikey_3",
     ),
     samples: int | None = options.samples("Samples per task and length", "40", quick="4"),
-    depths: int = typer.Option(10, "--depths", help="Bins of needle depth."),
-    windows: int | None = options.samples("Long documents whose loss is measured", "8", quick="2", flag="--windows"),
-    text: Path | None = typer.Option(
-        None, "--text", help="Text or .jsonl file for the long documents [default: the essays]."
+    depths: int = typer.Option(10, "--depths", help="Number of bins of needle depth."),
+    windows: int | None = options.samples(
+        "Number of long documents whose loss is measured", "8", quick="2", flag="--windows"
     ),
-    field: str = typer.Option("text", "--field", help="The field of a JSONL line that holds the text."),
+    text: Path | None = typer.Option(
+        None, "--text", help="Text or .jsonl file for the long documents.", show_default="the essays"
+    ),
+    field: str = typer.Option("text", "--field", help="Field that holds the text in a .jsonl file."),
     mmlu: int | None = typer.Option(None, "--mmlu", min=1, help="With --before: MMLU questions per subject, 5-shot."),
-    mmlu_data: Path | None = typer.Option(None, "--mmlu-data", help="MMLU's CSV files [default: the hub]."),
+    mmlu_data: Path | None = typer.Option(
+        None, "--mmlu-data", help="Folder of MMLU's CSV files.", show_default="the hub"
+    ),
     margin: float = typer.Option(
-        0.05, "--margin", min=0.0, help="Nats per token that the loss may rise past the window."
+        0.05, "--margin", min=0.0, help="Accepted rise of the loss beyond the trained length, in nats per token."
     ),
     margin_points: float = typer.Option(
-        2.0, "--margin-points", min=0.0, help="Points that may be lost at 4096 and on MMLU."
+        2.0, "--margin-points", min=0.0, help="Accepted drop at 4096 tokens and on MMLU, in points of 100."
     ),
-    margin_bits: float = typer.Option(0.02, "--margin-bits", min=0.0, help="Bits per byte that may be lost at 4096."),
+    margin_bits: float = typer.Option(
+        0.02, "--margin-bits", min=0.0, help="Accepted rise of the loss at 4096 tokens, in bits per byte."
+    ),
     seed: int = typer.Option(42, "--seed", help="Another seed asks other questions."),
     *,
     model_options: "ModelOptions",
@@ -61,8 +76,8 @@ def extend(
 ) -> None:
     """Check a context extension: loss by position, needles by depth and length, effective length, what was lost.
 
-    Each check passes, fails, or cannot be decided from this many samples, and reports the smallest difference it could
-    have detected. Charts are written into the run folder.
+    Each check passes, fails or is undecided, and reports the difference it detects with 80 % power. Charts are written
+    into the run folder.
     """
     from evalkit.cli.shared.suite_command import run_suite
 

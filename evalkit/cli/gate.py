@@ -1,4 +1,4 @@
-"""`evalkit gate`: a run judged by a policy; the exit code is the verdict."""
+"""`evalkit gate`: judge a run by a policy; the exit code is the verdict."""
 
 import os
 import sys
@@ -26,8 +26,8 @@ SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 def gate(
     base: Path | None = typer.Argument(None, metavar="BASE", help="The baseline: a run folder, or a folder of runs."),
     new: Path | None = typer.Argument(None, metavar="NEW", help="The run or runs to judge."),
-    policy: Path | None = typer.Option(None, "--policy", help=f"The policy file [default: {POLICY}]."),
-    init: bool = typer.Option(False, "--init", help="Write a commented policy for BASE to --policy, and stop."),
+    policy: Path | None = typer.Option(None, "--policy", help="The policy file.", show_default=str(POLICY)),
+    init: bool = typer.Option(False, "--init", help="Write a commented policy for BASE to --policy, and exit."),
     explain: Path | None = typer.Option(
         None,
         "--explain",
@@ -36,14 +36,15 @@ def gate(
         "and NEW, or without runs at the lengths that the policy names.",
     ),
     samples: int | None = typer.Option(
-        None, "--samples", min=1, help="With --explain: samples per task and length [default: those of BASE]."
+        None, "--samples", min=1, help="With --explain: samples per task and length.", show_default="those of BASE"
     ),
     changed: float | None = typer.Option(
         None,
         "--changed",
         min=0.01,
         max=100,
-        help="With --explain and no NEW: percent of answers that differ between two runs [default: 10].",
+        help="With --explain and no NEW: percent of answers that differ between two equal runs.",
+        show_default="10",
     ),
     format: ReportFormat = typer.Option(ReportFormat.TERMINAL, "--format", help="Format of the report on stdout."),
     markdown: Path | None = typer.Option(None, "--markdown", help="Write the report here, for a pull request."),
@@ -52,7 +53,7 @@ def gate(
         False, "--github", help="Print workflow annotations, and append the report to the step summary."
     ),
 ) -> None:
-    """Judge NEW against BASE by a policy: exit 0 if it holds, 1 if a check fails, 2 if they cannot be compared.
+    """Judge NEW against BASE by a policy: exit 0 if it passes, 1 if a check fails, 2 if they cannot be compared.
 
     A drop fails only if its confidence interval lies above the limit, also after correction for all drops that the
     policy tests; the report states the probability that the policy fails a run without any true difference. Results
@@ -192,7 +193,7 @@ def _write_policy(base: Path, new: Path | None, policy: Path) -> None:
     if new is not None:
         raise UsageError(f"--init writes a policy from BASE alone; leave {new} out")
     if policy.exists():
-        raise UsageError(f"{policy} is there already; name another file with --policy")
+        raise UsageError(f"{policy} exists already; name another file with --policy")
     records = [run.record for run in load_runs(base)]
     for record in records:
         empty = next((row for row in record.results if row.n == 0), None)

@@ -1,4 +1,4 @@
-"""`evalkit leaderboard`: many runs in one table."""
+"""`evalkit leaderboard`: compare many runs in one table."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,19 +44,26 @@ def leaderboard(
     runs: list[Path] = typer.Argument(
         ..., metavar="RUNS…", help="Run folders, folders of them, lm-eval's result JSON, or RULER's summary.csv."
     ),
-    out: Path | None = typer.Option(None, "--out", "-o", help="Write here; the suffix says how: .md .html .csv .json"),
-    format: BoardFormat | None = typer.Option(
-        None, "--format", help="terminal on stdout by default; with --out, what the suffix says."
+    out: Path | None = typer.Option(
+        None, "--out", "-o", help="Write to this file; its suffix sets the format: .md .html .csv .json"
     ),
-    figures: Path | None = typer.Option(None, "--figures", help="Write scores by length here, as PNG and SVG."),
+    format: BoardFormat | None = typer.Option(
+        None, "--format", help="Format on stdout; with --out the suffix decides."
+    ),
+    figures: Path | None = typer.Option(
+        None, "--figures", help="Write charts of scores by length into this folder, as PNG and SVG."
+    ),
     rank_by: str | None = typer.Option(
-        None, "--rank-by", help="The column to rank by, such as ruler@65536; by default the longest that most have."
+        None,
+        "--rank-by",
+        help="Column to rank by, such as ruler@65536.",
+        show_default="the longest that most models have",
     ),
 ) -> None:
-    """Put models side by side: scores by length, effective length, losses, speed and memory, ranked with ties.
+    """Compare models in one table: scores by length, effective length, losses, speed and memory, ranked with ties.
 
-    The same runs give the same bytes, in whatever order they are named, so a difference in git is a real change.
-    Runs of another dialect, suite version or corpora, and results of other tools, stand in tables of their own.
+    The output does not depend on the order of the runs, so that every difference in git is a real change. Runs of
+    another dialect, suite version or corpora, and results of other tools, have separate tables.
     """
     from evalkit.analysis.foreign_results import is_foreign, read_foreign_results
     from evalkit.analysis.leaderboard import build_leaderboard, read_runs
@@ -87,7 +94,7 @@ def _draw(board: "Leaderboard", folder: Path) -> None:
 
 
 def format_of(out: Path | None) -> BoardFormat:
-    """What a file's suffix asks for; the terminal without a file."""
+    """The format for a file's suffix; the terminal's without a file."""
     if out is None:
         return BoardFormat.TERMINAL
     if out.suffix not in _SUFFIXES:
@@ -98,7 +105,7 @@ def format_of(out: Path | None) -> BoardFormat:
 def render(
     board: "Leaderboard", foreign: "list[ForeignResult]", format: BoardFormat, notices: Sequence[str] = ()
 ) -> str:
-    """A leaderboard as text, in reports with `notices` first."""
+    """Render a leaderboard as text, with `notices` first."""
     from reports import markdown, terminal
     from reports.leaderboard_report import leaderboard_report, render_csv
     from reports.page import Page, render_page

@@ -1,4 +1,4 @@
-"""`evalkit lm-eval`: lm-eval's own evaluator, driven by our engine."""
+"""`evalkit lm-eval`: run lm-eval's own evaluator on this engine."""
 
 import contextlib
 import json
@@ -28,21 +28,23 @@ TASKS_HELP = "Comma-separated tasks, groups or tags of lm-eval, or paths of YAML
 @takes(MODEL)
 def lm_eval(
     tasks: str = typer.Option(..., "--tasks", help=TASKS_HELP),
-    shots: int | None = typer.Option(None, "--shots", help="Worked examples [default: each task's own number]."),
-    samples: int | None = options.samples("Documents per task, from the first on", "all"),
-    include_path: Path | None = typer.Option(
-        None, "--include-path", help="A folder of YAML files that define tasks of your own."
+    shots: int | None = typer.Option(
+        None, "--shots", help="Number of worked examples.", show_default="each task's own"
     ),
-    seed: int = typer.Option(1234, "--seed", help="Another seed draws other examples [default: lm-eval's own]."),
-    out: Path | None = typer.Option(None, "--out", "-o", help="Write lm-eval's results here, as JSON."),
+    samples: int | None = options.samples("Documents per task, taken from the start", "all"),
+    include_path: Path | None = typer.Option(
+        None, "--include-path", help="Folder of YAML files that define your own tasks."
+    ),
+    seed: int = typer.Option(1234, "--seed", help="Seed that draws the worked examples; the default is lm-eval's."),
+    out: Path | None = typer.Option(None, "--out", "-o", help="Write lm-eval's results to this file, as JSON."),
     format: options.Format = options.FORMAT,
     *,
     model_options: "ModelOptions",
 ) -> None:
-    """Run lm-eval's evaluator on tasks of lm-eval, with this engine as its model.
+    """Run lm-eval's own evaluator on its tasks, with this engine as the model.
 
-    Its results are shown as lm-eval shows them, and nothing is stored but with --out. `evalkit run --suite
-    lm-eval:TASKS` asks the same and gets the same numbers, as a stored run that can be resumed and compared.
+    Results are printed as lm-eval prints them and stored only with --out. `evalkit run --suite lm-eval:TASKS` gives the
+    same numbers as a stored run, which can be resumed, compared and gated.
     """
     from suites.lm_eval_tasks import SPEC
 
@@ -67,13 +69,13 @@ def _evaluate(settings: "LmEvalSettings", model_options: "ModelOptions") -> dict
     opened = open_model(model_options)
     for warning in opened.warnings:
         typer.echo(f"warning: {one_line(warning)}", err=True)
-    # After the model: lm-eval's evaluator imports all kinds of models of its own.
+    # After the model is loaded: lm-eval's evaluator imports many packages.
     from lm_eval.evaluator import evaluate
 
     from model_adapters.lm_eval_bridge import EvalkitLM
 
     lm = EvalkitLM(opened.make_adapter(), max_tokens=readable_tokens(opened.identity))
-    # It tells on stdout which metrics it bootstraps; there only the results belong.
+    # It reports on stdout which metrics it bootstraps, and only the results belong there.
     with contextlib.redirect_stdout(sys.stderr):
         results: dict[str, Any] = evaluate(lm, loaded_tasks.task_dict(), limit=settings.samples, log_samples=False)
     return {
@@ -101,7 +103,7 @@ def _as_tables(results: dict[str, Any]) -> str:
 
 
 def _check_writable(out: Path) -> None:
-    """Said before minutes go into a model."""
+    """Raise UsageError if the results cannot be written, before minutes are spent on loading a model."""
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise UsageError(f"--out {out}: not a file in an existing folder; name one for the results")
 

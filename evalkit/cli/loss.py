@@ -1,4 +1,4 @@
-"""`evalkit loss`: how well a model predicts a text."""
+"""`evalkit loss`: measure how well a model predicts a text."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,15 +21,17 @@ EXAMPLES = (
 @takes(MODEL.without("batch_sequences"), RUN)
 def loss(
     path: Path | None = typer.Argument(
-        None, help="A text file, or a .jsonl file with one document per line [default: the essays]."
+        None, help="A text file, or a .jsonl file with one document per line.", show_default="the essays"
     ),
-    ctx: str = typer.Option("4096", "--ctx", help="Tokens of a window; each is predicted anew."),
-    overlap: int = typer.Option(0, "--overlap", help="Tokens before each window that are read again as context."),
+    ctx: str = typer.Option("4096", "--ctx", help="Window length in tokens; every window is scored by itself."),
+    overlap: int = typer.Option(
+        0, "--overlap", help="Tokens before each window that are added as context and not scored."
+    ),
     ngram: int = typer.Option(
-        4, "--ngram", help="A token is a copy if the n-gram that it ends occurs earlier in its window."
+        4, "--ngram", help="A token counts as copied if the n-gram it ends occurs earlier in the window."
     ),
     samples: int | None = options.samples("Windows from the beginning", "all of a file, 16 of the essays"),
-    field: str = typer.Option("text", "--field", help="The field of a JSONL line that holds the text."),
+    field: str = typer.Option("text", "--field", help="Field that holds the text in a .jsonl file."),
     *,
     model_options: "ModelOptions",
     run_options: "RunOptions",

@@ -1,4 +1,4 @@
-"""`evalkit mmlu`: 57 subjects of four-choice questions."""
+"""`evalkit mmlu`: MMLU, four-choice questions on 57 subjects."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,19 +23,20 @@ def mmlu(
     subjects: str | None = typer.Option(
         None,
         "--subjects",
-        help="Comma-separated subjects, or stem, humanities, social_sciences, other [default: all].",
+        help="Comma-separated subjects, or groups: stem, humanities, social_sciences, other.",
+        show_default="all",
     ),
-    shots: int = typer.Option(5, "--shots", help="Worked examples before each question."),
-    samples: int | None = options.samples("Questions per subject, from the first on", "all"),
-    variant: str = typer.Option("mc", "--variant", help="mc scores a letter, cloze the choice itself."),
-    data: Path | None = typer.Option(None, "--data", help="A folder of MMLU's CSV files [default: the hub]."),
+    shots: int = typer.Option(5, "--shots", help="Number of worked examples before each question."),
+    samples: int | None = options.samples("Questions per subject, taken from the start", "all"),
+    variant: str = typer.Option("mc", "--variant", help="mc scores the letter of a choice, cloze its text."),
+    data: Path | None = typer.Option(None, "--data", help="Folder of MMLU's CSV files.", show_default="the hub"),
     *,
     model_options: "ModelOptions",
     run_options: "RunOptions",
 ) -> None:
-    """Ask MMLU with the prompts that lm-eval asks, and report accuracy over questions, subjects and groups.
+    """Run MMLU with lm-eval's prompts, and report accuracy over questions, subjects and groups.
 
-    The examples of a subject are read once for all its questions. Chance (25) stands beside every score.
+    Every score is shown with chance (25). The worked examples of a subject are a cached prefix of its questions.
     """
     from evalkit.cli.shared.suite_command import run_suite
 

@@ -1,4 +1,4 @@
-"""`evalkit models`: what --model can name without a download."""
+"""`evalkit models`: models that need no download."""
 
 import typer
 

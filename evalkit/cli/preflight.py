@@ -1,4 +1,4 @@
-"""`evalkit preflight`: is a model run correctly, and will it fit?"""
+"""`evalkit preflight`: check that a model runs correctly, and that it fits."""
 
 import json
 from dataclasses import asdict
@@ -19,15 +19,16 @@ STOPPED = 1
 
 @takes(LOADING)
 def preflight(
-    ctx: str = typer.Option(..., "--ctx", help="Longest context that will be run."),
+    ctx: str = typer.Option(..., "--ctx", help="Longest context that will be run, in tokens."),
     format: options.Format = options.FORMAT,
     *,
     model_options: ModelOptions,
 ) -> None:
-    """Check positions, tokenizer, memory, and that every way of running the model gives the same logits.
+    """Check positions, tokenizer and memory, and that every way of running the model gives the same logits.
 
-    Segments against one piece, a batch against single prompts, kernels against their definition, a reused prefix
-    against a fresh one: largest logit gap, the first layer that departs, top-1 agreement. Exits 1 where it says stop.
+    Chunked prefill is compared with a single pass, a batch with single prompts, kernels with their definition, and a
+    cached prefix with a fresh one. Reports the largest logit gap, the first layer that differs and top-1 agreement.
+    Exits 1 if a check says stop.
     """
     from model_adapters.loading import load_model
     from model_adapters.preflight import Subject, full_preflight

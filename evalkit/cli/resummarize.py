@@ -1,4 +1,4 @@
-"""`evalkit resummarize`: the rows, intervals and verdicts of stored runs, computed again from their samples."""
+"""`evalkit resummarize`: compute rows, intervals and verdicts of stored runs again, from their samples."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ def resummarize(
 ) -> None:
     """Compute rows, means, intervals and verdicts of stored runs again, with the statistics of this version.
 
-    No model runs. Only the fields that follow from the samples are replaced in run.json, and report.md is written anew.
+    No model runs. In run.json only the fields computed from samples are replaced; report.md is written again.
     """
     from evalkit.analysis.finished_run import all_run_folders, load_run
     from evalkit.running.folder_lock import FolderLock
@@ -92,7 +92,7 @@ def _write(path: Path, text: str) -> None:
         with files.replacing(path) as file:
             file.write(text.encode("utf-8"))
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; it is as it was") from None
+        raise UsageError(f"{path} cannot be written: {error.strerror}; the file is unchanged") from None
 
 
 _COMPUTED = ("results", "summary", "figures", "verdicts", "warnings")

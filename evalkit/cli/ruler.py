@@ -21,22 +21,29 @@ EXAMPLES = (
 @takes(MODEL, RUN)
 def ruler(
     ctx: str = typer.Option(..., "--ctx", help="Context lengths in tokens: 65536, or 4096,16384,64K."),
-    tasks: str | None = typer.Option(None, "--tasks", help="Comma-separated tasks [default: all 13]."),
+    tasks: str | None = typer.Option(
+        None, "--tasks", help="Comma-separated tasks, such as niah_single_2,vt.", show_default="all 13"
+    ),
     samples: int | None = options.samples("Samples per task and length", "100", quick="1"),
-    seed: int = typer.Option(42, "--seed", help="Another seed asks other questions."),
-    dialect: str = typer.Option("nvidia", "--dialect", help="nvidia (the paper's) or olmes (Ai2's)."),
-    data: Path | None = typer.Option(None, "--data", help="Run samples prepared elsewhere, from this folder."),
+    seed: int = typer.Option(42, "--seed", help="Seed that draws the samples."),
+    dialect: str = typer.Option(
+        "nvidia", "--dialect", help="Prompt format and metrics: nvidia (the paper's) or olmes (Ai2's)."
+    ),
+    data: Path | None = typer.Option(
+        None, "--data", help="Run prepared samples from this folder (<ctx>/<task>/validation.jsonl)."
+    ),
     prepare_only: bool = typer.Option(
-        False, "--prepare-only", help="Write the samples in RULER's layout to --out (default samples/) and stop."
+        False, "--prepare-only", help="Write the samples in RULER's layout to --out (or samples/), and exit."
     ),
     *,
     model_options: "ModelOptions",
     run_options: "RunOptions",
 ) -> None:
-    """Run RULER's 13 tasks at the given context lengths and report the scores.
+    """Run RULER at the given context lengths, and report a score per task and length.
 
-    The requested length includes prompt, answer prefix and generation budget. Corpora come from the folder in
-    EVALKIT_DATA, else from those fetched with `evalkit data fetch`, else from the embedded corpus.
+    Tasks: niah_single_1, _2, _3, niah_multikey_1, _2, _3, niah_multivalue, niah_multiquery, vt, cwe, fwe, qa_1, qa_2.
+    The length includes prompt, answer prefix and generated tokens. Corpora come from the folder in EVALKIT_DATA, else
+    from `evalkit data fetch`, else generated text is used and every table says so.
     """
     from evalkit.cli.shared.suite_command import run_suite
 

@@ -1,4 +1,4 @@
-"""`evalkit run`: a plan of models and suites, or one suite by name."""
+"""`evalkit run`: run a plan of models and suites, or one suite by name."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,15 +27,15 @@ def run(
         None, metavar="[PLAN]", help="A .yaml file, or the name of a plan that comes with evalkit."
     ),
     suite: str | None = typer.Option(
-        None, "--suite", metavar="NAME[:TASKS]", help="Instead of a plan: a suite, also one of another package."
+        None, "--suite", metavar="NAME[:TASKS]", help="Instead of a plan: a suite, including those of other packages."
     ),
     settings: list[str] = typer.Option(
-        [], "--set", metavar="NAME=VALUE", help="With --suite: one of its settings; may be given several times."
+        [], "--set", metavar="NAME=VALUE", help="With --suite: a setting of the suite; may be repeated."
     ),
     out: Path | None = typer.Option(
-        None, "--out", "-o", help="Folder of a plan's runs and reports [default: runs/<plan>]; or the run folder."
+        None, "--out", "-o", help="Folder of the plan's runs and reports, or of the run.", show_default="runs/<name>"
     ),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Check the plan, print its runs, and run none."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Check the plan and list its runs, without running them."),
     shots: int | None = typer.Option(None, "--shots", help="The same as --set shots=N."),
     samples: int | None = typer.Option(None, "--samples", help="The same as --set samples=N."),
     include_path: str | None = typer.Option(None, "--include-path", help="The same as --set include_path=FOLDER."),
@@ -44,12 +44,11 @@ def run(
     model_options: "ModelOptions",
     run_options: "RunOptions",
 ) -> None:
-    """Run every model of a plan on every suite of it, then write the reports that it names; or run one suite.
+    """Run every model of a plan on every suite, then write the plan's reports; or run one suite with --suite.
 
-    A plan typed again continues: finished runs are kept if model, corpora, settings and versions are still the same,
-    a started one is resumed, and a run that cannot be continued is moved to superseded/ and made anew. If one run
-    fails, the others go on. The exit code is 2 if a run or a report failed, 3 if samples errored, 1 if a gate of the
-    plan failed. With --suite, all options but --dry-run are of that run.
+    Running a plan again continues it: a finished run is kept if model, corpora, settings and versions are unchanged, a
+    started one is resumed, and one that cannot be continued is moved to superseded/ and run again. If a run fails, the
+    others go on. Exits 2 if a run or report failed, 3 if samples errored, 1 if a gate of the plan failed.
     """
     if suite is None:
         raise typer.Exit(_run_plan(plan, run_options.passed, out, dry_run=dry_run))

@@ -1,4 +1,4 @@
-"""`evalkit score`: predictions made by other tools, judged by our metrics."""
+"""`evalkit score`: score predictions that were made by other tools."""
 
 import json
 from dataclasses import asdict
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from evalkit.records import RunRecord
     from suites.ruler.predictions import Predictions
 
-app = typer.Typer(no_args_is_help=True, help="Score predictions that another tool made.")
+app = typer.Typer(no_args_is_help=True, help="Score predictions that were made by another tool.")
 
 
 @app.callback()
@@ -28,21 +28,25 @@ def _root() -> None:
     "evalkit score ruler ./predictions --out runs/vllm --model lab/model-7b",
 )
 def ruler(
-    path: Path = typer.Argument(..., help="A folder of <task>.jsonl with `pred` and `outputs`, as RULER writes them."),
+    path: Path = typer.Argument(
+        ..., help="Folder of <task>.jsonl files with `pred` and `outputs`, as RULER writes them."
+    ),
     dialect: str = typer.Option("nvidia", "--dialect", help="nvidia (substring) or olmes (Ai2's QA metric)."),
     out: Path | None = typer.Option(
-        None, "--out", "-o", help="Store the predictions as a run in this folder, for show, compare, gate, leaderboard."
+        None,
+        "--out",
+        "-o",
+        help="Store the predictions as a run in this folder, for show, compare, gate and leaderboard.",
     ),
     model: str | None = typer.Option(
-        None, "--model", "-m", help="Of --out: name of the model that answered [default: predictions:PATH]."
+        None, "--model", "-m", help="With --out: name of the model.", show_default="predictions:PATH"
     ),
     format: options.Format = options.FORMAT,
 ) -> None:
-    """Score RULER predictions: a value for each task and length with its interval.
+    """Score RULER predictions: a score with its interval per task and length.
 
     With --out they become a run like any other. Sample IDs are those of the data (`index`), so that two sets of
-    predictions on the same data are compared sample by sample. What the files do not say stays open: the weights,
-    the tokenizer, times and memory.
+    predictions on the same data are compared sample by sample. Weights, tokenizer, times and memory stay unknown.
     """
     from suites.ruler.predictions import read_predictions
 
@@ -89,7 +93,7 @@ def _store(predictions: "Predictions", path: Path, out: Path, model: str | None,
 
 
 def _record(predictions: "Predictions", path: Path, run_id: str, name: str, passed: dict[str, Any]) -> "RunRecord":
-    """The record of a run that was made elsewhere: no times, no memory, no hardware."""
+    """The record of predictions that were made by another tool: without times, memory or hardware."""
     from collections import Counter
     from dataclasses import asdict
 
@@ -138,7 +142,7 @@ def _record(predictions: "Predictions", path: Path, run_id: str, name: str, pass
         timing={},
         memory={},
         warnings=(
-            "the answers were made elsewhere: weights, tokenizer and times are unknown, and the fingerprint is that of "
-            "the answers",
+            "the predictions were made by another tool: weights, tokenizer and times are unknown, and the fingerprint "
+            "is that of the predictions",
         ),
     )

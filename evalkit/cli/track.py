@@ -1,4 +1,4 @@
-"""`evalkit track`: does a model still know a state after so many updates?"""
+"""`evalkit track`: measure how many updates of a state a model can follow."""
 
 from typing import TYPE_CHECKING
 
@@ -19,22 +19,24 @@ EXAMPLES = (
 
 @takes(MODEL, RUN)
 def track(
-    tasks: str | None = typer.Option(None, "--tasks", help="Comma-separated tasks [default: all nine]."),
-    updates: str = typer.Option("4,8,16,32,64,128,256,512", "--updates", help="Numbers of state updates to ask."),
+    tasks: str | None = typer.Option(
+        None, "--tasks", help="Comma-separated tasks, such as parity,state_recall.", show_default="all nine"
+    ),
+    updates: str = typer.Option("4,8,16,32,64,128,256,512", "--updates", help="Numbers of state updates to test."),
     ctx: str | None = typer.Option(
-        None, "--ctx", help="Fill these contexts with other text between the updates [default: none]."
+        None, "--ctx", help="Context lengths to fill with other text between the updates.", show_default="none"
     ),
     samples: int | None = options.samples("Samples per task, number of updates and context", "50", quick="10"),
-    shots: int = typer.Option(3, "--shots", help="Worked examples before the question."),
-    seed: int = typer.Option(42, "--seed", help="Another seed asks other questions."),
+    shots: int = typer.Option(3, "--shots", help="Number of worked examples before the question."),
+    seed: int = typer.Option(42, "--seed", help="Seed that draws the samples."),
     *,
     model_options: "ModelOptions",
     run_options: "RunOptions",
 ) -> None:
-    """Ask for a state after a growing number of updates, and report accuracy against it.
+    """Measure state tracking: accuracy after a growing number of state updates.
 
-    Tasks: parity, a modular counter, five things permuted (S5 and A5, as a shell game and as bare symbols), a
-    register machine, entities in boxes, and recall of a value by a tracked slot. Chance is shown beside every score.
+    Tasks: parity, a modular counter, permutations of five objects (S5 and A5, as a shell game and as bare symbols), a
+    register machine, entities in boxes, and recall of a value by a tracked slot. Every score is shown with chance.
     """
     from evalkit.cli.shared.suite_command import run_suite
 

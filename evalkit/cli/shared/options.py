@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their text is read."""
+"""Options that several commands share."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -18,38 +18,79 @@ class Format(StrEnum):
     JSON = "json"
 
 
+MODEL_PANEL, RUN_PANEL = "Model", "Run and output"
+
 MODEL = typer.Option(
     DEFAULT_MODEL,
     "--model",
     "-m",
-    help="Checkpoint directory, hub id (ORG/NAME[@REVISION]), reference:NAME (see `evalkit models list`), or "
+    help="Checkpoint directory, hub id (ORG/NAME or ORG/NAME@REVISION), reference:NAME (see `evalkit models list`), or "
     "scripted:FILE for tests.",
+    rich_help_panel=MODEL_PANEL,
 )
-BASELINE = typer.Option(None, "--baseline", help="Run this model on the same samples first, and compare.")
-DEVICE = typer.Option("auto", "--device", help="Where the model runs: auto, cpu, cuda, cuda:1 …")
-DTYPE = typer.Option(Dtype.AUTO, "--dtype", help="auto: the checkpoint's own on a GPU, float32 on a CPU.")
+BASELINE = typer.Option(
+    None, "--baseline", help="Run this model on the same samples first, then compare.", rich_help_panel=RUN_PANEL
+)
+DEVICE = typer.Option(
+    "auto", "--device", help="Device of the model: auto, cpu, cuda, cuda:1 …", rich_help_panel=MODEL_PANEL
+)
+DTYPE = typer.Option(
+    Dtype.AUTO,
+    "--dtype",
+    help="Data type of weights and activations; auto: the checkpoint's on a GPU, float32 on a CPU.",
+    rich_help_panel=MODEL_PANEL,
+)
 GDN_KERNEL = typer.Option(
     GdnKernel.AUTO,
     "--gdn-kernel",
-    help="What runs the gated delta rule; auto: triton on a GPU where it proves right there, torch elsewhere.",
+    help="Kernel of the gated delta rule; auto: triton if it passes its check on this GPU, else torch.",
+    rich_help_panel=MODEL_PANEL,
 )
 SEGMENT = typer.Option(
-    None, "--segment-tokens", min=1, help="Prompt tokens per prefill step [default: the engine chooses]."
+    None,
+    "--segment-tokens",
+    min=1,
+    help="Prompt tokens per prefill chunk.",
+    show_default="as memory allows",
+    rich_help_panel=MODEL_PANEL,
 )
-BATCH = typer.Option(None, "--batch", min=1, help="Sequences decoded together [default: the engine chooses].")
-OUT = typer.Option(None, "--out", "-o", help="Run folder; runs/<id> by default.")
-RESUME = typer.Option(False, "--resume", help="Continue a run that was stopped; starts one where there is none.")
-REMOTE_CODE = typer.Option(False, "--trust-remote-code", help="Run Python code that comes with the checkpoint.")
+BATCH = typer.Option(
+    None,
+    "--batch",
+    min=1,
+    help="Sequences decoded together.",
+    show_default="as memory allows",
+    rich_help_panel=MODEL_PANEL,
+)
+OUT = typer.Option(
+    None,
+    "--out",
+    "-o",
+    help="Folder of the run.",
+    show_default="runs/<suite>-<model>-<digest>",
+    rich_help_panel=RUN_PANEL,
+)
+RESUME = typer.Option(
+    False, "--resume", help="Continue a stopped run, or start it if there is none.", rich_help_panel=RUN_PANEL
+)
+REMOTE_CODE = typer.Option(
+    False, "--trust-remote-code", help="Run Python code that comes with the checkpoint.", rich_help_panel=MODEL_PANEL
+)
 SKIP_PREFLIGHT = typer.Option(
-    False, "--skip-preflight", help="Do not check first that the model is run correctly; the run says so."
+    False,
+    "--skip-preflight",
+    help="Skip the check that the model runs correctly; the record says so.",
+    rich_help_panel=MODEL_PANEL,
 )
-FORMAT = typer.Option(Format.TERMINAL, "--format", help="json prints the run record on stdout.")
+FORMAT = typer.Option(
+    Format.TERMINAL, "--format", help="json prints the result as JSON on stdout.", rich_help_panel=RUN_PANEL
+)
 
 
 def samples(what: str, default: str, *, quick: str | None = None, flag: str = "--samples") -> Any:
-    """The option for a number of samples: `default`, and `quick` if every model comes with evalkit."""
-    shown = default if quick is None else f"{default}; {quick} if every model comes with evalkit"
-    return typer.Option(None, flag, help=f"{what} [default: {shown}].")
+    """Option for a number of samples: `default`, or `quick` if every model comes with evalkit."""
+    shown = default if quick is None else f"{default}; {quick} for models that come with evalkit"
+    return typer.Option(None, flag, help=f"{what}.", show_default=shown)
 
 
 def passed_options(context: typer.Context) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def test_a_policy_written_from_the_baseline(runs: Path, evalkit: Evalkit) -> Non
     assert "wrote ci/new.yaml" in evalkit("gate --init base --policy ci/new.yaml").out
     evalkit("gate base base --policy ci/new.yaml")
     evalkit("gate base worse --policy ci/new.yaml", code=1)
-    assert "gate.yaml is there already" in evalkit.refuses("gate --init base")
+    assert "gate.yaml exists already" in evalkit.refuses("gate --init base")
     assert "leave worse out" in evalkit.refuses("gate --init base worse --policy other.yaml")
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer
@@ -29,6 +30,13 @@ def commands() -> Iterator[str]:
 COMMANDS = sorted(commands())
 
 
+def find(name: str) -> Any:
+    command: Any = typer.main.get_command(app)
+    for part in name.split():
+        command = command.commands[part]
+    return command
+
+
 def test_the_commands_of_the_readme_are_there() -> None:
     assert {"ruler", "score ruler", "show", "bench prefill", "models list"} <= set(COMMANDS)
     assert {"data list", "data fetch", "data verify"} <= set(COMMANDS)
@@ -42,6 +50,12 @@ def test_a_command_has_help_with_an_example(command: str, evalkit: Evalkit, monk
     assert re.search(rf"Examples?: (\w+=\S+ )?evalkit {command}( |$)", shown), shown
     undescribed = re.findall(r"(--[a-z-]+) +(?:-\w)? +<[^>]+> +(?=│)", output)
     assert undescribed == []
+
+
+def test_no_help_text_is_lost_as_markup() -> None:
+    """In square brackets it would be: defaults go into `show_default`."""
+    texts = [(name, param.help or "") for name in COMMANDS for param in find(name).params]
+    assert [(name, text) for name, text in texts if "[" in text] == []
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -45,7 +45,7 @@ def test_fetch_then_verify(evalkit: Evalkit) -> None:
     assert first.startswith("squad: fetched: ")
     assert "as published" in first
     assert second.startswith("essays: fetched: ")
-    assert "recorded now, checked from here on" in second
+    assert "recorded now, checked from now on" in second
     assert "squad: " in shown.err
     assert evalkit("data fetch --roles squad").out.startswith("squad: already there: ")
     rows = cells(evalkit("data verify").out)
