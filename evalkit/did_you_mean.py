@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from evalkit.errors import UsageError
 
 
-def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """A hint such as `; did you mean 'cwe'?`, or the whole list where nothing is near."""
+def did_you_mean(name: str, choices: Iterable[str], otherwise: str | None = None) -> str:
+    """A hint such as `; did you mean 'cwe'?`; if nothing is near, `otherwise` or the list of all."""
     known = sorted(choices)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; {otherwise or 'known: ' + ', '.join(known)}"
 
 
 def check_known(kind: str, names: Iterable[str], choices: Iterable[str]) -> None:

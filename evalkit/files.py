@@ -1,15 +1,32 @@
-"""Files that several processes may want at once: replaced as a whole, and locked while they are changed."""
+"""Files: replaced or extended as a whole, locked while they are changed, and named if they cannot be written."""
 
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from evalkit.errors import UsageError
+
 PARTS = ".*.part"
 """Glob of what killed processes leave beside the files that they were replacing."""
+
+
+def plain_name(text: str) -> str:
+    """`text` as a part of a file's name: letters, digits and dots, with hyphens for everything else; may be empty."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
+
+
+@contextlib.contextmanager
+def writing(name: object, remedy: str = "") -> Iterator[None]:
+    """Turn an OSError within the block into a UsageError that says that `name` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{name} cannot be written: {error.strerror}{'; ' * bool(remedy)}{remedy}") from None
 
 
 @contextlib.contextmanager
@@ -28,6 +45,19 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+        raise
+
+
+def append_whole(descriptor: int, line: bytes) -> None:
+    """Append `line` to a file opened with O_APPEND, or nothing: what an OSError leaves of it is cut off again."""
+    offset = os.fstat(descriptor).st_size
+    try:
+        written = os.write(descriptor, line)
+        while written < len(line):
+            written += os.write(descriptor, line[written:])
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, offset)
         raise
 
 

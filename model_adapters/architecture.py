@@ -1,7 +1,6 @@
 """What config.json describes: a configuration completed by its family, and the model without its weights."""
 
 import copy
-import difflib
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTr
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
 from model_adapters.checkpoint import CONFIG, Checkpoint
 from model_adapters.messages import quiet_transformers, reason
@@ -29,11 +29,8 @@ def read_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedCo
             f"{name}: architecture {family!r} comes with its own Python code; read it, then pass --trust-remote-code"
         )
     if family not in CONFIG_MAPPING and not remote:
-        near = difflib.get_close_matches(family, CONFIG_MAPPING, n=1)
-        remedy = f"did you mean model_type {near[0]!r}?" if near else "install a newer transformers"
-        raise UsageError(
-            f"{name}: architecture {family!r} is unknown to transformers {transformers.__version__}; {remedy}"
-        )
+        hint = did_you_mean(family, CONFIG_MAPPING, "install a newer transformers")
+        raise UsageError(f"{name}: architecture {family!r} is unknown to transformers {transformers.__version__}{hint}")
     try:
         with quiet_transformers():
             config: PreTrainedConfig = AutoConfig.from_pretrained(

@@ -3,11 +3,11 @@
 import contextlib
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from evalkit import files
 from evalkit.cache import cache_folder
 from evalkit.errors import UsageError
 
@@ -65,7 +65,5 @@ def _write(entry: Path, digest: str) -> None:
     # A cache that cannot be written costs time at the next start, and nothing else.
     with contextlib.suppress(OSError):
         entry.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=entry.parent)
-        with os.fdopen(handle, "w", encoding="ascii") as opened:
-            opened.write(digest)
-        os.replace(temporary, entry)
+        with files.replacing(entry) as file:
+            file.write(digest.encode("ascii"))

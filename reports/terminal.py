@@ -8,20 +8,13 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from evalkit.records import RunRecord
 from reports.plain_text import one_line
 from reports.report import Report, Table
-from reports.run_report import run_report
 
 WIDTH_OF_FILES = 160
 """Room for six context lengths with their intervals."""
 LEAST_COLUMN = 6
 """Characters that a column of a table has at least, or its longest word: a number such as 100.0 stays in one piece."""
-
-
-def print_run(console: Console, record: RunRecord) -> None:
-    """Print the report of one run."""
-    print_report(console, run_report(record))
 
 
 def stdout_console() -> Console:

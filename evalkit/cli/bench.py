@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from evalkit import files
 from evalkit.cli.shared import options
 from evalkit.cli.shared.option_groups import LOADING, Bundle, takes
+from evalkit.cli.shared.output import print_result
 from evalkit.running.model_options import ModelOptions
 from evalkit.values import parse_contexts, read_value
 
@@ -217,14 +219,9 @@ def _open(mode: str, target: Target, chosen: dict[str, Any]) -> Opened:
 
 def _check_json(path: Path | None) -> None:
     """Raise UsageError if the file cannot be written, before minutes are spent on measuring."""
-    from evalkit.errors import UsageError
-
-    if path is None:
-        return
-    try:
-        path.open("a").close()
-    except OSError as error:
-        raise UsageError(f"--json {path}: cannot be written ({error.strerror}); name another file") from error
+    if path is not None:
+        with files.writing(f"--json {path}", "name another file"):
+            path.open("a").close()
 
 
 def _model(target: Target, ctxs: "Sequence[int]") -> "tuple[PreTrainedModel, Tokenizer | None, str]":
@@ -260,14 +257,9 @@ def _write(target: Target, record: Any) -> None:
 
 
 def _finish(session: "BenchSession", target: Target) -> None:
-    import json
+    from reports.bench_report import bench_report
 
     session.close()
     _write(target, session.record)
-    if target.format is options.Format.JSON:
-        typer.echo(json.dumps(session.record.to_json(), indent=2))
-        return
-    from reports.bench_report import bench_report
-    from reports.terminal import print_report, stdout_console
-
-    print_report(stdout_console(), bench_report(session.record.to_json()))
+    record = session.record.to_json()
+    print_result(target.format, record, bench_report(record))

@@ -1,7 +1,5 @@
 """`evalkit compare`: two runs, sample by sample."""
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from evalkit.cli.shared.options import Format, ReportFormat
+from evalkit.cli.shared.output import print_result, write_chart_files
 from evalkit.errors import IncompatibleRunError
+from evalkit.files import plain_name
 
 if TYPE_CHECKING:
     from evalkit.analysis.comparison import Comparison
@@ -23,14 +24,6 @@ EXAMPLES = (
 )
 
 SCHEMA = "evalkit.comparisons/1"
-
-
-class ReportFormat(StrEnum):
-    """How a report is printed."""
-
-    TERMINAL = "terminal"
-    MARKDOWN = "markdown"
-    JSON = "json"
 
 
 class ComparisonFormat(StrEnum):
@@ -115,34 +108,17 @@ def pair_suites(base: "Sequence[StoredRun]", new: "Sequence[StoredRun]") -> "lis
     return [(of_base[suite], of_new[suite]) for suite in shared]
 
 
-def show_compared(compared: Sequence[Compared], format: ReportFormat, *, flips: int = 20) -> None:
+def show_compared(compared: Sequence[Compared], format: Format | ReportFormat, *, flips: int = 20) -> None:
     """Print comparisons on stdout."""
-    from reports import markdown, terminal
     from reports.comparison_report import comparison_report
 
-    reports = [comparison_report(one.comparison, flips=flips) for one in compared]
-    match format:
-        case ReportFormat.JSON:
-            print(_json(compared))
-        case ReportFormat.MARKDOWN:
-            print("\n".join(markdown.render(report) for report in reports), end="")
-        case ReportFormat.TERMINAL:
-            for report in reports:
-                terminal.print_report(terminal.stdout_console(), report)
-
-
-def _json(compared: Sequence[Compared]) -> str:
-    from evalkit.records.codec import to_json
-
-    listed = [json.loads(to_json(one.comparison)) for one in compared]
-    return json.dumps({"schema": SCHEMA, "comparisons": listed}, indent=2)
+    values = {"schema": SCHEMA, "comparisons": [one.comparison for one in compared]}
+    print_result(format, values, *(comparison_report(one.comparison, flips=flips) for one in compared))
 
 
 def _draw(compared: Sequence[Compared], folder: Path) -> None:
-    from reports.chart_files import write_charts
     from reports.run_charts import comparison_charts
 
     for one in compared:
-        prefix = f"{re.sub(r'[^A-Za-z0-9]+', '_', one.comparison.suite)}_" if len(compared) > 1 else ""
-        for file in write_charts(comparison_charts(one.comparison, one.pairing), folder, prefix):
-            typer.echo(f"wrote {file}", err=True)
+        prefix = f"{plain_name(one.comparison.suite).replace('-', '_')}_" if len(compared) > 1 else ""
+        write_chart_files(comparison_charts(one.comparison, one.pairing), folder, prefix)

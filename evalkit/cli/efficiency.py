@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand
 
-from evalkit.cli.compare import ReportFormat
+from evalkit.cli.shared.options import ReportFormat
+from evalkit.cli.shared.output import print_result, write_chart_files
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,24 +66,12 @@ def efficiency(
     there are points enough, with a fit of E + B / tokens^β.
     """
     from evalkit.analysis.efficiency import measure_efficiency
-    from reports import markdown, terminal
-    from reports.chart_files import write_charts
     from reports.efficiency_report import efficiency_chart, efficiency_report
 
     measured = measure_efficiency(_runs(hybrid, metric), _runs(baseline, metric), metric, extrapolate=extrapolate)
-    report = efficiency_report(measured)
-    match format:
-        case ReportFormat.JSON:
-            from evalkit.records.codec import to_json
-
-            print(to_json(measured, indent=2))
-        case ReportFormat.MARKDOWN:
-            print(markdown.render(report), end="")
-        case ReportFormat.TERMINAL:
-            terminal.print_report(terminal.stdout_console(), report)
+    print_result(format, measured, efficiency_report(measured))
     if figures is not None:
-        for file in write_charts([efficiency_chart(measured)], figures):
-            typer.echo(f"wrote {file}", err=True)
+        write_chart_files([efficiency_chart(measured)], figures)
 
 
 def _runs(paths: Sequence[Path], metric: str) -> "list[StoredRun]":

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from evalkit.cli.compare import ReportFormat
+from evalkit import files
+from evalkit.cli.shared.options import ReportFormat
+from evalkit.cli.shared.output import print_result
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -118,9 +120,7 @@ def _explain(
     from evalkit.analysis.finished_run import load_runs
     from evalkit.analysis.gate_explain import CHANGED, explain
     from evalkit.analysis.policy import load_policy
-    from evalkit.records.codec import to_json
     from evalkit.suite_spec import find_suite, suite_names
-    from reports import markdown, terminal
     from reports.gate_explanation import explanation_report
 
     if new is not None and changed is not None:
@@ -135,28 +135,13 @@ def _explain(
         changed=CHANGED if changed is None else changed / 100,
         suites={name: find_suite(name).tasks for name in named},
     )
-    match format:
-        case ReportFormat.JSON:
-            print(to_json(explanation, indent=2))
-        case ReportFormat.MARKDOWN:
-            print(markdown.render(explanation_report(explanation)), end="")
-        case ReportFormat.TERMINAL:
-            terminal.print_report(terminal.stdout_console(), explanation_report(explanation))
+    print_result(format, explanation, explanation_report(explanation))
 
 
 def _print(result: "GateResult", format: ReportFormat, *, github: bool) -> None:
-    from reports import markdown, terminal
     from reports.gate_report import gate_report
 
-    match format:
-        case ReportFormat.JSON:
-            from evalkit.records.codec import to_json
-
-            print(to_json(result, indent=2))
-        case ReportFormat.MARKDOWN:
-            print(markdown.render(gate_report(result)), end="")
-        case ReportFormat.TERMINAL:
-            terminal.print_report(terminal.stdout_console(), gate_report(result))
+    print_result(format, result, gate_report(result))
     if github:
         from reports.github import render_annotations
 
@@ -173,11 +158,8 @@ def _write_markdown(result: "GateResult", path: Path | None, *, github: bool) ->
         _write(path, text)
     summary = os.environ.get(SUMMARY_VARIABLE)
     if github and summary:
-        try:
-            with open(summary, "a", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise UsageError(f"{SUMMARY_VARIABLE} {summary} cannot be written: {error.strerror}") from None
+        with files.writing(f"{SUMMARY_VARIABLE} {summary}"), open(summary, "a", encoding="utf-8") as file:
+            file.write(text)
 
 
 def _write_junit(result: "GateResult", path: Path) -> None:
@@ -207,8 +189,6 @@ def _write_policy(base: Path, new: Path | None, policy: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
+    with files.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from evalkit import files
+from evalkit.cli.shared.output import write_chart_files
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,20 +79,15 @@ def leaderboard(
     if out is None:
         print(text, end="")
         return
-    try:
+    with files.writing(out):
         out.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UsageError(f"{out} cannot be written: {error.strerror}") from None
 
 
 def _draw(board: "Leaderboard", folder: Path) -> None:
-    from reports.chart_files import write_charts
     from reports.run_charts import board_charts
 
     for number, one in enumerate(board.boards):
-        prefix = f"protocol_{number + 1}_" if number else ""
-        for file in write_charts(board_charts(one), folder, prefix):
-            typer.echo(f"wrote {file}", err=True)
+        write_chart_files(board_charts(one), folder, f"protocol_{number + 1}_" if number else "")
 
 
 def format_of(out: Path | None) -> BoardFormat:
@@ -117,12 +114,9 @@ def render(
 
     match format:
         case BoardFormat.JSON:
-            import json
+            from evalkit.records.codec import to_dict, to_json
 
-            from evalkit.records.codec import to_dict
-
-            values = {**to_dict(board), "foreign": [to_dict(result) for result in foreign]}
-            return json.dumps(values, indent=2) + "\n"
+            return to_json({**to_dict(board), "foreign": foreign}, indent=2) + "\n"
         case BoardFormat.CSV:
             return render_csv(board, foreign)
         case BoardFormat.HTML:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from evalkit import files
 from evalkit.cli.shared import options
 from evalkit.cli.shared.option_groups import MODEL, takes
 from evalkit.errors import UsageError
@@ -109,7 +110,5 @@ def _check_writable(out: Path) -> None:
 
 
 def _write(out: Path, text: str) -> None:
-    try:
+    with files.writing(out, "results follow on stdout"):
         out.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{out} cannot be written: {error.strerror}; results follow on stdout") from None

@@ -1,12 +1,10 @@
 """`evalkit preflight`: check that a model runs correctly, and that it fits."""
 
-import json
-from dataclasses import asdict
-
 import typer
 
 from evalkit.cli.shared import options
 from evalkit.cli.shared.option_groups import LOADING, takes
+from evalkit.cli.shared.output import print_result
 from evalkit.running.model_options import ModelOptions
 from evalkit.values import read_value
 
@@ -33,18 +31,13 @@ def preflight(
     from model_adapters.loading import load_model
     from model_adapters.preflight import Subject, full_preflight
     from reports.plain_text import one_line
+    from reports.preflight_report import preflight_report
 
     length = read_value(ctx, int, "--ctx")
     loaded = load_model(model_options, ctxs=(length,))
     for warning in loaded.warnings:
         typer.echo(f"warning: {one_line(warning)}", err=True)
     checks = full_preflight(Subject(loaded.model, loaded.tokenizer, loaded.identity), length)
-    if format is options.Format.JSON:
-        typer.echo(json.dumps([asdict(check) for check in checks], indent=2, ensure_ascii=False))
-    else:
-        from reports.preflight_report import preflight_report
-        from reports.terminal import print_report, stdout_console
-
-        print_report(stdout_console(), preflight_report(loaded.identity, length, checks))
+    print_result(format, checks, preflight_report(loaded.identity, length, checks))
     if any(check.outcome == "stop" for check in checks):
         raise typer.Exit(STOPPED)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from evalkit import files
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,13 +87,8 @@ def _replace(folder: Path, record: "RunRecord") -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    from evalkit import files
-
-    try:
-        with files.replacing(path) as file:
-            file.write(text.encode("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; the file is unchanged") from None
+    with files.writing(path, "the file is unchanged"), files.replacing(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 _COMPUTED = ("results", "summary", "figures", "verdicts", "warnings")

@@ -1,13 +1,12 @@
 """`evalkit score`: score predictions that were made by other tools."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from evalkit.cli.shared import options
+from evalkit.cli.shared.output import print_result
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,13 +58,9 @@ def ruler(
         _store(predictions, path, out, model, format)
         return
     scored = predictions.summary()
-    if format is options.Format.JSON:
-        typer.echo(json.dumps(asdict(scored), indent=2, ensure_ascii=False))
-        return
     from reports.run_report import scores_report
-    from reports.terminal import print_report, stdout_console
 
-    print_report(stdout_console(), scores_report(f"ruler predictions in {path} · dialect {dialect}", scored))
+    print_result(format, scored, scores_report(f"ruler predictions in {path} · dialect {dialect}", scored))
 
 
 def _check_out(out: Path) -> None:

@@ -1,12 +1,14 @@
 """`evalkit show`: a stored run, or one of its samples, shown again."""
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from evalkit import files
 from evalkit.cli.shared import options
+from evalkit.cli.shared.output import write_chart_files
+from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,21 +64,17 @@ def _write_page(run: Path, page: Path, prompts: int) -> None:
     from evalkit.cli.shared.stored_runs import open_run
 
     text = run_page(open_run(run), prompts=prompts)
-    try:
+    with files.writing(page):
         page.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{page} cannot be written: {error.strerror}") from None
     typer.echo(f"wrote {page}", err=True)
 
 
 def _draw(run: Path, folder: Path) -> None:
     from evalkit.cli.shared.stored_runs import open_run
-    from reports.chart_files import write_charts
     from reports.run_charts import run_charts
 
     stored = open_run(run)
-    for file in write_charts(run_charts(stored.record, list(stored.samples.values())), folder):
-        typer.echo(f"wrote {file}", err=True)
+    write_chart_files(run_charts(stored.record, list(stored.samples.values())), folder)
 
 
 def _show_sample(run: Path, sample_id: str, format: options.Format) -> None:
@@ -88,9 +86,8 @@ def _show_sample(run: Path, sample_id: str, format: options.Format) -> None:
     stored = open_run(run)
     sample = stored.samples.get(sample_id)
     if sample is None:
-        near = difflib.get_close_matches(sample_id, stored.samples, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "an ID is task/length/index/seed, such as vt/65536/3/42"
-        raise UsageError(f"{stored.folder} has no sample {sample_id!r}; {hint}")
+        hint = did_you_mean(sample_id, stored.samples, "an ID is task/length/index/seed, such as vt/65536/3/42")
+        raise UsageError(f"{stored.folder} has no sample {sample_id!r}{hint}")
     prompt, reason = None, None
     if sample.unscored is None:
         from evalkit.cli.shared.prompt_remaker import PromptRemaker

@@ -3,7 +3,6 @@
 Paths in a plan, models among them, are relative to its file.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -14,6 +13,7 @@ from msgspec import Meta
 
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
+from evalkit.files import plain_name
 from evalkit.running.model_options import MODEL_OPTIONS, ModelOptions, read_model_options
 from evalkit.strict_yaml import read_fields, read_text, read_yaml
 from evalkit.suite_spec import SuiteSpec, find_suite, split_tasks
@@ -122,7 +122,7 @@ def read_plan(name: str, out: Path | None = None) -> RunPlan:
 
 def folder_name(model: str) -> str:
     """A model's name as a folder's."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", model).strip("-.") or "model"
+    return plain_name(model) or "model"
 
 
 def _plan_text(name: str) -> tuple[str, Path]:

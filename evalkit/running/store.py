@@ -7,7 +7,6 @@ loses at most what was in flight. run.json and report.md exist only while they a
 sample that is added to a finished run removes them.
 """
 
-import contextlib
 import errno
 import os
 import re
@@ -108,7 +107,7 @@ class RunStore:
         line = (to_json(record) + "\n").encode()
         try:
             self._samples = self._open_samples() if self._samples is None else self._samples
-            _append_whole(self._samples, line)
+            files.append_whole(self._samples, line)
         except OSError as error:
             raise self._full(SAMPLES, error) from None
         self.records[record.id] = record
@@ -217,19 +216,6 @@ def _earlier_sessions(folder: Path) -> tuple[Session, ...]:
     if (folder / SAMPLES).exists() and (folder / SAMPLES).stat().st_size > 0:
         return (Session(number=0, started_at=None, environment={}, engine={}),)
     return ()
-
-
-def _append_whole(descriptor: int, line: bytes) -> None:
-    """Append `line` or nothing."""
-    offset = os.fstat(descriptor).st_size
-    try:
-        written = os.write(descriptor, line)
-        while written < len(line):
-            written += os.write(descriptor, line[written:])
-    except OSError:
-        with contextlib.suppress(OSError):  # what stays of the line is cut off on --resume
-            os.ftruncate(descriptor, offset)
-        raise
 
 
 def _replace(path: Path, text: str) -> None:

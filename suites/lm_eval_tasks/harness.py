@@ -4,7 +4,6 @@ lm-eval is imported inside functions: it takes seconds.
 """
 
 import contextlib
-import difflib
 import logging
 import random
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
 from suites.lm_eval_tasks.settings import LmEvalSettings
 
@@ -95,9 +95,8 @@ def _load(settings: LmEvalSettings) -> Any:
 def _check_names(manager: Any, names: Sequence[str]) -> None:
     for name in names:
         if name not in manager.all_tasks and not _is_file(name):
-            near = difflib.get_close_matches(name, manager.all_tasks, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "`lm-eval ls tasks` lists what there is"
-            raise UsageError(f"lm-eval has no task {name!r}; {hint}")
+            hint = did_you_mean(name, manager.all_tasks, "`lm-eval ls tasks` lists what there is")
+            raise UsageError(f"lm-eval has no task {name!r}{hint}")
 
 
 def _is_file(name: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
+from evalkit import files
 from evalkit.errors import UsageError
 from evalkit.records import (
     Asked,
@@ -227,13 +228,9 @@ class PreparedWriter:
         path = self._out / str(sample.key.ctx) / sample.key.task / VALIDATION
         line = json.dumps(_row(sample), ensure_ascii=False).encode() + b"\n"
         file = self._open(path)
-        offset = os.fstat(file).st_size
         try:
-            written = 0
-            while written < len(line):
-                written += os.write(file, line[written:])
+            files.append_whole(file, line)
         except OSError as error:
-            os.ftruncate(file, offset)
             raise UsageError(
                 f"cannot write {path}: {error.strerror}; its lines so far are whole, free some space and start again "
                 "with another --out"

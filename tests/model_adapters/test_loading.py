@@ -230,7 +230,7 @@ def test_a_dtype_that_is_unknown(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("family", "remedy"),
-    [("olmo-hybrid", "did you mean model_type 'olmo_hybrid'?"), ("wxyz", "install a newer transformers")],
+    [("olmo-hybrid", "did you mean 'olmo_hybrid'?"), ("wxyz", "install a newer transformers")],
 )
 def test_an_unknown_architecture(folder: Path, family: str, remedy: str) -> None:
     edit(folder, model_type=family)

@@ -8,14 +8,15 @@ from rich.console import Console
 
 from evalkit.records import RunRecord
 from reports.report import Report, Table
-from reports.terminal import WIDTH_OF_FILES, print_report, print_run, stdout_console
+from reports.run_report import run_report
+from reports.terminal import WIDTH_OF_FILES, print_report, stdout_console
 from tests.reports.example_runs import EMBEDDED, FULL, hostile
 from tests.reports.hostile_text import HOSTILE_TEXTS
 
 
 def printed(record: RunRecord, *, width: int = 100, color: bool = False) -> str:
     file = io.StringIO()
-    print_run(Console(file=file, width=width, highlight=False, force_terminal=color), record)
+    print_report(Console(file=file, width=width, highlight=False, force_terminal=color), run_report(record))
     return file.getvalue()
 
 

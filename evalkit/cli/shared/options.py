@@ -18,6 +18,14 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class ReportFormat(StrEnum):
+    """How a report is printed."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
 MODEL_PANEL, RUN_PANEL = "Model", "Run and output"
 
 MODEL = typer.Option(

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evalkit import files
 from evalkit.cli.shared.options import Format
 from evalkit.cli.shared.suite_command import run_all
 from evalkit.cli.shared.suite_run import (
@@ -263,8 +264,6 @@ def _shown(value: Any) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
+    with files.writing(path, "all runs are stored"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}; all runs are stored") from None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.cli.compare import Compared, ReportFormat, show_compared
+from evalkit.cli.compare import Compared, show_compared
 from evalkit.cli.shared import options
 from evalkit.cli.shared.suite_run import (
     INTERRUPTED,
@@ -97,8 +97,7 @@ def show_both(base: Finished, new: Finished, format: options.Format) -> int:
         make("the tables of BASE", lambda: show_record(base.run.record, format))
         make("the tables of NEW", lambda: show_record(new.run.record, format))
     make("the comparison", lambda: compared.append(_compare(base.run, new.run)))
-    shown = ReportFormat.JSON if format is options.Format.JSON else ReportFormat.TERMINAL
-    make("the comparison's tables", lambda: show_compared(compared, shown))
+    make("the comparison's tables", lambda: show_compared(compared, format))
     make(COMPARISON, lambda: _write(folder / COMPARISON, compared))
     note(notes, f"stored in {base.run.folder} and {folder}")
     return next((code for code in codes if code), 0)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit import __version__
 from evalkit.cli.shared import options
+from evalkit.cli.shared.output import print_result
 from evalkit.errors import EvalkitError, IncompatibleRunError, UsageError
+from evalkit.files import plain_name
 from evalkit.records import Manifest, generated_roles
 from evalkit.running.folder_lock import FolderInUseError, FolderLock
 from evalkit.running.model_options import ModelOptions
@@ -161,14 +162,9 @@ def make_of_stored(notes: "Console", what: str, folder: Path, make: Callable[[],
 
 def show_record(record: "RunRecord", format: options.Format) -> None:
     """Print a run on stdout: tables for people, or the record itself as JSON."""
-    if format is options.Format.JSON:
-        from evalkit.records.codec import to_json
+    from reports.run_report import run_report
 
-        print(to_json(record, indent=2))
-        return
-    from reports.terminal import print_run, stdout_console
-
-    print_run(stdout_console(), record)
+    print_result(format, record, run_report(record))
 
 
 def readable_tokens(identity: "ModelIdentity") -> int | None:
@@ -312,7 +308,7 @@ def _lock_default_folder(prepared: _Prepared, *, resume: bool) -> FolderLock:
     manifest = prepared.manifest
     cells = sorted({(key.task, key.ctx) for key in prepared.plan.keys})
     digest = hashlib.sha256(json.dumps([manifest.asked, cells], sort_keys=True).encode()).hexdigest()[:8]
-    model = re.sub(r"[^A-Za-z0-9.]+", "-", manifest.model)[-40:].strip("-.")
+    model = plain_name(manifest.model)[-40:].lstrip("-.")
     while True:
         folder = numbered_folder(RUNS, f"{manifest.suite}-{model}-{digest}", resume=resume)
         try:

@@ -66,7 +66,7 @@ def test_a_budget_ends_a_run_early(evalkit: Evalkit) -> None:
         ("prefill --shape huge", "--shape 'huge' is unknown; write one of olmo-hybrid-7b, olmo3-7b, small"),
         ("decode --shape small --batch 0", "--batch: 0 sequences decode nothing; write 1 or 1,32"),
         ("prefill --shape small --against vllm", "--against 'vllm' is unknown; write transformers or none"),
-        ("prefill --shape small --json /", "--json /: cannot be written (Is a directory); name another file"),
+        ("prefill --shape small --json /", "--json / cannot be written: Is a directory; name another file"),
     ],
 )
 def test_mistakes_are_one_line(evalkit: Evalkit, arguments: str, message: str) -> None:

@@ -322,7 +322,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
 
     with PreparedWriter(tmp_path) as writer:
         writer.write(suite.ask(SampleKey("vt", 1024, 0, 42)).sample)
-        monkeypatch.setattr("suites.ruler.prepared.os.write", full)
+        monkeypatch.setattr("evalkit.files.os.write", full)
         with pytest.raises(UsageError, match="No space left on device"):
             writer.write(suite.ask(SampleKey("vt", 1024, 1, 42)).sample)
     monkeypatch.undo()

@@ -303,7 +303,7 @@ class TestReports:
         def broken(console: object, record: object) -> None:
             raise KeyError("perhaps")
 
-        monkeypatch.setattr("reports.terminal.print_run", broken)
+        monkeypatch.setattr("reports.terminal.print_report", broken)
         assert command(out=Path("here")) == 70
         assert "evalkit: the tables could not be made (KeyError: 'perhaps')" in capsys.readouterr().err
         assert Path("here/report.md").exists()
