@@ -16,6 +16,8 @@ MODELS = frozenset(
         "datasets",
         "huggingface_hub",
         "lm_eval",
+        "pooch",
+        "requests",
         "safetensors",
         "tokenizers",
         "torch",

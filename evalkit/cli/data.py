@@ -1,5 +1,7 @@
 """`evalkit data`: the corpora behind the suites."""
 
+import sys
+
 import typer
 
 from evalkit.errors import UsageError
@@ -28,7 +30,7 @@ def fetch_command(
     from suites.corpora import fetch
 
     chosen = read_value(roles, tuple[str, ...] | None, "--roles")
-    for row in fetch(chosen, report=lambda line: typer.echo(line, err=True)):
+    for row in fetch(chosen, report=lambda line: typer.echo(line, err=True), progress=sys.stderr.isatty()):
         known = "as published" if row.pinned else "recorded now, checked from now on"
         done = "already there" if row.kept else "fetched"
         typer.echo(f"{row.role}: {done}: {row.path} ({row.bytes:,} bytes, sha256 {row.sha256[:16]}: {known})")

@@ -1,63 +1,82 @@
-"""Downloads that end whole or not at all."""
+"""Downloads that end whole or not at all, by pooch, which is imported when something is downloaded."""
 
+import contextlib
 import hashlib
-import http.client
 import io
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
-from typing import IO
+from pathlib import Path
+from typing import Any
 
 from evalkit import __version__
 
 TIMEOUT_SECONDS = 30
-_BLOCK = 1 << 18
+RETRIES = 2
+LEFTOVERS = "tmp*"
+"""Glob of what downloads that were killed leave beside their file."""
 
 
 class DownloadError(Exception):
-    """A file could not be had; the message says from where and why."""
+    """A file could not be downloaded; the message says from where and why."""
 
 
-def download(url: str, into: IO[bytes], *, sha256: str | None = None) -> tuple[int, str]:
-    """Write what lies at `url` to `into`; returns its bytes and sha256.
+def download(url: str, path: Path, sha256: str, *, progress: bool = False) -> None:
+    """Write what lies at `url` to `path`, with a progress bar on stderr if asked for.
 
-    Raises DownloadError where there is no answer, the body is shorter than announced, or the sha256 is another.
+    Raises DownloadError if there is no answer, the body is cut short or the sha256 is another, each after RETRIES
+    retries, and OSError if the file cannot be written; `path` is then as it was.
     """
-    digest, received = hashlib.sha256(), 0
-    for block in _blocks(url):
-        digest.update(block)
-        received += len(block)
-        into.write(block)
-    found = digest.hexdigest()
-    if sha256 is not None and found != sha256:
-        raise DownloadError(f"{_shown(url)} has sha256 {found[:16]}… where {sha256[:16]}… is published")
-    return received, found
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    store = pooch.create(
+        path.parent,
+        base_url="",
+        registry={path.name: f"sha256:{sha256}"},
+        urls={path.name: url},
+        retry_if_failed=RETRIES,
+    )
+    with _one_line(url, sha256):
+        store.fetch(path.name, downloader=_downloader(progress))
+    path.chmod(0o644)  # pooch leaves it readable by its owner alone
 
 
 def download_bytes(url: str, *, sha256: str | None = None) -> bytes:
-    """A small file as a whole; raises DownloadError as `download` does."""
+    """A small file as a whole, without retries; DownloadError as in `download`."""
     content = io.BytesIO()
-    download(url, content, sha256=sha256)
+    with _one_line(url, sha256 or ""):
+        _downloader()(url, content, None)
+        if sha256 is not None and hashlib.sha256(content.getvalue()).hexdigest() != sha256:
+            raise ValueError("another sha256")
     return content.getvalue()
 
 
-def _blocks(url: str) -> Iterator[bytes]:
-    """The body in blocks; DownloadError for every way in which the network can fail."""
-    received = 0
-    request = urllib.request.Request(url, headers={"User-Agent": f"evalkit/{__version__}"})
+def _downloader(progress: bool = False) -> Any:
+    import pooch
+
+    headers = {"User-Agent": f"evalkit/{__version__}"}
+    return pooch.HTTPDownloader(progressbar=progress, chunk_size=1 << 18, timeout=TIMEOUT_SECONDS, headers=headers)
+
+
+@contextlib.contextmanager
+def _one_line(url: str, sha256: str) -> Iterator[None]:
+    """Errors of requests, whose messages are long, and of pooch, which raises ValueError for another sha256."""
+    import requests
+
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
-            announced = response.headers.get("Content-Length")
-            while block := response.read(_BLOCK):
-                received += len(block)
-                yield block
-    except urllib.error.HTTPError as error:
-        raise DownloadError(f"{_shown(url)} answered {error.code} {error.reason}") from None
-    except (OSError, http.client.HTTPException) as error:
-        raise DownloadError(f"{_shown(url)} cannot be reached ({getattr(error, 'reason', None) or error})") from None
-    if announced is not None and received != int(announced):
-        raise DownloadError(f"{_shown(url)} broke off after {received:,} of {int(announced):,} bytes")
+        yield
+    except requests.RequestException as error:
+        answer = None if error.response is None else f"answered {error.response.status_code} {error.response.reason}"
+        raise DownloadError(f"{_shown(url)} {answer or f'cannot be downloaded ({_root(error)})'}") from None
+    except ValueError:
+        raise DownloadError(f"{_shown(url)} is not what was published: its sha256 is not {sha256[:16]}…") from None
+
+
+def _root(error: BaseException) -> str:
+    """What the innermost of chained exceptions says."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _shown(url: str) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from evalkit import files
 from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
 from suites.corpora.download import DownloadError, download
 from suites.corpora.graham import Report, gather_essays
-from suites.corpora.lock import LOCK, Entry, corpora_folder, read_lock, remove_leftovers, replacing, write_entry
+from suites.corpora.lock import LOCK, Entry, corpora_folder, read_lock, remove_leftovers, write_entry, writing
 from suites.corpora.sources import ROLES, SOURCES, Source
 
 State = Literal["ok", "corrupt", "absent"]
@@ -39,8 +40,12 @@ class Verified:
     state: State
 
 
-def fetch(roles: Sequence[str] | None = None, report: Report = lambda _line: None) -> tuple[Fetched, ...]:
+def fetch(
+    roles: Sequence[str] | None = None, report: Report = lambda _line: None, *, progress: bool = False
+) -> tuple[Fetched, ...]:
     """Download the roles' files (all by default) into the cache; what is there and whole is kept.
+
+    `report` gets a line before each download, and `progress` shows a bar on stderr during it.
 
     Raises UsageError for an unknown role, and, after all roles were tried, one that names every role that could not
     be had and why; nothing half-downloaded stays behind.
@@ -51,7 +56,7 @@ def fetch(roles: Sequence[str] | None = None, report: Report = lambda _line: Non
     rows, failures = [], []
     for role in wanted:
         try:
-            rows.append(_fetch(SOURCES[role], report))
+            rows.append(_fetch(SOURCES[role], report, progress))
         except DownloadError as error:
             failures.append(f"{role}: {error}")
     if failures:
@@ -74,28 +79,29 @@ def _verify(role: str, entry: Entry | None) -> Verified:
     return Verified(role, path, "ok" if entry and _sha256_of(path) == entry.sha256 else "corrupt")
 
 
-def _fetch(source: Source, report: Report) -> Fetched:
+def _fetch(source: Source, report: Report, progress: bool) -> Fetched:
     entry = read_lock().get(source.role)
     path = corpora_folder() / source.file
     if entry is not None and entry.file == source.file and path.is_file() and _sha256_of(path) == entry.sha256:
         return Fetched(source.role, path, entry.bytes, entry.sha256, entry.pinned, kept=True)
-    new = _gather(source, entry, report) if source.page_list else _download(source, report)
+    new = _gather(source, entry, report) if source.page_list else _download(source, report, progress)
     write_entry(source.role, new)
     return Fetched(source.role, path, new.bytes, new.sha256, new.pinned, kept=False)
 
 
-def _download(source: Source, report: Report) -> Entry:
+def _download(source: Source, report: Report, progress: bool) -> Entry:
     """The first of the source's places that has the published file."""
     reasons = []
     for place in source.downloads:
         report(f"{source.role}: {place.bytes:,} bytes from {place.url}")
+        path = corpora_folder() / source.file
         try:
-            with replacing(corpora_folder() / source.file) as file:
-                size, sha256 = download(place.url, file, sha256=place.sha256)
+            with writing(path.parent):
+                download(place.url, path, place.sha256, progress=progress)
         except DownloadError as error:
             reasons.append(str(error))
         else:
-            return Entry(source.file, sha256, size, place.url, pinned=True)
+            return Entry(source.file, place.sha256, path.stat().st_size, place.url, pinned=True)
     raise DownloadError("; ".join(reasons))
 
 
@@ -109,7 +115,8 @@ def _gather(source: Source, recorded: Entry | None, report: Report) -> Entry:
             f"the pages changed since they were first fetched (sha256 {sha256[:16]}… where {recorded.sha256[:16]}… "
             f"was recorded); remove {corpora_folder() / LOCK} to accept the new ones"
         )
-    with replacing(corpora_folder() / source.file) as file:
+    path = corpora_folder() / source.file
+    with writing(path.parent), files.replacing(path) as file:
         file.write(content)
     return Entry(source.file, sha256, len(content), source.page_list.url, pinned=False)
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from evalkit import files
 from evalkit.cache import CACHE_VARIABLE, cache_folder
 from evalkit.errors import UsageError
 from evalkit.records.codec import from_dict, parse_json, to_dict
+from suites.corpora.download import LEFTOVERS
 
 LOCK = "lock.json"
 MUTEX = ".lock"
@@ -54,7 +54,7 @@ def write_entry(role: str, entry: Entry) -> None:
     Raises UsageError if the folder cannot be written.
     """
     folder = corpora_folder()
-    with _writing(folder), files.locked(folder / MUTEX):
+    with writing(folder), files.locked(folder / MUTEX):
         entries = read_lock() | {role: entry}
         text = json.dumps({name: to_dict(entries[name]) for name in sorted(entries)}, indent=2)
         with files.replacing(folder / LOCK) as file:
@@ -63,21 +63,16 @@ def write_entry(role: str, entry: Entry) -> None:
 
 def remove_leftovers() -> None:
     """Remove what downloads that were killed an hour ago or more have left."""
-    for part in corpora_folder().glob(files.PARTS):
+    folder = corpora_folder()
+    for part in (*folder.glob(files.PARTS), *folder.glob(LEFTOVERS)):
         with contextlib.suppress(OSError):
             if part.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
                 part.unlink()
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """As `files.replacing`, in a folder that is created if needed; UsageError if it cannot be written."""
-    with _writing(path.parent), files.replacing(path) as file:
-        yield file
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path) -> Iterator[None]:
+    """Create `folder` if needed; UsageError if it, or a file in it during the block, cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from suites.corpora import fetching
+from suites.corpora import download, fetching
 from suites.corpora.sources import Download, Source
 from tests.suites.corpora.published import PROSE, encoded, hotpot, squad
 
@@ -90,4 +90,5 @@ def sources(site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, Source]:
         ),
     }
     monkeypatch.setattr(fetching, "SOURCES", made)
+    monkeypatch.setattr(download, "RETRIES", 0)
     return made

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 
 from evalkit.cache import cache_folder
 from evalkit.errors import UsageError
-from suites.corpora import fetch, fetching, graham, list_corpora, load_essays, load_hotpotqa, load_squad, verify
+from suites.corpora import download, fetch, graham, list_corpora, load_essays, load_hotpotqa, load_squad, verify
 from suites.corpora.lock import MUTEX, Entry, read_lock, write_entry
 from suites.corpora.sources import ROLES, SOURCES, Download, Source
 from tests.suites.corpora.conftest import HOTPOT, PAGE, SQUAD, Site
@@ -106,8 +107,8 @@ def gone(site: Site) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (truncated, rf"broke off after {len(SQUAD) - 7:,} of {len(SQUAD):,} bytes"),
-        (other_content, r"has sha256 [0-9a-f]{16}… where [0-9a-f]{16}… is published"),
+        (truncated, rf"cannot be downloaded \(IncompleteRead\({len(SQUAD) - 7} bytes read, 7 more expected\)\)"),
+        (other_content, r"is not what was published: its sha256 is not [0-9a-f]{16}…"),
         (gone, r"answered 404 Not Found"),
     ],
 )
@@ -132,6 +133,26 @@ def test_a_failed_download_leaves_the_file_that_was_there(sources: dict[str, Sou
     assert cached() == ["dev-v2.0.json", "lock.json"]
 
 
+def test_a_failed_download_is_tried_again(
+    sources: dict[str, Source], site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "RETRIES", 2)
+    monkeypatch.setattr("pooch.core.time.sleep", lambda _seconds: site.answers.update({"/squad": SQUAD}))
+    site.answers["/squad"] = 503
+    (row,) = fetch(["squad"])
+    assert site.asked == ["/squad"] * 2
+    assert stat.S_IMODE(row.path.stat().st_mode) == 0o644
+
+
+def test_a_bar_shows_how_far_a_download_is(sources: dict[str, Source], capsys: pytest.CaptureFixture[str]) -> None:
+    fetch(["squad"])
+    assert capsys.readouterr() == ("", "")
+    fetch(["hotpotqa"], progress=True)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "100%" in shown.err
+
+
 def test_one_failure_does_not_keep_the_others_away(sources: dict[str, Source], site: Site) -> None:
     site.answers["/squad"] = 404
     site.answers["/taste.html"] = 404
@@ -145,17 +166,19 @@ def test_one_failure_does_not_keep_the_others_away(sources: dict[str, Source], s
 def test_no_network_is_one_line(sources: dict[str, Source], monkeypatch: pytest.MonkeyPatch) -> None:
     dead = Download("http://127.0.0.1:9/deep/er/dev-v2.0.json", "0" * 64, 1)
     monkeypatch.setitem(sources, "squad", Source("squad", "dev-v2.0.json", "t", "l", (dead,)))
-    with pytest.raises(UsageError, match=r"127\.0\.0\.1:9/…/dev-v2\.0\.json cannot be reached \(.*refused\)"):
+    with pytest.raises(
+        UsageError, match=r"127\.0\.0\.1:9/…/dev-v2\.0\.json cannot be downloaded \(Connection refused\)"
+    ):
         fetch(["squad"])
     assert cached() == []
 
 
 def test_an_interrupt_leaves_nothing(sources: dict[str, Source], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(url: str, into: object, *, sha256: str | None = None) -> tuple[int, str]:
-        into.write(b"half")  # type: ignore[attr-defined]
+    def interrupted(self: object, url: str, output_file: str, store: object) -> None:
+        Path(output_file).write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fetching, "download", interrupted)
+    monkeypatch.setattr("pooch.HTTPDownloader.__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fetch(["squad"])
     assert cached() == []
@@ -164,13 +187,13 @@ def test_an_interrupt_leaves_nothing(sources: dict[str, Source], monkeypatch: py
 def test_what_a_killed_download_left_is_removed_after_an_hour(sources: dict[str, Source]) -> None:
     folder = cache_folder() / "corpora"
     folder.mkdir(parents=True)
-    old, new = folder / ".a.json.x.part", folder / ".b.json.y.part"
-    for path in (old, new):
+    old, new = [folder / ".a.json.x.part", folder / "tmpa"], [folder / ".b.json.y.part", folder / "tmpb"]
+    for path in (*old, *new):
         path.write_bytes(b"half")
-    os.utime(old, (time.time() - 7200,) * 2)
+    for path in old:
+        os.utime(path, (time.time() - 7200,) * 2)
     fetch(["squad"])
-    assert not old.exists()
-    assert new.exists()
+    assert cached() == [".b.json.y.part", "dev-v2.0.json", "lock.json", "tmpb"]
 
 
 def test_essays_that_changed_since_the_first_fetch_are_refused_until_accepted(
@@ -214,7 +237,7 @@ def test_a_page_without_an_essay_is_refused(sources: dict[str, Source], site: Si
 
 def test_a_changed_page_list_is_refused(sources: dict[str, Source], site: Site) -> None:
     site.answers["/list"] = b"http://elsewhere.example/a.txt\n"
-    with pytest.raises(UsageError, match=r"/list has sha256"):
+    with pytest.raises(UsageError, match=r"/list is not what was published"):
         fetch(["essays"])
 
 
@@ -250,10 +273,10 @@ def test_a_cache_that_cannot_be_written_is_one_line(
 def test_a_full_disk_is_one_line_and_leaves_nothing(
     sources: dict[str, Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(descriptor: int) -> None:
+    def full(*_arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("evalkit.files.os.fsync", full)
+    monkeypatch.setattr("pooch.core.shutil.move", full)
     with pytest.raises(UsageError, match="cannot be written \\(No space left on device\\)"):
         fetch(["squad"])
     assert cached() == []
@@ -264,9 +287,9 @@ def test_the_published_sources_are_complete() -> None:
     for role, source in SOURCES.items():
         assert source.role == role
         assert bool(source.downloads) != bool(source.page_list)
-        for download in (*source.downloads, *([source.page_list] if source.page_list else [])):
-            assert len(bytes.fromhex(download.sha256)) == 32
-            assert download.url.startswith(("https://", "http://"))
+        for place in (*source.downloads, *([source.page_list] if source.page_list else [])):
+            assert len(bytes.fromhex(place.sha256)) == 32
+            assert place.url.startswith(("https://", "http://"))
 
 
 def test_the_lock_says_where_each_file_came_from(sources: dict[str, Source], site: Site) -> None:
