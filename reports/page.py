@@ -80,7 +80,7 @@ def _packed(samples: Sequence[RunSamples], tasks: Sequence[str], lengths: Sequen
 
 def _command(folder: str, sample: str) -> str:
     """The command that shows a sample with its whole prompt."""
-    return shlex.join(("evalkit", "show", folder, "--sample", sample))
+    return shlex.join(("evalkit", "show", folder, "--sample", sample, "--format", "json"))
 
 
 def _visible(value: Any) -> Any:

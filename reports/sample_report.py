@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from evalkit.records import RunRecord, SampleRecord
-from evalkit.views.excerpts import Excerpt
+from evalkit.views.samples import Piece
 from reports.report import Report, Table
 
 
-def sample_report(record: RunRecord, sample: SampleRecord, pieces: Sequence[Excerpt], reason: str | None) -> Report:
+def sample_report(record: RunRecord, sample: SampleRecord, pieces: Sequence[Piece], reason: str | None) -> Report:
     """The report of one sample; `pieces` are of its prompt, or `reason` says why there are none."""
     tables = (_prompt_table(sample, pieces),) if pieces else ()
     return Report(
@@ -18,11 +18,12 @@ def sample_report(record: RunRecord, sample: SampleRecord, pieces: Sequence[Exce
     )
 
 
-def _prompt_table(sample: SampleRecord, pieces: Sequence[Excerpt]) -> Table:
+def _prompt_table(sample: SampleRecord, pieces: Sequence[Piece]) -> Table:
+    length = f" ({sample.prompt_tokens:,} tokens)" if sample.prompt_tokens else ""
     return Table(
-        f"Prompt of {sample.prompt_tokens:,} tokens, in pieces; the whole of it with --format json",
+        f"Excerpts of the prompt{length}; --format json shows the whole prompt",
         ("piece", "from character", "text"),
-        tuple((piece.label, f"{piece.start:,}", piece.text) for piece in pieces),
+        tuple((piece.label, f"{piece.start:,}", "".join(piece.parts)) for piece in pieces),
     )
 
 

@@ -56,9 +56,6 @@ def compare(
         "--format",
         help="json prints all that was computed, html a page with charts and samples.",
     ),
-    prompts: int = typer.Option(
-        20, "--prompts", min=0, help="Of html: prompts made again to be shown, those that got worse first."
-    ),
     figures: Path | None = typer.Option(None, "--figures", help="Write charts here, as PNG and SVG."),
 ) -> None:
     """Compare two runs, paired by sample: differences with intervals, p values, and the samples that changed.
@@ -70,7 +67,7 @@ def compare(
     if format is ComparisonFormat.HTML:
         from evalkit.cli.shared.pages import comparison_page
 
-        print(comparison_page(compared, flips=flips, prompts=prompts), end="")
+        print(comparison_page(compared, flips=flips), end="")
     else:
         show_compared(compared, ReportFormat(format), flips=flips)
     if figures is not None:

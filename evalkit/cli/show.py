@@ -25,15 +25,14 @@ def show(
     run: Path = typer.Argument(..., help="A run folder, or its run.json."),
     sample: str | None = typer.Option(None, "--sample", metavar="ID", help="Show this sample: task/length/index/seed."),
     html: Path | None = typer.Option(None, "--html", help="Write a page with tables, charts and samples here."),
-    prompts: int = typer.Option(20, "--prompts", min=0, help="Of --html: prompts made again to be shown, wrong first."),
     figures: Path | None = typer.Option(None, "--figures", help="Write charts of the run here, as PNG and SVG."),
     format: options.Format = options.FORMAT,
 ) -> None:
     """Show the report of a run, or one sample with its prompt, targets and answer.
 
     A run that was stopped or is still at work is shown with the samples it has, marked UNFINISHED.
-    Prompts are not stored: they are made again from the suite, the corpora and the model's tokenizer, and checked
-    against the stored sha256.
+    A sample is shown with excerpts of its prompt. With --format json the whole prompt is built again from the suite,
+    the corpora and the model's tokenizer, and checked against the stored sha256.
     """
     from evalkit.cli.shared.suite_run import show_record
 
@@ -44,7 +43,7 @@ def show(
     if figures is not None:
         _draw(run, figures)
     if html is not None:
-        _write_page(run, html, prompts)
+        _write_page(run, html)
 
 
 def _checked(run: Path) -> "RunRecord":
@@ -59,11 +58,11 @@ def _checked(run: Path) -> "RunRecord":
     return read_run(run)
 
 
-def _write_page(run: Path, page: Path, prompts: int) -> None:
+def _write_page(run: Path, page: Path) -> None:
     from evalkit.cli.shared.pages import run_page
     from evalkit.cli.shared.stored_runs import open_run
 
-    text = run_page(open_run(run), prompts=prompts)
+    text = run_page(open_run(run))
     with files.writing(page):
         page.write_text(text, encoding="utf-8")
     typer.echo(f"wrote {page}", err=True)
@@ -79,7 +78,8 @@ def _draw(run: Path, folder: Path) -> None:
 
 def _show_sample(run: Path, sample_id: str, format: options.Format) -> None:
     from evalkit.cli.shared.stored_runs import open_run
-    from evalkit.views.excerpts import excerpts
+    from evalkit.running.excerpts import excerpts
+    from evalkit.views.samples import pieces_of
     from reports.sample_report import sample_report
     from reports.terminal import print_report, stdout_console
 
@@ -88,12 +88,13 @@ def _show_sample(run: Path, sample_id: str, format: options.Format) -> None:
     if sample is None:
         hint = did_you_mean(sample_id, stored.samples, "an ID is task/length/index/seed, such as vt/65536/3/42")
         raise UsageError(f"{stored.folder} has no sample {sample_id!r}{hint}")
-    prompt, reason = None, None
-    if sample.unscored is None:
-        from evalkit.cli.shared.prompt_remaker import PromptRemaker
+    pieces, prompt, reason = sample.excerpts, None, None
+    if sample.unscored is None and (format is options.Format.JSON or not pieces):
+        from evalkit.cli.shared.prompt_remaker import remake
 
         try:
-            prompt = PromptRemaker(stored.record).sample(sample).prompt
+            remade = remake(stored.record, sample)
+            prompt, pieces = remade.prompt, excerpts(remade)
         except UsageError as error:
             reason = str(error)
     if format is options.Format.JSON:
@@ -101,8 +102,6 @@ def _show_sample(run: Path, sample_id: str, format: options.Format) -> None:
 
         from evalkit.records.codec import to_dict
 
-        shown = {**to_dict(sample), "prompt": prompt, "prompt_missing": reason}
-        print(json.dumps(shown, indent=2))
+        print(json.dumps({**to_dict(sample), "prompt": prompt, "prompt_missing": reason}, indent=2))
         return
-    pieces = [] if prompt is None else excerpts(prompt, sample.targets)
-    print_report(stdout_console(), sample_report(stored.record, sample, pieces, reason))
+    print_report(stdout_console(), sample_report(stored.record, sample, pieces_of(pieces), reason))

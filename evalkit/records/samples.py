@@ -170,6 +170,17 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A piece of a prompt, kept so that a reader needs neither tokenizer nor corpora; text from outside."""
+
+    start: int
+    """Character of the prompt at which it begins."""
+    text: str
+    marks: tuple[tuple[int, int], ...] = ()
+    """(start, end) in characters of `text`, ascending: what the right answer rests on."""
+
+
+@dataclass(frozen=True, slots=True)
 class SampleRecord:
     """One line of samples.jsonl."""
 
@@ -203,3 +214,5 @@ class SampleRecord:
     """Budget of new tokens; None in records that do not tell."""
     session: int = 0
     """Number of the session that answered it; 0 in records that do not tell."""
+    excerpts: tuple[Excerpt, ...] = ()
+    """Pieces of the prompt in their order, the last one its end; empty in records that do not tell."""

@@ -21,6 +21,7 @@ from evalkit.records import (
     SuitePlan,
 )
 from evalkit.running.assembly import assemble
+from evalkit.running.excerpts import excerpts
 from evalkit.running.prefetch import prefetch
 from evalkit.running.protocols import Adapter, AskedT, Suite
 from evalkit.running.session_log import SessionLog
@@ -231,6 +232,7 @@ def _answered(asked: Asked, completion: Completion, score: Score, session: int) 
         measures=score.measures,
         generation_tokens=sample.generation_tokens,
         session=session,
+        excerpts=excerpts(sample),
     )
 
 

@@ -1,12 +1,11 @@
 """The samples of a run or of two, as a reader browses them: answer, target, and pieces of the prompt."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from evalkit.analysis.pairing import Pairing
-from evalkit.errors import UsageError
-from evalkit.records import Sample, SampleRecord
-from evalkit.views.excerpts import Excerpt, excerpts
+from evalkit.records import Excerpt, SampleRecord
 
 LONGEST_ANSWER = 4_000
 """Characters of an answer that are shown; no budget of RULER's comes near."""
@@ -35,6 +34,17 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a prompt with its place."""
+
+    label: str
+    start: int
+    """Character of the prompt at which it begins."""
+    parts: tuple[str, ...]
+    """Its text cut at its marks: every second part, from the second on, is what the right answer rests on."""
+
+
+@dataclass(frozen=True, slots=True)
 class SampleView:
     """One sample; `base` is None where one run is shown."""
 
@@ -48,55 +58,40 @@ class SampleView:
     failed: bool
     """Not fully right, errored, or not asked."""
     flipped: bool
-    pieces: tuple[Excerpt, ...]
-    """Of the prompt; empty where it was not made again."""
+    pieces: tuple[Piece, ...]
+    """Of the prompt; empty if the run stored none."""
 
 
-def run_views(samples: Iterable[SampleRecord], prompts: "PromptSource") -> list[SampleView]:
+def run_views(samples: Iterable[SampleRecord]) -> list[SampleView]:
     """Views of one run's samples, in their stored order."""
-    listed = list(samples)
-    prompts.choose(sorted(listed, key=_is_right))
-    return [_view(sample, None, prompts) for sample in listed]
+    return [_view(sample, None) for sample in samples]
 
 
-def comparison_views(pairing: Pairing, prompts: "PromptSource") -> list[SampleView]:
+def comparison_views(pairing: Pairing) -> list[SampleView]:
     """Views of the samples that both runs scored, in the order of the table."""
-    pairs = list(pairing.pairs())
-    prompts.choose(pair.new for pair in sorted(pairs, key=lambda pair: (pair.change == 0, pair.change)))
-    return [_view(pair.new, pair.base, prompts) for pair in pairs]
+    return [_view(pair.new, pair.base) for pair in pairing.pairs()]
 
 
-class PromptSource:
-    """Makes the prompts of a few samples again, those that a reader will ask for first.
-
-    `remake` raises UsageError where a prompt cannot be made; then the samples go without, and `reason` says why.
-    """
-
-    def __init__(self, remake: Callable[[SampleRecord], Sample] | None, limit: int, reason: str | None = None) -> None:
-        self._remake, self._limit = remake, limit
-        self._chosen: set[str] = set()
-        self.reason = reason
-        self.made = 0
-
-    def choose(self, samples: Iterable[SampleRecord]) -> None:
-        """Take the first of `samples` up to the limit."""
-        asked = (sample.id for sample in samples if sample.unscored is None)
-        self._chosen = {name for name, _ in zip(asked, range(self._limit), strict=False)}
-
-    def pieces(self, sample: SampleRecord) -> tuple[Excerpt, ...]:
-        if sample.id not in self._chosen or self._remake is None:
-            return ()
-        try:
-            prompt = self._remake(sample).prompt
-        except UsageError as error:
-            # What stands in the way of one prompt stands in the way of them all.
-            self.reason, self._remake = str(error), None
-            return ()
-        self.made += 1
-        return tuple(excerpts(prompt, sample.targets))
+def pieces_of(excerpts: Sequence[Excerpt]) -> tuple[Piece, ...]:
+    """Excerpts of one prompt, the last of which is its end, as a reader sees them."""
+    length = excerpts[-1].start + len(excerpts[-1].text) if excerpts else 0
+    return tuple(Piece(_label(excerpt, length), excerpt.start, _parts(excerpt)) for excerpt in excerpts)
 
 
-def _view(new: SampleRecord, base: SampleRecord | None, prompts: PromptSource) -> SampleView:
+def _label(excerpt: Excerpt, length: int) -> str:
+    is_start, is_end = excerpt.start == 0, excerpt.start + len(excerpt.text) == length
+    if is_start or is_end:
+        return "prompt" if is_start and is_end else "start of the prompt" if is_start else "end of the prompt"
+    place = excerpt.start + (excerpt.marks[0][0] if excerpt.marks else 0)
+    return f"{place / length:.0%} into the prompt"
+
+
+def _parts(excerpt: Excerpt) -> tuple[str, ...]:
+    borders = [0, *(border for mark in excerpt.marks for border in mark), len(excerpt.text)]
+    return tuple(excerpt.text[start:end] for start, end in pairwise(borders))
+
+
+def _view(new: SampleRecord, base: SampleRecord | None) -> SampleView:
     return SampleView(
         id=new.id,
         task=new.task,
@@ -107,7 +102,7 @@ def _view(new: SampleRecord, base: SampleRecord | None, prompts: PromptSource) -
         base=None if base is None else Answer.of(base),
         failed=not _is_right(new),
         flipped=base is not None and base.score != new.score,
-        pieces=prompts.pieces(new),
+        pieces=pieces_of(new.excerpts),
     )
 
 

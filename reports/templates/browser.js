@@ -105,7 +105,9 @@
     const name = sample.base ? "answer of NEW (" : "answer (";
     addBlock(details, name + sample.new.finish_reason + ")", sample.new.prediction, sample.targets);
     for (const piece of sample.pieces) {
-      addBlock(details, piece.label + ", from character " + piece.start.toLocaleString("en"), piece.text, sample.targets);
+      const block = document.createElement("pre");
+      block.append(...piece.parts.map((part, place) => (place % 2 ? element("mark", part) : part)));
+      details.append(element("h3", piece.label + ", from character " + piece.start.toLocaleString("en")), block);
     }
     if (sample.depths.length) {
       details.append(element("h3", "needle depths: " + sample.depths.map((depth) => depth.toFixed(2)).join(", ")));

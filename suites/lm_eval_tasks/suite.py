@@ -18,6 +18,7 @@ from evalkit.records import (
     SuitePlan,
     SuiteSummary,
 )
+from evalkit.running.excerpts import places_of
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import SharedPrefix, TextRequests
 from suites.lm_eval_tasks.documents import TaskDocuments
@@ -75,14 +76,17 @@ class LmEvalSuite:
             requests = self._requests(key, instances)
         except SampleDoesNotFitError as error:
             raise SampleDoesNotFitError(f"document {key.index} of {key.task}: {error}") from None
+        prompt = "\n\n".join(dict.fromkeys(instance.args[0] for instance in instances))
+        targets = _targets(task, instances[0].doc)
         sample = Sample(
             key=key,
-            prompt="\n\n".join(dict.fromkeys(instance.args[0] for instance in instances)),
+            prompt=prompt,
             answer_prefix="",
-            targets=_targets(task, instances[0].doc),
+            targets=targets,
             generation_tokens=max(request.generation_tokens for request in requests),
             prompt_tokens=sum(len(request.token_ids) for request in requests),
             metric=next(iter(task.aggregation()), "none") if metric is None else metric.name,
+            evidence=places_of(prompt, targets) if output_type(task) == "generate_until" else (),
         )
         return Asked(sample, requests)
 

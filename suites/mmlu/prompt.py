@@ -36,3 +36,12 @@ def labels(question: Question, variant: Variant) -> tuple[str, ...]:
 def choices(question: Question, variant: Variant) -> tuple[str, ...]:
     """The continuations that are scored."""
     return tuple(f" {label}" for label in labels(question, variant))
+
+
+def right_choice(prompt: str, question: Question, variant: Variant) -> tuple[tuple[int, int], ...]:
+    """(start, end) of the right choice in the prompt of a question; nothing where the choices are not listed."""
+    if variant == "cloze":
+        return ()
+    line = f"\n{LETTERS[question.answer]}. {question.choices[question.answer]}\n"
+    start = prompt.rindex(line) + 1
+    return ((start, start + len(line) - 2),)

@@ -8,7 +8,7 @@ from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.records import Asked, Completion, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import PROBES, SharedPrefix, TextRequests
-from suites.mmlu.prompt import ANSWER, ask, choices, header, labels
+from suites.mmlu.prompt import ANSWER, ask, choices, header, labels, right_choice
 from suites.mmlu.questions import Question, QuestionSource, SubjectQuestions
 from suites.mmlu.settings import SEED, MmluSettings
 from suites.mmlu.summary import ACC, summarize
@@ -70,6 +70,7 @@ class MmluSuite:
             generation_tokens=0,
             prompt_tokens=len(request.token_ids),
             metric=ACC,
+            evidence=right_choice(prompt, question, variant),
         )
         return AskedQuestion(sample, (request,), question)
 

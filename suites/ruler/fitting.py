@@ -22,6 +22,8 @@ class Layout:
     gold_positions: tuple[int, ...] = ()
     distractors: tuple[str, ...] = ()
     """Answers to questions that were not asked."""
+    evidence: tuple[tuple[int, int], ...] = ()
+    """(start, end) in characters of `body`: what the answer rests on, if not where targets first stand."""
 
 
 class Draft(Protocol[SizeT]):

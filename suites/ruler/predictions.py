@@ -9,6 +9,7 @@ from pathlib import Path
 from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
 from evalkit.records import Completion, CorpusUse, Sample, SampleKey, SampleRecord, SuiteSummary
+from evalkit.running.excerpts import excerpts
 from suites.ruler import needles, tasks
 from suites.ruler.json_lines import JsonLine, read_json_lines
 from suites.ruler.suite import judge
@@ -124,6 +125,7 @@ def _scored(row: JsonLine, key: SampleKey, dialect: tasks.Dialect) -> SampleReco
         metric=tasks.metric(dialect, key.task),
         depths=tuple(depths[target] for target in targets if target in depths),
         distractors=tuple(value for value in dict.fromkeys(n.value for n in hidden) if value not in targets),
+        evidence=tasks.evidence(key.task, question, targets),
     )
     score = judge(dialect, sample, Completion(sample.id, prediction, 0, 0, "stop", 0.0, 0.0))
     return SampleRecord(
@@ -147,6 +149,7 @@ def _scored(row: JsonLine, key: SampleKey, dialect: tasks.Dialect) -> SampleReco
         unscored=None,
         prefill_seconds=0.0,
         decode_seconds=0.0,
+        excerpts=excerpts(sample) if question else (),
     )
 
 

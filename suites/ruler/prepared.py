@@ -115,6 +115,7 @@ class PreparedSuite(RulerJudge):
             metric=tasks.metric(self.dialect, key.task),
             depths=tuple(depths[target] for target in targets if target in depths),
             distractors=tuple(value for value in dict.fromkeys(n.value for n in hidden) if value not in targets),
+            evidence=tasks.evidence(key.task, prompt, targets),
         )
         return Asked(sample, (Request(key.id, token_ids, budget),))
 

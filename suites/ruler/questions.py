@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from itertools import chain, islice
 
+from evalkit.running.excerpts import places_of
 from suites.corpora import Question, QuestionCorpus
 from suites.draws import Draws
 from suites.ruler.fitting import Layout
@@ -94,11 +95,19 @@ class QuestionDraft:
             DOCUMENT.format(number=number, text=texts[document]) for number, document in enumerate(documents, start=1)
         )
         places = {document: place for place, document in enumerate(documents)}
+        body = TEMPLATE.format(context=context, query=self._question.question)
         return Layout(
-            body=TEMPLATE.format(context=context, query=self._question.question),
+            body=body,
             depths=tuple(self._places[document] for document in self._question.gold),
             gold_positions=tuple(places[document] for document in self._question.gold),
+            evidence=tuple(self._evidence(body, texts[document]) for document in self._question.gold),
         )
+
+    def _evidence(self, body: str, text: str) -> tuple[int, int]:
+        """The answer in a document that holds it, else the whole document."""
+        start = body.index(text)
+        found = places_of(text, self._question.answers) or ((0, len(text)),)
+        return start + found[0][0], start + found[0][1]
 
     def _fill(self, start: int, number: int, tokens: int) -> list[int]:
         """More documents from candidate `start` on for a gap of `tokens`, the longest that fits first."""

@@ -108,6 +108,7 @@ class RulerSuite(RulerJudge):
             depths=fitted.layout.depths,
             gold_positions=fitted.layout.gold_positions,
             distractors=fitted.layout.distractors,
+            evidence=fitted.layout.evidence or tasks.evidence(key.task, fitted.prompt, draft.targets),
         )
         return Asked(sample, (Request(key.id, tuple(fitted.token_ids), budget),))
 

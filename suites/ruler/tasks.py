@@ -4,9 +4,11 @@ Hsieh et al., RULER: What's the Real Context Size of Your Long-Context Language 
 templates in this package are the paper's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from evalkit.running.excerpts import places_of
 
 Metric = Literal["all", "part", "part_normalized"]
 HaystackKind = Literal["noise", "essays", "needles"]
@@ -51,6 +53,7 @@ BUDGETS: Mapping[str, int] = {
 """New tokens a task may take, by the paper's dialect."""
 
 TASKS: tuple[str, ...] = tuple(BUDGETS)
+COUNTING_TASKS = ("cwe", "fwe")
 QA_CORPORA: Mapping[str, str] = {"qa_1": "squad", "qa_2": "hotpotqa"}
 
 _OLMES_BUDGET = 50
@@ -80,6 +83,11 @@ def metric(dialect: Dialect, task: str) -> Metric:
     if task not in QA_CORPORA:
         return "all"
     return "part" if dialect == "nvidia" else "part_normalized"
+
+
+def evidence(task: str, prompt: str, targets: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Where a prompt first has each target, as spans of characters; none of a task that counts words."""
+    return () if task in COUNTING_TASKS else places_of(prompt, targets)
 
 
 def haystack_corpora(tasks: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from evalkit.records import (
     SCHEMA,
     START_SCHEMA,
     CorpusUse,
+    Excerpt,
     Figure,
     ModelIdentity,
     PositionScheme,
@@ -83,6 +84,8 @@ class RunSpec:
     """False for a run of some of the suite's tasks."""
     unscored_cells: tuple[UnscoredCell, ...] = ()
     question_settings: Mapping[str, Any] = field(default_factory=dict)
+    excerpts: bool = True
+    """Whether pieces of the prompts are stored."""
 
     def metric_for(self, task: str) -> str:
         return self.metrics.get(task, self.metric)
@@ -157,6 +160,9 @@ def make_sample(spec: RunSpec, task: str, ctx: int, index: int, score: Score) ->
         measures={"nats": 0.69 * (value or 0) * 1000, "bytes": 1000.0, "tokens": 250.0} if loss else {},
         generation_tokens=spec.generation_tokens,
         session=1,
+        excerpts=(Excerpt(0, f"prompt of {name}", ((10, 10 + len(name)),)),)
+        if spec.excerpts and score != UNSCORED
+        else (),
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from evalkit.records import Sample, SampleKey, SampleRecord
+from evalkit.records import SampleRecord
 
 
 def sample_record(task: str, ctx: int, index: int, score: float | None, **fields: Any) -> SampleRecord:
@@ -27,9 +27,3 @@ def sample_record(task: str, ctx: int, index: int, score: float | None, **fields
         "decode_seconds": 0.0,
     }
     return SampleRecord(task=task, ctx=ctx, index=index, score=score, **{**values, **fields})
-
-
-def remake(stored: SampleRecord) -> Sample:
-    """A prompt for a stored sample, as a suite makes it again."""
-    key = SampleKey(stored.task, stored.ctx, stored.index, stored.seed)
-    return Sample(key, f"prompt of {stored.id}", "", stored.targets, 8, 4, "all")

@@ -5,15 +5,13 @@ from pathlib import Path
 
 from evalkit.analysis.comparison import compare
 from evalkit.analysis.pairing import pair_runs
-from evalkit.views.excerpts import Excerpt
-from evalkit.views.samples import PromptSource, SampleView, comparison_views, run_views
+from evalkit.views.samples import Piece, SampleView, comparison_views, run_views
 from reports.charts import Bars, Chart, HeatMap, Lines
 from reports.comparison_report import comparison_report
 from reports.page import Page, RunSamples
 from reports.run_charts import comparison_charts, run_charts
 from reports.run_report import run_report
 from tests.evalkit.run_factory import RunSpec, changed, make_run
-from tests.evalkit.sample_records import remake
 
 SPEC = RunSpec({(task, ctx): [1.0, 0.0] * 30 for task in ("vt", "cwe") for ctx in (4096, 65536)})
 WORSE = changed(SPEC, {cell: [0.0, 0.0] * 15 + [1.0, 1.0] * 15 for cell in SPEC.scores})
@@ -23,16 +21,14 @@ def run_page(folder: Path) -> Page:
     run = make_run(folder / "base", SPEC)
     samples = list(run.samples.values())
     charts = tuple(run_charts(run.record, samples))
-    views = run_views(samples, PromptSource(remake, 5))
-    return Page(run_report(run.record), charts, [RunSamples("base", views)])
+    return Page(run_report(run.record), charts, [RunSamples("base", run_views(samples))])
 
 
 def comparison_page(folder: Path) -> Page:
     pairing = pair_runs(make_run(folder / "base", SPEC), make_run(folder / "new", WORSE))
     compared = compare(pairing)
     charts = tuple(comparison_charts(compared, pairing))
-    views = comparison_views(pairing, PromptSource(remake, 5))
-    return Page(comparison_report(compared), charts, [RunSamples("new", views)])
+    return Page(comparison_report(compared), charts, [RunSamples("new", comparison_views(pairing))])
 
 
 def spoiled(page: Page, text: str) -> Page:
@@ -69,5 +65,5 @@ def _spoiled_chart(chart: Chart, text: str) -> Chart:
 def _spoiled_view(view: SampleView, text: str) -> SampleView:
     new = replace(view.new, prediction=text, failure=text, problem=text, finish_reason=text)
     base = None if view.base is None else replace(view.base, prediction=text, failure=text)
-    pieces = (Excerpt(text, text, 0),)
+    pieces = (Piece(text, 0, (text, text)),)
     return replace(view, id=view.id + text, task=text, targets=(text, text), new=new, base=base, pieces=pieces)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from evalkit.analysis.comparison import compare
 from evalkit.analysis.pairing import pair_runs
-from evalkit.views.samples import PromptSource, comparison_views
+from evalkit.views.samples import Piece, comparison_views
 from reports.comparison_report import comparison_report
 from reports.page import Page, RunSamples, render_page
 from reports.plain_text import visible
@@ -74,20 +74,26 @@ def test_the_data_block_holds_the_samples(page: Page) -> None:
     assert (data["tasks"], data["lengths"]) == (["vt", "cwe"], [4096, 65536])
     flipped = [sample for sample in data["samples"] if sample["flipped"]]
     assert len(flipped) == 120
-    assert sum(bool(sample["pieces"]) for sample in data["samples"]) == 5
+    name = data["samples"][7]["id"]
+    assert data["samples"][7]["pieces"] == [{"label": "prompt", "start": 0, "parts": ["prompt of ", name, ""]}]
 
 
 @pytest.mark.parametrize(("samples", "lengths", "limit"), [(5, 3, 400_000), (10, 5, 600_000)])
 def test_a_page_stays_small(tmp_path: Path, samples: int, lengths: int, limit: int) -> None:
-    """RULER of 13 tasks, two models that each write a hundred words per answer: a tenth of 6,500 samples in 600 kB."""
+    """RULER of 13 tasks, answers as long as its budgets allow: a tenth of 6,500 samples in a tenth of 6 MB."""
     cells = [(f"niah_multikey_{task}", 4096 << length) for task in range(13) for length in range(lengths)]
     spec = RunSpec({cell: [1.0] * samples for cell in cells})
     worse = changed(spec, {cell: [0.5, *[1.0] * (samples - 1)] for cell in cells})
     pairing = pair_runs(make_run(tmp_path / "base", spec), make_run(tmp_path / "new", worse))
     write = Writer()
     views = [
-        replace(view, new=replace(view.new, prediction=write(100)), base=replace(view.new, prediction=write(100)))
-        for view in comparison_views(pairing, PromptSource(None, 0))
+        replace(
+            view,
+            new=replace(view.new, prediction=write(60)),
+            base=replace(view.new, prediction=write(60)),
+            pieces=_pieces(view.id, write),
+        )
+        for view in comparison_views(pairing)
     ]
     assert len(views) == 13 * lengths * samples
     compared = compare(pairing)
@@ -95,6 +101,15 @@ def test_a_page_stays_small(tmp_path: Path, samples: int, lengths: int, limit: i
         Page(comparison_report(compared), comparison_charts(compared, pairing), [RunSamples("new", views)])
     )
     assert len(document.encode()) < limit
+
+
+def _pieces(needle: str, write: "Writer") -> tuple[Piece, ...]:
+    """As RULER's prompts give them: a tenth of the text is the task's, the rest this sample's."""
+    return (
+        Piece("start of the prompt", 0, ("Some of what all samples of a task have in common. " * 2 + write(20),)),
+        Piece("40% into the prompt", 4000, (write(16), needle, write(16))),
+        Piece("end of the prompt", 9000, (write(60) + "The question that all samples of a task end with?",)),
+    )
 
 
 class Writer:
@@ -129,7 +144,8 @@ def test_text_comes_back_from_the_data_as_text(page: Page, text: str, around: st
     hostile = around + text
     (run,) = spoiled(page, hostile).samples
     data = data_of(render_page(Page(page.report, (), [replace(run, views=run.views[:1])])))
-    assert data["samples"][0]["new"]["prediction"] == data["samples"][0]["targets"][0] == visible(hostile)
+    sample = data["samples"][0]
+    assert sample["new"]["prediction"] == sample["targets"][0] == sample["pieces"][0]["parts"][1] == visible(hostile)
 
 
 def test_each_sample_has_the_command_of_its_run(page: Page) -> None:
@@ -137,6 +153,6 @@ def test_each_sample_has_the_command_of_its_run(page: Page) -> None:
     runs = [RunSamples("runs/HYBRID", views[:1]), RunSamples("my runs", [replace(views[0], id="x; rm -rf ~/1")])]
     commands = [sample["command"] for sample in data_of(render_page(Page(page.report, (), runs)))["samples"]]
     assert commands == [
-        f"evalkit show runs/HYBRID --sample {views[0].id}",
-        "evalkit show 'my runs' --sample 'x; rm -rf ~/1'",
+        f"evalkit show runs/HYBRID --sample {views[0].id} --format json",
+        "evalkit show 'my runs' --sample 'x; rm -rf ~/1' --format json",
     ]

@@ -109,9 +109,10 @@ def test_a_comparison_opens_and_its_filters_filter(show: Callable[[Page], Any], 
         "BASE 1.00",
         "NEW 0.00, wrong needle",
         "prompt of vt/4096/2/42",
-        "evalkit show new --sample vt/4096/2/42",
+        "evalkit show new --sample vt/4096/2/42 --format json",
     ):
         assert part in shown
+    assert [mark.text for mark in find(browser, "#samples mark")] == ["vt/4096/2/42"]
 
 
 def test_a_run_opens_without_what_only_a_comparison_has(show: Callable[[Page], Any], tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ def test_a_cell_of_the_heat_map_leads_to_its_samples(show: Callable[[Page], Any]
 def test_a_single_letter_is_not_marked_everywhere(show: Callable[[Page], Any], tmp_path: Path) -> None:
     page = run_page(tmp_path)
     views = [replace(view, targets=("d", "word")) for view in page.samples[0].views]
-    views = [replace(view, new=replace(view.new, prediction="a harder word")) for view in views]
+    views = [replace(view, new=replace(view.new, prediction="a harder word"), pieces=()) for view in views]
     browser = show(replace(page, samples=[RunSamples("base", views)]))
     find(browser, "#samples summary")[0].click()
     until(lambda: [mark.text for mark in find(browser, "#samples mark")] == ["word"])

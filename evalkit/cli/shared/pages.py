@@ -1,35 +1,38 @@
-"""HTML pages of stored runs: reports, charts and samples, with some prompts made again."""
+"""HTML pages of stored runs: reports, charts, and samples with excerpts of their prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evalkit.cli.compare import Compared
-from evalkit.errors import UsageError
-from evalkit.views.samples import PromptSource, comparison_views, run_views
+from evalkit.views.samples import comparison_views, run_views
 
 if TYPE_CHECKING:
     from evalkit.analysis.finished_run import StoredRun
-    from evalkit.records import RunRecord
+    from evalkit.records import SampleRecord
     from reports.charts import Chart
     from reports.report import Report
 
 
-def run_page(run: "StoredRun", *, prompts: int) -> str:
-    """The page of one run, with up to `prompts` prompts made again, of wrong answers first."""
+NO_EXCERPTS = (
+    "Some samples were stored without excerpts of their prompts; show a whole prompt with: "
+    "evalkit show RUN --sample ID --format json"
+)
+
+
+def run_page(run: "StoredRun") -> str:
+    """The page of one run."""
     from reports.page import Page, RunSamples, render_page
     from reports.run_charts import run_charts
     from reports.run_report import run_report
 
     samples = list(run.samples.values())
-    source = _prompt_source(run.record, prompts)
-    views = run_views(samples, source)
-    report = _with_prompt_notice(run_report(run.record), source)
-    return render_page(Page(report, run_charts(run.record, samples), [RunSamples(str(run.folder), views)]))
+    report = _with_prompt_notice(run_report(run.record), samples)
+    return render_page(Page(report, run_charts(run.record, samples), [RunSamples(str(run.folder), run_views(samples))]))
 
 
-def comparison_page(compared: Sequence[Compared], *, flips: int, prompts: int, notices: Sequence[str] = ()) -> str:
-    """The page of comparisons, with `notices` first; `prompts` are of the samples that got worse first.
+def comparison_page(compared: Sequence[Compared], *, flips: int, notices: Sequence[str] = ()) -> str:
+    """The page of comparisons, with `notices` first.
 
     Several suites stand below one another, their tables and charts named by suite.
     """
@@ -41,11 +44,11 @@ def comparison_page(compared: Sequence[Compared], *, flips: int, prompts: int, n
     charts: list[Chart] = []
     samples: list[RunSamples] = []
     for one in compared:
-        source = PromptSource(None, 0)
+        report = comparison_report(one.comparison, flips=flips)
         if one.pairing is not None:
-            source = _prompt_source(one.pairing.new.record, prompts)
-            samples.append(RunSamples(one.comparison.new.folder, comparison_views(one.pairing, source)))
-        reports.append(_with_prompt_notice(comparison_report(one.comparison, flips=flips), source))
+            samples.append(RunSamples(one.comparison.new.folder, comparison_views(one.pairing)))
+            report = _with_prompt_notice(report, (pair.new for pair in one.pairing.pairs()))
+        reports.append(report)
         charts += comparison_charts(one.comparison, one.pairing)
     report = _joined(reports)
     report = replace(report, notices=(*notices, *report.notices))
@@ -65,18 +68,7 @@ def _joined(reports: "Sequence[Report]") -> "Report":
     )
 
 
-def _prompt_source(record: "RunRecord", limit: int) -> PromptSource:
-    if limit == 0:
-        return PromptSource(None, 0)
-    from evalkit.cli.shared.prompt_remaker import PromptRemaker
-
-    try:
-        return PromptSource(PromptRemaker(record).sample, limit)
-    except UsageError as error:
-        return PromptSource(None, limit, str(error))
-
-
-def _with_prompt_notice(report: "Report", source: PromptSource) -> "Report":
-    if source.reason is None:
+def _with_prompt_notice(report: "Report", samples: "Iterable[SampleRecord]") -> "Report":
+    if all(sample.excerpts or sample.unscored is not None for sample in samples):
         return report
-    return replace(report, notices=(*report.notices, f"Prompts are not shown: {source.reason}."))
+    return replace(report, notices=(*report.notices, NO_EXCERPTS))

@@ -218,7 +218,7 @@ def _compare(report: PlannedReport, outcome: _Outcome, notices: Sequence[str]) -
 
     compared = compare_runs(*_sides(report, outcome))
     if report.path.suffix == ".html":
-        _write(report.path, comparison_page(compared, flips=20, prompts=20, notices=notices))
+        _write(report.path, comparison_page(compared, flips=20, notices=notices))
         return
     reports = [comparison_report(one.comparison) for one in compared]
     reports[0] = replace(reports[0], notices=(*notices, *reports[0].notices))

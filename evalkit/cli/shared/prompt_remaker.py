@@ -12,31 +12,23 @@ if TYPE_CHECKING:
     from evalkit.running.protocols import Suite
 
 
-class PromptRemaker:
-    """Makes the prompts of one run again, as long as its tokenizer, suite and corpora are still at hand."""
+def remake(record: "RunRecord", stored: "SampleRecord") -> "Sample":
+    """A stored sample with its whole prompt, as long as the run's tokenizer, suite and corpora are still at hand.
 
-    def __init__(self, record: "RunRecord") -> None:
-        """Raises UsageError saying what is missing."""
-        from evalkit.installation import light_install_error
+    Raises UsageError saying what is missing, and if it would be another prompt now.
+    """
+    from evalkit.records import SampleKey
 
-        try:
-            self._suite = _suite_of(record)
-        except ModuleNotFoundError as error:
-            raise light_install_error(error) or error from None
-
-    def sample(self, stored: "SampleRecord") -> "Sample":
-        """The sample as it was asked; UsageError where it would be another prompt now."""
-        from evalkit.records import SampleKey
-
-        try:
-            sample: Sample = self._suite.ask(SampleKey(stored.task, stored.ctx, stored.index, stored.seed)).sample
-        except (EvalkitError, LookupError, ValueError) as error:
-            raise UsageError(f"sample {stored.id} cannot be made again: {error}") from None
-        if hashlib.sha256(sample.prompt.encode("utf-8", "surrogatepass")).hexdigest() != stored.prompt_sha256:
-            raise UsageError(
-                f"sample {stored.id} would be another prompt now; use the corpora and the version that the run names"
-            )
-        return sample
+    suite = _suite_of(record)
+    try:
+        sample: Sample = suite.ask(SampleKey(stored.task, stored.ctx, stored.index, stored.seed)).sample
+    except (EvalkitError, LookupError, ValueError) as error:
+        raise UsageError(f"sample {stored.id} cannot be made again: {error}") from None
+    if hashlib.sha256(sample.prompt.encode("utf-8", "surrogatepass")).hexdigest() != stored.prompt_sha256:
+        raise UsageError(
+            f"sample {stored.id} would be another prompt now; use the corpora and the version that the run names"
+        )
+    return sample
 
 
 def _suite_of(record: "RunRecord") -> "Suite[Any]":

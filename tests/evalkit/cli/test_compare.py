@@ -73,13 +73,20 @@ class TestCompare:
         assert not Path("pictures/board").exists(), "one length makes no line"
 
     def test_pages_of_a_run_and_a_comparison(self, evalkit: Evalkit) -> None:
-        evalkit("show new --html page.html --prompts 0")
+        evalkit("show new --html page.html")
         assert Path("page.html").read_text().startswith("<!doctype html>")
         page = evalkit("compare base new --format html").out
         assert page.startswith("<!doctype html>")
-        assert "Prompts are not shown: ./new" in page
         assert 'id="flipped"' in page
+        assert "without excerpts" not in page + Path("page.html").read_text()
         assert "absent/page.html cannot be written" in evalkit("show new --html absent/page.html", code=2).err
+
+
+def test_a_page_of_a_run_without_excerpts_says_how_to_see_a_prompt(evalkit: Evalkit) -> None:
+    write_run(Path("old"), replace(SPEC, excerpts=False))
+    evalkit("show old --html page.html")
+    for page in (Path("page.html").read_text(), evalkit("compare old old --format html").out):
+        assert page.count("Some samples were stored without excerpts of their prompts; show a whole prompt with: ") == 1
 
 
 def test_folders_of_runs_are_compared_suite_by_suite(evalkit: Evalkit) -> None:
@@ -97,20 +104,23 @@ class TestSamples:
     @pytest.mark.usefixtures("runs")
     def test_a_sample_whose_model_is_gone_shows_what_is_stored(self, evalkit: Evalkit) -> None:
         shown = evalkit("show new --sample vt/4096/0/42").out
-        assert "The prompt is not shown: ./new" in shown
+        assert "prompt of vt/4096/0/42" in shown
         assert "wrong needle" in shown
+        whole = evalkit("show new --sample vt/4096/0/42 --format json").json()
+        assert (whole["prompt"], whole["excerpts"][0]["text"]) == (None, "prompt of vt/4096/0/42")
+        assert "./new" in whole["prompt_missing"]
         refusal = evalkit.refuses("show new --sample vt/4096/99/42")
         assert "has no sample 'vt/4096/99/42'; did you mean 'vt/4096/9/42'?" in refusal
 
-    @pytest.mark.usefixtures("tiny_run")
-    def test_a_prompt_is_made_again_and_checked(self, evalkit: Evalkit) -> None:
-        assert evalkit("show run --sample sum/512/0/42 --format json").json()["prompt"] == "What is 0 + 42?"
+    def test_a_sample_without_excerpts_is_built_again(self, evalkit: Evalkit, tiny_run: None) -> None:
+        lines = [replace(line, excerpts=()) for line in read_samples(Path("run"))]
+        Path("run/samples.jsonl").write_text("".join(to_json(line) + "\n" for line in lines))
         assert "What is 0 + 42?" in evalkit("show run --sample sum/512/0/42").out
+        assert "The prompt is not shown: sample sum/512/1/42" in evalkit("show run --sample sum/512/1/42").out
 
     @pytest.mark.usefixtures("tiny_run")
-    def test_a_prompt_that_changed_is_not_shown_as_the_one_that_was_asked(self, evalkit: Evalkit) -> None:
-        changed_now = "sample sum/512/1/42 would be another prompt now"
-        assert changed_now in evalkit("show run --sample sum/512/1/42").out
-        evalkit("show run --html page.html")
-        # The wrong answer's prompt is asked for first.
-        assert f"Prompts are not shown: {changed_now}" in Path("page.html").read_text()
+    def test_a_whole_prompt_is_built_again_and_checked(self, evalkit: Evalkit) -> None:
+        assert evalkit("show run --sample sum/512/0/42 --format json").json()["prompt"] == "What is 0 + 42?"
+        other = evalkit("show run --sample sum/512/1/42 --format json").json()
+        assert other["prompt"] is None
+        assert "sample sum/512/1/42 would be another prompt now" in other["prompt_missing"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.errors import IncompatibleRunError, RequestFailedError
-from evalkit.records import Asked, Completion, Request, SampleKey, SampleRecord, Score
+from evalkit.records import Asked, Completion, Excerpt, Request, SampleKey, SampleRecord, Score
 from evalkit.running.run_files import read_manifest
 from evalkit.running.runner import PREPARED_AHEAD
 from evalkit.running.store import RunStore, read_run, read_samples
@@ -59,6 +59,7 @@ class TestOneRun:
             decode_seconds=0.25,
             generation_tokens=8,
             session=1,
+            excerpts=(Excerpt(0, prompt),),
         )
 
     def test_the_record_adds_it_up(self, tmp_path: Path) -> None:

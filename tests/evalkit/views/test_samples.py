@@ -1,48 +1,62 @@
-"""What a reader browses: wrong answers have their prompts first, and nothing is shown that was not asked."""
+"""What a reader browses: answers, and pieces of the prompts with what the right answer rests on."""
 
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from evalkit.analysis.pairing import pair_runs
-from evalkit.errors import UsageError
-from evalkit.records import Sample, SampleRecord
-from evalkit.views.samples import LONGEST_ANSWER, PromptSource, comparison_views, run_views, tasks_and_lengths
+from evalkit.records import Excerpt, Sample, SampleKey
+from evalkit.running.excerpts import excerpts
+from evalkit.views.samples import (
+    LONGEST_ANSWER,
+    Piece,
+    comparison_views,
+    pieces_of,
+    run_views,
+    tasks_and_lengths,
+)
 from tests.evalkit.run_factory import ERRORED, UNSCORED, RunSpec, changed, make_run, make_samples
-from tests.evalkit.sample_records import remake
 
 SPEC = RunSpec({("vt", 4096): [1.0, 0.0, ERRORED, UNSCORED, 1.0], ("cwe", 65536): [0.5]})
 
 
-def test_wrong_answers_have_their_prompts_first() -> None:
-    source = PromptSource(remake, 3)
-    views = {view.id: view for view in run_views(make_samples(SPEC), source)}
-    shown = [name for name, view in views.items() if view.pieces]
-    assert shown == ["vt/4096/1/42", "vt/4096/2/42", "cwe/65536/0/42"]
-    assert views["vt/4096/1/42"].pieces[0].text == "prompt of vt/4096/1/42"
+def test_a_run_is_shown_in_its_order() -> None:
+    views = {view.id: view for view in run_views(make_samples(SPEC))}
+    assert views["vt/4096/1/42"].pieces == (Piece("prompt", 0, ("prompt of ", "vt/4096/1/42", "")),)
     assert [view.failed for view in views.values()] == [False, True, True, True, False, True]
-    assert views["vt/4096/3/42"].new.problem == "it does not fit"
-    assert (source.made, source.reason) == (3, None)
+    assert (views["vt/4096/3/42"].new.problem, views["vt/4096/3/42"].pieces) == ("it does not fit", ())
     assert tasks_and_lengths(list(views.values())) == (["vt", "cwe"], [4096, 65536])
 
 
-def test_samples_that_got_worse_come_first_in_a_comparison(tmp_path: Path) -> None:
+def test_a_comparison_shows_both_answers_to_one_prompt(tmp_path: Path) -> None:
     base = RunSpec({("vt", 4096): [1.0, 1.0, 0.0, 1.0]})
     new = changed(base, {("vt", 4096): [1.0, 0.0, 1.0, 0.5]}, prediction="x" * (LONGEST_ANSWER + 1))
-    pairing = pair_runs(make_run(tmp_path / "base", base), make_run(tmp_path / "new", new))
-    views = comparison_views(pairing, PromptSource(remake, 2))
-    assert [bool(view.pieces) for view in views] == [False, True, False, True]
+    views = comparison_views(pair_runs(make_run(tmp_path / "base", base), make_run(tmp_path / "new", new)))
+    assert [len(view.pieces) for view in views] == [1, 1, 1, 1]
     assert [view.flipped for view in views] == [False, True, True, True]
     assert views[0].base is not None
     assert len(views[0].new.prediction) == LONGEST_ANSWER
 
 
-def test_what_stands_in_the_way_of_prompts_is_said_once() -> None:
-    asked = []
+def test_pieces_say_where_they_stand() -> None:
+    kept = (Excerpt(0, "ab"), Excerpt(40, "cdefg", ((1, 2), (3, 5))), Excerpt(90, "0123456789"))
+    assert pieces_of(kept) == (
+        Piece("start of the prompt", 0, ("ab",)),
+        Piece("41% into the prompt", 40, ("c", "d", "e", "fg", "")),
+        Piece("end of the prompt", 90, ("0123456789",)),
+    )
+    assert pieces_of(()) == ()
 
-    def refuse(stored: SampleRecord) -> Sample:
-        asked.append(stored.id)
-        raise UsageError("other corpora")
 
-    source = PromptSource(refuse, 10)
-    assert not any(view.pieces for view in run_views(make_samples(SPEC), source))
-    assert (source.reason, len(asked)) == ("other corpora", 1)
-    assert not any(view.pieces for view in run_views(make_samples(SPEC), PromptSource(None, 5, "no model")))
+@given(st.text(max_size=3000), st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 200)), max_size=8))
+def test_parts_are_the_excerpts_text_and_every_second_one_is_marked(prompt: str, places: list[tuple[int, int]]) -> None:
+    evidence = tuple((start, min(start + size, len(prompt))) for start, size in places if start <= len(prompt))
+    sample = Sample(SampleKey("vt", 0, 0, 0), prompt, "", (), 0, 0, "all", evidence=evidence)
+    for piece in pieces_of(excerpts(sample)):
+        place = piece.start
+        for number, part in enumerate(piece.parts):
+            assert prompt.startswith(part, place)
+            if number % 2:
+                assert any(start <= at < end for start, end in evidence for at in (place, place + len(part) - 1))
+            place += len(part)

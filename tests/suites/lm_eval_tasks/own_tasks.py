@@ -21,7 +21,7 @@ def write_tasks(folder: Path) -> Path:
         {"question": f"What is the colour of thing {n}, a {thing}?", "choices": list(_COLOURS), "answer": n % 4}
         for n, thing in enumerate(_THINGS)
     ]
-    _task(
+    write_task(
         folder,
         "colours",
         {"test": colours[:7], "dev": colours[4:]},
@@ -36,7 +36,7 @@ def write_tasks(folder: Path) -> Path:
             {"metric": metric, "aggregation": "mean", "higher_is_better": True} for metric in ("acc", "acc_norm")
         ],
     )
-    _task(
+    write_task(
         folder,
         "weather",
         {"test": colours[:4]},
@@ -54,7 +54,7 @@ def write_tasks(folder: Path) -> Path:
          "rest": "was too large."}
         for n, (first, second) in enumerate(pairwise(_THINGS))
     ]  # fmt: skip
-    _task(
+    write_task(
         folder,
         "pronoun",
         {"test": pronouns[:5]},
@@ -64,7 +64,7 @@ def write_tasks(folder: Path) -> Path:
         doc_to_target="rest",
         metric_list=[{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
     )
-    _task(
+    write_task(
         folder,
         "last_word",
         {"test": [{"text": f"The {thing} is as {thing} as a"} | {"word": thing} for thing in _THINGS[:5]]},
@@ -76,7 +76,7 @@ def write_tasks(folder: Path) -> Path:
             {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
         ],
     )
-    _task(
+    write_task(
         folder,
         "prose",
         {
@@ -94,7 +94,7 @@ def write_tasks(folder: Path) -> Path:
             {"metric": "bits_per_byte", "aggregation": "bits_per_byte", "higher_is_better": False},
         ],
     )
-    _task(
+    write_task(
         folder,
         "sums",
         {"test": [{"question": f"{n} + {n} =", "answer": str(2 * n)} for n in range(5)]},
@@ -117,7 +117,7 @@ def write_tasks(folder: Path) -> Path:
     return folder
 
 
-def _task(folder: Path, name: str, splits: dict[str, list[dict[str, Any]]], **config: Any) -> None:
+def write_task(folder: Path, name: str, splits: dict[str, list[dict[str, Any]]], **config: Any) -> None:
     files = {}
     for split, rows in splits.items():
         path = folder / f"{name}_{split}.jsonl"
