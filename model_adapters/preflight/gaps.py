@@ -18,7 +18,7 @@ ALLOWED_LOSS = 1.5
 FULL_PRECISION_TOP1 = 0.99
 CPU_BOUND = 1e-4
 GPU_BOUND = 1e-3
-"""Larger, because kernels there split fp32 operands into halves (`gated_delta_check` allows as much for a layer)."""
+"""Larger, because kernels there split fp32 operands into halves (`gated_delta_trial` allows as much for a layer)."""
 LEAST_BOUND = {torch.bfloat16: 1e-2, torch.float16: 2e-3}
 """About two roundings: below this, what a few operators lose says little about what others may."""
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from model_adapters.engine.fast_modules.merged_linear import merge_projections
 from model_adapters.engine.fast_modules.patches import ModulePatches
-from model_adapters.kernels.trial import KERNEL_DTYPES, agrees
+from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 from model_adapters.kernels.vector_product.linear import add_product, has_vector_product, is_one_vector, linear
 
 ROTATE = "apply_rotary_pos_emb"
@@ -137,44 +137,28 @@ def _fast_rotation(own: Forward, device_type: str) -> Forward:
     return apply_rotary_pos_emb
 
 
-@torch.no_grad()
 def _agrees(module: Any, make: Callable[[Any], Forward]) -> bool:
-    """Whether a kernel gives what the module's own code gives; False too where it does not compile or run here."""
+    """Whether a kernel gives what the module's own code gives."""
     weight = next(module.parameters())
-    gated = "Gated" in type(module).__name__
-    fast, own = make(module), type(module).forward
-    try:
-        for tokens in (_SAMPLE_TOKENS, 1):
-            shape = (1, tokens, weight.shape[-1])
-            inputs = [_sample(shape, weight, seed=seed) for seed in range(1 + gated)]
-            if not _alike(fast(*inputs), own(module, *inputs)):
-                return False
-        return True
-    except Exception:  # noqa: BLE001 - whatever a kernel or its compiler raises, the module's own code remains
-        return False
+    inputs = 2 if "Gated" in type(module).__name__ else 1
+    samples = (
+        tuple(_sample((1, tokens, weight.shape[-1]), weight, seed=seed) for seed in range(inputs))
+        for tokens in (_SAMPLE_TOKENS, 1)
+    )
+    return trial(make(module), partial(type(module).forward, module), samples, weight.dtype) is None
 
 
-@torch.no_grad()
 def _rotation_agrees(model: PreTrainedModel, own: Forward, fast: Forward) -> bool:
     weight = next(model.parameters())
     heads = getattr(model.config, "num_attention_heads", 0)
     size = getattr(model.config, "head_dim", None) or (model.config.hidden_size // heads if heads else 0)
     q = _sample((1, _SAMPLE_TOKENS, 2, size), weight).transpose(1, 2)
     angle = _sample((1, _SAMPLE_TOKENS, size // 2), weight, seed=1).float().repeat(1, 1, 2)
-    try:
-        pairs = zip(fast(q, q, angle.cos(), angle.sin()), own(q, q, angle.cos(), angle.sin()), strict=True)
-        return all(_alike(found, expected) for found, expected in pairs)
-    except Exception:  # noqa: BLE001 - as above
-        return False
+    return trial(fast, own, [(q, q, angle.cos(), angle.sin())], weight.dtype) is None
 
 
 def _sample(shape: tuple[int, ...], like: torch.Tensor, *, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator).to(like.device, like.dtype)
-
-
-def _alike(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    return found.dtype == expected.dtype and agrees(found, expected)
+    return random_sample(shape, like.device, like.dtype, seed=seed)
 
 
 def _modules_that_rotate(model: PreTrainedModel) -> list[ModuleType]:

@@ -5,6 +5,7 @@ heads, G key/value heads, D head size.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from model_adapters.engine.fast_modules.merged_linear import merge_projections
 from model_adapters.engine.fast_modules.patches import ModulePatches
 from model_adapters.engine.forward.slot_attention import slot_attention
 from model_adapters.engine.memory.passes import current_step
-from model_adapters.kernels.trial import KERNEL_DTYPES, agrees
+from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 from model_adapters.kernels.vector_product.linear import linear
 
 NORMED_OVER_HEADS = ("Olmo2Attention", "Olmo3Attention", "OlmoHybridAttention")
@@ -85,31 +86,24 @@ def _norm_rotate(
     )
 
 
-@torch.no_grad()
 def _agrees(layer: Any) -> bool:
-    """Whether the kernel gives what a layer's own norms and rotation give; False too where it does not compile."""
+    """Whether the kernel gives what a layer's own norms and rotation give."""
     weight = layer.q_proj.weight
     if weight.dtype not in KERNEL_DTYPES or layer.q_norm.variance_epsilon != layer.k_norm.variance_epsilon:
         return False
-    generator = torch.Generator().manual_seed(0)
 
-    def sample(size: int) -> torch.Tensor:
-        return torch.randn((1, _SAMPLE_TOKENS, size), generator=generator).to(weight.device, weight.dtype)
+    def sample(size: int, seed: int) -> torch.Tensor:
+        return random_sample((1, _SAMPLE_TOKENS, size), weight.device, weight.dtype, seed=seed)
 
-    sides = sample(layer.q_norm.weight.shape[0]), sample(layer.k_norm.weight.shape[0])
-    angle = sample(layer.head_dim // 2).float().repeat(1, 1, 2)
+    def own(q: torch.Tensor, k: torch.Tensor, cos_sin: tuple[torch.Tensor, torch.Tensor] | None) -> Any:
+        normed = (type(norm).forward(norm, x) for x, norm in ((q, layer.q_norm), (k, layer.k_norm)))
+        heads = [x.view(*x.shape[:-1], -1, layer.head_dim) for x in normed]
+        return tuple(x if cos_sin is None else _rotated(x.double(), *cos_sin).to(x.dtype) for x in heads)
+
+    sides = sample(layer.q_norm.weight.shape[0], 0), sample(layer.k_norm.weight.shape[0], 1)
+    angle = sample(layer.head_dim // 2, 2).float().repeat(1, 1, 2)
     tables = angle.cos().to(weight.dtype), angle.sin().to(weight.dtype)
-    try:
-        for cos_sin in (None, tables):
-            found = _norm_rotate(layer, *sides, cos_sin)
-            for out_BTHD, x, norm in zip(found, sides, (layer.q_norm, layer.k_norm), strict=True):
-                normed = type(norm).forward(norm, x).view(*x.shape[:-1], -1, layer.head_dim)
-                expected = normed if cos_sin is None else _rotated(normed.double(), *cos_sin)
-                if not agrees(out_BTHD, expected):
-                    return False
-        return True
-    except Exception:  # noqa: BLE001 - whatever a kernel or its compiler raises, the layer's own code remains
-        return False
+    return trial(partial(_norm_rotate, layer), own, [(*sides, None), (*sides, tables)], weight.dtype) is None
 
 
 def _rotated(x_BTHD: torch.Tensor, cos_BTD: torch.Tensor, sin_BTD: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,8 @@ from functools import lru_cache
 
 import torch
 
+from model_adapters.kernels.trial import random_sample, trial
+
 KeysValues = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -38,16 +40,8 @@ class KeyValueBuffer:
         Position p goes to place p mod M. No address and no shape depends on the positions, so that the call can be
         captured in a CUDA graph.
         """
-        if _has_store(k_BG1D.device.type):
-            from model_adapters.kernels.key_value.triton_store import store_tokens
-
-            new = k_BG1D[:, :, 0], v_BG1D[:, :, 0]
-            store_tokens(*new, k_NGMD=self.k_NGMD, v_NGME=self.v_NGMD, position_B=position_B)
-        else:
-            rows_B = torch.arange(len(position_B), device=position_B.device)
-            place_B = position_B % self.k_NGMD.shape[2]
-            self.k_NGMD[rows_B, :, place_B] = k_BG1D[:, :, 0]
-            self.v_NGMD[rows_B, :, place_B] = v_BG1D[:, :, 0]
+        store = _store_at_once if _has_store(k_BG1D.device) else _store
+        store(self.k_NGMD, self.v_NGMD, k_BG1D[:, :, 0], v_BG1D[:, :, 0], position_B)
         return self.k_NGMD[: len(position_B), :, :places], self.v_NGMD[: len(position_B), :, :places]
 
     def before(self, slot: int, length: int) -> KeysValues:
@@ -134,20 +128,38 @@ def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
     return joined_1GSD
 
 
-@lru_cache(maxsize=4)
-def _has_store(device_type: str) -> bool:
-    """Whether the Triton kernel that stores keys and values in one launch runs here and is right."""
-    if device_type != "cuda":
-        return False
-    kept = [torch.zeros(2, 3, 4, 8, device=device_type) for _ in range(2)]
-    new = torch.arange(1.0, 49.0, device=device_type).view(2, 3, 8)
-    try:
-        from model_adapters.kernels.key_value.triton_store import store_tokens
+def _store(
+    k_NGMD: torch.Tensor, v_NGME: torch.Tensor, k_BGD: torch.Tensor, v_BGE: torch.Tensor, position_B: torch.Tensor
+) -> KeysValues:
+    """Write sequence b's key and value to place position_B[b] mod M of slot b."""
+    rows_B, place_B = torch.arange(len(position_B), device=position_B.device), position_B % k_NGMD.shape[2]
+    k_NGMD[rows_B, :, place_B], v_NGME[rows_B, :, place_B] = k_BGD, v_BGE
+    return k_NGMD, v_NGME
 
-        position_B = torch.tensor([1, 6], device=device_type)
-        store_tokens(new, -new, k_NGMD=kept[0], v_NGME=kept[1], position_B=position_B)
-    except Exception:  # noqa: BLE001 - whatever the compiler raises, PyTorch's operators remain
+
+def _store_at_once(
+    k_NGMD: torch.Tensor, v_NGME: torch.Tensor, k_BGD: torch.Tensor, v_BGE: torch.Tensor, position_B: torch.Tensor
+) -> KeysValues:
+    """The same in one launch."""
+    from model_adapters.kernels.key_value.triton_store import store_tokens
+
+    store_tokens(k_BGD, v_BGE, k_NGMD=k_NGMD, v_NGME=v_NGME, position_B=position_B)
+    return k_NGMD, v_NGME
+
+
+@lru_cache(maxsize=4)
+def _has_store(device: torch.device) -> bool:
+    """Whether the Triton kernel that stores keys and values in one launch runs here and is right."""
+    if device.type != "cuda":
         return False
-    wanted = torch.zeros_like(kept[0])
-    wanted[0, :, 1], wanted[1, :, 2] = new[0], new[1]
-    return torch.equal(kept[0], wanted) and torch.equal(kept[1], -wanted)
+    shapes = ((2, 3, 4, 8),) * 2 + ((2, 3, 8),) * 2
+    sample = [random_sample(shape, device, torch.float32, seed=seed) for seed, shape in enumerate(shapes)]
+
+    def store_in_copies(*tensors: torch.Tensor) -> KeysValues:
+        return _store_at_once(tensors[0].clone(), tensors[1].clone(), tensors[2], tensors[3], tensors[4])
+
+    def reference(*tensors: torch.Tensor) -> KeysValues:
+        return _store(tensors[0].clone(), tensors[1].clone(), tensors[2], tensors[3], tensors[4])
+
+    position_B = torch.tensor([1, 6], device=device)
+    return trial(store_in_copies, reference, [(*sample, position_B)], torch.float32) is None

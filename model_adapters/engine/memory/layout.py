@@ -12,7 +12,7 @@ from model_adapters.engine.memory.cost import SlotCost
 class AttentionShape(NamedTuple):
     """What decides whether a fused kernel applies."""
 
-    device_type: str
+    device: torch.device
     dtype: torch.dtype
     heads: int
     kv_heads: int
@@ -23,7 +23,7 @@ class AttentionShape(NamedTuple):
     def of(cls, q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor) -> "AttentionShape":
         """The shape of one call."""
         heads, kv_heads = q_BHTD.shape[1], k_BGSD.shape[1]
-        return cls(q_BHTD.device.type, q_BHTD.dtype, heads, kv_heads, k_BGSD.shape[3], v_BGSE.shape[3])
+        return cls(q_BHTD.device, q_BHTD.dtype, heads, kv_heads, k_BGSD.shape[3], v_BGSE.shape[3])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ import torch
 import triton
 import triton.language as tl
 
-KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+from model_adapters.kernels.trial import KERNEL_DTYPES
+
 TOKEN_BLOCK = 32
 """At least the kernel size less one: only the first block looks back into the context."""
 CHANNEL_BLOCK = 128

@@ -2,7 +2,8 @@
 
 import torch
 
-KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+from model_adapters.kernels.trial import KERNEL_DTYPES
+
 MAX_HEAD_SIZE = 256
 
 

@@ -7,7 +7,8 @@ import torch
 import triton
 import triton.language as tl
 
-KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+from model_adapters.kernels.trial import KERNEL_DTYPES
+
 TILE = 4096
 """Elements that one program of a norm holds."""
 WIDEST = 16_384

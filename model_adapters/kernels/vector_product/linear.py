@@ -1,13 +1,12 @@
 """Linear products on the Triton vector product if there is one token; otherwise on PyTorch's own."""
 
 from functools import lru_cache
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model_adapters.kernels.trial import TOLERANCE, agrees
+from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 
 _SAMPLE_ROWS = 5
 KERNEL_DEVICES = ("cuda",)
@@ -53,25 +52,17 @@ def has_vector_product(weight_ND: torch.Tensor) -> bool:
 
 
 @lru_cache(maxsize=64)
-@torch.no_grad()
 def _agrees(features: int, dtype: torch.dtype, device: torch.device) -> bool:
-    if dtype not in TOLERANCE:
-        return False
-    generator = torch.Generator().manual_seed(0)
-
-    def sample(*shape: int) -> Any:
-        return torch.randn(shape, generator=generator).to(device, dtype)
-
-    x, weight, bias = sample(1, features), sample(_SAMPLE_ROWS, features), sample(_SAMPLE_ROWS)
-    expected = F.linear(x.double(), weight.double(), bias.double())
-    try:
+    def kernel(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         from model_adapters.kernels.vector_product.triton_vector_product import vector_product
 
-        found = [
-            vector_product(x, weight, bias),
-            # Without bias and in fp32, as the output embeddings take it.
-            vector_product(x, weight, out_dtype=torch.float32) + bias.float(),
-        ]
-    except Exception:  # noqa: BLE001 - whatever a kernel or its compiler raises, PyTorch's product remains
-        return False
-    return all(agrees(one, expected, dtype) for one in found)
+        # The second as the output embeddings take it: without bias and in fp32.
+        return vector_product(x, weight, bias), vector_product(x, weight, out_dtype=torch.float32)
+
+    def reference(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        product = F.linear(x.double(), weight.double())
+        return (product + bias.double()).to(x.dtype), product.float()
+
+    shapes = (1, features), (_SAMPLE_ROWS, features), (_SAMPLE_ROWS,)
+    sample = tuple(random_sample(shape, device, dtype, seed=seed) for seed, shape in enumerate(shapes))
+    return dtype in KERNEL_DTYPES and trial(kernel, reference, [sample], dtype) is None

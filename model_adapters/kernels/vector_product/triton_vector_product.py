@@ -10,7 +10,8 @@ import torch
 import triton
 import triton.language as tl
 
-KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+from model_adapters.kernels.trial import KERNEL_DTYPES
+
 WIDEST_BLOCK = 2048
 """Features that a program holds at once; of 256 to 2048 features and 1 to 16 rows this was the quickest on an H100."""
 

@@ -1,8 +1,15 @@
-"""What counts as the same result."""
+"""A kernel stands in for its reference only if it gives the same on every sample; memory is not its fault."""
 
+import pytest
 import torch
 
-from model_adapters.kernels.trial import agrees, gap
+from model_adapters.kernels.trial import LAYER_TOLERANCE, gap, trial
+
+ONES = torch.ones(100)
+
+
+def tried(factor: float, dtype: torch.dtype) -> str | None:
+    return trial(lambda x: (factor * x.double()).to(x.dtype), lambda x: x, [(ONES.to(dtype),)], dtype)
 
 
 def test_the_gap_is_relative() -> None:
@@ -12,10 +19,44 @@ def test_the_gap_is_relative() -> None:
 
 
 def test_what_a_number_format_allows() -> None:
-    expected = torch.ones(100)
-    assert agrees(expected * (1 + 5e-6), expected)
-    assert not agrees(expected * (1 + 5e-5), expected)
-    assert agrees(expected * 1.01, expected, torch.bfloat16)
-    assert not agrees(expected.double(), expected.double() + 1e-9)  # no kernel is in fp64
-    assert not agrees(torch.full((100,), torch.nan), expected)
-    assert not agrees(torch.ones(99), expected)
+    assert tried(1 + 5e-5, torch.float32) is None
+    assert tried(1 + 5e-4, torch.float32) == "is off by 5.0e-04 of its size, more than 1e-04"
+    assert tried(1.01, torch.bfloat16) is None
+    assert tried(1.05, torch.bfloat16) is not None
+    found = trial(lambda x: x, lambda x: x, [(ONES,)], torch.float64, tolerance=LAYER_TOLERANCE)
+    assert found == "takes float32, float16, bfloat16, and not float64"
+
+
+def test_every_sample_and_every_result_counts() -> None:
+    def kernel(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, x if len(x) > 1 else 2 * x
+
+    samples = [(ONES,), (ONES[:1],)]
+    assert trial(kernel, lambda x: (x, x), samples[:1], torch.float32) is None
+    assert trial(kernel, lambda x: (x, x), samples, torch.float32) == "is off by 1.0e+00 of its size, more than 1e-04"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (torch.full((100,), torch.nan), "is off by nan of its size, more than 1e-04"),
+        (ONES[:99], "gives the shape torch.Size([99]) instead of torch.Size([100])"),
+        (ONES.double(), "gives the dtype torch.float64 instead of torch.float32"),
+    ],
+)
+def test_what_never_agrees(wrong: torch.Tensor, reason: str) -> None:
+    assert trial(lambda _: wrong, lambda x: x, [(ONES,)], torch.float32) == reason
+
+
+def test_an_error_is_a_reason_and_a_lack_of_memory_is_none() -> None:
+    def failing(error: Exception) -> str | None:
+        def kernel(_: torch.Tensor) -> torch.Tensor:
+            raise error
+
+        return trial(kernel, lambda x: x, [(ONES,)], torch.float32)
+
+    refused = failing(RuntimeError("PassManager::run failed\nat line 3"))
+    assert refused == "does not run here (RuntimeError: PassManager::run failed)"
+    for error in (torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")):
+        with pytest.raises(type(error)):
+            failing(error)

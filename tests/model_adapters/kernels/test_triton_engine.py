@@ -81,7 +81,7 @@ def test_a_kernel_that_does_not_compile_is_one_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(triton_prefill, "prefill_gated_delta_rule", refused)
     model = small_model("olmo_hybrid").to(DEVICE)
     fault = find_fault(model, gated_delta_layers(model)[0])
-    assert fault == "they do not run here (RuntimeError: PassManager::run failed)"
+    assert fault == "the rule does not run here (RuntimeError: PassManager::run failed)"
 
 
 @pytest.mark.parametrize(("family", "lengths"), [("olmo_hybrid", (45, 1)), ("qwen3_next", (37,))])

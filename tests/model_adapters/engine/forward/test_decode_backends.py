@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from model_adapters.engine.forward.decode_backends import agrees, find_decode_kernel, masked_attention
+from model_adapters.engine.forward.decode_backends import decode_trial, find_decode_kernel, masked_attention
 from model_adapters.engine.memory.layout import AttentionShape
 
-SHAPE = AttentionShape("cpu", torch.float32, 4, 2, 16, 24)
+SHAPE = AttentionShape(torch.device("cpu"), torch.float32, 4, 2, 16, 24)
 
 
 def exact(
@@ -22,7 +22,7 @@ def exact(
 
 
 def test_a_right_kernel_is_taken() -> None:
-    assert agrees(exact, SHAPE)
+    assert decode_trial(exact, SHAPE) is None
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def test_a_right_kernel_is_taken() -> None:
     ],
 )
 def test_a_wrong_kernel_is_not(wrong: object) -> None:
-    assert not agrees(wrong, SHAPE)  # type: ignore[arg-type]
+    assert decode_trial(wrong, SHAPE) is not None  # type: ignore[arg-type]
 
 
 def test_a_kernel_that_does_not_run_is_not_taken() -> None:
     def broken(*_: object) -> torch.Tensor:
         raise RuntimeError("no kernel image is available")
 
-    assert not agrees(broken, SHAPE)
+    assert decode_trial(broken, SHAPE) is not None
 
 
 def test_there_is_none_on_a_cpu() -> None:

@@ -61,13 +61,13 @@ def test_decode_equals_reference(seed: int, G: int, R: int, lengths: list[int]) 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_fused_kernel_serves_on_a_cpu(kv_heads: int, dtype: torch.dtype) -> None:
-    kernels = find_fused(AttentionShape("cpu", dtype, 4, kv_heads, 16, 16))
+    kernels = find_fused(AttentionShape(torch.device("cpu"), dtype, 4, kv_heads, 16, 16))
     assert [kernel.name for kernel in kernels] == ["flash (CPU)"]
-    assert find_windowed(AttentionShape("cpu", dtype, 4, kv_heads, 16, 16)) is None
+    assert find_windowed(AttentionShape(torch.device("cpu"), dtype, 4, kv_heads, 16, 16)) is None
 
 
 def test_a_fused_kernel_that_disagrees_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = AttentionShape("cpu", torch.float32, 4, 2, 12, 12)
+    shape = AttentionShape(torch.device("cpu"), torch.float32, 4, 2, 12, 12)
     (real,) = find_fused(shape)
 
     def off(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float) -> Attended:
@@ -85,7 +85,7 @@ def test_a_fused_kernel_that_disagrees_is_not_used(monkeypatch: pytest.MonkeyPat
 
 
 def test_kernels_that_plan_for_lengths_get_those_that_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = AttentionShape("cpu", torch.float32, 4, 2, 16, 16)
+    shape = AttentionShape(torch.device("cpu"), torch.float32, 4, 2, 16, 16)
     (flash,) = find_fused(shape)
     planning = FusedKernel("planning", flash.attend, plans_lengths=True)
     monkeypatch.setattr(slot_attention, "find_fused", lambda shape: (planning, flash))
