@@ -28,7 +28,7 @@ def jobs() -> dict[str, dict[str, Job]]:
     """All jobs by kind and name, most important first; imports torch."""
     import torch
 
-    from benchmarks.gpu_kernels import attention, elementwise, gated_delta, models
+    from benchmarks.gpu_kernels import attention, elementwise, gated_delta, models, state_space
 
     return {
         "check": {
@@ -41,6 +41,8 @@ def jobs() -> dict[str, dict[str, Job]]:
             "gdn-decode": gated_delta.check_decode,
             "gdn-sizes": gated_delta.check_sizes,
             "gdn-far": gated_delta.check_far,
+            "ssm": state_space.check_scan,
+            "kda": state_space.check_kda,
         },
         "time": {
             "gdn": gated_delta.time_prefill,
@@ -48,6 +50,8 @@ def jobs() -> dict[str, dict[str, Job]]:
             "windowed": partial(models.time_models, make=models.windowed),
             "attention": attention.time_attention,
             "elementwise": elementwise.time_elementwise,
+            "ssm": state_space.time_scan,
+            "kda": state_space.time_kda,
         },
     }
 
@@ -64,8 +68,10 @@ NAMES = {
         "gdn-decode",
         "gdn-sizes",
         "gdn-far",
+        "ssm",
+        "kda",
     ),
-    "time": ("gdn", "hybrid", "windowed", "attention", "elementwise"),
+    "time": ("gdn", "hybrid", "windowed", "attention", "elementwise", "ssm", "kda"),
 }
 
 

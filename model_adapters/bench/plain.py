@@ -9,6 +9,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from model_adapters.engine.fast_modules.choose import choose_kernels, gdn_kernel
+from model_adapters.engine.fast_modules.gated_delta_net import gated_delta_layers
 from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.forward.slot_attention import use_slot_attention
 
@@ -19,7 +20,7 @@ PIECE_TOKENS = 8192
 
 def plain_variants(model: PreTrainedModel) -> tuple[str, ...]:
     """What can be measured beside the engine: transformers, and with FLA's kernels where they are installed."""
-    usable = gdn_kernel(model) is not None and model.device.type == "cuda"
+    usable = bool(gated_delta_layers(model)) and model.device.type == "cuda"
     fla = usable and importlib.util.find_spec("fla") is not None
     return (WITH_FLA, PLAIN) if fla else (PLAIN,)
 

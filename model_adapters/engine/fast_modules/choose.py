@@ -20,6 +20,7 @@ from model_adapters.engine.fast_modules.norms_and_mlps import place_elementwise
 from model_adapters.engine.fast_modules.olmo_attention import place_fused_projections
 from model_adapters.engine.fast_modules.olmo_layers import place_fused_layers
 from model_adapters.engine.fast_modules.patches import patches_of
+from model_adapters.engine.fast_modules.state_space import find_scan_fault, place_scan, scan_layers
 
 CHOICES = ("auto", "triton", "fla", "torch")
 _RULES = (
@@ -27,8 +28,10 @@ _RULES = (
     "torch_recurrent_gated_delta_rule",
     "causal_conv1d_fn",
     "causal_conv1d_update",
+    "chunk_kimi_delta_attention",
+    "recurrent_kimi_delta_attention",
 )
-"""Functions in transformers' modeling modules that take FLA's kernels where that package is installed."""
+"""Functions in transformers' modeling modules that take a library's kernels where that package is installed."""
 
 _CHOSEN: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
 _LIBRARY: dict[tuple[str, str], Callable[..., Any]] = {}
@@ -71,12 +74,30 @@ def choose_kernels(model: PreTrainedModel, wanted: str = "auto") -> tuple[str, .
         place_fused_layers(model, patches_of(model), fast_rule=chosen == "triton")
     if layers:
         _CHOSEN[model] = chosen
+    elif scans := scan_layers(model):
+        lines += _choose_scan(model, scans, chosen, library=wanted in ("auto", "fla"))
     return tuple(lines)
 
 
 def gdn_kernel(model: PreTrainedModel) -> str | None:
-    """What runs the model's gated delta rule, for records; None where it has none or nothing was chosen."""
+    """What runs the model's gated delta rule or Mamba-2 scan, for records; None if it has neither."""
     return _CHOSEN.get(model)
+
+
+def _choose_scan(model: PreTrainedModel, scans: list[Any], chosen: str, *, library: bool) -> list[str]:
+    """Let Mamba-2 layers scan with mamba-ssm where it is installed and not ruled out, else with what was chosen."""
+    if library and model.device.type == "cuda" and importlib.util.find_spec("mamba_ssm") is not None:
+        _CHOSEN[model] = "mamba_ssm"
+        return []
+    _CHOSEN[model] = "triton" if chosen == "triton" else "torch"
+    if chosen != "triton":
+        return []
+    fault = find_scan_fault(scans[0], model.dtype)
+    if fault is not None:
+        _CHOSEN[model] = "torch"
+        return [f"the state space scan runs on PyTorch's operators: the Triton kernel {fault}"]
+    place_scan(scans[0], patches_of(model))
+    return []
 
 
 def _set_rules(model: PreTrainedModel, *, library: bool) -> None:

@@ -1,4 +1,4 @@
-"""The gated delta rule's prefill compiles for a Hopper GPU without one: the interpreter takes what a GPU does not."""
+"""Prefill kernels compile for a Hopper GPU without one: the interpreter accepts what a GPU's compiler does not."""
 
 import importlib.util
 import os
@@ -52,12 +52,19 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     from triton.runtime import driver
 
     from model_adapters.kernels.gated_delta import triton_prefill
+    from model_adapters.kernels.state_space import triton_scan
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")  # as before Triton 3.10; unset, 3.9 warns
     found: dict[str, Any] = {}
-    for name in ("prepare_chunks", "scan_chunks"):
-        monkeypatch.setattr(triton_prefill, name, Compiled(getattr(triton_prefill, name), found))
+    for module, name in (
+        (triton_prefill, "prepare_chunks"),
+        (triton_prefill, "scan_chunks"),
+        (triton_scan, "_written_states"),
+        (triton_scan, "_pass_states"),
+        (triton_scan, "_outputs"),
+    ):
+        monkeypatch.setattr(module, name, Compiled(getattr(module, name), found))
     # `reset_active` would want a real one.
     monkeypatch.setattr(driver, "_active", HopperDriver())
     return found
@@ -82,6 +89,33 @@ def test_prefill_compiles_and_fits(
     gate = torch.zeros(1, 100, 4)
     prefill_gated_delta_rule(q, q, v, log_decay_BTH=gate, beta_BTH=gate)
     assert set(compiled) == {"prepare_chunks", "scan_chunks"}
+    assert_fit(compiled)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "state_size"),
+    [(torch.bfloat16, 128, 256), (torch.float16, 64, 256), (torch.float32, 64, 128)],
+)
+def test_state_space_scan_compiles_and_fits(
+    compiled: dict[str, Any], dtype: torch.dtype, size: int, state_size: int
+) -> None:
+    from model_adapters.kernels.state_space.triton_scan import scan_state_space
+
+    keys = torch.zeros(1, 300, 2, state_size, dtype=dtype)
+    scan_state_space(
+        torch.zeros(1, 300, 4, size, dtype=dtype),
+        keys,
+        keys,
+        steps_BTH=torch.zeros(1, 300, 4),
+        rates_H=torch.zeros(4),
+        skip_H=torch.zeros(4, dtype=dtype),
+        initial_state_BHPN=None,
+    )
+    assert set(compiled) == {"_written_states", "_pass_states", "_outputs"}
+    assert_fit(compiled)
+
+
+def assert_fit(compiled: dict[str, Any]) -> None:
     for kernel in compiled.values():
         assert kernel.asm["cubin"]
         assert kernel.metadata.shared <= HOPPER_SHARED_BYTES
