@@ -50,7 +50,7 @@ def undisturbed(command: list[str], out: Path) -> tuple[float, float]:
     started = time.perf_counter()
     subprocess.run([*command, "--out", str(out)], check=True, capture_output=True)
     seconds = time.perf_counter() - started
-    first_prompt = read_run(out).timing["first_prompt_seconds"] or 0.0
+    first_prompt = read_run(out).timing.first_prompt_seconds or 0.0
     print(f"undisturbed: {len(read_samples(out))} samples in {seconds:.1f} s, first prompt after {first_prompt:.1f} s")
     return first_prompt, seconds
 

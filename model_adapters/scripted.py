@@ -15,7 +15,9 @@ from evalkit.errors import RequestFailedError
 from evalkit.records import (
     Completion,
     ContinuationScore,
+    EngineDescription,
     FinishReason,
+    MemoryUse,
     ModelIdentity,
     PositionScheme,
     Request,
@@ -159,16 +161,13 @@ class ScriptedAdapter:
             for request in reversed(batch):
                 yield self._answer(request)
 
-    def memory(self) -> dict[str, float | int | str | None]:
-        return {"peak_bytes": 0, "weights_bytes": 0, "kv_bytes": 0, "method": "scripted"}
+    def memory(self) -> MemoryUse:
+        return MemoryUse(peak_bytes=0, weights_bytes=0, kv_bytes=0, method="scripted")
 
-    def describe(self) -> dict[str, str | int | float | None]:
-        return {
-            "engine": "scripted",
-            "device": "cpu",
-            "attention": "scripted",
-            "batch_sequences": self._batch_sequences,
-        }
+    def describe(self) -> EngineDescription:
+        return EngineDescription(
+            engine="scripted", device="cpu", attention="scripted", batch_sequences=self._batch_sequences
+        )
 
     def _answer(self, request: Request) -> Completion:
         reply = self._reply(request)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from transformers import PreTrainedModel
 
-from evalkit.records import Completion, ModelIdentity, Request
+from evalkit.records import Completion, EngineDescription, MemoryUse, ModelIdentity, Request
 from evalkit.running.protocols import Tokenizer
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.fast_modules.choose import gdn_kernel
@@ -50,37 +50,34 @@ class TransformersAdapter:
         """Answer requests in any order, pulling the next only when there is room for it."""
         return map(self._completion, self._engine.generate(requests))
 
-    def memory(self) -> dict[str, float | int | str | None]:
+    def memory(self) -> MemoryUse:
         """Peak memory: the CUDA allocator's since the adapter was made, or the process's resident set on a CPU."""
         on_gpu = self._device.type == "cuda"
         cache = self._engine.cache
-        return {
-            "peak_bytes": torch.cuda.max_memory_allocated(self._device) if on_gpu else _peak_resident_bytes(),
-            "weights_bytes": self._weights_bytes,
-            "kv_bytes": None if cache is None else cache.kv_bytes,
-            "state_bytes": None if cache is None else cache.state_bytes,
-            "method": "peak of the CUDA allocator" if on_gpu else "peak resident set of the process",
-        }
+        return MemoryUse(
+            peak_bytes=torch.cuda.max_memory_allocated(self._device) if on_gpu else _peak_resident_bytes(),
+            weights_bytes=self._weights_bytes,
+            kv_bytes=None if cache is None else cache.kv_bytes,
+            state_bytes=None if cache is None else cache.state_bytes,
+            method="peak of the CUDA allocator" if on_gpu else "peak resident set of the process",
+        )
 
-    def describe(self) -> dict[str, str | int | float | None]:
-        """Device, the plan once the first request has made one, and what sharing prefixes saved where it happened."""
+    def describe(self) -> EngineDescription:
+        """Device, the plan once the first request has made one, and what sharing prefixes has saved."""
         plan, prefixes = self._engine.plan, self._engine.prefixes
-        shared = {
-            "prefixes_read": prefixes.read,
-            "prefix_requests": prefixes.continued,
-            "prefix_tokens_saved": prefixes.tokens_saved,
-        }
-        return {
-            "engine": "evalkit",
-            "device": str(self._device),
-            "dtype": str(self._engine.runner.model.dtype).removeprefix("torch."),
-            "attention": attention_path(self._engine.runner.layout),
-            "gdn_kernel": gdn_kernel(self._engine.runner.model),
-            "segment_tokens": None if plan is None else plan.segment_tokens,
-            "batch_sequences": None if plan is None else plan.slots,
-            "max_tokens": None if plan is None else plan.max_tokens,
-            **(shared if prefixes.read else {}),
-        }
+        return EngineDescription(
+            engine="evalkit",
+            device=str(self._device),
+            dtype=str(self._engine.runner.model.dtype).removeprefix("torch."),
+            attention=attention_path(self._engine.runner.layout),
+            gdn_kernel=gdn_kernel(self._engine.runner.model),
+            segment_tokens=None if plan is None else plan.segment_tokens,
+            batch_sequences=None if plan is None else plan.slots,
+            max_tokens=None if plan is None else plan.max_tokens,
+            prefixes_read=prefixes.read,
+            prefix_requests=prefixes.continued,
+            prefix_tokens_saved=prefixes.tokens_saved,
+        )
 
     @property
     def _device(self) -> torch.device:

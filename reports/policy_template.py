@@ -78,7 +78,7 @@ def _rules(record: RunRecord) -> Iterator[str]:
 
 def _costs(records: Sequence[RunRecord]) -> Iterator[str]:
     ran_on = {describe_hardware(record) for record in records}
-    measured = any(record.memory.get("peak_bytes") for record in records)
+    measured = any(record.memory.peak_bytes for record in records)
     comparable = all(hardware_difference(records[0], record) is None for record in records)
     comment = "" if comparable else "# "
     yield f"  # {one_line(' and '.join(sorted(name or 'unknown hardware' for name in ran_on)))}"

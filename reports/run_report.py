@@ -134,21 +134,18 @@ def _digest(sha256: str) -> str:
 
 
 def _cost_facts(record: RunRecord) -> list[tuple[str, str]]:
+    memory, timing = record.memory, record.timing
     facts = []
-    memory = record.memory
-    peak = memory.get("peak_bytes")
-    if isinstance(peak, int | float):
-        facts.append(("peak memory", f"{peak / 2**30:.2f} GiB ({memory.get('method', 'unknown method')})"))
-    for phase in ("prefill", "decode"):
-        rate = record.timing.get(f"{phase}_tokens_per_second")
-        seconds = record.timing.get(f"{phase}_seconds")
+    if memory.peak_bytes is not None:
+        facts.append(("peak memory", f"{memory.peak_bytes / 2**30:.2f} GiB ({memory.method or 'unknown method'})"))
+    for phase, seconds, rate in (
+        ("prefill", timing.prefill_seconds, timing.prefill_tokens_per_second),
+        ("decode", timing.decode_seconds, timing.decode_tokens_per_second),
+        ("start to first prompt", timing.first_prompt_seconds, None),
+        ("wall time", timing.wall_seconds, None),
+    ):
         if seconds is not None:
-            per_second = "" if rate is None else f", {rate:,.0f} tokens/s"
-            facts.append((phase, f"{seconds:,.1f} s{per_second}"))
-    for name, label in (("first_prompt_seconds", "start to first prompt"), ("wall_seconds", "wall time")):
-        value = record.timing.get(name)
-        if value is not None:
-            facts.append((label, f"{value:,.1f} s"))
+            facts.append((phase, f"{seconds:,.1f} s" + ("" if rate is None else f", {rate:,.0f} tokens/s")))
     return facts
 
 

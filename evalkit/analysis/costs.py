@@ -66,9 +66,8 @@ def compare_memory(base: RunRecord, new: RunRecord) -> CostComparison | None:
     """Peak bytes of both runs; None if one is unfinished or lacks them, or they were measured in two ways."""
     if base.unfinished or new.unfinished:
         return None
-    peaks = [record.memory.get("peak_bytes") for record in (base, new)]
-    left, right = (peak if isinstance(peak, int | float) and peak > 0 else None for peak in peaks)
-    if left is None or right is None or base.memory.get("method") != new.memory.get("method"):
+    left, right = base.memory.peak_bytes, new.memory.peak_bytes
+    if not left or not right or base.memory.method != new.memory.method:
         return None
     return CostComparison("peak_memory", None, "bytes", float(left), float(right), right / left - 1, 1)
 

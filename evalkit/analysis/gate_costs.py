@@ -51,12 +51,12 @@ def _refuse_other_hardware(pairing: Pairing, check: Check) -> None:
 def _memory(pairing: Pairing, check: Check) -> CostComparison | None:
     """None if NEW has no peak memory; UsageError if BASE has none."""
     base, new = pairing.base.record, pairing.new.record
-    if not base.memory.get("peak_bytes"):
+    if not base.memory.peak_bytes:
         raise UsageError(f"rule {check.selector.text!r}: BASE has no peak memory; make a new baseline")
-    if new.memory.get("peak_bytes") and base.memory.get("method") != new.memory.get("method"):
+    if new.memory.peak_bytes and base.memory.method != new.memory.method:
         raise IncompatibleRunError(
-            f"rule {check.selector.text!r}: memory was measured in two ways ({base.memory.get('method')} in BASE, "
-            f"{new.memory.get('method')} in NEW)"
+            f"rule {check.selector.text!r}: memory was measured in two ways ({base.memory.method} in BASE, "
+            f"{new.memory.method} in NEW)"
         )
     return compare_memory(base, new)
 

@@ -353,11 +353,10 @@ def _row_key(row: ModelRow, ranked: tuple[int, Column] | None) -> tuple[float, f
 def _costs(records: Sequence[RunRecord]) -> Costs:
     """Of the model's run with the longest context."""
     longest = max(records, key=lambda record: (max((row.ctx for row in record.results), default=0), record.run_id))
-    peak = longest.memory.get("peak_bytes")
     return Costs(
-        prefill_tokens_per_second=longest.timing.get("prefill_tokens_per_second"),
-        decode_tokens_per_second=longest.timing.get("decode_tokens_per_second"),
-        peak_bytes=float(peak) if isinstance(peak, int | float) and peak > 0 else None,
+        prefill_tokens_per_second=longest.timing.prefill_tokens_per_second,
+        decode_tokens_per_second=longest.timing.decode_tokens_per_second,
+        peak_bytes=longest.memory.peak_bytes or None,
         hardware=describe_hardware(longest),
     )
 

@@ -93,7 +93,16 @@ def _record(predictions: "Predictions", path: Path, run_id: str, name: str, pass
     from dataclasses import asdict
 
     from evalkit import __version__
-    from evalkit.records import SCHEMA, UNKNOWN, ModelIdentity, PositionScheme, RunRecord
+    from evalkit.records import (
+        SCHEMA,
+        UNKNOWN,
+        Environment,
+        MemoryUse,
+        ModelIdentity,
+        PositionScheme,
+        RunRecord,
+        Timing,
+    )
     from suites.ruler.predictions import SEED
     from suites.ruler.settings import RulerSettings
     from suites.ruler.suite import VERSION
@@ -127,15 +136,15 @@ def _record(predictions: "Predictions", path: Path, run_id: str, name: str, pass
         config={**asdict(settings), "predictions": str(path)},
         config_passed={key: value for key, value in passed.items() if value is not None},
         corpora=predictions.corpora,
-        environment={"evalkit": __version__},
+        environment=Environment(evalkit=__version__),
         results=summary.results,
         summary=summary.summary,
         figures=summary.figures,
         failures=dict(sorted(failures.items())),
         unscored=summary.unscored,
         counts={"n": len(predictions.records), "errors": 0, "unscored": 0},
-        timing={},
-        memory={},
+        timing=Timing(),
+        memory=MemoryUse(),
         warnings=(
             "the predictions were made by another tool: weights, tokenizer and times are unknown, and the fingerprint "
             "is that of the predictions",

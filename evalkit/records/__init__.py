@@ -4,6 +4,7 @@ The flow is Asked (Sample and Requests) -> Completion -> Score -> SampleRecord -
 fields are added, never renamed.
 """
 
+from evalkit.records.execution import EngineDescription, Environment, Gpu, MemoryUse, Timing
 from evalkit.records.manifest import Manifest
 from evalkit.records.results import (
     EFFECTIVE_LENGTH,
@@ -52,11 +53,15 @@ __all__ = [
     "Completion",
     "ContinuationScore",
     "CorpusUse",
+    "EngineDescription",
+    "Environment",
     "Excerpt",
     "FailureKind",
     "Figure",
     "FinishReason",
+    "Gpu",
     "Manifest",
+    "MemoryUse",
     "ModelIdentity",
     "Outcome",
     "PositionScheme",
@@ -74,6 +79,7 @@ __all__ = [
     "SuitePlan",
     "SuiteSummary",
     "SummaryRow",
+    "Timing",
     "UnscoredCell",
     "Verdict",
     "generated_roles",

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from evalkit.records.execution import EngineDescription
 from evalkit.records.runs import CorpusUse, ModelIdentity, PositionScheme, RunRecord
 
 MANIFEST_SCHEMA = "evalkit.manifest/2"
@@ -92,7 +93,6 @@ class Manifest:
     @staticmethod
     def of_record(record: RunRecord) -> "Manifest":
         """The manifest of a finished run, as far as its record tells."""
-        engine, evalkit = record.config.get("engine"), record.environment.get("evalkit")
         return Manifest.of(
             suite=record.suite,
             version=record.suite_version,
@@ -101,17 +101,12 @@ class Manifest:
             identity=record.model,
             corpora=record.corpora,
             question_settings=record.question_settings,
-        ).answered_by(engine if isinstance(engine, dict) else {}, None if evalkit is None else str(evalkit))
+        ).answered_by(record.engine, record.environment.evalkit)
 
-    def answered_by(self, engine: Mapping[str, Any], evalkit: str | None) -> "Manifest":
-        """With what answers the questions: the adapter's description of itself, and the version of evalkit."""
-        device = engine.get("device")
+    def answered_by(self, engine: EngineDescription, evalkit: str | None) -> "Manifest":
+        """With what answers the questions: the engine, and the version of evalkit."""
         return replace(
-            self,
-            evalkit=evalkit,
-            engine=_text(engine.get("engine")),
-            gdn_kernel=_text(engine.get("gdn_kernel")),
-            device=None if device is None else str(device).partition(":")[0],
+            self, evalkit=evalkit, engine=engine.engine, gdn_kernel=engine.gdn_kernel, device=engine.device_type
         )
 
     def differences(self, other: "Manifest") -> list[str]:
@@ -189,7 +184,3 @@ def _role_conflicts(role: str, here: Mapping[str, str], there: Mapping[str, str]
 
 def _named(name: str, sha256: str) -> str:
     return f"{name} ({sha256.removeprefix('sha256:')[:12]})"
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

@@ -21,7 +21,7 @@ def to_run_2(data: Fields) -> Fields:
     """
     if _RUN_1.fullmatch(str(data.get("schema"))) is None:
         return data
-    for step in (_add_sessions, _flatten_margins, _place_figures, _rename_verdicts):
+    for step in (_add_sessions, _flatten_margins, _take_engine, _place_figures, _rename_verdicts):
         data = step(data)
     return {**data, "schema": "evalkit.run/2"}
 
@@ -55,6 +55,15 @@ def _flatten_margins(data: Fields) -> Fields:
     names = {"nats": "margin", "points": "margin_points", "bits": "margin_bits"}
     flat = {new: margins[old] for old, new in names.items() if old in margins}
     return {**data, "config": {**{name: value for name, value in config.items() if name != "margins"}, **flat}}
+
+
+def _take_engine(data: Fields) -> Fields:
+    """How the model was run was a part of the configuration."""
+    config = data.get("config")
+    if not isinstance(config, dict) or "engine" not in config:
+        return data
+    rest = {name: value for name, value in config.items() if name != "engine"}
+    return {**data, "config": rest, "engine": config["engine"]}
 
 
 def _place_figures(data: Fields) -> Fields:

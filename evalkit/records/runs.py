@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from evalkit.records.execution import EngineDescription, Environment, MemoryUse, Timing
 from evalkit.records.results import Figure, ResultRow, SummaryRow, UnscoredCell, Verdict
 from evalkit.records.samples import SampleKey
 from evalkit.records.sessions import Session
@@ -161,7 +162,7 @@ class RunRecord:
     config_passed: dict[str, Any]
     """The configuration as the user passed it."""
     corpora: tuple[CorpusUse, ...]
-    environment: dict[str, Any]
+    environment: Environment
     """Of the last session."""
     results: tuple[ResultRow, ...]
     summary: tuple[SummaryRow, ...]
@@ -170,11 +171,13 @@ class RunRecord:
     unscored: tuple[UnscoredCell, ...]
     counts: dict[str, int]
     """`n` (asked), `errors`, `unscored`."""
-    timing: dict[str, float | None]
-    """Seconds: `wall_seconds` and the times of the samples over all sessions, `first_prompt_seconds` of the first."""
-    memory: dict[str, float | int | str | None]
+    timing: Timing
+    """Over all sessions; `first_prompt_seconds` of the first."""
+    memory: MemoryUse
     """Of the session with the highest peak."""
     warnings: tuple[str, ...]
+    engine: EngineDescription = field(default_factory=EngineDescription)
+    """Of the last session."""
     tokens_seen: int | None = None
     """Training tokens behind the checkpoint, where known."""
     figures: tuple[Figure, ...] = ()

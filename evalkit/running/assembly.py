@@ -3,9 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
-from evalkit.records import SCHEMA, RunRecord, RunStart, SampleRecord, Session, SuiteSummary
+from evalkit.records import (
+    SCHEMA,
+    EngineDescription,
+    Environment,
+    MemoryUse,
+    RunRecord,
+    RunStart,
+    SampleRecord,
+    Session,
+    SuiteSummary,
+    Timing,
+)
 
 
 def assemble(
@@ -24,10 +34,11 @@ def assemble(
         dialect=start.dialect,
         seed=start.seed,
         model=start.model,
-        config={**start.config, "engine": last.engine if last else {}},
+        config=start.config,
         config_passed=start.config_passed,
         corpora=start.corpora,
-        environment=last.environment if last else {},
+        environment=last.environment if last else Environment(),
+        engine=last.engine if last else EngineDescription(),
         results=summary.results,
         summary=summary.summary,
         failures=dict(sorted(failures.items())),
@@ -49,36 +60,28 @@ def assemble(
     )
 
 
-def _timing(samples: Sequence[SampleRecord], sessions: Sequence[Session]) -> dict[str, float | None]:
+def _timing(samples: Sequence[SampleRecord], sessions: Sequence[Session]) -> Timing:
     prefill_seconds = sum(sample.prefill_seconds for sample in samples)
     decode_seconds = sum(sample.decode_seconds for sample in samples)
     prompt_tokens = sum(sample.prompt_tokens for sample in samples)
     completion_tokens = sum(sample.completion_tokens for sample in samples)
     walls = [session.wall_seconds for session in sessions]
     first_prompts = [s.first_prompt_seconds for s in sessions if s.first_prompt_seconds is not None]
-    return {
-        "wall_seconds": None if None in walls else sum(wall for wall in walls if wall is not None),
-        "first_prompt_seconds": first_prompts[0] if first_prompts else None,
-        "prefill_seconds": prefill_seconds,
-        "decode_seconds": decode_seconds,
-        "prefill_tokens_per_second": prompt_tokens / prefill_seconds if prefill_seconds > 0 else None,
-        "decode_tokens_per_second": completion_tokens / decode_seconds if decode_seconds > 0 else None,
-    }
+    return Timing(
+        wall_seconds=None if None in walls else sum(wall for wall in walls if wall is not None),
+        first_prompt_seconds=first_prompts[0] if first_prompts else None,
+        prefill_seconds=prefill_seconds,
+        decode_seconds=decode_seconds,
+        prefill_tokens_per_second=prompt_tokens / prefill_seconds if prefill_seconds > 0 else None,
+        decode_tokens_per_second=completion_tokens / decode_seconds if decode_seconds > 0 else None,
+    )
 
 
-def _memory(sessions: Sequence[Session]) -> dict[str, float | int | str | None]:
+def _memory(sessions: Sequence[Session]) -> MemoryUse:
     """Of the session with the highest peak; the peak is unknown if that of a session with samples is."""
-    if not sessions:
-        return {}
-    highest = dict(max(sessions, key=lambda session: _peak(session) or 0).memory)
-    if any(session.samples and _peak(session) is None for session in sessions):
-        highest["peak_bytes"] = None
-    return highest
-
-
-def _peak(session: Session) -> float | int | None:
-    peak = session.memory.get("peak_bytes")
-    return peak if isinstance(peak, int | float) else None
+    highest = max((session.memory for session in sessions), key=lambda use: use.peak_bytes or 0, default=MemoryUse())
+    is_known = all(session.memory.peak_bytes is not None for session in sessions if session.samples)
+    return highest if is_known else replace(highest, peak_bytes=None)
 
 
 def _warnings(sessions: Sequence[Session]) -> Iterator[str]:
@@ -88,14 +91,8 @@ def _warnings(sessions: Sequence[Session]) -> Iterator[str]:
         yield f"samples were answered on different hardware ({'; '.join(hardware)}): times are not of one machine"
     versions: dict[str, dict[str, None]] = {}
     for session in with_samples:
-        for name, version in _versions(session.environment).items():
+        for name, version in session.environment.versions.items():
             versions.setdefault(name, {})[version] = None
     differing = [f"{name} {' and '.join(found)}" for name, found in versions.items() if len(found) > 1]
     if differing:
         yield f"samples were answered with different versions: {', '.join(differing)}"
-
-
-def _versions(environment: dict[str, Any]) -> dict[str, str]:
-    libraries = environment.get("libraries")
-    found = {"evalkit": environment.get("evalkit"), **(libraries if isinstance(libraries, dict) else {})}
-    return {name: str(version) for name, version in found.items() if version is not None}

@@ -6,29 +6,29 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import evalkit
+from evalkit.records import Environment, Gpu
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "triton", "numpy", "lm-eval", "datasets", "wonderwords")
 
 
-def describe_environment(device: str = "") -> dict[str, Any]:
-    """Versions, hardware and commit as plain JSON values; what cannot be found out is None.
+def describe_environment(device: str = "") -> Environment:
+    """Versions, hardware and commit; what cannot be found out is None.
 
     `device` is where the model runs, such as `cuda:1`; by default the first GPU is described.
     """
-    return {
-        "evalkit": evalkit.__version__,
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": _git_dirty(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu": _cpu_name(),
-        "cpu_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "libraries": {name: _version(name) for name in LIBRARIES},
-        "gpu": _gpu(device),
-    }
+    return Environment(
+        evalkit=evalkit.__version__,
+        git_commit=_git("rev-parse", "HEAD"),
+        git_dirty=_git_dirty(),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu=_cpu_name(),
+        cpu_count=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        libraries={name: _version(name) for name in LIBRARIES},
+        gpu=_gpu(device),
+    )
 
 
 def _version(distribution: str) -> str | None:
@@ -66,21 +66,21 @@ def _cpu_name() -> str | None:
     return names[0] if names else platform.processor() or None
 
 
-def _gpu(device: str) -> dict[str, Any] | None:
+def _gpu(device: str) -> Gpu | None:
     # A run that has not imported torch has not used a GPU, and importing it here would take seconds.
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return None
     index = device.removeprefix("cuda:")
     properties = torch.cuda.get_device_properties(int(index) if index.isdecimal() else 0)
-    return {
-        "name": properties.name,
-        "count": torch.cuda.device_count(),
-        "memory_bytes": properties.total_memory,
-        "capability": f"{properties.major}.{properties.minor}",
-        "cuda": torch.version.cuda,
-        "driver": _driver(),
-    }
+    return Gpu(
+        name=properties.name,
+        count=torch.cuda.device_count(),
+        memory_bytes=properties.total_memory,
+        capability=f"{properties.major}.{properties.minor}",
+        cuda=torch.version.cuda,
+        driver=_driver(),
+    )
 
 
 def _driver() -> str | None:

@@ -6,6 +6,8 @@ from typing import Protocol, TypeVar, runtime_checkable
 from evalkit.records import (
     Asked,
     Completion,
+    EngineDescription,
+    MemoryUse,
     ModelIdentity,
     Request,
     SampleKey,
@@ -81,15 +83,12 @@ class Adapter(Protocol):
         """
         ...
 
-    def memory(self) -> dict[str, float | int | str | None]:
-        """Peak memory since the adapter was made: `peak_bytes`, `weights_bytes`, `kv_bytes`, `method`, …"""
+    def memory(self) -> MemoryUse:
+        """Peak memory since the adapter was made."""
         ...
 
-    def describe(self) -> dict[str, str | int | float | None]:
-        """How the model is run (segment tokens, attention path, …), for the record and the first lines.
-
-        `engine`, `device` and `gdn_kernel` among them decide the answers: a run is not continued with others.
-        """
+    def describe(self) -> EngineDescription:
+        """How the model is run, as far as it is known yet."""
         ...
 
 

@@ -26,8 +26,8 @@ class SessionLog:
         self._session = Session(
             number=max((session.number for session in store.sessions), default=0) + 1,
             started_at=datetime.fromtimestamp(time.time() - elapsed, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            environment=describe_environment(str(engine.get("device", ""))),
-            engine=dict(engine),
+            environment=describe_environment(engine.device or ""),
+            engine=engine,
         )
         self._write()
 
@@ -43,8 +43,8 @@ class SessionLog:
     def sample_ended(self) -> None:
         """Count a stored sample; raises UsageError if sessions.json cannot be written."""
         self._session = replace(self._session, samples=self._session.samples + 1)
-        peak, known = self._adapter.memory().get("peak_bytes"), self._session.memory.get("peak_bytes")
-        is_higher = isinstance(peak, int | float) and (not isinstance(known, int | float) or peak > known)
+        peak, known = self._adapter.memory().peak_bytes, self._session.memory.peak_bytes
+        is_higher = peak is not None and (known is None or peak > known)
         if is_higher or time.perf_counter() - self._written_at >= SECONDS_BETWEEN_WRITES:
             self._write()
 
@@ -61,7 +61,7 @@ class SessionLog:
         self._written_at = time.perf_counter()
         self._session = replace(
             self._session,
-            engine=dict(self._adapter.describe()),
+            engine=self._adapter.describe(),
             wall_seconds=self._written_at - self._started_at,
             memory=self._adapter.memory(),
         )

@@ -214,7 +214,7 @@ def _earlier_sessions(folder: Path) -> tuple[Session, ...]:
     if (folder / RUN).exists():
         return read_run(folder).sessions
     if (folder / SAMPLES).exists() and (folder / SAMPLES).stat().st_size > 0:
-        return (Session(number=0, started_at=None, environment={}, engine={}),)
+        return (Session(number=0, started_at=None),)
     return ()
 
 

@@ -16,8 +16,12 @@ from evalkit.records import (
     SCHEMA,
     START_SCHEMA,
     CorpusUse,
+    EngineDescription,
+    Environment,
     Excerpt,
     Figure,
+    Gpu,
+    MemoryUse,
     ModelIdentity,
     PositionScheme,
     ResultRow,
@@ -28,6 +32,7 @@ from evalkit.records import (
     SessionList,
     SuiteSummary,
     SummaryRow,
+    Timing,
     UnscoredCell,
 )
 from evalkit.records.codec import from_dict, to_json
@@ -172,9 +177,9 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
         cells[sample.task, sample.ctx].append(sample)
     results = tuple(result_row(task, ctx, cell, metric=spec.metric_for(task)) for (task, ctx), cell in cells.items())
     failures = sorted(sample.failure for sample in samples if sample.failure is not None)
-    engine = {"device": "cuda" if spec.gpu else "cpu"}
-    environment = {"cpu": "AMD EPYC", "cpu_count": 2, "gpu": None if spec.gpu is None else dict(spec.gpu)}
-    memory: dict[str, float | int | str | None] = {"peak_bytes": spec.peak_bytes, "method": "CUDA allocator"}
+    engine = EngineDescription(device="cuda" if spec.gpu else "cpu")
+    environment = Environment(cpu="AMD EPYC", cpu_count=2, gpu=None if spec.gpu is None else Gpu(**spec.gpu))
+    memory = MemoryUse(peak_bytes=spec.peak_bytes, method="CUDA allocator")
     return RunRecord(
         schema=SCHEMA,
         run_id=run_id,
@@ -199,12 +204,12 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
             "samples": None,
             "seed": spec.seed,
             "dialect": spec.dialect,
-            "engine": engine,
             **spec.config,
         },
         config_passed={},
         corpora=tuple(CorpusUse(role, text, _sha256(text), spec.corpus_source) for role, text in spec.corpora.items()),
         environment=environment,
+        engine=engine,
         results=results,
         summary=_summary(results, cells, whole_suite=spec.whole_suite)
         if all(metric_of(row.metric).bounded for row in results)
@@ -216,13 +221,13 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
             "errors": sum(sample.error is not None for sample in samples),
             "unscored": sum(sample.unscored is not None for sample in samples),
         },
-        timing={
-            "wall_seconds": 100.0,
-            "prefill_seconds": sum(sample.prefill_seconds for sample in samples),
-            "decode_seconds": sum(sample.decode_seconds for sample in samples),
-            "prefill_tokens_per_second": 30_000.0 / spec.prefill_seconds if spec.prefill_seconds else None,
-            "decode_tokens_per_second": 50.0 / spec.decode_seconds if spec.decode_seconds else None,
-        },
+        timing=Timing(
+            wall_seconds=100.0,
+            prefill_seconds=sum(sample.prefill_seconds for sample in samples),
+            decode_seconds=sum(sample.decode_seconds for sample in samples),
+            prefill_tokens_per_second=30_000.0 / spec.prefill_seconds if spec.prefill_seconds else None,
+            decode_tokens_per_second=50.0 / spec.decode_seconds if spec.decode_seconds else None,
+        ),
         memory=memory,
         sessions=(Session(1, None, environment, engine, len(samples), 100.0, None, memory, ended=True),),
         planned=len(samples),

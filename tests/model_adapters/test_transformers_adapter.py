@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from evalkit.records import Completion, Request
+from evalkit.records import Completion, EngineDescription, Request
 from evalkit.running.model_options import ModelOptions
 from evalkit.running.protocols import Adapter
 from model_adapters.loading import LoadedModel, load_model
@@ -73,9 +73,9 @@ def test_what_ran_can_be_described(family: str, attention: str | None, loaded: L
     """Whatever a family's configuration calls its sizes, or has none."""
     adapter = TransformersAdapter(other_model(family), loaded.tokenizer, loaded.identity)
     assert [completion.error for completion in adapter.generate([request(loaded, TEXT, 2)])] == [None]
-    assert adapter.describe()["attention"] == attention
+    assert adapter.describe().attention == attention
     memory = adapter.memory()
-    assert int(memory["kv_bytes"] or 0) + int(memory["state_bytes"] or 0) > 0
+    assert (memory.kv_bytes or 0) + (memory.state_bytes or 0) > 0
 
 
 def speak(monkeypatch: pytest.MonkeyPatch, pick: Callable[[], int]) -> None:
@@ -111,26 +111,25 @@ def test_it_says_how_it_ran(loaded: LoadedModel) -> None:
     assert isinstance(adapter, Adapter)
     assert adapter.identity is loaded.identity
     assert adapter.tokenizer is loaded.tokenizer
-    assert adapter.describe()["segment_tokens"] is None
-    assert adapter.memory()["kv_bytes"] is None
+    assert adapter.describe().segment_tokens is None
+    assert adapter.memory().kv_bytes is None
     list(adapter.generate([request(loaded, TEXT, 1)]))
-    assert adapter.describe() == {
-        "engine": "evalkit",
-        "device": "cpu",
-        "dtype": "float32",
-        "attention": "flash (CPU)",
-        "gdn_kernel": "torch",
-        "segment_tokens": 50,
-        "batch_sequences": 2,
-        "max_tokens": 64,
-    }
+    assert adapter.describe() == EngineDescription(
+        engine="evalkit",
+        device="cpu",
+        dtype="float32",
+        attention="flash (CPU)",
+        gdn_kernel="torch",
+        segment_tokens=50,
+        batch_sequences=2,
+        max_tokens=64,
+    )
     memory = adapter.memory()
     # Keys and values of 4 heads of 16 in fp32, two slots of 64 places.
-    assert memory["kv_bytes"] == 2 * 4 * 16 * 4 * 64 * 2
-    assert memory["weights_bytes"] == sum(parameter.nbytes for parameter in loaded.model.parameters())
-    assert isinstance(memory["peak_bytes"], int)
-    assert memory["peak_bytes"] > memory["weights_bytes"]
-    assert memory["method"] == "peak resident set of the process"
+    assert memory.kv_bytes == 2 * 4 * 16 * 4 * 64 * 2
+    assert memory.weights_bytes == sum(parameter.nbytes for parameter in loaded.model.parameters())
+    assert (memory.peak_bytes or 0) > (memory.weights_bytes or 0)
+    assert memory.method == "peak resident set of the process"
 
 
 def test_continuations_and_what_their_prefix_saved(loaded: LoadedModel) -> None:
@@ -148,7 +147,7 @@ def test_continuations_and_what_their_prefix_saved(loaded: LoadedModel) -> None:
         for index in range(3)
     ]
     adapter = adapter_of(loaded)
-    assert "prefixes_read" not in adapter.describe()
+    assert adapter.describe().prefixes_read == 0
     for completion in adapter.generate(requests):
         assert (completion.text, completion.completion_tokens, completion.finish_reason) == ("", 0, "stop")
         assert completion.log_probabilities is None
@@ -156,5 +155,5 @@ def test_continuations_and_what_their_prefix_saved(loaded: LoadedModel) -> None:
         assert len({one.log_probability for one in completion.continuations}) == len(choices)
         assert all(one.log_probability < 0 for one in completion.continuations)
     described = adapter.describe()
-    assert (described["prefixes_read"], described["prefix_requests"]) == (1, 3)
-    assert described["prefix_tokens_saved"] == 2 * len(header)
+    assert (described.prefixes_read, described.prefix_requests) == (1, 3)
+    assert described.prefix_tokens_saved == 2 * len(header)

@@ -6,12 +6,15 @@ from typing import Any
 from evalkit.records import (
     SCHEMA,
     CorpusUse,
+    Environment,
     Figure,
+    MemoryUse,
     ModelIdentity,
     PositionScheme,
     ResultRow,
     RunRecord,
     SummaryRow,
+    Timing,
     UnscoredCell,
 )
 
@@ -38,7 +41,7 @@ FULL = RunRecord(
         CorpusUse("essays", "gutenberg", "ab" * 32, "emma.txt.gz"),
         CorpusUse("squad", "squad-v2-dev", "cd" * 32, "dev-v2.0.json"),
     ),
-    environment={},
+    environment=Environment(),
     results=(
         ResultRow("niah_single_2", 4096, "all", 100.0, 100, (100.0, 100.0)),
         ResultRow("vt", 4096, "all", 87.4, 100, (82.2, 92.0)),
@@ -58,15 +61,15 @@ FULL = RunRecord(
     failures={"budget_cut": 3, "wrong_needle": 41},
     unscored=(UnscoredCell("cwe", 65536, "its smallest prompt has 70,000 tokens of 65,416"),),
     counts={"n": 500, "errors": 2, "unscored": 0},
-    timing={
-        "wall_seconds": 4210.5,
-        "first_prompt_seconds": 14.25,
-        "prefill_seconds": 3000.0,
-        "decode_seconds": 1000.0,
-        "prefill_tokens_per_second": 8123.4,
-        "decode_tokens_per_second": 31.9,
-    },
-    memory={"peak_bytes": 24 * 2**30, "weights_bytes": 14 * 2**30, "kv_bytes": None, "method": "CUDA allocator"},
+    timing=Timing(
+        wall_seconds=4210.5,
+        first_prompt_seconds=14.25,
+        prefill_seconds=3000.0,
+        decode_seconds=1000.0,
+        prefill_tokens_per_second=8123.4,
+        decode_tokens_per_second=31.9,
+    ),
+    memory=MemoryUse(peak_bytes=24 * 2**30, weights_bytes=14 * 2**30, method="CUDA allocator"),
     warnings=("context 65,536 is above the trained length of 32,768",),
 )
 
@@ -83,8 +86,8 @@ EMBEDDED = replace(
     failures={},
     unscored=(),
     counts={"n": 4, "errors": 0, "unscored": 0},
-    timing={"wall_seconds": 300.0, "first_prompt_seconds": None, "prefill_seconds": 250.0, "decode_seconds": 1.5},
-    memory={"peak_bytes": None},
+    timing=Timing(wall_seconds=300.0, prefill_seconds=250.0, decode_seconds=1.5),
+    memory=MemoryUse(),
     warnings=(),
 )
 
@@ -101,6 +104,6 @@ def hostile(text: str) -> RunRecord:
         figures=(Figure(text, 1.0, text, part=text),),
         failures={text: 1},
         unscored=(UnscoredCell(text, 8192, text),),
-        memory={"peak_bytes": 1, "method": text},
+        memory=MemoryUse(peak_bytes=1, method=text),
         warnings=(text,),
     )

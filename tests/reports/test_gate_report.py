@@ -14,7 +14,7 @@ from rich.console import Console
 
 from evalkit.analysis.gate import GateResult, gate
 from evalkit.analysis.policy import parse_policy
-from evalkit.records import Figure
+from evalkit.records import Environment, Figure, Gpu
 from reports import markdown, terminal
 from reports.gate_report import gate_report
 from reports.github import escape_message, escape_property, render_annotations
@@ -135,7 +135,7 @@ def test_a_policy_for_unlike_hardware_holds_no_times(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)
 def test_a_policy_of_hostile_names_is_yaml(tmp_path: Path, text: str) -> None:
     run = make_run(tmp_path / "run", RunSpec({("vt", 4096): [1.0], ("cwe", 4096): [1.0]}))
-    record = replace(run.record, run_id=text, dialect=text, environment={"gpu": {"name": text, "count": 1}})
+    record = replace(run.record, run_id=text, dialect=text, environment=Environment(gpu=Gpu(text)))
     assert set(yaml.safe_load(policy_template([record]))["rules"]) >= {"ruler@4096", "prefill_seconds"}
 
 

@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from evalkit.analysis.finished_run import StoredRun
-    from evalkit.records import RunRecord
+    from evalkit.records import Environment, RunRecord
 
 GATE_FAILED, FAILED, INTERNAL = 1, 2, 70
 ENGINE_LIBRARIES = ("torch", "transformers", "tokenizers", "triton")
@@ -185,11 +185,9 @@ def _other_engine(record: "RunRecord") -> str | None:
     return f"it was made with {', '.join(changed)}" if changed else None
 
 
-def _engine(environment: Mapping[str, Any]) -> dict[str, Any]:
-    libraries = environment.get("libraries") or {}
-    gpu = environment.get("gpu") or {}
-    versions = {name: libraries.get(name) for name in ENGINE_LIBRARIES}
-    return {"evalkit": environment.get("evalkit"), **versions, "GPU": gpu.get("name")}
+def _engine(environment: "Environment") -> dict[str, str | None]:
+    versions = {name: environment.libraries.get(name) for name in ENGINE_LIBRARIES}
+    return {"evalkit": environment.evalkit, **versions, "GPU": environment.gpu.name if environment.gpu else None}
 
 
 def _report(report: PlannedReport, outcome: _Outcome, notes: "Console") -> None:

@@ -53,12 +53,12 @@ def test_every_run_has_its_own_time(evalkit: Evalkit) -> None:
     write_script(Path("weak"), {"match": "sum/512/0/42", "wait_seconds": 0.3}, {"match": "*"})
     evalkit("run plan.yaml")
     slow, quick = (read_run(Path(f"runs/plan/scripted-{model}/tiny")).timing for model in ("weak", "strong"))
-    assert slow["wall_seconds"] > 0.3
+    assert slow.wall_seconds > 0.3
     # Not the process's: the first run alone took longer than from the start of the second to its first prompt.
     track = read_run(Path("runs/plan/scripted-weak/track")).timing
-    assert track["first_prompt_seconds"] is not None
-    assert track["first_prompt_seconds"] < slow["wall_seconds"] + track["wall_seconds"] - 0.3
-    assert quick["first_prompt_seconds"] is not None
+    assert track.first_prompt_seconds is not None
+    assert track.first_prompt_seconds < slow.wall_seconds + track.wall_seconds - 0.3
+    assert quick.first_prompt_seconds is not None
 
 
 def test_a_plan_that_asks_for_more_goes_on(evalkit: Evalkit) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from evalkit.records import CorpusUse
+from evalkit.records import CorpusUse, EngineDescription
 from evalkit.records.manifest import Manifest, by_role, corpus_conflicts
 from model_adapters.scripted import SCRIPTED_IDENTITY
 
@@ -79,7 +79,7 @@ def test_extending_adds_and_keeps() -> None:
 
 def test_what_one_does_not_know_is_accepted_and_then_known() -> None:
     unknown = replace(manifest(ESSAYS), quantization=None, position_scheme=None)
-    known = manifest(ESSAYS, field="text").answered_by({"engine": "evalkit", "device": "cuda:1"}, "0.1.0")
+    known = manifest(ESSAYS, field="text").answered_by(EngineDescription(engine="evalkit", device="cuda:1"), "0.1.0")
     assert unknown.differences(known) == known.differences(unknown) == []
     assert unknown.unknown_beside(known) == [
         "position_scheme", "quantization", "evalkit", "engine", "device", "field"
@@ -87,13 +87,13 @@ def test_what_one_does_not_know_is_accepted_and_then_known() -> None:
     assert known.unknown_beside(unknown) == []
     completed = unknown.extended(known)
     assert completed == known
-    assert completed.differences(known.answered_by({"device": "cpu"}, "0.1.0")) == ["device: cuda -> cpu"]
+    assert completed.differences(known.answered_by(EngineDescription(device="cpu"), "0.1.0")) == ["device: cuda -> cpu"]
 
 
 def test_only_what_is_asked_of_which_model_names_a_folder() -> None:
     base = manifest(ESSAYS)
     reworded = replace(SCRIPTED_IDENTITY.positions, description="no positions at all")
-    assert base.answered_by({"device": "cuda"}, "9").asked == base.asked
+    assert base.answered_by(EngineDescription(device="cuda"), "9").asked == base.asked
     assert (
         replace(base, model="elsewhere", positions=reworded.description, position_scheme=reworded).asked == base.asked
     )

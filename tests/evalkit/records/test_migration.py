@@ -10,8 +10,8 @@ import pytest
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.errors import UsageError
-from evalkit.records import Manifest, RunRecord, RunStart, SampleRecord, SessionList
-from evalkit.records.codec import RecordError, to_json
+from evalkit.records import Environment, Manifest, RunRecord, RunStart, SampleRecord, SessionList
+from evalkit.records.codec import RecordError, from_dict, to_json
 from evalkit.records.migration import NewerRecordError, read_record
 from evalkit.running.store import read_run, read_samples
 from tests.evalkit.run_factory import RunSpec, write_run
@@ -30,7 +30,7 @@ def test_every_stored_run_of_an_earlier_version_loads(folder: Path) -> None:
     assert len(run.samples) == written["counts"]["n"] == len(read_samples(folder))
     (session,) = run.record.sessions
     assert session.number == 0
-    assert session.environment == written["environment"]
+    assert session.environment == from_dict(Environment, written["environment"])
     assert session.hardware
     assert {sample.session for sample in run.samples.values()} == {0}
     assert run.record.question_settings == {}

@@ -1,6 +1,5 @@
 """The description of the machine is plain JSON, and what cannot be found out is None."""
 
-import json
 import platform
 import subprocess
 import sys
@@ -11,30 +10,32 @@ from typing import Any
 import pytest
 
 import evalkit
+from evalkit.records import Environment, Gpu
+from evalkit.records.codec import from_json, to_json
 from evalkit.running import environment
 from evalkit.running.environment import describe_environment
 
 
 def test_it_says_what_a_rerun_needs() -> None:
     described = describe_environment()
-    assert json.loads(json.dumps(described)) == described
-    assert described["evalkit"] == evalkit.__version__
-    assert described["python"] == platform.python_version()
-    assert described["cpu_count"] >= 1
-    assert described["libraries"]["torch"].startswith("2.")
-    assert described["libraries"]["wonderwords"] == "2.2.0"
+    assert from_json(Environment, to_json(described)) == described
+    assert described.evalkit == evalkit.__version__
+    assert described.python == platform.python_version()
+    assert (described.cpu_count or 0) >= 1
+    assert (described.libraries["torch"] or "").startswith("2.")
+    assert described.libraries["wonderwords"] == "2.2.0"
 
 
 def test_a_library_that_is_not_installed_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "LIBRARIES", ("no-such-library",))
-    assert describe_environment()["libraries"] == {"no-such-library": None}
+    assert describe_environment().libraries == {"no-such-library": None}
 
 
 @pytest.mark.parametrize("failure", [FileNotFoundError("git"), subprocess.TimeoutExpired("git", 10)])
 def test_without_git_the_commit_is_none(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
     monkeypatch.setattr(subprocess, "run", _raiser(failure))
     described = describe_environment()
-    assert (described["git_commit"], described["git_dirty"]) == (None, None)
+    assert (described.git_commit, described.git_dirty) == (None, None)
 
 
 def test_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,18 +44,18 @@ def test_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, version=SimpleNamespace(cuda="12.8")))
     done = subprocess.CompletedProcess([], 0, stdout="570.1\n570.1\n", stderr="")
     monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: done)
-    assert describe_environment()["gpu"] == {
-        "name": "A Card",
-        "count": 2,
-        "memory_bytes": 80 * 2**30,
-        "capability": "9.0",
-        "cuda": "12.8",
-        "driver": "570.1",
-    }
+    assert describe_environment().gpu == Gpu(
+        name="A Card",
+        count=2,
+        memory_bytes=80 * 2**30,
+        capability="9.0",
+        cuda="12.8",
+        driver="570.1",
+    )
 
 
 def test_describing_imports_no_torch() -> None:
-    code = "import sys; from evalkit.running.environment import *; assert describe_environment()['gpu'] is None; "
+    code = "import sys; from evalkit.running.environment import *; assert describe_environment().gpu is None; "
     subprocess.run([sys.executable, "-c", code + "sys.exit('torch' in sys.modules)"], check=True)
 
 

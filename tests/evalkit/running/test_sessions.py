@@ -14,7 +14,7 @@ from evalkit.analysis.costs import compare_costs, describe_hardware
 from evalkit.analysis.finished_run import load_run
 from evalkit.analysis.pairing import pair_runs
 from evalkit.errors import IncompatibleRunError
-from evalkit.records import Request, RunRecord
+from evalkit.records import EngineDescription, Environment, Gpu, MemoryUse, Request, RunRecord
 from evalkit.running.runner import run
 from evalkit.running.store import MANIFEST, RUN, SAMPLES, SESSIONS, STARTED, RunStore, read_run
 from model_adapters.scripted import Reply, ScriptedAdapter, ScriptedReply
@@ -29,11 +29,11 @@ class Machine(ScriptedAdapter):
         super().__init__(replies, prefill_seconds=0.5, decode_seconds=0.25)
         self.peak_bytes = peak_bytes
 
-    def memory(self) -> dict[str, float | int | str | None]:
-        return {"peak_bytes": self.peak_bytes, "kv_bytes": self.peak_bytes // 2, "method": "scripted"}
+    def memory(self) -> MemoryUse:
+        return MemoryUse(peak_bytes=self.peak_bytes, kv_bytes=self.peak_bytes // 2, method="scripted")
 
-    def describe(self) -> dict[str, str | int | float | None]:
-        return {"engine": "scripted", "device": "cuda:0"}
+    def describe(self) -> EngineDescription:
+        return EngineDescription(engine="scripted", device="cuda:0")
 
 
 Run = Callable[..., RunRecord]
@@ -53,9 +53,7 @@ def run_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
         started_at: float | None = None,
         **changes: Any,
     ) -> RunRecord:
-        environment = {
-            "evalkit": "0.1.0", "libraries": {"torch": torch, "datasets": None}, "gpu": {"name": gpu, "count": 1}
-        }  # fmt: skip
+        environment = Environment(evalkit="0.1.0", libraries={"torch": torch, "datasets": None}, gpu=Gpu(gpu))
         monkeypatch.setattr("evalkit.running.session_log.describe_environment", lambda device: environment)
         suite = TinySuite(samples=samples)
         asked = replace(settings(), started_at=perf_counter() if started_at is None else started_at, **changes)
@@ -74,10 +72,10 @@ def test_times_and_memory_are_of_all_sessions(run_on: Run) -> None:
         (1, 3, True, "H100 × 1"),
         (2, 2, True, "H100 × 1"),
     ]
-    assert record.memory == {"peak_bytes": 900, "kv_bytes": 450, "method": "scripted"}
-    assert 120 <= (record.timing["wall_seconds"] or 0) < 200
-    assert record.timing["first_prompt_seconds"] == first.timing["first_prompt_seconds"]
-    assert record.timing["prefill_seconds"] == 5 * 0.5
+    assert record.memory == MemoryUse(peak_bytes=900, kv_bytes=450, method="scripted")
+    assert 120 <= (record.timing.wall_seconds or 0) < 200
+    assert record.timing.first_prompt_seconds == first.timing.first_prompt_seconds
+    assert record.timing.prefill_seconds == 5 * 0.5
     assert record.warnings == ()
 
 
@@ -90,8 +88,8 @@ def test_a_killed_process_is_listed_with_what_it_took(run_on: Run, tmp_path: Pat
     run_on("H100", 4, Machine(900, reply), started_at=perf_counter() - 100)
     record = run_on("H100", 4, Machine(400), folder=tmp_path / "killed")
     assert [(session.samples, session.ended) for session in record.sessions] == [(2, False), (2, True)]
-    assert record.memory["peak_bytes"] == 900
-    assert (record.timing["wall_seconds"] or 0) >= 100
+    assert record.memory.peak_bytes == 900
+    assert (record.timing.wall_seconds or 0) >= 100
     assert record.sessions[0].started_at is not None
 
 
@@ -128,7 +126,7 @@ def test_hardware_whose_samples_were_all_repeated_is_not_in_the_times(run_on: Ru
     assert [(session.hardware, session.samples) for session in record.sessions] == [("A100 × 1", 0), ("H100 × 1", 2)]
     assert record.warnings == ()
     assert describe_hardware(record) == "H100 × 1"
-    assert record.memory["peak_bytes"] == 900
+    assert record.memory.peak_bytes == 900
 
 
 def test_another_kind_of_device_is_refused(run_on: Run, tmp_path: Path) -> None:
@@ -155,6 +153,8 @@ def as_earlier_version(folder: Path) -> None:
         record = json.loads((folder / RUN).read_text())
         for name in ("sessions", "question_settings", "planned", "unfinished"):
             del record[name]
+        record |= {"schema": "evalkit.run/1", "effective_length": None, "derived": {}}
+        record["config"]["engine"] = record.pop("engine")
         (folder / RUN).write_text(json.dumps(record))
     manifest = json.loads((folder / MANIFEST).read_text())
     for name in ("schema", "engine", "evalkit", "device", "gdn_kernel", "quantization", "position_scheme"):
@@ -172,8 +172,8 @@ def test_a_run_of_an_earlier_version_is_continued_with_one_note(run_on: Run, tmp
     (note,) = record.warnings
     assert "did not record position scheme, quantization, evalkit, engine, device: not compared" in note
     assert [(session.number, session.samples) for session in record.sessions] == [(0, 3), (1, 2)]
-    assert record.memory["peak_bytes"] == 900
-    assert record.sessions[0].wall_seconds == first.timing["wall_seconds"]
+    assert record.memory.peak_bytes == 900
+    assert record.sessions[0].wall_seconds == first.timing.wall_seconds
     assert run_on("H100", 6, Machine(400)).warnings == (), "from now on it is known"
 
 
@@ -183,7 +183,7 @@ def test_a_killed_run_of_an_earlier_version_has_unknown_times(run_on: Run, tmp_p
     as_earlier_version(tmp_path / "run")
     record = run_on("H100", 5, Machine(400))
     assert [(session.number, session.samples) for session in record.sessions] == [(0, 3), (1, 2)]
-    assert (record.timing["wall_seconds"], record.memory["peak_bytes"]) == (None, None)
+    assert (record.timing.wall_seconds, record.memory.peak_bytes) == (None, None)
     assert record.warnings[1] == (
         "samples were answered on different hardware (hardware that was not recorded; H100 × 1): "
         "times are not of one machine"

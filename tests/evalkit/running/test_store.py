@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import IncompatibleRunError, UsageError
-from evalkit.records import CorpusUse, PositionScheme, SampleRecord
+from evalkit.records import CorpusUse, EngineDescription, PositionScheme, SampleRecord
 from evalkit.records.codec import to_json
 from evalkit.running.store import (
     MANIFEST,
@@ -34,6 +34,7 @@ from tests.support import limited_file_size
 SUITE = TinySuite()
 CORPUS = CorpusUse("numbers", "counted", "ab" * 32, "embedded")
 FORCED = PositionScheme("rope", "RoPE θ=500", theta=500.0, override="rope:theta=500")
+ENGINE = EngineDescription(engine="evalkit", device="cuda:0", gdn_kernel="triton")
 MANIFEST_OF_SUITE = manifest_of(SUITE)
 
 
@@ -162,9 +163,9 @@ class TestRefusing:
             ({"version": "2"}, "suite_version: 1 -> 2"),
             ({"identity": replace(SCRIPTED_IDENTITY, quantization="fp8")}, "quantization: none -> fp8"),
             ({"identity": replace(SCRIPTED_IDENTITY, positions=FORCED)}, "positions: none -> RoPE θ=500"),
-            ({"engine": {"gdn_kernel": "torch"}}, "gdn_kernel: triton -> torch"),
-            ({"engine": {"engine": "vllm"}}, "engine: evalkit -> vllm"),
-            ({"engine": {"device": "cpu"}}, "device: cuda -> cpu"),
+            ({"engine": replace(ENGINE, gdn_kernel="torch")}, "gdn_kernel: triton -> torch"),
+            ({"engine": replace(ENGINE, engine="vllm")}, "engine: evalkit -> vllm"),
+            ({"engine": replace(ENGINE, device="cpu")}, "device: cuda -> cpu"),
             ({"evalkit": "0.2.0"}, "evalkit: 0.1.0 -> 0.2.0"),
             ({"question_settings": {"field": "content"}}, "field: text -> content"),
             ({"corpora": [replace(CORPUS, sha256="cd")]}, "corpus numbers: counted (abababababab) -> counted (cd)"),
@@ -175,7 +176,7 @@ class TestRefusing:
         self, tmp_path: Path, changes: dict[str, object], named: str
     ) -> None:
         values: dict[str, Any] = {
-            "engine": {"engine": "evalkit", "device": "cuda:0", "gdn_kernel": "triton"},
+            "engine": ENGINE,
             "evalkit": "0.1.0",
             "corpora": [CORPUS],
             "question_settings": {"field": "text"},
@@ -283,8 +284,8 @@ class TestResults:
             (b"", "is not a run record: not JSON"),
             (b"{}", "is not a run record: RunRecord: object missing required field schema"),
             (b'{"schema": "evalkit.run/9"}', r"run\.json has schema evalkit\.run/9, .* upgrade evalkit to read it"),
-            (b'{"schema": "evalkit.gate/1"}', r"its schema is evalkit\.gate/1, this evalkit reads evalkit\.run/1"),
-            (b'{"schema": 1}', r"its schema is 1, this evalkit reads evalkit\.run/1"),
+            (b'{"schema": "evalkit.gate/1"}', r"its schema is evalkit\.gate/1, this evalkit reads evalkit\.run/2"),
+            (b'{"schema": 1}', r"its schema is 1, this evalkit reads evalkit\.run/2"),
             (b"[1]", "is not a run record: RunRecord: expected object"),
             (b"\xff\xfe", "cannot be read: 'utf-8' codec"),
         ],

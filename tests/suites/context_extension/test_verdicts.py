@@ -6,7 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from evalkit.records import SCHEMA, Figure, ModelIdentity, PositionScheme, RunRecord, SampleRecord, Verdict
+from evalkit.records import (
+    SCHEMA,
+    Environment,
+    Figure,
+    MemoryUse,
+    ModelIdentity,
+    PositionScheme,
+    RunRecord,
+    SampleRecord,
+    Timing,
+    Verdict,
+)
 from evalkit.statistics.effective_length import effective_length
 from suites.context_extension import ExtensionRun, ExtensionSettings, Margins, conclude
 from suites.context_extension.effective_length import above_fixed, above_own_share, collect, length_figure
@@ -34,14 +45,14 @@ def run_of(samples: Sequence[SampleRecord], name: str = "new") -> ExtensionRun:
         config={},
         config_passed={},
         corpora=(),
-        environment={},
+        environment=Environment(),
         results=(),
         summary=(),
         failures={},
         unscored=(),
         counts={},
-        timing={},
-        memory={},
+        timing=Timing(),
+        memory=MemoryUse(),
         warnings=(),
         figures=tuple(figures),
     )
