@@ -42,11 +42,8 @@ def branch_logits(
     runner: ModelRunner, prefix: SlottedCache, token_ids: Sequence[int], lengths: Sequence[int]
 ) -> torch.Tensor:
     """Logits [sum of lengths, V] of texts that continue a prefix together, each the beginning of `token_ids`."""
-    tokens = max(lengths)
-    padded = [[*token_ids[:length], *[token_ids[0]] * (tokens - length)] for length in lengths]
-    output = runner.branch(prefix, 0, torch.tensor(padded, device=runner.device))
-    read = [output.last_hidden_state[row, :length] for row, length in enumerate(lengths)]
-    return runner.logits_of(output, torch.cat(read)[None]).cpu()
+    output = runner.branch(prefix, 0, [token_ids[:length] for length in lengths])
+    return runner.logits_of(output, output.last_hidden_state).cpu()
 
 
 @torch.no_grad()

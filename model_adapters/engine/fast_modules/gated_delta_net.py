@@ -1,10 +1,11 @@
 """Gated DeltaNet layers on the Triton kernels, inside the engine: convolution, rule, gates and norm without copies.
 
-A layer's projections are its own modules; what lies between them is computed here, from the states that the cache
-holds for the layer to the states after it, in place. Outside the engine a layer runs its own code.
+A layer's projections are its own modules, run on all tokens of a pass; what lies between them is computed here, from
+the states that the cache holds for the layer to the states after it, in place. Outside the engine a layer runs its own
+code.
 
-Shape suffixes: B sequences, T tokens, H value heads, G key heads, K key size, V value size, C channels of the
-convolution, W its kernel size.
+Shape suffixes: X tokens of all rows of a pass, N slots, B rows of a group, T tokens, H value heads, G key heads, K key
+size, V value size, C channels of the convolution, W its kernel size.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,9 @@ import torch
 from torch import nn
 
 from model_adapters.engine.fast_modules.merged_linear import merge_projections
-from model_adapters.engine.memory.passes import CacheStep, DecodeStep, current_step
+from model_adapters.engine.forward.mixers import TAKES_ROWS, by_groups
+from model_adapters.engine.memory.passes import Pass, TokenPass, current_pass
+from model_adapters.engine.memory.rows import RowGroup, split_dim
 from model_adapters.kernels.trial import KERNEL_DTYPES
 from model_adapters.kernels.vector_product.linear import add_product, linear
 
@@ -34,6 +37,9 @@ class Projected:
 
 
 Projection = Callable[[torch.Tensor], Projected]
+
+CLOSED_GATE = -80.0
+"""An input of both gates for which nothing decays, and nothing is written that fp32 could hold beside a state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ def _merging(mixed: tuple[str, ...], decay: str, beta: str, gate: str) -> Callab
                 return separately(x)
             *parts, decay_rows, beta_rows = merged.rows[0]
             # The gate is the last that is needed: of a segment it would take up memory until then.
-            whole = x.shape[1] == 1
+            whole = isinstance(current_pass(), TokenPass)
             y = linear(x, merged.weight_ND if whole else merged.weight_ND[: merged.ends[0]])
             (gate_rows,) = merged.rows[1]
             gate = (lambda: y[..., gate_rows]) if whole else partial(linear, x, merged.weight_ND[gate_rows])
@@ -113,64 +119,122 @@ def fast_forward(layer: Any) -> Callable[..., torch.Tensor]:
         residual: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        step = current_step()
+        step = current_pass()
         if step is None or attention_mask is not None or hidden_states.dtype not in KERNEL_DTYPES:
-            own_output: torch.Tensor = own(
-                layer, hidden_states, cache_params=cache_params, attention_mask=attention_mask, **kwargs
+            run = partial(own, layer) if step is None else by_groups(partial(own, layer), step)
+            own_output: torch.Tensor = run(
+                hidden_states, cache_params=cache_params, attention_mask=attention_mask, **kwargs
             )
             return own_output if residual is None else residual + own_output
-        out_BTX = _run(layer, family, project, hidden_states, cache_params, step)
+        out_1XC = _run(layer, family, project, hidden_states, step)
         out: nn.Linear = getattr(layer, family.out)
-        output: torch.Tensor = out(out_BTX) if residual is None else add_product(residual, out_BTX, out)
+        output: torch.Tensor = out(out_1XC) if residual is None else add_product(residual, out_1XC, out)
         return output
 
+    setattr(forward, TAKES_ROWS, True)
     return forward
 
 
 @torch.no_grad()
-def _run(
-    layer: Any, family: _Family, project: Projection, x_BTD: torch.Tensor, cache: Any, step: CacheStep
-) -> torch.Tensor:
-    """What the output projection takes, [B, T, H × V]."""
+def _run(layer: Any, family: _Family, project: Projection, x_1XD: torch.Tensor, step: Pass) -> torch.Tensor:
+    """What the output projection takes, [1, X, H × V]."""
     # Imported late: Triton is on Linux alone, and takes a second that the processor's runs need not spend.
     from model_adapters.kernels.elementwise.triton_elementwise import rms_norm
 
-    projected = project(x_BTD)
-    context_BCW, state_BHKV = _states(layer, cache, step, x_BTD)
-    one_token = isinstance(step, DecodeStep)
-    mixed_BTC = (_convolve_token if one_token else _convolve_segment)(layer, projected.mixed, context_BCW)
-    decay_BTH, beta_BTH, gate = projected.decay_input_BTH, projected.beta_input_BTH, projected.gate
-    # The inputs of the convolution are the largest tensors here, and are not needed any more.
+    projected = project(x_1XD)
+    inputs = [*projected.mixed, projected.decay_input_BTH, projected.beta_input_BTH]
+    gate = projected.gate
+    # The inputs of the convolution are the largest tensors here, and are not needed any more after it.
     del projected
-    parts = torch.split(mixed_BTC, [layer.key_dim, layer.key_dim, layer.value_dim], dim=-1)
-    sizes = (layer.head_k_dim, layer.head_k_dim, layer.head_v_dim)
-    q, k, v = (part.view(*part.shape[:2], -1, size) for part, size in zip(parts, sizes, strict=True))
-    out_BTHV = (_step if one_token else _scan)(layer, (q, k, v), decay_BTH, beta_BTH, state_BHKV)
+    groups = step.padded_state_groups
+    parts = [_mix_tokens(layer, step, inputs)] if isinstance(step, TokenPass) else []
+    while len(parts) < len(groups.groups):
+        group = groups.groups[len(parts)]
+        batched = [group.batch(x) for x in inputs]
+        if group is groups.groups[-1]:
+            inputs.clear()
+        parts.append(_mix_group(layer, step, group, batched))
+    out_1XHV = groups.join(parts)
     norm = getattr(layer, family.norm)
-    gate_BTHV = gate().view(out_BTHV.shape)
-    out_BTHV = rms_norm(out_BTHV, norm.weight, epsilon=norm.variance_epsilon, gate=gate_BTHV)
-    return out_BTHV.flatten(2)
+    out_1XHV = rms_norm(out_1XHV, norm.weight, epsilon=norm.variance_epsilon, gate=gate().view(out_1XHV.shape))
+    return out_1XHV.flatten(2)
 
 
-def _states(layer: Any, cache: Any, step: CacheStep, x_BTD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The convolution's context and the recurrent state, to be updated in place; zeros where nothing came before."""
-    view = cache.layers[layer.layer_idx]
-    context, state = view.conv_states[0], view.recurrent_states[0]
-    if context is None or state is None:
-        sizes = (layer.num_v_heads, layer.head_k_dim, layer.head_v_dim)
-        width = layer.conv1d.weight.shape[-1]
-        context = x_BTD.new_zeros((x_BTD.shape[0], layer.conv1d.weight.shape[0], width))
-        state = torch.zeros((x_BTD.shape[0], *sizes), dtype=torch.float32, device=x_BTD.device)
-        view.update_conv_state(context, 0, width)
-        view.update_recurrent_state(state, 0)
-        # As stored, where the view stores.
-        stored = view.conv_states[0], view.recurrent_states[0]
-        context = context if stored[0] is None else stored[0]
-        state = state if stored[1] is None else stored[1]
-    if not step.continued:
+def _mix_tokens(layer: Any, step: TokenPass, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """One token for each of the first slots, [B, 1, H, V]; one launch each, so that the step can be recorded."""
+    from model_adapters.kernels.causal_convolution.triton_convolution import convolve_token
+    from model_adapters.kernels.gated_delta.triton_decode import step_gated_delta_rule
+
+    *mixed, decay_1BH, beta_1BH = inputs
+    context_NCW, state_NHKV = _memory(layer, step, mixed[0])
+    rows = slice(0, step.tokens)
+    x_BC = (mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=-1))[0]
+    weight_CW = layer.conv1d.weight.squeeze(1)
+    mixed_BC = convolve_token(x_BC, weight_CW, layer.conv1d.bias, context_BCW=context_NCW[rows])
+    gates = _gates(layer, decay_1BH[0], beta_1BH[0])
+    q, k, v = _heads(layer, mixed_BC)
+    return step_gated_delta_rule(q, k, v, state_BHKV=state_NHKV[rows], raw_gates=gates)[:, None]
+
+
+def _mix_group(layer: Any, step: Pass, group: RowGroup, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """The convolution and the rule on a group of rows, [B, T, H, V], from the states before to those after."""
+    from model_adapters.kernels.gated_delta.triton_prefill import prefill_gated_delta_rule
+
+    *mixed, decay_BTH, beta_BTH = inputs
+    inputs.clear()
+    context_BCW, state_BHKV = _states_of(group, *_memory(layer, step, mixed[0]))
+    if group.keeps and group.is_padded:
+        # Without decay and with nothing written, padding leaves a state as it is.
+        decay_BTH, beta_BTH = (x.masked_fill(group.padding[..., None], CLOSED_GATE) for x in (decay_BTH, beta_BTH))
+        before_BCW, inputs_BCT = context_BCW.clone(), torch.cat(mixed, dim=-1).transpose(1, 2)
+    mixed_BTC = _convolve_segment(layer, tuple(mixed), context_BCW)
+    mixed.clear()
+    if group.keeps and group.is_padded:
+        context_BCW.copy_(_last_inputs(before_BCW, inputs_BCT, group.row_tokens))
+        del inputs_BCT
+    gates = _gates(layer, decay_BTH, beta_BTH)
+    out_BTHV, _ = prefill_gated_delta_rule(
+        *_heads(layer, mixed_BTC), raw_gates=gates, initial_state_BHKV=state_BHKV, final_state_BHKV=state_BHKV
+    )
+    return out_BTHV
+
+
+def _heads(layer: Any, mixed: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Queries, keys and values [..., heads, size] out of the convolution's channels."""
+    parts = torch.split(mixed, [layer.key_dim, layer.key_dim, layer.value_dim], dim=-1)
+    sizes = (layer.head_k_dim, layer.head_k_dim, layer.head_v_dim)
+    return tuple(split_dim(part, -1, (-1, size)) for part, size in zip(parts, sizes, strict=True))
+
+
+def _memory(layer: Any, step: Pass, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The convolution's contexts [N, C, W] and the recurrent states [N, H, K, V] of all slots."""
+    state = step.linear_state(layer.layer_idx)
+    context = state.conv(0, tuple(layer.conv1d.weight.shape[::2]), like)
+    return context, state.state(0, (layer.num_v_heads, layer.head_k_dim, layer.head_v_dim), like)
+
+
+def _states_of(
+    group: RowGroup, context_NCW: torch.Tensor, state_NHKV: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The context and state of each row, to be updated in place; zeros if nothing came before."""
+    if group.keeps:
+        context, state = context_NCW[group.slots], state_NHKV[group.slots]
+    else:
+        context, state = context_NCW.index_select(0, group.row_slots), state_NHKV.index_select(0, group.row_slots)
+    if not group.continued:
         context.zero_()
         state.zero_()
+    elif group.fresh_rows is not None:
+        context.masked_fill_(group.fresh_rows[:, None, None], 0.0)
+        state.masked_fill_(group.fresh_rows[:, None, None, None], 0.0)
     return context, state
+
+
+def _last_inputs(before_BCW: torch.Tensor, x_BCT: torch.Tensor, tokens_B: torch.Tensor) -> torch.Tensor:
+    """The last W inputs of each row, of those before it and its own `tokens_B`."""
+    window_W = torch.arange(before_BCW.shape[2], device=x_BCT.device)
+    place_BCW = (tokens_B[:, None] + window_W)[:, None].expand(-1, x_BCT.shape[1], -1)
+    return torch.cat([before_BCW, x_BCT], dim=-1).gather(2, place_BCW)
 
 
 def _convolve_segment(layer: Any, mixed: tuple[torch.Tensor, ...], context_BCW: torch.Tensor) -> torch.Tensor:
@@ -190,43 +254,6 @@ def _convolve_segment(layer: Any, mixed: tuple[torch.Tensor, ...], context_BCW: 
         )
         start = stop
     return out_BTC
-
-
-def _convolve_token(layer: Any, mixed: tuple[torch.Tensor, ...], context_BCW: torch.Tensor) -> torch.Tensor:
-    from model_adapters.kernels.causal_convolution.triton_convolution import convolve_token
-
-    x_BC = (mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=-1))[:, 0]
-    return convolve_token(x_BC, layer.conv1d.weight.squeeze(1), layer.conv1d.bias, context_BCW=context_BCW)[:, None]
-
-
-def _scan(
-    layer: Any,
-    qkv: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    decay_BTH: torch.Tensor,
-    beta_BTH: torch.Tensor,
-    state_BHKV: torch.Tensor,
-) -> torch.Tensor:
-    from model_adapters.kernels.gated_delta.triton_prefill import prefill_gated_delta_rule
-
-    gates = _gates(layer, decay_BTH, beta_BTH)
-    out_BTHV, _ = prefill_gated_delta_rule(
-        *qkv, raw_gates=gates, initial_state_BHKV=state_BHKV, final_state_BHKV=state_BHKV
-    )
-    return out_BTHV
-
-
-def _step(
-    layer: Any,
-    qkv: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    decay_BTH: torch.Tensor,
-    beta_BTH: torch.Tensor,
-    state_BHKV: torch.Tensor,
-) -> torch.Tensor:
-    from model_adapters.kernels.gated_delta.triton_decode import step_gated_delta_rule
-
-    q_BGK, k_BGK, v_BHV = (x[:, 0] for x in qkv)
-    gates = _gates(layer, decay_BTH[:, 0], beta_BTH[:, 0])
-    return step_gated_delta_rule(q_BGK, k_BGK, v_BHV, state_BHKV=state_BHKV, raw_gates=gates)[:, None]
 
 
 def _gates(layer: Any, decay_input: torch.Tensor, beta_input: torch.Tensor) -> Any:

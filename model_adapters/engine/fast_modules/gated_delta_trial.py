@@ -12,7 +12,8 @@ from transformers import PreTrainedModel
 from model_adapters.engine.fast_modules.gated_delta_net import fast_forward
 from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.memory.layout import MemoryLayout
-from model_adapters.engine.memory.passes import CacheStep, DecodeStep, PrefillStep, running
+from model_adapters.engine.memory.passes import Pass, TokenPass, running
+from model_adapters.engine.memory.rows import Row
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.memory.transformers_cache import CacheView
 from model_adapters.kernels.trial import LAYER_TOLERANCE, random_sample, trial
@@ -84,14 +85,14 @@ def _layer(model: PreTrainedModel, layer: Any, x_1TD: torch.Tensor) -> Parts:
     cache = SlottedCache(MemoryLayout.unmeasured(model.config), slots=2, max_tokens=tokens, device=x_1TD.device)
     forward, outs = fast_forward(layer), []
 
-    def run(step: CacheStep, part_1TD: torch.Tensor) -> None:
+    def run(step: Pass, part_1TD: torch.Tensor) -> None:
         with running(step):
             outs.append(forward(part_1TD, CacheView(step)))
+        step.advance()
 
     for start, stop in ((0, TOKENS[0]), (TOKENS[0], tokens - 1)):
-        run(PrefillStep(cache, 0), x_1TD[:, start:stop])
-        cache.advance_slot(0, stop - start)
-    run(DecodeStep(cache, 1, tokens), x_1TD[:, -1:])
+        run(Pass(cache, [Row(0, start, stop - start)]), x_1TD[:, start:stop])
+    run(TokenPass(cache, 1, tokens), x_1TD[:, -1:])
     return tuple(outs)
 
 

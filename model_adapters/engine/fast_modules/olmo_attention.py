@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from model_adapters.engine.fast_modules.merged_linear import merge_projections
 from model_adapters.engine.fast_modules.patches import ModulePatches
 from model_adapters.engine.forward.slot_attention import slot_attention
-from model_adapters.engine.memory.passes import current_step
+from model_adapters.engine.memory.passes import current_pass
 from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 from model_adapters.kernels.vector_product.linear import linear
 
@@ -49,7 +49,7 @@ def _fused(layer: Any) -> Callable[..., tuple[torch.Tensor, None]] | None:
         past_key_values: Any = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, None]:
-        inside = current_step() is not None and past_key_values is not None and attention_mask is None
+        inside = current_pass() is not None and past_key_values is not None and attention_mask is None
         # Tables of another size turn a part of each head.
         whole = position_embeddings is None or position_embeddings[0].shape[-1] == layer.head_dim
         if not inside or not whole or not merged.is_current or hidden_states.dtype not in KERNEL_DTYPES:

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from model_adapters.engine.fast_modules.patches import ModulePatches
-from model_adapters.engine.memory.passes import current_step
+from model_adapters.engine.memory.passes import current_pass
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 NORMS_AFTER = ("Olmo2DecoderLayer", "Olmo3DecoderLayer", "OlmoHybridAttentionDecoderLayer")
@@ -40,7 +40,7 @@ def place_fused_layers(model: PreTrainedModel, patches: ModulePatches, *, fast_r
 
 
 def _fits(x: torch.Tensor) -> bool:
-    return current_step() is not None and x.dtype in KERNEL_DTYPES and x.is_contiguous()
+    return current_pass() is not None and x.dtype in KERNEL_DTYPES and x.is_contiguous()
 
 
 def _norms_after(layer: Any) -> Callable[..., torch.Tensor]:

@@ -1,13 +1,14 @@
 """Scores of what could follow a text, many texts and continuations in one pass over a context that they share.
 
-Nothing is written to the context, and padding stands behind everything that is looked at.
+Nothing is written to the context.
 
-Shape suffixes: B texts in a pass, T tokens of the longest, P positions looked at, D model width, V vocabulary.
+Shape suffixes: P positions looked at, D model width, V vocabulary.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
 
@@ -165,12 +166,10 @@ def _look_up(
     """Nats of each token asked for and whether it is the most probable one, a block of positions at a time."""
     output = context.last
     if rows:
-        tokens = max(map(len, rows))
-        # Padded with a token of their own: another's could be one for which the model gives no numbers.
-        padded = [[*row, *row[-1:] * (tokens - len(row))] for row in rows]
-        output = runner.branch(context.cache, context.slot, torch.tensor(padded, device=runner.device))
-    row_P, token_P = torch.tensor(list(asked.places), device=runner.device).unbind(1)
-    hidden_PD = output.last_hidden_state[row_P, token_P]
+        output = runner.branch(context.cache, context.slot, rows)
+    firsts = [0, *accumulate(map(len, rows))]
+    place_P = torch.tensor([max(0, firsts[row] + token) for row, token in asked.places], device=runner.device)
+    hidden_PD = output.last_hidden_state[0, place_P]
     if END_OF_CONTEXT in asked.places:
         hidden_PD[asked.places[END_OF_CONTEXT]] = context.last.last_hidden_state[0, 0]
     nats, hits, order = [], [], []

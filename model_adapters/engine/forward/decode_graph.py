@@ -16,7 +16,7 @@ import torch
 
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.cost import rounded_length
-from model_adapters.engine.memory.passes import DecodeStep
+from model_adapters.engine.memory.passes import TokenPass
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.failures import describe_failure, is_out_of_memory
 
@@ -158,8 +158,8 @@ class StaticStep:
         length_B = self.cache.length_N[:sequences]
         # A step's positions are its own: the lengths change before it has ended.
         position_B = torch.where(active_B, length_B, 0)
-        step = DecodeStep(self.cache, sequences, places, position_B)
-        logits_BV = self._runner.decode_logits(step, self._input[1 : 1 + sequences, None])
+        step = TokenPass(self.cache, sequences, places, position_B)
+        logits_BV = self._runner.token_logits(step, self._input[1 : 1 + sequences])
         self._picked_N[:sequences].copy_(greedy_choice(logits_BV))
         length_B += active_B
 

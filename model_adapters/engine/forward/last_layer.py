@@ -17,10 +17,10 @@ def last_mlp(decoder: nn.Module) -> nn.Module | None:
 
 
 @contextmanager
-def only_last_tokens(mlp: nn.Module | None, tokens: int) -> Iterator[None]:
-    """Let an MLP compute its last `tokens` tokens [B, T, D] alone; the others' outputs are their residuals, or zeros.
+def only_read_tokens(mlp: nn.Module | None, read: int | torch.Tensor) -> Iterator[None]:
+    """Let an MLP compute its last `read` tokens [B, T, D] alone, or those at these places of [1, T, D].
 
-    They are read by nothing, but they stay finite.
+    The others' outputs are their residuals, or zeros: they are read by nothing, but they stay finite.
     """
     if mlp is None:
         yield
@@ -29,13 +29,13 @@ def only_last_tokens(mlp: nn.Module | None, tokens: int) -> Iterator[None]:
     whole = mlp.forward
 
     def forward(x: torch.Tensor, *args: Any, residual: torch.Tensor | None = None, **kwargs: Any) -> Any:
-        if x.shape[1] <= tokens:
+        if isinstance(read, int) and x.shape[1] <= read:
             return whole(x, *args, **kwargs) if residual is None else whole(x, *args, residual=residual, **kwargs)
-        first = x.shape[1] - tokens
+        places = slice(x.shape[1] - read, None) if isinstance(read, int) else read
         out = torch.zeros_like(x) if residual is None else residual
-        if tokens:
-            part = whole(x[:, first:].contiguous(), *args, **kwargs)
-            out[:, first:] = part if residual is None else out[:, first:] + part
+        if not isinstance(read, int) or read:
+            part = whole(x[:, places].contiguous(), *args, **kwargs)
+            out[:, places] = part if residual is None else out[:, places] + part
         return out
 
     mlp.forward = forward  # for this pass only

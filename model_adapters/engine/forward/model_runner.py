@@ -1,27 +1,28 @@
-"""Forward passes of one model over a slotted cache: segments of a prompt, and one token for each of many sequences.
+"""Forward passes of one model over a slotted cache: prompts in segments or together, branches, and decode steps.
 
-Shape suffixes: B sequences, V vocabulary.
+Shape suffixes: X tokens of all rows of a pass, B rows, V vocabulary, D model width.
 """
 
 import copy
 import inspect
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from model_adapters.engine.forward.full_precision_head import full_precision_head, output_embeddings
-from model_adapters.engine.forward.last_layer import last_mlp, only_last_tokens
+from model_adapters.engine.forward.last_layer import last_mlp, only_read_tokens
+from model_adapters.engine.forward.mixers import mixers_by_groups
 from model_adapters.engine.forward.probe import measure_memory
 from model_adapters.engine.forward.slot_attention import use_slot_attention
 from model_adapters.engine.memory.cost import Needs, activation_bytes_per_token
-from model_adapters.engine.memory.passes import BranchStep, CacheStep, DecodeStep, PrefillStep, running
+from model_adapters.engine.memory.passes import Pass, TokenPass, running
+from model_adapters.engine.memory.rows import Row
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.memory.transformers_cache import CacheView
 
-GPU_BRANCH_STEP_TOKENS = 32
+GPU_ROW_MULTIPLE = 32
 
 
 class ModelRunner:
@@ -41,11 +42,12 @@ class ModelRunner:
         self._cache_argument = "cache_params" if "cache_params" in named else "past_key_values"
         self._last_mlp: torch.nn.Module | None = None
         mlp = last_mlp(self._decoder)
-        self.layout = measure_memory(model, partial(self._call, self._decoder), mlp)
+        self._mixers: tuple[torch.nn.Module, ...] = ()
+        self.layout, self._mixers = measure_memory(model, self.run, mlp)
         self._last_mlp = mlp if self.layout.last_mlp_runs_last else None
         use_slot_attention(model)
-        self.branch_step_tokens = GPU_BRANCH_STEP_TOKENS if self.device.type == "cuda" else 1
-        """Texts that branch off are padded to a multiple of this."""
+        self.row_multiple = GPU_ROW_MULTIPLE if self.device.type == "cuda" else 1
+        """Rows that are batched are padded to a multiple of this, so that batches have few shapes."""
 
     @property
     def device(self) -> torch.device:
@@ -67,55 +69,60 @@ class ModelRunner:
         return SlottedCache(self.layout, slots=slots, max_tokens=max_tokens, device=self.device)
 
     @torch.no_grad()
+    def run(self, step: Pass, id_1X: torch.Tensor) -> Any:
+        """One pass of the decoder: its output, with hidden states [1, X, D]; nothing is counted."""
+        mlp, mixers = only_read_tokens(self._last_mlp, step.read), mixers_by_groups(self._mixers, step)
+        with mlp, mixers, running(step):
+            return self._decoder(
+                input_ids=id_1X,
+                position_ids=step.positions,
+                use_cache=True,
+                **{self._cache_argument: CacheView(step)},
+            )
+
+    @torch.no_grad()
     def prefill(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> torch.Tensor:
         """Append a prompt to a slot in segments; the fp32 logits [1, V] after its last token.
 
         Memory above weights and cache is one segment's activations. The last segment takes what is left.
         """
-        *earlier, last = self._split(token_ids, segment_tokens)
-        for segment in earlier:
-            step = PrefillStep(cache, slot, output_tokens=0)
-            self._call(self._decoder, step, segment, self._positions(cache, slot, segment))
-            cache.advance_slot(slot, segment.shape[1])
-        positions = self._positions(cache, slot, last)
-        logits_1V = self._logits(PrefillStep(cache, slot), last, positions)
-        cache.advance_slot(slot, last.shape[1])
-        return logits_1V
+        return self.logits(self.read(cache, slot, token_ids, segment_tokens), 0, 1)
+
+    @torch.no_grad()
+    def prefill_together(self, cache: SlottedCache, first_slot: int, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Append prompts to slots that follow one another, in one pass; the fp32 logits [B, V] after each."""
+        slots = range(first_slot, first_slot + len(prompts))
+        rows = [Row(slot, cache.lengths[slot], len(prompt)) for slot, prompt in zip(slots, prompts, strict=True)]
+        step, output = self._packed(cache, rows, prompts)
+        step.advance()
+        return self.logits_of(output, output.last_hidden_state[:, step.last_places])
 
     @torch.no_grad()
     def segments(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> Iterator[Any]:
         """Append tokens to a slot in segments; the decoder's output for each, with hidden states [1, T, D]."""
         for segment in self._split(token_ids, segment_tokens):
-            step = PrefillStep(cache, slot, output_tokens=segment.shape[1])
-            yield self._call(self._decoder, step, segment, self._positions(cache, slot, segment))
-            cache.advance_slot(slot, segment.shape[1])
+            yield self._append(cache, slot, segment, outputs=segment.shape[1])
 
     @torch.no_grad()
     def read(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> Any:
         """Append tokens to a slot in segments; the decoder's output at the last, with a hidden state [1, 1, D]."""
         *earlier, last = self._split(token_ids, segment_tokens)
-        for segment in (*earlier, last):
-            step = PrefillStep(cache, slot, output_tokens=1 if segment is last else 0)
-            output = self._call(self._decoder, step, segment, self._positions(cache, slot, segment))
-            cache.advance_slot(slot, segment.shape[1])
+        for segment in earlier:
+            self._append(cache, slot, segment, outputs=0)
+        output = self._append(cache, slot, last, outputs=1)
         return with_hidden(output, output.last_hidden_state[:, -1:].clone())
 
     @torch.no_grad()
-    def branch(self, cache: SlottedCache, slot: int, id_BT: torch.Tensor) -> Any:
-        """Read texts that each continue what a slot holds, and change nothing there: hidden states [B, T or more, D].
+    def branch(self, cache: SlottedCache, slot: int, texts: Sequence[Sequence[int]]) -> Any:
+        """Read texts that each continue what a slot holds, and change nothing there.
 
-        Shorter texts are padded at their end, with any token: it reaches no position before it. On a GPU all are
-        padded further, so that passes have few shapes, at positions that the longest text has already.
+        The decoder's output has hidden states [1, X, D]: all texts one after another.
         """
-        texts, tokens = id_BT.shape
-        padding = -tokens % self.branch_step_tokens
-        id_BT = torch.cat([id_BT, id_BT[:, -1:].expand(-1, padding)], dim=1)
-        place_T = torch.arange(tokens + padding, device=self.device).clamp(max=tokens - 1)
-        position_BT = (cache.lengths[slot] + place_T)[None].expand(texts, -1)
-        return self._call(self._decoder, BranchStep(cache, slot, texts), id_BT, position_BT)
+        rows = [Row(slot, cache.lengths[slot], len(text), keeps=False, outputs=len(text)) for text in texts]
+        return self._packed(cache, rows, texts)[1]
 
     def logits(self, output: Any, first: int, end: int) -> torch.Tensor:
-        """The fp32 logits [end - first, V] at some positions of what `segments` yields."""
+        """The fp32 logits [end - first, V] at some positions of a pass."""
         return self.logits_of(output, output.last_hidden_state[:, first:end])
 
     @torch.no_grad()
@@ -141,44 +148,32 @@ class ModelRunner:
 
         `places` bounds the keys looked at and exceeds every length. Nothing here waits for the device.
         """
-        sequences = id_B1.shape[0]
-        logits_BV = self.decode_logits(DecodeStep(cache, sequences, places), id_B1)
-        cache.advance(sequences)
+        step = TokenPass(cache, id_B1.shape[0], places)
+        logits_BV = self.token_logits(step, id_B1[:, 0])
+        step.advance()
         return logits_BV
 
     @torch.no_grad()
-    def decode_logits(self, step: DecodeStep, id_B1: torch.Tensor) -> torch.Tensor:
-        """The fp32 logits [B, V] of a step that says which positions its tokens take; counts nothing."""
-        return self._logits(step, id_B1, step.position_B[:, None])
+    def token_logits(self, step: TokenPass, id_B: torch.Tensor) -> torch.Tensor:
+        """The fp32 logits [B, V] of a pass of single tokens; counts nothing, so that it can be recorded."""
+        output = self.run(step, id_B[None])
+        return self.logits_of(output, output.last_hidden_state)
+
+    def _append(self, cache: SlottedCache, slot: int, id_1T: torch.Tensor, *, outputs: int) -> Any:
+        step = Pass(cache, [Row(slot, cache.lengths[slot], id_1T.shape[1], outputs=outputs)])
+        output = self.run(step, id_1T)
+        step.advance()
+        return output
+
+    def _packed(self, cache: SlottedCache, rows: Sequence[Row], texts: Sequence[Sequence[int]]) -> tuple[Pass, Any]:
+        step = Pass(cache, rows, row_multiple=self.row_multiple)
+        ids = [token_id for text in texts for token_id in text]
+        return step, self.run(step, torch.tensor([ids], dtype=torch.long, device=self.device))
 
     def _split(self, token_ids: Sequence[int], segment_tokens: int) -> list[torch.Tensor]:
         """The prompt on the device as segments [1, T]; the last is what is left."""
         id_1T = torch.tensor([token_ids], dtype=torch.long, device=self.device)
         return [id_1T[:, start : start + segment_tokens] for start in range(0, id_1T.shape[1], segment_tokens)]
-
-    def _positions(self, cache: SlottedCache, slot: int, id_1T: torch.Tensor) -> torch.Tensor:
-        start = cache.lengths[slot]
-        return torch.arange(start, start + id_1T.shape[1], device=self.device)[None]
-
-    def _logits(self, step: CacheStep, id_BT: torch.Tensor, position_BT: torch.Tensor) -> torch.Tensor:
-        with full_precision_head(self.model):
-            output = self._call(self.model, step, id_BT, position_BT, logits_to_keep=1)
-        logits_B1V: torch.Tensor = output.logits
-        return logits_B1V[:, -1].float()
-
-    def _call(
-        self, module: torch.nn.Module, step: CacheStep, id_BT: torch.Tensor, position_BT: torch.Tensor, **options: Any
-    ) -> Any:
-        """One forward pass of the model or its decoder."""
-        read_tokens = step.output_tokens if isinstance(step, PrefillStep) else id_BT.shape[1]
-        with only_last_tokens(self._last_mlp, read_tokens), running(step):
-            return module(
-                input_ids=id_BT,
-                position_ids=position_BT,
-                use_cache=True,
-                **{self._cache_argument: CacheView(step)},
-                **options,
-            )
 
 
 def find_decoder(model: PreTrainedModel) -> torch.nn.Module:

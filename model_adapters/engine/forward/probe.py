@@ -8,7 +8,7 @@ mask transformers' own code gives it, is the same at every length.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -20,7 +20,9 @@ from model_adapters.engine.forward.slot_attention import attention_set_to, prefi
 from model_adapters.engine.memory.cost import MOST_TOKENS
 from model_adapters.engine.memory.key_value_buffer import KeysValues
 from model_adapters.engine.memory.layout import AttentionCall, AttentionShape, LayerMemory, MemoryLayout
-from model_adapters.engine.memory.passes import PrefillStep, current_step
+from model_adapters.engine.memory.linear_state import LinearState
+from model_adapters.engine.memory.passes import Pass, current_pass
+from model_adapters.engine.memory.rows import Row
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.failures import is_out_of_memory
 from model_adapters.messages import first_line
@@ -38,15 +40,23 @@ class NotSupportedError(Exception):
     """Why the engine cannot run a model, as the end of a sentence that begins with the model's class."""
 
 
+class Measured(NamedTuple):
+    """What a pass of a few tokens showed."""
+
+    layout: MemoryLayout
+    mixers: tuple[nn.Module, ...]
+    """The modules that keep states."""
+
+
 @torch.no_grad()
 def measure_memory(
     model: PreTrainedModel,
-    forward: Callable[[PrefillStep, torch.Tensor, torch.Tensor], Any],
+    forward: Callable[[Pass, torch.Tensor], Any],
     last_mlp: nn.Module | None,
-) -> MemoryLayout:
+) -> Measured:
     """Describe the memory that a pass of a few tokens writes and reads.
 
-    `forward` runs the model's decoder in a step, on ids [1, T] at positions [1, T]; `last_mlp` is its last layer's.
+    `forward` runs the model's decoder in a pass, on ids [1, X]; `last_mlp` is its last layer's.
 
     Raises UsageError, in one line, if the engine cannot run the model.
     """
@@ -56,9 +66,9 @@ def measure_memory(
     try:
         step = ProbeStep(model)
         id_1T = torch.arange(TOKENS, device=model.device)[None]
-        with attention_set_to(model, NAME), _calls_noted(last_mlp, step):
-            forward(step, id_1T, id_1T)
-        return step.layout()
+        with attention_set_to(model, NAME), _calls_noted(last_mlp, step), _modules_noted(model, step):
+            forward(step, id_1T)
+        return Measured(step.layout(), step.mixers())
     except UsageError:
         raise
     except NotSupportedError as error:
@@ -79,12 +89,13 @@ class _Call:
     shape: AttentionShape
 
 
-class ProbeStep(PrefillStep):
+class ProbeStep(Pass):
     """A first segment that notes what the layers do, in order."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         layout = MemoryLayout.unmeasured(model.config)
-        super().__init__(SlottedCache(layout, slots=1, max_tokens=TOKENS, device=model.device), 0, TOKENS)
+        cache = SlottedCache(layout, slots=1, max_tokens=TOKENS, device=model.device)
+        super().__init__(cache, [Row(slot=0, start=0, tokens=TOKENS, outputs=TOKENS)])
         self._events: list[str] = []
         self._returned: dict[int, KeysValues] = {}
         """Layer -> what the cache returned. Held, so that no other tensor takes its place in memory."""
@@ -95,20 +106,39 @@ class ProbeStep(PrefillStep):
         self._masks: list[tuple[torch.Tensor, torch.Tensor, MaskFunction]] = []
         """Masks with their values and what they were made by."""
         self._attention_calls: list[_Call] = []
+        self.modules: list[nn.Module] = []
+        """Those that are running, outermost first."""
+        self._writers: dict[int, list[nn.Module]] = {}
+        """Layer -> the modules within which all of its states are written."""
 
     def append(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeysValues:
         self.note("write")
-        self._returned[layer_index] = super().append(layer_index, k_BGTD, v_BGTD)
+        (seen,) = self._see(layer_index, k_BGTD, v_BGTD)
+        self._returned[layer_index] = seen.k_BGSD, seen.v_BGSD
         self._newest, self._caller = layer_index, None
         return self._returned[layer_index]
 
     def roll_conv(self, layer_index: int, x_BCT: torch.Tensor, *, index: int, kernel_size: int | None) -> torch.Tensor:
-        self.note("write")
+        self._wrote_state(layer_index)
         return super().roll_conv(layer_index, x_BCT, index=index, kernel_size=kernel_size)
 
     def set_recurrent(self, layer_index: int, state: torch.Tensor, *, index: int) -> torch.Tensor:
-        self.note("write")
+        self._wrote_state(layer_index)
         return super().set_recurrent(layer_index, state, index=index)
+
+    def linear_state(self, layer_index: int) -> LinearState:
+        self._wrote_state(layer_index)
+        return super().linear_state(layer_index)
+
+    def _wrote_state(self, layer_index: int) -> None:
+        self.note("write")
+        known = self._writers.setdefault(layer_index, list(self.modules))
+        common = (one for one, other in zip(known, self.modules, strict=False) if one is other)
+        self._writers[layer_index] = list(common)
+
+    def mixers(self) -> tuple[nn.Module, ...]:
+        """The innermost module of each layer with states that holds all that is done with them."""
+        return tuple({id(modules[-1]): modules[-1] for modules in self._writers.values()}.values())
 
     def note(self, event: str) -> None:
         """Keep an event in order with the others."""
@@ -229,7 +259,7 @@ def _probe_mask(*, mask_function: MaskFunction, **options: Any) -> torch.Tensor:
 
 
 def _step() -> ProbeStep:
-    step = current_step()
+    step = current_pass()
     if not isinstance(step, ProbeStep):
         raise RuntimeError(f"attention {NAME!r} works only while a model is measured")
     return step
@@ -245,6 +275,19 @@ def _calls_noted(last_mlp: nn.Module | None, step: ProbeStep) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def _modules_noted(model: nn.Module, step: ProbeStep) -> Iterator[None]:
+    handles = []
+    for module in model.modules():
+        handles.append(module.register_forward_pre_hook(lambda module, _: step.modules.append(module)))
+        handles.append(module.register_forward_hook(lambda *_: step.modules.pop() and None, always_call=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:

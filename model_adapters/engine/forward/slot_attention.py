@@ -1,8 +1,9 @@
-"""The attention function that transformers' modules call: causality, offsets and windows come from the cache step.
+"""The attention function that transformers' modules call: causality, offsets and windows come from the pass.
 
 Registering it without a mask function makes transformers build no mask at all, whatever the layer types.
 
-Shape suffixes: B sequences, H query heads, G key/value heads, T queries, S keys, D key size, E value size.
+Shape suffixes: X tokens of all rows of a pass, B rows of a group, H query heads, G key/value heads, T queries, S keys,
+D key size, E value size.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from model_adapters.engine.forward.decode_backends import decode_attention
 from model_adapters.engine.forward.prefill_backends import FusedKernel, find_fused, find_windowed, merge_outputs
 from model_adapters.engine.memory.key_value_buffer import KeysValues
 from model_adapters.engine.memory.layout import AttentionShape, MemoryLayout
-from model_adapters.engine.memory.passes import BranchStep, DecodeStep, PrefillStep, current_step
+from model_adapters.engine.memory.passes import Seen, TokenPass, current_pass
 from model_adapters.kernels.chunked_attention.reference import chunked_attention
 
 NAME = "evalkit_slots"
@@ -65,34 +66,46 @@ def slot_attention(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of new tokens over what the cache returned for them: query [B, H, T, D] to output [B, T, H, E].
+    """Attention of a pass's tokens over what their rows may see: query [1, H, X, D] to output [1, X, H, E].
 
     Arguments that would change the result are refused when the model is measured. Raises RuntimeError when called
     outside the engine.
     """
-    step = current_step()
+    step = current_pass()
     if step is None or attention_mask is not None:
         raise RuntimeError(f"attention {NAME!r} works only inside the engine; load the model again for other uses")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     call = step.next_call()
-    if isinstance(step, DecodeStep):
-        out_BHTE = decode_attention(query, key, value, position_B=step.position_B, scale=scale)
-        return out_BHTE.transpose(1, 2).contiguous(), None
-    layer = step.cache.layout.layers[call.layer_index]
-    if isinstance(step, BranchStep):
-        # Where a layer changes what the cache returns, that is all keys, and they stand before it as one text's own.
-        before = None if layer.transformed else step.before(call.layer_index)
-        out_BHTE = branch_attention(query, key, value, before, window=layer.window, scale=scale)
-        return out_BHTE.transpose(1, 2).contiguous(), None
-    needed = query.shape[2]
-    if call.is_last and isinstance(step, PrefillStep):
-        needed = step.output_tokens
+    seen = step.seen(call, key, value)
+    if isinstance(step, TokenPass):
+        k_BGSD, v_BGSE = seen[0].k_BGSD, seen[0].v_BGSD
+        out_BH1E = decode_attention(query.transpose(0, 2), k_BGSD, v_BGSE, position_B=step.position_B, scale=scale)
+        return out_BH1E.permute(2, 0, 1, 3).contiguous(), None
+    window = step.cache.layout.layers[call.layer_index].window
+    parts = [_attend(query, one, window=window, scale=scale, only_outputs=call.is_last) for one in seen]
+    return step.attention_groups.join(parts).contiguous(), None
+
+
+def _attend(query: torch.Tensor, seen: Seen, *, window: int | None, scale: float, only_outputs: bool) -> torch.Tensor:
+    """Attention of one group of rows, [B, T, H, E]; zeros at positions whose output nothing reads."""
+    group = seen.group
+    q_BTHD = group.batch(query.transpose(1, 2))
+    B, T, H, _ = q_BTHD.shape
+    needed = T
+    if only_outputs and (len(group.rows) == 1 or not any(row.outputs for row in group.rows)):
+        needed = min(T, group.rows[0].outputs)
     if needed == 0:
-        return query.new_zeros((query.shape[0], query.shape[2], query.shape[1], value.shape[3])), None
-    out_BTHE = prefill_attention(query[:, :, -needed:], key, value, window=layer.window, scale=scale).transpose(1, 2)
-    if needed < query.shape[2]:
-        out_BTHE = F.pad(out_BTHE, (0, 0, 0, 0, query.shape[2] - needed, 0))
-    return out_BTHE.contiguous(), None
+        return query.new_zeros((B, T, H, seen.v_BGSD.shape[3]))
+    q_BHTD = q_BTHD[:, T - needed :].transpose(1, 2)
+    if seen.before is None:
+        out_BHTE = prefill_attention(q_BHTD, seen.k_BGSD, seen.v_BGSD, window=window, scale=scale)
+    else:
+        out_BHTE = branch_attention(
+            q_BTHD.transpose(1, 2), seen.k_BGSD, seen.v_BGSD, seen.before, window=window, scale=scale
+        )
+    missing = T - out_BHTE.shape[2]
+    out_BTHE = out_BHTE.transpose(1, 2)
+    return F.pad(out_BTHE, (0, 0, 0, 0, missing, 0)) if missing else out_BTHE
 
 
 def prefill_attention(
@@ -123,20 +136,18 @@ def branch_attention(
     q_BHTD: torch.Tensor,
     k_BGSD: torch.Tensor,
     v_BGSE: torch.Tensor,
-    before: KeysValues | None,
+    before: KeysValues,
     *,
     window: int | None,
     scale: float,
 ) -> torch.Tensor:
     """Attention of B texts [B, H, T, E] over their own keys and those before all of them, [1, G, S, D].
 
-    Without `before`, a text's own keys may be more than its queries, which are then the last of them.
-
     What is common is never copied for each text: to it, all texts are queries of one sequence, without causality.
     """
     B, H, T, _ = q_BHTD.shape
     # A window of one token reaches nothing before it.
-    if before is None or before[0].shape[2] == 0:
+    if before[0].shape[2] == 0:
         return prefill_attention(q_BHTD, k_BGSD, v_BGSE, window=window, scale=scale)
     old = before[0].shape[2]
     kernel = _pick_kernel(AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), B * T, old)

@@ -34,6 +34,18 @@ class LinearState:
         state_BCK.copy_(x_BCT[..., -state_BCK.shape[-1] :])
         return x_BCT
 
+    def conv(self, index: int, sizes: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+        """The convolution states [N, C, K] of all slots, allocated on the first call in the dtype of `like`."""
+        if index not in self.conv_NCK:
+            self.conv_NCK[index] = like.new_zeros((self._slots, *sizes))
+        return self.conv_NCK[index]
+
+    def state(self, index: int, sizes: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+        """The recurrent states [N, ...] of all slots, allocated on the first call in fp32."""
+        if index not in self.recurrent:
+            self.recurrent[index] = torch.zeros((self._slots, *sizes), dtype=torch.float32, device=like.device)
+        return self.recurrent[index]
+
     def set_recurrent(self, rows: slice, state: torch.Tensor, *, index: int) -> torch.Tensor:
         """Copy the new recurrent states of some slots in place, and return them as stored."""
         if index not in self.recurrent:

@@ -1,43 +1,123 @@
-"""One forward pass over a slotted cache: which slots it touches, and how it reads and writes their memory.
+"""One forward pass over a slotted cache: rows of tokens, and how layers read and write the memory of their slots.
 
-with running(step):
-    decoder(input_ids, past_key_values=CacheView(step))     # layers find the step by `current_step`
+A row is a run of tokens of one text: a segment of a prompt, the newest token of a sequence, or a text that branches off
+from what a slot holds and keeps nothing. All rows follow one another in one sequence of X tokens, so projections, norms
+and MLPs see no padding; layers that mix tokens take the rows in groups (`rows.py`).
 
-Shape suffixes: B sequences, G key/value heads, T tokens, S keys, D key or value size, C channels, K convolution kernel
-size.
+rows = [Row(slot=0, start=0, tokens=70), Row(slot=1, start=4096, tokens=512)]
+with running(Pass(cache, rows)) as step:
+    decoder(input_ids_1X, position_ids=step.positions, past_key_values=CacheView(step))
+
+Shape suffixes: X tokens of all rows, B rows of a group, G key/value heads, T tokens of a group's longest row, S keys,
+D key or value size, C channels, K convolution kernel size.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
 from model_adapters.engine.memory.key_value_buffer import KeysValues
 from model_adapters.engine.memory.layout import AttentionCall
+from model_adapters.engine.memory.linear_state import LinearState
+from model_adapters.engine.memory.rows import Grouping, Row, RowGroup, attention_groups, split_dim, state_groups
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 
 States = dict[int, torch.Tensor | None]
-"""State index -> states [B, ...] of the slots in a pass; None before the model has written one."""
+"""State index -> states [B, ...] of a group's rows; None before the model has written one."""
 
 
-class CacheStep(ABC):
-    """What every layer of one forward pass shares."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The keys and values that a group of rows looks at, [B, G, S, D]; its queries are the last of them."""
 
-    rows: slice
-    """The slots in this pass, in the order of its batch."""
-    continued: bool
-    """Whether the slots hold earlier tokens; if not, linear-attention layers start from nothing."""
+    group: RowGroup
+    k_BGSD: torch.Tensor
+    v_BGSD: torch.Tensor
+    before: KeysValues | None = None
+    """Keys and values [1, G, S, D] that precede those of all rows, in order."""
 
-    def __init__(self, cache: SlottedCache) -> None:
-        self.cache = cache
+
+class Pass:
+    """Rows of tokens, each in a slot of its own unless none of them keeps anything.
+
+    Raises ValueError if a slot that is written to is also read by another row.
+    """
+
+    def __init__(self, cache: SlottedCache, rows: Sequence[Row], *, row_multiple: int = 1) -> None:
+        slots = Counter(row.slot for row in rows)
+        if any(row.keeps and slots[row.slot] > 1 for row in rows):
+            raise ValueError("two rows of a pass are in one slot, and one of them is kept; use two passes")
+        self.cache, self.rows = cache, tuple(rows)
+        self.tokens = sum(row.tokens for row in rows)
+        self._row_multiple = row_multiple
         self._calls = 0
+        self._seen: dict[int, list[Seen]] = {}
+        self._reads = Counter(call.layer_index for call in cache.layout.calls)
+        self._group: RowGroup | None = None
 
     @property
     def length(self) -> int:
-        """Tokens before this pass (the most of any slot)."""
-        return max(self.cache.lengths[self.rows])
+        """Tokens before this pass (the most of any row)."""
+        return max(row.start for row in self.rows)
+
+    @cached_property
+    def positions(self) -> torch.Tensor:
+        """The position of every token."""
+        device = self.cache.device
+        if len(self.rows) == 1:
+            (row,) = self.rows
+            return torch.arange(row.start, row.start + row.tokens, device=device)[None]
+        positions = [position for row in self.rows for position in range(row.start, row.start + row.tokens)]
+        return torch.tensor([positions], device=device)
+
+    @cached_property
+    def last_places(self) -> torch.Tensor:
+        """Where every row's last token is among all tokens."""
+        ends, end = [], 0
+        for row in self.rows:
+            end += row.tokens
+            ends.append(end - 1)
+        return torch.tensor(ends, device=self.cache.device)
+
+    @cached_property
+    def read(self) -> int | torch.Tensor:
+        """The tokens whose output is read: so many at the end, or their places."""
+        if len(self.rows) == 1:
+            return self.rows[0].outputs
+        if all(row.outputs >= row.tokens for row in self.rows):
+            return self.tokens
+        places: list[int] = []
+        end = 0
+        for row in self.rows:
+            end += row.tokens
+            places += range(end - min(row.outputs, row.tokens), end)
+        return torch.tensor(places, dtype=torch.long, device=self.cache.device)
+
+    @cached_property
+    def attention_groups(self) -> Grouping:
+        """The rows as attention takes them."""
+        return attention_groups(self.rows, self.cache.device, multiple=self._row_multiple)
+
+    @cached_property
+    def state_groups(self) -> Grouping:
+        """The rows as layers with a state take them: padding would reach a state that is kept."""
+        return state_groups(self.rows, self.cache.device, multiple=self._row_multiple, padded=False)
+
+    @cached_property
+    def padded_state_groups(self) -> Grouping:
+        """The rows as layers take them that know how to keep padding out of a state."""
+        return state_groups(self.rows, self.cache.device, multiple=self._row_multiple, padded=True)
+
+    def advance(self) -> None:
+        """Count the tokens of rows that are kept, after every layer has seen them."""
+        for row in self.rows:
+            if row.keeps:
+                self.cache.advance_slot(row.slot, row.tokens)
 
     def next_call(self) -> AttentionCall:
         """The attention call that the forward pass makes now; a model makes the same calls in every pass."""
@@ -47,132 +127,182 @@ class CacheStep(ABC):
         self._calls += 1
         return calls[self._calls - 1]
 
-    @abstractmethod
-    def append(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeysValues:
-        """Store new keys and values of a layer, and return those that its queries may look at."""
+    def append(self, layer_index: int, k_1GXD: torch.Tensor, v_1GXD: torch.Tensor) -> KeysValues:
+        """Store new keys and values of a layer, and return what the layer hands to attention.
+
+        A layer that changes them gets all keys and values of all rows one after another; for any other layer attention
+        finds them by itself (`seen`).
+        """
+        self._seen[layer_index] = seen = self._see(layer_index, k_1GXD, v_1GXD)
+        if not self.cache.layout.layers[layer_index].transformed:
+            return k_1GXD, v_1GXD
+        return _in_a_row([one.k_BGSD for one in seen]), _in_a_row([one.v_BGSD for one in seen])
+
+    def seen(self, call: AttentionCall, key: torch.Tensor, value: torch.Tensor) -> list[Seen]:
+        """What each group of rows looks at in an attention call, which was given `key` and `value`."""
+        layer_index = call.layer_index
+        seen = self._seen[layer_index]
+        self._reads[layer_index] -= 1
+        if not self._reads[layer_index]:
+            del self._seen[layer_index]  # a window's keys are copies
+        if not self.cache.layout.layers[layer_index].transformed:
+            return seen
+        found, first = [], 0
+        for one in seen:
+            rows, keys = one.k_BGSD.shape[0], one.k_BGSD.shape[2]
+            here = slice(first, first + rows * keys)
+            k, v = (split_dim(x[0, :, here], 1, (rows, keys)).transpose(0, 1) for x in (key, value))
+            found.append(replace(one, k_BGSD=k, v_BGSD=v))
+            first = here.stop
+        return found
+
+    def _see(self, layer_index: int, k_1GXD: torch.Tensor, v_1GXD: torch.Tensor) -> list[Seen]:
+        buffer = self.cache.buffer(layer_index, k_1GXD, v_1GXD)
+        seen = []
+        for group in self.attention_groups.groups:
+            k, v = (group.batch(x.transpose(1, 2)).transpose(1, 2) for x in (k_1GXD, v_1GXD))
+            row, before = group.rows[0], None
+            if row.start and not row.keeps:
+                before = buffer.before(row.slot, row.start)
+                if self.cache.layout.layers[layer_index].transformed:
+                    (k, v), before = _behind(before, (k, v)), None
+            for index, kept in enumerate(group.rows):
+                if kept.keeps:
+                    own = (x[index : index + 1, :, : kept.tokens] for x in (k, v))
+                    whole = buffer.append_segment(kept.slot, kept.start, *own)
+                    k, v = whole if len(group.rows) == 1 else (k, v)
+            seen.append(Seen(group, k, v, before))
+        return seen
+
+    @contextmanager
+    def on(self, group: RowGroup) -> Iterator[None]:
+        """Let the states in this block be those of one group of rows."""
+        before, self._group = self._group, group
+        try:
+            yield
+        finally:
+            self._group = before
+
+    def linear_state(self, layer_index: int) -> LinearState:
+        """A layer's states of all slots, for a layer that writes them by itself."""
+        return self.cache.states[layer_index]
+
+    @property
+    def continued(self) -> bool:
+        """Whether the rows in question continue from states; if not, they start from nothing."""
+        return self._rows_with_states.continued if self._group is not None else self.length > 0
 
     def conv_states(self, layer_index: int) -> States:
         """The convolution states of a layer; modules may write into them."""
-        return self._of_rows(self.cache.states[layer_index].conv_NCK)
+        return self._states(self.cache.states[layer_index].conv_NCK)
 
     def recurrent_states(self, layer_index: int) -> States:
         """The recurrent states of a layer; modules may write into them."""
-        return self._of_rows(self.cache.states[layer_index].recurrent)
+        return self._states(self.cache.states[layer_index].recurrent)
 
     def roll_conv(self, layer_index: int, x_BCT: torch.Tensor, *, index: int, kernel_size: int | None) -> torch.Tensor:
         """Keep the last K inputs of a convolution, and return the inputs with their left context, if there is one."""
-        state = self.cache.states[layer_index]
-        return state.roll_conv(self.rows, x_BCT, index=index, kernel_size=kernel_size, continued=self.continued)
+        state, group = self.cache.states[layer_index], self._rows_with_states
+        if group.keeps:
+            return state.roll_conv(group.slots, x_BCT, index=index, kernel_size=kernel_size, continued=self.continued)
+        if not self.continued:
+            return x_BCT
+        return torch.cat([state.conv_NCK[index].index_select(0, group.row_slots), x_BCT], dim=-1)
 
     def set_recurrent(self, layer_index: int, state: torch.Tensor, *, index: int) -> torch.Tensor:
         """Store new recurrent states, and return them as stored."""
-        return self.cache.states[layer_index].set_recurrent(self.rows, state, index=index)
+        group = self._rows_with_states
+        if not group.keeps:
+            return state
+        return self.cache.states[layer_index].set_recurrent(group.slots, state, index=index)
 
-    def _of_rows(self, states: dict[int, torch.Tensor]) -> States:
+    @property
+    def _rows_with_states(self) -> RowGroup:
+        if self._group is not None:
+            return self._group
+        groups = self.state_groups.groups
+        if len(groups) > 1:
+            raise RuntimeError("a layer's states were used outside the module that used them in the first pass")
+        return groups[0]
+
+    def _states(self, states: dict[int, torch.Tensor]) -> States:
+        group = self._rows_with_states
         return {
-            index: states[index][self.rows] if index in states else None
+            # Modules may write into what they are given, so rows that keep nothing have copies.
+            index: None
+            if index not in states
+            else states[index][group.slots]
+            if group.keeps
+            else states[index].index_select(0, group.row_slots)
             for index in range(self.cache.layout.states_per_layer)
         }
 
 
-class PrefillStep(CacheStep):
-    """A segment of one sequence, starting at the slot's length.
+class TokenPass(Pass):
+    """One token for each of the first slots: a decode step, in which nothing depends on a host length.
 
-    The model's output is right for the segment's last `output_tokens` positions only.
-    """
-
-    def __init__(self, cache: SlottedCache, slot: int, output_tokens: int = 1) -> None:
-        super().__init__(cache)
-        self.output_tokens = output_tokens
-        self.rows, self.slot = slice(slot, slot + 1), slot
-        self.continued = cache.lengths[slot] > 0
-
-    def append(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeysValues:
-        return self.cache.buffer(layer_index, k_BGTD, v_BGTD).append_segment(self.slot, self.length, k_BGTD, v_BGTD)
-
-
-class BranchStep(CacheStep):
-    """Texts that each continue what one slot holds; nothing in the slot changes, nothing new is kept.
-
-    Shorter texts are padded at their end. Every layer is causal, so the padding reaches nothing before it, and the
-    states behind it are dropped with all others.
-    """
-
-    def __init__(self, cache: SlottedCache, slot: int, texts: int) -> None:
-        super().__init__(cache)
-        self.rows, self.slot, self.texts = slice(slot, slot + 1), slot, texts
-        self.continued = cache.lengths[slot] > 0
-
-    def before(self, layer_index: int) -> KeysValues | None:
-        """The keys and values [1, G, S, D] that all texts may look at beside their own, in order."""
-        return self.cache.buffers[layer_index].before(self.slot, self.length) if self.continued else None
-
-    def append(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeysValues:
-        """The new keys and values alone; behind those before them if the layer changes what the cache returns."""
-        before = self.before(layer_index)
-        if before is None or not self.cache.layout.layers[layer_index].transformed:
-            return k_BGTD, v_BGTD
-        old_k, old_v = (old.expand(self.texts, -1, -1, -1) for old in before)
-        return torch.cat([old_k, k_BGTD], dim=2), torch.cat([old_v, v_BGTD], dim=2)
-
-    def roll_conv(
-        self,
-        layer_index: int,
-        x_BCT: torch.Tensor,
-        *,
-        index: int,
-        kernel_size: int | None,  # noqa: ARG002 - nothing is kept
-    ) -> torch.Tensor:
-        if not self.continued:
-            return x_BCT
-        state_1CK = self.cache.states[layer_index].conv_NCK[index][self.rows]
-        return torch.cat([state_1CK.expand(self.texts, -1, -1), x_BCT], dim=-1)
-
-    def set_recurrent(self, layer_index: int, state: torch.Tensor, *, index: int) -> torch.Tensor:  # noqa: ARG002
-        return state
-
-    def _of_rows(self, states: dict[int, torch.Tensor]) -> States:
-        # Modules may write into what they are given, so each text has a copy.
-        return {
-            index: state if state is None else state.repeat_interleave(self.texts, dim=0)
-            for index, state in super()._of_rows(states).items()
-        }
-
-
-class DecodeStep(CacheStep):
-    """One token for each of the first slots; nothing depends on a host length, so a step can be captured.
-
-    `places` bounds the keys that are looked at and must exceed every length; shapes depend on it and on `sequences`
-    only. The tokens go where the slots end, or to the positions given.
+    It can be recorded. `places` bounds the keys that are looked at and must exceed every length; shapes depend on it
+    and on `sequences` only. The tokens go where the slots end, or to the positions given.
     """
 
     def __init__(
         self, cache: SlottedCache, sequences: int, places: int, position_B: torch.Tensor | None = None
     ) -> None:
-        super().__init__(cache)
-        self.rows, self.places = slice(0, sequences), places
-        self.continued = True
+        super().__init__(cache, [Row(slot, cache.lengths[slot], 1) for slot in range(sequences)])
+        self.places = places
         self.position_B = cache.length_N[:sequences] if position_B is None else position_B
         """Position of each sequence's new token, on the device; by default a view of the cache's lengths."""
 
-    def append(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeysValues:
-        buffer = self.cache.buffer(layer_index, k_BGTD, v_BGTD)
-        return buffer.append_tokens(self.position_B, k_BGTD, v_BGTD, self.places)
+    @property
+    def positions(self) -> torch.Tensor:
+        return self.position_B[None]
+
+    @property
+    def read(self) -> int:
+        return self.tokens
+
+    @cached_property
+    def state_groups(self) -> Grouping:
+        # All of them continue, also a free slot beside the active ones.
+        return Grouping([RowGroup(self.rows, range(self.tokens), self.cache.device, continued=True)])
+
+    @property
+    def attention_groups(self) -> Grouping:
+        return self.state_groups
+
+    def advance(self) -> None:
+        self.cache.advance(self.tokens)
+
+    def _see(self, layer_index: int, k_1GXD: torch.Tensor, v_1GXD: torch.Tensor) -> list[Seen]:
+        buffer = self.cache.buffer(layer_index, k_1GXD, v_1GXD)
+        new = k_1GXD.transpose(0, 2), v_1GXD.transpose(0, 2)
+        return [Seen(self.state_groups.groups[0], *buffer.append_tokens(self.position_B, *new, self.places))]
 
 
-_CURRENT: ContextVar[CacheStep | None] = ContextVar("cache_step", default=None)
+def _behind(before: KeysValues, new: KeysValues) -> KeysValues:
+    k, v = (torch.cat([old.expand(len(x), -1, -1, -1), x], dim=2) for old, x in zip(before, new, strict=True))
+    return k, v
+
+
+def _in_a_row(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Keys or values [B, G, S, D] of several groups as [1, G, all B × S, D]."""
+    flat = [part if len(part) == 1 else part.transpose(0, 1).flatten(1, 2)[None] for part in parts]
+    return flat[0] if len(flat) == 1 else torch.cat(flat, dim=2)
+
+
+_CURRENT: ContextVar[Pass | None] = ContextVar("pass", default=None)
 
 
 @contextmanager
-def running(step: CacheStep) -> Iterator[None]:
-    """Let the layers of the forward pass in this block find its step."""
+def running(step: Pass) -> Iterator[Pass]:
+    """Let the layers of the forward pass in this block find it."""
     token = _CURRENT.set(step)
     try:
-        yield
+        yield step
     finally:
         _CURRENT.reset(token)
 
 
-def current_step() -> CacheStep | None:
-    """The step of the forward pass that is running; None outside the engine."""
+def current_pass() -> Pass | None:
+    """The forward pass that is running; None outside the engine."""
     return _CURRENT.get()

@@ -1,10 +1,8 @@
 """The memory of several sequences: one slot each, allocated once, shared by prefill and decode.
 
 cache = SlottedCache(layout, slots=4, max_tokens=65_536, device=model.device)
-step = PrefillStep(cache, 0)               # through which the layers of one forward pass write
-cache.advance_slot(0, tokens=2_048)        # after every layer has seen the segment
-step = DecodeStep(cache, sequences=2, places=4_096)
-cache.advance(sequences=2)
+step = Pass(cache, [Row(slot=0, start=0, tokens=2_048)])    # through which the layers of one forward pass write
+step.advance()                                              # after every layer has seen the tokens
 """
 
 from dataclasses import dataclass
@@ -34,7 +32,7 @@ class SlottedCache:
 
     def __init__(self, layout: MemoryLayout, *, slots: int, max_tokens: int, device: torch.device) -> None:
         self.layout = layout
-        self.slots, self.max_tokens = slots, max_tokens
+        self.slots, self.max_tokens, self.device = slots, max_tokens, device
         self.lengths = [0] * slots
         """Tokens that each slot holds."""
         self.length_N = torch.zeros(slots, dtype=torch.long, device=device)

@@ -10,13 +10,13 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin, LinearAttentionCacheLayerMixin
 
 from model_adapters.engine.memory.key_value_buffer import KeysValues
-from model_adapters.engine.memory.passes import CacheStep, States
+from model_adapters.engine.memory.passes import Pass, States
 
 
 class CacheView(Cache):
     """The `past_key_values` of one forward pass."""
 
-    def __init__(self, step: CacheStep) -> None:
+    def __init__(self, step: Pass) -> None:
         super().__init__(layers=[LayerView(step, index) for index in range(len(step.cache.layout.layers))])
 
 
@@ -26,7 +26,7 @@ class LayerView(LinearAttentionCacheLayerMixin, CacheLayerMixin):  # type: ignor
     is_sliding = False  # windows are the attention function's matter; no mask is built from this
     is_croppable = False
 
-    def __init__(self, step: CacheStep, index: int) -> None:
+    def __init__(self, step: Pass, index: int) -> None:
         # The bases' own attributes would shadow the properties below.
         self._step, self._index = step, index
         self.number_of_states = step.cache.layout.states_per_layer

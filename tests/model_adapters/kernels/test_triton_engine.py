@@ -16,6 +16,9 @@ from model_adapters.engine.fast_modules.olmo_attention import place_fused_projec
 from model_adapters.engine.fast_modules.olmo_layers import place_fused_layers
 from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.passes import Pass
+from model_adapters.engine.memory.rows import Row
+from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.kernels.vector_product import linear
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
 from tests.model_adapters.kernels.gated_delta.cases import DEVICE
@@ -201,3 +204,35 @@ def test_unlike_projections_are_not_merged() -> None:
     assert merge_projections(owner, ((first, biased),)) is None
     assert merge_projections(owner, ((first,), (torch.nn.Linear(8, 4, bias=False).half(),))) is None
     assert merge_projections(owner, ((first,), (torch.nn.Linear(16, 4, bias=False),))) is None
+
+
+@pytest.mark.parametrize("family", HYBRIDS)
+def test_rows_of_a_pass_are_what_each_of_them_is_by_itself(family: str) -> None:
+    """Kept rows of unequal lengths, fresh and continued, beside texts that branch off from another slot."""
+    model = small_model(family).to(DEVICE)
+    place_layers(model)
+    runner = ModelRunner(model)
+
+    def filled() -> SlottedCache:
+        cache = runner.new_cache(slots=4, max_tokens=120)
+        runner.prefill(cache, 1, random_prompt(20, seed=1), 20)
+        runner.prefill(cache, 3, random_prompt(33, seed=3), 33)
+        return cache
+
+    together, alone = filled(), filled()
+    rows = [Row(0, 0, 70), Row(1, 20, 2), Row(2, 0, 65), Row(3, 33, 40, keeps=False), Row(3, 33, 7, keeps=False)]
+    texts = [random_prompt(row.tokens, seed=seed) for seed, row in enumerate(rows)]
+
+    def logits(cache: SlottedCache, rows: list[Row], texts: list[tuple[int, ...]]) -> torch.Tensor:
+        step = Pass(cache, rows)
+        output = runner.run(step, torch.tensor([[token_id for text in texts for token_id in text]], device=DEVICE))
+        step.advance()
+        return runner.logits_of(output, output.last_hidden_state[:, step.last_places])
+
+    found = logits(together, rows, texts)
+    expected = torch.cat([logits(alone, [row], [text]) for row, text in zip(rows, texts, strict=True)])
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    id_B1 = torch.tensor([[5], [6], [7], [8]], device=DEVICE)
+    decoded = [runner.decode(cache, id_B1, max(cache.lengths) + 1) for cache in (together, alone)]
+    torch.testing.assert_close(*decoded, atol=1e-4, rtol=1e-4)
+    patches_of(model).clear()

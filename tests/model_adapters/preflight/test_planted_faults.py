@@ -18,7 +18,7 @@ from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.forward.probe import ProbeStep
 from model_adapters.engine.memory.layout import MemoryLayout
 from model_adapters.engine.memory.linear_state import LinearState
-from model_adapters.engine.memory.passes import PrefillStep
+from model_adapters.engine.memory.passes import Pass
 from model_adapters.loading import load_model
 from model_adapters.preflight import Subject, full_preflight, refuse_stopped, short_preflight
 from model_adapters.preflight.reference_pass import CHUNK_RULE
@@ -139,12 +139,12 @@ def test_a_kernel_with_swapped_gates_is_named(hybrid: Path, monkeypatch: pytest.
 
 
 def test_a_fault_in_a_later_layer_is_placed_there(hybrid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    append = PrefillStep.append
+    append = Pass.append
 
-    def corrupt(self: PrefillStep, layer_index: int, k: torch.Tensor, v: torch.Tensor) -> Any:
+    def corrupt(self: Pass, layer_index: int, k: torch.Tensor, v: torch.Tensor) -> Any:
         return append(self, layer_index, k, v.flip(-1))
 
-    monkeypatch.setattr(PrefillStep, "append", corrupt)
+    monkeypatch.setattr(Pass, "append", corrupt)
     check = named(short_preflight(subject(hybrid)), "kernels")
     # The only attention layer of the small hybrid is its last.
     assert (check.outcome, check.first_departing_layer) == ("stop", 3)
@@ -171,7 +171,7 @@ def test_what_does_not_fit_is_said(hybrid: Path) -> None:
     assert named(checks, "trained length").outcome == "note"
 
 
-def test_branches_that_read_the_cache_past_what_a_layer_makes_of_it_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_that_reads_the_cache_past_what_a_layer_makes_of_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     layout = ProbeStep.layout
 
     def untransformed(self: ProbeStep) -> MemoryLayout:
@@ -180,7 +180,7 @@ def test_branches_that_read_the_cache_past_what_a_layer_makes_of_it_are_named(mo
 
     assert stopped(short_preflight(other_subject("diffllama"))) == set()
     monkeypatch.setattr(ProbeStep, "layout", untransformed)
-    assert stopped(short_preflight(other_subject("diffllama"))) == {"branches"}
+    assert stopped(short_preflight(other_subject("diffllama"))) == {"kernels"}
 
 
 def test_a_window_that_is_off_by_one_is_named_however_long_it_is(
@@ -234,13 +234,13 @@ def test_experts_that_nearly_tie_do_not_stop_in_half_precision(dtype: torch.dtyp
 def test_in_bf16_values_that_are_a_tenth_too_large_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of less than a tenth of the logits, which a mixture of experts may lose by rounding alone."""
     folder = save_small_checkpoint(tmp_path / "model", "llama")
-    append = PrefillStep.append
+    append = Pass.append
 
-    def scaled(self: PrefillStep, layer_index: int, k: torch.Tensor, v: torch.Tensor) -> Any:
+    def scaled(self: Pass, layer_index: int, k: torch.Tensor, v: torch.Tensor) -> Any:
         return append(self, layer_index, k, 1.1 * v)
 
     assert stopped(short_preflight(subject(folder, "bfloat16"))) == set()
-    monkeypatch.setattr(PrefillStep, "append", scaled)
+    monkeypatch.setattr(Pass, "append", scaled)
     check = named(short_preflight(subject(folder, "bfloat16")), "kernels")
     assert (check.outcome, check.first_departing_layer) == ("stop", 0)
     assert (check.relative_gap or 1) < 0.1

@@ -74,7 +74,7 @@ def test_padding_to_few_shapes_changes_nothing(family: str) -> None:
     """As on a GPU."""
     prefix, continuations = random_prompt(70), ((5,), random_prompt(9))
     engine = Engine(small_model(family), segment_tokens=512, slots=1)
-    engine.runner.branch_step_tokens = 32
+    engine.runner.row_multiple = 32
     for tokens in (7, 32, 40):
         prompt = prefix + random_prompt(tokens)
         request = Request("x", prompt, 0, prefix_id="a", prefix_tokens=70, continuations=continuations)
@@ -172,9 +172,9 @@ def test_branches_of_like_length_go_through_one_pass(
     engine = Engine(small_model(family), segment_tokens=1024, slots=1)
     branch, rows = engine.runner.branch, []
 
-    def counted(cache: object, slot: int, id_BT: torch.Tensor) -> object:
-        rows.append(tuple(id_BT.shape))
-        return branch(cache, slot, id_BT)  # type: ignore[arg-type]
+    def counted(cache: object, slot: int, texts: Sequence[Sequence[int]]) -> object:
+        rows.append((len(texts), max(map(len, texts))))
+        return branch(cache, slot, texts)  # type: ignore[arg-type]
 
     monkeypatch.setattr(engine.runner, "branch", counted)
     requests = [

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model_adapters.engine.forward.last_layer import last_mlp, only_last_tokens
+from model_adapters.engine.forward.last_layer import last_mlp, only_read_tokens
 from model_adapters.engine.forward.model_runner import ModelRunner
 from tests.model_adapters.engine.prompts import random_prompt
 from tests.model_adapters.small_models import small_model
@@ -26,7 +26,7 @@ def test_outputs_of_the_last_tokens(tokens: int) -> None:
     x = normal(1, 7, next(mlp.parameters()).shape[1])
     with torch.no_grad():
         whole = mlp(x)
-        with only_last_tokens(mlp, tokens):
+        with only_read_tokens(mlp, tokens):
             found = mlp(x)
         assert torch.equal(mlp(x), whole)
     read = min(tokens, 7)
@@ -45,7 +45,7 @@ def test_residuals_are_added_to_the_last_tokens(tokens: int, monkeypatch: pytest
     monkeypatch.setattr(mlp, "forward", adding)
     x, residual = normal(1, 5, 4), normal(1, 5, 4, seed=1)
     before = residual.clone()
-    with torch.no_grad(), only_last_tokens(mlp, tokens):
+    with torch.no_grad(), only_read_tokens(mlp, tokens):
         found = mlp(x, residual=residual)
     first = max(0, 5 - tokens)
     assert mlp.forward is adding

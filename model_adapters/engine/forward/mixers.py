@@ -1,0 +1,73 @@
+"""Modules that keep states, such as linear attention and convolutions, run on one group of a pass's rows at a time."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import nn
+
+from model_adapters.engine.memory.passes import Pass
+
+TAKES_ROWS = "takes_rows"
+"""Attribute of a forward that takes all rows of a pass by itself."""
+
+
+def by_groups(forward: Callable[..., Any], step: Pass) -> Callable[..., Any]:
+    """A forward that runs another on each group of rows, [B, T, ...], and joins what it returns."""
+
+    @wraps(forward)
+    def grouped(*args: Any, **kwargs: Any) -> Any:
+        parts = []
+        for group in step.state_groups.groups:
+            with step.on(group):
+                some_args, some_kwargs = _map(group.batch, (1, step.tokens), args, kwargs)
+                parts.append(forward(*some_args, **some_kwargs))
+        return _joined(step, parts)
+
+    return grouped
+
+
+@contextmanager
+def mixers_by_groups(mixers: Sequence[nn.Module], step: Pass) -> Iterator[None]:
+    """Let these modules run so in this block, except those whose forward takes all rows by itself."""
+    with ExitStack() as stack:
+        for mixer in mixers:
+            if not hasattr(mixer.forward, TAKES_ROWS):
+                stack.enter_context(_replaced(mixer, by_groups(mixer.forward, step)))
+        yield
+
+
+@contextmanager
+def _replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    placed = module.__dict__.get("forward")
+    module.forward = forward  # for this pass only
+    try:
+        yield
+    finally:
+        if placed is None:
+            del module.forward
+        else:
+            module.forward = placed
+
+
+def _map(batch: Callable[[torch.Tensor], torch.Tensor], size: tuple[int, int], *values: Any) -> Any:
+    """The values with everything batched that holds something for each token, [1, X, ...]."""
+
+    def mapped(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return batch(value) if value.dim() >= 2 and tuple(value.shape[:2]) == size else value
+        if type(value) in (tuple, list):
+            return type(value)(map(mapped, value))
+        return {name: mapped(one) for name, one in value.items()} if type(value) is dict else value
+
+    return mapped(values)
+
+
+def _joined(step: Pass, parts: list[Any]) -> Any:
+    if isinstance(parts[0], torch.Tensor):
+        return step.state_groups.join(parts)
+    if type(parts[0]) in (tuple, list):
+        return type(parts[0])(_joined(step, list(ones)) for ones in zip(*parts, strict=True))
+    return parts[0]

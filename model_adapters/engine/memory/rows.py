@@ -1,0 +1,214 @@
+"""The rows of a pass, and the groups in which layers that mix tokens take them.
+
+Shape suffixes: X tokens of all rows, B rows of a group, T tokens of its longest row.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+PADDING_SHARE = 2
+"""A group holds at most so many times the tokens of its rows, padding included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A run of tokens that continues what a slot holds."""
+
+    slot: int
+    start: int
+    """Position of its first token: what the slot holds before."""
+    tokens: int
+    keeps: bool = True
+    """Whether the slot holds the tokens afterwards; if not, nothing in it changes."""
+    outputs: int = 1
+    """So many of its last tokens are read by something after the decoder's layers."""
+
+
+class RowGroup:
+    """Rows that go through one call, [B, T, ...]; shorter ones are padded behind their end.
+
+    Every layer is causal, so the padding reaches nothing before it. It repeats a row's last token: another's could be
+    one for which the model gives no numbers.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        firsts: Sequence[int],
+        device: torch.device,
+        *,
+        continued: bool | None = None,
+        multiple: int = 1,
+    ) -> None:
+        self.rows, self.firsts, self._device = tuple(rows), tuple(firsts), device
+        self.keeps = self.rows[0].keeps
+        self._all_continue = continued is True
+        self.continued = any(row.start for row in rows) if continued is None else continued
+        longest = max(row.tokens for row in rows)
+        self.tokens = longest if len(rows) == 1 else -(-longest // multiple) * multiple
+        """T."""
+        ends = [first + row.tokens for first, row in zip(firsts, rows, strict=True)]
+        self.is_adjacent = ends[:-1] == list(firsts[1:])
+        self.is_padded = any(row.tokens < self.tokens for row in rows)
+
+    @property
+    def slots(self) -> slice:
+        """The slots of rows that are kept; they follow one another."""
+        return slice(self.rows[0].slot, self.rows[0].slot + len(self.rows))
+
+    @cached_property
+    def row_slots(self) -> torch.Tensor:
+        """The slot of each row, on the device."""
+        return torch.tensor([row.slot for row in self.rows], device=self._device)
+
+    @cached_property
+    def row_tokens(self) -> torch.Tensor:
+        """The number of each row's tokens, on the device."""
+        return torch.tensor([row.tokens for row in self.rows], device=self._device)
+
+    @cached_property
+    def fresh_rows(self) -> torch.Tensor | None:
+        """Which rows start from nothing; None if none of them does or all do (then `continued` says which)."""
+        fresh = [not row.start for row in self.rows]
+        mixed = self.continued and any(fresh) and not self._all_continue
+        return torch.tensor(fresh, device=self._device) if mixed else None
+
+    @cached_property
+    def padding(self) -> torch.Tensor:
+        """Where a batch holds padding."""
+        return torch.arange(self.tokens, device=self._device) >= self.row_tokens[:, None]
+
+    @property
+    def places(self) -> list[int]:
+        """Where the tokens of all rows are among those of the pass, in the order of `unbatch`."""
+        return [first + token for first, row in zip(self.firsts, self.rows, strict=True) for token in range(row.tokens)]
+
+    def batch(self, x_1X: torch.Tensor) -> torch.Tensor:
+        """The rows out of [1, X, ...]: [B, T, ...], a view unless they are padded or far apart."""
+        first = self.firsts[0]
+        if self.is_adjacent and not self.is_padded:
+            rows = x_1X[:, first : first + len(self.rows) * self.tokens]
+            return rows if len(self.rows) == 1 else split_dim(rows[0], 0, (len(self.rows), self.tokens))
+        return split_dim(x_1X[0].index_select(0, self._taken), 0, (len(self.rows), self.tokens))
+
+    def unbatch(self, x_BT: torch.Tensor) -> torch.Tensor:
+        """The rows one after another, without padding: [B, T, ...] to [1, tokens, ...]."""
+        if len(self.rows) == 1:
+            return x_BT
+        flat = x_BT.flatten(0, 1)
+        return (flat.index_select(0, self._unpadded) if self.is_padded else flat)[None]
+
+    @cached_property
+    def _taken(self) -> torch.Tensor:
+        rows = zip(self.firsts, self.rows, strict=True)
+        taken = [first + min(token, row.tokens - 1) for first, row in rows for token in range(self.tokens)]
+        return torch.tensor(taken, device=self._device)
+
+    @cached_property
+    def _unpadded(self) -> torch.Tensor:
+        kept = [index * self.tokens + token for index, row in enumerate(self.rows) for token in range(row.tokens)]
+        return torch.tensor(kept, device=self._device)
+
+
+class Grouping:
+    """All rows of a pass in groups."""
+
+    def __init__(self, groups: Sequence[RowGroup]) -> None:
+        self.groups = tuple(groups)
+
+    def join(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What each group gave, [B, T, ...], as one sequence [1, X, ...] in the order of the pass."""
+        flat = [group.unbatch(part) for group, part in zip(self.groups, parts, strict=True)]
+        joined = flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
+        return joined if self._order is None else joined.index_select(1, self._order)
+
+    @cached_property
+    def _order(self) -> torch.Tensor | None:
+        """Where each token of the pass is among those of the groups; None if there already."""
+        if len(self.groups) == 1 and self.groups[0].is_adjacent:
+            return None
+        places = [place for group in self.groups for place in group.places]
+        if places == list(range(len(places))):
+            return None
+        order = sorted(range(len(places)), key=places.__getitem__)
+        return torch.tensor(order, device=self.groups[0]._device)
+
+
+def attention_groups(rows: Sequence[Row], device: torch.device, *, multiple: int) -> Grouping:
+    """Rows that start from nothing together, and those that branch off from one slot; any other row by itself."""
+
+    def shared(index: int, row: Row) -> Hashable:
+        if row.start == 0:
+            return "fresh"
+        return index if row.keeps else ("branches", row.slot, row.start)
+
+    return _grouped(rows, shared, device, multiple=multiple, kept_multiple=multiple)
+
+
+def state_groups(rows: Sequence[Row], device: torch.device, *, multiple: int, padded: bool) -> Grouping:
+    """Rows that keep nothing together, and runs of kept ones whose slots follow one another.
+
+    Unless `padded`, kept rows of one group have equal lengths, and all rows of a group continue or none does.
+    """
+    run = 0
+    before: Row | None = None
+
+    def shared(_: int, row: Row) -> Hashable:
+        nonlocal run, before
+        last, before = before, row if row.keeps else None
+        if not row.keeps:
+            return ("branches", padded or row.start > 0)
+        follows = last is not None and row.slot == last.slot + 1
+        alike = padded or (last is not None and (row.tokens, row.start > 0) == (last.tokens, last.start > 0))
+        run += not (follows and alike)
+        return ("kept", run)
+
+    return _grouped(rows, shared, device, multiple=multiple, kept_multiple=multiple if padded else 1, in_order=True)
+
+
+def _grouped(
+    rows: Sequence[Row],
+    shared: Callable[[int, Row], Hashable],
+    device: torch.device,
+    *,
+    multiple: int,
+    kept_multiple: int,
+    in_order: bool = False,
+) -> Grouping:
+    """Rows of equal keys in groups that are not padded beyond PADDING_SHARE; kept rows `in_order` are not sorted."""
+    firsts, end = [], 0
+    keyed: dict[Hashable, list[int]] = {}
+    for index, row in enumerate(rows):
+        firsts.append(end)
+        end += row.tokens
+        keyed.setdefault(shared(index, row), []).append(index)
+    groups = []
+    for members in keyed.values():
+        keeps = rows[members[0]].keeps
+        if not (in_order and keeps):
+            members.sort(key=lambda index: rows[index].tokens)
+        for chosen in _little_padded([rows[index].tokens for index in members]):
+            indices = [members[place] for place in chosen]
+            group = [rows[index] for index in indices], [firsts[index] for index in indices]
+            groups.append(RowGroup(*group, device, multiple=kept_multiple if keeps else multiple))
+    return Grouping(groups)
+
+
+def split_dim(x: torch.Tensor, dim: int, sizes: tuple[int, ...]) -> torch.Tensor:
+    """One dimension as several; a view."""
+    split: torch.Tensor = x.unflatten(dim, sizes)  # type: ignore[no-untyped-call]
+    return split
+
+
+def _little_padded(tokens: Sequence[int]) -> list[range]:
+    """Runs of rows of so many tokens that are padded within PADDING_SHARE."""
+    runs, first = [], 0
+    for place in range(1, len(tokens) + 1):
+        run = tokens[first : place + 1]
+        if place == len(tokens) or max(run) * len(run) > PADDING_SHARE * sum(run):
+            runs.append(range(first, place))
+            first = place
+    return runs
