@@ -187,3 +187,11 @@ def test_the_modules_of_the_extra_are_those_it_requires(wheel_contents: Path) ->
     owners = importlib.metadata.packages_distributions()
     for module in used & owners.keys() - set(PACKAGES):
         assert {normal(name) for name in owners[module]} & declared, module
+
+
+def test_every_line_of_the_constraints_is_a_pin() -> None:
+    lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert [line for line in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+", line)] == []
+    names = [re.sub(r"[-_.]+", "-", line.split("==")[0]).lower() for line in pins]
+    assert sorted(set(names)) == sorted(names)
