@@ -47,16 +47,19 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_kills_at_random_moments_change_nothing(tmp_path: Path, uninterrupted: Path) -> None:
-    moments = random.Random(7)
+    moments, kills = random.Random(7), 0
     for _ in range(KILLS):
         before = len(read_samples(tmp_path / "run"))
         with start(tmp_path, "--resume") as process:
             # Somewhere in the sample after some that ended, so that every kill lands in the middle of a run.
-            wait_for_samples(tmp_path, before + moments.randrange(1, 4))
+            wait_for_samples(tmp_path, min(SAMPLES, before + moments.randrange(1, 4)))
             time.sleep(moments.uniform(0, 2 * SECONDS))
             process.kill()
-            assert process.wait() == -signal.SIGKILL
             process.communicate()
+            if process.returncode == 0:
+                break  # on a busy machine it may come to its end before
+            assert process.returncode == -signal.SIGKILL
+            kills += 1
     with start(tmp_path, "--resume") as process:
         output = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
@@ -71,17 +74,16 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path, uninterrupted: P
     assert answers[0] == answers[1]
     assert len(answers[0]) == SAMPLES
     # One request is in flight at a time, so each kill can cost one repetition at most.
-    assert Counter(asked(tmp_path / "asked")).total() - SAMPLES <= KILLS
+    assert Counter(asked(tmp_path / "asked")).total() - SAMPLES <= kills
     # All that stored a sample are listed, the killed ones as such.
     assert sum(session.samples for session in interrupted.sessions) == SAMPLES
-    *killed, last = [session for session in interrupted.sessions if session.samples]
-    assert len(killed) == KILLS
-    assert not any(session.ended for session in killed)
-    assert last.ended
+    ended = [session.ended for session in interrupted.sessions if session.samples]
+    assert 1 <= ended.count(False) <= kills
 
 
 def test_ctrl_c_says_how_to_continue_and_exits_130(tmp_path: Path, uninterrupted: Path) -> None:
-    with start(tmp_path) as process:
+    # Slow enough that the interrupt arrives long before the end.
+    with start(tmp_path, seconds=0.1) as process:
         wait_for_samples(tmp_path, 3)
         process.send_signal(signal.SIGINT)
         output, notes = process.communicate(timeout=PATIENCE)

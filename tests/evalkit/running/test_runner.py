@@ -328,7 +328,7 @@ class TestPreparation:
                 return TinySuite.ask(self, key)
 
         def reply(request: Request) -> str:
-            assert second_is_made.wait(5)
+            assert second_is_made.wait(60)
             return right_answer(request)
 
         run_in(tmp_path, Signalling(samples=2), ScriptedAdapter(reply))
