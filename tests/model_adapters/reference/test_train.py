@@ -141,7 +141,7 @@ def altered(target: Path, **files: dict[str, object]) -> Path:
         (("--continue-from", "empty"), "empty: has no config.json; name the folder that save_pretrained wrote"),
         (("--continue-from", "unknown"), "--continue-from unknown: its evalkit.json does not say how many tokens"),
         (("--continue-from", "wide"), "--continue-from wide: has hidden_size = 512, and the recipe's models have 256"),
-        (("--continue-from", "bare"), "bare: has no"),
+        (("--continue-from", "bare"), "bare: no tokenizer"),
         (("--continue-from", "bare", "--kind", "transformer"), "holds a model of type olmo_hybrid, and --kind transf"),
         (("--continue-from", "bare", "--rope-theta", "1e4"), "--rope-theta 10000: the checkpoint of --continue-from"),
         (("--out", "done"), "--out done: done/hybrid holds a training already; name another folder"),
