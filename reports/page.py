@@ -46,7 +46,7 @@ class Page:
 
 
 def render_page(page: Page) -> str:
-    """The page as one HTML document; the only script that a browser will run in it is this package's."""
+    """The page as one HTML document; its policy lets a browser run this package's script alone."""
     views = [view for run in page.samples for view in run.views]
     script = _script() if views else ""
     return (
@@ -79,12 +79,12 @@ def _packed(samples: Sequence[RunSamples], tasks: Sequence[str], lengths: Sequen
 
 
 def _command(folder: str, sample: str) -> str:
-    """The command that shows a sample with its whole prompt."""
+    """The command that prints a sample with its whole prompt."""
     return shlex.join(("evalkit", "show", folder, "--sample", sample, "--format", "json"))
 
 
 def _visible(value: Any) -> Any:
-    """`value` with what could hide or reorder text spelled out in every string."""
+    """`value` with characters that could hide or reorder text spelled out in every string."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What is known of one sample: how it was asked, what was right, what the model said."""
+"""One sample: its prompt, its targets, and the answer of the model."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from reports.report import Report, Table
 
 
 def sample_report(record: RunRecord, sample: SampleRecord, pieces: Sequence[Piece], reason: str | None) -> Report:
-    """The report of one sample; `pieces` are of its prompt, or `reason` says why there are none."""
+    """The report of one sample; `pieces` are excerpts of its prompt, or `reason` says why there are none."""
     tables = (_prompt_table(sample, pieces),) if pieces else ()
     return Report(
         headline=f"{sample.id} · {record.model.path} · {record.suite}, dialect {record.dialect}",

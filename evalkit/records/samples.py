@@ -21,13 +21,13 @@ FailureKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class SampleKey:
-    """What a sample is a function of, beside the corpora, the dialect and the tokenizer."""
+    """What determines a sample, apart from corpora, dialect and tokenizer."""
 
     task: str
     ctx: int
     """Requested context length in tokens: prompt, answer prefix and generation budget together.
 
-    0 where nothing is requested: the prompt is as long as its question.
+    0 if no length is requested: the prompt is as long as its question.
     """
     index: int
     seed: int
@@ -40,13 +40,13 @@ class SampleKey:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One question: everything asked and everything needed to judge the answer, and no model in it."""
+    """One question with everything needed to judge its answer; it knows no model and no tokens."""
 
     key: SampleKey
     prompt: str
     """The whole text given to the model, answer prefix included."""
     answer_prefix: str
-    """The end of `prompt` that opens the answer; empty where a task has none."""
+    """The end of `prompt` that opens the answer; empty if the task has none."""
     targets: tuple[str, ...]
     generation_tokens: int
     """Budget of new tokens."""
@@ -55,11 +55,11 @@ class Sample:
     metric: str
     """Name of what its score measures."""
     depths: tuple[float, ...] = ()
-    """Where the needles stand, as fractions of the haystack (0 = start, 1 = end), in needle order."""
+    """Depths of the needles as fractions of the haystack (0 = start, 1 = end), in needle order."""
     gold_positions: tuple[int, ...] = ()
-    """Where the targets' sources stand: document slots (QA), needle or line numbers (other tasks)."""
+    """Places of the targets' sources: document slots (QA), needle or line numbers (other tasks)."""
     distractors: tuple[str, ...] = ()
-    """Answers to questions that were not asked, planted in the prompt: finding one is a `wrong_needle`."""
+    """Answers to other questions, planted in the prompt: an answer that names one is a `wrong_needle`."""
     evidence: tuple[tuple[int, int], ...] = ()
     """(start, end) in characters of `prompt`: needles and other places that the right answer rests on."""
 
@@ -77,13 +77,13 @@ class Request:
     """The prompt as the model reads it, special tokens included."""
     generation_tokens: int
     scored_from: int | None = None
-    """Index, at least 1, of the first token whose log-probability is asked for; nothing is generated then."""
+    """Index, at least 1, of the first token whose log-probability is requested; nothing is generated then."""
     prefix_id: str | None = None
-    """Name of the tokens that this prompt begins with and shares with others, so that they are read once for all."""
+    """Name of the prefix that this prompt shares with others, so that an engine can cache it."""
     prefix_tokens: int = 0
-    """How many of `token_ids`, from the first on, those are."""
+    """Length of that prefix in tokens."""
     continuations: tuple[tuple[int, ...], ...] = ()
-    """Token sequences to be scored, each as what follows `token_ids`; nothing is generated then."""
+    """Token sequences to score, each as a continuation of `token_ids`; nothing is generated then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +122,11 @@ class Completion:
     error: str | None = None
     """One line saying what failed; set exactly when `finish_reason` is "error"."""
     log_probabilities: tuple[float, ...] | None = None
-    """Nats, of the request's tokens from `scored_from` on; None where text was generated, and after an error."""
+    """Nats, of the request's tokens from `scored_from` on; None if text was generated, and after an error."""
     is_greedy: bool | None = None
     """Whether each of those tokens is the one that the model finds most probable."""
     continuations: tuple[ContinuationScore, ...] | None = None
-    """Of the request's continuations, in their order; None where none were asked for, and after an error."""
+    """Of the request's continuations, in their order; None if none were requested, and after an error."""
 
     @staticmethod
     def joined(name: str, parts: "Sequence[Completion]") -> "Completion":
@@ -164,9 +164,9 @@ class Score:
     failure: FailureKind | None = None
     """Why the value is below 1; None for a full score and for an unscored sample."""
     measures: dict[str, float] = field(default_factory=dict)
-    """Sums that the value is made of, where summaries need them: `nats`, `bytes`, …"""
+    """Sums that the value is made of, if summaries need them: `nats`, `bytes`, …"""
     prediction: str | None = None
-    """The answer, where it is another text than the completion's, such as the choice found most probable."""
+    """The answer if it is not the completion's text, such as the most probable choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +209,10 @@ class SampleRecord:
     prefill_seconds: float
     decode_seconds: float
     measures: dict[str, float] = field(default_factory=dict)
-    """Sums that `score` is made of, where summaries need them: `nats`, `bytes`, …"""
+    """Sums that `score` is made of, if summaries need them: `nats`, `bytes`, …"""
     generation_tokens: int | None = None
-    """Budget of new tokens; None in records that do not tell."""
+    """Budget of new tokens; None if not recorded."""
     session: int = 0
-    """Number of the session that answered it; 0 in records that do not tell."""
+    """Number of the session that answered it; 0 if not recorded."""
     excerpts: tuple[Excerpt, ...] = ()
-    """Pieces of the prompt in their order, the last one its end; empty in records that do not tell."""
+    """Pieces of the prompt in their order, the last one its end; empty if not recorded."""

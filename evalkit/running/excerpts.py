@@ -1,4 +1,4 @@
-"""What is kept of a long prompt: its two ends, and the surroundings of what the right answer rests on."""
+"""Excerpts of a prompt, stored with its sample: the two ends, and what the right answer rests on in its context."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,20 +8,22 @@ from evalkit.records import Excerpt, Sample
 HEAD_CHARACTERS = 160
 TAIL_CHARACTERS = 480
 AROUND_CHARACTERS = 80
-"""On each side of a place."""
+"""Context on each side of a place."""
 PLACE_CHARACTERS = 120
-"""The longest part of one place that is kept."""
+"""The most that is kept of one place."""
 PLACES = 5
-"""Places that are kept; with the ends they take at most 2,040 characters."""
+"""The most places that are kept."""
+LONGEST = HEAD_CHARACTERS + TAIL_CHARACTERS + PLACES * (2 * AROUND_CHARACTERS + PLACE_CHARACTERS)
+"""Characters of all excerpts of a prompt together: 2,040."""
 SHORTEST_TARGET = 4
-"""Characters of a target that is worth looking for: shorter ones, such as the letter of a choice, are everywhere."""
+"""Characters of a target worth searching for: shorter ones, such as the letter of a choice, occur everywhere."""
 
 Span = tuple[int, int]
 """(start, end) in characters of a text."""
 
 
 def excerpts(sample: Sample) -> tuple[Excerpt, ...]:
-    """The start of the prompt, the first places of its evidence, and its end, in their order; a short prompt whole."""
+    """The start of the prompt, the first places of its evidence, and its end; a short prompt is one excerpt."""
     length = len(sample.prompt)
     evidence = sorted({(start, min(end, start + PLACE_CHARACTERS)) for start, end in sample.evidence})
     wanted = [(0, HEAD_CHARACTERS), (length - TAIL_CHARACTERS, length)]
@@ -31,13 +33,13 @@ def excerpts(sample: Sample) -> tuple[Excerpt, ...]:
 
 
 def _inside(places: Iterable[Span], start: int, end: int) -> tuple[Span, ...]:
-    """The places in a piece of the prompt, counted from its start."""
+    """The places within [start, end) of the prompt, relative to `start`."""
     found = [(max(first, start) - start, min(last, end) - start) for first, last in places]
     return tuple(_merged((first, last) for first, last in found if first < last))
 
 
 def places_of(prompt: str, targets: Sequence[str]) -> tuple[Span, ...]:
-    """Where each target first stands in a prompt as a word of its own, whatever its case; not all are found."""
+    """The first occurrence of each target in a prompt as whole words, ignoring case; targets not found are left out."""
     found = (
         re.search(rf"(?<!\w){re.escape(target)}(?!\w)", prompt, re.IGNORECASE)
         for target in targets
@@ -47,7 +49,7 @@ def places_of(prompt: str, targets: Sequence[str]) -> tuple[Span, ...]:
 
 
 def _merged(spans: Iterable[Span]) -> list[Span]:
-    """The spans in their order, those that touch one another as one."""
+    """The spans in order, with those that touch joined."""
     merged: list[Span] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:

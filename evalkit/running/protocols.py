@@ -18,7 +18,7 @@ from evalkit.records import (
 )
 
 AskedT = TypeVar("AskedT", bound=Asked)
-"""What a suite asks with: `Asked`, or a subclass with more for its judge."""
+"""`Asked`, or a subclass with what the suite's judge also needs."""
 
 
 @runtime_checkable
@@ -58,7 +58,7 @@ class Tokenizer(Protocol):
 
     @property
     def text_start(self) -> int | None:
-        """The token that a text without anything before it is given (BOS, else EOS); None where there is neither."""
+        """The token put before a text that has no context (BOS, else EOS); None if there is neither."""
         ...
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -105,7 +105,7 @@ class Suite(Protocol[AskedT]):
 
     @property
     def version(self) -> str:
-        """Changes whenever the same key would give another prompt or another score."""
+        """Changes with every change to the prompt of a key or to the score of an answer."""
         ...
 
     @property

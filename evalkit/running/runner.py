@@ -31,7 +31,7 @@ from evalkit.running.store import RunStore
 PREPARED_AHEAD = 2
 PREPARED_TOKENS_AHEAD = 65_536
 SHORT_TOKENS = 1_024
-"""What a prompt that is as long as its question is taken for."""
+"""Assumed length of a prompt that is as long as its question."""
 
 
 class RunObserver(Protocol):
@@ -42,7 +42,7 @@ class RunObserver(Protocol):
         ...
 
     def prompt_sent(self, key: SampleKey) -> None:
-        """Called whenever a prompt goes to the model; several may be there at once."""
+        """Called whenever a prompt is sent to the model, which may have several at once."""
         ...
 
     def sample_ended(self, record: SampleRecord) -> None: ...
@@ -50,7 +50,7 @@ class RunObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What the record of a run says about how it was asked for."""
+    """What the record of a run says about the command that made it."""
 
     seed: int
     config: dict[str, Any]
@@ -127,7 +127,7 @@ def _answer(
     log: SessionLog,
 ) -> None:
     stream = _RequestStream(suite, store, observer, log)
-    # Closed here whatever happens, so that an abandoned run leaves no thread at work behind it.
+    # Closed here whatever happens, so that an abandoned run leaves no thread behind.
     with log, closing(stream.requests(pending)) as requests:
         for answer in adapter.generate(requests):
             answered = stream.take(answer)

@@ -1,6 +1,6 @@
-"""Requests made from texts the way lm-eval cuts them: contexts with continuations, rolling texts, open answers.
+"""Requests made from texts as lm-eval makes them: contexts with continuations, rolling texts, open answers.
 
-Suites and the lm-eval bridge make theirs here, so that both ask the very same of a model.
+Suites and the lm-eval bridge share this module, so that both send a model the same requests.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,22 +14,22 @@ from evalkit.records import Request
 from evalkit.running.protocols import Tokenizer
 
 LEAST_SHARED_TOKENS = 32
-"""A shorter prefix is not worth a snapshot."""
+"""A shorter prefix is not worth caching."""
 PROBES = 16
-"""Prompts that are looked at to find what all of a task begin with."""
+"""Prompts that are compared to find the prefix shared by a task's prompts."""
 
 TokenIds = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SharedPrefix:
-    """Tokens that the prompts of a task begin with."""
+    """The prefix shared by a task's prompts."""
 
     id: str
     token_ids: TokenIds
 
     def begins(self, token_ids: TokenIds) -> bool:
-        """Whether a prompt begins with these tokens: tokenizers join over any seam, so it is never assumed."""
+        """Whether a prompt begins with these tokens; checked for each, as tokenizers may join text across any seam."""
         return token_ids[: len(self.token_ids)] == self.token_ids
 
 
@@ -42,21 +42,21 @@ class TextRequests:
         self._quick, self._checked = True, 0
 
     def prompt(self, text: str) -> TokenIds:
-        """Tokens of a text with the special ones before it, which are not doubled where the text spells them out."""
+        """Tokens of a text with the special ones before it, which are not doubled if the text spells them out."""
         return tuple(self._tokenizer.encode_prompt(text))
 
     def pair(self, context: str, continuation: str) -> tuple[TokenIds, TokenIds]:
-        """Tokens of a context, and those that the whole has after as many.
+        """Tokens of a context, and the tokens that context and continuation together have after them.
 
         Spaces at the end of the context belong to the continuation; an empty context is the text-start token. Raises
-        SampleDoesNotFitError where nothing is left for the continuation.
+        SampleDoesNotFitError if no token is left for the continuation.
         """
         return self._pairs(context, [continuation])[0]
 
     def shared_prefix(self, name: str, contexts: Iterable[str]) -> SharedPrefix | None:
-        """What all contexts of a task begin with, found in the text of the first PROBES different ones.
+        """The prefix shared by the first PROBES different contexts of a task, found in their text; takes no others.
 
-        None if that is fewer than LEAST_SHARED_TOKENS, or if there are not two contexts. Takes no more contexts.
+        None if it is shorter than LEAST_SHARED_TOKENS or there are not two contexts.
         """
         probed: dict[str, None] = {}
         for context in contexts:
@@ -75,7 +75,7 @@ class TextRequests:
     def continuations(
         self, name: str, pairs: Sequence[tuple[str, str]], prefix: SharedPrefix | None = None
     ) -> tuple[Request, ...]:
-        """One request for each run of pairs with one context, so that continuations stay in the order of `pairs`."""
+        """One request per run of pairs with the same context, so that continuations keep the order of `pairs`."""
         tokens = [
             pair
             for context, group in groupby(pairs, itemgetter(0))
@@ -128,7 +128,7 @@ class TextRequests:
     def _pairs(self, context: str, continuations: Sequence[str]) -> list[tuple[TokenIds, TokenIds]]:
         """`pair` of a context with each continuation; the context is tokenized once.
 
-        Continuations are tokenized after the last line alone once that has given the same for PROBES contexts.
+        Once it has given the same tokens for PROBES contexts, continuations are tokenized after the last line alone.
         """
         if context == "":
             pairs = [self._after_nothing(text) for text in continuations]
@@ -152,7 +152,7 @@ class TextRequests:
     def _after_last_line(
         self, kept: str, spaces: str, prompt: TokenIds, continuations: Sequence[str]
     ) -> list[TokenIds] | None:
-        """Tokens of continuations, read after the context's last line alone; None where that may not be.
+        """Tokens of continuations, tokenized after the context's last line alone; None if that is not possible.
 
         `prompt` are the tokens of `kept`, the context without `spaces` at its end. Tokenizers that split a text into
         words before they look for tokens read what comes before a line without it.

@@ -14,7 +14,7 @@ DEPTH_BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Values in points by row and column; None where nothing was scored."""
+    """Values in points by row and column; None if nothing was scored."""
 
     rows: tuple[str, ...]
     columns: tuple[int, ...]
@@ -45,7 +45,7 @@ def task_difference_grid(pairing: Pairing) -> Grid:
 
 
 def depth_grid(samples: Iterable[SampleRecord]) -> Grid:
-    """Mean score by depth of the needle that is asked for and length, over samples with one target."""
+    """Mean score by length and depth of the requested needle, over samples with one target."""
     return _depth_grid((sample, sample.score) for sample in samples)
 
 

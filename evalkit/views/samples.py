@@ -1,14 +1,15 @@
-"""The samples of a run or of two, as a reader browses them: answer, target, and pieces of the prompt."""
+"""The samples of one run or of two as a reader browses them: answers, targets, and excerpts of the prompt."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from evalkit.analysis.pairing import Pairing
 from evalkit.records import Excerpt, SampleRecord
+from evalkit.running.excerpts import LONGEST, PLACES
 
 LONGEST_ANSWER = 4_000
-"""Characters of an answer that are shown; no budget of RULER's comes near."""
+"""Characters of an answer that are shown; more than any budget of RULER allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +36,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of a prompt with its place."""
+    """An excerpt of a prompt, ready to show."""
 
     label: str
     start: int
     """Character of the prompt at which it begins."""
     parts: tuple[str, ...]
-    """Its text cut at its marks: every second part, from the second on, is what the right answer rests on."""
+    """Its text split at its marks: the second part and every second one after it is marked."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleView:
-    """One sample; `base` is None where one run is shown."""
+    """One sample; `base` is None if a single run is shown."""
 
     id: str
     task: str
@@ -59,7 +60,7 @@ class SampleView:
     """Not fully right, errored, or not asked."""
     flipped: bool
     pieces: tuple[Piece, ...]
-    """Of the prompt; empty if the run stored none."""
+    """Excerpts of the prompt; empty if the run stored none."""
 
 
 def run_views(samples: Iterable[SampleRecord]) -> list[SampleView]:
@@ -73,9 +74,10 @@ def comparison_views(pairing: Pairing) -> list[SampleView]:
 
 
 def pieces_of(excerpts: Sequence[Excerpt]) -> tuple[Piece, ...]:
-    """Excerpts of one prompt, the last of which is its end, as a reader sees them."""
-    length = excerpts[-1].start + len(excerpts[-1].text) if excerpts else 0
-    return tuple(Piece(_label(excerpt, length), excerpt.start, _parts(excerpt)) for excerpt in excerpts)
+    """Excerpts of one prompt, the last of which is its end; no more than a run stores, whatever a file holds."""
+    kept = [replace(excerpt, text=excerpt.text[:LONGEST]) for excerpt in excerpts[: PLACES + 2]]
+    length = max((excerpt.start + len(excerpt.text) for excerpt in kept), default=0)
+    return tuple(Piece(_label(excerpt, length), excerpt.start, _parts(excerpt)) for excerpt in kept)
 
 
 def _label(excerpt: Excerpt, length: int) -> str:
@@ -83,7 +85,7 @@ def _label(excerpt: Excerpt, length: int) -> str:
     if is_start or is_end:
         return "prompt" if is_start and is_end else "start of the prompt" if is_start else "end of the prompt"
     place = excerpt.start + (excerpt.marks[0][0] if excerpt.marks else 0)
-    return f"{place / length:.0%} into the prompt"
+    return f"{place / max(length, 1):.0%} into the prompt"
 
 
 def _parts(excerpt: Excerpt) -> tuple[str, ...]:

@@ -18,11 +18,11 @@ from suites.text_loss.sources import Source, question_settings
 from suites.text_loss.suite import AskedWindow
 
 FULL_SHARE = 0.9
-"""A document counts as long where it fills this much of the context."""
+"""A document counts as long if it fills this share of the context."""
 
 
 class ContextExtensionSuite:
-    """RULER samples by length and needle depth, the loss of long and of short documents, and MMLU where it is asked.
+    """RULER samples by length and needle depth, the loss of long and of short documents, and MMLU if requested.
 
     RULER's samples are its own, so its version is part of this suite's.
     """
@@ -38,7 +38,7 @@ class ContextExtensionSuite:
         *,
         mmlu: MmluSuite | None = None,
     ) -> None:
-        """`mmlu` is the part that `settings.mmlu` asks for."""
+        """`mmlu` is the suite of `settings.mmlu`."""
         self._settings = settings
         self._source = source
         self._ruler = RulerSuite(
@@ -60,7 +60,7 @@ class ContextExtensionSuite:
 
     @property
     def version(self) -> str:
-        """The versions of what is asked."""
+        """The versions of all parts."""
         parts = f"1+ruler-{RulerSuite.version}+loss-{TextLossSuite.version}"
         return parts if self._mmlu is None else f"{parts}+mmlu-{MmluSuite.version}"
 
@@ -69,7 +69,7 @@ class ContextExtensionSuite:
         return self._ruler.dialect
 
     def plan(self) -> SuitePlan:
-        """Keys by length, then the documents. Raises UsageError where no document is long enough."""
+        """Keys by length, then the documents. Raises UsageError if no document is long enough."""
         settings, ruler = self._settings, self._ruler.plan()
         left_out = {(cell.task, cell.ctx) for cell in ruler.unscored}
         keys = [
@@ -98,7 +98,7 @@ class ContextExtensionSuite:
         return asked
 
     def judge(self, asked: Asked, completion: Completion) -> Score:
-        """The part's own score; a long document's also has its sums by bucket of position."""
+        """The part's own score; that of a long document also has sums by position bucket."""
         key = asked.sample.key
         score = self._part(key).judge(asked, completion)
         if not isinstance(asked, AskedWindow) or key.task != LONG_TEXT:

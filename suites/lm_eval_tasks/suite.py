@@ -1,4 +1,4 @@
-"""Tasks of lm-eval as a suite of ours."""
+"""Tasks of lm-eval as an evalkit suite."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ from suites.lm_eval_tasks.task_use import task_use
 
 
 class LmEvalSuite:
-    """A document is a sample; it takes one request, or several where its contexts differ or its text is rolled."""
+    """One document per sample; it takes several requests if its contexts differ or its text needs several windows."""
 
     name = "lm-eval"
 
@@ -42,13 +42,13 @@ class LmEvalSuite:
         self._settings, self._loaded = settings, loaded
         self._texts = TextRequests(tokenizer, max_tokens=max_tokens)
         self._documents = {name: TaskDocuments(task, settings.samples) for name, task in loaded.tasks.items()}
-        # Here, not when first needed: documents are made in their order, and later by another thread.
+        # Here, not when first needed: documents have to be built in order, and later another thread builds them.
         self._metrics = {name: row_metric(task, self._documents[name]) for name, task in loaded.tasks.items()}
         self._prefixes: dict[str, SharedPrefix | None] = {}
 
     @property
     def version(self) -> str:
-        """lm-eval's version is part of it: prompts and metrics are its."""
+        """Includes the version of lm-eval, which makes prompts and metrics."""
         return f"2+lm-eval-{version('lm_eval')}"
 
     @property
@@ -67,8 +67,8 @@ class LmEvalSuite:
     def ask(self, key: SampleKey) -> Asked:
         """Document number `key.index` of the task.
 
-        It takes one request for all continuations of one context, for one window of a text, or for one open answer.
-        Raises SampleDoesNotFitError where it is too long to be asked.
+        One request holds all continuations of one context, one window of a text, or one open answer. Raises
+        SampleDoesNotFitError if the document is too long.
         """
         task, metric = self._loaded.tasks[key.task], self._metrics[key.task]
         instances = self._documents[key.task].instances(key.index)
@@ -141,7 +141,7 @@ def _targets(task: Any, doc: Any) -> tuple[str, ...]:
 
 
 def _with_answer(task: Any, doc: Any, responses: Sequence[Any], score: Score) -> Score:
-    """The score with the model's answer as text, and with a kind of failure where it is not a full one."""
+    """The score with the model's answer as text, and with a kind of failure if it is below 1."""
     answer: str | None = None
     is_choice = output_type(task) == "multiple_choice"
     if is_choice and task.get_config("doc_to_choice") is not None:

@@ -14,7 +14,7 @@ _DESCRIPTIONS: dict[Variant, str] = {
 
 
 def header(subject: str, examples: Sequence[Question], variant: Variant) -> str:
-    """What all prompts of a subject begin with: a line that names the topic, and worked examples."""
+    """The start of all prompts of a subject: a line that names the topic, and worked examples."""
     worked = (f"{ask(example, variant)}{choices(example, variant)[example.answer]}\n\n" for example in examples)
     return _DESCRIPTIONS[variant].format(topic=subject.replace("_", " ")) + "".join(worked)
 
@@ -39,7 +39,7 @@ def choices(question: Question, variant: Variant) -> tuple[str, ...]:
 
 
 def right_choice(prompt: str, question: Question, variant: Variant) -> tuple[tuple[int, int], ...]:
-    """(start, end) of the right choice in the prompt of a question; nothing where the choices are not listed."""
+    """(start, end) of the right choice in the prompt of a question; empty if the choices are not listed."""
     if variant == "cloze":
         return ()
     line = f"\n{LETTERS[question.answer]}. {question.choices[question.answer]}\n"

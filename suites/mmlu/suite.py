@@ -45,7 +45,7 @@ class MmluSuite:
         return f"{self._settings.shots}-shot {self._settings.variant}"
 
     def plan(self) -> SuitePlan:
-        """Keys by subject; reads all questions. Raises UsageError where a subject has too few for so many shots."""
+        """Keys by subject; reads all questions. Raises UsageError if a subject has too few for that many shots."""
         subjects = self._settings.subjects
         keys = tuple(
             SampleKey(subject, 0, index, SEED) for subject in subjects for index in range(len(self._asked(subject)))
@@ -54,7 +54,7 @@ class MmluSuite:
         return SuitePlan(keys=keys, unscored=(), corpora=corpora)
 
     def ask(self, key: SampleKey) -> AskedQuestion:
-        """Question number `key.index` of the subject. Raises SampleDoesNotFitError where it is too long."""
+        """Question number `key.index` of the subject. Raises SampleDoesNotFitError if it is too long."""
         question, variant = self._asked(key.task)[key.index], self._settings.variant
         prompt = self._prompt(key.task, question)
         pairs = [(prompt, choice) for choice in choices(question, variant)]
@@ -75,7 +75,7 @@ class MmluSuite:
         return AskedQuestion(sample, (request,), question)
 
     def judge(self, asked: AskedQuestion, completion: Completion) -> Score:
-        """1 where the right choice is the most probable one; the first of several equal ones counts."""
+        """1 if the right choice is the most probable; of equally probable choices the first counts."""
         question, variant = asked.question, self._settings.variant
         nats = [score.log_probability for score in completion.continuations or ()]
         answers = labels(question, variant)
@@ -99,7 +99,7 @@ class MmluSuite:
         return header(subject, examples, variant) + ask(question, variant)
 
     def _prefix(self, subject: str) -> SharedPrefix | None:
-        """What all prompts of a subject begin with, told from some that stand evenly among them."""
+        """The prefix shared by the prompts of a subject, found from some spread evenly over them."""
         if subject not in self._prefixes:
             asked = self._asked(subject)
             probes = (asked[index * len(asked) // PROBES] for index in range(PROBES))

@@ -17,7 +17,7 @@ class Layout:
     """A sample's text at one size of its haystack."""
 
     body: str
-    """All of the prompt but the answer prefix."""
+    """The prompt without its answer prefix."""
     depths: tuple[float, ...] = ()
     gold_positions: tuple[int, ...] = ()
     distractors: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ def fit(draft: Draft[SizeT], opening: str, limit: int, measure: Measure) -> Fitt
     """Lay `draft` out so that its prompt has at most `limit` tokens and nearly that many.
 
     The whole prompt is tokenised once; again only where the parts' counts were wrong. Raises SampleDoesNotFitError
-    where even the smallest size is over.
+    if even the smallest size is over the limit.
     """
     smallest = _laid_out(draft, draft.smallest, opening, measure)
     least = len(smallest.token_ids)

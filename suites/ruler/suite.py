@@ -34,7 +34,7 @@ from suites.ruler.variable_tracking import VariableDraft
 from suites.ruler.words import words_use
 
 VERSION = "2"
-"""Raise it with every change after which a key gives another prompt or an answer another score."""
+"""Raised with every change to the prompt of a key or to the score of an answer."""
 
 
 def judge(dialect: tasks.Dialect, sample: Sample, completion: Completion) -> Score:
@@ -46,7 +46,7 @@ def judge(dialect: tasks.Dialect, sample: Sample, completion: Completion) -> Sco
 
 
 class RulerJudge:
-    """The half of a RULER suite that native and prepared samples share: scores and the table."""
+    """What native and prepared RULER samples share: scores and the table."""
 
     name = "ruler"
     version = VERSION
@@ -170,5 +170,5 @@ class RulerSuite(RulerJudge):
 
 
 def _draws(key: SampleKey, purpose: str) -> Draws:
-    """The draws of one sample for one purpose; purposes do not disturb one another."""
+    """The random draws of one sample for one purpose, independent of those for other purposes."""
     return Draws(key.seed, key.task, key.ctx, key.index, purpose)

@@ -82,7 +82,7 @@ class DistractedPrompt:
 def fill(prompt: DistractedPrompt, tokenizer: Tokenizer, prompt_tokens: int) -> tuple[str, list[int]]:
     """The prompt with as many sentences as fit `prompt_tokens`, special tokens included, and its tokens.
 
-    Raises SampleDoesNotFitError where the statements alone are longer.
+    Raises SampleDoesNotFitError if the statements alone are longer.
     """
     bare = prompt.text(0)
     bare_ids = tokenizer.encode_prompt(bare)
@@ -109,5 +109,5 @@ def fill(prompt: DistractedPrompt, tokenizer: Tokenizer, prompt_tokens: int) -> 
 
 
 def _sentence_tokens(prompt: DistractedPrompt, tokenizer: Tokenizer, number: int) -> int:
-    # The space before it stands for whatever separates it from its neighbours.
+    # The leading space represents whatever separates the sentence from its neighbours.
     return len(tokenizer.encode(" " + prompt.sentence(number)))

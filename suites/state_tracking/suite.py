@@ -38,7 +38,7 @@ class StateTrackingSuite:
 
     name = "track"
     version = "2"
-    """Raise it with every change after which a key gives another prompt or an answer another score."""
+    """Raised with every change to the prompt of a key or to the score of an answer."""
 
     def __init__(self, settings: StateTrackingSettings, tokenizer: Tokenizer, prose: Essays | None) -> None:
         self._settings = settings
@@ -108,5 +108,5 @@ class StateTrackingSuite:
 
 
 def _draws(role: str, key: SampleKey) -> Draws:
-    """The draws for one role in one sample, whatever its context; what one role draws moves no other."""
+    """The random draws for one role in one sample: independent of its context and of other roles."""
     return Draws("track", role, key.task, key.index, key.seed)

@@ -38,7 +38,7 @@ class TextLossSuite:
     def __init__(
         self, settings: TextLossSettings, tokenizer: Tokenizer, source: Source, *, least_tokens: int = 0
     ) -> None:
-        """Windows of fewer than `least_tokens` tokens are passed over."""
+        """Windows of fewer than `least_tokens` tokens are skipped."""
         self._settings, self._tokenizer, self._source = settings, tokenizer, source
         self._least_tokens = least_tokens
         self._size = WindowSize(settings.ctxs[0] - tokenizer.special_prompt_tokens(), settings.overlap)
@@ -46,13 +46,13 @@ class TextLossSuite:
 
     @property
     def dialect(self) -> str:
-        """What else decides the numbers: how much context is read again, what counts as a copy, which text is read."""
+        """What else determines the numbers: how much context is read again, and what counts as a copy."""
         settings = self._settings
         overlap, copies = f"overlap {settings.overlap}", f"{settings.ngram}-gram copies"
         return f"{overlap}, {copies}"
 
     def plan(self) -> SuitePlan:
-        """A key for each window; reads and tokenizes the text. Raises UsageError where there is none."""
+        """A key for each window; reads and tokenizes the text. Raises UsageError if there is none."""
         windows = self._all_windows()
         if not windows:
             raise UsageError(f"{self._source.use.name} holds no text; name a file that does")
@@ -65,7 +65,7 @@ class TextLossSuite:
         return len(self._all_windows())
 
     def ask(self, key: SampleKey) -> AskedWindow:
-        """Window number `key.index`, scored from its first token with a token before it, and after its context.
+        """Window number `key.index`, scored from the first token that follows its context and has a token before it.
 
         Raises SampleDoesNotFitError for a single token with nothing before it.
         """
@@ -77,7 +77,7 @@ class TextLossSuite:
         begins = [begin for begin, _ in offsets]
         start = len(context)
         if offsets and len(token_ids) == len(own_ids):
-            # Nothing stands before the first token; the next may be the rest of the same character.
+            # The first token has nothing before it, and the next may be the rest of the same character.
             start = max(start, offsets[0][1])
         first = next((place for place, begin in enumerate(begins) if begin >= start), None)
         if first is None:

@@ -18,9 +18,9 @@ class Window:
 
     document: int
     context: int
-    """Where the text begins that is read and not scored."""
+    """Start of the context, which is read and not scored."""
     start: int
-    """Where the scored text begins."""
+    """Start of the scored text."""
     end: int
     tokens: int
     """Tokens of the whole window, special tokens not counted."""
@@ -36,7 +36,7 @@ class WindowSize:
 
 
 def cut_windows(source: Source, tokenizer: Tokenizer, size: WindowSize) -> Iterator[Window]:
-    """The windows of all documents in order; each document begins anew, without the one before it.
+    """The windows of all documents in order; no window spans two documents.
 
     A window's own text, tokenized alone, has at most `size.tokens` tokens. Memory holds a few windows of text.
     """
@@ -62,7 +62,7 @@ class Piece:
 
 
 class _Cutter:
-    """Takes a document's text from the front, a window at a time."""
+    """Takes a document's text from its start, one window at a time."""
 
     def __init__(self, document: Document, tokenizer: Tokenizer, size: WindowSize) -> None:
         self._blocks = document.blocks()
@@ -108,7 +108,7 @@ class _Cutter:
 
 
 def _before_white_space(text: str) -> str:
-    """`text` up to its last white space, where that is near its end."""
+    """`text` up to its last white space if that is near the end."""
     for position in range(len(text) - 1, int(len(text) * NEAR_END), -1):
         if text[position].isspace() and not text[position - 1].isspace():
             return text[:position]

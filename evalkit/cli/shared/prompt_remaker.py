@@ -1,4 +1,4 @@
-"""A stored sample's prompt made again: records keep its sha256 and what it is a function of."""
+"""Whole prompts of stored samples, built again from what determines them and checked against their sha256."""
 
 import hashlib
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def remake(record: "RunRecord", stored: "SampleRecord") -> "Sample":
-    """A stored sample with its whole prompt, as long as the run's tokenizer, suite and corpora are still at hand.
+    """Build a stored sample again, with its whole prompt.
 
-    Raises UsageError saying what is missing, and if it would be another prompt now.
+    Raises UsageError if the run's tokenizer, suite or corpora are missing, or if they give another prompt now.
     """
     from evalkit.records import SampleKey
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.records import Sample, SampleKey
-from evalkit.running.excerpts import AROUND_CHARACTERS, excerpts, places_of
+from evalkit.running.excerpts import AROUND_CHARACTERS, LONGEST, excerpts, places_of
 
 
 def sample(prompt: str, *evidence: tuple[int, int]) -> Sample:
@@ -55,7 +55,7 @@ def test_pieces_are_the_prompts_own_text_in_order_and_few(prompt: str, places: l
     ends = [(piece.start, piece.start + len(piece.text)) for piece in kept]
     assert all(end < start for (_, end), (start, _) in pairwise(ends))
     assert (ends[0][0], ends[-1][1]) == (0, len(prompt))
-    assert sum(len(piece.text) for piece in kept) <= 2040
+    assert sum(len(piece.text) for piece in kept) <= LONGEST
     for piece in kept:
         borders = [border for mark in piece.marks for border in mark]
         assert borders == sorted(borders)

@@ -28,7 +28,7 @@ def asked(adapter: ScriptedAdapter) -> list[str]:
 
 
 def preparing_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "prepare-samples"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("prepare-samples")]
 
 
 class TestOneRun:
@@ -348,8 +348,8 @@ class TestPreparation:
             return right_answer(request)
 
         run_in(tmp_path, Counting(samples=30, ctxs=(65_536,)), ScriptedAdapter(reply))
-        # The one at work, those in the queue, and one in the hand of the thread.
-        assert max(ahead) <= PREPARED_AHEAD + 2
+        # The one at work, and those after it.
+        assert max(ahead) <= PREPARED_AHEAD + 1
 
     def test_the_time_to_the_first_prompt_is_told(self, tmp_path: Path) -> None:
         class Slow(TinySuite):

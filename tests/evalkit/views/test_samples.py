@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from evalkit.analysis.pairing import pair_runs
 from evalkit.records import Excerpt, Sample, SampleKey
-from evalkit.running.excerpts import excerpts
+from evalkit.running.excerpts import LONGEST, excerpts
 from evalkit.views.samples import (
     LONGEST_ANSWER,
     Piece,
@@ -47,6 +47,23 @@ def test_pieces_say_where_they_stand() -> None:
         Piece("end of the prompt", 90, ("0123456789",)),
     )
     assert pieces_of(()) == ()
+
+
+@given(
+    st.lists(
+        st.builds(
+            Excerpt,
+            st.integers(-9, 9),
+            st.text(max_size=9) | st.just("x" * 9000),
+            st.lists(st.tuples(st.integers(-20, 20), st.integers(-20, 20)), max_size=3).map(tuple),
+        ),
+        max_size=12,
+    )
+)
+def test_excerpts_that_nobody_could_have_stored_are_shown_short(kept: list[Excerpt]) -> None:
+    pieces = pieces_of(kept)
+    assert len(pieces) <= 7
+    assert all(len(part) <= LONGEST for piece in pieces for part in piece.parts)
 
 
 @given(st.text(max_size=3000), st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 200)), max_size=8))
