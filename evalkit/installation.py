@@ -1,6 +1,7 @@
 """What is installed: without the extra `models`, stored runs can be read and judged, but no model runs."""
 
 import importlib.metadata
+import importlib.util
 import json
 import shlex
 from collections.abc import Mapping
@@ -27,6 +28,14 @@ MODELS = frozenset(
     }
 )
 """Modules that only the extra `models` installs."""
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported; nothing but its parents is."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a parent
+        return False
 
 
 def light_install_error(error: ModuleNotFoundError) -> UsageError | None:

@@ -1,12 +1,12 @@
 """Adapters of peft (LoRA and its kin): merged into the weights of their base model, or refused in one line."""
 
-import importlib.util
 import warnings
 from typing import Any
 
 from transformers import PreTrainedModel
 
 from evalkit.errors import UsageError
+from evalkit.installation import is_installed
 from model_adapters.checkpoint import ADAPTER_CONFIG, Adapter
 from model_adapters.messages import quiet_transformers, reason
 
@@ -19,7 +19,7 @@ class AdapterMerger:
     def __init__(self, adapter: Adapter, name: str) -> None:
         """`name` stands for the adapter in messages."""
         self._adapter, self._name = adapter, name
-        if importlib.util.find_spec("peft") is None:
+        if not is_installed("peft"):
             raise UsageError(f"{name}: is an adapter, and peft, which merges it, is not installed; {INSTALL}")
         from peft import PeftConfig
 

@@ -14,6 +14,7 @@ from model_adapters import hub, reference
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
 SIDECAR = "evalkit.json"
+LFS_POINTER = b"version https://git-lfs"
 GGUF_REMEDY = "GGUF is not supported; name the safetensors checkpoint that it was made from"
 
 
@@ -173,6 +174,13 @@ def read_object(model: str, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f"{model}: {path.name} holds a {type(value).__name__}, not an object; restore or repair it")
     return value
+
+
+def refuse_lfs_pointer(model: str, file: Path) -> None:
+    """Raise UsageError if a file holds only the name of its content, as `git clone` without Git LFS leaves it."""
+    with file.open("rb") as opened:
+        if opened.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise UsageError(f"{model}: {file.name} is a Git LFS pointer, not the file; run `git lfs pull` there")
 
 
 def _read_sidecar(model: str, path: Path) -> Sidecar:

@@ -3,7 +3,6 @@
 transformers skips a quantization method that it does not know and takes the bare quantized numbers for the weights.
 """
 
-import importlib.util
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from evalkit.errors import UsageError
+from evalkit.installation import is_installed
 from model_adapters.checkpoint import Checkpoint, read_object
 from model_adapters.messages import quiet_transformers
 from model_adapters.weights import TensorHeader, tensor_headers
@@ -85,7 +85,7 @@ def read_quantization(checkpoint: Checkpoint) -> Quantization | None:
             f"{transformers.__version__} does not dequantize while loading; {REMEDY}"
         )
     package = DEQUANTIZED_METHODS[method]
-    if package is not None and importlib.util.find_spec(package) is None:
+    if package is not None and not is_installed(package):
         raise UsageError(
             f"{checkpoint.name}: its weights are quantized ({KEY}: {description}), and {method}, with which "
             f"transformers dequantizes them, is not installed; pip install {method}"

@@ -1,6 +1,7 @@
 """A checkpoint's tokenizer as suites see it: ids, offsets, and a fingerprint of what it does."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -9,10 +10,20 @@ from typing import Any
 import tokenizers
 
 from evalkit.errors import UsageError
+from evalkit.installation import is_installed
+from model_adapters.checkpoint import refuse_lfs_pointer
 from model_adapters.messages import first_line, quiet_transformers
 
 TOKENIZER_JSON = "tokenizer.json"
 # What transformers can turn into a fast tokenizer where there is no tokenizer.json.
+_CONVERTERS = {
+    "sentencepiece": (
+        "a SentencePiece model",
+        {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"},
+    ),
+    "tiktoken": ("a vocabulary of tiktoken", {"tiktoken": "tiktoken"}),
+}
+"""Kind of a vocabulary -> how a message calls it, and the packages of its conversion with their modules."""
 OTHER_VOCABULARIES = ("tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tiktoken.model", "tekken.json")
 
 
@@ -59,11 +70,13 @@ class HfTokenizer:
     def from_folder(folder: Path, *, name: str, trust_remote_code: bool) -> "HfTokenizer":
         """The tokenizer of a checkpoint folder, which `name` stands for in messages.
 
-        tokenizer.json is the definition where there is one; otherwise transformers converts what there is. Raises
-        UsageError where there is none, where it cannot be read, and where it has no fast form.
+        tokenizer.json is the definition if there is one; otherwise transformers converts what there is. Raises
+        UsageError if there is none, if it cannot be read, if its conversion needs a package that is not installed, and
+        if it has no fast form.
         """
         if not has_tokenizer(folder):
             raise UsageError(f"{name}: no tokenizer; add the tokenizer.json that the model was trained with")
+        _check_convertible(folder, name)
         from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
         try:
@@ -144,6 +157,31 @@ class HfTokenizer:
 def has_tokenizer(folder: Path) -> bool:
     """Whether a folder defines a tokenizer."""
     return any((folder / file).is_file() for file in (TOKENIZER_JSON, *OTHER_VOCABULARIES))
+
+
+def _check_convertible(folder: Path, name: str) -> None:
+    """Refuse files that are not there in truth, and vocabularies whose conversion needs what is not installed."""
+    for file in (TOKENIZER_JSON, *OTHER_VOCABULARIES):
+        if (folder / file).is_file():
+            refuse_lfs_pointer(name, folder / file)
+    if (folder / TOKENIZER_JSON).is_file():
+        return
+    for file in OTHER_VOCABULARIES:
+        if not file.endswith(".model") or not (folder / file).is_file():
+            continue
+        kind, packages = _CONVERTERS["tiktoken" if _is_tiktoken(folder / file) else "sentencepiece"]
+        missing = [package for package, module in packages.items() if not is_installed(module)]
+        if missing:
+            raise UsageError(
+                f"{name}: {file} is {kind}, which transformers converts with {' and '.join(packages)}; "
+                f"pip install {' '.join(missing)}, or add a tokenizer.json"
+            )
+
+
+def _is_tiktoken(file: Path) -> bool:
+    """Whether a vocabulary is tiktoken's text, a token in base64 and its rank per line, and not SentencePiece's."""
+    with file.open("rb") as opened:
+        return re.fullmatch(rb"[A-Za-z0-9+/]+={0,2} [0-9]+\r?\n?", opened.readline(4096)) is not None
 
 
 def _ids_before_text(backend: Any) -> list[int]:

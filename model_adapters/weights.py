@@ -9,7 +9,7 @@ from typing import NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from evalkit.errors import UsageError
-from model_adapters.checkpoint import ADAPTER_CONFIG, GGUF_REMEDY, Checkpoint, read_object
+from model_adapters.checkpoint import ADAPTER_CONFIG, GGUF_REMEDY, Checkpoint, read_object, refuse_lfs_pointer
 from model_adapters.hub import HubSnapshot, download_files, repository_files
 
 WEIGHTS = "model.safetensors"
@@ -30,7 +30,6 @@ OTHER_WEIGHTS = (
 )
 # What trainers write beside the weights, in the same formats.
 NOT_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state|random_states|trainer_state|adapter)")
-LFS_POINTER = b"version https://git-lfs"
 SAVE_AGAIN = "only safetensors are loaded: save the model again with transformers' save_pretrained, which writes them"
 
 
@@ -89,9 +88,7 @@ def _present(name: str, folder: Path, snapshot: HubSnapshot | None, files: tuple
 def tensor_headers(model: str, file: Path) -> dict[str, TensorHeader]:
     """Number formats and shapes of a safetensors file's tensors; UsageError if it is missing or damaged."""
     try:
-        with file.open("rb") as opened:
-            if opened.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise UsageError(f"{model}: {file.name} is a Git LFS pointer, not the file; run `git lfs pull` there")
+        refuse_lfs_pointer(model, file)
         with safe_open(file, framework="numpy") as tensors:
             slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 - no mapping
             return {name: TensorHeader(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}

@@ -1,7 +1,11 @@
 """A checkpoint's tokenizer: lossless, never truncating, with true offsets and a fingerprint that stays."""
 
+import base64
 import gzip
+import importlib.util
+import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -248,3 +252,108 @@ def test_a_damaged_definition_is_refused(tmp_path: Path, content: str, reason: s
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     message = refusal(lambda: HfTokenizer.from_file(tmp_path / "tokenizer.json"))
     assert "cannot be read (No such file or directory" in message
+
+
+@pytest.fixture(scope="module")
+def sentencepiece_model() -> bytes:
+    """A small byte-pair vocabulary that SentencePiece itself has learned."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    learned = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(f"In the year {year} the letter went to town." for year in range(1500, 1700)),
+        model_writer=learned,
+        model_type="bpe",
+        vocab_size=400,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+    )
+    return learned.getvalue()
+
+
+def other_folder(tmp_path: Path, vocabulary: bytes, **config: object) -> Path:
+    """A checkpoint without tokenizer.json."""
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "tokenizer.model").write_bytes(vocabulary)
+    return tmp_path
+
+
+LLAMA = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+
+
+def test_a_sentencepiece_model_is_read_as_sentencepiece_reads_it(tmp_path: Path, sentencepiece_model: bytes) -> None:
+    import sentencepiece
+
+    folder = other_folder(tmp_path, sentencepiece_model, **LLAMA, add_bos_token=True)
+    tokenizer = HfTokenizer.from_folder(folder, name="here", trust_remote_code=False)
+    own = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model)
+    assert tokenizer.encode(TEXT) == own.encode(TEXT)
+    assert tokenizer.encode_prompt(TEXT) == [own.bos_id(), *own.encode(TEXT)]
+    assert tokenizer.decode(own.encode(TEXT)) == TEXT
+    assert (tokenizer.text_start, tokenizer.text_end) == (own.bos_id(), own.eos_id())
+    assert tokenizer.encode_with_offsets(TEXT)[0] == own.encode(TEXT)
+
+
+def tiktoken_vocabulary() -> bytes:
+    merged = [bytes([byte]) for byte in range(256)] + [b"he", b"the", b" the"]
+    return "\n".join(f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(merged)).encode()
+
+
+def test_a_vocabulary_of_tiktoken_is_read_as_tiktoken_reads_it(tmp_path: Path) -> None:
+    tiktoken = pytest.importorskip("tiktoken")
+    folder = other_folder(tmp_path, tiktoken_vocabulary(), tokenizer_class="PreTrainedTokenizerFast")
+    tokenizer = HfTokenizer.from_folder(folder, name="here", trust_remote_code=False)
+    pairs = (line.split() for line in tiktoken_vocabulary().splitlines())
+    own = tiktoken.Encoding(
+        "own",
+        pat_str=r" ?\p{L}+| ?\p{N}+|[^\s\p{L}\p{N}]+|\s+",
+        mergeable_ranks={base64.b64decode(token): int(rank) for token, rank in pairs},
+        special_tokens={},
+    )
+    text = "the theatre, the 42"
+    assert tokenizer.encode(text) == own.encode(text)
+    assert tokenizer.decode(own.encode(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "absent", "packages", "missing"),
+    [
+        ("a SentencePiece model", "sentencepiece", "sentencepiece and protobuf", "sentencepiece"),
+        ("a SentencePiece model", "google", "sentencepiece and protobuf", "protobuf"),
+        ("a vocabulary of tiktoken", "tiktoken", "tiktoken", "tiktoken"),
+    ],
+)
+def test_a_conversion_whose_package_is_missing_names_it(
+    tmp_path: Path,
+    sentencepiece_model: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    absent: str,
+    packages: str,
+    missing: str,
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name.split(".")[0] == absent else find(name))
+    vocabulary = tiktoken_vocabulary() if absent == "tiktoken" else sentencepiece_model
+    with pytest.raises(UsageError) as raised:
+        HfTokenizer.from_folder(other_folder(tmp_path, vocabulary), name="here", trust_remote_code=False)
+    assert str(raised.value) == (
+        f"here: tokenizer.model is {kind}, which transformers converts with {packages}; pip install {missing}, or add "
+        "a tokenizer.json"
+    )
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer.model"])
+def test_a_git_lfs_pointer_is_no_tokenizer(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n")
+    with pytest.raises(UsageError, match=rf"here: {re.escape(file)} is a Git LFS pointer, not the file; run `git lfs"):
+        HfTokenizer.from_folder(tmp_path, name="here", trust_remote_code=False)
+
+
+def test_what_is_no_vocabulary_is_one_line(tmp_path: Path) -> None:
+    folder = other_folder(tmp_path, b"\x00garbage", **LLAMA)
+    with pytest.raises(UsageError, match=r"here: its tokenizer cannot be read \(.*\); save it again") as raised:
+        HfTokenizer.from_folder(folder, name="here", trust_remote_code=False)
+    assert "\n" not in str(raised.value)
