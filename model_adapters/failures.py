@@ -1,5 +1,6 @@
 """Failures of one request that must not end a run."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,14 +13,14 @@ from model_adapters.messages import first_line
 T = TypeVar("T")
 
 # Libraries and drivers that allocate beside PyTorch have no error class of their own, nor has the host's allocator.
-_OUT_OF_MEMORY = (
-    "out of memory",
-    "DefaultCPUAllocator",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    # What cuBLAS says if there is no room for its handle.
-    "CUBLAS_STATUS_NOT_INITIALIZED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "ALLOCATION_FAILED",
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory"
+    r"|DefaultCPUAllocator"
+    r"|Cannot allocate memory"
+    # cuBLAS, cuDNN, cuSOLVER, cuSPARSE and cuFFT.
+    r"|ALLOC(ATION)?_FAILED"
+    # What cuBLAS and cuDNN say if there is no room for their handle.
+    r"|(CUBLAS|CUDNN)_STATUS_NOT_INITIALIZED"
 )
 
 
@@ -57,7 +58,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on a GPU or on the host, or was raised because of one that does."""
     return any(
         isinstance(one, torch.OutOfMemoryError | MemoryError)
-        or (isinstance(one, RuntimeError) and any(text in str(one) for text in _OUT_OF_MEMORY))
+        or (isinstance(one, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(one)) is not None)
         for one in _chain(error)
     )
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from evalkit.errors import EvalkitError, RequestFailedError, UsageError
+from evalkit.errors import RequestFailedError, UsageError
 from evalkit.records import ModelIdentity, PreflightCheck
 from evalkit.running.protocols import Tokenizer
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.scheduling.memory_plan import choose_plan
+from model_adapters.engine.scheduling.position_limit import position_limit, schemes_by_length
 from model_adapters.failures import describe_failure
 from model_adapters.preflight.engine_passes import prefill_trace
 from model_adapters.preflight.equivalence import SEGMENT_TOKENS, EquivalenceChecks
@@ -37,12 +38,21 @@ class Subject:
 
 def full_preflight(subject: Subject, ctx: int) -> tuple[PreflightCheck, ...]:
     """All checks for runs of `ctx` tokens."""
-    checks = [_positions(subject), _length(subject, ctx), *_tokenizer(subject.tokenizer)]
+    checks = [
+        _guarded("positions", lambda: _positions(subject)),
+        _guarded("trained length", lambda: _length(subject, ctx)),
+        _guarded("tokenizer", lambda: _round_trip(subject.tokenizer)),
+        _guarded("special tokens", lambda: _special_tokens(subject.tokenizer)),
+    ]
     runner = _runner(subject)
     if isinstance(runner, PreflightCheck):
         return (*checks, runner)
-    checks += [_memory(runner, ctx), *_whole_model(subject, runner, FULL_TOKENS, padding=True)]
-    return (*checks, _guarded("first layers", lambda: _first_layers(subject, min(LONG_TOKENS, ctx))))
+    checks += [
+        _guarded("memory", lambda: _memory(runner, ctx)),
+        *_whole_model(subject, runner, FULL_TOKENS, padding=True),
+        _guarded("first layers", lambda: _first_layers(subject, runner, ctx)),
+    ]
+    return tuple(checks)
 
 
 def short_preflight(subject: Subject) -> tuple[PreflightCheck, ...]:
@@ -50,7 +60,8 @@ def short_preflight(subject: Subject) -> tuple[PreflightCheck, ...]:
     runner = _runner(subject)
     if isinstance(runner, PreflightCheck):
         return (runner,)
-    return (_positions(subject), *_whole_model(subject, runner, SHORT_TOKENS, padding=False))
+    positions = _guarded("positions", lambda: _positions(subject))
+    return (positions, *_whole_model(subject, runner, SHORT_TOKENS, padding=False))
 
 
 def refuse_stopped(model: str, checks: Iterable[PreflightCheck]) -> None:
@@ -82,25 +93,27 @@ def _length(subject: Subject, ctx: int) -> PreflightCheck:
     return PreflightCheck("trained length", "pass", f"{ctx:,} tokens of {trained:,}")
 
 
-def _tokenizer(tokenizer: Tokenizer) -> list[PreflightCheck]:
+def _round_trip(tokenizer: Tokenizer) -> PreflightCheck:
     read = tokenizer.decode(tokenizer.encode(ROUND_TRIP))
     if read == ROUND_TRIP:
-        round_trip = PreflightCheck("tokenizer", "pass", "text comes back unchanged")
-    else:
-        place = next((i for i, (a, b) in enumerate(zip(read, ROUND_TRIP, strict=False)) if a != b), len(read))
-        shown = f"{ROUND_TRIP[place : place + 8]!r} comes back as {read[place : place + 8]!r}"
-        round_trip = PreflightCheck("tokenizer", "note", f"text comes back changed: {shown}")
+        return PreflightCheck("tokenizer", "pass", "text comes back unchanged")
+    place = next((i for i, (a, b) in enumerate(zip(read, ROUND_TRIP, strict=False)) if a != b), len(read))
+    shown = f"{ROUND_TRIP[place : place + 8]!r} comes back as {read[place : place + 8]!r}"
+    return PreflightCheck("tokenizer", "note", f"text comes back changed: {shown}")
+
+
+def _special_tokens(tokenizer: Tokenizer) -> PreflightCheck:
     prefix = tokenizer.encode_prompt("a")[: tokenizer.special_prompt_tokens()]
-    told = f"puts {prefix} before a prompt" if prefix else "puts nothing before a prompt"
-    return [round_trip, PreflightCheck("special tokens", "note", f"the tokenizer {told}")]
+    statement = f"the tokenizer puts {prefix or 'nothing'} before a prompt"
+    return PreflightCheck("special tokens", "note", statement)
 
 
 def _runner(subject: Subject) -> ModelRunner | PreflightCheck:
     """The model in the engine, or why the engine does not run this family at all."""
     try:
         return ModelRunner(subject.model)
-    except UsageError as error:
-        return PreflightCheck(FAMILY, "stop", f"{subject.identity.family}: {error}")
+    except Exception as error:  # noqa: BLE001 - whatever a family's code raises, nothing runs it
+        return PreflightCheck(FAMILY, "stop", f"{subject.identity.family}: {describe_failure(error)}")
 
 
 def _memory(runner: ModelRunner, ctx: int) -> PreflightCheck:
@@ -119,7 +132,10 @@ def _memory(runner: ModelRunner, ctx: int) -> PreflightCheck:
 
 def _whole_model(subject: Subject, runner: ModelRunner, tokens: int, *, padding: bool) -> list[PreflightCheck]:
     """The whole model at a short length, in the dtype of the run."""
-    ways = EquivalenceChecks(runner, _token_ids(subject, tokens))
+    try:
+        ways = EquivalenceChecks(runner, _token_ids(subject, tokens))
+    except Exception as error:  # noqa: BLE001 - tokenizers raise whatever they do
+        return [PreflightCheck("tokenizer", "stop", describe_failure(error))]
     checks = {
         "kernels": ways.kernels,
         "segments": ways.segments,
@@ -129,19 +145,29 @@ def _whole_model(subject: Subject, runner: ModelRunner, tokens: int, *, padding:
     }
     if any((layer.window or 0) > tokens // 2 for layer in runner.layout.layers):
         checks["window border"] = ways.window_border
+    if schemes_by_length(subject.model.config.get_text_config(decoder=True)):
+        checks["rope length"] = ways.rope_length
     if padding:
         checks["padding"] = ways.padding
     return [_guarded(name, check) for name, check in checks.items()]
 
 
-def _first_layers(subject: Subject, tokens: int) -> PreflightCheck:
-    """The first layers alone at a length that takes many chunks and segments; their outputs go to the head."""
-    model = subject.model
+def _first_layers(subject: Subject, runner: ModelRunner, ctx: int) -> PreflightCheck:
+    """The first layers alone at a length that takes many chunks and segments; their outputs go to the head.
+
+    Windows of their real size end in it too.
+    """
+    model, segment_tokens = subject.model, 7 * SEGMENT_TOKENS
     count = min(FIRST_LAYERS, len(decoder_layers(model)))
+    windows = [layer.window or 0 for layer in runner.layout.layers[:count]]
+    limit = position_limit(model)
+    tokens = min(
+        max(LONG_TOKENS, max(windows, default=0) + segment_tokens), ctx, *([] if limit is None else [limit.tokens])
+    )
     token_ids = _token_ids(subject, tokens)
     with first_layers_only(model, count):
         expected = reference(model, token_ids)
-        found = prefill_trace(ModelRunner(model), token_ids, 7 * SEGMENT_TOKENS)
+        found = prefill_trace(ModelRunner(model), token_ids, segment_tokens)
     what = f"layers 0 to {count - 1} on {tokens:,} tokens in segments against one plain pass"
     return expected.compare("first layers", what, found, range(tokens))
 
@@ -150,8 +176,6 @@ def _guarded(name: str, check: Callable[[], PreflightCheck]) -> PreflightCheck:
     """The check, or a stop that says what was raised: a model that cannot be checked is not run."""
     try:
         return check()
-    except EvalkitError as error:
-        return PreflightCheck(name, "stop", str(error))
     except Exception as error:  # noqa: BLE001 - whatever a family's code raises, it is this check's finding
         return PreflightCheck(name, "stop", describe_failure(error))
 

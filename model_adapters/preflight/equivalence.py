@@ -1,8 +1,9 @@
 """Every way in which the engine runs a prompt, compared with one plain pass of transformers' own code."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -10,6 +11,7 @@ from transformers import PreTrainedModel
 from evalkit.records import PreflightCheck
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.slotted_cache import SlottedCache
+from model_adapters.engine.scheduling.position_limit import position_limit, schemes_by_length
 from model_adapters.preflight.engine_passes import (
     batch_logits,
     branch_logits,
@@ -25,6 +27,8 @@ SEGMENT_TOKENS = 37
 """Divides neither a chunk of the delta rule nor a window: borders fall anywhere."""
 WINDOW_TOKENS = 24
 """Windows that are set to this end inside a segment, before it and in what is decoded."""
+ORIGINAL_TOKENS = 48
+"""An original length of positions set to this ends inside a segment, and inside what is decoded."""
 PREFIX_SHARE = 0.6
 SHORT_BRANCH_TOKENS = 11
 DECODE_STEPS = 4
@@ -80,7 +84,7 @@ class EquivalenceChecks:
         model, short_ids = self._runner.model, self._token_ids[PADDING:]
         found = Trace((), padded_logits(model, self._token_ids, short_ids))
         # Both of them round.
-        bounds = self._reference.bounds.times(1 if self._reference.own is None else 2)
+        bounds = self._reference.bounds.times(1 if self._reference.is_exact else 2)
         what = "a prompt padded on the left against alone"
         return compare("padding", what, found, plain_trace(model, short_ids), bounds)
 
@@ -89,6 +93,20 @@ class EquivalenceChecks:
         with windows_set_to(self._runner.model, WINDOW_TOKENS):
             short = EquivalenceChecks(ModelRunner(self._runner.model), self._token_ids)
             return short._all_ways("window border", f"windows of {WINDOW_TOKENS} in segments, branches and a batch")
+
+    def rope_length(self) -> PreflightCheck:
+        """All of these with an original length of positions that ends within the prompt."""
+        model = self._runner.model
+        own = position_limit(model)
+        with original_length_set_to(model, ORIGINAL_TOKENS):
+            limit = position_limit(model)
+            if own is not None and limit is not None and limit.tokens <= ORIGINAL_TOKENS:
+                return PreflightCheck(
+                    "rope length", "pass", f"prompts of more than {own.tokens:,} tokens are refused: {own.reason}"
+                )
+            short = EquivalenceChecks(ModelRunner(model), self._token_ids)
+            what = f"an original length of {ORIGINAL_TOKENS} in segments, branches and a batch"
+            return short._all_ways("rope length", what)
 
     def _all_ways(self, name: str, what: str) -> PreflightCheck:
         branched, branch_positions = self._branched(self._prefix)
@@ -107,8 +125,8 @@ class EquivalenceChecks:
     @cached_property
     def _base(self) -> Reference:
         """In fp32 the engine is compared with itself, so that a fault of its kernels is named only once."""
-        exact = self._reference.own is None
-        return Reference.of(self._runner.model, self._in_one, None) if exact else self._reference
+        exact = self._reference.is_exact
+        return Reference(self._runner.model, self._in_one, None) if exact else self._reference
 
     @cached_property
     def _segmented(self) -> Trace:
@@ -143,3 +161,28 @@ def windows_set_to(model: PreTrainedModel, tokens: int) -> Iterator[None]:
         yield
     finally:
         config.sliding_window = own
+
+
+@contextmanager
+def original_length_set_to(model: PreTrainedModel, tokens: int) -> Iterator[None]:
+    """While it lasts, rotary schemes that depend on the prompt's length change at another one."""
+    config = model.config.get_text_config(decoder=True)
+    modules = [module for module in model.modules() if hasattr(module, "original_max_seq_len")]
+    with ExitStack() as stack:
+        for scheme in schemes_by_length(config):
+            stack.callback(_restore, scheme, dict(scheme))
+            scheme["original_max_position_embeddings"] = tokens
+            if "dynamic" in scheme["rope_type"]:
+                stack.callback(setattr, config, "max_position_embeddings", config.max_position_embeddings)
+                config.max_position_embeddings = tokens
+        for module in modules:
+            stack.callback(_restore, vars(module), dict(vars(module)))
+            # Frequencies are replaced or overwritten where they stand.
+            stack.callback(module._buffers.update, {name: buffer.clone() for name, buffer in module.named_buffers()})
+            vars(module).update(original_max_seq_len=tokens, max_seq_len_cached=tokens)
+        yield
+
+
+def _restore(values: dict[str, Any], before: dict[str, Any]) -> None:
+    values.clear()
+    values.update(before)

@@ -6,10 +6,12 @@ Shape suffixes: B sequences, T tokens, H heads, K key size, V value size.
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from model_adapters.engine.fast_modules.patches import patches_of
@@ -20,6 +22,7 @@ from model_adapters.preflight.full_precision import in_full_precision
 from model_adapters.preflight.gaps import Reference
 from model_adapters.preflight.trace import LayerRecorder, Trace
 
+EAGER_TOKENS = 2048
 CHUNK_RULE = "torch_chunk_gated_delta_rule"
 """Name of the rule in the modeling modules of transformers that have it."""
 
@@ -27,20 +30,55 @@ CHUNK_RULE = "torch_chunk_gated_delta_rule"
 @torch.no_grad()
 def reference(model: PreTrainedModel, token_ids: Sequence[int]) -> Reference:
     """A prompt in one pass of transformers' own code: in fp32, and in half precision as it is too."""
+    choices = _Choices()
     with rule_by_definition(model):
         if model.dtype.itemsize >= torch.float32.itemsize:
-            return Reference.of(model, plain_trace(model, token_ids), None)
-        with in_full_precision(model):
+            return Reference(model, plain_trace(model, token_ids), None)
+        with in_full_precision(model), choices:
             truth = plain_trace(model, token_ids)
-    return Reference.of(model, truth, plain_trace(model, token_ids))
+    rounded_otherwise = partial(_rounded_otherwise, model, token_ids) if choices.made else None
+    return Reference(model, truth, plain_trace(model, token_ids), rounded_otherwise)
+
+
+_PICKS = frozenset(getattr(owner, name) for owner in (torch, torch.Tensor) for name in ("topk", "max", "argmax"))
+
+
+class _Choices(TorchFunctionMode):
+    """Sees whether a pass picks the best of several, as routers of experts do: there rounding may pick another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = False
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.made = self.made or function in _PICKS
+        return function(*args, **(kwargs or {}))
+
+
+def _rounded_otherwise(model: PreTrainedModel, token_ids: Sequence[int], seed: int) -> Trace:
+    """`plain_trace` after embeddings that are off by less than their own rounding."""
+    generator = torch.Generator().manual_seed(seed)
+    half_step = torch.finfo(model.dtype).eps / 2
+
+    def disturb(_module: Any, _arguments: Any, embedded: torch.Tensor) -> torch.Tensor:
+        noise = (2 * torch.rand(embedded.shape, generator=generator) - 1).to(embedded.device)
+        return (embedded.float() * (1 + half_step * noise)).to(embedded.dtype)
+
+    handle = model.get_input_embeddings().register_forward_hook(disturb)
+    try:
+        return plain_trace(model, token_ids)
+    finally:
+        handle.remove()
 
 
 @torch.no_grad()
 def plain_trace(model: PreTrainedModel, token_ids: Sequence[int]) -> Trace:
-    """Layers and logits of one pass without a cache, with eager attention and the code that is in place."""
+    """Layers and logits of one pass without a cache, with transformers' own attention and the code that is in place."""
     recorder = LayerRecorder(model)
     id_1T = torch.tensor([token_ids], dtype=torch.long, device=model.device)
-    with recorder.recording(), _own_code(model):
+    # Eager attention holds a score for every pair of positions, several times over.
+    attention = "sdpa" if len(token_ids) > EAGER_TOKENS and model._supports_sdpa else "eager"
+    with recorder.recording(), _own_code(model, attention):
         logits_TV = model(input_ids=id_1T, use_cache=False).logits[0]
     return recorder.trace(logits_TV)
 
@@ -53,16 +91,16 @@ def padded_logits(model: PreTrainedModel, long_ids: Sequence[int], short_ids: Se
     mask_BT = torch.ones_like(id_BT)
     mask_BT[1, :padding] = 0
     position_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
-    with _own_code(model):
+    with _own_code(model, "eager"):
         output = model(input_ids=id_BT, attention_mask=mask_BT, position_ids=position_BT, use_cache=False)
     found: torch.Tensor = output.logits[1, padding:].float().cpu()
     return found
 
 
 @contextmanager
-def _own_code(model: PreTrainedModel) -> Iterator[None]:
+def _own_code(model: PreTrainedModel, attention: str) -> Iterator[None]:
     """transformers' own modules and attention; only the logits are computed in fp32."""
-    with attention_set_to(model, "eager"), full_precision_head(model), patches_of(model).off():
+    with attention_set_to(model, attention), full_precision_head(model), patches_of(model).off():
         yield
 
 

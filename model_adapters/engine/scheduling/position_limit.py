@@ -1,6 +1,7 @@
 """Up to which length a model reads prompts: where positions end, or depend on how long the whole prompt is."""
 
-from typing import NamedTuple
+import re
+from typing import Any, NamedTuple
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -23,6 +24,13 @@ def position_limit(model: PreTrainedModel) -> PositionLimit | None:
     return min(limits, default=None)
 
 
+def schemes_by_length(config: PreTrainedConfig) -> list[dict[str, Any]]:
+    """The rotary schemes of a configuration whose frequencies change with the prompt's length."""
+    stated = getattr(config, "rope_parameters", None) or {}
+    schemes = [stated] if "rope_type" in stated else [value for value in stated.values() if isinstance(value, dict)]
+    return [scheme for scheme in schemes if re.search(r"longrope|dynamic", scheme.get("rope_type", "default"))]
+
+
 def _rotary_limits(config: PreTrainedConfig) -> list[PositionLimit]:
     """The lengths beyond which rotary frequencies change with the prompt's length.
 
@@ -30,13 +38,9 @@ def _rotary_limits(config: PreTrainedConfig) -> list[PositionLimit]:
     length, so keys of earlier segments, and of shorter sequences in the same decode step, would not be what they are
     in one pass.
     """
-    stated = getattr(config, "rope_parameters", None) or {}
-    schemes = [stated] if "rope_type" in stated else [value for value in stated.values() if isinstance(value, dict)]
     limits = []
-    for scheme in schemes:
-        rope_type = scheme.get("rope_type", "default")
-        if rope_type == "longrope" or "dynamic" in rope_type:
-            original = scheme.get("original_max_position_embeddings") or config.max_position_embeddings
-            reason = f"{rope_type} positions depend on the prompt's whole length and cannot be read in segments"
-            limits.append(PositionLimit(int(original), reason))
+    for scheme in schemes_by_length(config):
+        original = scheme.get("original_max_position_embeddings") or config.max_position_embeddings
+        reason = f"{scheme['rope_type']} positions depend on the prompt's whole length and cannot be read in segments"
+        limits.append(PositionLimit(int(original), reason))
     return limits

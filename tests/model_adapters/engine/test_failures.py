@@ -1,5 +1,6 @@
 """A request that fails is an error of its own: the stream goes on, and memory that ran out is tried once more."""
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -17,16 +18,24 @@ from model_adapters.failures import is_out_of_memory
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
 from tests.model_adapters.small_models import VOCAB_SIZE, small_model
 
-OUT_OF_MEMORY = (
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"),
-)
 OF_LIBRARIES = (
     "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
     "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
     "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other API call",
     "Triton Error [CUDA]: out of memory",
+    "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 "
+    "bytes. Error code 12 (Cannot allocate memory)",
+)
+OUT_OF_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    torch.AcceleratorError(
+        "CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in the CUDA documentation."
+    ),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+    *map(RuntimeError, OF_LIBRARIES),
 )
 
 
@@ -218,7 +227,7 @@ def test_a_prompt_that_memory_cannot_hold_is_an_error(monkeypatch: pytest.Monkey
 
 
 def test_what_counts_as_out_of_memory() -> None:
-    assert all(map(is_out_of_memory, (*OUT_OF_MEMORY, MemoryError(), *map(RuntimeError, OF_LIBRARIES))))
+    assert all(map(is_out_of_memory, (*OUT_OF_MEMORY, MemoryError())))
     assert not is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
     assert not is_out_of_memory(RequestFailedError("out of memory"))
 
