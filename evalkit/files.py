@@ -1,7 +1,6 @@
 """Files: replaced or extended as a whole, locked while they are changed, and named if they cannot be written."""
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -35,6 +34,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     Readers see the old file or the new one, never a part of either. Raises OSError if the folder cannot be written.
     """
+    # atomicwrites, which did this, is no longer maintained.
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
@@ -59,27 +59,3 @@ def append_whole(descriptor: int, line: bytes) -> None:
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, offset)
         raise
-
-
-def open_locked(path: Path, *, wait: bool) -> int:
-    """Open `path` for this process alone, creating it if needed; the lock lasts until the descriptor is closed.
-
-    Raises BlockingIOError if another process holds it and `wait` is off, and OSError if it cannot be opened or locked.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of `path` during the block, after waiting for whoever holds it; OSError as `open_locked`."""
-    descriptor = open_locked(path, wait=True)
-    try:
-        yield
-    finally:
-        os.close(descriptor)

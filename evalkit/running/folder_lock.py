@@ -4,10 +4,12 @@ import contextlib
 import os
 from pathlib import Path
 
-from evalkit import files
+from filelock import FileLock, Timeout
+
 from evalkit.errors import UsageError
 
 LOCK = ".lock"
+_ATTEMPTS = 100
 
 
 class FolderInUseError(UsageError):
@@ -26,8 +28,8 @@ class FolderLock:
         self.folder = folder
         self._created = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
         try:
-            self._descriptor: int | None = _lock(folder)
-        except BlockingIOError:
+            self._lock = _lock(folder)
+        except Timeout:
             raise _in_use(folder) from None
         except OSError as error:
             self._remove_created()
@@ -35,14 +37,13 @@ class FolderLock:
 
     def release(self) -> None:
         """Let others use the folder; a second call does nothing."""
-        if self._descriptor is None:
+        if not self._lock.is_locked:
             return
         with contextlib.suppress(OSError):
             if os.listdir(self.folder) == [LOCK]:
                 (self.folder / LOCK).unlink()
                 self._remove_created()
-        os.close(self._descriptor)
-        self._descriptor = None
+        self._lock.release()
 
     def __enter__(self) -> "FolderLock":
         return self
@@ -61,8 +62,8 @@ def refuse_locked(folder: Path) -> None:
     if not os.path.exists(folder / LOCK):
         return
     try:
-        os.close(files.open_locked(folder / LOCK, wait=False))
-    except BlockingIOError:
+        FileLock(folder / LOCK, blocking=False).acquire().lock.release()
+    except Timeout:
         raise _in_use(folder) from None
     except OSError as error:
         raise cannot_write(folder, error) from None
@@ -76,19 +77,17 @@ def _in_use(folder: Path) -> FolderInUseError:
     return FolderInUseError(f"{folder} is in use by another process; wait for it or choose another --out")
 
 
-def _lock(folder: Path) -> int:
-    """A descriptor that holds the lock; a lock file that its last holder removed in the meantime does not count."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = files.open_locked(folder / LOCK, wait=False)
-            if _is_at(descriptor, folder / LOCK):
-                return descriptor
-            os.close(descriptor)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
+def _lock(folder: Path) -> FileLock:
+    # Not of a thread: a model may be loaded, and a run ended, in another than took the lock.
+    lock = FileLock(folder / LOCK, blocking=False, thread_local=False)
+    for attempt in range(_ATTEMPTS):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except (FileExistsError, FileNotFoundError):
+            # Its last holder may be removing the empty folder.
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            break
+    return lock

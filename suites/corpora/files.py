@@ -1,4 +1,7 @@
-"""Files that hold a corpus, plain or compressed; what a file is, its first bytes say and not its name."""
+"""Files that hold a corpus, plain or compressed; what a file is, its first bytes say and not its name.
+
+pooch unpacks by a file's name, onto the disk and without a limit to the size.
+"""
 
 import bz2
 import gzip

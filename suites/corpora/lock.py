@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from evalkit import files
 from evalkit.cache import CACHE_VARIABLE, cache_folder
 from evalkit.errors import UsageError
@@ -54,7 +56,7 @@ def write_entry(role: str, entry: Entry) -> None:
     Raises UsageError if the folder cannot be written.
     """
     folder = corpora_folder()
-    with writing(folder), files.locked(folder / MUTEX):
+    with writing(folder), FileLock(folder / MUTEX):
         entries = read_lock() | {role: entry}
         text = json.dumps({name: to_dict(entries[name]) for name in sorted(entries)}, indent=2)
         with files.replacing(folder / LOCK) as file:
@@ -73,10 +75,6 @@ def remove_leftovers() -> None:
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Create `folder` if needed; UsageError if it, or a file in it during the block, cannot be written."""
-    try:
+    with files.writing(folder, f"set {CACHE_VARIABLE} to a folder that can be"):
         folder.mkdir(parents=True, exist_ok=True)
         yield
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: cannot be written ({error.strerror}); set {CACHE_VARIABLE} to a folder that can be"
-        ) from None
