@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -73,23 +74,30 @@ def test_closing_stops_the_thread_though_the_queue_is_full(depth: int) -> None:
 
 
 def test_an_interrupt_while_waiting_stops_the_thread() -> None:
-    started, release = threading.Event(), threading.Event()
+    asked, release = threading.Event(), threading.Event()
 
     def prepare(item: int) -> int:
-        started.set()
-        release.wait(60)
+        if item == 1:
+            release.wait(60)
         return item
 
+    def ask() -> None:
+        asked.set()
+        next(results)
+
     def interrupt() -> None:
-        started.wait(60)
+        asked.wait(60)
+        wait_until(lambda: sys._current_frames()[main].f_code.co_name == "wait")
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.05)  # the item at work ends after the interrupt has arrived
         release.set()
 
+    main = threading.get_ident()
     results = prefetch(prepare, range(3), depth=1)
+    assert next(results) == 0
     interrupter = threading.Thread(target=interrupt)
     interrupter.start()
     with pytest.raises(KeyboardInterrupt):
-        next(results)
+        ask()
     interrupter.join()
     assert not threads()
