@@ -80,7 +80,7 @@ def test_what_ran_can_be_described(family: str, attention: str | None, loaded: L
 
 def speak(monkeypatch: pytest.MonkeyPatch, pick: Callable[[], int]) -> None:
     """Let both prefill and decode pick other tokens."""
-    for module in ("engine", "forward.decode_graph"):
+    for module in ("scheduling.executor", "forward.decode_graph"):
         monkeypatch.setattr(f"model_adapters.engine.{module}.greedy_choice", lambda logits_BV: torch.tensor([pick()]))
 
 

@@ -68,12 +68,11 @@ class Pass:
     @cached_property
     def positions(self) -> torch.Tensor:
         """The position of every token."""
-        device = self.cache.device
         if len(self.rows) == 1:
             (row,) = self.rows
-            return torch.arange(row.start, row.start + row.tokens, device=device)[None]
-        positions = [position for row in self.rows for position in range(row.start, row.start + row.tokens)]
-        return torch.tensor([positions], device=device)
+            return torch.arange(row.start, row.start + row.tokens, device=self.cache.device)[None]
+        positions = [torch.arange(row.start, row.start + row.tokens) for row in self.rows]
+        return torch.cat(positions)[None].to(self.cache.device)
 
     @cached_property
     def last_places(self) -> torch.Tensor:
@@ -135,7 +134,9 @@ class Pass:
         """
         self._seen[layer_index] = seen = self._see(layer_index, k_1GXD, v_1GXD)
         if not self.cache.layout.layers[layer_index].transformed:
-            return k_1GXD, v_1GXD
+            # What replaces the new keys lets their memory go, such as that of a product that they are views of.
+            alone = len(self.rows) == 1 and seen[0].before is None
+            return (seen[0].k_BGSD, seen[0].v_BGSD) if alone else (k_1GXD, v_1GXD)
         return _in_a_row([one.k_BGSD for one in seen]), _in_a_row([one.v_BGSD for one in seen])
 
     def seen(self, call: AttentionCall, key: torch.Tensor, value: torch.Tensor) -> list[Seen]:

@@ -43,7 +43,7 @@ class RowGroup:
         continued: bool | None = None,
         multiple: int = 1,
     ) -> None:
-        self.rows, self.firsts, self._device = tuple(rows), tuple(firsts), device
+        self.rows, self.firsts, self.device = tuple(rows), tuple(firsts), device
         self.keeps = self.rows[0].keeps
         self._all_continue = continued is True
         self.continued = any(row.start for row in rows) if continued is None else continued
@@ -62,29 +62,30 @@ class RowGroup:
     @cached_property
     def row_slots(self) -> torch.Tensor:
         """The slot of each row, on the device."""
-        return torch.tensor([row.slot for row in self.rows], device=self._device)
+        return torch.tensor([row.slot for row in self.rows], device=self.device)
 
     @cached_property
     def row_tokens(self) -> torch.Tensor:
         """The number of each row's tokens, on the device."""
-        return torch.tensor([row.tokens for row in self.rows], device=self._device)
+        return torch.tensor([row.tokens for row in self.rows], device=self.device)
 
     @cached_property
     def fresh_rows(self) -> torch.Tensor | None:
         """Which rows start from nothing; None if none of them does or all do (then `continued` says which)."""
         fresh = [not row.start for row in self.rows]
         mixed = self.continued and any(fresh) and not self._all_continue
-        return torch.tensor(fresh, device=self._device) if mixed else None
+        return torch.tensor(fresh, device=self.device) if mixed else None
 
     @cached_property
     def padding(self) -> torch.Tensor:
         """Where a batch holds padding."""
-        return torch.arange(self.tokens, device=self._device) >= self.row_tokens[:, None]
+        return torch.arange(self.tokens, device=self.device) >= self.row_tokens[:, None]
 
     @property
-    def places(self) -> list[int]:
-        """Where the tokens of all rows are among those of the pass, in the order of `unbatch`."""
-        return [first + token for first, row in zip(self.firsts, self.rows, strict=True) for token in range(row.tokens)]
+    def places(self) -> torch.Tensor:
+        """Where the tokens of all rows are among those of the pass, in the order of `unbatch`; on the host."""
+        rows = zip(self.firsts, self.rows, strict=True)
+        return torch.cat([torch.arange(first, first + row.tokens) for first, row in rows])
 
     def batch(self, x_1X: torch.Tensor) -> torch.Tensor:
         """The rows out of [1, X, ...]: [B, T, ...], a view unless they are padded or far apart."""
@@ -103,14 +104,14 @@ class RowGroup:
 
     @cached_property
     def _taken(self) -> torch.Tensor:
-        rows = zip(self.firsts, self.rows, strict=True)
-        taken = [first + min(token, row.tokens - 1) for first, row in rows for token in range(self.tokens)]
-        return torch.tensor(taken, device=self._device)
+        rows, token_T = zip(self.firsts, self.rows, strict=True), torch.arange(self.tokens)
+        return torch.cat([first + token_T.clamp(max=row.tokens - 1) for first, row in rows]).to(self.device)
 
     @cached_property
     def _unpadded(self) -> torch.Tensor:
-        kept = [index * self.tokens + token for index, row in enumerate(self.rows) for token in range(row.tokens)]
-        return torch.tensor(kept, device=self._device)
+        starts = (index * self.tokens for index in range(len(self.rows)))
+        rows = zip(starts, self.rows, strict=True)
+        return torch.cat([torch.arange(start, start + row.tokens) for start, row in rows]).to(self.device)
 
 
 class Grouping:
@@ -130,11 +131,8 @@ class Grouping:
         """Where each token of the pass is among those of the groups; None if there already."""
         if len(self.groups) == 1 and self.groups[0].is_adjacent:
             return None
-        places = [place for group in self.groups for place in group.places]
-        if places == list(range(len(places))):
-            return None
-        order = sorted(range(len(places)), key=places.__getitem__)
-        return torch.tensor(order, device=self.groups[0]._device)
+        order = torch.cat([group.places for group in self.groups]).argsort()
+        return None if torch.equal(order, torch.arange(len(order))) else order.to(self.groups[0].device)
 
 
 def attention_groups(rows: Sequence[Row], device: torch.device, *, multiple: int) -> Grouping:

@@ -31,6 +31,8 @@ class Sequence:
 
     request: Request
     attempts: int = 0
+    alone: bool = False
+    """Whether it is to be read in a pass of its own, because one that it shared failed."""
     token_ids: list[int] = field(default_factory=list)
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
@@ -53,6 +55,11 @@ class Sequence:
         if request.prefix_id is None or (request.scored_from or request.prefix_tokens) < request.prefix_tokens:
             return ()
         return request.token_ids[: request.prefix_tokens]
+
+    @property
+    def unread_tokens(self) -> int:
+        """Prompt tokens beyond the prefix."""
+        return len(self.request.token_ids) - len(self.prefix)
 
     def restart(self) -> None:
         """Forget all progress after memory ran out."""

@@ -97,7 +97,7 @@ def test_generation_through_recorded_steps_equals_transformers(family: str) -> N
         recorders.append(Repeater())
         return recorders[-1]
 
-    engine.decoder = DecodeSteps(engine.runner, make_recorder=make_recorder)
+    engine.executor.decoder = DecodeSteps(engine.runner, make_recorder=make_recorder)
     found = {generation.request_id: generation.token_ids for generation in engine.generate(requests)}
     assert found == {request.id: transformers_generate(family, request) for request in requests}
     assert sum(recorder.replays for recorder in recorders) > sum(recorder.runs for recorder in recorders) > 0

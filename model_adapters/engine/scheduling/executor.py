@@ -1,0 +1,186 @@
+"""Runs what a scheduler decides: forward passes over a room's slots, and what is read off them."""
+
+import time
+from collections.abc import Callable
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+
+import torch
+
+from evalkit.errors import RequestFailedError
+from model_adapters.engine.forward.continuation_scores import Branch, score_after, score_branches
+from model_adapters.engine.forward.decode_graph import DecodeSteps, greedy_choice, token_choices
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.forward.token_scores import NOT_FINITE, score_tokens
+from model_adapters.engine.memory.context import Context
+from model_adapters.engine.scheduling.memory_plan import EnginePlan
+from model_adapters.engine.scheduling.prefix_store import PrefixStore
+from model_adapters.engine.scheduling.room import Room, RoomMaker
+from model_adapters.engine.scheduling.sequence import Generation, Sequence
+from model_adapters.engine.scheduling.stopwatch import Stopwatch
+from model_adapters.engine.scheduling.work import Decode, MakeRoom, Prefill, ReadTokens, Score, ScoreBranches, Work
+from model_adapters.failures import Failure, attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilled:
+    """Prompts whose first tokens are left on the device."""
+
+    sequences: tuple[Sequence, ...]
+    watch: Stopwatch
+    picked: torch.Tensor
+
+    def share_seconds(self) -> None:
+        """Divide the time of the pass among its prompts by their lengths, once it has been waited for."""
+        seconds, tokens = self.watch.seconds(), sum(sequence.unread_tokens for sequence in self.sequences)
+        for sequence in self.sequences:
+            sequence.prefill_seconds += seconds * (sequence.unread_tokens / tokens if tokens else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """The greedy choice for each sequence, None if its logits are not finite."""
+
+    token_ids: list[int | None]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Requests with their scores."""
+
+    generations: tuple[Generation, ...]
+
+
+Result = Room | Prefilled | Picked | Scored | Failure | None
+
+
+class Executor:
+    """A model with its decode steps and kept prefixes."""
+
+    def __init__(self, runner: ModelRunner, rooms: RoomMaker) -> None:
+        self.runner, self._rooms = runner, rooms
+        self.decoder = DecodeSteps(runner)
+        self.prefixes = PrefixStore(runner)
+
+    def run(self, work: Work, room: Room | None, *, unread: Items[Prefilled], ran_out: Items[EnginePlan]) -> Result:
+        """What came of a piece of work; nothing that fails is raised."""
+        if isinstance(work, MakeRoom):
+            self.decoder.drop()
+            kept_bytes = self.prefixes.nbytes
+            return _attempt(lambda: self._rooms.make(work.sequence, kept_bytes=kept_bytes, ran_out=ran_out))
+        if isinstance(work, ReadTokens):
+            return attempt(lambda: Picked(token_choices(torch.cat([one.picked for one in unread])), 0.0))
+        if room is None:
+            return None
+        match work:
+            case Prefill():
+                return attempt(lambda: self._prefill(work, room))
+            case Decode():
+                return attempt(lambda: self._decode(work, room))
+            case Score():
+                return self._score(work, room)
+            case ScoreBranches():
+                return attempt(lambda: self._score_branches(work, room))
+        return None
+
+    def clear(self) -> None:
+        """Let go of recorded steps and kept prefixes with their memory."""
+        self.decoder.drop()
+        self.prefixes.clear()
+        if self.runner.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _prefill(self, work: Prefill, room: Room) -> Prefilled:
+        watch = Stopwatch(self.runner.device)
+        slots = range(work.first_slot, work.first_slot + len(work.sequences))
+        contexts = [self._begin(one, slot, room) for one, slot in zip(work.sequences, slots, strict=True)]
+        rests = [one.request.token_ids[context.tokens :] for one, context in zip(work.sequences, contexts, strict=True)]
+        segment_tokens = room.plan.segment_tokens
+        if len(rests) > 1 and sum(map(len, rests)) <= room.plan.pass_tokens:
+            logits_BV = self.runner.prefill_together(room.cache, work.first_slot, rests)
+        else:
+            logits_BV = torch.cat(
+                [
+                    self.runner.prefill(room.cache, context.slot, rest, segment_tokens)
+                    if rest
+                    else self.runner.logits(context.last, 0, 1)
+                    for context, rest in zip(contexts, rests, strict=True)
+                ]
+            )
+        picked = greedy_choice(logits_BV)
+        watch.stop()
+        return Prefilled(work.sequences, watch, picked)
+
+    def _decode(self, work: Decode, room: Room) -> Picked:
+        started = time.perf_counter()
+        picked = self.decoder.step(room.cache, [sequence.token_ids[-1] for sequence in work.sequences])
+        return Picked(picked, time.perf_counter() - started)
+
+    def _score(self, work: Score, room: Room) -> Scored | Failure:
+        sequence, started = work.sequence, time.perf_counter()
+        try:
+            return attempt(lambda: Scored((self._scored(work, room, started),)))
+        except RequestFailedError as error:
+            room.cache.erase(work.slot)
+            sequence.prefill_seconds += time.perf_counter() - started
+            return Scored((sequence.finish("error", str(error)),))
+
+    def _scored(self, work: Score, room: Room, started: float) -> Generation:
+        """The request's own tokens from `scored_from` on, or its continuations, by way of its slot."""
+        sequence, runner, plan = work.sequence, self.runner, room.plan
+        request, context = sequence.request, self._begin(sequence, work.slot, room)
+        rest = request.token_ids[context.tokens :]
+        if request.scored_from is not None:
+            first = request.scored_from - context.tokens
+            scores = score_tokens(runner, context, rest, scored_from=first, segment_tokens=plan.segment_tokens)
+            sequence.prefill_seconds += time.perf_counter() - started
+            return sequence.finish("stop", scores=scores)
+        if rest:
+            last = runner.read(room.cache, work.slot, rest, plan.segment_tokens)
+            context = Context(room.cache, work.slot, last)
+        found = score_after(runner, context, request.continuations, budget_tokens=plan.pass_tokens)
+        sequence.prefill_seconds += time.perf_counter() - started
+        return sequence.finish("stop", continuations=found)
+
+    def _score_branches(self, work: ScoreBranches, room: Room) -> Scored:
+        started, generations = time.perf_counter(), []
+        context = self._kept_prefix(work.sequences[0], room)
+        if context is None:
+            room.cache.reset(work.slot)
+            context = Context(room.cache, work.slot)
+        branches = [Branch.of(sequence.request, context.tokens) for sequence in work.sequences]
+        found = score_branches(self.runner, context, branches)
+        if context.tokens:
+            self.prefixes.count(context, len(work.sequences))
+        seconds = (time.perf_counter() - started) / len(work.sequences)
+        for sequence, scores in zip(work.sequences, found, strict=True):
+            sequence.prefill_seconds += seconds
+            finished = sequence.finish("error", NOT_FINITE) if scores is None else None
+            generations.append(finished or sequence.finish("stop", continuations=scores))
+        return Scored(tuple(generations))
+
+    def _begin(self, sequence: Sequence, slot: int, room: Room) -> Context:
+        """The slot made ready for a request: with the prefix in it that the request shares, or empty."""
+        kept = self._kept_prefix(sequence, room)
+        if kept is None:
+            room.cache.reset(slot)
+            return Context(room.cache, slot)
+        self.prefixes.count(kept, 1)
+        room.cache.adopt(slot, kept.cache, kept.slot)
+        return Context(room.cache, slot, kept.last)
+
+    def _kept_prefix(self, sequence: Sequence, room: Room) -> Context | None:
+        """The request's shared prefix, read now if need be; None if it has none or memory cannot keep it."""
+        if not sequence.prefix:
+            return None
+        return self.prefixes.context(
+            sequence.prefix, segment_tokens=room.plan.pass_tokens, room_bytes=room.plan.prefix_bytes or 0
+        )
+
+
+def _attempt(make: Callable[[], Room]) -> Room | Failure:
+    try:
+        return attempt(make)
+    except RequestFailedError as error:
+        return Failure(str(error), out_of_memory=False)

@@ -1,0 +1,49 @@
+"""The cache that sequences run in, with the plan that it was made by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.slotted_cache import SlottedCache
+from model_adapters.engine.scheduling.memory_plan import EnginePlan, choose_plan
+from model_adapters.engine.scheduling.sequence import Sequence as RequestSequence
+
+
+@dataclass(slots=True)
+class Room:
+    """Slots for sequences up to a length."""
+
+    cache: SlottedCache
+    plan: EnginePlan
+    stale: bool = False
+    """True after a failure: the cache serves its active sequences and is then replaced by another."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMaker:
+    """Makes rooms for one model; a given segment or number of slots is kept, the rest is fitted to memory."""
+
+    runner: ModelRunner
+    segment_tokens: int | None
+    slots: int | None
+
+    def make(self, sequence: RequestSequence, *, kept_bytes: int, ran_out: Sequence[EnginePlan]) -> Room:
+        """A room that serves a request, when the one before has been let go of.
+
+        `kept_bytes` are taken by kept prefixes, `ran_out` are plans under which memory ran out. Raises
+        RequestFailedError if not even one slot fits.
+        """
+        if self.runner.device.type == "cuda":
+            torch.cuda.empty_cache()
+        plan = choose_plan(
+            self.runner.needs,
+            self.runner.device,
+            sequence.need_tokens,
+            segment_tokens=self.segment_tokens,
+            slots=self.slots,
+            kept_bytes=kept_bytes if sequence.prefix or kept_bytes else None,
+            ran_out=ran_out,
+        )
+        return Room(self.runner.new_cache(slots=plan.slots, max_tokens=plan.max_tokens), plan)

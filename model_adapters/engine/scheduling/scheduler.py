@@ -1,0 +1,280 @@
+"""Which requests run next, and what becomes of them: continuous batching over the slots of a room.
+
+scheduler = Scheduler(requests, …)
+while (work := scheduler.next()) is not None:
+    yield from scheduler.apply(work, executor.run(work, …))
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from evalkit.records import Request
+from model_adapters.engine.forward.continuation_scores import Branch, TokenIds, passes, pays_alone
+from model_adapters.engine.scheduling.executor import Picked, Prefilled, Result, Scored
+from model_adapters.engine.scheduling.memory_plan import EnginePlan
+from model_adapters.engine.scheduling.prefix_store import PrefixStore
+from model_adapters.engine.scheduling.room import Room
+from model_adapters.engine.scheduling.sequence import Generation, Sequence
+from model_adapters.engine.scheduling.work import (
+    Decode,
+    MakeRoom,
+    Prefill,
+    ReadTokens,
+    Refuse,
+    Score,
+    ScoreBranches,
+    Work,
+)
+from model_adapters.failures import Failure
+
+GATHERED_REQUESTS, GATHERED_PASSES = 64, 8
+"""So many requests for continuations, or passes of them, are gathered and sorted by length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a scheduler asks about requests and does not know itself."""
+
+    refusal: Callable[[Sequence], str | None]
+    stop_ids: frozenset[int]
+    on_gpu: bool
+    reads_late: bool
+    """Whether first tokens are read once all free slots are filled: while a GPU works on one prompt, the next one's
+    launches are queued."""
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """The requests of one stream, those in slots, and the room that they run in.
+
+    Sequence i of `active` stands in slot i: active slots are always the first ones, so a decode step is a slice.
+    """
+
+    stream: Iterator[Request]
+    rules: Rules
+    prefixes: PrefixStore
+    room: Room | None = None
+    ran_out: list[EnginePlan] = field(default_factory=list)
+    """Plans under which memory ran out."""
+    active: list[Sequence] = field(default_factory=list)
+    _unread: list[Prefilled] = field(default_factory=list)
+    """The last active sequences, whose first tokens have not been read yet."""
+    _waiting: deque[Sequence] = field(default_factory=deque)
+    _planned: deque[Score | ScoreBranches] = field(default_factory=deque)
+
+    def next(self) -> Work | None:
+        """What to do now; None when every request has been answered."""
+        if self._planned and not self._room.stale:
+            return self._planned.popleft()
+        while self._planned:
+            # For another room, once the sequences in this one have ended.
+            work = self._planned.popleft()
+            self._waiting.extend(work.sequences if isinstance(work, ScoreBranches) else (work.sequence,))
+        if self._unread and not self.rules.reads_late:
+            return ReadTokens()
+        work_ = self._admit()
+        if work_ is not None:
+            return work_
+        if self._unread:
+            return ReadTokens()
+        return Decode(tuple(self.active)) if self.active else None
+
+    def apply(self, work: Work, result: Result) -> Iterator[Generation]:
+        """Take note of what came of a piece of work, and yield the requests that it answers."""
+        match work, result:
+            case Refuse(sequence, message), _:
+                yield sequence.finish("error", message)
+            case MakeRoom(sequence), Room():
+                self.room = result
+                self._waiting.appendleft(sequence)
+            case MakeRoom(sequence), Failure(message):
+                yield sequence.finish("error", message)
+            case Prefill(sequences), Prefilled():
+                self.active += sequences
+                self._unread.append(result)
+            case ((Prefill(sequences) | ScoreBranches(sequences)), Failure()):
+                yield from self._fail(sequences, result)
+            case ReadTokens(), _:
+                yield from self._first_tokens(result)
+            case Decode(sequences), Failure():
+                self.active.clear()
+                yield from self._fail(sequences, result)
+            case Decode(sequences), Picked(picked, seconds):
+                for sequence in sequences:
+                    sequence.decode_seconds += seconds / len(sequences)
+                yield from self._take(dict(enumerate(picked)))
+            case Score(sequence), Failure():
+                yield from self._fail((sequence,), result)
+            case ((Score() | ScoreBranches()), Scored()):
+                yield from result.generations
+            case _:
+                raise TypeError(f"{type(result).__name__} is no result of {type(work).__name__}")
+
+    @property
+    def unread(self) -> list[Prefilled]:
+        """The prompts whose first tokens are still on the device."""
+        return self._unread
+
+    @property
+    def _room(self) -> Room:
+        if self.room is None:
+            raise RuntimeError("no request has been admitted yet")
+        return self.room
+
+    def _admit(self) -> Work | None:
+        """The next request's beginning, if a slot is free for it."""
+        sequence = self._pull(taken=0)
+        if sequence is None:
+            return None
+        refused = self.rules.refusal(sequence)
+        if refused is not None:
+            return Refuse(sequence, refused)
+        if not self._fits(sequence):
+            if not self.active:
+                self.room = None  # its memory goes to the next
+                return MakeRoom(sequence)
+            self._waiting.appendleft(sequence)
+            return None
+        if sequence.request.continuations:
+            self._planned.extend(self._plan_scores(sequence))
+            return self._planned.popleft()
+        if sequence.is_scored:
+            return Score(sequence, len(self.active))
+        return Prefill(self._together(sequence), len(self.active))
+
+    def _pull(self, *, taken: int) -> Sequence | None:
+        """The next request if a slot is free beside those that are active and `taken`."""
+        if self.room is not None and len(self.active) + taken >= self.room.plan.slots:
+            return None
+        if self._waiting:
+            return self._waiting.popleft()
+        request = next(self.stream, None)
+        return None if request is None else Sequence(request)
+
+    def _pull_if(self, taken: int, wanted: Callable[[Sequence], bool]) -> Sequence | None:
+        """The same if it is wanted; it waits if not."""
+        sequence = self._pull(taken=taken)
+        if sequence is None:
+            return None
+        if self.rules.refusal(sequence) is None and self._fits(sequence) and wanted(sequence):
+            return sequence
+        self._waiting.appendleft(sequence)
+        return None
+
+    def _fits(self, sequence: Sequence) -> bool:
+        """Whether the room serves the request; one four times too long is given up for more slots."""
+        if self.room is None or self.room.stale:
+            return False
+        plan = self.room.plan
+        if sequence.prefix and plan.prefix_bytes is None:
+            return False
+        if self._branches(sequence, plan):
+            return True
+        # A request that is scored takes one slot, however many there are.
+        too_large = not self.active and not sequence.is_scored and sequence.need_tokens * 4 <= plan.max_tokens
+        return sequence.need_tokens <= plan.max_tokens and not too_large
+
+    def _branches(self, sequence: Sequence, plan: EnginePlan) -> bool:
+        """Whether a request is answered by a pass that it shares with others, and takes no slot."""
+        prefix = sequence.prefix
+        if not sequence.request.continuations or self.prefixes.cost_bytes(prefix) > (plan.prefix_bytes or 0):
+            return False
+        branch = Branch.of(sequence.request, len(prefix))
+        return not pays_alone(branch, plan.pass_tokens, on_gpu=self.rules.on_gpu)
+
+    def _together(self, first: Sequence) -> tuple[Sequence, ...]:
+        """A prompt, and those right after it that fit into the same pass and into free slots."""
+        budget, gathered = self._room.plan.pass_tokens, [first]
+        left = budget - first.unread_tokens
+
+        def wanted(sequence: Sequence) -> bool:
+            return not sequence.is_scored and not sequence.alone and 0 < sequence.unread_tokens <= left
+
+        while left > 0 and first.unread_tokens and not first.alone:
+            sequence = self._pull_if(len(gathered), wanted)
+            if sequence is None:
+                break
+            gathered.append(sequence)
+            left -= sequence.unread_tokens
+        return tuple(gathered)
+
+    def _plan_scores(self, first: Sequence) -> Iterator[Score | ScoreBranches]:
+        """Passes over a request for continuations and those right after it, many requests to a pass where that pays."""
+        plan, slot, gathered, tokens = self._room.plan, len(self.active), [first], 0
+        while len(gathered) < GATHERED_REQUESTS and tokens < GATHERED_PASSES * plan.pass_tokens:
+            tokens += gathered[-1].need_tokens - len(gathered[-1].prefix)
+            sequence = self._pull_if(0, lambda sequence: bool(sequence.request.continuations))
+            if sequence is None:
+                break
+            gathered.append(sequence)
+        by_prefix: dict[TokenIds, list[Sequence]] = {}
+        for sequence in gathered:
+            by_prefix.setdefault(sequence.prefix, []).append(sequence)
+        for prefix, sequences in by_prefix.items():
+            together = [sequence for sequence in sequences if self._branches(sequence, plan)]
+            branches = [Branch.of(sequence.request, len(prefix)) for sequence in together]
+            for batch in passes(branches, plan.pass_tokens):
+                yield ScoreBranches(tuple(together[index] for index in batch), slot)
+            yield from (Score(sequence, slot) for sequence in sequences if sequence not in together)
+
+    def _first_tokens(self, result: Result) -> Iterator[Generation]:
+        unread, self._unread = self._unread, []
+        sequences = [sequence for prefilled in unread for sequence in prefilled.sequences]
+        first = len(self.active) - len(sequences)  # they came last
+        if isinstance(result, Failure):
+            del self.active[first:]
+            yield from self._fail(tuple(sequences), result)
+        elif isinstance(result, Picked):
+            for prefilled in unread:
+                prefilled.share_seconds()
+            yield from self._take({first + place: token_id for place, token_id in enumerate(result.token_ids)})
+
+    def _take(self, picked: dict[int, int | None]) -> Iterator[Generation]:
+        """Append the picked tokens (slot -> id, None for NaN logits) and let go of sequences that ended."""
+        for slot in sorted(picked, reverse=True):
+            sequence, token_id = self.active[slot], picked[slot]
+            if token_id is None:
+                yield self._release(slot, erase=True).finish(
+                    "error", f"the logits are not finite after {len(sequence.token_ids)} new tokens"
+                )
+                continue
+            sequence.token_ids.append(token_id)
+            if token_id in self.rules.stop_ids:
+                yield self._release(slot).finish("stop")
+            elif len(sequence.token_ids) >= sequence.request.generation_tokens:
+                yield self._release(slot).finish("length")
+
+    def _release(self, slot: int, *, erase: bool = False) -> Sequence:
+        """Free a slot, and let the last active sequence take its place."""
+        cache, sequence, last = self._room.cache, self.active[slot], len(self.active) - 1
+        if erase:
+            cache.erase(slot)
+        if slot != last:
+            cache.move(last, slot)
+            self.active[slot] = self.active[last]
+        self.active.pop()
+        return sequence
+
+    def _fail(self, failed: tuple[Sequence, ...], failure: Failure) -> Iterator[Generation]:
+        """Let sequences end in an error; those under which memory ran out the first time are tried once more.
+
+        Prompts of one pass that failed for another reason are tried again, each by itself.
+        Sequences that were not at fault run on in the room, which no other sequence enters.
+        """
+        self._room.stale = True
+        if failure.out_of_memory and any(not sequence.attempts for sequence in failed):
+            self.ran_out.append(self._room.plan)
+            self.prefixes.clear()
+        message = failure.message
+        if failure.out_of_memory:
+            message = f"out of memory, also with segments of {self._room.plan.segment_tokens:,} tokens"
+        for sequence in failed:
+            if failure.out_of_memory and not sequence.attempts:
+                sequence.restart()
+                self._waiting.append(sequence)
+            elif len(failed) > 1 and not (failure.out_of_memory or sequence.is_scored or sequence.token_ids):
+                sequence.alone = True
+                self._waiting.append(sequence)
+            else:
+                yield sequence.finish("error", message)

@@ -1,0 +1,141 @@
+"""What a scheduler decides, as values, with results made up; and prompts that share a pass in a real engine."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from evalkit.records import Request
+from model_adapters.engine.engine import Engine
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.passes import Pass
+from model_adapters.engine.scheduling.executor import Picked, Prefilled
+from model_adapters.engine.scheduling.room import Room
+from model_adapters.engine.scheduling.scheduler import Scheduler
+from model_adapters.engine.scheduling.sequence import Sequence as Progress
+from model_adapters.engine.scheduling.stopwatch import Stopwatch
+from model_adapters.engine.scheduling.work import Decode, MakeRoom, Prefill, ReadTokens, Refuse, Score, ScoreBranches
+from model_adapters.failures import Failure
+from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
+from tests.model_adapters.small_models import EOS_ID, FAMILIES, small_model
+
+CPU = torch.device("cpu")
+
+
+def scheduler_of(requests: Sequence[Request]) -> Scheduler:
+    """A scheduler in a room of three slots of about 110 tokens, for passes of 100."""
+    engine = Engine(small_model("llama"), segment_tokens=100, slots=3)
+    scheduler = engine._schedule(iter(requests), None)
+    longest = Progress(Request("room", random_prompt(105), 5, prefix_id="a", prefix_tokens=5))
+    room = engine.executor.run(MakeRoom(longest), None, unread=(), ran_out=())
+    assert isinstance(room, Room)
+    scheduler.room = room
+    return scheduler
+
+
+def prefilled(work: Prefill) -> Prefilled:
+    return Prefilled(work.sequences, Stopwatch(CPU), torch.zeros(len(work.sequences)))
+
+
+def ids(work: Any) -> list[str]:
+    return [sequence.request.id for sequence in work.sequences]
+
+
+def test_short_prompts_share_a_pass_and_are_then_decoded_together() -> None:
+    scheduler = scheduler_of([Request(str(i), random_prompt(tokens), 5) for i, tokens in enumerate((60, 30, 20, 99))])
+    work = scheduler.next()
+    assert isinstance(work, Prefill)
+    # The third would be too much for the pass.
+    assert (ids(work), work.first_slot) == (["0", "1"], 0)
+    assert list(scheduler.apply(work, prefilled(work))) == []
+    read = scheduler.next()
+    assert isinstance(read, ReadTokens)
+    assert list(scheduler.apply(read, Picked([7, 7], 0.0))) == []
+    work = scheduler.next()
+    assert isinstance(work, Prefill)
+    assert (ids(work), work.first_slot) == (["2"], 2)
+    list(scheduler.apply(work, prefilled(work)))
+    list(scheduler.apply(ReadTokens(), Picked([EOS_ID], 0.0)))
+    work = scheduler.next()  # the slot is free again
+    assert isinstance(work, Prefill)
+    assert (ids(work), work.first_slot) == (["3"], 2)
+    list(scheduler.apply(work, prefilled(work)))
+    list(scheduler.apply(ReadTokens(), Picked([7], 0.0)))
+    work = scheduler.next()
+    assert isinstance(work, Decode)
+    assert ids(work) == ["0", "1", "3"]
+    # The last takes the place of one that ends.
+    (ended,) = scheduler.apply(work, Picked([EOS_ID, 8, 8], 0.3))
+    assert (ended.request_id, ended.token_ids, ended.decode_seconds) == ("0", (7, EOS_ID), pytest.approx(0.1))
+    assert [sequence.request.id for sequence in scheduler.active] == ["3", "1"]
+
+
+def test_prompts_whose_pass_failed_are_read_again_alone() -> None:
+    scheduler = scheduler_of(make_requests((30, 30), budget=5))
+    work = scheduler.next()
+    assert isinstance(work, Prefill)
+    assert ids(work) == ["0", "1"]
+    assert list(scheduler.apply(work, Failure("KeyError: 3", out_of_memory=False))) == []
+    assert isinstance(scheduler.next(), MakeRoom)
+    assert all(sequence.alone and not sequence.attempts for sequence in work.sequences)
+
+
+def test_continuations_of_one_prefix_go_through_passes_and_scores_through_slots() -> None:
+    shared: dict[str, Any] = {"prefix_id": "a", "prefix_tokens": 20, "continuations": ((5,), (6,))}
+    requests = [Request(str(i), random_prompt(20) + random_prompt(5 + i), 0, **shared) for i in range(3)]
+    scheduler = scheduler_of([*requests, Request("text", random_prompt(50), 0, scored_from=1), Request("no", (), 1)])
+    work = scheduler.next()
+    assert isinstance(work, ScoreBranches)
+    assert ids(work) == ["0"]  # a pass of 100 tokens holds one, counted as 64
+    kinds = [scheduler.next() for _ in range(4)]
+    assert [type(kind) for kind in kinds] == [ScoreBranches, ScoreBranches, Score, Refuse]
+    assert scheduler.next() is None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prompts_that_share_a_pass_give_what_transformers_gives(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unequal lengths, some of them behind a shared prefix, some in a slot that was used before."""
+    prefix = random_prompt(40)
+    requests = make_requests((50, 13, 1, 33, 20, 50, 5), budget=4)
+    requests += [Request(f"s{i}", prefix + random_prompt(9 + i), 4, prefix_id="a", prefix_tokens=40) for i in range(3)]
+    rows: list[int] = []
+    run = ModelRunner.run
+
+    def counted(self: ModelRunner, step: Pass, id_1X: torch.Tensor) -> Any:
+        if type(step) is Pass:
+            rows.append(len(step.rows))
+        return run(self, step, id_1X)
+
+    engine = Engine(small_model(family), segment_tokens=120, slots=4)
+    monkeypatch.setattr(ModelRunner, "run", counted)
+    found = list(engine.generate(requests))
+    assert {one.request_id: one.token_ids for one in found} == {
+        request.id: transformers_generate(family, request) for request in requests
+    }
+    assert max(rows) > 2
+    assert all(one.prefill_seconds > 0 for one in found)
+
+
+def test_an_error_in_a_shared_pass_is_that_of_one_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = make_requests((20, 30, 25), budget=4)
+    prefill_together, prefill = ModelRunner.prefill_together, ModelRunner.prefill
+
+    def together(self: ModelRunner, cache: Any, first_slot: int, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+        if any(len(prompt) == 30 for prompt in prompts):
+            raise ValueError("no such pass")
+        return prefill_together(self, cache, first_slot, prompts)
+
+    def alone(self: ModelRunner, cache: Any, slot: int, token_ids: Sequence[int], segment_tokens: int) -> torch.Tensor:
+        if len(token_ids) == 30:
+            raise ValueError("no such prompt")
+        return prefill(self, cache, slot, token_ids, segment_tokens)
+
+    monkeypatch.setattr(ModelRunner, "prefill_together", together)
+    monkeypatch.setattr(ModelRunner, "prefill", alone)
+    found = {
+        one.request_id: one for one in Engine(small_model("llama"), segment_tokens=100, slots=3).generate(requests)
+    }
+    assert found["1"].error == "ValueError: no such prompt"
+    for request in (requests[0], requests[2]):
+        assert found[request.id].token_ids == transformers_generate("llama", request)
