@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 TICKS = 6
-"""About the most ticks of an axis."""
+"""Approximate maximum number of ticks per axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Scale:
 
     @staticmethod
     def over(values: Sequence[float], start: float, end: float, *, log: bool = False) -> "Scale":
-        """The scale that just holds `values`; a single value is in its middle."""
+        """The scale that just contains `values`; a single value is in its middle."""
         low, high = min(values), max(values)
         if low == high:
             low, high = (low / 2, high * 2) if log else (low - 1, high + 1)
@@ -42,7 +42,7 @@ class Scale:
 
 
 def short_number(value: float) -> str:
-    """A number as people write it: 1.5B, 12.3M, 4.1K."""
+    """A number in short form: 1.5B, 12.3M, 4.1K."""
     for size, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
         if abs(value) >= size:
             return f"{value / size:,.3g}{suffix}" if abs(value) < 1000 * size else f"{value / size:,.0f}{suffix}"
@@ -50,5 +50,5 @@ def short_number(value: float) -> str:
 
 
 def tick_label(value: float) -> str:
-    """Whole up to a million, shortened from there on."""
+    """A label for a tick: the whole number up to a million, shortened beyond."""
     return short_number(value) if abs(value) >= 1e6 else f"{value:,.10g}"

@@ -1,4 +1,4 @@
-"""Measurements as tables: each beside its floor and beside whoever else did the same work."""
+"""Measurements as tables, each with the hardware's limit and with the other programs that did the same work."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 from reports.report import Report, Table
 
 Row = Mapping[str, Any]
-COLUMNS = ("what", "by", "median", "IQR", "floor", "× floor", "tokens/s", "above weights + keys/values", "notes")
+COLUMNS = ("what", "by", "median", "IQR", "floor", "× floor", "tokens/s", "beyond weights + KV cache", "notes")
 
 
 def bench_report(record: Mapping[str, Any]) -> Report:
     """The report of a bench record, as its JSON holds it."""
     table = Table(f"bench {record['mode']}", COLUMNS, tuple(_cells(row) for row in record["rows"]))
-    notices = ("stopped early: the budget of seconds was spent",) if record["stopped_early"] else ()
+    notices = ("stopped early: --budget-seconds was used up",) if record["stopped_early"] else ()
     return Report(f"bench {record['mode']} · {record['model']}", notices, (table,), tuple(_facts(record)))
 
 
 def row_line(row: Row) -> str:
-    """One row as a line, for those who watch."""
+    """One row as a line, printed when it is measured."""
     found = [f"{name} {cell}" for name, cell in zip(COLUMNS[2:-1], _cells(row)[2:-1], strict=True) if cell]
     rest = [row["failure"]] if row["failure"] is not None else []
     return f"{row['what']} {row['case']} · {row['by']}: {' · '.join(found[:1] + found[2:] + rest)}"
@@ -46,7 +46,7 @@ def _notes(row: Row) -> str:
     details = row["details"]
     notes = []
     if "samples_per_minute" in details:
-        notes.append(f"{details['samples_per_minute']:,.1f} samples a minute")
+        notes.append(f"{details['samples_per_minute']:,.1f} samples/minute")
     if "error" in details:
         notes.append(f"error {details['error']:.1e}")
     notes += [str(details[name]) for name in ("steps", "agreement", "refused") if name in details]
@@ -69,7 +69,7 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _seconds(seconds: float) -> str:
-    """Four digits in a unit that keeps them short."""
+    """Seconds with four digits, in the unit that fits."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.4g} {unit}"

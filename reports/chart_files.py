@@ -1,4 +1,4 @@
-"""Charts as PNG and SVG files: equal charts give equal bytes."""
+"""Charts as PNG and SVG files, the same bytes for the same chart."""
 
 import re
 import warnings
@@ -44,7 +44,7 @@ def write_charts(charts: Sequence[Chart], folder: Path, prefix: str = "") -> lis
 
 
 def _write_png(svg: Element, file: Path) -> None:
-    """Draw the elements of a Canvas with matplotlib, which brings a font, in dark ink on white."""
+    """Draw the elements of a Canvas with matplotlib, which has a font of its own, in dark ink on white."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Circle, PathPatch
     from matplotlib.path import Path as Outline
@@ -76,7 +76,7 @@ def _write_png(svg: Element, file: Path) -> None:
                     parse_math=False,
                 )
     with warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes.
+        # Characters that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(file, dpi=_DPI, metadata={"Software": None})
 

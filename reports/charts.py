@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """Values in colour; None is an empty cell."""
+    """A heat map; None is an empty cell."""
 
     name: str
     """File name without suffix."""
@@ -19,9 +19,9 @@ class HeatMap:
     values: tuple[tuple[float | None, ...], ...]
     counts: tuple[tuple[int, ...], ...]
     is_difference: bool
-    """Differences have two colours, one for each sign; scores have one, from 0 to 100."""
+    """Whether values are differences, with a colour per sign, and not scores from 0 to 100."""
     links: tuple[tuple[str, ...], ...] = ()
-    """Fragment of the page's address for each cell, which filters its samples."""
+    """For each cell, the fragment of the page's address that filters its samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Series:
     """One series of a chart with its intervals; a point without an interval has its value at both ends."""
 
     name: str
-    """Empty: not in the legend."""
+    """Name in the legend; empty for none."""
     x: tuple[float, ...]
     y: tuple[float, ...]
     low: tuple[float, ...]
@@ -37,12 +37,12 @@ class Series:
     style: Literal["line", "points", "solid", "dashed", "dotted"] = "line"
     """`line` joins its points and has a confidence band; the last three are curves without points and intervals."""
     colour: int | None = None
-    """Place in the palette; None takes the series' own place."""
+    """Index into the palette; None takes the index of the series."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Series over a common axis."""
+    """A line chart: series over a common axis."""
 
     name: str
     title: str
@@ -56,7 +56,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Counts side by side."""
+    """A bar chart of counts."""
 
     name: str
     title: str

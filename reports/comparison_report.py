@@ -1,4 +1,4 @@
-"""What the comparison of two runs says."""
+"""The report of a comparison of two runs."""
 
 from collections.abc import Sequence
 
@@ -43,7 +43,7 @@ def probability(p: float | None) -> str:
 
 
 def _verdict(comparison: Comparison) -> str:
-    """One sentence on what is significant, the mean at the longest context first."""
+    """One sentence on the significant rows, beginning with the mean at the longest context."""
     better = [row for row in comparison.rows if row.change == "better"]
     worse = [row for row in comparison.rows if row.change == "worse"]
     same = len(comparison.rows) - len(better) - len(worse)
@@ -124,7 +124,7 @@ def _flips_table(flips: Sequence[Flip], shown: int) -> Table:
 
 def _costs_table(costs: Sequence[CostComparison]) -> Table:
     return Table(
-        "Times and memory on the same hardware (times: medians a sample, change as the median over the pairs)",
+        "Times and memory on the same hardware (times: medians per sample; change: median over pairs)",
         ("what", "length", "BASE", "NEW", "change", "n"),
         tuple(
             (
@@ -164,7 +164,7 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         facts.append(("p", "exact sign test for right and wrong answers, seeded paired bootstrap for fractions"))
     else:
         facts.append(("p", "two samples of questions; one right-or-wrong task: Fisher's exact test"))
-    facts.append(("detectable", "smallest true difference found with 80 % power, before the correction"))
+    facts.append(("detectable", "the true difference that is found with 80 % power, before the correction"))
     if comparison.flips:
         facts.append(("see a sample", f"evalkit show {comparison.new.folder} --sample ID"))
     return facts

@@ -1,4 +1,4 @@
-"""The checks of a context extension: verdicts, grid, loss by position, effective lengths."""
+"""Tables of a context extension: verdicts, effective lengths, grid of depths, loss by position."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ def report(record: RunRecord) -> SuiteReport:
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:
-    """A row for each check, with the smallest difference that its samples could have shown."""
+    """One row per check, with the difference that it detects with 80 % power."""
     rows = tuple(
         (
             verdict.target,
@@ -63,7 +63,9 @@ def _lengths(figures: Sequence[Figure]) -> Table:
 def _grid(figures: Sequence[Figure]) -> Table:
     grid = figure_grid(figures)
     sizes = sorted({count for row in grid.counts for count in row if count})
-    samples = "" if not sizes else f"; {sizes[0]}" + (f" to {sizes[-1]}" if len(sizes) > 1 else "") + " samples a cell"
+    samples = (
+        "" if not sizes else f"; {sizes[0]}" + (f" to {sizes[-1]}" if len(sizes) > 1 else "") + " samples per cell"
+    )
     return Table(
         f"Needles found (0-100) by depth and context length{samples}",
         ("depth", *(f"{ctx:,}" for ctx in grid.columns)),

@@ -1,4 +1,4 @@
-"""Lays charts out as SVG."""
+"""Charts laid out as SVG."""
 
 import textwrap
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from reports.plain_text import one_line
 from reports.svg import INK, LINE, MARKERS, SIZE, Canvas, text_width
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
-"""Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow that is faint on white."""
+"""Okabe and Ito's palette, distinguishable for colour-blind readers, without its yellow, which is faint on white."""
 BLUE, VERMILION = PALETTE[:2]
 WIDTH, PLOT_HEIGHT, MARGIN = 520, 230, 12
 _WIDEST_CELL, _CELL_HEIGHT = 90, 24
 _LONGEST_LABEL = 40
 _MOST_BANDS = 3
-"""Bands of more series than this hide each other; their intervals are drawn as whiskers."""
+"""Up to this many series have confidence bands; more would hide each other and have whiskers instead."""
 _MOST_POINT_TICKS = 10
 _DASHES = {"dashed": "6 3", "dotted": "1.5 3"}
 
@@ -57,7 +57,7 @@ def _heat_map(chart: HeatMap, name: str) -> Element:
             canvas.area(
                 _box(x + 1, y + 1, cell - 2, _CELL_HEIGHT - 2),
                 VERMILION if value < 0 else BLUE,
-                # Paler than the pure colour, so that text is readable on it in a light page and in a dark one.
+                # Paler than the pure colour, so that text is readable on it on light and dark pages.
                 opacity=0.05 + 0.6 * min(1.0, abs(value) / full),
                 tooltip=f"{chart.rows[i]}, {chart.columns[j]}: {value:.1f} ({chart.counts[i][j]:,} samples)",
                 link=chart.links[i][j] if chart.links else "",
@@ -217,6 +217,6 @@ def _box(x: float, y: float, width: float, height: float) -> tuple[tuple[float, 
 
 
 def _short(text: str) -> str:
-    """`text` as a label; of a long one its end, which tells paths apart."""
+    """`text` as a label; a long one is cut to its end, where paths differ."""
     shown = one_line(text)
     return shown if len(shown) <= _LONGEST_LABEL else f"…{shown[1 - _LONGEST_LABEL :]}"

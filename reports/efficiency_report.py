@@ -145,7 +145,7 @@ def _fit(fit: LawFit) -> tuple[str, ...]:
     hybrid = fit.coefficients[HYBRID] if fit.name != "baseline" else None
     baseline = fit.coefficients[BASELINE] if both else fit.coefficients[0] if fit.name == "baseline" else None
     return (
-        ("E and β shared" if both else f"{fit.name} alone") + ("" if fit.determined else ", E and β not told"),
+        ("E and β shared" if both else f"{fit.name} alone") + ("" if fit.determined else ", E and β not determined"),
         f"{fit.floor:.4g}",
         f"{fit.exponent:.3f}",
         _significant(hybrid),

@@ -1,4 +1,4 @@
-"""What a policy can decide with a number of samples."""
+"""The report of `evalkit gate --explain`: what a policy can detect."""
 
 from evalkit.analysis.gate_explain import ExplainedCheck, Explanation
 from reports.comparison_report import describe_run
@@ -66,7 +66,7 @@ def _samples(explanation: Explanation) -> str:
 
 def _assumption(explanation: Explanation) -> str:
     if explanation.changed is None:
-        return "two runs differ as much as BASE and NEW do here"
+        return "as many answers differ between two equal runs as between BASE and NEW"
     return (
         f"{100 * explanation.changed:g} % of the answers differ between two equal runs, wholly, and as many for the "
         "better as for the worse; a drop adds half its size"

@@ -1,4 +1,4 @@
-"""What a gate decided, and why."""
+"""The report of a gate: its verdict, and the reason for each check."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ COLUMNS = ("what", "tier", "rule", "BASE", "NEW", "drop or increase", "n", "outc
 
 
 def gate_report(result: GateResult) -> Report:
-    """The report of a gate; what fails it comes first."""
+    """The report of a gate; checks that fail it come first."""
     verdicts = sorted(
         result.verdicts, key=lambda verdict: (not verdict.fails_gate, verdict.passes, _ORDER[verdict.outcome])
     )
@@ -52,7 +52,7 @@ def headline(result: GateResult) -> str:
 
 
 def _counts(result: GateResult) -> Iterator[str]:
-    """How many checks failed, by what that does, and how many were undecided and passed."""
+    """Counts of checks: failed, by their tier, undecided and passed."""
     failed = [verdict for verdict in result.verdicts if verdict.outcome == "fail"]
     tolerated: Counter[str] = Counter(verdict.tier for verdict in failed if not verdict.fails_gate)
     may_fail = {"supporting": f" (up to {result.supporting_failures} may)", "advisory": ""}
@@ -70,7 +70,7 @@ def failure_line(verdict: GateVerdict) -> str:
 
 
 def false_alarm_text(alarm: FalseAlarm, error_rate: float) -> str:
-    """The probability that the gate fails without any true difference, and what it is made of."""
+    """The probability that the gate fails a run without any true difference, with its parts."""
     judged, parts = alarm.tests + alarm.must_be_shown, []
     if alarm.tests:
         rate = f" share error_rate {100 * error_rate:g}%" if alarm.tests > 1 else ""

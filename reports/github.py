@@ -1,7 +1,7 @@
 """A gate's verdicts as GitHub workflow annotations.
 
-Workflow commands are lines such as `::error title=…::message`; what could end a property or a line is escaped as
-GitHub's toolkit does it.
+Workflow commands are lines such as `::error title=…::message`. Characters that would end a property or a line are
+escaped as in GitHub's toolkit.
 """
 
 from evalkit.analysis.gate import GateResult

@@ -8,12 +8,12 @@ from evalkit.analysis.gate_verdict import GateVerdict
 from reports.gate_report import failure_line, rule_text
 from reports.plain_text import one_line
 
-# All that XML 1.0 forbids, escaped or not.
+# Characters that XML 1.0 forbids, even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render_junit(result: GateResult) -> str:
-    """One test case per check and target; only what fails the gate is a failure, the rest is in its output."""
+    """One test case per check and target; only checks that fail the gate are failures, others are in the output."""
     failures = sum(verdict.fails_gate for verdict in result.verdicts)
     suite = ElementTree.Element(
         "testsuite",

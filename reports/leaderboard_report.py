@@ -30,7 +30,7 @@ def leaderboard_report(leaderboard: Leaderboard, foreign: Sequence[ForeignResult
 
 
 def render_csv(leaderboard: Leaderboard, foreign: Sequence[ForeignResult] = ()) -> str:
-    """One line a figure; text that a spreadsheet would run as a formula is made text by an apostrophe."""
+    """One line per figure; an apostrophe keeps a spreadsheet from running text as a formula."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -43,7 +43,7 @@ def render_csv(leaderboard: Leaderboard, foreign: Sequence[ForeignResult] = ()) 
 
 
 def by_dialect(foreign: Sequence[ForeignResult]) -> list[tuple[str, list[ForeignResult]]]:
-    """Results of other tools, one entry for each dialect, in an order that no argument's place decides."""
+    """Results of other tools, one entry per dialect, in an order that does not depend on that of the arguments."""
     ordered = sorted(foreign, key=lambda result: (result.dialect, result.model, result.path))
     dialects = dict.fromkeys(result.dialect for result in ordered)
     return [(dialect, [result for result in ordered if result.dialect == dialect]) for dialect in dialects]
@@ -68,16 +68,16 @@ def _notices(leaderboard: Leaderboard, foreign: Sequence[ForeignResult]) -> Iter
         )
     hardware = {row.costs.hardware for board in leaderboard.boards for row in board.rows}
     if len(hardware) > 1:
-        yield "Times and memory are of unlike hardware and say nothing about the models."
+        yield "Times and memory were measured on different hardware and cannot be compared."
     if any(not row.trained for board in leaderboard.boards for row in board.rows):
-        yield "UNTRAINED WEIGHTS are marked: their scores show that the harness runs, not what a model can do."
+        yield "Models marked UNTRAINED WEIGHTS have random weights: their scores test the harness, not a model."
     if leaderboard.older:
         yield (
             f"Older runs of the same model, questions and seed are left out: {', '.join(leaderboard.older)}; "
             "name one of them alone to see it."
         )
     if foreign:
-        yield "Figures of other tools are not comparable with the rest: they asked other questions in another way."
+        yield "Results of other tools are not comparable with the rest: their questions and prompts differ."
 
 
 def _board_table(board: Board, number: int) -> Table:
@@ -125,7 +125,7 @@ def _rate(value: float | None) -> str:
 
 
 def _foreign_table(dialect: str, results: Sequence[ForeignResult]) -> Table:
-    """Figures down, models across; several files of one model, such as RULER's by length, are one column."""
+    """One row per figure and one column per model, which may come from several files, such as RULER's by length."""
     models = list(dict.fromkeys(result.model for result in results))
     cells = {(result.model, _figure_key(row)): row for result in results for row in result.rows}
     figures = sorted(

@@ -1,4 +1,4 @@
-"""Tasks of lm-eval: a row for each, and below every number that lm-eval itself would report."""
+"""Tasks of lm-eval: a row per task, then every number that lm-eval itself would report."""
 
 from evalkit.records import ResultRow, RunRecord
 from evalkit.records.metrics import metric_of

@@ -8,9 +8,9 @@ from reports.plain_text import one_line
 from reports.report import Report, Table
 from reports.run_report import run_report
 
-# What opens markup inside a line of GitHub-flavoured markdown, and the pipe that ends a table's cell. Some characters
-# do so only beside others: `](` ends the text of a link, `x~` can end a strikethrough, `<a` begins a tag, `&a;` is an
-# entity, and an underscore within a word opens nothing.
+# Opens markup inside a line of GitHub-flavoured markdown, or ends a table's cell (the pipe). Some characters do so only
+# next to others: `](` ends the text of a link, `x~` can end a strikethrough, `<a` begins a tag, `&a;` is an entity, and
+# an underscore within a word opens nothing.
 _MARKUP = re.compile(r"([\\`*#|$]|<(?=[A-Za-z/!?])|](?=\()|(?<=\S)~|&(?=#?\w+;)|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 # GitHub links addresses and mentions without any markup; an empty comment inside shows nothing and breaks the link.
 _AUTOLINK = re.compile(r"(://|www\.|(?<!\w)@(?=\\?\w)|@(?=[\w\\-]+\.[\w-]))", re.IGNORECASE)

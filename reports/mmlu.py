@@ -1,4 +1,4 @@
-"""MMLU: accuracy over questions, over subjects, by group and by subject, with chance beside each."""
+"""MMLU: accuracy over questions, over subjects, by group and by subject, each with chance."""
 
 from evalkit.records import ResultRow, RunRecord, SummaryRow
 from reports.numbers import between, counted, left_out, measured
@@ -15,7 +15,7 @@ _LABELS = {
 
 
 def report(record: RunRecord) -> SuiteReport:
-    """Averages first, then a row for each subject."""
+    """Averages, then one row per subject."""
     chance = next((row.chance for row in record.results if row.chance is not None), None)
     shown = "" if chance is None else f"{chance:.1f}"
     questions = sum(row.n for row in record.results)
@@ -41,7 +41,13 @@ def _against_chance(record: RunRecord, chance: float | None) -> tuple[tuple[str,
     if chance is None or interval is None:
         return ()
     low, high = interval
-    side = "above chance" if low > chance else "below chance" if high < chance else "cannot be told from chance"
+    side = (
+        "above chance"
+        if low > chance
+        else "below chance"
+        if high < chance
+        else "not significantly different from chance"
+    )
     return (("against chance", f"{side} ({chance:.1f}; interval{between(interval, 1)})"),)
 
 

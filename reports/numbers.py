@@ -11,7 +11,7 @@ def decimals(unit: str) -> int:
 
 
 def figure(value: float | None, unit: str) -> str:
-    """A value in its unit; `-` if there is none."""
+    """A value without its unit; `-` if there is none."""
     return "-" if value is None else f"{value:.{decimals(unit)}f}"
 
 
@@ -59,5 +59,5 @@ def _with_sign(value: float, unit: str) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """A time or an amount of memory, in a unit that people read."""
+    """A time or an amount of memory, in a readable unit."""
     return f"{value / 2**30:.2f} GiB" if unit == "bytes" else f"{value:.3g} {unit}"

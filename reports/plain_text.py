@@ -1,4 +1,4 @@
-"""Text from outside (model output, names, paths), made safe to show on one line anywhere."""
+"""Text from outside (model output, names, paths), made safe to show."""
 
 import re
 
@@ -17,7 +17,7 @@ def one_line(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with its lines and tabs, and otherwise with nothing in it that could hide, move or reorder text."""
+    """`text` with its lines and tabs, and without anything else that could hide, move or reorder text."""
     return _UNSAFE.sub(_spelled_out, text)
 
 

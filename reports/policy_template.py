@@ -1,4 +1,4 @@
-"""A policy to start from, written from what a baseline has."""
+"""A policy to start from, written from a baseline's records."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from evalkit.records.metrics import metric_of
 from reports.plain_text import one_line
 
 _HEAD = """\
-# What a new run must hold against the baseline: evalkit gate BASE NEW --policy FILE
+# Rules for a new run, compared with its baseline: evalkit gate BASE NEW --policy FILE
 #
 # A selector is suite[/task][@length]; * matches any part of a task's name, and a suite alone is its mean over tasks.
 # Drops are in points of 100 (for losses in their unit), tested on paired samples:
@@ -22,9 +22,9 @@ _HEAD = """\
 #   critical (default) a failed check fails the gate
 #   supporting         the gate fails if more supporting checks fail than `supporting_failures: N` of the policy allows
 #   advisory           reported, never fails the gate
-# Results that are missing, errored or unscored in the new run fail. Runs that hold less than a whole suite need
+# Results that are missing, errored or unscored in the new run fail. A run of less than a whole suite needs
 #   expect: {ruler: {tasks: [vt, cwe], samples: 20}}
-# The drop that each rule detects at so many samples: evalkit gate BASE --explain FILE --samples N
+# For the drop that each rule detects with N samples: evalkit gate BASE --explain FILE --samples N
 
 error_rate: 5%    # probability that any max_drop test fails by chance, all of them together
 confidence: 0.95  # of the interval of each test
@@ -33,14 +33,14 @@ undecided: pass   # or fail
 
 
 def policy_template(records: Sequence[RunRecord]) -> str:
-    """A commented YAML policy that `records` themselves pass."""
+    """A commented YAML policy that the baseline's own `records` pass."""
     lines = [line for record in records for line in _rules(record)]
     costs = list(_costs(records))
     return _HEAD + _max_unscored(records) + "\nrules:\n" + "\n".join([*lines, *costs]) + "\n"
 
 
 def _max_unscored(records: Sequence[RunRecord]) -> str:
-    """The share of samples without a score that the baseline itself has in some row."""
+    """The largest share of samples without a score in a row of the baseline."""
     rows = [row for record in records for row in record.results if row.n]
     share = max(((row.errors + row.unscored) / (row.n + row.errors + row.unscored) for row in rows), default=0.0)
     if not share:
@@ -50,7 +50,7 @@ def _max_unscored(records: Sequence[RunRecord]) -> str:
 
 
 def _tested(record: RunRecord) -> Iterator[SummaryRow | ResultRow]:
-    """What gets a rule on its drop: the means, or the rows of a suite without means."""
+    """Rows that get a rule on their drop: the means, or all rows of a suite without means."""
     yield from (row for row in record.summary if row.mean is not None)
     if not record.summary:
         yield from (row for row in record.results if row.value is not None)
@@ -88,6 +88,6 @@ def _costs(records: Sequence[RunRecord]) -> Iterator[str]:
 
 
 def _key(selector: str) -> str:
-    """A selector as a YAML key, in quotes where it needs them."""
+    """A selector as a YAML key, quoted if necessary."""
     plain = all(character.isalnum() or character in "@/_.-" for character in selector) and selector[:1].isalpha()
     return selector if plain else json.dumps(selector)

@@ -1,4 +1,4 @@
-"""What a preflight found, check by check."""
+"""The report of a preflight, check by check."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ OUTCOMES = {"pass": "pass", "note": "note", "stop": "STOP"}
 
 
 def preflight_report(model: ModelIdentity, ctx: int, checks: Sequence[PreflightCheck]) -> Report:
-    """A table of all checks, and above it the one that matters most."""
+    """A table of all checks, with a failed one as the notice above it."""
     stopped = [check for check in checks if check.outcome == "stop"]
     notices = tuple(f"STOP: {check.name}: {check.statement}" for check in stopped)
     rows = tuple(

@@ -1,4 +1,4 @@
-"""The progress of a run: a bar on a terminal, now and then a line in a log."""
+"""The progress of a run: a bar on a terminal, one line per minute in a log."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LOG_LINES = 60.0
 
 
 class ProgressBar:
-    """Watches a run: samples done, tokens per second, time left; use as a context manager."""
+    """Shows samples done, tokens per second and time left; use as a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -26,7 +26,7 @@ class ProgressBar:
             TimeElapsedColumn(),
             _TimeLeft(),
             console=console,
-            # A bar redrawn into a file is noise; lines are printed there instead.
+            # A bar redrawn into a file is noise, so lines are printed there instead.
             disable=not console.is_terminal,
         )
         self._console = console
@@ -43,12 +43,12 @@ class ProgressBar:
         self._pace.work = sum(_work(key.ctx) for key in pending)
         kept = len(plan.keys) - len(pending)
         if kept:
-            self._say(f"{kept:,} of {len(plan.keys):,} samples were finished before; {len(pending):,} to go")
+            self._say(f"{kept:,} of {len(plan.keys):,} samples are stored already; {len(pending):,} to run")
         self._progress.update(self._bar, total=self._pace.work)
 
     def prompt_sent(self, key: SampleKey) -> None:
         if self._first_prompt_at is None:
-            # What came before, such as reading corpora, says nothing about the time that prompts take.
+            # Time spent earlier, such as on reading corpora, says nothing about the time per prompt.
             self._first_prompt_at = self._last_line_at = time.perf_counter()
         self._pace.sent += _work(key.ctx)
 
@@ -72,7 +72,7 @@ class ProgressBar:
         self._progress.stop()
 
     def _tell(self, now: float, first_prompt_at: float) -> None:
-        """The estimate, once there is one, and where no bar is drawn a line a minute."""
+        """Print the estimate once it exists, and then, if no bar is drawn, one line per minute."""
         seconds = now - first_prompt_at
         seconds_left = seconds * (1 / self._pace.share_done - 1)
         rate = f"{self._pace.tokens / max(seconds, 1e-9):,.0f} tokens/s"
@@ -90,10 +90,10 @@ class ProgressBar:
 
 @dataclass(slots=True)
 class _Pace:
-    """How far a run is, in requested tokens: a sample of 65,536 tokens takes longer than one of 4,096."""
+    """Progress in requested tokens, because a sample of 65,536 tokens takes longer than one of 4,096."""
 
     work: int = 0
-    """Of all samples that are still to be asked."""
+    """Requested tokens of all pending samples."""
     sent: int = 0
     """Of the prompts that the model has; a model that answers several at once has read them before it answers."""
     done: int = 0
@@ -114,14 +114,14 @@ class _Pace:
 
     @property
     def share_done(self) -> float:
-        """In (0, 1]: prefill is done for what was sent, decoding for what has ended, each with its share of time."""
+        """Progress in (0, 1]: prompts sent count for prefill, answers ended for decoding, weighted by time."""
         seconds = self.prefill_seconds + self.decode_seconds
         prefill = self.prefill_seconds / seconds if seconds > 0 else 0.0
         return (prefill * self.sent + (1 - prefill) * self.done) / self.work
 
 
 class _TimeLeft(ProgressColumn):
-    """Time left by the average so far; rich's own looks at the last half minute, in which no sample may end."""
+    """Time left by the average so far; rich's own column uses the last half minute, in which no sample may end."""
 
     def render(self, task: Task) -> Text:
         ends_at = task.fields["ends_at"]

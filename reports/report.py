@@ -1,10 +1,10 @@
-"""Neutral blocks that reports are made of and every renderer shows alike."""
+"""The blocks of a report, which every renderer shows."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# A number with its sign, comparison or bracket; what is longer is a sentence that begins with one.
+# A number with its sign, comparison or bracket; longer text is a sentence that begins with one.
 _NUMBER = re.compile(r"(?:[-+~<≤≥±] ?)?\[?[-+]?\d.{0,50}")
 
 
@@ -40,7 +40,7 @@ class SuiteReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A headline, notices that must be read with the scores, tables, and facts as name and value."""
+    """A report: a headline, notices that must be read with the scores, tables, and facts as name and value."""
 
     headline: str
     notices: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Which charts a run, a comparison and a leaderboard have."""
+"""The charts of a run, of a comparison and of a leaderboard."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ NATS = "nats per token"
 
 
 def run_charts(record: RunRecord, samples: Sequence[SampleRecord]) -> list[Chart]:
-    """Those of one run, made by its suite."""
+    """Charts of one run, made by its suite."""
     return list(find_hook(record.suite, "charts")(record, samples))
 
 
@@ -40,7 +40,7 @@ def charts_of(record: RunRecord, samples: Sequence[SampleRecord]) -> list[Chart]
 
 
 def comparison_charts(comparison: Comparison, pairing: Pairing | None) -> list[Chart]:
-    """Those of two runs: means by length and their difference, differences by task and by depth, losses, failures."""
+    """Charts of two runs: means by length and their difference, differences by task and by depth, losses, failures."""
     if pairing is None:
         charts: list[Chart | None] = [_differences(comparison)]
     else:
@@ -59,7 +59,7 @@ def comparison_charts(comparison: Comparison, pairing: Pairing | None) -> list[C
 
 
 def board_charts(board: Board) -> list[Chart]:
-    """Scores by length for each suite that was asked at several."""
+    """Scores by length, for each suite with several lengths."""
     charts: list[Chart] = []
     for suite in dict.fromkeys(column.suite for column in board.columns):
         places = [
@@ -81,7 +81,7 @@ def board_charts(board: Board) -> list[Chart]:
 
 
 def _task_map(name: str, title: str, grid: Grid, *, is_difference: bool = False) -> HeatMap | None:
-    """Tasks by length, each cell a link to its samples; None for a single cell, which the table shows as well."""
+    """Heat map of tasks by length, each cell a link to its samples; None for a single cell."""
     chart = _heat_map(name, title, "task", grid, is_difference=is_difference)
     if chart is None or len(grid.rows) == len(grid.columns) == 1:
         return None
@@ -106,7 +106,7 @@ def _heat_map(name: str, title: str, y_label: str, grid: Grid, *, is_difference:
 
 
 def _updates(model: str, rows: Sequence[ResultRow]) -> Lines:
-    """Accuracy against updates, a line for each task and context."""
+    """Accuracy by number of updates, one line per task and context."""
     lines: dict[str, list[tuple[float, float, tuple[float, float] | None]]] = {}
     for row in rows:
         if row.updates is not None and row.value is not None:
@@ -118,7 +118,7 @@ def _updates(model: str, rows: Sequence[ResultRow]) -> Lines:
 
 
 def _mean_lines(records: Mapping[str, RunRecord]) -> Lines | None:
-    """The mean over tasks by length, where there are several lengths."""
+    """The mean over tasks by length, if there are several lengths."""
     series = []
     for name, record in records.items():
         points = [(row.ctx, row.mean, row.ci95) for row in record.summary if row.mean is not None and row.ctx]
@@ -194,7 +194,7 @@ def _differences(comparison: Comparison) -> Lines | None:
 
 
 def _of_model(what: str, records: Mapping[str, RunRecord]) -> str:
-    """A title that names the model of a single run; several are in the legend."""
+    """A title with the model's name for a single run; the names of several are in the legend."""
     return f"{next(iter(records))}: {what}" if len(records) == 1 else what
 
 

@@ -1,4 +1,4 @@
-"""Accuracy against the number of state updates, a table for each context."""
+"""Accuracy by number of state updates, one table per context."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from reports.report import SuiteReport, Table
 
 
 def report(record: RunRecord) -> SuiteReport:
-    """A row for each task: chance, accuracy at each number of updates, and how many are held."""
+    """One row per task: chance, accuracy at each number of updates, and the most updates held."""
     return SuiteReport(tuple(_table(record, ctx) for ctx in sorted({row.ctx for row in record.results})))
 
 
@@ -29,7 +29,7 @@ def _table(record: RunRecord, ctx: int) -> Table:
     where = f"filled with other text to {ctx:,} tokens" if ctx else "nothing between the updates"
     samples = ", ".join(sorted({f"{row.n:,}" for row in rows if row.value is not None}, key=int)) or "no"
     return Table(
-        f"Accuracy (0-100) against state updates, with 95 % interval; {where}; {samples} samples each",
+        f"Accuracy (0-100) by number of state updates, with 95 % interval; {where}; {samples} samples each",
         ("task", "chance", *(f"{updates:,}" for updates in columns), "held at ≥ 90 %"),
         tuple(lines),
     )

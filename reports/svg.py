@@ -10,7 +10,7 @@ from reports.plain_text import one_line
 INK = "currentColor"
 """The colour of text: dark on a light page, light on a dark one."""
 SIZE, LINE = 12, 17
-"""Of text, and from one line of it to the next."""
+"""Font size, and the distance between lines."""
 MARKERS = {
     "circle": (),
     "square": ((-3.5, -3.5), (3.5, -3.5), (3.5, 3.5), (-3.5, 3.5)),
@@ -88,7 +88,7 @@ class Canvas:
 
 
 def text_width(text: str) -> float:
-    """Pixels that a wide font needs, about."""
+    """Approximate width in pixels, for a wide font."""
     return SIZE * sum(1.0 if east_asian_width(letter) in "WF" else 0.6 for letter in text)
 
 
@@ -97,10 +97,10 @@ def _path(points: Points) -> str:
 
 
 def _clean(text: str) -> str:
-    # The two of Unicode's characters that XML has not, beside those that are spelled out.
+    # Two characters that XML lacks, besides those that are spelled out.
     return re.sub("[\ufffe\uffff]", "\ufffd", one_line(text))
 
 
 def _number(value: float) -> str:
-    """To two digits after the point."""
+    """A coordinate with at most two decimals."""
     return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -14,12 +14,12 @@ from reports.report import Report, Table
 WIDTH_OF_FILES = 160
 """Room for six context lengths with their intervals."""
 LEAST_COLUMN = 6
-"""Characters that a column of a table has at least, or its longest word: a number such as 100.0 stays in one piece."""
+"""Least width of a column, or its longest word if that is shorter, so that a number such as 100.0 is not split."""
 
 
 def stdout_console() -> Console:
-    """Where reports go: the terminal at its width, a file or a pipe at one where no table has to fold."""
-    # COLUMNS is what people set to ask for another width, and rich reads it by itself.
+    """The console for reports: a terminal at its own width, a file or pipe at one where no table has to fold."""
+    # COLUMNS sets another width; rich reads it by itself.
     free = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(highlight=False, width=WIDTH_OF_FILES if free else None)
 
@@ -49,12 +49,12 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _print_table(console: Console, table: Table, justify: JustifyMethod = "right") -> None:
-    # Not cropped: on a terminal too narrow for the least widths of the columns, lines are longer than it.
+    # Not cropped: if the terminal is narrower than the columns need, lines are longer than the terminal.
     console.print(_rich_table(table, justify), crop=False)
 
 
 def _print_line(console: Console, text: str, style: str = "") -> None:
-    # Without a hard break: the terminal folds a long line, and what is copied from it stays whole.
+    # Without a hard break, so that a line that is copied from the terminal stays whole.
     console.print(Text(text, style=style), soft_wrap=True)
 
 
@@ -76,7 +76,7 @@ def _rich_table(table: Table, justify: JustifyMethod) -> RichTable:
 
 
 def _shade(value: float | None) -> str:
-    """Dark on a colour from red (0) over yellow to green (1)."""
+    """Style of a cell: dark text on a colour from red (0) through yellow to green (1)."""
     if value is None:
         return ""
     red, green = min(1.0, 2 - 2 * value), min(1.0, 2 * value)

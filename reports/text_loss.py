@@ -1,4 +1,4 @@
-"""The loss on a text: bits per byte, nats per token, and the split into copies and the rest."""
+"""The loss on a text: bits per byte, nats per token, and the split into copied tokens and the rest."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def report(record: RunRecord) -> SuiteReport:
 
 
 def loss_table(results: Sequence[ResultRow], figures: Sequence[Figure] = ()) -> Table:
-    """A row for the whole text in bits per byte, then rows in nats per token."""
+    """One row for the whole text in bits per byte, then rows in nats per token."""
     lines = [
         (f"{row.task.replace('_', ' ')} in {row.ctx:,} tokens", measured(row.value, row.ci95, 4), "bits per byte")
         for row in results

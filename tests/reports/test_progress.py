@@ -90,7 +90,7 @@ def test_a_single_sample_needs_no_estimate(clock: Clock, sample: SampleRecord) -
 def test_kept_samples_are_told_and_not_counted_as_work(clock: Clock, sample: SampleRecord) -> None:
     lines = watch(clock, plan(4096, samples=5), [(10.0, sample)], kept=3)
     assert lines == [
-        "3 of 5 samples were finished before; 2 to go",
+        "3 of 5 samples are stored already; 2 to run",
         "first answer after 10.0 s; about 10 s for the other 1",
     ]
 

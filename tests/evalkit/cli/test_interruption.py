@@ -98,7 +98,7 @@ def test_ctrl_c_says_how_to_continue_and_exits_130(tmp_path: Path, uninterrupted
     with start(tmp_path, "--resume") as process:
         _, notes = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
-    assert f"{before} of {SAMPLES} samples were finished before; {SAMPLES - before} to go" in notes
+    assert f"{before} of {SAMPLES} samples are stored already; {SAMPLES - before} to run" in notes
     assert read_run(tmp_path / "run").results == read_run(uninterrupted / "run").results
     assert len(asked(tmp_path / "asked")) <= SAMPLES + 1
 

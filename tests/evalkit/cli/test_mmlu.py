@@ -37,7 +37,7 @@ def test_a_run(evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows["all questions alike (micro)"] == ["25.0", "37.5 [8.5, 75.5] (not all of MMLU: 2 subjects)", "8"]
     assert rows["all subjects alike (macro)"][:2][0] == "25.0"
     assert rows["virology"] == ["25.0", "33.3 [4.3, 77.7]", "6"]
-    assert "cannot be told from chance (25.0; interval [8.5, 75.5])" in captured.out
+    assert "not significantly different from chance (25.0; interval [8.5, 75.5])" in captured.out
     assert "2 parts (mmlu, sha256 of them all" in captured.out
     record = load_run(Path("run")).record
     assert (record.suite, record.dialect, record.summary[0].by_sample) == ("mmlu", "5-shot mc", True)

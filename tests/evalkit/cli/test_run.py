@@ -114,7 +114,7 @@ def test_a_stopped_plan_goes_on_where_it_was(evalkit: Evalkit, monkeypatch: pyte
     assert hint == "stopped; continue with: evalkit run plan.yaml --out 'my runs'"
     assert not Path("my runs/LEADERBOARD.md").exists()
     notes = evalkit(hint.partition("evalkit ")[2]).err
-    assert "2 of 4 samples were finished before; 2 to go" in notes
+    assert "2 of 4 samples are stored already; 2 to run" in notes
     assert Path("my runs/LEADERBOARD.md").exists()
 
 

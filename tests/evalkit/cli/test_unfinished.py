@@ -13,7 +13,7 @@ from tests.support import REPOSITORY, Evalkit
 
 HISTORY = REPOSITORY / "model_adapters" / "reference" / "history" / "hybrid"
 SPEC = RunSpec({("vt", 4096): [1.0] * 30 + [0.0] * 10, ("cwe", 4096): [0.5] * 40}, effective_length=4096)
-NOTICE = "UNFINISHED: 50 of 80 samples; the tables are of these."
+NOTICE = "UNFINISHED: 50 of 80 samples so far."
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ class TestFolders:
 
     def test_resume_finds_the_run_and_adds_samples_to_it(self, command: Command) -> None:
         command(samples=2)
-        assert "2 of 5 samples were finished before; 3 to go" in command("--resume", samples=5).err
+        assert "2 of 5 samples are stored already; 3 to run" in command("--resume", samples=5).err
         (folder,) = folders()
         assert read_run(Path("runs") / folder).counts["n"] == 5
 
