@@ -1,3 +1,3 @@
-"""Evaluate long-context language models: what a run is, how it is stored and what it shows."""
+"""Evaluate long-context language models: runs, their storage and their analysis."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Where evalkit keeps what can be downloaded or computed again: corpora, checksums."""
+"""The cache: corpora and checksums that can be downloaded or computed again."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ CACHE_VARIABLE = "EVALKIT_CACHE"
 
 
 def cache_folder() -> Path:
-    """The cache folder: EVALKIT_CACHE where it is set and not empty, else ~/.cache/evalkit.
+    """The cache folder: EVALKIT_CACHE if it is set and not empty, else ~/.cache/evalkit.
 
     The folder may not exist yet; whoever writes to it creates it.
     """

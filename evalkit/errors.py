@@ -1,4 +1,4 @@
-"""The errors a user can cause or meet; each is one line that names the value, the limit and the remedy."""
+"""Errors that a user can cause or act on; each message is one line with the value, the limit and the remedy."""
 
 
 class EvalkitError(Exception):
@@ -19,8 +19,8 @@ class IncompatibleRunError(EvalkitError):
 
 
 class SampleDoesNotFitError(EvalkitError):
-    """A task's smallest prompt is larger than the context it was asked for; the sample is unscored."""
+    """The smallest prompt of a task exceeds the requested context length; the sample is unscored."""
 
 
 class RequestFailedError(EvalkitError):
-    """One request failed on the model's side (out of memory, NaN logits, over-long prompt)."""
+    """One request failed in the model (out of memory, NaN logits, prompt too long)."""

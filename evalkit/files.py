@@ -1,4 +1,4 @@
-"""Files: replaced or extended as a whole, locked while they are changed, and named if they cannot be written."""
+"""Files: atomic replacement, whole-line appends, locks, and errors that name the file."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from typing import IO
 from evalkit.errors import UsageError
 
 PARTS = ".*.part"
-"""Glob of what killed processes leave beside the files that they were replacing."""
+"""Glob of the temporary files that killed processes leave."""
 
 
 def plain_name(text: str) -> str:
@@ -49,7 +49,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def append_whole(descriptor: int, line: bytes) -> None:
-    """Append `line` to a file opened with O_APPEND, or nothing: what an OSError leaves of it is cut off again."""
+    """Append `line` to a file opened with O_APPEND; a part that was written before an OSError is removed."""
     offset = os.fstat(descriptor).st_size
     try:
         written = os.write(descriptor, line)

@@ -19,13 +19,13 @@ _MOST_DIGITS = 300
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML where a key stands once: the last of two equal keys would silently win, in PyYAML and in msgspec.yaml."""
+    """A YAML loader that rejects duplicate keys; PyYAML and msgspec.yaml silently take the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for position, key in enumerate(keys):
             if key in keys[:position]:
-                raise UsageError(f"{key!r} stands there twice (line {node.value[position][0].start_mark.line + 1})")
+                raise UsageError(f"{key!r} is there twice (line {node.value[position][0].start_mark.line + 1})")
         return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:

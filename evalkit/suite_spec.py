@@ -1,4 +1,4 @@
-"""A suite as one value, and where suites are found by name.
+"""A suite as one value, and the lookup of suites by name.
 
 A package of its own adds a suite by an entry point of the group `evalkit.suites`, whose name is the suite's and whose
 value is its `SuiteSpec`, such as `sums = "my_sums:SPEC"`.
@@ -53,12 +53,12 @@ class Reader:
 
     tokenizer: Tokenizer
     max_tokens: int | None = None
-    """Questions of more tokens are to be left out, never cut; None reads any number."""
+    """Longer questions are left out, never truncated; None if there is no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteSpec(Generic[Settings]):
-    """All that evalkit needs to know of a suite."""
+    """Everything evalkit needs to know about a suite."""
 
     name: str
     settings: type[Settings]
@@ -66,11 +66,11 @@ class SuiteSpec(Generic[Settings]):
     quick: Mapping[str, Any] = field(default_factory=dict)
     """Defaults for the small models that come with evalkit."""
     own_questions: str | None = None
-    """The setting by which users bring their own questions, which no quick default cuts short."""
+    """Setting for the user's own questions, to which the quick defaults do not apply."""
     others: "Callable[[Settings], Mapping[str, tuple[str, Settings]]] | None" = None
     """Models that have to run first, with their settings, by role."""
     conclude: "Callable[[Settings, StoredRun, Mapping[str, StoredRun]], RunRecord] | None" = None
-    """Adds to the record of a run what follows from its samples and from the runs of others, by role."""
+    """Returns the record of a run with verdicts from its samples and from other runs, by role."""
     summarize: "Callable[[Settings, Sequence[SampleRecord]], SuiteSummary] | None" = None
     """The summary of a run from its settings and samples; None if it needs more than these."""
     report: str = "reports.scores:report"
@@ -82,15 +82,15 @@ class SuiteSpec(Generic[Settings]):
     tasks: Sequence[str] = ()
     """Names of the rows of the whole suite, if they are known without a run."""
     scores_only: bool = False
-    """No request generates text, so that nothing is decoded together."""
+    """True if no request generates text, so that decoding needs no batch."""
 
     def read(
         self, values: Mapping[str, Any], models: Iterable[str] = (), *, where: str = "", folder: Path | None = None
     ) -> Settings:
         """The settings that a command line or a plan gives; UsageError names the one that is wrong after `where`.
 
-        None leaves a setting at its default. The quick defaults apply if all of `models`, and those that the settings
-        name, come with evalkit. Paths are relative to `folder`.
+        None leaves a setting at its default. The quick defaults apply if all of `models`, and those named by the
+        settings, come with evalkit. Paths are relative to `folder`.
         """
         hints = get_type_hints(self.settings.of)
         given = {}
@@ -117,7 +117,7 @@ class SuiteSpec(Generic[Settings]):
         try:
             return from_dict(self.settings, dict(config))
         except RecordError as error:
-            raise UsageError(f"the run's settings are not those of this version's {self.name}: {error}") from None
+            raise UsageError(f"the settings of the run do not fit this version of {self.name}: {error}") from None
 
     @property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
@@ -143,7 +143,7 @@ def suite_names() -> tuple[str, ...]:
 
 
 def suite_position(name: str) -> tuple[int, str]:
-    """A key that sorts suites as reports show them."""
+    """Sort key of suites in reports."""
     own = list(SUITES)
     return (own.index(name) if name in own else len(own)), name
 

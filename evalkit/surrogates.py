@@ -1,4 +1,4 @@
-"""Text that no UTF-8 file and no tokenizer can hold, because a character of it was cut in two."""
+"""Lone surrogates, halves of a character that neither UTF-8 nor a tokenizer can represent."""
 
 
 def half_surrogate(text: str) -> int | None:

@@ -18,7 +18,7 @@ _WHOLE = re.compile(r"\s*(-?[0-9]{1,15})\s*([kK]?)\s*")
 """Nobody means more digits, and int() refuses thousands of them with an error of its own."""
 MAX_CONTEXT = 10**9
 SCRIPTED_PREFIX = "scripted:"
-"""Before the path of a file with replies, which stands for a model in tests of suites and plans."""
+"""Prefix of a file with scripted replies, which replaces a model in tests of suites and plans."""
 
 
 class ModelName(str):

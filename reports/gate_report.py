@@ -120,7 +120,7 @@ def _outcome(verdict: GateVerdict) -> str:
 def _value(value: float | None, unit: str) -> str:
     if value is None:
         return "-"
-    if unit in ("bytes", "s a sample"):
+    if unit in ("bytes", "s per sample"):
         return amount(value, unit)
     return f"{value:,.4g}" if not unit else f"{value:.{decimals(unit)}f}"
 

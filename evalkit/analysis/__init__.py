@@ -1,1 +1,1 @@
-"""What finished runs say: comparison, gate, leaderboard, efficiency."""
+"""Analysis of finished runs: comparison, gate, leaderboard, efficiency."""

@@ -1,4 +1,4 @@
-"""Times and memory of two runs, compared where the hardware was the same."""
+"""Times and memory of two runs, compared if the hardware was the same."""
 
 from dataclasses import dataclass
 
@@ -14,17 +14,17 @@ class CostComparison:
 
     name: str
     ctx: int | None
-    """None where it is of the whole run."""
+    """None for the whole run."""
     unit: str
     base: float
     new: float
     change: float | None
-    """Relative: 0.05 is five percent more. Of times, the median over the pairs of new / base, minus 1."""
+    """Relative change: 0.05 is 5 % more. For times, the median over pairs of new / base, minus 1."""
     n: int
 
 
 def compare_costs(pairing: Pairing) -> tuple[tuple[CostComparison, ...], str | None]:
-    """Times and memory of both runs, or the reason why they say nothing about the models."""
+    """Times and memory of both runs, or the reason why they cannot be compared."""
     reason = hardware_difference(pairing.base.record, pairing.new.record)
     if reason is not None:
         return (), f"Times and memory are left out: {reason}."
@@ -39,10 +39,10 @@ def compare_costs(pairing: Pairing) -> tuple[tuple[CostComparison, ...], str | N
 
 
 def compare_times(pairing: Pairing, name: str, ctx: int | None = None) -> CostComparison | None:
-    """Seconds a sample, median over the pairs at `ctx` (or all); None where no time was taken.
+    """Seconds per sample, median over the pairs at `ctx` (or all); None if no time was recorded.
 
-    A pair is one prompt, so the ratio is taken pair by pair: the median of ratios is not moved by a first sample
-    that waited for kernels to compile.
+    Ratios are taken per pair, that is per prompt, so that a first sample that waited for kernels to compile does not
+    change their median.
     """
     rows = pairing.rows if ctx is None else pairing.at(ctx)
     seconds = np.array(
@@ -54,7 +54,7 @@ def compare_times(pairing: Pairing, name: str, ctx: int | None = None) -> CostCo
     return CostComparison(
         name=name,
         ctx=ctx,
-        unit="s a sample",
+        unit="s per sample",
         base=float(np.median(timed[:, 0])),
         new=float(np.median(timed[:, 1])),
         change=float(np.median(timed[:, 1] / timed[:, 0])) - 1,
@@ -63,7 +63,7 @@ def compare_times(pairing: Pairing, name: str, ctx: int | None = None) -> CostCo
 
 
 def compare_memory(base: RunRecord, new: RunRecord) -> CostComparison | None:
-    """Peak bytes of both runs; None if one is unfinished or lacks them, or they were measured in two ways."""
+    """Peak bytes of both runs; None if one is unfinished or lacks them, or they were measured in different ways."""
     if base.unfinished or new.unfinished:
         return None
     left, right = base.memory.peak_bytes, new.memory.peak_bytes
@@ -73,7 +73,7 @@ def compare_memory(base: RunRecord, new: RunRecord) -> CostComparison | None:
 
 
 def describe_hardware(record: RunRecord) -> str:
-    """All processors or GPUs that answered samples of the run; empty if the record does not tell."""
+    """All processors or GPUs that answered samples of the run; empty if the record does not state them."""
     names = _hardware(record)
     return " and ".join(name or "hardware that was not recorded" for name in names) if any(names) else ""
 

@@ -1,4 +1,4 @@
-"""How many training tokens one architecture needs for what another reaches."""
+"""Token efficiency: training tokens that one architecture needs to reach the scores of another."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from evalkit.statistics.intervals import Interval
 from evalkit.statistics.scaling_law import ScalingLaw, fit
 
 Reached = Literal["between", "at most", "not reached", "extrapolated", "never"]
-"""`between` checkpoints; `at most` the first one's tokens; `not reached` in the data; from the fit where asked."""
+"""`between` checkpoints, `at most` the first one's tokens, `not reached` in the data, or from the fit if requested."""
 
 FitName = Literal["shared", "hybrid", "baseline"]
 HYBRID, BASELINE = 0, 1
@@ -31,12 +31,12 @@ class Checkpoint:
     value: float
     ci95: Interval | None
     monotone: float
-    """The value on the curve that never gets worse with more tokens."""
+    """The value on the monotone curve."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """What the hybrid needs for a score that the baseline reached."""
+    """Tokens that the hybrid needs for a score of the baseline."""
 
     target: float
     baseline_run: str
@@ -44,7 +44,7 @@ class Saving:
     hybrid_tokens: float | None
     reached: Reached
     saving: float | None
-    """Fraction of the baseline's tokens; at least this where `reached` is `at most`."""
+    """Saving as a fraction of the baseline's tokens; a lower bound if `reached` is `at most`."""
     ci95: tuple[float | None, float | None]
     """95 % interval in steps of checkpoints; None for an end that lies outside the data."""
 
@@ -63,7 +63,7 @@ class LawFit:
     saving: float | None
     """1 - (B hybrid / B baseline)^(1/β): tokens saved at any equal loss; of the shared fit alone.
 
-    Without an interval: a fit errs by its shape, which drawing the questions again would not show.
+    It has no interval: the error of a fit is in its shape, which resampling the questions would not show.
     """
 
     @staticmethod
@@ -83,7 +83,7 @@ class LawFit:
 
 @dataclass(frozen=True, slots=True)
 class PublishedFigure:
-    """What was reported for 7B models, to hold a result against."""
+    """Published results for 7B models, for comparison."""
 
     what: str
     value: str
@@ -107,10 +107,10 @@ class Efficiency:
     hybrid: tuple[Checkpoint, ...]
     baseline: tuple[Checkpoint, ...]
     savings: tuple[Saving, ...]
-    """For each score that the baseline reached, its final one last."""
+    """One per score of the baseline, its final score last."""
     fits: tuple[LawFit, ...]
     fitted: str
-    """What the scaling law is fitted to."""
+    """The quantity that the scaling law is fitted to."""
     extrapolated: bool
     notes: tuple[str, ...]
     published: tuple[PublishedFigure, ...] = PUBLISHED
@@ -148,7 +148,7 @@ def measure_efficiency(
 def tokens_needed(tokens: Array, values: Array, target: float, *, higher_is_better: bool) -> float:
     """The fewest tokens at which a monotone curve reaches `target`, linear in the logarithm between checkpoints.
 
-    The first checkpoint's tokens where it is reached there already, and infinity where it is not reached at all.
+    The first checkpoint's tokens if it is reached there already, and infinity if it is not reached.
     """
     sign = 1.0 if higher_is_better else -1.0
     reached = np.flatnonzero(sign * values >= sign * target - 1e-12)
@@ -166,7 +166,7 @@ def tokens_needed(tokens: Array, values: Array, target: float, *, higher_is_bett
 
 
 def _saving(curves: tuple[LearningCurve, LearningCurve], number: int, law: ScalingLaw | None) -> Saving:
-    """The saving at the baseline's checkpoint `number`; both sides are read off their monotone curves."""
+    """The saving at the baseline's checkpoint `number`, with both sides on their monotone curves."""
     hybrid, baseline = curves
     higher = hybrid.metric.higher_is_better
     target = float(baseline.monotone[number])
@@ -186,12 +186,12 @@ def _saving(curves: tuple[LearningCurve, LearningCurve], number: int, law: Scali
 
 
 def tokens_interval(hybrid: LearningCurve, baseline: LearningCurve, number: int) -> tuple[float | None, float | None]:
-    """95 % interval of the tokens at which the hybrid reaches the baseline's checkpoint `number`, both checkpoints.
+    """95 % interval, in checkpoints, of the tokens at which the hybrid reaches the baseline's checkpoint `number`.
 
-    It supposes only that a model does not get worse as it is trained. The lower end is the last checkpoint of those
-    that are surely worse, from the first on; the upper end the first of those that are surely as good, back from the
-    last. Tests in a fixed order that stop at the first failure need no correction for being several (Maurer, Hothorn
-    and Lehmacher, Multiple comparisons in drug clinical trials and preclinical assays, 1995).
+    It assumes only that a model does not get worse in training. Counted from the first, the last checkpoint that is
+    significantly worse is the lower end; counted back from the last, the first that is significantly as good is the
+    upper end. Tests in a fixed order that stop at the first failure need no correction for being several (Maurer,
+    Hothorn and Lehmacher, Multiple comparisons in drug clinical trials and preclinical assays, 1995).
     """
     more = most = None
     for at in range(len(hybrid.tokens)):
@@ -214,7 +214,7 @@ def _reached(
         if law is None:
             return "not reached", None
         tokens = law.tokens(_to_loss(hybrid, np.array([target]))[0])
-        # A fit that says less than the data has not reached the target there either.
+        # A fit below the measured points has not reached the target there either.
         return ("never", None) if tokens is None or tokens < hybrid.tokens[-1] else ("extrapolated", tokens)
     return ("at most" if needed == hybrid.tokens[0] else "between"), needed
 
@@ -230,7 +230,7 @@ def _fit_all(curves: tuple[LearningCurve, LearningCurve]) -> dict[FitName, Scali
 
 
 def _to_loss(curve: LearningCurve, values: Array) -> Array:
-    """What falls with tokens: a loss itself, or what a score lacks to 100."""
+    """The quantity that falls with tokens: a loss itself, or 100 minus a score."""
     return curve.metric.scale - values if curve.metric.higher_is_better else values
 
 
@@ -264,8 +264,10 @@ def _notes(
     loose = [name for name, law in laws.items() if not law.determined]
     if loose:
         notes.append(
-            f"The points do not tell E and β of the {' and '.join(loose)} fit: one lies at an end of its range."
+            f"The points do not determine E and β of the {' and '.join(loose)} fit: one lies at an end of its range."
         )
     if extrapolate:
-        notes.append("EXTRAPOLATED figures come from the fit beyond the data, as asked, and are marked.")
+        notes.append(
+            "EXTRAPOLATED figures come from the fit beyond the data, as requested with --extrapolate, and are marked."
+        )
     return notes

@@ -1,4 +1,4 @@
-"""Runs as they were stored, checked against their own samples before anything is concluded from them."""
+"""Stored runs, whose records are checked against their own samples when they are read."""
 
 import json
 import math
@@ -19,7 +19,7 @@ Cell = tuple[str, int]
 
 _TOLERANCE = 1e-6
 SUPERSEDED = "superseded"
-"""Where a plan keeps runs that it could not continue; nothing reads them."""
+"""Folder in which a plan keeps runs that it could not continue; no command reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class StoredRun:
 def load_run(path: Path) -> StoredRun:
     """The run in folder `path`, or whose run.json is `path`.
 
-    Raises UsageError where it is missing, unfinished, cut off or not a run, and IncompatibleRunError where its record
+    Raises UsageError if it is missing, unfinished, truncated or not a run, and IncompatibleRunError if its record
     disagrees with its own samples; both name the file.
     """
     record = read_run(path)
@@ -63,9 +63,9 @@ def check_samples(folder: Path, samples: Sequence[SampleRecord]) -> None:
 
 
 def check_record(folder: Path, record: RunRecord) -> None:
-    """What can be checked of a record without its samples: that it is of this folder's run, and its own means.
+    """Check what a record's samples are not needed for: that it belongs to this folder's manifest, and its means.
 
-    Raises IncompatibleRunError where it is not, and UsageError where manifest.json cannot be read.
+    Raises IncompatibleRunError if it does not, and UsageError if manifest.json cannot be read.
     """
     stored_in = STARTED if record.unfinished else RUN
     if difference := _foreign_manifest(folder, record):
@@ -83,8 +83,7 @@ def _disagrees(folder: Path, file: str, other: str, how: str) -> IncompatibleRun
 def load_runs(path: Path, load: Callable[[Path], StoredRun] = load_run) -> list[StoredRun]:
     """The run in `path`, or the runs in the folders of `path`, ordered by suite.
 
-    `load` reads one of them. Raises UsageError as it does, also if two runs of one suite are side by side: nothing
-    says which is meant.
+    `load` reads one of them. Raises UsageError as `load` does, and if the folder has two runs of one suite.
     """
     runs = [load(folder) for folder in run_folders(path)]
     first: dict[str, Path] = {}
@@ -99,9 +98,9 @@ def load_runs(path: Path, load: Callable[[Path], StoredRun] = load_run) -> list[
 
 
 def run_folders(path: Path) -> list[Path]:
-    """`path` itself where it is a run, else the run folders in it, by name; UsageError where there are none.
+    """`path` itself if it is a run, else the run folders in it, by name; UsageError if there are none.
 
-    A folder counts as a run as soon as it holds any file of one: a broken run is met when it is read, not passed over.
+    A folder with any file of a run counts as a run, so that a broken run is reported and not ignored.
     """
     if not os.path.isdir(path) or _holds_run(path):
         return [path]
@@ -124,7 +123,7 @@ def all_run_folders(path: Path) -> list[Path]:
         return [path]
     found = []
     for folder, below, _ in os.walk(path):
-        # What os.walk goes on with is what stays in the list.
+        # os.walk descends into the folders that stay in this list.
         below[:] = [name for name in below if not name.startswith(".") and name != SUPERSEDED]
         if _holds_run(Path(folder)):
             found.append(Path(folder))
@@ -154,11 +153,11 @@ def _refuse_cut_off(path: Path) -> None:
 def _duplicates(samples: Sequence[SampleRecord]) -> str | None:
     counts = Counter(sample.id for sample in samples)
     twice = next((name for name, count in counts.items() if count > 1), None)
-    return None if twice is None else f"sample {twice} is there {counts[twice]} times"
+    return None if twice is None else f"sample {twice} is in the file {counts[twice]} times"
 
 
 def _foreign_manifest(folder: Path, record: RunRecord) -> str | None:
-    """How manifest.json contradicts the record; a folder without one is taken as it is."""
+    """How manifest.json contradicts the record; a folder without one is accepted."""
     if not os.path.lexists(folder / MANIFEST):
         return None
     differences = read_manifest(folder).differences(Manifest.of_record(record))
@@ -224,7 +223,7 @@ def _means(record: RunRecord) -> str | None:
 
 
 def same_value(left: float | None, right: float | None) -> bool:
-    """Whether two values of a row are one, but for rounding."""
+    """Whether two values of a row are equal except for rounding."""
     if left is None or right is None:
         return left is right
     return math.isclose(left, right, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)

@@ -1,4 +1,4 @@
-"""Figures of other tools as leaderboards take them."""
+"""Results of other tools, as leaderboards show them."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class ForeignRow:
     ctx: int | None
     metric: str
     value: float
-    """0-100 where the tool reported a fraction, else as it reported it."""
+    """0-100 if the tool reported a fraction, else as reported."""
     ci95: Interval | None
     n: int | None
 
@@ -24,8 +24,8 @@ class ForeignResult:
 
     path: str
     dialect: str
-    """The tool and its version: figures of two dialects stand in two tables."""
+    """The tool and its version; each dialect has a table of its own."""
     model: str
     rows: tuple[ForeignRow, ...]
     details: tuple[tuple[str, str], ...] = ()
-    """Settings, by name, that can tell two results of one model apart."""
+    """Settings, by name, that distinguish results of one model."""

@@ -1,6 +1,6 @@
-"""Results of other tools, read as they wrote them: lm-eval's result JSON and RULER's summary.csv.
+"""Results of other tools in their own formats: lm-eval's result JSON and RULER's summary.csv.
 
-They asked in their own way, so they are shown in tables of their own and never ranked with ours.
+Their questions and prompts differ from ours, so they are shown in separate tables and never ranked with ours.
 """
 
 import csv
@@ -29,7 +29,7 @@ def is_foreign(path: Path) -> bool:
 
 
 def read_foreign_results(paths: Iterable[Path]) -> list[ForeignResult]:
-    """The results in `paths`, each file once, under names that tell them apart.
+    """The results in `paths`, each file once, under distinct names.
 
     Raises UsageError naming a file that is neither of the two.
     """
@@ -39,7 +39,7 @@ def read_foreign_results(paths: Iterable[Path]) -> list[ForeignResult]:
 
 
 def read_foreign(path: Path) -> ForeignResult:
-    """Raises UsageError naming the file where it is neither of the two."""
+    """Raises UsageError naming the file if it is neither."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -53,9 +53,9 @@ def read_foreign(path: Path) -> ForeignResult:
 
 
 def _named_apart(results: Sequence[ForeignResult]) -> list[ForeignResult]:
-    """The same results, with longer names where two files give one figure of one model.
+    """The same results, with longer names if two files give the same figure of one model.
 
-    The name is completed by the settings that differ, or by the files where none does.
+    The settings that differ are added to the name, or the files if none differs.
     """
     groups: dict[tuple[str, str], list[ForeignResult]] = defaultdict(list)
     for result in results:
@@ -68,7 +68,7 @@ def _named_apart(results: Sequence[ForeignResult]) -> list[ForeignResult]:
 
 
 def _additions(group: Sequence[ForeignResult]) -> list[str]:
-    """What tells the files of one model apart; nothing where no figure is in two of them."""
+    """What distinguishes the files of one model; empty if no figure is in two of them."""
     figures = Counter(figure for result in group for figure in {(row.task, row.ctx, row.metric) for row in result.rows})
     if all(count == 1 for count in figures.values()):
         return [""] * len(group)
@@ -107,7 +107,7 @@ def _ruler_summary(path: Path, text: str) -> ForeignResult:
 
 
 def _score(text: str) -> float | None:
-    """A score in 0-100, None where there is none."""
+    """A score in 0-100, None if there is none."""
     value = float(text.strip() or "nan")
     if math.isnan(value):
         return None

@@ -1,4 +1,4 @@
-"""A gate: does a new run hold what a policy asks of it, measured against a baseline run?"""
+"""A gate: judge a new run by a policy, in comparison with a baseline run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,8 +36,8 @@ class GateResult:
 def gate(base: Sequence[StoredRun], new: Sequence[StoredRun], policy: Policy) -> GateResult:
     """Check the runs of `new` against those of `base`, suite by suite.
 
-    Raises IncompatibleRunError if two runs that a check must compare asked different things or, for times and memory,
-    ran on different hardware; and UsageError if a selector selects nothing or BASE lacks what is compared.
+    Raises IncompatibleRunError if two runs that a check compares have different questions or, for times and memory,
+    different hardware; and UsageError if a selector selects nothing or BASE lacks what is compared.
     """
     sides = _Sides({run.record.suite: run for run in base}, {run.record.suite: run for run in new})
     for suite in policy.expect:
@@ -72,7 +72,7 @@ class _Sides:
 
 
 def _examine(sides: _Sides, policy: Policy, check: Check, target: Target) -> GateVerdict | DropTest:
-    """The verdict of one check on one target, or the test that yields it together with the policy's other tests."""
+    """The verdict of one check on one target, or the test that is decided together with the policy's other tests."""
     suite, expectation = target.suite, policy.expectation(target.suite)
     if suite not in sides.new:
         return incomplete(check, target, f"NEW has no run of {suite}")
@@ -97,10 +97,10 @@ def _decided(examined: Sequence[GateVerdict | DropTest], error_rate: float) -> l
 
 
 def with_effects(verdicts: Sequence[GateVerdict], supporting_failures: int) -> tuple[GateVerdict, ...]:
-    """The verdicts with what they do to the gate.
+    """The verdicts, each with whether it fails the gate.
 
-    A failed critical check fails it, and an advisory one never does. Supporting checks fail it if more of them failed
-    than may, and one whose results are not complete always does: nobody knows what it would have found.
+    A failed critical check fails the gate, an advisory one never does. Supporting checks fail it if more failed than
+    the policy allows; one with incomplete results always does, because its outcome is unknown.
     """
     failed = sum(verdict.tier == "supporting" and not verdict.passes for verdict in verdicts)
     too_many = failed > supporting_failures
@@ -113,7 +113,7 @@ def with_effects(verdicts: Sequence[GateVerdict], supporting_failures: int) -> t
 
 
 def _not_shown(tests: Sequence[GateVerdict | DropTest]) -> Iterator[float]:
-    """For every check that must show something and can fail the gate: how often it does so without a true drop."""
+    """False-alarm probabilities of the checks that must show something and can fail the gate."""
     for test in tests:
         if isinstance(test, DropTest) and test.check.must_be_shown and test.check.tier != "advisory":
             limit = test.check.limit / test.metric.scale

@@ -1,4 +1,4 @@
-"""Whether runs hold what a check rests on: a mean over fewer tasks or samples is another number under the same name."""
+"""Whether runs have all results that a check needs: a mean over fewer tasks or samples is a different number."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One row that a check rests on, as one run holds it."""
+    """One row that a check needs, in one run."""
 
     task: str
     ctx: int
     wanted: int
-    """Samples that the run should hold."""
+    """Number of samples that the run should have."""
     held: int
     row: ResultRow | None
     """None if the run has no such row."""
@@ -40,7 +40,7 @@ def asked(row: ResultRow | None) -> int:
 
 
 def cells_behind(target: Target, records: Iterable[RunRecord | None], expectation: Expectation) -> list[Cell]:
-    """Task and length of every row that `target` rests on, in any of `records`.
+    """Task and length of every row that `target` needs, in any of `records`.
 
     The expected tasks restrict means, figures and costs; an expected name that no run has is listed as missing.
     """
@@ -65,7 +65,7 @@ def _is_expected(task: str, expectation: Expectation) -> bool:
 
 
 def parts_of(record: RunRecord, base: RunRecord | None, cells: Sequence[Cell], expectation: Expectation) -> list[Part]:
-    """What `record` holds of `cells`; it should hold the expected number of samples, else as many as `base`."""
+    """The rows of `cells` in `record`, which should have the expected number of samples, or as many as `base`."""
     own, of_base = rows_by_cell(record), rows_by_cell(base)
     return [
         Part(
@@ -82,7 +82,7 @@ def parts_of(record: RunRecord, base: RunRecord | None, cells: Sequence[Cell], e
 def shortfall(parts: Sequence[Part], check: Check, suite: str, side: str, reasons: Mapping[Cell, str]) -> str | None:
     """Why the results of `side` are not complete, naming tasks and samples; None if they are.
 
-    `reasons` say why cells could not be asked at all.
+    `reasons` explain cells that could not be run.
     """
     absent = [part for part in parts if part.held == 0]
     if absent:
@@ -130,11 +130,11 @@ def not_whole(target: Target, new: RunRecord, base: RunRecord | None, expectatio
 
 
 def _unexpected(target: Target, new: RunRecord, expectation: Expectation) -> str | None:
-    """A figure is over all tasks of its run, so a run with tasks beside the expected ones has another figure."""
+    """A figure covers all tasks of its run, so a run with additional tasks has a different figure."""
     beside = dict.fromkeys(row.name for row in new.results if not _is_expected(row.name, expectation))
     if not beside:
         return None
-    return f"{target.name} in NEW also rests on tasks that the policy does not expect: {_listed(beside)}"
+    return f"{target.name} in NEW also covers tasks that the policy does not expect: {_listed(beside)}"
 
 
 def _summary(target: Target, record: RunRecord) -> Iterator[SummaryRow]:
@@ -142,7 +142,7 @@ def _summary(target: Target, record: RunRecord) -> Iterator[SummaryRow]:
 
 
 def unscored_reasons(record: RunRecord) -> dict[Cell, str]:
-    """Why cells of a run could not be asked."""
+    """Reasons why cells of a run could not be run."""
     return {(cell.task, cell.ctx): cell.reason for cell in record.unscored}
 
 

@@ -10,7 +10,7 @@ from evalkit.errors import IncompatibleRunError, UsageError
 
 
 def check_cost(pairing: Pairing, check: Check, target: Target, expectation: Expectation) -> GateVerdict:
-    """Compare a time or an amount of memory; it has to come from all samples of BASE, for fewer of them cost less."""
+    """Compare a time or an amount of memory, which must cover all samples of BASE: fewer samples cost less."""
     if target.role != "cost":
         raise UsageError(f"rule {check.selector.text!r}: max_increase is for times and memory")
     rows = rows_behind(pairing, check, target, expectation)
@@ -55,7 +55,7 @@ def _memory(pairing: Pairing, check: Check) -> CostComparison | None:
         raise UsageError(f"rule {check.selector.text!r}: BASE has no peak memory; make a new baseline")
     if new.memory.peak_bytes and base.memory.method != new.memory.method:
         raise IncompatibleRunError(
-            f"rule {check.selector.text!r}: memory was measured in two ways ({base.memory.method} in BASE, "
+            f"rule {check.selector.text!r}: the ways of measuring memory differ ({base.memory.method} in BASE, "
             f"{new.memory.method} in NEW)"
         )
     return compare_memory(base, new)
@@ -66,8 +66,8 @@ def _times(pairing: Pairing, rows: tuple[PairedRow, ...], check: Check, target: 
     pairs = [pair for row in rows for pair in row.pairs]
     in_base, in_new = (any(getattr(getattr(pair, side), target.name) for pair in pairs) for side in ("base", "new"))
     if not in_base and not in_new:
-        # Neither run spent any, as on decoding if only log-probabilities are read.
-        return CostComparison(target.name, target.ctx, "s a sample", 0.0, 0.0, 0.0, len(pairs))
+        # Neither run spent any, such as time for decoding if only log-probabilities are computed.
+        return CostComparison(target.name, target.ctx, "s per sample", 0.0, 0.0, 0.0, len(pairs))
     if not in_base:
         raise UsageError(
             f"rule {check.selector.text!r}: BASE has no {target.name.replace('_', ' ')} for {target.label}, though NEW "

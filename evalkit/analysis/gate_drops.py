@@ -23,22 +23,22 @@ from evalkit.statistics.rows import weighted_mean
 
 @dataclass(frozen=True, slots=True)
 class DropTest:
-    """A check of a drop with the pairs that it is decided by."""
+    """A check of a drop, with the pairs that decide it."""
 
     check: Check
     target: Target
     metric: Metric
     pairs: PairedDifferences
-    """Of the drop, in the unit of the scores: BASE - NEW, for losses NEW - BASE."""
+    """Paired drops, in the unit of the scores: BASE - NEW, for losses NEW - BASE."""
     certain: bool
-    """True for two runs of one model with equal answers: their difference is known to be zero."""
+    """True for two runs of one model with equal answers, whose difference is known to be zero."""
     base: float
     new: float
-    """Both in the row's unit, over the pairs."""
+    """Values of BASE and NEW over the pairs, in the row's unit."""
     of_base: int
     """Samples that BASE scored."""
     tasks: int
-    """Rows that the pairs come from."""
+    """The rows of the pairs."""
 
     @property
     def drop(self) -> float:
@@ -77,7 +77,7 @@ def refuse_untestable(check: Check, target: Target) -> None:
     """Raise UsageError for a figure, which is not the mean of samples."""
     if target.role not in ("row", "mean"):
         raise UsageError(
-            f"rule {check.selector.text!r}: {target.label} has no samples of its own, so {check.kind} cannot be "
+            f"rule {check.selector.text!r}: {target.label} is not a mean of samples, so {check.kind} cannot be "
             "tested; use min"
         )
 
@@ -85,13 +85,13 @@ def refuse_untestable(check: Check, target: Target) -> None:
 def rows_behind(
     pairing: Pairing, check: Check, target: Target, expectation: Expectation
 ) -> tuple[PairedRow, ...] | str:
-    """The paired rows that a relative check rests on, or why NEW does not hold all of them.
+    """The paired rows that a relative check needs, or why NEW does not have all of them.
 
-    What BASE holds is the standard: every row and sample of it, or those that the policy expects. Raises UsageError if
-    BASE has no score there, or is not complete itself.
+    NEW needs every row and sample of BASE, or those that the policy expects. Raises UsageError if BASE has no score
+    there, or is not complete itself.
     """
     base, new = pairing.base.record, pairing.new.record
-    # Rows that only NEW has are compared with nothing, unless the policy names them.
+    # Rows that only NEW has are not compared, unless the policy names them.
     cells = cells_behind(target, (base,), expectation)
     rule = f"rule {check.selector.text!r}"
     paired = {(row.task, row.ctx): row for row in pairing.rows}
@@ -110,7 +110,7 @@ def rows_behind(
 
 
 def _pairable(parts: Sequence[Part], paired: Mapping[Cell, PairedRow], expectation: Expectation) -> list[Part]:
-    """The parts with those samples alone that BASE scored too: other samples of the same number cannot be paired."""
+    """The parts with only the samples that BASE scored too, as others cannot be paired."""
     pairable = []
     for part in parts:
         states = paired[part.task, part.ctx].new_states
@@ -195,7 +195,7 @@ def _outcome(check: Check, interval: Interval | None, decision: Decision | None)
 
 
 def _more_samples(drop: float, interval: Interval, limit: float, n: int) -> int | None:
-    """Pairs beyond `n` after which an interval that shrinks with their root leaves the limit out."""
+    """Additional pairs after which the interval excludes the limit, if its width falls with the root of the number."""
     distance = abs(limit - drop)
     half = interval[1] - drop if drop < limit else drop - interval[0]
     if distance <= ROUNDING or half <= 0:
@@ -224,7 +224,9 @@ def _reason(
     if outcome == "fail":
         return f"{seen} is above {check.limit:g}{f'; {bound}' if decision.level < check.level - ROUNDING else ''}"
     needed = (
-        "no number of samples decides a drop of exactly that" if more is None else f"about {more:,} more samples would"
+        "no number of samples decides a drop equal to the limit"
+        if more is None
+        else f"about {more:,} more samples would"
     )
     alone = f" {corrected} ({bound})" if interval[0] > check.limit + ROUNDING else ""
-    return f"{seen}: these samples cannot tell whether it is above {check.limit:g}{alone}; {needed}"
+    return f"{seen}: these samples do not decide whether it is above {check.limit:g}{alone}; {needed}"

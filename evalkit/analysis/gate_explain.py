@@ -1,4 +1,4 @@
-"""What the rules of a policy can decide with a number of samples, before a candidate has run."""
+"""The drops that the rules of a policy detect with a number of samples, before a candidate has run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from evalkit.statistics.family import first_level
 from evalkit.statistics.power import Spread, above, at_most, detectable_drop, pairs_needed
 
 CHANGED = 0.1
-"""Assumed share of answers that two runs give differently."""
+"""Assumed share of answers that differ between two runs."""
 _TESTS = ("max_drop", "non_inferior")
 # A drop of this many standard errors is detected by any test of three losses or more.
 _FAR = 1e4
@@ -25,7 +25,7 @@ _FAR = 1e4
 
 @dataclass(frozen=True, slots=True)
 class ExplainedCheck:
-    """What one check can decide on one target; drops are in the row's unit."""
+    """The power of one check on one target; drops are in the row's unit."""
 
     rule: str
     target: str
@@ -47,13 +47,13 @@ class ExplainedCheck:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a policy can decide."""
+    """The power of a policy."""
 
     policy: str
     base: tuple[ComparedRun, ...]
     new: tuple[ComparedRun, ...]
     samples: int | None
-    """Samples per task and length; None: as many as the runs hold."""
+    """Samples per task and length; None: as many as the runs have."""
     changed: float | None
     """Assumed share of changed answers; None: the spread is that of the pairs of BASE and NEW."""
     error_rate: float
@@ -63,14 +63,14 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class _Test:
-    """A check of a drop on one target, as far as it is known before it is decided."""
+    """A check of a drop on one target, before it is decided."""
 
     check: Check
     target: str
     metric: Metric
     tasks: int
     spread: Spread | None
-    """None if nothing is known about it."""
+    """None if it is unknown."""
     note: str = ""
 
     @property
@@ -87,11 +87,11 @@ def explain(
     changed: float,
     suites: Mapping[str, Sequence[str]],
 ) -> Explanation:
-    """What each check of a policy can decide with `samples` per task and length.
+    """Compute what each check of a policy detects with `samples` per task and length.
 
-    With BASE and NEW the spread is that of their pairs. With BASE alone its rows say what the selectors select, and
-    a candidate is assumed to change the share `changed` of the answers, as many for the better as for the worse.
-    Without runs the tasks are those of `suites`. Raises UsageError if it is not known what a rule selects.
+    With BASE and NEW the spread is that of their pairs. With BASE alone the selectors select from its rows, and a
+    candidate is assumed to change the share `changed` of the answers, as many for the better as for the worse.
+    Without runs the tasks are those of `suites`. Raises UsageError if it is unknown what a rule selects.
     """
     if new:
         tests = list(_observed(policy, base, new, samples))
@@ -149,7 +149,7 @@ def _explained(test: _Test, error_rate: float, sharing: int) -> ExplainedCheck:
 
 
 def _failing(test: _Test, spread: Spread, level: float | None) -> Callable[[float], float]:
-    """How often the check fails a true drop."""
+    """Probability that the check fails a true drop."""
     if level is not None and not test.check.must_be_shown:
         return lambda drop: above(spread, drop, test.limit, level)
     return lambda drop: 1 - at_most(spread, drop, test.limit, test.check.level)
@@ -200,9 +200,9 @@ class _Row:
     samples: int
     metric: Metric
     whole: bool
-    """Whether its answers are right or wrong, and nothing between."""
+    """Whether its answers are right or wrong, without partial credit."""
     by_sample: bool = False
-    """Whether the suite's mean weighs samples alike, not tasks."""
+    """Whether the suite's mean is over samples, not over tasks."""
 
     @property
     def mean(self) -> Target:
@@ -228,7 +228,7 @@ def _run_rows(base: Sequence[StoredRun], samples: int | None) -> list[_Row]:
 def _suite_rows(policy: Policy, suites: Mapping[str, Sequence[str]], samples: int | None) -> list[_Row]:
     """The rows of whole suites, at the lengths that the policy names."""
     if samples is None:
-        raise UsageError("--samples is missing: without BASE, nothing says how many samples a task has")
+        raise UsageError("--samples is missing: without BASE the number of samples per task is unknown")
     rows = []
     checks = [check for check in policy.checks if check.kind in _TESTS]
     for suite in dict.fromkeys(check.selector.name for check in checks):
@@ -268,7 +268,7 @@ def _assumed_test(check: Check, target: Target, rows: Sequence[_Row], changed: f
         raise UsageError(f"rule {check.selector.text!r}: BASE has no score for {target.label}; make a new baseline")
     metric, sizes = rows[0].metric, [row.samples for row in rows]
     if not metric.bounded:
-        note = "how far the losses of two runs differ is known only from pairs; name NEW"
+        note = "the spread of losses between two runs is known only from pairs; name NEW"
         return _Test(check, target.label, metric, len(rows), None, note)
     pairs = sum(sizes)
     # A pair weighs 1 / (tasks × samples of its task), unless samples weigh alike in the suite's mean.

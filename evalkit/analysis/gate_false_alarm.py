@@ -10,20 +10,20 @@ from evalkit.statistics.power import Spread, at_most
 
 @dataclass(frozen=True, slots=True)
 class FalseAlarm:
-    """How often a gate fails if no score truly differs; tests of advisory rules do not count."""
+    """Probability that a gate fails if no score truly differs; advisory rules do not count."""
 
     probability: float
-    """At most this: the sum of `by_chance` and `not_shown`, or 1."""
+    """Upper bound: the sum of `by_chance` and `not_shown`, at most 1."""
     by_chance: float
     """Bound for the `max_drop` tests that fail only on evidence of a drop."""
     tests: int
-    """How many those are."""
+    """Number of those tests."""
     not_shown: float
     """Estimate for the tests that fail unless the samples show that the drop is at most the limit."""
     must_be_shown: int
-    """How many those are."""
+    """Number of those tests."""
     not_counted: int
-    """Floors, times and memory, which are compared as measured: their false alarms are not known."""
+    """Number of floors, times and memory, which are compared as measured, with unknown false alarms."""
 
 
 def false_alarm(checks: Sequence[Check], error_rate: float, not_shown: Iterable[float]) -> FalseAlarm:

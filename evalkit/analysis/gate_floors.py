@@ -1,4 +1,4 @@
-"""Floors: `min` holds a value of NEW to a number, if the value rests on complete results."""
+"""Floors: `min` compares a value of NEW with a number, and fails if the results are not complete."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from evalkit.records.metrics import metric_of
 def check_floor(
     new: RunRecord, base: RunRecord | None, check: Check, target: Target, expectation: Expectation
 ) -> GateVerdict:
-    """Compare a value of NEW with the floor; BASE, where it has the suite, says what NEW should hold."""
+    """Compare a value of NEW with the floor; BASE, if it has the suite, decides which results NEW needs."""
     if target.role == "cost":
         raise UsageError(f"rule {check.selector.text!r}: use max_increase for times and memory")
     cells = cells_behind(target, (base, new), expectation)

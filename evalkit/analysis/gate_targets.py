@@ -1,4 +1,4 @@
-"""What the selectors of a policy select: rows, means, derived figures, times and memory of two sets of runs."""
+"""Targets of a policy's selectors: rows, means, figures, times and memory of two sets of runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from evalkit.records.metrics import metric_of
 
 Role = Literal["row", "mean", "figure", "cost"]
 _OTHER_NAMES = {f"{EFFECTIVE_LENGTH}/fixed": EFFECTIVE_LENGTH}
-"""Names of figures that selectors may still use, and what they are now."""
+"""Former names of figures that selectors may still use, with their present names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One thing that a check looks at."""
+    """One value that a check judges."""
 
     role: Role
     suite: str
     name: str
     """A task, the path of a figure, or a cost; empty for the mean."""
     ctx: int | None
-    """None where it is of the whole run."""
+    """None for the whole run."""
 
     @property
     def label(self) -> str:
@@ -48,7 +48,7 @@ def select(check: Check, base: Mapping[str, StoredRun], new: Mapping[str, Stored
     """
     targets = list(_targets(base, new))
     if check.kind == "min":
-        # A cell that could not be asked has no row, and a floor on it fails.
+        # A cell that could not be run has no row, and a floor on it fails.
         targets += [Target("row", suite, cell.task, cell.ctx) for suite in new for cell in new[suite].record.unscored]
     chosen = choose(check.selector, list(dict.fromkeys(targets)))
     _refuse_mixed_units(check, chosen, [side[suite].record for side in (base, new) for suite in side])
@@ -86,12 +86,12 @@ def _refuse_mixed_units(check: Check, chosen: Sequence[Target], records: Sequenc
 
 def _named(target: Target, selector: Selector, targets: Sequence[Target]) -> bool:
     if selector.task is not None:
-        # A glob is over tasks: ruler/* shall not mean prefill_seconds.
+        # A glob matches tasks: ruler/* does not mean prefill_seconds.
         by_glob = target.role == "row" and fnmatchcase(target.name, selector.task)
         return by_glob or target.name == _OTHER_NAMES.get(selector.task, selector.task)
     if any(other.role == "mean" and other.suite == target.suite for other in targets):
         return target.role == "mean"
-    # A suite without a mean, such as the loss of one text, is its rows.
+    # For a suite without a mean, such as the loss of one text, its rows are selected.
     return target.role == "row"
 
 

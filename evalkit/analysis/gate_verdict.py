@@ -6,13 +6,13 @@ from evalkit.analysis.gate_targets import Target
 from evalkit.analysis.policy import Check, Kind, Tier
 from evalkit.records import Outcome, Verdict
 
-# Values and limits are decimal fractions of binary numbers.
+# Decimal fractions are not exact in binary.
 ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateVerdict(Verdict):
-    """What one check found of one target, and what it does to the gate."""
+    """The verdict of one check on one target, and its effect on the gate."""
 
     rule: str
     """The selector as the policy states it."""
@@ -26,7 +26,7 @@ class GateVerdict(Verdict):
     drop: float | None = None
     """BASE - NEW (for losses NEW - BASE), in the row's unit; for `max_increase` the relative increase."""
     confidence: float | None = None
-    """Of the interval of the drop."""
+    """Confidence of the interval of the drop."""
     n: int = 0
     more_samples: int | None = None
     """How many more pairs would decide an undecided check if the drop stays what it is."""
@@ -42,7 +42,7 @@ class GateVerdict(Verdict):
 
 
 def incomplete(check: Check, target: Target, reason: str) -> GateVerdict:
-    """The verdict on results that are not complete: a failure, whatever the values that are there."""
+    """The verdict on incomplete results: a failure, whatever their values."""
     return GateVerdict(
         rule=check.selector.text,
         target=target.label,

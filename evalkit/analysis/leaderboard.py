@@ -1,4 +1,4 @@
-"""Many runs side by side: models × what they were measured on, ranked by the differences between them.
+"""Leaderboards: a table of models by benchmark, ranked by the differences between the models.
 
 Samples are read only of the runs in the column that a table is ranked by. Of all others run.json is read and checked
 against manifest.json and the number of lines of samples.jsonl, so that hundreds of runs take seconds.
@@ -47,12 +47,12 @@ class Cell:
     ci95: Interval | None
     n: int
     complete: bool
-    """False where samples errored, so that the value is not of all that was asked."""
+    """False if samples errored, so that the value does not cover all samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Something that models are measured on."""
+    """A column: a score, a loss or a figure."""
 
     suite: str
     name: str
@@ -70,7 +70,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a model's run cost, and on what."""
+    """Time and memory of a model's run, with its hardware."""
 
     prefill_tokens_per_second: float | None
     decode_tokens_per_second: float | None
@@ -93,7 +93,7 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What two runs of a suite must share to stand in one column."""
+    """What two runs of a suite must share to be compared in one column."""
 
     suite: str
     version: str
@@ -142,12 +142,12 @@ class UsedRun:
 
 @dataclass(frozen=True, slots=True)
 class Leaderboard:
-    """The main table, then one for each protocol that few runs share, and the runs behind them all."""
+    """The main table, then one per protocol that few runs share, and all runs behind them."""
 
     boards: tuple[Board, ...]
     runs: tuple[UsedRun, ...]
     older: tuple[str, ...] = ()
-    """Runs that a newer one of the same model, questions and seed stands for, by id."""
+    """Ids of runs replaced by a newer one of the same model, questions and seed."""
 
 
 Sources = Mapping[tuple[Model, Column], BoardRun]
@@ -156,8 +156,8 @@ Sources = Mapping[tuple[Model, Column], BoardRun]
 def read_runs(paths: Sequence[Path]) -> list[BoardRun]:
     """All runs in `paths`, at any depth, whatever their order.
 
-    Raises UsageError naming a folder that is no run, and IncompatibleRunError where a record is not of its folder's
-    run, or counts other samples than samples.jsonl holds.
+    Raises UsageError naming a folder that is no run, and IncompatibleRunError if a record does not belong to its folder
+    or disagrees with samples.jsonl on the number of samples.
     """
     folders = {os.path.realpath(folder): folder for path in paths for folder in all_run_folders(path)}
     runs = []
@@ -171,7 +171,7 @@ def read_runs(paths: Sequence[Path]) -> list[BoardRun]:
 
 
 def build_leaderboard(runs: Sequence[BoardRun], rank_by: str | None = None) -> Leaderboard:
-    """Tables of the same content for the same runs, in whatever order they are given.
+    """Build the tables, whose content does not depend on the order of the runs.
 
     `rank_by` is a column, such as `ruler@65536`; by default the longest context of the first suite that most models
     share. Of runs that answered the same questions with the same model the newest counts. Raises UsageError for an
@@ -209,7 +209,7 @@ def _newest(runs: Sequence[BoardRun]) -> tuple[list[BoardRun], tuple[str, ...]]:
 
 
 def _age_key(record: RunRecord) -> tuple[str, int, str]:
-    """By the start of its last session; of those that do not know it, by the number at the end of the folder's name."""
+    """By the start of the last session, or if that is unknown by the number at the end of the folder's name."""
     started = [session.started_at for session in record.sessions if session.started_at is not None]
     number = re.search(r"-(\d{1,9})$", record.run_id)
     return (started[-1] if started else "", int(number[1]) if number else 1, record.run_id)
@@ -238,7 +238,7 @@ def _record_key(record: RunRecord) -> tuple[str, ...]:
 
 
 def _protocol_key(protocol: Protocol, runs: Sequence[BoardRun]) -> tuple[int, int, str]:
-    """Most models first, then most tasks, then by what it says."""
+    """Most models first, then most tasks, then by its text."""
     models = {run.record.model.fingerprint for run in runs}
     return -len(models), -len(protocol.tasks), repr(protocol)
 
@@ -284,7 +284,7 @@ def _ranks(ranked: Column, cells: Mapping[Model, Mapping[Column, Cell]], sources
 
 
 def _collect(runs: Sequence[BoardRun]) -> tuple[dict[Model, dict[Column, Cell]], Sources]:
-    """Every model's cells, and the run that each comes from."""
+    """Cells of every model, each with its run."""
     cells: dict[Model, dict[Column, Cell]] = defaultdict(dict)
     sources: dict[tuple[Model, Column], BoardRun] = {}
     for run in runs:
@@ -301,7 +301,7 @@ def _collect(runs: Sequence[BoardRun]) -> tuple[dict[Model, dict[Column, Cell]],
 
 
 def _cells(record: RunRecord) -> Iterator[tuple[Column, Cell]]:
-    """Means where the suite has them, else its rows; and the effective length."""
+    """Means if the suite has them, else its rows; and the effective length."""
     for mean in record.summary:
         if mean.mean is not None:
             here = [row for row in record.results if row.ctx == mean.ctx]
@@ -320,7 +320,7 @@ def _cells(record: RunRecord) -> Iterator[tuple[Column, Cell]]:
 
 
 def _column_key(column: Column) -> tuple[tuple[int, str], bool, str, int]:
-    """Suites in their order; figures of the whole run after its rows."""
+    """Suites in their order; figures of the whole run after the rows."""
     return suite_position(column.suite), column.name == EFFECTIVE_LENGTH, column.name, column.ctx or 0
 
 
@@ -334,7 +334,7 @@ def _ranked_column(
         if name not in labels:
             raise UsageError(f"no column {rank_by!r} to rank by{did_you_mean(rank_by, labels)}")
         return labels[name]
-    # Of the suite that stands first: what most models have, and of those the longest context.
+    # Of the first suite: the columns that most models have, and among them the longest context.
     testable = [column for column in columns if any(column in of and of[column].n for of in cells.values())]
     of_first = [column for column in testable if column.suite == testable[0].suite]
     counts = {column: sum(column in of_model for of_model in cells.values()) for column in of_first}
@@ -342,7 +342,7 @@ def _ranked_column(
 
 
 def _row_key(row: ModelRow, ranked: tuple[int, Column] | None) -> tuple[float, float, str, str]:
-    """By rank, then by value, then by name: nothing depends on the order of the arguments."""
+    """By rank, then by value, then by name, so that the order of the arguments does not matter."""
     cell = None if ranked is None else row.cells[ranked[0]]
     place = float("inf") if row.rank is None else float(row.rank)
     if cell is None or ranked is None:
@@ -351,7 +351,7 @@ def _row_key(row: ModelRow, ranked: tuple[int, Column] | None) -> tuple[float, f
 
 
 def _costs(records: Sequence[RunRecord]) -> Costs:
-    """Of the model's run with the longest context."""
+    """Costs of the model's run with the longest context."""
     longest = max(records, key=lambda record: (max((row.ctx for row in record.results), default=0), record.run_id))
     return Costs(
         prefill_tokens_per_second=longest.timing.prefill_tokens_per_second,

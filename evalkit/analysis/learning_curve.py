@@ -40,13 +40,13 @@ class LearningCurve:
     """95 % interval of each value."""
     metric: Metric
     groups: tuple[tuple[Group, ...], ...]
-    """Of each checkpoint: the groups whose plain mean is its value."""
+    """For each checkpoint, the groups whose plain mean is its value."""
     joint: bool
-    """Whether both curves asked the same questions in the same order."""
+    """Whether both curves have the same questions in the same order."""
 
     @property
     def monotone(self) -> Array:
-        """The values, made never to get worse with more tokens (isotonic regression)."""
+        """The values made monotone in tokens by isotonic regression."""
         from scipy import optimize
 
         increasing = self.metric.higher_is_better
@@ -76,8 +76,8 @@ def read_curves(
 ) -> tuple[LearningCurve, LearningCurve]:
     """The curves of both models for what `selector` names.
 
-    Raises UsageError where runs lack `tokens_seen` or the selected row, and IncompatibleRunError naming what differs
-    where they asked unlike things.
+    Raises UsageError if runs lack `tokens_seen` or the selected row, and IncompatibleRunError naming what differs
+    between their questions.
     """
     runs = [*hybrid, *baseline]
     _refuse_unlike(runs)
@@ -92,11 +92,14 @@ def _refuse_unlike(runs: Sequence[StoredRun]) -> None:
         if unlike:
             raise IncompatibleRunError(
                 f"{runs[0].folder} (BASE) and {run.folder} (NEW) asked different things ({'; '.join(unlike)}); "
-                "every checkpoint must be asked alike"
+                "all checkpoints need the same questions"
             )
     for run in runs:
         if run.record.tokens_seen is None:
-            raise UsageError(f"{run.folder} does not say how many tokens its checkpoint has seen (tokens_seen)")
+            raise UsageError(
+                f"{run.folder} does not state the training tokens of its checkpoint; write "
+                '{"tokens_seen": N} into evalkit.json beside its config.json, and run it again'
+            )
 
 
 def _selected_cells(runs: Sequence[StoredRun], selector: Selector) -> list[tuple[str, int]]:
@@ -121,7 +124,7 @@ def _selected_cells(runs: Sequence[StoredRun], selector: Selector) -> list[tuple
 
 
 class _Scores:
-    """Every run's scores by cell, over the questions that all of them answered."""
+    """Scores of every run by cell, over the questions that all runs answered."""
 
     def __init__(self, runs: Sequence[StoredRun], cells: Sequence[tuple[str, int]]) -> None:
         self._cells = cells
@@ -168,7 +171,7 @@ class _Scores:
         return tuple(Group(_scores(samples), sample_weights(samples)) for samples in scored)
 
     def _interval(self, groups: Sequence[Group]) -> Interval | None:
-        """How sure a checkpoint's value is by itself."""
+        """The 95 % interval of a checkpoint's value."""
         return (
             MeanScore.of(group.scores for group in groups).interval()
             if self._metric.bounded

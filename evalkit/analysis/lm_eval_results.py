@@ -1,4 +1,4 @@
-"""lm-eval's result JSON of any version since 0.3, read as lm-eval wrote it."""
+"""lm-eval's result JSON, of any version since 0.3."""
 
 import math
 import re
@@ -11,12 +11,12 @@ from evalkit.records.codec import parse_json
 from evalkit.statistics.intervals import Interval
 from evalkit.statistics.scores import proportion_interval
 
-# What lm-eval writes beside `results`; other tools have `results` too.
+# Fields that lm-eval writes in addition to `results`, which other tools write too.
 _BESIDE_RESULTS = frozenset(
     ("lm_eval_version", "versions", "n-shot", "n-samples", "configs", "group_subtasks", "higher_is_better")
 )
 _NOT_METRICS = frozenset(("alias", "name", "sample_len", "sample_count"))
-# Scores, which lm-eval reports as fractions; whatever else it reports is shown as it is.
+# Scores that lm-eval reports as fractions; other metrics are shown as they are.
 _SCORE = re.compile(r"acc(_\w+)?|\w+_acc|exact_match|em|f1|mc[12]|pass(@|_at_)\d+|contains\w*")
 # Tasks that report scores of these names as 0-100.
 _PERCENT_TASKS, _PERCENT_METRICS = re.compile(r"squadv2|scrolls_\w+"), frozenset(("em", "f1"))
@@ -24,7 +24,7 @@ _PERCENT_TASKS, _PERCENT_METRICS = re.compile(r"squadv2|scrolls_\w+"), frozenset
 _NAMES = ("pretrained", "model", "path", "engine")
 _ADAPTERS = ("peft", "delta")
 _SELECTORS = ("subfolder", "gguf_file", *_ADAPTERS)
-# Settings that can tell two results of one model apart, the likeliest first.
+# Settings that can distinguish two results of one model, the most likely first.
 _CONFIG_DETAILS = ("limit", "gen_kwargs", "model_sha", "random_seed", "fewshot_seed")
 _OWN_DETAILS = ("system_instruction", "chat_template", "fewshot_as_multiturn", "fingerprint")
 _DETAIL_CHARACTERS = 40
@@ -85,8 +85,8 @@ def _rows(task: str, metrics: Mapping[str, Any], n: int | None) -> Iterator[Fore
 def _interval(value: float, error: float, n: int | None, *, is_score: bool) -> Interval | None:
     """The 95 % interval of a standard error, None if that says nothing.
 
-    A score's stays within 0-100: where the normal interval does not, it is taken on the scale of log-odds. With all
-    samples right or all wrong the standard error is 0, and the interval is Clopper and Pearson's.
+    A score's interval stays within 0-100: if the normal interval does not, it is computed on log-odds. If all samples
+    are right or all wrong, the standard error is 0, and the interval is Clopper and Pearson's.
     """
     if error < 0:
         return None
@@ -107,7 +107,7 @@ def _percent(log_odds: float) -> float:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number, or None for anything else that stands in its place, such as NaN or `N/A`."""
+    """A finite number, or None for anything else, such as NaN or `N/A`."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
     return float(value) if is_number else None
 
@@ -135,7 +135,7 @@ def _model(data: Mapping[str, Any]) -> str | None:
 
 
 def _details(data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """How the model was asked, as far as it can tell two results of one model apart."""
+    """Settings that can distinguish two results of one model."""
     config, shots = _config(data), data.get("n-shot")
     stated = shots.values() if isinstance(shots, dict) else (config.get("num_fewshot"),)
     details = {

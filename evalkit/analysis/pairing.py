@@ -1,4 +1,4 @@
-"""Two runs brought together sample by sample, or refused by name where they asked different things."""
+"""Pairing of two runs by sample; runs with different questions are refused, naming what differs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ State = Literal["paired", "errored", "unscored", "missing"]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One sample, asked of both models and scored for both."""
+    """One sample that was scored for both models."""
 
     base: SampleRecord
     new: SampleRecord
 
     @property
     def change(self) -> float:
-        """New minus base, in the unit of the samples' scores."""
+        """NEW - BASE, in the unit of the samples' scores."""
         return (self.new.score or 0.0) - (self.base.score or 0.0)
 
     @property
@@ -57,7 +57,7 @@ class PairedRow:
 
     @property
     def weights(self) -> Array:
-        """What each pair weighs in the row; they add up to 1."""
+        """Weight of each pair in the row; weights add up to 1."""
         return sample_weights([pair.base for pair in self.pairs])
 
 
@@ -96,7 +96,7 @@ class Pairing:
 
     @property
     def same_model_and_answers(self) -> bool:
-        """Whether nothing differs but the folder: then a difference of zero is a fact and not an estimate."""
+        """Whether the runs differ only in their folder, so that a difference of zero is certain."""
         return model_key(self.base.record) == model_key(self.new.record) and all(
             pair.change == 0 for pair in self.pairs()
         )
@@ -117,8 +117,8 @@ def merge_rows(rows: Sequence[PairedRow]) -> PairedRow:
 def pair_runs(base: StoredRun, new: StoredRun) -> Pairing:
     """Pair two runs by sample id.
 
-    Raises IncompatibleRunError naming what differs where they asked unlike things, and UsageError where they have no
-    scored sample in common.
+    Raises IncompatibleRunError naming what differs between their questions, and UsageError if they have no scored
+    sample in common.
     """
     pairing = pair_rows(base, new)
     if not any(row.pairs for row in pairing.rows):
@@ -131,8 +131,8 @@ def pair_rows(base: StoredRun, new: StoredRun) -> Pairing:
     unlike = unlike_things(base.record, new.record)
     if unlike:
         raise IncompatibleRunError(
-            f"{base.folder} and {new.folder} asked different things ({'; '.join(unlike)}); "
-            "run both alike, or see compare --unpaired for a weaker comparison"
+            f"{base.folder} and {new.folder} have different questions ({'; '.join(unlike)}); "
+            "run both with the same settings, or use compare --unpaired for a less sensitive comparison"
         )
     pairing = Pairing(base, new, tuple(_rows(base, new)))
     for pair in pairing.pairs():
@@ -141,7 +141,7 @@ def pair_rows(base: StoredRun, new: StoredRun) -> Pairing:
 
 
 def unlike_things(base: RunRecord, new: RunRecord) -> list[str]:
-    """What the two runs did not ask alike, as `name: this in BASE, that in NEW`."""
+    """Differences between the questions of two runs, as `name: this in BASE, that in NEW`."""
     things: list[tuple[str, Any, Any]] = [
         ("suite", base.suite, new.suite),
         ("suite version", base.suite_version, new.suite_version),
@@ -155,7 +155,7 @@ def unlike_things(base: RunRecord, new: RunRecord) -> list[str]:
 
 
 def model_key(record: RunRecord) -> tuple[Any, ...]:
-    """What two runs share exactly when the same model answered."""
+    """Equal for two runs exactly if the same model answered."""
     model = record.model
     return model.fingerprint, model.tokenizer, model.dtype, model.quantization, model.positions.key
 
@@ -202,7 +202,7 @@ def _state(sample: SampleRecord | None) -> State:
 
 
 def _refuse_other_question(pairing: Pairing, pair: Pair) -> None:
-    """Raise IncompatibleRunError where one sample id asked two things in spite of equal settings."""
+    """Raise IncompatibleRunError if a sample id has two different questions in spite of equal settings."""
     base, new = pair.base, pair.new
     where = f"sample {base.id} in {pairing.base.folder} and {pairing.new.folder}"
     budgets = (base.generation_tokens, new.generation_tokens)
@@ -212,7 +212,9 @@ def _refuse_other_question(pairing: Pairing, pair: Pair) -> None:
             "or see compare --unpaired for a weaker comparison"
         )
     if base.metric != new.metric:
-        raise IncompatibleRunError(f"{where}: the metric is {base.metric} in BASE, {new.metric} in NEW; run both alike")
+        raise IncompatibleRunError(
+            f"{where}: the metric is {base.metric} in BASE, {new.metric} in NEW; run both with the same settings"
+        )
     if pair.same_prompt:
         return
     if pairing.base.record.model.tokenizer == pairing.new.record.model.tokenizer:
@@ -223,5 +225,5 @@ def _refuse_other_question(pairing: Pairing, pair: Pair) -> None:
     if not metric_of(base.metric).bounded:
         raise IncompatibleRunError(
             f"{where}: another tokenizer cuts the text into other windows, so losses are not of the same text; "
-            "see compare --unpaired for a weaker comparison"
+            "use compare --unpaired for a less sensitive comparison"
         )

@@ -1,4 +1,4 @@
-"""A gate's policy: a YAML file that says what a new run must hold."""
+"""The policy of a gate: a YAML file with the rules for a new run."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class Check:
     selector: Selector
     kind: Kind
     limit: float
-    """Points or the row's unit; of `max_increase` a fraction: 0.05 is 5 %."""
+    """In points or the row's unit; for `max_increase` a fraction: 0.05 is 5 %."""
     confidence: float
     undecided_passes: bool
     tier: Tier = "critical"
@@ -60,7 +60,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the runs of one suite hold, where that is not the whole suite or fewer samples than BASE."""
+    """What the runs of one suite have, if that is less than the whole suite or than BASE."""
 
     tasks: tuple[str, ...] = ()
     """Names or globs of the tasks behind its means and figures; empty: the whole suite."""
@@ -70,12 +70,12 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All checks of a policy file in its order, and what they share."""
+    """All checks of a policy file in order, and their common settings."""
 
     path: str
     checks: tuple[Check, ...]
     error_rate: float = ERROR_RATE
-    """Of all `max_drop` tests together: the most that the probability of any false failure may be."""
+    """Upper bound of the probability of any false failure, for all `max_drop` tests together."""
     supporting_failures: int = 0
     """Supporting checks that may fail."""
     expect: Mapping[str, Expectation] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Policy:
 
 
 def load_policy(path: Path) -> Policy:
-    """Read a policy; UsageError names the file and the rule of whatever is wrong with it."""
+    """Read a policy; UsageError names the file and the rule that is wrong."""
     text = read_text(path, f"policy {path}", "; `evalkit gate --init BASE` writes one")
     try:
         return parse_policy(text, str(path))
@@ -139,7 +139,7 @@ def parse_policy(text: str, path: str = "gate.yaml") -> Policy:
     error_rate = _error_rate(data.error_rate)
     checks = [check for key, rule in data.rules.items() for check in _rule(key, rule, data)]
     if not checks:
-        raise UsageError("it has no rule, so nothing would ever fail")
+        raise UsageError("it has no rule, so it would pass everything")
     return Policy(
         path=path,
         checks=tuple(checks),
@@ -160,7 +160,7 @@ def _rule(key: Any, rule: Any, policy: _PolicyFile) -> list[Check]:
             raise UsageError(f"it states no condition; give one of {', '.join(KINDS)}")
         _refuse_idle(fields, limits)
         error_rate = _error_rate(policy.error_rate)
-        # A test that is stricter together with others is not looser alone.
+        # A test's own level bounds its level in the family.
         confidence = fields.confidence or policy.confidence or max(CONFIDENCE, 1 - 2 * error_rate)
         checks = [
             Check(
@@ -181,7 +181,7 @@ def _rule(key: Any, rule: Any, policy: _PolicyFile) -> list[Check]:
 
 
 def _refuse_idle(fields: _RuleFields, kinds: Collection[Kind]) -> None:
-    """Refuse a key that no check of the rule reads."""
+    """Raise UsageError for a key that no check of the rule uses."""
     if fields.confidence is not None and not {"max_drop", "non_inferior"} & set(kinds):
         raise UsageError("confidence belongs to max_drop and non_inferior, which look at an interval")
     if fields.undecided is not None and "max_drop" not in kinds:

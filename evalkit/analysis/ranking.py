@@ -1,4 +1,4 @@
-"""Ranks of models in one column, from differences between them and not from overlapping intervals."""
+"""Ranks of models in one column, from tests of their differences and not from overlapping intervals."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -10,7 +10,7 @@ from evalkit.analysis.unpaired_comparison import compare_mean_unpaired, compare_
 from evalkit.errors import IncompatibleRunError
 
 _KEPT_RUNS = 32
-"""Runs whose samples are kept in memory; those of hundreds would take gigabytes."""
+"""Number of runs whose samples are kept in memory; hundreds would take gigabytes."""
 
 
 def rank(values: Sequence[float], worse: Callable[[int, Sequence[int]], Sequence[bool]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Selectors: how policies, leaderboards and efficiency reports name a row, a mean, a figure or a cost."""
+"""Selectors, with which policies, leaderboards and efficiency reports name a row, a mean, a figure or a cost."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Selector:
     """`suite[/task-glob][@ctx]`, or a time or an amount of memory such as `prefill_seconds[@ctx]`."""
 
     text: str
-    """As the policy has it."""
+    """The selector as it was written."""
     name: str
     """A suite, or one of COSTS."""
     task: str | None

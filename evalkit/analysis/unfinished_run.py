@@ -1,4 +1,4 @@
-"""What there is of a run that was stopped, from its files alone."""
+"""Runs that were stopped, read from their files."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -13,11 +13,11 @@ from evalkit.running.run_files import RUN, is_begun, read_samples, read_sessions
 from evalkit.statistics.rows import cells_of, result_row
 
 Summarize = Callable[[RunStart, Sequence[SampleRecord]], SuiteSummary]
-"""The suite's summary of the samples there are."""
+"""The suite's summary of the stored samples."""
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether `path` is the folder of a run that was begun and has no record."""
+    """Whether `path` is the folder of a run that has started and not finished."""
     return os.path.isdir(path) and is_begun(path) and not os.path.lexists(path / RUN)
 
 

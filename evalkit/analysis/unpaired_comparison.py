@@ -1,4 +1,4 @@
-"""Two runs that asked different questions, compared as two samples of questions: less sensitive than pairs."""
+"""Comparison of two runs with different questions, as two independent samples of questions."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -29,7 +29,7 @@ Samples = Sequence[SampleRecord]
 
 
 def compare_unpaired(base: StoredRun, new: StoredRun) -> Comparison:
-    """Compare rows of the same name as if their questions had been drawn apart.
+    """Compare rows of the same name as if their questions had been drawn independently.
 
     Rows of one name with two metrics are left out by name. Raises IncompatibleRunError for runs of two suites, or
     without a row in common.
@@ -62,12 +62,12 @@ def compare_unpaired(base: StoredRun, new: StoredRun) -> Comparison:
 
 def _notes(base: StoredRun, new: StoredRun) -> Iterator[str]:
     yield (
-        "UNPAIRED: the two runs are compared as if each had drawn its own questions. This is weaker: intervals are "
-        "wider, and a difference may come from what was asked."
+        "UNPAIRED: the runs are compared as if their questions had been drawn independently. Intervals are wider, and "
+        "a difference may come from the questions."
     )
     yield from unfinished_notes(base.record, new.record)
     for thing in unlike_things(base.record, new.record):
-        yield f"Not alike: {thing}."
+        yield f"Different: {thing}."
 
 
 def compare_rows_unpaired(base: StoredRun, new: StoredRun, ctx: int) -> Iterator[RowComparison]:
@@ -106,7 +106,7 @@ def _shared(base: StoredRun, new: StoredRun, ctx: int) -> dict[str, tuple[Sample
 
 
 def _unlike_metrics(base: StoredRun, new: StoredRun) -> Iterator[str]:
-    """Rows of one name that are two different numbers."""
+    """Rows of one name that are measured differently."""
     for (task, ctx), (left, right) in _in_both(base, new).items():
         if left[0].metric != right[0].metric:
             yield f"{task} at {ctx} is measured by {left[0].metric} in BASE and by {right[0].metric} in NEW"

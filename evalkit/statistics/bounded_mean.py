@@ -1,4 +1,4 @@
-"""Confidence bounds of a mean of bounded values that assume nothing about how the values are distributed."""
+"""Confidence bounds of a mean of bounded values, without assumptions about their distribution."""
 
 import math
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ _MOST_VALUES = 1_000
 class LowerBound:
     """Lower confidence bounds of a weighted mean, at any one-sided level up to 1/4.
 
-    The values are joined by one that was not seen, at the end of the scale and as heavy as the heaviest; a bound is
-    a quantile of the mean under weights drawn as spacings, so a rare value that was missed is allowed for. For right
-    and wrong answers of equal weight the bound is Clopper and Pearson's. Its coverage is not proven in general; no
+    One unseen value, at the end of the scale and with the largest weight, is added to the values. A bound is a quantile
+    of the mean under weights drawn as spacings, so that a rare value that was missed is allowed for. For right and
+    wrong answers of equal weight the bound is Clopper and Pearson's. Its coverage is not proven in general; no
     exception is known. Gaffke, Three test statistics for a nonparametric one-sided hypothesis on the mean of a
     nonnegative variable (2005); Learned-Miller and Thomas, A new confidence interval for the mean of a bounded random
     variable (2019).
@@ -36,14 +36,14 @@ class LowerBound:
     values: Array
     """Distinct values, the unseen one last."""
     weights: Array
-    """Relative to the heaviest."""
+    """Weights, relative to the largest."""
     counts: Array
     offset: float = 0.0
     """Added to the mean of `values`."""
 
     @staticmethod
     def of(values: Array, weights: Array, *, least: float, offset: float = 0.0) -> "LowerBound":
-        """Of `values`, none of which can be below `least`; all weights are above zero."""
+        """The bounds for `values` of at least `least`; all weights must be positive."""
         if len(values) > _MOST_VALUES:
             step = (values.max() - least) / _MOST_VALUES or 1.0
             values = least + step * np.floor((values - least) / step + _ROUNDING)
@@ -59,12 +59,12 @@ class LowerBound:
 
     @staticmethod
     def of_strata(strata: Sequence[Array], shares: Sequence[float]) -> "LowerBound":
-        """Of Σ share × mean over strata of scores in [0, 1]; shares add up to 1 and every stratum has a value.
+        """The bounds of Σ share × mean over strata of scores in [0, 1]; shares add up to 1, no stratum is empty.
 
-        Samples are drawn within fixed strata, so spread between strata is no uncertainty. Each stratum's values are
-        moved by part of the distance between its mean and the overall mean: by (n - 1) / (n + 1) of it, since a mean
-        of few values is a poor centre and a single value is none. What the estimated centre takes from the spread
-        within a stratum is given back, so that strata with equal means have the interval of the pooled values.
+        Samples are drawn within fixed strata, so spread between strata is no uncertainty. The values of a stratum of n
+        values are moved by (n - 1) / (n + 1) of the distance between its mean and the overall mean: the mean of few
+        values is a poor centre, and a single value is none. The spread within a stratum that the estimated centre
+        hides is restored, so that strata with equal means have the interval of the pooled values.
         """
         means = np.array([stratum.mean() for stratum in strata])
         counts = np.array([len(stratum) for stratum in strata], dtype=np.float64)
@@ -87,7 +87,7 @@ class LowerBound:
 
     @property
     def moments(self) -> tuple[float, float]:
-        """Mean and variance of the distribution whose quantiles are the bounds; exact where all weigh alike."""
+        """Mean and variance of the distribution whose quantiles are the bounds; exact if all weights are equal."""
         heaviness = self.counts * self.weights
         total = float(heaviness.sum())
         mean = float(heaviness @ self.values) / total

@@ -1,4 +1,4 @@
-"""The effective length: the largest context length that passes a rule, and all smaller ones with it."""
+"""The effective length: the largest context length at which a rule and the rule at all smaller lengths hold."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ OWN_SHARE = 0.85
 
 
 class Margin(Protocol):
-    """How far a length is from failing its rule: it passes if the true value is above 0."""
+    """Margin of a length over its rule, which holds if the true margin is above 0."""
 
     @property
     def mean(self) -> float: ...

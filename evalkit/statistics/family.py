@@ -1,4 +1,4 @@
-"""Several one-sided tests that share one error rate (Holm, 1979), by way of their confidence bounds."""
+"""One-sided tests that share an error rate (Holm, 1979), decided by their confidence bounds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class OneSidedTest:
     lower_bound: LowerBound
     limit: float
     level: float
-    """The one-sided error level of this test alone; its share of the common rate may only make it smaller."""
+    """The one-sided error level of this test alone; its share of the common rate can only lower it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the common error rate leaves of one test."""
+    """The outcome of one test under the common error rate."""
 
     rejected: bool
     """Whether the drop is above the limit."""
@@ -53,7 +53,7 @@ def holm_decisions(tests: Sequence[OneSidedTest], error_rate: float) -> list[Dec
 
 
 def first_level(test_level: float, error_rate: float, tests: int) -> float:
-    """The level of a test whose own is `test_level` while none of `tests` has rejected."""
+    """The level of a test with its own level `test_level`, before any of `tests` has rejected."""
     return min(test_level, error_rate / tests)
 
 

@@ -1,4 +1,4 @@
-"""What all intervals share."""
+"""The confidence level of all intervals."""
 
 from evalkit.records.results import Interval
 

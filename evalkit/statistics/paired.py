@@ -1,9 +1,8 @@
 """Statistics of two models on the same samples: interval, p value and power of a weighted mean of differences.
 
 A benchmark's mean is a weighted sum of its samples' scores (weights 1 / (tasks × samples of the task)). Right and
-wrong answers are events: a sample that got worse, one that got better, and the many that did not change. Of fractions
-nothing is supposed but that they lie in [0, 1]. How the methods were chosen, and what they cost: docs/statistics.md
-and benchmarks/gate_power.py.
+wrong answers are events: samples that got worse, got better, or did not change. Fractions are assumed only to lie in
+[0, 1]. docs/statistics.md explains the choice of methods; benchmarks/gate_power.py measures them.
 """
 
 import math
@@ -23,11 +22,11 @@ Array = npt.NDArray[np.float64]
 
 POWER = 0.80
 BOOTSTRAP_RESAMPLES = 9_999
-# 2¹² sign patterns are fewer than the resamples, so all of them are counted instead of drawn.
+# 2¹² sign patterns are fewer than the resamples, so all of them are enumerated instead of drawn.
 _MOST_ENUMERATED = 12
 _SAME = 1e-9
 _NODES = 100
-# Below this a step from one side of zero to the other is rounding.
+# A smaller step from one side of zero to the other is rounding.
 _NEAR_ZERO = 1e-12
 _TINY = 1e-300
 
@@ -37,11 +36,11 @@ class PairedDifferences:
     """Differences of two models on the same samples, in the unit of the scores; made in a fixed order of samples."""
 
     differences: Array
-    """New minus base (or any two), one for each pair."""
+    """Difference of each pair, such as new minus base."""
     weights: Array
-    """What each pair weighs in the mean; they add up to 1."""
+    """Weight of each pair in the mean; weights add up to 1."""
     strata: npt.NDArray[np.int64]
-    """The task of each pair, as a number: tasks are fixed, samples are drawn within them."""
+    """Task of each pair, as a number: tasks are fixed, and samples are drawn within them."""
     bounded: bool
     """True for scores in [0, 1]; False for losses."""
 
@@ -50,28 +49,28 @@ class PairedDifferences:
         return float(self.weights @ self.differences)
 
     def swapped(self) -> "PairedDifferences":
-        """The same pairs seen from the other model."""
+        """The same pairs with the models exchanged."""
         return PairedDifferences(-self.differences, self.weights, self.strata, self.bounded)
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval | None:
-        """Two-sided interval of the mean difference; None where there are too few pairs to say anything."""
+        """Two-sided interval of the mean difference; None if there are too few pairs."""
         if not self.bounded:
             return stratified_t_interval(self, confidence)
         return events_interval(self, confidence) if right_or_wrong(self) else any_spread_interval(self, confidence)
 
     def p_value(self, name: str = "") -> float:
-        """Two-sided p of no difference; `name` seeds the bootstrap where one is needed."""
+        """Two-sided p of no difference; `name` seeds the bootstrap if one is needed."""
         return two_sided_p(self.weights * self.differences, seed=zlib.crc32(name.encode()))
 
     def detectable(self, confidence: float = CONFIDENCE) -> float | None:
-        """The smallest true difference that these many pairs show with a power of 80 %."""
+        """The smallest true difference that this number of pairs detects with a power of 80 %."""
         return detectable_difference(self, confidence)
 
 
 def pool(groups: Sequence[Array], *, bounded: bool, weights: Sequence[Array] | None = None) -> PairedDifferences:
     """The plain mean over `groups` (tasks) of their mean differences, as one weighted sample.
 
-    `weights` say what a pair weighs within its group, adding up to 1 in each; alike by default.
+    `weights` are those of the pairs within their group and add up to 1 in each; equal by default.
     """
     sizes = [len(group) for group in groups]
     within = [np.full(size, 1 / size) for size in sizes] if weights is None else weights
@@ -84,12 +83,12 @@ def pool(groups: Sequence[Array], *, bounded: bool, weights: Sequence[Array] | N
 
 
 def two_sided_p(contributions: Array, *, seed: int) -> float:
-    """Two-sided p that the sum of `contributions` (weight × difference) is zero but for chance.
+    """Two-sided p value of the null hypothesis that the sum of `contributions` (weight × difference) is zero.
 
-    Where all that changed changed by the same amount (right and wrong answers), this is the exact sign test.
-    Otherwise it is a paired bootstrap under the null: each pair keeps its size and draws its sign (the wild bootstrap
-    with Rademacher multipliers), which is exact where the two models are exchangeable. Few signs are enumerated.
-    Antisymmetric data give the same p. Wu, Jackknife, bootstrap and other resampling methods (1986); Liu (1988).
+    If all changes have the same size (right and wrong answers), this is the exact sign test. Otherwise it is a paired
+    bootstrap under the null: each pair keeps its size and draws its sign (the wild bootstrap with Rademacher
+    multipliers), which is exact if the two models are exchangeable. Few signs are enumerated. Exchanging the models
+    gives the same p. Wu, Jackknife, bootstrap and other resampling methods (1986); Liu (1988).
     """
     changed = contributions[np.abs(contributions) > _NEAR_ZERO]
     if len(changed) == 0:
@@ -111,7 +110,7 @@ def two_sided_p(contributions: Array, *, seed: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for having looked at all of them (Holm, 1979), in the order given."""
+    """p values corrected for multiple comparisons (Holm, 1979), in the order given."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted, highest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):
@@ -121,7 +120,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def right_or_wrong(pairs: PairedDifferences) -> bool:
-    """Whether all samples weigh alike and each changed wholly or not at all."""
+    """Whether all weights are equal and each sample changed wholly or not at all."""
     if len(pairs.differences) == 0 or np.ptp(pairs.weights) > _SAME * pairs.weights.max():
         return False
     sizes = np.abs(pairs.differences)
@@ -131,10 +130,11 @@ def right_or_wrong(pairs: PairedDifferences) -> bool:
 def events_interval(pairs: PairedDifferences, confidence: float = CONFIDENCE) -> Interval:
     """Interval of a mean difference of right and wrong answers of equal weight, compatible with the exact sign test.
 
-    It leaves out zero exactly when the sign test's p is below 1 - confidence. The confidence distributions of two
-    binomials are melded: how many samples changed, and which way those went. Fay, Proschan and Brittain, Combining
-    one-sample confidence procedures for inference in the two-sample case (2015); Fay and Lumbard, Confidence intervals
-    for difference in proportions for matched pairs compatible with exact McNemar's or sign tests (2021).
+    It excludes zero exactly when the sign test's p is below 1 - confidence. The confidence distributions of two
+    binomials are melded: the number of samples that changed, and the direction of the changes. Fay, Proschan and
+    Brittain, Combining one-sample confidence procedures for inference in the two-sample case (2015); Fay and Lumbard,
+    Confidence intervals for difference in proportions for matched pairs compatible with exact McNemar's or sign tests
+    (2021).
     """
     up, down = int(np.sum(pairs.differences > 0.5)), int(np.sum(pairs.differences < -0.5))
     total, tail = len(pairs.differences), (1 - confidence) / 2
@@ -142,11 +142,10 @@ def events_interval(pairs: PairedDifferences, confidence: float = CONFIDENCE) ->
 
 
 def any_spread_interval(pairs: PairedDifferences, confidence: float = CONFIDENCE) -> Interval | None:
-    """Interval of a weighted mean difference of scores in [0, 1] that holds however the differences are spread.
+    """Interval of a weighted mean difference of scores in [0, 1], valid for any distribution of the differences.
 
-    Few large changes can make up for many small ones, and a sample may have none of them: the interval allows for
-    one that was not seen. For right and wrong answers it is that of `events_interval` but for rounding, and where zero
-    is near its end.
+    A few large changes can outweigh many small ones and be missing from the sample, so the interval allows for one
+    unseen change. For right and wrong answers it equals that of `events_interval`, except for rounding and near zero.
     """
     if len(pairs.differences) == 0:
         return None
@@ -160,7 +159,7 @@ def any_spread_interval(pairs: PairedDifferences, confidence: float = CONFIDENCE
 def stratified_t_interval(pairs: PairedDifferences, confidence: float = CONFIDENCE) -> Interval | None:
     """Student's interval of a mean over tasks of real-valued differences, with Satterthwaite's degrees of freedom.
 
-    None where a task has fewer than two pairs.
+    None if a task has fewer than two pairs.
     """
     moments = _strata_moments(pairs)
     if moments is None:
@@ -175,11 +174,10 @@ def stratified_t_interval(pairs: PairedDifferences, confidence: float = CONFIDEN
 
 
 def detectable_difference(pairs: PairedDifferences, confidence: float = CONFIDENCE) -> float | None:
-    """The smallest true difference that would be told from zero with a power of 80 %, given the spread seen.
+    """The smallest true difference detected with a power of 80 %, given the observed spread.
 
-    None where there are too few pairs to tell any difference. For scores never less than a test needs that has seen
-    only changes one way: right and wrong answers have to change in some number, and fractions have to add up to what
-    one sample that was not seen could take back.
+    None if there are too few pairs to detect any difference. For scores it is at least what a test needs if all changes
+    go one way: a minimum number of changed answers, or fractions that add up to more than one unseen sample could undo.
     """
     if not pairs.bounded:
         moments = _strata_moments(pairs)
@@ -196,7 +194,7 @@ def detectable_difference(pairs: PairedDifferences, confidence: float = CONFIDEN
 
 
 def _strata_moments(pairs: PairedDifferences) -> tuple[float, float] | None:
-    """Variance of the mean, and its degrees of freedom; None where a stratum has fewer than two pairs."""
+    """Variance of the mean, and its degrees of freedom; None if a stratum has fewer than two pairs."""
     counts = np.bincount(pairs.strata)
     if len(counts) == 0 or counts.min() < 2:
         return None
@@ -211,8 +209,8 @@ def _strata_moments(pairs: PairedDifferences) -> tuple[float, float] | None:
 def _events_bound(higher: int, lower: int, total: int, tail: float) -> float:
     """The `tail` quantile of rate × (2 share - 1): rate of changed samples, share of them that went up.
 
-    `higher` and `lower` are the events seen each way, of `total` that there could be. Each of the two parts is taken
-    at the side of its confidence distribution that makes the bound smaller.
+    `higher` and `lower` are the numbers of changes in each direction, of `total` samples. Both parts are taken at the
+    side of their confidence distributions that lowers the bound.
     """
     from scipy import special
 
@@ -243,7 +241,7 @@ def _events_bound(higher: int, lower: int, total: int, tail: float) -> float:
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    """The zero of a rising function on [low, high]; an end where it lies there."""
+    """The zero of a rising function on [low, high], or the end that is nearest to it."""
     from scipy import optimize
 
     if function(low) >= 0:
@@ -261,10 +259,10 @@ def unit_quadrature() -> tuple[Array, Array]:
 
 
 def detectable_sigmas(confidence: float, freedom: float = math.inf) -> float:
-    """How many standard errors a difference must be to be told from zero with a power of 80 %.
+    """The number of standard errors at which a difference is detected with a power of 80 %.
 
-    `freedom` are the degrees of freedom of the error; where there are few, t has a noncentral Student distribution
-    and the number is far above the normal one (16.3 instead of 2.8 for two pairs). Owen, The power of Student's
+    `freedom` are the degrees of freedom of the error. If they are few, t has a noncentral Student distribution, and the
+    number is far above the normal one (16.3 instead of 2.8 for two pairs). Owen, The power of Student's
     t-test (1965).
     """
     from scipy import special, stats
@@ -277,7 +275,7 @@ def detectable_sigmas(confidence: float, freedom: float = math.inf) -> float:
 
 @cache
 def fewest_changes(confidence: float) -> int:
-    """How many changes, all the same way, the sign test tells from chance."""
+    """The fewest changes, all in one direction, that the sign test finds significant."""
     needed = 1
     while 2.0 ** (1 - needed) >= 1 - confidence:
         needed += 1
@@ -286,7 +284,7 @@ def fewest_changes(confidence: float) -> int:
 
 @cache
 def fewest_events(confidence: float) -> float:
-    """How many changes, all the same way, must be expected so that the sign test tells them with a power of 80 %."""
+    """The expected number of changes, all in one direction, that the sign test detects with a power of 80 %."""
     from scipy import special
 
     return float(special.gammaincinv(fewest_changes(confidence), POWER))

@@ -1,7 +1,7 @@
 """Power of one-sided tests of a drop: how often an interval lies above, or at or below, a limit.
 
 Planning needs an assumption about how many samples two runs answer differently (the discordance); it is a `Spread`.
-For right and wrong answers of which few change the probabilities are exact under that assumption, otherwise they are
+For right and wrong answers that change rarely, the probabilities are exact under that assumption, otherwise they are
 normal or noncentral t approximations. benchmarks/gate_policies.py compares them with simulated runs.
 """
 
@@ -19,10 +19,10 @@ from evalkit.statistics.paired import POWER, PairedDifferences, pool, right_or_w
 _NORMAL = NormalDist()
 # Up to this many expected changes the distribution is summed exactly; above, the normal approximation is close.
 _EXACT_CHANGES = 100
-# The tails of the number of changes that are left out of the sum.
+# Probability of the tails that are left out of the sum over the number of changes.
 _LEFT_OUT = 1e-6
 _ROUNDING = 1e-9
-# Of a spread and the weight of an unseen sample, one this small beside the other is none.
+# The spread or the weight of an unseen sample is ignored if it is this small compared with the other.
 _LEAST_SHARE = 1e-3
 _MOST_PAIRS = 10**9
 # Standard errors beyond which any t-test with two pairs or more has decided.
@@ -40,11 +40,11 @@ class Spread:
     kind: Kind
     pairs: int
     square: float
-    """Variance of the mean times `pairs`; of right and wrong answers the share that changes."""
+    """Variance of the mean times `pairs`; for right and wrong answers the share that changes."""
     size: float = 1.0
     """Typical size of a change; 1 for right and wrong answers."""
     heaviest: float = 1.0
-    """Weight of the heaviest pair times `pairs`; 1 if all weigh alike."""
+    """Largest weight of a pair times `pairs`; 1 if all weights are equal."""
     strata: int = 1
 
     @staticmethod
@@ -76,7 +76,7 @@ class Spread:
         return math.sqrt(self.square_at(drop) - drop**2) / math.sqrt(self.pairs)
 
     def square_at(self, drop: float) -> float:
-        """Mean square of the differences if the true drop is `drop`; of right and wrong answers the share that changes.
+        """Mean square of the differences for a true drop of `drop`; of right and wrong answers the share that changes.
 
         A drop comes half from more samples that get worse and half from fewer that get better.
         """
@@ -124,11 +124,11 @@ def detectable_drop(probability: Callable[[float], float], largest: float) -> fl
 def pairs_needed(spread: Spread, limit: float, tail: float) -> int | None:
     """Pairs after which a candidate without a drop shows with a probability of 80 % that it is at most `limit`.
 
-    None if no number of pairs does, which is so for a limit of 0. The answer is within a twentieth of the fewest.
+    None if no number of pairs suffices, as for a limit of 0. The answer is within a twentieth of the fewest.
     """
     if limit <= 0:
         return None
-    # Fewer never suffice: the normal approximation without the loss to discreteness.
+    # A lower bound: the normal approximation ignores the loss to discreteness.
     least = (_quantile(tail) + _quantile(1 - POWER)) ** 2 * spread.square / limit**2
     pairs = max(spread.strata + 1, int(0.9 * least))
     while at_most(spread.scaled(pairs), 0.0, limit, tail) < POWER:
@@ -194,7 +194,7 @@ def _above_exactly(spread: Spread, drop: float, limit: float, tail: float) -> fl
 
 @cache
 def _least_worse(pairs: int, first: int, last: int, limit: float, tail: float) -> tuple[int, ...]:
-    """For `first` … `last` changes, how many must be for the worse so that the lower bound is above `limit`."""
+    """For `first` … `last` changes, the fewest that must be for the worse to move the lower bound above `limit`."""
     found = []
     worse = 0
     for changes in range(first, last + 1):

@@ -1,4 +1,4 @@
-"""From sample records to the rows, means and figures of a run."""
+"""Rows, means and figures of a run, computed from its samples."""
 
 import math
 from collections import defaultdict
@@ -26,7 +26,7 @@ def cells_of(records: Iterable[SampleRecord]) -> dict[tuple[str, int], list[Samp
 
 
 def scores_of(records: Iterable[SampleRecord]) -> list[float]:
-    """The scores of those that have one."""
+    """The scores of the samples that have one."""
     return [record.score for record in records if record.score is not None]
 
 
@@ -44,7 +44,7 @@ def result_row(
     chance: float | None = None,
     updates: int | None = None,
 ) -> ResultRow:
-    """The row of one task and length; `metric` is by default that of any sample."""
+    """The row of one task and length; `metric` is by default that of the samples."""
     scored = [record for record in records if record.score is not None]
     named = next((record.metric for record in (*scored, *records) if record.metric), metric or "")
     return ResultRow(
@@ -75,7 +75,7 @@ def row_interval(scored: Sequence[SampleRecord]) -> Interval | None:
 def mean_of_tasks(groups: Iterable[Sequence[float] | Array]) -> tuple[float | None, Interval | None]:
     """The plain mean over tasks of their mean scores in [0, 1], as 0-100, with its 95 % interval.
 
-    Tasks without a score are left out; (None, None) if there is no other.
+    Tasks without a score are left out; (None, None) if none has one.
     """
     scored = [group for group in groups if len(group)]
     if not scored:
@@ -110,7 +110,7 @@ def loss_figure(
 
 
 def row_warnings(rows: Sequence[ResultRow]) -> tuple[str, ...]:
-    """What a reader must know before concluding anything from rows of few samples; one line each."""
+    """Warnings about rows of few samples, one line each."""
     scored = [row for row in rows if row.value is not None]
     losses = [row for row in scored if not metric_of(row.metric).bounded]
     scores = [row for row in scored if metric_of(row.metric).bounded]
@@ -149,5 +149,5 @@ def sample_weights(samples: Sequence[SampleRecord]) -> Array:
 
 
 def weighted_mean(values: Array, weights: Array) -> float:
-    """Their weighted sum, independent of the order of summation: 442 of 500 right answers are 0.884."""
+    """Their weighted sum, exact in any order of summation: 442 of 500 right answers are 0.884."""
     return round(math.fsum(weights * values), 12)

@@ -1,4 +1,4 @@
-"""Loss against training tokens as E + B / D^β, for one curve or for several that share E and β.
+"""Loss as a function of training tokens, E + B / D^β, for one curve or several that share E and β.
 
 Hoffmann et al., Training Compute-Optimal Large Language Models (2022), eq. 2, at a fixed model size.
 """
@@ -21,23 +21,23 @@ class ScalingLaw:
     """One fit to one or more curves."""
 
     floor: float
-    """E, the loss that no number of tokens gets below."""
+    """E, the irreducible loss."""
     exponent: float
     """β"""
     coefficients: tuple[float, ...]
     """B of each curve, in loss × tokens^β."""
     residuals: tuple[tuple[float, ...], ...]
-    """Measured minus fitted, of each curve's points."""
+    """Residuals (measured minus fitted) of each curve's points."""
     rms: float
     determined: bool
-    """False where β lies at an end of its range or E at zero: the points do not bend enough to tell them."""
+    """False if β is at an end of its range or E is zero: the points bend too little to determine them."""
 
     def loss(self, tokens: float, curve: int = 0) -> float:
         """The fitted loss at `tokens`."""
         return float(self.floor + self.coefficients[curve] / tokens**self.exponent)
 
     def tokens(self, loss: float, curve: int = 0) -> float | None:
-        """The tokens at which the fit reaches `loss`; None where it never does."""
+        """The tokens at which the fit reaches `loss`; None if it never does."""
         if loss <= self.floor or self.coefficients[curve] <= 0:
             return None
         try:
@@ -46,17 +46,17 @@ class ScalingLaw:
             return None
 
     def data_ratio(self, one: int, other: int) -> float | None:
-        """Tokens of `one` over those of `other` at any equal loss, of a fit with shared E and β."""
+        """Ratio of the tokens of `one` to those of `other` at equal loss, for a fit with shared E and β."""
         if self.coefficients[one] <= 0 or self.coefficients[other] <= 0:
             return None
         return float((self.coefficients[one] / self.coefficients[other]) ** (1 / self.exponent))
 
 
 def fit(curves: Sequence[tuple[Array, Array]]) -> ScalingLaw | None:
-    """Least squares over (tokens, losses) of each curve, with E and β in common.
+    """Fit (tokens, losses) of each curve by least squares, with shared E and β.
 
-    For a given β the rest is linear and not negative; β is searched. None where there are too few points: each curve
-    needs two, and all together one more than there are parameters.
+    For a given β the problem is linear with coefficients of at least 0; β is searched. None if there are too few
+    points: each curve needs two, and all together one more than there are parameters.
     """
     points = sum(len(tokens) for tokens, _ in curves)
     if any(len(tokens) < 2 for tokens, _ in curves) or points < len(curves) + 3:
@@ -88,7 +88,7 @@ def fit(curves: Sequence[tuple[Array, Array]]) -> ScalingLaw | None:
 
 
 def _solve(curves: Sequence[tuple[Array, Array]], scale: float, beta: float) -> tuple[Array, float]:
-    """E and each curve's B / scale^β at this β, none of them negative, and the norm of what is left."""
+    """E and each curve's B / scale^β at this β, all at least 0, and the norm of the residuals."""
     from scipy import optimize
 
     rows = []

@@ -1,4 +1,4 @@
-"""How sure a score or a loss is: the one source of its mean, interval and detectable difference."""
+"""Mean, interval and detectable difference of a score or a loss."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from evalkit.statistics.paired import detectable_sigmas, fewest_events
 
 _EQUAL = 1e-12
 _MOST_DOUBT = 50.0
-"""Logarithm of the upper end relative to the mean; two windows can be as far apart as that."""
+"""Largest logarithm of the upper end relative to the mean, which two very different windows can reach."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +38,7 @@ class MeanScore:
         return MeanScore(strata, (1 / len(strata),) * len(strata))
 
     def minus(self, share: float, other: "MeanScore") -> "MeanScore":
-        """This mean less `share` (above 0) of another one, whose samples were drawn apart from these."""
+        """This mean minus `share` (above 0) times another one with independent samples."""
         total = 1 + share
         return MeanScore(
             strata=(*self.strata, *(1 - stratum for stratum in other.strata)),
@@ -54,7 +54,7 @@ class MeanScore:
     @property
     def mean(self) -> float:
         parts = [share * math.fsum(each) / len(each) for share, each in zip(self.shares, self.strata, strict=True)]
-        # 442 of 500 right answers are 0.884, in whatever order they are added.
+        # Exact in any order of summation: 442 of 500 right answers are 0.884.
         return self.scale * round(math.fsum(parts), 12) + self.offset
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
@@ -102,11 +102,11 @@ class MeanLoss:
 
     values: Array
     weights: Array
-    """They add up to 1."""
+    """Weights, which add up to 1."""
 
     @staticmethod
     def of(values: Sequence[float] | Array, weights: Sequence[float] | Array) -> "MeanLoss":
-        """Of at least one value; `weights` in any unit."""
+        """The mean of at least one value; `weights` in any unit."""
         sizes = np.asarray(weights, dtype=np.float64)
         return MeanLoss(np.asarray(values, dtype=np.float64), sizes / sizes.sum())
 
@@ -120,9 +120,9 @@ class MeanLoss:
 
     @property
     def variance(self) -> float | None:
-        """Of the mean, by linearization (Cochran, Sampling Techniques, 1977, chapter 6); None without any spread.
+        """Standard error by linearization (Cochran, Sampling Techniques, 1977, chapter 6); None without spread.
 
-        Values that all agree say nothing about their spread: no loss is bounded, so nothing else does either.
+        Equal values say nothing about the spread of losses, which have no upper bound.
         """
         if self.n < 2 or np.ptp(self.values) <= _EQUAL * float(np.abs(self.values).max()):
             return None
@@ -132,7 +132,7 @@ class MeanLoss:
     def interval(self, confidence: float = CONFIDENCE) -> Interval | None:
         """Student's interval, its upper end on a logarithmic scale; None for fewer than two values, and if all agree.
 
-        Losses have their long tail above, so that the upper end of a symmetric interval is too low for few windows.
+        Losses have a long upper tail, so that the upper end of a symmetric interval would be too low for few windows.
         """
         if (variance := self.variance) is None:
             return None

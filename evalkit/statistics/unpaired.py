@@ -1,4 +1,4 @@
-"""Differences between two models that answered different samples: less sensitive than pairs."""
+"""Differences between two models that answered different samples, which are less sensitive than paired ones."""
 
 import math
 
@@ -35,7 +35,7 @@ def welch(base: MeanLoss, new: MeanLoss, confidence: float = CONFIDENCE) -> tupl
 def difference_interval(base: MeanScore, new: MeanScore, confidence: float = CONFIDENCE) -> Interval:
     """Two-sided interval of new - base, melded from the bounds of both sides.
 
-    For one right-or-wrong task it leaves out zero where Fisher's exact test (twice its smaller side) is below
+    For one right-or-wrong task it excludes zero if the p of Fisher's exact test (twice its smaller side) is below
     1 - confidence. Fay, Proschan and Brittain (2015).
     """
     tail = (1 - confidence) / 2
@@ -51,7 +51,7 @@ def difference_p(base: MeanScore, new: MeanScore) -> float:
 def detectable_unpaired(base: MeanScore, new: MeanScore, confidence: float = CONFIDENCE) -> float:
     """The smallest true difference that would be detected with 80 % power, at the spread seen."""
     variance, heaviest = base.variance + new.variance, max(base.heaviest, new.heaviest)
-    # Means of 0 and 1 show no spread, but some number of answers has to change before any test can tell.
+    # Means of 0 and 1 show no spread, but no test detects a difference before some number of answers has changed.
     return min(1.0, max(detectable_sigmas(confidence) * math.sqrt(variance), fewest_events(confidence) * heaviest))
 
 
@@ -79,7 +79,7 @@ def _below(lower: Beta, upper: Beta, bound: float) -> float:
 
 
 def _beta(bound: LowerBound) -> Beta:
-    """The beta distribution with the moments of `bound`'s; the very same one for right and wrong answers."""
+    """The beta distribution with the mean and variance of `bound`'s distribution; exact for right and wrong answers."""
     mean, variance = bound.moments
     if mean <= _TINY or variance <= 0:
         return 0.0, 1.0

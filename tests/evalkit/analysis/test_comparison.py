@@ -147,11 +147,11 @@ def test_what_was_left_out_is_said(tmp_path: Path) -> None:
     new = changed(base, {("vt", 4096): [1.0, ERRORED, UNSCORED], ("cwe", 4096): [1.0]}, tokenizer="gpt2", trained=True)
     notes = comparison_of(tmp_path, base, new).notes
     assert notes[:5] == (
-        "The tokenizers differ: 2 of 2 pairs are the same question in another prompt, not the very same prompt.",
+        "The tokenizers differ: 2 of 2 pairs are the same question in a different prompt.",
         "1 samples errored in NEW are left out, in vt.",
         "1 samples unscored in NEW are left out, in vt.",
         "4 samples missing in NEW are left out, in cwe, vt.",
-        "UNTRAINED WEIGHTS in BASE: its scores show that the harness runs, not what a model can do.",
+        "UNTRAINED WEIGHTS in BASE: its scores test the harness, not a model.",
     )
 
 
@@ -164,8 +164,8 @@ def test_unpaired_says_that_it_is_weaker_and_what_differs(tmp_path: Path) -> Non
     assert not comparison.paired
     assert comparison.notes[0].startswith("UNPAIRED")
     assert comparison.notes[1:] == (
-        "Not alike: dialect: nvidia in BASE, olmes in NEW.",
-        "Not alike: seed: 42 in BASE, 7 in NEW.",
+        "Different: dialect: nvidia in BASE, olmes in NEW.",
+        "Different: seed: 42 in BASE, 7 in NEW.",
     )
     assert [compared.change for compared in comparison.rows] == ["worse"] * 4
     assert comparison.rows[0].n == 80

@@ -192,7 +192,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     good = curve(tmp_path, "good", 1.0, last=1)
     with pytest.raises(UsageError, match="the hybrid has 1 checkpoints by ruler; a curve needs at least 2"):
         measure_efficiency(good[:1], good, "ruler")
-    with pytest.raises(UsageError, match="does not say how many tokens"):
+    with pytest.raises(UsageError, match="does not state the training tokens"):
         measure_efficiency([good[0], checkpoint(tmp_path, "none", 0.5, None)], good, "ruler")
     with pytest.raises(UsageError, match="two checkpoints of one model have seen 1,000,000 tokens"):
         measure_efficiency([good[0], checkpoint(tmp_path, "twin", 0.5, 10**6)], good, "ruler")

@@ -76,7 +76,7 @@ def test_a_record_that_disagrees_with_its_samples_is_named(
         (0, {"index": 9}, "vt/4096/0/42 is not what its fields say"),
         (0, {"score": 1.5}, "has a score of 1.5"),
         (0, {"score": -1}, "has a score of -1"),
-        (1, {"id": "vt/4096/0/42", "index": 0}, "sample vt/4096/0/42 is there 2 times"),
+        (1, {"id": "vt/4096/0/42", "index": 0}, "sample vt/4096/0/42 is in the file 2 times"),
         (0, {"failure": "other"}, "failures are"),
         (3, {"error": None}, "counts.errors is 1, the samples give 0"),
     ],

@@ -97,7 +97,7 @@ def test_how_many_more_samples_would_decide(tmp_path: Path) -> None:
         assert again.outcome == outcome
     exact = drops(tmp_path / "b", "{max_drop: 2}", 15, 5)
     assert exact.more_samples is None
-    assert exact.reason.endswith("no number of samples decides a drop of exactly that")
+    assert exact.reason.endswith("no number of samples decides a drop equal to the limit")
 
 
 def test_a_rise_of_a_loss_is_a_drop(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_the_side_that_lacks_times_is_named(tmp_path: Path) -> None:
         ("'ruler/niah_*': {min: 1}", "selects nothing"),
         ("prefil_seconds: {min: 1}", "did you mean 'prefill_seconds'?"),
         ("prefill_seconds@8192: {max_increase: 5%}", "there is no length 8192"),
-        ("ruler/effective_length: {max_drop: 1}", "ruler/effective_length has no samples of its own"),
+        ("ruler/effective_length: {max_drop: 1}", "ruler/effective_length is not a mean of samples"),
     ],
 )
 def test_a_selector_that_selects_nothing_is_an_error(tmp_path: Path, rule: str, said: str) -> None:

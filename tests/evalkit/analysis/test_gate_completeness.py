@@ -122,7 +122,7 @@ def test_a_figure_rests_on_the_expected_tasks_and_no_others(tmp_path: Path) -> N
     assert "not that of the whole suite" in reason(tmp_path / "a", rule, some, some)
     assert judge(tmp_path / "b", rule, some, some, "expect: {ruler: {tasks: [vt, cwe, fwe]}}").passed
     found = reason(tmp_path / "c", rule, some, some, "expect: {ruler: {tasks: [vt, cwe]}}")
-    assert found == "macro in NEW also rests on tasks that the policy does not expect: fwe"
+    assert found == "macro in NEW also covers tasks that the policy does not expect: fwe"
 
 
 def test_fewer_samples_need_a_word_of_the_policy(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_losses_need_pairs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "samples", "said"),
     [
-        (POLICY, None, "--samples is missing: without BASE, nothing says how many samples a task has"),
+        (POLICY, None, "--samples is missing: without BASE the number of samples per task is unknown"),
         ("rules: {track: {max_drop: 1}}", 10, "rule 'track': what it selects is known only from a run; name BASE"),
         ("rules: {ruler/qa_1: {max_drop: 1}}", 10, "rule 'ruler/qa_1' selects nothing"),
     ],

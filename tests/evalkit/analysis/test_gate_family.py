@@ -38,7 +38,7 @@ def test_a_drop_that_fails_alone_does_not_among_thirteen(tmp_path: Path) -> None
     assert verdict.interval == alone.interval
     assert verdict.bound is not None
     assert verdict.bound < 0 < (verdict.interval or (0, 0))[0]
-    assert "these samples cannot tell whether it is above 0 after correction for 13 tests" in verdict.reason
+    assert "these samples do not decide whether it is above 0 after correction for 13 tests" in verdict.reason
     assert (
         by_target(judge(tmp_path / "c", "'ruler/*': {max_drop: 0}", BASE, new, "error_rate: 25%"))[
             "ruler/t3@4096"

@@ -1,4 +1,4 @@
-"""Samples are paired by id, and runs that asked different things are refused by name."""
+"""Samples are paired by id, and runs with different questions are refused by name."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -51,8 +51,8 @@ class TestCompare:
 
     def test_unlike_runs_are_refused_unless_asked(self, evalkit: Evalkit) -> None:
         assert evalkit.refuses("compare base olmes") == (
-            "base and olmes asked different things (dialect: nvidia in BASE, olmes in NEW); "
-            "run both alike, or see compare --unpaired for a weaker comparison"
+            "base and olmes have different questions (dialect: nvidia in BASE, olmes in NEW); "
+            "run both with the same settings, or use compare --unpaired for a less sensitive comparison"
         )
         assert "NOT PAIRED" in evalkit("compare base olmes --unpaired").out
 

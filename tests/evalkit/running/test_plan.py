@@ -108,7 +108,7 @@ def test_everything_is_relative_to_the_plans_file(here: Path) -> None:
             "base is not among the models; did you mean 'abc'?",
         ),
         ("models: [a]\nsuites: {track: }\nname: 3", "name is 3; it must be text"),
-        ("models: [a]\nmodels: [b]", "'models' stands there twice"),
+        ("models: [a]\nmodels: [b]", "'models' is there twice"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
