@@ -1,1 +1,1 @@
-"""What is asked of a model, and how an answer is scored."""
+"""Suites: the questions for a model, and the scoring of its answers."""

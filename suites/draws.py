@@ -1,4 +1,4 @@
-"""Random draws that are a function of named parts and of nothing else."""
+"""Random draws that depend only on named parts."""
 
 import hashlib
 import random
@@ -12,8 +12,8 @@ T = TypeVar("T")
 class Draws:
     """A stream of draws for one purpose, such as the values of one sample.
 
-    Only `random.Random.random` is used: it is the one method whose sequence Python promises to keep, so a seed asks
-    the same questions in every process and under every Python.
+    Only `random.Random.random` is used, the one method whose sequence Python guarantees, so that a seed gives the same
+    questions in every process and under every Python.
     """
 
     def __init__(self, *parts: str | int) -> None:
@@ -33,7 +33,7 @@ class Draws:
         return items[self.below(len(items))]
 
     def sample(self, items: Sequence[T], count: int) -> list[T]:
-        """`count` different places of `items`, in random order; ValueError if there are fewer."""
+        """`count` different items, in random order; ValueError if there are fewer."""
         if count > len(items):
             raise ValueError(f"{count} of {len(items)} cannot be drawn")
         return [items[index] for index in islice(self.order(len(items)), count)]
@@ -42,14 +42,14 @@ class Draws:
         return "".join(self.pick(alphabet) for _ in range(length))
 
     def shuffle(self, items: list[T]) -> None:
-        """In place, every order equally likely."""
+        """Shuffle in place, with all orders equally likely."""
         draw = self._random
         for last in range(len(items) - 1, 0, -1):
             other = int(draw() * (last + 1))
             items[last], items[other] = items[other], items[last]
 
     def order(self, count: int) -> Iterator[int]:
-        """0 … count - 1 in random order, drawn one at a time: taking more never changes what came first."""
+        """0 … count - 1 in random order, drawn one at a time, so that taking more never changes the first ones."""
         moved: dict[int, int] = {}
         for position in range(count):
             other = position + self.below(count - position)

@@ -11,19 +11,19 @@ import msgspec
 T = TypeVar("T")
 
 MAX_NESTING = 200
-"""Levels of lists and objects in a JSON text: more than any record has, and few enough to be walked recursively."""
+"""Maximum nesting of a JSON text: more than any record has, and few enough levels for recursion."""
 
-# Legal in JSON text and yet no text to print: DEL and the C1 controls act on terminals, U+2028 and its like break or
-# reorder lines, and lone surrogates cannot be written as UTF-8. They occur inside strings only, so escaping is safe.
+# Legal in JSON text but unsafe to print: DEL and the C1 controls act on terminals, U+2028 and similar break or reorder
+# lines, and lone surrogates cannot be written as UTF-8. They occur only inside strings, so escaping them is safe.
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class RecordError(ValueError):
-    """A JSON object is not the record it should be."""
+    """A JSON value does not have the fields or types of its record."""
 
 
 def to_dict(record: Any) -> dict[str, Any]:
-    """The record as nested dictionaries; its tuples stay tuples, which JSON writes as lists."""
+    """The record as nested dictionaries, with tuples, which JSON writes as lists."""
     fields: dict[str, Any] = msgspec.to_builtins(record, enc_hook=_plain)
     return fields
 
@@ -37,9 +37,9 @@ def _plain(value: Any) -> Any:
 
 
 def to_json(record: Any, *, indent: int | None = None) -> str:
-    """The record as one JSON text that any UTF-8 file or terminal can take.
+    """The record as JSON that is safe for any UTF-8 file or terminal.
 
-    NaN and infinity raise ValueError, because no two readers agree on them.
+    NaN and infinity raise ValueError, because JSON does not define them.
     """
     return json_text(to_dict(record), indent=indent)
 
@@ -54,9 +54,9 @@ def json_text(values: dict[str, Any], *, indent: int | None = None) -> str:
 def from_dict(cls: type[T], data: Any) -> T:
     """Build `cls` from JSON values.
 
-    Fields that `cls` does not have are ignored, since a newer writer may add some. It may add words as well, so records
-    declare them as `str`, not as a Literal. Raises RecordError with the path of a value that is missing or has the
-    wrong type.
+    Fields that `cls` does not have are ignored, because a newer writer may have added them. It may also add words, so
+    records declare them as `str`, not as a Literal. Raises RecordError with the path of a value that is missing or has
+    the wrong type.
     """
     try:
         return msgspec.convert(data, cls)
@@ -93,7 +93,7 @@ def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
         raise RecordError(_TOO_DEEP) from None
     except ValueError as error:
         raise RecordError(f"not JSON: {error}") from None
-    # Counting brackets is quick, and a text with few of them cannot be deep.
+    # Counting brackets is fast, and a text with few of them cannot be deep.
     if decoded.count("[") + decoded.count("{") > MAX_NESTING and _is_too_deep(values):
         raise RecordError(_TOO_DEEP)
     return values

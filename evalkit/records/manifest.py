@@ -1,4 +1,4 @@
-"""What every sample of a run must share: the content of manifest.json."""
+"""The content of manifest.json: what all samples of a run have in common."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -33,7 +33,7 @@ Corpora = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What decides the questions of a run and the answers to them."""
+    """Everything that decides the questions of a run and the answers to them."""
 
     schema: str
     suite: str
@@ -46,7 +46,7 @@ class Manifest:
     tokenizer: str
     dtype: str
     positions: str
-    """One line for people; `position_scheme` decides."""
+    """One line for readers; `position_scheme` decides."""
     corpora: dict[str, dict[str, str]]
     """Role -> name -> sha256. A role is served by one file, or by several with names of their own."""
     position_scheme: PositionScheme | None = None
@@ -56,11 +56,11 @@ class Manifest:
     """Version of evalkit."""
     engine: str | None = None
     gdn_kernel: str | None = None
-    """What runs the gated delta rule."""
+    """Kernel of the gated delta rule."""
     device: str | None = None
-    """Its type, such as `cuda`."""
+    """Type of the device, such as `cuda`."""
     question_settings: dict[str, Any] = field(default_factory=dict)
-    """Settings that change a question or its score and are in no sample key, dialect or corpus."""
+    """Settings that change a question or its score and are not part of a sample key, dialect or corpus."""
 
     @staticmethod
     def of(
@@ -92,7 +92,7 @@ class Manifest:
 
     @staticmethod
     def of_record(record: RunRecord) -> "Manifest":
-        """The manifest of a finished run, as far as its record tells."""
+        """The manifest of a finished run, as far as its record states it."""
         return Manifest.of(
             suite=record.suite,
             version=record.suite_version,
@@ -112,7 +112,7 @@ class Manifest:
     def differences(self, other: "Manifest") -> list[str]:
         """`name: here -> there` for everything that must agree and does not.
 
-        What one side does not know is not compared, and neither are corpora that only one side needs.
+        Fields unknown to one side, and corpora that only one side needs, are not compared.
         """
         found = [
             (name, here, there)
@@ -126,12 +126,12 @@ class Manifest:
         return [f"{name}: {here} -> {there}" for name, here, there in found]
 
     def unknown_beside(self, other: "Manifest") -> list[str]:
-        """Names of what `other` knows and this manifest does not."""
+        """Names of fields that `other` has and this manifest lacks."""
         names = [name for name in _ADDED if getattr(self, name) is None and getattr(other, name) is not None]
         return names + [name for name in other.question_settings if name not in self.question_settings]
 
     def extended(self, other: "Manifest") -> "Manifest":
-        """With the corpora that only `other` needs, and with what only `other` knows."""
+        """The manifest completed by corpora and fields that only `other` has."""
         known = {name: getattr(other, name) for name in _ADDED if getattr(self, name) is None}
         roles = dict.fromkeys((*self.corpora, *other.corpora))
         corpora = {role: {**other.corpora.get(role, {}), **self.corpora.get(role, {})} for role in roles}
@@ -140,7 +140,7 @@ class Manifest:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What is asked of which model, whatever answers for it."""
+        """The questions and the model, apart from the software and hardware that run it."""
         return {
             **{name: getattr(self, name) for name in ("suite", "suite_version", "dialect", "seed")},
             **{name: getattr(self, name) for name in ("fingerprint", "tokenizer", "dtype", "quantization", "corpora")},
@@ -158,15 +158,15 @@ def by_role(corpora: Iterable[CorpusUse]) -> dict[str, dict[str, str]]:
 
 
 def differing_settings(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(name, here, there) of settings that both sides know and that are not equal."""
+    """(name, here, there) of settings that both sides have and that differ."""
     return [(name, here[name], there[name]) for name in here if name in there and here[name] != there[name]]
 
 
 def corpus_conflicts(here: Corpora, there: Corpora) -> list[tuple[str, str, str]]:
-    """(`corpus ROLE`, here, there) of roles that two runs serve with different text.
+    """(`corpus ROLE`, here, there) of roles for which two runs used different text.
 
-    A role or a file that only one of them needs belongs to tasks that it alone asked. If none of a role's files has
-    the same name in both, their content decides: all that one run read, the other must have read too.
+    A role or file that only one run needs belongs to tasks of that run alone. If none of a role's files has the same
+    name in both, their content decides: each text of one run must be among those of the other.
     """
     return [conflict for role in here if role in there for conflict in _role_conflicts(role, here[role], there[role])]
 

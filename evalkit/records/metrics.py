@@ -1,19 +1,19 @@
-"""What a metric's numbers mean: which way is better, and how a sample's score becomes a row's value."""
+"""Metrics: which direction is better, and how sample scores become the value of a row."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric as rows and reports show it."""
+    """A metric, as rows and reports show it."""
 
     name: str
     higher_is_better: bool = True
     scale: float = 100.0
-    """What a sample score of 1 is in a row's unit."""
+    """A sample score of 1, in the unit of a row."""
     unit: str = "points"
     weight: str | None = None
-    """The measure by which samples weigh in a row's value; None where they weigh alike."""
+    """The measure that weights samples in a row's value; None for equal weights."""
 
     @property
     def bounded(self) -> bool:
@@ -31,5 +31,5 @@ _LOSSES = {
 
 
 def metric_of(name: str) -> Metric:
-    """The metric called `name`; whatever is not a known loss is a score in [0, 1], shown as 0-100."""
+    """The metric called `name`: a known loss, or else a score in [0, 1] that is shown as 0-100."""
     return _LOSSES.get(name, Metric(name))

@@ -1,7 +1,7 @@
-"""Records of every version that evalkit has written, brought to the present one when they are read.
+"""Migration of records of earlier versions to the present one when they are read.
 
-A record names its schema as `evalkit.run/1`. Fields are added under one number: a reader takes the default of a field
-that is missing and ignores one that it does not know. What changes its meaning gets the next number and a step here.
+A record names its schema as `evalkit.run/1`. Fields are added under the same number: a reader uses the default of a
+missing field and ignores an unknown one. A change of meaning gets the next number and a step here.
 """
 
 import re
@@ -34,7 +34,7 @@ class NewerRecordError(RecordError):
 def read_record(cls: type[T], text: str) -> T:
     """Build `cls` from one JSON text of any version up to this one.
 
-    Raises NewerRecordError for a newer one, and RecordError for what is not JSON or not that record.
+    Raises NewerRecordError for a newer one, and RecordError if it is not JSON or not that record.
     """
     if cls not in _SCHEMAS and cls not in _STEPS:
         return from_json(cls, text)
@@ -53,7 +53,7 @@ def migrate(cls: type[Any], data: Any) -> Any:
 
 
 def _check_schema(found: Any, known: str) -> None:
-    """Refuse a newer major version, and what is no version of this record."""
+    """Raise NewerRecordError for a newer major version, and RecordError for any other schema."""
     here, there = _NUMBERED.fullmatch(known), _NUMBERED.fullmatch(str(found))
     if here is None or there is None or there["kind"] != here["kind"]:
         raise RecordError(f"its schema is {str(found)[:60]}, this evalkit reads {known}")
@@ -84,7 +84,7 @@ _EMBEDDED_SHA256 = {
         "11a31ca5352c4c367ebb369104cf6894204e5e44de5888534018e0cda988dd9b"
     ),
 }
-"""Embedded corpora were identified by their generator's source files and are now by their text, which is the same."""
+"""Embedded corpora were identified by the source of their generator, and are now identified by their text."""
 
 
 def _identify_embedded(data: Fields) -> Fields:

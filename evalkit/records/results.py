@@ -1,14 +1,14 @@
-"""What a suite makes of its samples: rows, means, figures and verdicts."""
+"""Results of a run: rows, means, figures and verdicts."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Interval = tuple[float, float]
 Outcome = Literal["pass", "fail", "undecided"]
-"""`undecided`: these samples cannot tell."""
+"""`undecided`: the samples do not decide."""
 
 EFFECTIVE_LENGTH = "effective_length"
-"""The figure of the largest context length that is used as well as shorter ones."""
+"""Name of the figure with the effective length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class ResultRow:
     metric: str
     value: float | None
     n: int
-    """Scored samples behind the value."""
+    """Number of scored samples."""
     ci95: Interval | None
     errors: int = 0
     unscored: int = 0
     chance: float | None = None
-    """Score of guessing among the possible answers, 0-100; None if there is no such list."""
+    """Score of guessing among the possible answers, 0-100; None if there is no list of answers."""
     updates: int | None = None
-    """State updates in each question."""
+    """State updates per question."""
 
     @property
     def name(self) -> str:
@@ -65,15 +65,15 @@ class SummaryRow:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number beside the rows; its coordinates say what it is of."""
+    """A number that is not a row or mean; its coordinates say what it measures."""
 
     name: str
-    """What it is, such as `effective_length`; for a metric of one lm-eval task, the task."""
+    """Name, such as `effective_length`; for a metric of one lm-eval task, the task."""
     value: float | None
     unit: str
     ci95: Interval | None = None
     n: int = 0
-    """Samples or windows of text behind it; 0 if it follows from the rows of a whole run."""
+    """Number of samples or windows of text; 0 if it is computed from the rows of a whole run."""
     part: str = ""
     """A task, a group of tasks, a rule or a kind of token; empty for the whole."""
     metric: str = ""
@@ -88,7 +88,7 @@ class Figure:
 
     @property
     def path(self) -> str:
-        """How selectors name it after the suite: `macro`, `mean/4096`, `grid/4096/0-0.25`, `updates_held/parity`.
+        """Path in selectors, after the suite: `macro`, `mean/4096`, `grid/4096/0-0.25`, `updates_held/parity`.
 
         The length of a part follows after an @ and is not in the path.
         """
@@ -111,27 +111,27 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a check concludes, and what it could have concluded."""
+    """The verdict of a check, with the difference that it could have detected."""
 
     target: str
-    """What was judged, such as `effective_length/fixed` or `ruler@65536`."""
+    """Target of the check, such as `effective_length/fixed` or `ruler@65536`."""
     outcome: str
     """An Outcome, or a word of a newer version."""
     reason: str
-    """One line: what was found, compared with what."""
+    """One line: the value, and what it is compared with."""
     limit: float | None = None
-    """What the value is compared with."""
+    """Limit or margin that the value is compared with."""
     value: float | None = None
     interval: Interval | None = None
     unit: str = "points"
     detectable: float | None = None
-    """The smallest true difference that this many samples show with a power of 80 %, in `detectable_unit`."""
+    """The smallest true difference that these samples detect with a power of 80 %, in `detectable_unit`."""
     detectable_unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteSummary:
-    """What a suite makes of its sample records."""
+    """The results of a suite, computed from its samples."""
 
     results: tuple[ResultRow, ...]
     summary: tuple[SummaryRow, ...] = ()
@@ -139,4 +139,4 @@ class SuiteSummary:
     unscored: tuple[UnscoredCell, ...] = ()
     """Found only when samples were prepared, in addition to the cells of the plan."""
     warnings: tuple[str, ...] = ()
-    """What the samples show about the run beside their scores; one line each."""
+    """Warnings about the samples, one line each."""

@@ -1,6 +1,6 @@
-"""Records of a run as schema run/1 had them, brought to run/2.
+"""Migration of run records from schema run/1 to run/2.
 
-Fields were added under run/1, so that its oldest records have no sessions and an object of margins.
+Fields were added under run/1, so its oldest records have no sessions, and an object of margins.
 """
 
 import re
@@ -15,7 +15,7 @@ _RUN_1 = re.compile(r"evalkit\.run/1(\.\d+)?")
 
 
 def to_run_2(data: Fields) -> Fields:
-    """The fields of a record of run/1 as run/2 has them; any other record as it is.
+    """The fields of a run/1 record in the form of run/2; any other record unchanged.
 
     Raises RecordError for a field that is not of run/1.
     """
@@ -47,7 +47,7 @@ def _add_sessions(data: Fields) -> Fields:
 
 
 def _flatten_margins(data: Fields) -> Fields:
-    """The margins of a context extension were an object of their own."""
+    """Move the margins of a context extension, which were a separate object."""
     config = data.get("config")
     margins = config.get("margins") if isinstance(config, dict) else None
     if config is None or not isinstance(margins, dict):
@@ -67,7 +67,7 @@ def _take_engine(data: Fields) -> Fields:
 
 
 def _place_figures(data: Fields) -> Fields:
-    """run/1 had figures in three places and their coordinates in names, as rows had their updates."""
+    """Collect figures, which run/1 had in three places, with coordinates that were parts of their names."""
     if "derived" not in data:
         return data
     if not isinstance(data["derived"], dict):
@@ -94,7 +94,7 @@ def _objects(data: Fields, name: str) -> list[Fields]:
 
 
 def _effective_length(data: Fields, figures: list[Fields]) -> list[Fields]:
-    """RULER's, 0 if it was below every length; that of an extension is among its figures."""
+    """The effective length of RULER, 0 if below every length; an extension has it among its figures."""
     length = data.get("effective_length")
     below = data.get("suite") == "ruler" and any(row.get("complete") for row in _objects(data, "summary"))
     if (length is None and not below) or any(figure.get("name") == EFFECTIVE_LENGTH for figure in figures):
@@ -130,7 +130,7 @@ _LM_EVAL_NAME = re.compile(r"(?:(?P<name>group)/(?P<part>.+)|(?P<task>.+))/(?P<m
 
 
 def _coordinates(suite: Any, name: Any) -> Fields:
-    """The name and the coordinates that the name of a figure of run/1 held; empty if it held none."""
+    """The name of a figure of run/1, split into name and coordinates."""
     patterns = (_LM_EVAL_NAME,) if suite == "lm-eval" else _NAMES
     found = next((match for pattern in patterns if (match := pattern.fullmatch(str(name)))), None)
     if found is None:
@@ -159,7 +159,7 @@ _VERDICT = {
 
 
 def _rename_verdicts(data: Fields) -> Fields:
-    """Verdicts of run/1 had names of their own for what a gate's verdict has as well."""
+    """Rename the fields of verdicts, which differed from those of a gate's verdicts."""
     if "verdicts" not in data:
         return data
     verdicts = [{_VERDICT.get(name, name): value for name, value in one.items()} for one in _objects(data, "verdicts")]

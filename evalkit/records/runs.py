@@ -12,37 +12,37 @@ from evalkit.records.sessions import Session
 SCHEMA = "evalkit.run/2"
 START_SCHEMA = "evalkit.start/1"
 UNKNOWN = "unknown"
-"""What the identity of a model says where only its answers are known."""
+"""Placeholder in the identity of a model of which only the answers are known."""
 
 
 @dataclass(frozen=True, slots=True)
 class PositionScheme:
-    """How a checkpoint encodes positions, as its raw config.json says and as transformers completed it."""
+    """Position scheme of a checkpoint, as its config.json states it and as transformers completed it."""
 
     kind: str
     """none, rope, linear, dynamic, yarn, longrope, llama3, other, or a word of a newer version."""
     description: str
-    """One line for people, such as `RoPE θ=500000` or `none (DRoPE)`."""
+    """One line for readers, such as `RoPE θ=500000` or `none (DRoPE)`."""
     theta: float | None = None
     factor: float | None = None
     original_length: int | None = None
     injected: bool = False
-    """True where transformers fills in a value that the checkpoint does not state."""
+    """True if transformers fills in a value that the checkpoint does not state."""
     override: str | None = None
-    """What was forced in the place of the checkpoint's own positions: a control experiment, not the model itself."""
+    """Positions forced in place of the checkpoint's own, for a control experiment."""
 
     @property
     def key(self) -> tuple[str | float | int | None, ...]:
-        """What two schemes share if they are the same, however they are described."""
+        """Equal for two schemes exactly if they are the same, whatever their descriptions."""
         return self.kind, self.theta, self.factor, self.original_length, self.override
 
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """Which model answered: enough to refuse mixing two of them."""
+    """Identity of the model that answered, by which mixing two models is refused."""
 
     path: str
-    """What the user passed as --model."""
+    """The --model that the user passed."""
     family: str
     """transformers' `model_type`."""
     fingerprint: str
@@ -54,76 +54,76 @@ class ModelIdentity:
     trained_length: int | None
     parameters: int
     trained: bool = True
-    """False for the embedded default while it has random weights: every report says so."""
+    """False for random weights; every report then says so."""
     quantization: str | None = None
-    """How the stored weights are quantized, and what was done about it; None if they are not."""
+    """How the stored weights are quantized and how they were loaded; None if they are not quantized."""
     commit: str | None = None
-    """Commit of the hub repository that was run; None for what is not on the hub."""
+    """Commit of the hub repository; None for a model that is not from the hub."""
     base: str | None = None
     """The model that an adapter was merged into; None if `path` is a whole model."""
 
     @property
     def name(self) -> str:
-        """`path`, and with it the positions that were forced on the model: a control experiment is another model."""
+        """`path`, with forced positions in brackets, because a control experiment counts as another model."""
         forced = self.positions.override
         return self.path if forced is None else f"{self.path} [CONTROL EXPERIMENT: positions forced to {forced}]"
 
 
 @dataclass(frozen=True, slots=True)
 class PreflightCheck:
-    """One way in which a model could be run wrongly, and whether it is."""
+    """One check of a preflight, with its outcome."""
 
     name: str
     outcome: str
-    """pass, note (to be known, and no reason to stop), stop, or a word of a newer version."""
+    """pass, note (information only), stop, or a word of a newer version."""
     statement: str
-    """One line for people."""
+    """One line for readers."""
     logit_gap: float | None = None
-    """Largest difference of a logit."""
+    """Largest absolute difference between logits."""
     relative_gap: float | None = None
-    """Root mean square of the logits' differences, relative to that of the logits."""
+    """Root mean square of the differences between logits, relative to that of the logits."""
     bound: float | None = None
-    """What `relative_gap` must not exceed."""
+    """Upper limit of `relative_gap`."""
     top1_agreement: float | None = None
     """Share of positions whose most probable token is the same."""
     first_departing_layer: int | None = None
-    """The first layer whose output departs by more than the bound."""
+    """The first layer whose output differs by more than the bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusUse:
-    """A corpus that stood behind a result."""
+    """A corpus that was used for a result."""
 
     role: str
     """`essays`, `squad`, `hotpotqa`, `samples`, …"""
     name: str
     sha256: str
-    """Of the file as it was read; for an embedded corpus, of its uncompressed text."""
+    """sha256 of the file as it was read; for an embedded corpus, of its uncompressed text."""
     source: str
     """File name, URL or `embedded`."""
 
 
 def generated_roles(corpora: Iterable[CorpusUse]) -> tuple[str, ...]:
-    """Roles that text generated by evalkit fills: scores on it compare with nothing published."""
+    """Roles for which generated text was used, on which scores do not compare with published ones."""
     return tuple(sorted({corpus.role for corpus in corpora if corpus.source == "embedded"}))
 
 
 @dataclass(frozen=True, slots=True)
 class SuitePlan:
-    """All that a run will ask, before any prompt is built."""
+    """All questions of a run, before any prompt is built."""
 
     keys: tuple[SampleKey, ...]
     unscored: tuple[UnscoredCell, ...]
     corpora: tuple[CorpusUse, ...]
     question_settings: dict[str, Any] = field(default_factory=dict)
-    """Settings that change a question or its score and are in no key, dialect or corpus."""
+    """Settings that change a question or its score and are not part of a key, dialect or corpus."""
     warnings: tuple[str, ...] = ()
-    """What should be known before hours are spent; one line each."""
+    """Warnings before the run starts, one line each."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """What is known of a run before its first sample: the content of started.json."""
+    """The content of started.json: what is known about a run before its first sample."""
 
     schema: str
     run_id: str
@@ -138,7 +138,7 @@ class RunStart:
     """The configuration as the user passed it."""
     corpora: tuple[CorpusUse, ...]
     planned: int
-    """Samples of the plan."""
+    """Number of samples in the plan."""
     unscored: tuple[UnscoredCell, ...]
     warnings: tuple[str, ...]
     tokens_seen: int | None = None
@@ -163,36 +163,36 @@ class RunRecord:
     """The configuration as the user passed it."""
     corpora: tuple[CorpusUse, ...]
     environment: Environment
-    """Of the last session."""
+    """Environment of the last session."""
     results: tuple[ResultRow, ...]
     summary: tuple[SummaryRow, ...]
     failures: dict[str, int]
     """Failure kind -> number of samples."""
     unscored: tuple[UnscoredCell, ...]
     counts: dict[str, int]
-    """`n` (asked), `errors`, `unscored`."""
+    """Number of samples `n`, of which `errors` and `unscored`."""
     timing: Timing
     """Over all sessions; `first_prompt_seconds` of the first."""
     memory: MemoryUse
-    """Of the session with the highest peak."""
+    """Memory of the session with the highest peak."""
     warnings: tuple[str, ...]
     engine: EngineDescription = field(default_factory=EngineDescription)
-    """Of the last session."""
+    """Environment of the last session."""
     tokens_seen: int | None = None
-    """Training tokens behind the checkpoint, where known."""
+    """Training tokens of the checkpoint, if known."""
     figures: tuple[Figure, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
-    """Of checks that say pass or fail; most suites have none."""
+    """Verdicts of suites with checks; most suites have none."""
     preflight: tuple[PreflightCheck, ...] = ()
-    """What was checked before the first sample; empty where it was skipped."""
+    """Checks made before the first sample; empty if they were skipped."""
     sessions: tuple[Session, ...] = ()
-    """The processes that answered the samples, in their order."""
+    """The processes that answered the samples, in order."""
     question_settings: dict[str, Any] = field(default_factory=dict)
     """Settings that change a question or its score and are in no sample key, dialect or corpus."""
     unfinished: bool = False
-    """True for what is shown of a run that was stopped; run.json never holds such a record."""
+    """True for the record of a stopped run, which is shown and never written to run.json."""
     planned: int | None = None
-    """Samples of the plan; None in records that do not tell."""
+    """Number of samples in the plan; None in older records."""
 
     def figure(self, name: str, part: str = "") -> Figure | None:
         """The figure of this name and part; None if the run has none."""

@@ -1,4 +1,4 @@
-"""Records of one question on its way: Sample, Request, Asked, Completion, Score and SampleRecord."""
+"""Records of one question: Sample, Request, Asked, Completion, Score and SampleRecord."""
 
 import math
 from collections.abc import Sequence
@@ -49,11 +49,11 @@ class Sample:
     """The end of `prompt` that opens the answer; empty if the task has none."""
     targets: tuple[str, ...]
     generation_tokens: int
-    """Budget of new tokens."""
+    """Maximum number of new tokens."""
     prompt_tokens: int
-    """True length of `prompt` under the tokenizer it was sized for, special tokens of the model included."""
+    """Length of `prompt` in tokens of the tokenizer it was sized for, including the model's special tokens."""
     metric: str
-    """Name of what its score measures."""
+    """Name of its metric."""
     depths: tuple[float, ...] = ()
     """Depths of the needles as fractions of the haystack (0 = start, 1 = end), in needle order."""
     gold_positions: tuple[int, ...] = ()
@@ -61,7 +61,7 @@ class Sample:
     distractors: tuple[str, ...] = ()
     """Answers to other questions, planted in the prompt: an answer that names one is a `wrong_needle`."""
     evidence: tuple[tuple[int, int], ...] = ()
-    """(start, end) in characters of `prompt`: needles and other places that the right answer rests on."""
+    """(start, end) in characters of `prompt`: needles and other places that contain the right answer."""
 
     @property
     def id(self) -> str:
@@ -70,11 +70,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One piece of work for a model; it holds no gold answer."""
+    """One request to a model, without the gold answer."""
 
     id: str
     token_ids: tuple[int, ...]
-    """The prompt as the model reads it, special tokens included."""
+    """The prompt, including special tokens."""
     generation_tokens: int
     scored_from: int | None = None
     """Index, at least 1, of the first token whose log-probability is requested; nothing is generated then."""
@@ -100,17 +100,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class ContinuationScore:
-    """How probable a model finds a continuation of a prompt."""
+    """Log-probability of a continuation of a prompt."""
 
     log_probability: float
     """Nats, summed over the continuation's tokens."""
     is_greedy: bool
-    """Whether each of its tokens is the one that the model finds most probable."""
+    """Whether each of its tokens is the model's most probable one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the model did with one request, without judgement."""
+    """The answer to one request, not yet judged."""
 
     request_id: str
     text: str
@@ -120,11 +120,11 @@ class Completion:
     prefill_seconds: float
     decode_seconds: float
     error: str | None = None
-    """One line saying what failed; set exactly when `finish_reason` is "error"."""
+    """What failed, in one line; set exactly if `finish_reason` is "error"."""
     log_probabilities: tuple[float, ...] | None = None
     """Nats, of the request's tokens from `scored_from` on; None if text was generated, and after an error."""
     is_greedy: bool | None = None
-    """Whether each of those tokens is the one that the model finds most probable."""
+    """Whether each of those tokens is the model's most probable one."""
     continuations: tuple[ContinuationScore, ...] | None = None
     """Of the request's continuations, in their order; None if none were requested, and after an error."""
 
@@ -132,7 +132,7 @@ class Completion:
     def joined(name: str, parts: "Sequence[Completion]") -> "Completion":
         """One completion of all requests of a sample, in their order, under the sample's id.
 
-        Tokens and seconds are sums; the first error is that of the whole.
+        Tokens and seconds are summed; the first error counts for all.
         """
         if len(parts) == 1:
             return replace(parts[0], request_id=name)
@@ -171,13 +171,13 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A piece of a prompt, kept so that a reader needs neither tokenizer nor corpora; text from outside."""
+    """A piece of a prompt, stored so that pages need neither tokenizer nor corpora; untrusted text."""
 
     start: int
-    """Character of the prompt at which it begins."""
+    """Its first character in the prompt."""
     text: str
     marks: tuple[tuple[int, int], ...] = ()
-    """(start, end) in characters of `text`, ascending: what the right answer rests on."""
+    """(start, end) in characters of `text`, ascending: places that contain the right answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +203,9 @@ class SampleRecord:
     failure: str | None
     """A `FailureKind`, or a word of a newer version; None for a full score and for an unscored sample."""
     error: str | None
-    """Why the request failed on the model's side; such a sample is not a wrong answer."""
+    """Why the request failed in the model; such a sample is not a wrong answer."""
     unscored: str | None
-    """Why the sample could not be asked at all (for instance: it cannot fit the context)."""
+    """Why the sample could not be run (for instance: it does not fit the context)."""
     prefill_seconds: float
     decode_seconds: float
     measures: dict[str, float] = field(default_factory=dict)

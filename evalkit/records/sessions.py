@@ -10,19 +10,19 @@ class Session:
     """One process that answered samples of a run, up to its end or to the last sample before it was killed."""
 
     number: int
-    """From 1; 0 stands for everything before sessions were recorded."""
+    """Number from 1; 0 is everything before sessions were recorded."""
     started_at: str | None
     """UTC, as `2026-05-01T12:00:00Z`; None if unknown."""
     environment: Environment = field(default_factory=Environment)
     engine: EngineDescription = field(default_factory=EngineDescription)
     samples: int = 0
-    """How many of the run's samples it answered."""
+    """Number of samples that it answered."""
     wall_seconds: float | None = None
     first_prompt_seconds: float | None = None
-    """From the start of the command to the first prompt."""
+    """Seconds from the start of the command to the first prompt."""
     memory: MemoryUse = field(default_factory=MemoryUse)
     ended: bool = False
-    """False if it was stopped before its last sample, or is still at work."""
+    """False if it was stopped before its last sample or is still running."""
 
     @property
     def hardware(self) -> str:

@@ -1,1 +1,1 @@
-"""From a plan of questions to a stored run."""
+"""Running a suite: from the plan of its questions to a stored run."""

@@ -1,4 +1,4 @@
-"""A run's record from what is known at its start, its samples, and the processes that answered them."""
+"""Assembly of a run's record from its start, its samples and its sessions."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from evalkit.records import (
 def assemble(
     start: RunStart, samples: Sequence[SampleRecord], summary: SuiteSummary, sessions: Sequence[Session]
 ) -> RunRecord:
-    """The record; times and peak memory are of all sessions, and what cannot be one figure is a warning."""
+    """The record; times and peak memory cover all sessions, and differences between sessions are warnings."""
     answered = Counter(sample.session for sample in samples)
     sessions = [replace(session, samples=answered[session.number]) for session in sessions]
     last = sessions[-1] if sessions else None
@@ -78,7 +78,7 @@ def _timing(samples: Sequence[SampleRecord], sessions: Sequence[Session]) -> Tim
 
 
 def _memory(sessions: Sequence[Session]) -> MemoryUse:
-    """Of the session with the highest peak; the peak is unknown if that of a session with samples is."""
+    """Memory of the session with the highest peak; unknown if the peak of any session with samples is."""
     highest = max((session.memory for session in sessions), key=lambda use: use.peak_bytes or 0, default=MemoryUse())
     is_known = all(session.memory.peak_bytes is not None for session in sessions if session.samples)
     return highest if is_known else replace(highest, peak_bytes=None)
@@ -88,7 +88,7 @@ def _warnings(sessions: Sequence[Session]) -> Iterator[str]:
     with_samples = [session for session in sessions if session.samples]
     hardware = dict.fromkeys(session.hardware or "hardware that was not recorded" for session in with_samples)
     if len(hardware) > 1:
-        yield f"samples were answered on different hardware ({'; '.join(hardware)}): times are not of one machine"
+        yield f"samples were answered on different hardware ({'; '.join(hardware)}): times are a mixture"
     versions: dict[str, dict[str, None]] = {}
     for session in with_samples:
         for name, version in session.environment.versions.items():

@@ -1,4 +1,4 @@
-"""What a run ran on: code, libraries, processor and GPU."""
+"""Environment of a run: code, libraries, processor and GPU."""
 
 import importlib.metadata
 import os
@@ -67,7 +67,7 @@ def _cpu_name() -> str | None:
 
 
 def _gpu(device: str) -> Gpu | None:
-    # A run that has not imported torch has not used a GPU, and importing it here would take seconds.
+    # Without torch imported no GPU was used, and importing it here would take seconds.
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return None

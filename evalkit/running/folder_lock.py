@@ -1,4 +1,4 @@
-"""A run's folder belongs to one process at a time."""
+"""Lock of a run's folder, which one process uses at a time."""
 
 import contextlib
 import os
@@ -13,11 +13,11 @@ _ATTEMPTS = 100
 
 
 class FolderInUseError(UsageError):
-    """Another process works in the folder."""
+    """Another process uses the folder."""
 
 
 class FolderLock:
-    """A folder for this process alone, created if needed; use as a context manager.
+    """Exclusive use of a folder, created if needed; use as a context manager.
 
     Take it before work that is lost if the folder turns out to be in use, such as loading a model. A folder that it
     created and that is still empty when it is released is removed again.

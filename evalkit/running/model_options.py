@@ -1,4 +1,4 @@
-"""Which model is run, and how: one value from the command line or a plan down to the loader."""
+"""Options of a model: one value from the command line or a plan down to the loader."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,11 +13,11 @@ __all__ = [
 ]  # fmt: skip
 
 REFERENCE_PREFIX = "reference:"
-"""Before the name of a model that comes with evalkit."""
+"""Prefix of the names of models that come with evalkit."""
 
 
 class Dtype(StrEnum):
-    """Number format of weights and activations; `auto` is the checkpoint's own on a GPU, float32 on a CPU."""
+    """Data type of weights and activations; `auto` is the checkpoint's own on a GPU, float32 on a CPU."""
 
     AUTO = "auto"
     FLOAT32 = "float32"
@@ -36,7 +36,7 @@ class GdnKernel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """A model's name with everything that decides how it is loaded and run."""
+    """A model's name, with the options for loading and running it."""
 
     model: str
     """A checkpoint directory, a hub id with or without @REVISION, reference:NAME, or scripted:FILE."""
@@ -44,7 +44,7 @@ class ModelOptions:
     """auto (a GPU if there is one), cpu, cuda or cuda:N."""
     dtype: Dtype = Dtype.AUTO
     segment_tokens: int | None = None
-    """Prompt tokens per prefill step; None lets the engine choose."""
+    """Prompt tokens per prefill chunk; None lets the engine choose."""
     batch_sequences: int | None = None
     """Sequences decoded together; None lets the engine choose."""
     trust_remote_code: bool = False

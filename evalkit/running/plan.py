@@ -1,4 +1,4 @@
-"""A plan: models × suites, one run each, and the reports that it ends in.
+"""Plans: models × suites, one run each, and the reports at the end.
 
 Paths in a plan, models among them, are relative to its file.
 """
@@ -34,14 +34,14 @@ class PlannedRun:
     """One model on one suite, with all values checked."""
 
     model: str
-    """As the plan names it."""
+    """Name of the model in the plan."""
     spec: SuiteSpec[Any]
     settings: Any
-    """The suite's."""
+    """Settings of the suite."""
     options: ModelOptions
     folder: Path
     passed: Mapping[str, Any]
-    """What the plan says of the run."""
+    """Options that the plan states for the run."""
 
     @property
     def name(self) -> str:
@@ -54,15 +54,15 @@ class PlannedReport:
 
     kind: ReportKind
     base: str | None
-    """The model that is BASE, as the plan names it."""
+    """Name in the plan of the model that is BASE."""
     new: str | None
     path: Path
-    """What is written; for a gate, the policy that is read."""
+    """File to write; for a gate, the policy to read."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """All runs of a plan in their order, then its reports."""
+    """The runs of a plan in order, and its reports."""
 
     name: str
     folder: Path
@@ -83,7 +83,7 @@ class _PlanFile:
         Meta(min_length=1, description="a mapping of suites to their options, such as `ruler: {ctx: [4096, 65536]}`"),
     ]
     name: Annotated[str, Meta(pattern=r"\S", description="text")] = ""
-    """Empty: as its file."""
+    """Name of the plan; empty for the file's name."""
     reports: Annotated[
         tuple[dict[str, Any], ...],
         Meta(description="a list of reports, such as [{report: leaderboard, out: LEADERBOARD.md}]"),
@@ -121,7 +121,7 @@ def read_plan(name: str, out: Path | None = None) -> RunPlan:
 
 
 def folder_name(model: str) -> str:
-    """A model's name as a folder's."""
+    """The folder for a model's runs."""
     return plain_name(model) or "model"
 
 
@@ -155,7 +155,7 @@ def _refuse_twice(plan: _PlanFile) -> None:
     names = [suite.partition(":")[0] for suite in plan.suites]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"{name} stands there twice; name all of its tasks in one, separated by commas")
+            raise UsageError(f"{name} is there twice; name all of its tasks in one entry, separated by commas")
 
 
 def _runs_of(
@@ -188,7 +188,7 @@ def _runs_of(
             for model, path in models.items()
         ]
     except UsageError as error:
-        # A suite's own check names the value and not where it stands.
+        # A suite's own check names the value but not its place in the plan.
         text = str(error)
         raise UsageError(text if text.startswith(where) else f"{where.rstrip('.')}: {text}") from None
 

@@ -1,4 +1,4 @@
-"""Prepare the next items in a thread while the current one is being worked on."""
+"""Prefetching: prepare the next items in a thread while the current one is used."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable

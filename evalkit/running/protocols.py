@@ -1,4 +1,4 @@
-"""What the runner needs of a tokenizer, a model adapter and a suite."""
+"""Protocols of a tokenizer, a model adapter and a suite."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
@@ -23,7 +23,7 @@ AskedT = TypeVar("AskedT", bound=Asked)
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """A model's tokenizer as suites see it."""
+    """A model's tokenizer, as suites use it."""
 
     @property
     def fingerprint(self) -> str:
@@ -44,16 +44,16 @@ class Tokenizer(Protocol):
     def encode_prompt(self, text: str) -> list[int]:
         """Token ids of `text` with the special tokens (such as BOS) that the model expects before a prompt.
 
-        They are not doubled if `text` spells them out.
+        They are not added if `text` contains them.
         """
         ...
 
     def add_special_tokens(self, token_ids: list[int]) -> list[int]:
-        """What `encode_prompt` makes of a text whose own tokens are `token_ids`."""
+        """The result of `encode_prompt` for a text with the tokens `token_ids`."""
         ...
 
     def special_prompt_tokens(self) -> int:
-        """How many tokens `encode_prompt` adds to a text that does not spell them out."""
+        """Number of tokens that `encode_prompt` adds to a text without special tokens."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""Reading the files of a run's folder; an error names the file and what is wrong with it."""
+"""Reading the files of a run's folder; errors name the file and the fault."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def read_run(path: Path) -> RunRecord:
-    """The record of a finished run, given its folder or its run.json.
+    """Read the record of a finished run, given its folder or its run.json.
 
     Raises UsageError naming the file if it is missing, cannot be read or is not a run record of a known schema.
     """
@@ -37,7 +37,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def read_start(folder: Path) -> RunStart:
-    """What is known of a run before its first sample.
+    """Read what was stored about a run before its first sample.
 
     Raises UsageError as `read_run`, also if an earlier version of evalkit began the run and wrote no such file.
     """
@@ -87,12 +87,12 @@ def parse_samples(path: Path) -> tuple[list[SampleRecord], int]:
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether the folder holds samples of a run, or is about to."""
+    """Whether a run has started in the folder."""
     return any(os.path.lexists(folder / name) for name in (SAMPLES, STARTED))
 
 
 def _progress(folder: Path) -> str:
-    """` (12 of 40 samples)`, as far as the files tell."""
+    """Progress such as ` (12 of 40 samples)`, if the files state it."""
     try:
         with (folder / SAMPLES).open("rb") as file:
             stored = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))

@@ -1,4 +1,4 @@
-"""One run: samples are prepared ahead, answered by the adapter, scored, and stored as they end."""
+"""The runner: prepare samples ahead, let the adapter answer them, score them, and store each as it ends."""
 
 import hashlib
 from collections.abc import Generator, Sequence
@@ -35,7 +35,7 @@ SHORT_TOKENS = 1_024
 
 
 class RunObserver(Protocol):
-    """Whoever watches a run, such as a progress bar."""
+    """An observer of a run, such as a progress bar."""
 
     def started(self, plan: SuitePlan, pending: Sequence[SampleKey]) -> None:
         """Called once, before the first prompt is made; `pending` are the samples still to be asked."""
@@ -64,7 +64,7 @@ class RunSettings:
 
 @dataclass(frozen=True, slots=True)
 class Prepared(Generic[AskedT]):
-    """A sample ready to be sent, or the reason why it cannot be."""
+    """A sample ready to be sent, or the reason why it cannot be sent."""
 
     key: SampleKey
     asked: AskedT | None
@@ -79,7 +79,7 @@ def run(
     observer: RunObserver,
     plan: SuitePlan | None = None,
 ) -> RunRecord:
-    """Answer the samples that are still open, store each as it ends, and return the run's record.
+    """Answer the pending samples, store each as it ends, and return the run's record.
 
     `plan` is the suite's if the caller has made it already, since it may read whole corpora. `store` holds the samples
     of earlier sessions, which are kept as they are; the record is that of this command. Raises
@@ -134,7 +134,7 @@ def _answer(
             if answered is None:
                 continue
             asked, completion = answered
-            # A request that failed is not judged.
+            # A failed request is not judged.
             score = Score(None) if completion.error is not None else suite.judge(asked, completion)
             record = _answered(asked, completion, score, log.number)
             store.append(record)

@@ -1,4 +1,4 @@
-"""This process's entry in sessions.json, kept up to date while samples end, so that a killed process is in it too."""
+"""This process's entry in sessions.json, updated while samples end, so that it survives a killed process."""
 
 import contextlib
 import time
@@ -12,11 +12,11 @@ from evalkit.running.protocols import Adapter
 from evalkit.running.store import RunStore
 
 SECONDS_BETWEEN_WRITES = 10.0
-"""How much of the time of a killed process may be missing; a higher peak of memory is written at once."""
+"""Seconds of a killed process that may be missing; a new peak of memory is written at once."""
 
 
 class SessionLog:
-    """A session at work; use as a context manager around its samples."""
+    """The current session; use as a context manager around its samples."""
 
     def __init__(self, store: RunStore, adapter: Adapter, started_at: float) -> None:
         """`started_at` is `time.perf_counter()` at the start of the command. Raises UsageError if the disk is full."""
@@ -53,7 +53,7 @@ class SessionLog:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._session = replace(self._session, ended=kind is None)
-        # What ends the session is told, not that its end cannot be written either.
+        # Report the error that ended the session, not that its end cannot be written either.
         with contextlib.suppress(*(() if kind is None else (UsageError,))):
             self._write()
 

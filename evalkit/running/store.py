@@ -1,10 +1,10 @@
-"""A run's folder: runs/<id>/ with all that a run is, at every moment of it.
+"""The folder of a run, which holds its complete state at any time.
 
-manifest.json says what every sample must share, so that a folder is never continued by another model, tokenizer,
-dtype, engine, dialect, corpus or seed. started.json holds what the latest command asked for, and sessions.json the
-processes that worked on it. samples.jsonl is appended to and flushed as samples end, so a run killed at any moment
-loses at most what was in flight. run.json and report.md exist only while they agree with samples.jsonl: the first
-sample that is added to a finished run removes them.
+manifest.json states what all samples share, so that a folder is never continued by another model, tokenizer, dtype,
+engine, dialect, corpus or seed. started.json holds the request of the latest command, and sessions.json the processes
+that worked on the run. samples.jsonl is appended to and flushed as samples end, so a killed run loses at most the
+samples in flight. run.json and report.md exist only while they agree with samples.jsonl: the first sample that is
+added to a finished run removes them.
 """
 
 import errno
@@ -56,17 +56,17 @@ class RunStore:
         """Raises as `open`."""
         self.folder = lock.folder
         self.notes: tuple[str, ...] = ()
-        """What a reader of the run should know about how it was continued."""
+        """Notes on how the run was continued."""
         self._lock = lock
         self._manifest = self._claim(manifest, resume=resume)
         self.sessions = _earlier_sessions(self.folder) if resume else ()
-        """The processes that worked on the run, this one last once it has begun."""
+        """The processes that worked on the run; this one is last once it has started."""
         listed, self._whole_bytes = parse_samples(self.folder / SAMPLES)
         self.records = {record.id: record for record in listed if record.error is None}
-        """Sample id -> record, for every sample that needs no repetition."""
+        """Sample id -> record, for every sample that is done."""
         self._drops = len(listed) - len(self.records)
         self._samples: int | None = None
-        """Open from the first sample that is added, until which nothing in the folder of a finished run changes."""
+        """Opened with the first added sample, before which nothing in the folder of a finished run changes."""
 
     @staticmethod
     def open(folder: Path, manifest: Manifest, *, resume: bool, lock: FolderLock | None = None) -> "RunStore":
@@ -88,12 +88,12 @@ class RunStore:
             raise
 
     def begin(self, start: RunStart) -> None:
-        """Note what this command asks for: started.json, and corpora in the manifest that only it needs."""
+        """Store the request of this command: started.json, and its additional corpora in the manifest."""
         self._write(MANIFEST, to_json(self._manifest, indent=2) + "\n")
         self._write(STARTED, to_json(start, indent=2) + "\n")
 
     def record_session(self, session: Session) -> None:
-        """Write sessions.json with `session` in the place of the one of its number, or behind all others."""
+        """Write sessions.json with `session`, which replaces the one of the same number or is appended."""
         earlier = tuple(one for one in self.sessions if one.number != session.number)
         listed = (*earlier, session)
         self._write(SESSIONS, to_json(SessionList(SESSIONS_SCHEMA, listed), indent=2) + "\n")
@@ -133,7 +133,7 @@ class RunStore:
         self.close()
 
     def _claim(self, manifest: Manifest, *, resume: bool) -> Manifest:
-        """Make the folder the place of `manifest`'s run, and return the manifest of all its samples."""
+        """Claim the folder for the run of `manifest`, and return the manifest of all its samples."""
         for part in self.folder.glob(files.PARTS):
             part.unlink()
         if not (self.folder / MANIFEST).exists():
@@ -149,7 +149,7 @@ class RunStore:
         made_with = read_manifest(self.folder)
         if differences := made_with.differences(manifest):
             raise IncompatibleRunError(
-                f"{self.folder} was made with something else ({'; '.join(differences)}); use another --out"
+                f"{self.folder} was made with other settings ({'; '.join(differences)}); use another --out"
             )
         if unknown := made_with.unknown_beside(manifest):
             self.notes = (
@@ -159,7 +159,7 @@ class RunStore:
         return made_with.extended(manifest)
 
     def _open_samples(self) -> int:
-        """samples.jsonl with nothing but the whole lines that are kept; what was concluded from others is removed."""
+        """Cut samples.jsonl to the whole lines that are kept, and remove the record and report of others."""
         path = self.folder / SAMPLES
         for name in (RUN, REPORT):
             (self.folder / name).unlink(missing_ok=True)
@@ -183,7 +183,7 @@ class RunStore:
 
 
 def check_out(folder: Path, *, resume: bool) -> None:
-    """Raise the UsageError that RunStore.open would, as far as it can be known before a model is loaded."""
+    """Raise the UsageError of RunStore.open that can be known before a model is loaded."""
     refuse_locked(folder)
     if os.path.exists(folder / MANIFEST) and not resume:
         raise _holds_a_run(folder)
@@ -195,7 +195,7 @@ def check_out(folder: Path, *, resume: bool) -> None:
 
 
 def numbered_folder(root: Path, name: str, *, resume: bool) -> Path:
-    """The folder for a run called `name`, of name, name-2, …: the newest one with `resume`, else the one after it."""
+    """The folder for a run called `name`, among name, name-2, …: the newest with `resume`, else the next."""
     numbered = re.compile(re.escape(name) + r"(?:-([1-9]\d{0,8}))?")
     matches = [numbered.fullmatch(entry) for entry in (os.listdir(root) if root.is_dir() else ())]
     newest = max((int(match[1] or 1) for match in matches if match), default=0)
@@ -208,7 +208,7 @@ def _holds_a_run(folder: Path) -> UsageError:
 
 
 def _earlier_sessions(folder: Path) -> tuple[Session, ...]:
-    """The sessions so far; those of a version that did not record them as one, as far as its record tells."""
+    """The sessions so far; for versions that did not record them, one session with what the record states."""
     if (folder / SESSIONS).exists():
         return read_sessions(folder)
     if (folder / RUN).exists():

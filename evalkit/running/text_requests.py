@@ -34,7 +34,7 @@ class SharedPrefix:
 
 
 class TextRequests:
-    """Makes requests for one tokenizer, and for a model that can read `max_tokens` (None: any number)."""
+    """Makes requests for one tokenizer and a model with `max_tokens` of context (None: no limit)."""
 
     def __init__(self, tokenizer: Tokenizer, *, max_tokens: int | None) -> None:
         self._tokenizer = tokenizer
@@ -65,7 +65,7 @@ class TextRequests:
                 break
         shared = commonprefix(list(probed)) if len(probed) > 1 else ""  # noqa: RUF071  # texts, not paths
         token_ids, offsets = self._tokenizer.encode_with_offsets(shared)
-        # What follows a text can change the tokens of its last word and of the spaces around it.
+        # Following text can change the tokens of the last word and of the spaces around it.
         *before, _ = shared.rsplit(maxsplit=1) or ("",)
         end = len("".join(before))
         whole = sum(1 for _ in takewhile(lambda span: span[1] <= end, offsets))
@@ -99,7 +99,7 @@ class TextRequests:
         return tuple(requests)
 
     def rolling(self, name: str, text: str) -> tuple[Request, ...]:
-        """The whole text scored after the text-start token, in as few windows as the model's length allows.
+        """Requests that score the whole text after the text-start token, in as few windows as the length allows.
 
         Each token is scored once; every window but the first is full. Raises SampleDoesNotFitError for a text without
         a token.
@@ -113,7 +113,7 @@ class TextRequests:
         )
 
     def generation(self, name: str, context: str, budget: int, prefix: SharedPrefix | None = None) -> Request:
-        """A request for at most `budget` new tokens after a context, which is never cut."""
+        """A request for at most `budget` new tokens after a context, which is never truncated."""
         prompt = self.prompt(context) or self._start()
         self._check(len(prompt) + budget)
         shared = prefix is not None and prefix.begins(prompt)
@@ -145,7 +145,7 @@ class TextRequests:
         for (before, tokens), text in zip(pairs, continuations, strict=True):
             if not before or not tokens:
                 raise SampleDoesNotFitError(
-                    f"{(context + text)[-40:]!r}: the tokenizer leaves nothing to score after the context"
+                    f"{(context + text)[-40:]!r}: the tokenizer leaves no token to score after the context"
                 )
         return pairs
 
@@ -173,11 +173,11 @@ class TextRequests:
     def _start(self) -> TokenIds:
         start = self._tokenizer.text_start
         if start is None:
-            raise SampleDoesNotFitError("the tokenizer has neither BOS nor EOS to stand for an empty context")
+            raise SampleDoesNotFitError("the tokenizer has neither BOS nor EOS for an empty context")
         return (start,)
 
     def _windows(self, token_ids: TokenIds) -> Iterator[tuple[TokenIds, int]]:
-        """Windows of the tokens with the index of the first scored one; the first token of all is never scored."""
+        """Windows of the tokens, each with the index of its first scored token; the first of all is never scored."""
         length = len(token_ids) - 1 if self._max_tokens is None else self._max_tokens
         done = 1
         while done < len(token_ids):
@@ -189,12 +189,13 @@ class TextRequests:
     def _check(self, tokens: int) -> None:
         if self._max_tokens is not None and tokens > self._max_tokens:
             raise SampleDoesNotFitError(
-                f"it takes {tokens:,} tokens and the model was trained to {self._max_tokens:,}; nothing is cut off"
+                f"it takes {tokens:,} tokens, the model was trained to {self._max_tokens:,}, "
+                "and prompts are never truncated"
             )
 
 
 def cut_at(text: str, stops: Sequence[str]) -> str:
-    """The text before the first of any of the stop strings; empty ones stop nothing."""
+    """The text before the first stop string; empty ones are ignored."""
     for stop in stops:
         if stop:
             text = text.split(stop)[0]

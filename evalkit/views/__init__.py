@@ -1,1 +1,1 @@
-"""What a reader sees of samples: excerpts and grids."""
+"""Views of samples for readers: browsing and grids."""

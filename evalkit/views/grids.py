@@ -1,4 +1,4 @@
-"""Scores laid out in two directions: task by length, and needle depth by length."""
+"""Grids of scores: task by length, and needle depth by length."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ class Grid:
     """Context lengths, ascending."""
     values: tuple[tuple[float | None, ...], ...]
     counts: tuple[tuple[int, ...], ...]
-    """Samples behind each value."""
+    """Number of samples of each value."""
 
 
 def task_grid(record: RunRecord) -> Grid:
@@ -65,7 +65,7 @@ def _depth_grid(scored: Iterable[tuple[SampleRecord, float | None]]) -> Grid:
 
 
 def figure_grid(figures: Iterable[Figure]) -> Grid:
-    """The figures that a run has by needle depth and length."""
+    """The figures of a run by needle depth and length."""
     cells = {
         (f"{low:.3g}-{high:.3g}", figure.ctx or 0): (figure.value, figure.n)
         for figure in sorted(figures, key=lambda figure: figure.depth or ())

@@ -14,13 +14,13 @@ LONGEST_ANSWER = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one model made of a sample."""
+    """One model's answer to a sample."""
 
     score: float | None
     failure: str | None
     prediction: str
     problem: str | None
-    """Why it errored or could not be asked."""
+    """Why it errored or could not be run."""
     finish_reason: str
 
     @staticmethod
@@ -57,7 +57,7 @@ class SampleView:
     new: Answer
     base: Answer | None
     failed: bool
-    """Not fully right, errored, or not asked."""
+    """Not fully right, errored, or not run."""
     flipped: bool
     pieces: tuple[Piece, ...]
     """Excerpts of the prompt; empty if the run stored none."""
@@ -113,5 +113,5 @@ def _is_right(sample: SampleRecord) -> bool:
 
 
 def tasks_and_lengths(views: Sequence[SampleView]) -> tuple[list[str], list[int]]:
-    """What a reader can filter by, in the order of the samples."""
+    """Values to filter by, in the order of the samples."""
     return list(dict.fromkeys(view.task for view in views)), sorted({view.ctx for view in views})

@@ -1,4 +1,4 @@
-"""Checks of a context extension: does a model still read, find and remember past the length it was trained at?"""
+"""Checks of a context extension: loss, retrieval and effective length beyond the trained length."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -36,9 +36,9 @@ def build(
     corpora: RulerCorpora | None = None,
     max_tokens: int | None = None,
 ) -> ContextExtensionSuite:
-    """The suite for one tokenizer; long documents and haystacks are by default what the settings and RULER read.
+    """The suite for one tokenizer; long documents and haystacks are by default those of the settings and of RULER.
 
-    MMLU's questions longer than `max_tokens`, where they are asked, are left out.
+    MMLU questions longer than `max_tokens` are left out.
     """
     corpora = corpora or RulerCorpora.default()
     if source is None:

@@ -1,4 +1,4 @@
-"""The depth × length grid: samples of RULER's needle tasks, spread evenly over the depth of what is asked for."""
+"""The grid of depth by length: samples of RULER's needle tasks, spread evenly over the needle's depth."""
 
 from collections.abc import Sequence
 
@@ -10,21 +10,22 @@ from suites.ruler.tasks import NEEDLE_TASKS
 
 
 def has_one_needle(task: str) -> bool:
-    """Whether the answer stands at one place, so that a depth can be said."""
+    """Whether the answer has a single place, and so a depth."""
     needle_task = NEEDLE_TASKS.get(task)
     return needle_task is not None and needle_task.queries * needle_task.values == 1
 
 
 def needle_depth(key: SampleKey) -> float:
-    """Depth of the needle that a key asks for, known without its prompt."""
+    """Depth of the requested needle of a key, known without building its prompt."""
     draws = Draws(key.seed, key.task, key.ctx, key.index, "content")
     return draw_needles(NEEDLE_TASKS[key.task], draws, set())[0].depth
 
 
 def spread_keys(task: str, ctx: int, seed: int, *, samples: int, bins: int) -> list[SampleKey]:
-    """The first keys, by index, of which no depth bin gets more than its share.
+    """The first keys by index such that no depth bin gets more than its share.
 
-    They are RULER's own keys, so they pair with a RULER run of the same seed. Tasks without one depth take the first.
+    They are RULER's own keys, so they pair with a RULER run of the same seed. Tasks without a single depth take the
+    first keys.
     """
     if not has_one_needle(task):
         return [SampleKey(task, ctx, index, seed) for index in range(samples)]

@@ -1,4 +1,4 @@
-"""The three rules by which a context length counts as used.
+"""The three rules for an effective length.
 
 The score of Llama-2-7B at 4,096 tokens (RULER's own rule, arXiv 2404.06654); 85 % of the model's own score at the
 shortest length; better than a baseline on the same samples.
@@ -15,14 +15,14 @@ from evalkit.statistics.paired import PairedDifferences, pool
 from evalkit.statistics.scores import MeanScore
 
 _EQUAL = 1e-9
-"""A mean that equals the threshold passes."""
+"""Margin within which a mean equals the threshold, and passes."""
 
 Scores = Mapping[int, Mapping[str, Mapping[str, float]]]
 """Length -> task -> sample id -> score in [0, 1]."""
 
 
 def length_figure(rule: str, length: EffectiveLength | None, n: int) -> list[Figure]:
-    """The effective length by `rule` in tokens; 0 is less than the shortest length. Empty without scores."""
+    """The effective length by `rule` in tokens; 0 means less than the shortest length. Empty without scores."""
     if length is None:
         return []
     return [Figure(EFFECTIVE_LENGTH, length.tokens, "tokens", (length.low, length.high), n, part=rule)]

@@ -1,4 +1,4 @@
-"""Loss by position in long documents: does a token far in still profit from what stands before it?"""
+"""Loss by position in long documents, which shows whether late tokens still profit from the context."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ LEAST_WIDTH = 64
 
 
 def bucket_width(ctx: int) -> int:
-    """Tokens of a position bucket."""
+    """Tokens per bucket of positions."""
     return max(LEAST_WIDTH, ctx // BUCKETS)
 
 
@@ -34,12 +34,12 @@ def bucket_measures(
 
 
 def starts(measures: Mapping[str, float]) -> list[int]:
-    """Starts of the buckets that a window has."""
+    """Starts of the buckets of a window."""
     return sorted(int(name.removeprefix("tokens@")) for name in measures if name.startswith("tokens@"))
 
 
 def mean_nats(measures: Mapping[str, float], first: int, end: int, width: int) -> float | None:
-    """Nats per token over the buckets that lie in [first, end); None where there is none."""
+    """Nats per token over the buckets in [first, end); None if there are none."""
     inside = [start for start in starts(measures) if first <= start and start + width <= end]
     tokens = math.fsum(measures[f"tokens@{start}"] for start in inside)
     return math.fsum(measures[f"nats@{start}"] for start in inside) / tokens if tokens else None

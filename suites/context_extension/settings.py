@@ -10,7 +10,7 @@ from suites.mmlu import MmluSettings
 from suites.ruler import TASKS
 
 SHORT_CTX = 4096
-"""The length that a model must not lose, and the shortest of the grid."""
+"""The short length, at which an extension must not lose anything; also the shortest of the grid."""
 MIN_CTX = 1024
 GRID_TASKS = ("niah_single_2", "niah_multikey_1", "niah_multikey_3")
 SAMPLES, QUICK_SAMPLES = 40, 4
@@ -27,29 +27,29 @@ class ExtensionSettings:
     """Checked settings; make them with `of`."""
 
     ctxs: tuple[int, ...]
-    """Lengths of the grid, ascending; the last is the one that is tested."""
+    """Lengths of the grid, ascending; the last is the tested one."""
     tasks: tuple[str, ...]
     """RULER tasks of the grid."""
     samples: int
-    """For each task and length."""
+    """Samples per task and length."""
     depths: int
-    """Bins of needle depth; the samples of a task and length are spread over them evenly."""
+    """Number of bins of needle depth, over which the samples of a task and length are spread evenly."""
     windows: int
-    """Long documents, and as many short ones, whose loss is measured."""
+    """Number of long documents, and of short ones, whose loss is measured."""
     path: str | None
-    """Where they come from; None reads the essays."""
+    """File of the long documents; None for the essays."""
     field: str
     seed: int
     mmlu: MmluSettings | None = None
-    """Questions that a model answered before its extension; None asks none."""
+    """MMLU questions per subject, for the comparison with the checkpoint before the extension; None for no MMLU."""
     trained: int | None = None
-    """Tokens that the model was trained to before its extension; None: what the checkpoint says."""
+    """Trained length before the extension, in tokens; None for the one that the checkpoint states."""
     margin: float = MARGIN_NATS
-    """Nats per token by which the loss may rise past the trained window."""
+    """Accepted rise of the loss beyond the trained length, in nats per token."""
     margin_points: float = MARGIN_POINTS
-    """Points that may be lost at the short length and on MMLU, against the checkpoint before the extension."""
+    """Accepted drop at the short length and on MMLU, in points, compared with the checkpoint before the extension."""
     margin_bits: float = MARGIN_BITS
-    """Bits per byte that may be lost at the short length, against the checkpoint before the extension."""
+    """Accepted rise of the loss at the short length, in bits per byte, since the checkpoint before the extension."""
     before: str | None = None
     """The checkpoint before its extension."""
 
@@ -92,7 +92,7 @@ class ExtensionSettings:
         if trained is not None and trained < 1:
             raise UsageError(f"--trained {trained}: at least 1 token is needed")
         if mmlu_data is not None and mmlu is None:
-            raise UsageError(f"--mmlu-data {mmlu_data}: say how many questions per subject with --mmlu")
+            raise UsageError(f"--mmlu-data {mmlu_data}: give the number of questions per subject with --mmlu")
         return ExtensionSettings(
             ctxs=grid_lengths(ctx),
             tasks=tuple(tasks) if tasks else GRID_TASKS,
@@ -111,7 +111,7 @@ class ExtensionSettings:
         )
 
     def headline(self) -> str:
-        """What is asked, for the first line of output."""
+        """The questions in one line, for the first line of output."""
         prompts = len(self.tasks) * len(self.ctxs) * self.samples
         return (
             f"extend: {prompts:,} needle prompts from {self.short_ctx:,} to {self.ctx:,} tokens and "
@@ -129,7 +129,7 @@ class ExtensionSettings:
 
     @property
     def short_ctx(self) -> int:
-        """The length at which the model is held against itself before the extension."""
+        """The length at which the model is compared with the checkpoint before the extension."""
         return self.ctxs[0]
 
     def short_only(self) -> "ExtensionSettings":

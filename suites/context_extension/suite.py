@@ -24,7 +24,7 @@ FULL_SHARE = 0.9
 class ContextExtensionSuite:
     """RULER samples by length and needle depth, the loss of long and of short documents, and MMLU if requested.
 
-    RULER's samples are its own, so its version is part of this suite's.
+    The samples are RULER's, so RULER's version is part of this suite's.
     """
 
     name = "extend"
@@ -120,6 +120,6 @@ class ContextExtensionSuite:
         count = self._texts[task].window_count()
         if count == 0:
             raise UsageError(
-                f"{self._source.use.name} holds no document of {ctx:,} tokens; name a longer text with --text"
+                f"{self._source.use.name} holds no document of {ctx:,} tokens; give a longer text with --text"
             )
         return count

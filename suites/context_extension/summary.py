@@ -1,4 +1,4 @@
-"""From sample records to the figures of a context extension; needs neither tokenizer nor corpora."""
+"""Results of a context extension, computed from its samples without tokenizer or corpora."""
 
 from collections.abc import Sequence
 
@@ -52,7 +52,7 @@ def _loss_rows(settings: ExtensionSettings, records: Sequence[SampleRecord]) -> 
 def _mmlu_results(
     settings: ExtensionSettings, records: Sequence[SampleRecord]
 ) -> tuple[Sequence[ResultRow], Sequence[Figure]]:
-    """A row for each subject, and the accuracy over all questions."""
+    """One row per subject, and the accuracy over all questions."""
     if settings.mmlu is None:
         return (), ()
     here = [record for record in records if record.task in settings.mmlu.subjects]

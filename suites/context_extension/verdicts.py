@@ -1,7 +1,7 @@
-"""What the checks of an extension conclude: pass, fail, or not to be told from this many samples.
+"""Verdicts of an extension's checks: pass, fail or undecided.
 
-A check that holds a difference against a margin passes where the 95 % interval of the difference lies within the
-margin, fails where it lies beyond, and is undecided in between.
+A check of a difference passes if the 95 % interval of the difference is within the margin, fails if it is beyond the
+margin, and is undecided otherwise.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,14 +22,14 @@ LEAST_DOCUMENTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """How much worse is still healthy."""
+    """Accepted losses."""
 
     nats: float = MARGIN_NATS
-    """Per token: loss past the trained window against loss at its edge."""
+    """Nats per token: loss beyond the trained length, compared with the loss just before it."""
     points: float = MARGIN_POINTS
-    """Of the mean score at the short length, against the checkpoint before the extension."""
+    """Points of the mean score at the short length, compared with the checkpoint before the extension."""
     bits: float = MARGIN_BITS
-    """Per byte: loss at the short length, against the checkpoint before the extension."""
+    """Bits per byte: loss at the short length, compared with the checkpoint before the extension."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ExtensionRun:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What is added to the record of the run."""
+    """Figures and verdicts for the record of the run."""
 
     figures: tuple[Figure, ...]
     verdicts: tuple[Verdict, ...]
@@ -57,7 +57,7 @@ def conclude(
     before: ExtensionRun | None = None,
     baseline: ExtensionRun | None = None,
 ) -> Conclusion:
-    """All verdicts that the runs allow; `trained_length` is the window before the extension."""
+    """All verdicts that the runs allow; `trained_length` is that before the extension."""
     verdicts = list(_position_verdicts(settings, run.samples, trained_length, margins.nats))
     figures: list[Figure] = []
     scores = collect(run.samples, settings.tasks)
@@ -84,7 +84,7 @@ def conclude(
 def _position_verdicts(
     settings: ExtensionSettings, samples: Sequence[SampleRecord], trained_length: int | None, margin: float
 ) -> Iterator[Verdict]:
-    """One verdict for each doubling past the trained window, by document."""
+    """One verdict per doubling beyond the trained length, over the documents."""
     if trained_length is None or trained_length >= settings.ctx:
         window = "it is not stated" if trained_length is None else f"it ends at {trained_length:,}"
         yield _untold(
@@ -97,7 +97,7 @@ def _position_verdicts(
     documents = [sample.measures for sample in samples if sample.task == LONG_TEXT and sample.score is not None]
     width = bucket_width(settings.ctx)
     stretches = list(_doublings(trained_length, settings.ctx))
-    # All stretches must hold at once: each is held to a part of the 5 %.
+    # All stretches must pass together, so they share the 5 %.
     confidence = 1 - (1 - CONFIDENCE) / len(stretches)
     for first, end in stretches:
         excess = [
@@ -180,7 +180,7 @@ def _length_verdict(
 def _retention(
     settings: ExtensionSettings, samples: Sequence[SampleRecord], before: ExtensionRun, margins: Margins
 ) -> Iterator[Verdict]:
-    """The short length against the checkpoint before the extension, on the same samples."""
+    """Comparison at the short length with the checkpoint before the extension, on the same samples."""
     ctx, name = settings.short_ctx, before.record.model.path
     earlier = {sample.id: sample for sample in before.samples if sample.ctx == ctx and sample.score is not None}
     pairs = [
@@ -194,7 +194,7 @@ def _retention(
     ]
     where = f"at {ctx:,} tokens against {name}"
     if groups and all(len(group) for group in groups):
-        # In points: bounded differences are events, of which the interval is told on the scale 0-1.
+        # In points; intervals of bounded differences are on the scale 0-1.
         drop = pool([group / 100 for group in groups], bounded=True)
         yield _drop_verdict("retention/ruler", f"score {where}", drop, margins.points, 100.0, "points")
     else:
@@ -215,7 +215,7 @@ def _retention(
 def _mmlu_retention(
     settings: ExtensionSettings, samples: Sequence[SampleRecord], before: ExtensionRun, margins: Margins
 ) -> Iterator[Verdict]:
-    """Accuracy over the questions that both models were asked."""
+    """Accuracy over the questions that both models answered."""
     if settings.mmlu is None:
         return
     where = f"against {before.record.model.path}"

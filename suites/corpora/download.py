@@ -1,4 +1,4 @@
-"""Downloads that end whole or not at all, by pooch, which is imported when something is downloaded."""
+"""Complete or failed downloads by pooch, which is imported only when something is downloaded."""
 
 import contextlib
 import hashlib
@@ -13,15 +13,15 @@ from evalkit import __version__
 TIMEOUT_SECONDS = 30
 RETRIES = 2
 LEFTOVERS = "tmp*"
-"""Glob of what downloads that were killed leave beside their file."""
+"""Glob of the temporary files that killed downloads leave."""
 
 
 class DownloadError(Exception):
-    """A file could not be downloaded; the message says from where and why."""
+    """A file could not be downloaded; the message names its source and the reason."""
 
 
 def download(url: str, path: Path, sha256: str, *, progress: bool = False) -> None:
-    """Write what lies at `url` to `path`, with a progress bar on stderr if asked for.
+    """Download `url` to `path`, with a progress bar on stderr if requested.
 
     Raises DownloadError if there is no answer, the body is cut short or the sha256 is another, each after RETRIES
     retries, and OSError if the file cannot be written; `path` is then as it was.
@@ -73,14 +73,14 @@ def _one_line(url: str, sha256: str) -> Iterator[None]:
 
 
 def _root(error: BaseException) -> str:
-    """What the innermost of chained exceptions says."""
+    """The message of the innermost of chained exceptions."""
     while error.__context__ is not None:
         error = error.__context__
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _shown(url: str) -> str:
-    """Host and file, which is what a reader of an error can act on."""
+    """Host and file, for error messages."""
     parts = urllib.parse.urlsplit(url)
     folder, _, file = parts.path.rpartition("/")
     return f"{parts.netloc}/{'…/' if folder.strip('/') else ''}{file}"

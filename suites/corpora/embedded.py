@@ -1,4 +1,4 @@
-"""Corpora that come with evalkit, used if no others are at hand: the compressed files in the folder `data`.
+"""Corpora that come with evalkit, used if there are no others: the compressed files in the folder `data`.
 
 They were written by `python -m model_adapters.reference.corpora`, and each is identified by the
 sha256 of its uncompressed text.
@@ -26,7 +26,7 @@ _SHA256 = {
 
 
 def embedded_use(role: str) -> CorpusUse:
-    """How a record names the embedded corpus of a role."""
+    """The embedded corpus of a role, as records name it."""
     return CorpusUse(role, f"{_NAMES[role]}/seed{SEED}", _SHA256[role], "embedded")
 
 

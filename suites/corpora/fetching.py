@@ -1,4 +1,4 @@
-"""Fetching the public corpora into the cache, and checking what is there."""
+"""Download of the public corpora into the cache, and checks of the cache."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ class Fetched:
     sha256: str
     pinned: bool
     kept: bool
-    """True where it was there already, whole: nothing was downloaded."""
+    """True if an intact file was there already, and nothing was downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,12 @@ class Verified:
 def fetch(
     roles: Sequence[str] | None = None, report: Report = lambda _line: None, *, progress: bool = False
 ) -> tuple[Fetched, ...]:
-    """Download the roles' files (all by default) into the cache; what is there and whole is kept.
+    """Download the files of the roles (all by default) into the cache; intact files are kept.
 
     `report` gets a line before each download, and `progress` shows a bar on stderr during it.
 
-    Raises UsageError for an unknown role, and, after all roles were tried, one that names every role that could not
-    be had and why; nothing half-downloaded stays behind.
+    Raises UsageError for an unknown role, and after all roles were tried one that names every failed role with its
+    reason; no partial file is left.
     """
     wanted = ROLES if roles is None else tuple(roles)
     check_known("corpus", wanted, ROLES)
@@ -90,7 +90,7 @@ def _fetch(source: Source, report: Report, progress: bool) -> Fetched:
 
 
 def _download(source: Source, report: Report, progress: bool) -> Entry:
-    """The first of the source's places that has the published file."""
+    """The first place of the source that has the published file."""
     reasons = []
     for place in source.downloads:
         report(f"{source.role}: {place.bytes:,} bytes from {place.url}")
@@ -106,7 +106,7 @@ def _download(source: Source, report: Report, progress: bool) -> Entry:
 
 
 def _gather(source: Source, recorded: Entry | None, report: Report) -> Entry:
-    """A text made of many pages; its sha256 is the first one's, and another is refused from then on."""
+    """A text gathered from many pages; its sha256 is recorded the first time, and a different one is refused later."""
     assert source.page_list is not None  # the caller has looked
     content = json.dumps({"text": gather_essays(source, report)}).encode()
     sha256 = hashlib.sha256(content).hexdigest()

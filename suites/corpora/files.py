@@ -18,7 +18,7 @@ from typing import Protocol
 
 from evalkit.errors import UsageError
 
-# A corpus is tens of megabytes; a file past this is something else, or made to exhaust the memory.
+# A corpus is tens of megabytes; a larger file is something else, or made to exhaust the memory.
 MAX_BYTES = 1 << 30
 
 _GZIP, _XZ, _BZIP2 = b"\x1f\x8b", b"\xfd7zXZ\x00", b"BZh"
@@ -33,7 +33,7 @@ class _Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One text inside a file: the file itself where it is plain, else what it unpacks to."""
+    """One text in a file: the file itself if it is plain, else a file it unpacks to."""
 
     name: str
     """File name without the suffixes of compression, or the path inside an archive."""
@@ -42,18 +42,18 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class CorpusFile:
-    """A file as it was read."""
+    """A file that was read."""
 
     path: Path
     shown: str
-    """How messages and records name it."""
+    """Name in messages and records."""
     sha256: str
-    """Of the file as it lies on the disk."""
+    """sha256 of the file on disk."""
     members: tuple[Member, ...]
 
 
 def read_file(path: Path, shown: str | None = None) -> CorpusFile:
-    """Read and unpack a file. Raises UsageError where it cannot be read, is damaged, or unpacks to over 1 GiB."""
+    """Read and unpack a file. Raises UsageError if it cannot be read, is damaged, or unpacks to more than 1 GiB."""
     shown = shown or path.name
     try:
         if path.stat().st_size > MAX_BYTES:

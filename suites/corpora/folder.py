@@ -1,4 +1,4 @@
-"""Finding a role's files in the folder that EVALKIT_DATA names, by what they hold as much as by their names."""
+"""Search for a role's files in the folder EVALKIT_DATA, by name and by content."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ _HEAD_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A role's texts, and how a record names them."""
+    """A role's texts, with their name in records."""
 
     use: CorpusUse
     texts: tuple[tuple[str, bytes], ...]
@@ -32,15 +32,15 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class _Role:
     hint: re.Pattern[str]
-    """Names, folders included, that claim to be this role: such a file is taken or refused, never passed over."""
+    """Paths that claim to be this role: such a file is used or refused, never ignored."""
     holds: Callable[[Member], bool]
-    """Whether the content is this role's."""
+    """Whether the content fits this role."""
     meant: re.Pattern[str] | None = None
-    """Which of several is the one, for a role that is one file; None for a role that is all of them."""
+    """Name of the right file among several; None for a role that uses all files."""
 
 
 def data_folder() -> Path | None:
-    """The folder in EVALKIT_DATA, None where the variable is not set; UsageError where there is no such folder."""
+    """The folder in EVALKIT_DATA, None if the variable is not set; UsageError if there is no such folder."""
     named = os.environ.get(DATA_VARIABLE)
     if not named:
         return None
@@ -53,13 +53,13 @@ def data_folder() -> Path | None:
 
 
 def find(role: str, folder: Path) -> Found | None:
-    """The role's file or files in the folder and below, None where there are none.
+    """The role's files in the folder and below, None if there are none.
 
-    Of several that could be the one meant, the published name decides; UsageError where it does not.
+    If several files fit, the published name decides; UsageError if it does not.
     """
     suffixes = (".json",)
     if role == "essays":
-        # The essays themselves come before novels, which stand in for them.
+        # The essays are preferred to novels, which replace them.
         collected = _take(_ROLES["essays_json"], folder, suffixes) or _take(_ROLES["novels"], folder, (".txt",))
     else:
         collected = _take(_ROLES[role], folder, suffixes)
@@ -70,7 +70,7 @@ def find(role: str, folder: Path) -> Found | None:
 
 
 def _take(role: _Role, folder: Path, suffixes: tuple[str, ...]) -> list[tuple[CorpusFile, Member]]:
-    """Members of the files that claim the role by name; without any, of those that hold it."""
+    """Members of the files that claim the role by name, or else of those whose content fits."""
     files = [(path, path.relative_to(folder).as_posix()) for path in _candidates(folder, suffixes)]
     claiming = [(path, shown) for path, shown in files if role.hint.search(shown)]
     taken = list(_members(claiming, suffixes))
@@ -83,7 +83,7 @@ def _the_one(meant: re.Pattern[str], taken: list[tuple[CorpusFile, Member]], fol
     named = [(file, member) for file, member in taken if meant.search(member.name.rpartition("/")[2])]
     if len(named) != 1:
         shown = ", ".join(f"{file.shown}{_inside(file, member)}" for file, member in taken)
-        raise UsageError(f"{folder}: each of {shown} could be meant for one corpus; keep one of them")
+        raise UsageError(f"{folder}: each of {shown} could be the same corpus; keep one of them")
     return named[0]
 
 
@@ -94,7 +94,7 @@ def _members(files: Iterable[tuple[Path, str]], suffixes: tuple[str, ...]) -> It
 
 
 def _candidates(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Files in a fixed order, hidden ones and hidden folders left out."""
+    """Files in a fixed order, without hidden files and folders."""
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
@@ -114,7 +114,7 @@ def _inside(file: CorpusFile, member: Member) -> str:
 
 
 def _use(role: str, files: tuple[CorpusFile, ...]) -> CorpusUse:
-    """One file by its name and hash; of several, each is named with its hash and the role's is over that list."""
+    """Several files are each named with their hash, and the role's hash is that of the list."""
     if len(files) == 1:
         return CorpusUse(role, files[0].path.name, files[0].sha256, files[0].shown)
     listed = [f"{file.shown} sha256:{file.sha256}" for file in files]

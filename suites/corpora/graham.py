@@ -1,4 +1,4 @@
-"""Essays from their web pages: RULER's list of addresses to one text."""
+"""The essays as one text, gathered from the web pages on RULER's list."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from suites.corpora.download import DownloadError, download_bytes
 from suites.corpora.sources import Source
 
-# Few enough to be polite to one person's web site.
+# Few enough to be polite to a personal web site.
 CONNECTIONS = 4
 ATTEMPTS = 3
 MIN_ESSAY_CHARACTERS = 200
@@ -19,8 +19,8 @@ Report = Callable[[str], None]
 def gather_essays(source: Source, report: Report) -> str:
     """All essays of the list as one text, the plain files first, each group in the list's order.
 
-    Raises DownloadError where the list or any page cannot be had or holds no essay: a haystack with gaps would be
-    another corpus under the same name.
+    Raises DownloadError if the list or a page cannot be downloaded or has no essay: a haystack with gaps would be a
+    different corpus under the same name.
     """
     assert source.page_list is not None  # sources without downloads have a list
     listing = download_bytes(source.page_list.url, sha256=source.page_list.sha256).decode()

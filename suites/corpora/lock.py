@@ -1,4 +1,4 @@
-"""What is in the cache and which sha256 each file must have: corpora/lock.json."""
+"""The index of the cache, corpora/lock.json: its files and the sha256 of each."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from suites.corpora.download import LEFTOVERS
 
 LOCK = "lock.json"
 MUTEX = ".lock"
-"""The file that a process locks while it changes lock.json."""
+"""Lock file that a process holds while it changes lock.json."""
 LEFTOVER_SECONDS = 3600
 
 
@@ -30,16 +30,16 @@ class Entry:
     bytes: int
     url: str
     pinned: bool
-    """Whether the sha256 was known before the download; else it is the one of the first download."""
+    """Whether the sha256 was known before the download; otherwise it is that of the first download."""
 
 
 def corpora_folder() -> Path:
-    """Where fetched corpora lie; it may not exist yet."""
+    """Folder of fetched corpora, which may not exist yet."""
     return cache_folder() / "corpora"
 
 
 def read_lock() -> dict[str, Entry]:
-    """Entries by role, empty where nothing was fetched; UsageError for a lock file that is not one."""
+    """Entries by role, empty if nothing was fetched; UsageError if lock.json is malformed."""
     path = corpora_folder() / LOCK
     try:
         tree = parse_json(path.read_bytes())
@@ -64,7 +64,7 @@ def write_entry(role: str, entry: Entry) -> None:
 
 
 def remove_leftovers() -> None:
-    """Remove what downloads that were killed an hour ago or more have left."""
+    """Remove temporary files of downloads that were killed at least an hour ago."""
     folder = corpora_folder()
     for part in (*folder.glob(files.PARTS), *folder.glob(LEFTOVERS)):
         with contextlib.suppress(OSError):

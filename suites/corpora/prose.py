@@ -1,4 +1,4 @@
-"""Running text to sentences: essays and novels become the haystack of the needle tasks."""
+"""Sentences of running text: essays and novels for the haystack of the needle tasks."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _GUTENBERG_END = re.compile(
     r"^(?:\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG|End of (?:the )?Project Gutenberg)",
     re.MULTILINE | re.IGNORECASE,
 )
-# Who typed the book, and from what, stands between the header and the text; it is no part of the text either.
+# Credits between the header and the text are not part of the text either.
 _EDITORIAL = re.compile(
     r"^(?:e-?text |text )?(?:produced|prepared|transcribed) by|anonymous volunteer|transcriber.s note|\be-?texts?\b",
     re.IGNORECASE,
@@ -39,13 +39,13 @@ MIN_PROSE_CHARACTERS = 1000
 def sentences_of(text: str) -> tuple[str, ...]:
     """Sentences in reading order, each on one line with single spaces, each with an end mark.
 
-    Headings and tables are left out; so are a Project Gutenberg header and footer.
+    Headings, tables, and Project Gutenberg's header and footer are left out.
     """
     return tuple(sentence for paragraph in _paragraphs(strip_gutenberg(text)) for sentence in _split(paragraph))
 
 
 def strip_gutenberg(text: str) -> str:
-    """The book without Project Gutenberg's header, credits and footer; other texts come back as they are."""
+    """The book without Project Gutenberg's header, credits and footer; other texts are returned unchanged."""
     start = _GUTENBERG_START.search(text)
     if start is None:
         return text

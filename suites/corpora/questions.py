@@ -1,4 +1,4 @@
-"""SQuAD's and HotpotQA's published JSON to documents and questions."""
+"""Documents and questions from SQuAD's and HotpotQA's published JSON."""
 
 from typing import Any, NoReturn
 
@@ -13,7 +13,7 @@ Parsed = tuple[tuple[str, ...], tuple[Question, ...]]
 def parse_squad(data: bytes, shown: str) -> Parsed:
     """SQuAD v2 (arXiv 1806.03822): paragraphs as documents, answerable questions in file order.
 
-    `answer_start` and `plausible_answers` are not needed. Raises UsageError naming the file and the place.
+    `answer_start` and `plausible_answers` are not needed. Raises UsageError with the file and the place in it.
     """
     check = _Check(shown, "SQuAD v2 JSON", "use dev-v2.0.json as published")
     articles = check.list_at(check.load(data, dict), "data", "the file")
@@ -43,14 +43,14 @@ def _squad_question(check: "_Check", entry: Any, at: str) -> tuple[str, tuple[st
     answers = check.list_at(entry, "answers", at)
     texts = [check.text_at(check.record(answer, f"{at}.answers"), "text", f"{at}.answers") for answer in answers]
     if not texts:
-        check.fail(f"{at} is answerable and has no answer")
+        check.fail(f"{at} is marked answerable and has no answer")
     return question, tuple(dict.fromkeys(texts))
 
 
 def parse_hotpotqa(data: bytes, shown: str) -> Parsed:
     """HotpotQA (arXiv 1809.09600): `title`, newline, text as documents; the supporting ones are gold.
 
-    Raises UsageError naming the file and the place.
+    Raises UsageError with the file and the place in it.
     """
     check = _Check(shown, "HotpotQA JSON", "use hotpot_dev_distractor_v1.json as published")
     places: dict[str, int] = {}
@@ -75,15 +75,15 @@ def parse_hotpotqa(data: bytes, shown: str) -> Parsed:
 
 
 def _hotpot_document(check: "_Check", value: Any, at: str) -> tuple[str, str]:
-    """Title, and the document as shown in a prompt."""
+    """Title, and the document in the form of the prompt."""
     title, sentences = check.pair(value, f"{at}.context")
     if not isinstance(title, str) or not isinstance(sentences, list) or not all(isinstance(s, str) for s in sentences):
-        check.fail(f"{at}.context holds {_short(value)} where [title, [sentence, …]] belongs")
+        check.fail(f"{at}.context holds {_short(value)} instead of [title, [sentence, …]]")
     return title, check.whole(f"{title}\n{''.join(sentences)}", f"{at}.context")
 
 
 class _Check:
-    """Reads values of a JSON tree; whatever is not as published becomes one line that names file and place."""
+    """Reads values of a JSON tree; a value of another form raises UsageError with the file and the place in it."""
 
     def __init__(self, shown: str, expected: str, remedy: str) -> None:
         self._shown = shown
@@ -99,12 +99,12 @@ class _Check:
         except RecordError as error:
             self.fail(str(error).removeprefix("not JSON: "))
         if not isinstance(tree, kind):
-            self.fail(f"it holds {_short(tree)} where {'an object' if kind is dict else 'a list'} belongs")
+            self.fail(f"it holds {_short(tree)} instead of {'an object' if kind is dict else 'a list'}")
         return tree
 
     def record(self, value: Any, at: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            self.fail(f"{at} is {_short(value)} where an object belongs")
+            self.fail(f"{at} is {_short(value)} instead of an object")
         return value
 
     def list_at(self, tree: dict[str, Any], key: str, at: str) -> list[Any]:
@@ -126,7 +126,7 @@ class _Check:
 
     def pair(self, value: Any, at: str) -> tuple[Any, Any]:
         if not isinstance(value, list) or len(value) != 2:
-            self.fail(f"{at} holds {_short(value)} where a pair belongs")
+            self.fail(f"{at} holds {_short(value)} instead of a pair")
         return value[0], value[1]
 
 

@@ -1,4 +1,4 @@
-"""What a corpus hands to a suite; immutable, so one load serves a whole process."""
+"""Records of corpora for suites; immutable, so that they are loaded once per process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Question:
     answers: tuple[str, ...]
     """Aliases; the first is the canonical answer."""
     gold: tuple[int, ...]
-    """Indices into `QuestionCorpus.documents` that hold the answer."""
+    """Indices into `QuestionCorpus.documents` of the documents with the answer."""
     related: tuple[int, ...]
-    """Distractors that come first: other paragraphs of the same article (SQuAD), own other documents (HotpotQA)."""
+    """Preferred distractors: paragraphs of the same article (SQuAD), the question's other documents (HotpotQA)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,6 @@ class QuestionCorpus:
     use: CorpusUse
     """Role `squad` or `hotpotqa`."""
     documents: tuple[str, ...]
-    """As shown in the prompt: the paragraph (SQuAD), or title, newline, text (HotpotQA). Without repeats."""
+    """In the form of the prompt: the paragraph (SQuAD), or title, newline, text (HotpotQA); without duplicates."""
     questions: tuple[Question, ...]
-    """In file order; of SQuAD v2 only the answerable ones."""
+    """In file order; for SQuAD v2 only the answerable ones."""

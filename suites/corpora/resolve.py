@@ -1,4 +1,4 @@
-"""Which corpus serves a role: the folder in EVALKIT_DATA, else the cache, else the embedded one."""
+"""The corpus for each role: from the folder in EVALKIT_DATA, else the cache, else the embedded one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,26 +29,26 @@ class Listed:
     source: str
     sha256: str
     state: str
-    """How far the sha256 can be trusted."""
+    """What the sha256 is based on."""
 
 
 def load_essays() -> Essays:
-    """The haystack that serves now; loaded once a process. Raises UsageError for a file that is not as it should be."""
+    """Load the haystack, once per process. Raises UsageError for a malformed file."""
     return _essays(*_where())
 
 
 def load_squad() -> QuestionCorpus:
-    """SQuAD v2's development set, or what stands in for it; as `load_essays`."""
+    """Load SQuAD v2's development set or its replacement; as `load_essays`."""
     return _squad(*_where())
 
 
 def load_hotpotqa() -> QuestionCorpus:
-    """HotpotQA's development set, or what stands in for it; as `load_essays`."""
+    """Load HotpotQA's development set or its replacement; as `load_essays`."""
     return _hotpotqa(*_where())
 
 
 def list_corpora() -> tuple[Listed, ...]:
-    """What serves each role now, without reading more than is needed to name it."""
+    """The present corpus of each role, read only as far as is needed to name it."""
     return tuple(_listed(role) for role in ROLES)
 
 
@@ -59,14 +59,14 @@ def _listed(role: str) -> Listed:
 
 
 def _where() -> tuple[Path | None, Path, int]:
-    """What a result depends on: the two folders, and when something was last fetched."""
+    """Key of the caches below: the two folders, and the time of the last fetch."""
     cache = corpora_folder()
     lock = cache / LOCK
     return folder.data_folder(), cache, lock.stat().st_mtime_ns if lock.exists() else 0
 
 
 def _find(role: str, data: Path | None) -> Found | None:
-    """The role's files, None where the embedded corpus serves."""
+    """The role's files, None for the embedded corpus."""
     found = folder.find(role, data) if data is not None else None
     return found or _find_fetched(role)
 
@@ -87,7 +87,7 @@ def _find_fetched(role: str) -> Found | None:
     return Found(use, tuple((str(path), member.data) for member in file.members), state)
 
 
-# Corpora are immutable, so one load serves a process for as long as `_where` says the same.
+# Corpora are immutable, so they are loaded once per process and value of `_where`.
 @lru_cache(maxsize=2)
 def _essays(data: Path | None, _cache: Path, _fetched: int) -> Essays:
     found = _find("essays", data)
@@ -104,7 +104,7 @@ def _essay_sentences(shown: str, content: bytes) -> tuple[str, ...]:
         text = _decoded(content)
         sentences = sentences_of(text) if len(text) < MIN_PROSE_CHARACTERS or is_prose(text) else ()
     if not sentences:
-        raise UsageError(f"{shown}: is not running text; use essays or novels, or remove the file")
+        raise UsageError(f"{shown}: not running text; use essays or novels, or remove the file")
     return sentences
 
 

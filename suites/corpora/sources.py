@@ -1,4 +1,4 @@
-"""The public homes of the corpora and the sha256 by which a download is known to be the published file."""
+"""Sources of the public corpora, with the sha256 of the published files."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ ROLES = ("essays", "squad", "hotpotqa")
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """One place where a file can be had."""
+    """A place to download a file from."""
 
     url: str
     sha256: str
@@ -16,19 +16,19 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where one role's file comes from."""
+    """Source of the file of one role."""
 
     role: str
     file: str
-    """Its name in the cache."""
+    """Name in the cache."""
     title: str
     licence: str
     downloads: tuple[Download, ...] = ()
-    """Tried in this order. Empty for a corpus that is gathered from many pages."""
+    """Places in order of preference; empty for a corpus that is gathered from many pages."""
     page_list: Download | None = None
-    """A text file with one address a line, from which the corpus is gathered."""
+    """A text file with one address per line, from which the corpus is gathered."""
     mirrored: tuple[tuple[str, str], ...] = ()
-    """Beginnings of addresses on that list, and what to ask first in their place: the same files at a fixed commit."""
+    """Prefixes of addresses on that list, each with a preferred replacement: the same files at a fixed commit."""
 
 
 _HOTPOTQA_URL = "http://curtis.ml.cmu.edu/datasets/hotpot/hotpot_dev_distractor_v1.json"

@@ -1,4 +1,4 @@
-"""Tasks of lm-eval as one suite: prompts, examples, metrics and aggregation are lm-eval's, the run is ours.
+"""Tasks of lm-eval as one suite: prompts, examples, metrics and aggregation are lm-eval's, the run is evalkit's.
 
 Gao et al., A framework for few-shot language model evaluation (https://github.com/EleutherAI/lm-evaluation-harness).
 """

@@ -1,4 +1,4 @@
-"""A task's documents and the instances that lm-eval makes of them, in lm-eval's order."""
+"""Documents of a task and their instances, in lm-eval's order."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -6,10 +6,10 @@ from typing import Any
 
 
 class TaskDocuments:
-    """Documents of one task, from the first on.
+    """Documents of one task, from the start.
 
-    Instances are made one document after the other even where a later one is asked for: examples are drawn from one
-    stream of random numbers, so that those of a document depend on how many came before it.
+    Instances are made for one document after the other, even if a later one is requested: examples are drawn from one
+    stream of random numbers, so those of a document depend on the number of documents before it.
     """
 
     def __init__(self, task: Any, limit: int | None) -> None:
@@ -27,12 +27,12 @@ class TaskDocuments:
         return self._made[index]
 
     def contexts(self) -> Iterator[str]:
-        """The contexts of all instances in their order, made as they are taken."""
+        """The contexts of all instances in order, made lazily."""
         for index in range(len(self.docs)):
             yield from (instance.args[0] for instance in self.instances(index))
 
     def judged_instances(self, index: int, responses: Sequence[Any]) -> list[Any]:
-        """Instances of a document with their responses and without their requests, as filters take them."""
+        """Instances of a document with responses and without requests, for filters."""
         from lm_eval.api.instance import Instance
 
         return [
@@ -49,7 +49,7 @@ class TaskDocuments:
 
     @property
     def _repeats(self) -> int:
-        """Greedy answers are the same each time, so that one stands for all."""
+        """Greedy answers do not vary, so one counts for all repeats."""
         return self._task.get_config("repeats") or 1
 
     def _make(self, index: int) -> tuple[Any, ...]:

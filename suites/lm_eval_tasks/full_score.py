@@ -1,4 +1,4 @@
-"""What a task's metric gives a document that is answered rightly: 1, or 100 as in scrolls' `em`."""
+"""The full score of a task's metric: 1, or 100 as for scrolls' `em`."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,10 +13,10 @@ _LIKELY, _UNLIKELY = 0.0, -1000.0
 
 
 def full_score(task: Any, documents: TaskDocuments, metric: str) -> float | None:
-    """1 or 100; None if nothing shows which.
+    """1 or 100; None if it cannot be determined.
 
-    Metrics that lm-eval computes itself are in [0, 1]. Others are computed for made-up answers to the first documents,
-    among them the right ones.
+    lm-eval's own metrics are in [0, 1]. Others are computed for made-up answers to the first documents, among them the
+    right ones.
     """
     if _is_lm_evals_own(task, metric):
         return 1.0
@@ -43,7 +43,7 @@ def _names(metric: Any) -> tuple[str, ...]:
 
 
 def _values_of_right_answers(task: Any, documents: TaskDocuments, metric: str) -> Iterator[float]:
-    """The metric wherever it is a number; a task's own code fails in its own ways, and then shows nothing."""
+    """Values of the metric that are numbers; exceptions of a task's own code are ignored."""
     for index in range(min(PROBED_DOCUMENTS, len(documents.docs))):
         for responses in _made_up(task, documents, index):
             try:
@@ -54,7 +54,7 @@ def _values_of_right_answers(task: Any, documents: TaskDocuments, metric: str) -
 
 
 def _made_up(task: Any, documents: TaskDocuments, index: int) -> Iterator[Sequence[Response]]:
-    """Each choice as the likeliest in turn, or each target as the answer."""
+    """Responses that make each choice the most likely in turn, or give each target as the answer."""
     if output_type(task) == "generate_until":
         target = task.doc_to_target(documents.docs[index])
         yield from ([str(text)] for text in (target if isinstance(target, list) else [target]))

@@ -1,6 +1,6 @@
-"""lm-eval's tasks, loaded through its public API and refused in one line where they cannot be run.
+"""lm-eval's tasks, loaded through its public API; tasks that cannot be run are refused in one line.
 
-lm-eval is imported inside functions: it takes seconds.
+lm-eval is imported inside functions, because importing it takes seconds.
 """
 
 import contextlib
@@ -16,32 +16,32 @@ from evalkit.errors import UsageError
 from suites.lm_eval_tasks.settings import LmEvalSettings
 
 DEFAULT_BUDGET = 256
-"""New tokens where a task states none, as with lm-eval's `hf` model."""
+"""Maximum new tokens of tasks that state none, as for lm-eval's `hf` model."""
 _SEEDS = {"python": 0, "numpy": 1234}
-"""What lm-eval seeds before it loads tasks, some of which draw."""
+"""Seeds that lm-eval sets before it loads tasks, some of which draw."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedTasks:
-    """Tasks ready to be asked."""
+    """Loaded tasks."""
 
     tasks: dict[str, Any]
-    """By name, in the order asked; lm-eval's `Task`."""
+    """lm-eval's `Task`, by name in the requested order."""
     groups: dict[str, Any]
-    """By name; lm-eval's `Group`."""
+    """lm-eval's `Group`, by name."""
     group_map: dict[str, list[str]]
     """Names of a group's direct children."""
 
     def task_dict(self) -> dict[str, Any]:
-        """As lm-eval's evaluator takes them."""
+        """The argument of lm-eval's evaluator."""
         return {"tasks": self.tasks, "groups": self.groups, "group_map": self.group_map}
 
 
 def load_tasks(settings: LmEvalSettings) -> LoadedTasks:
-    """Load the tasks, with their number of examples and the seed of those set.
+    """Load the tasks, and set their number of examples and the seed that draws them.
 
-    Raises UsageError for a name that lm-eval does not know, data that cannot be loaded, and tasks that draw their
-    answers, run code of the model's, or read more than text.
+    Raises UsageError for a name that lm-eval does not know, data that cannot be loaded, and tasks that sample answers,
+    run code written by the model, or have input other than text.
     """
     import datasets
     import numpy as np
@@ -66,7 +66,7 @@ def load_tasks(settings: LmEvalSettings) -> LoadedTasks:
 
 
 def quiet_lm_eval() -> None:
-    """Its notes on every default it fills in would tear our lines; errors stay."""
+    """Silence lm-eval's notes on every default, which would break up our output; errors stay."""
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
 
 
@@ -76,7 +76,7 @@ def output_type(task: Any) -> str:
 
 
 def _load(settings: LmEvalSettings) -> Any:
-    """Load by name; lm-eval's own thousands of tasks are left unread where the user's folder has all that is asked."""
+    """Load by name; lm-eval's thousands of tasks are not read if the user's folder has all requested ones."""
     from lm_eval.tasks import TaskManager
 
     names, folder = list(settings.tasks), settings.include_path
@@ -84,7 +84,7 @@ def _load(settings: LmEvalSettings) -> Any:
     if all(_is_file(name) or name in own.all_subtasks for name in names):
         return own.load(names)
     if all(name in own.all_tasks for name in names):
-        # A group of the user's may hold tasks of lm-eval's; then it is not found here.
+        # A group of the user may contain tasks of lm-eval, which are not found here.
         with contextlib.suppress(KeyError, ValueError):
             return own.load(names)
     manager = TaskManager(include_path=folder)
@@ -95,7 +95,7 @@ def _load(settings: LmEvalSettings) -> Any:
 def _check_names(manager: Any, names: Sequence[str]) -> None:
     for name in names:
         if name not in manager.all_tasks and not _is_file(name):
-            hint = did_you_mean(name, manager.all_tasks, "`lm-eval ls tasks` lists what there is")
+            hint = did_you_mean(name, manager.all_tasks, "`lm-eval ls tasks` lists them")
             raise UsageError(f"lm-eval has no task {name!r}{hint}")
 
 
@@ -104,7 +104,7 @@ def _is_file(name: str) -> bool:
 
 
 def _set_shots(task: Any, shots: int | None) -> None:
-    """As lm-eval does: a task that states 0 examples keeps them."""
+    """Set the number of examples as lm-eval does: a task that states 0 keeps it."""
     stated = task.get_config("num_fewshot")
     if shots is not None and stated != 0:
         task.set_config(key="num_fewshot", value=shots)
@@ -116,10 +116,10 @@ def _refuse(name: str, task: Any) -> None:
     if getattr(task, "UNSAFE_CODE", False):
         raise UsageError(f"task {name} runs code that the model writes; run it with lm-eval itself, in a sandbox")
     if getattr(task, "MULTIMODAL", False):
-        raise UsageError(f"task {name} shows more than text, which these models do not read; leave it out")
+        raise UsageError(f"task {name} has input other than text, which these models do not read; leave it out")
     stated = task.get_config("generation_kwargs") or {}
     if output_type(task) == "generate_until" and generation(stated)["do_sample"]:
-        raise UsageError(f"task {name} draws its answers (do_sample), and ours are greedy; leave it out")
+        raise UsageError(f"task {name} samples its answers (do_sample), and evalkit is greedy; leave it out")
     shots = task.get_config("num_fewshot") or 0
     if shots > 0:
         _check_examples(name, task, shots)
@@ -133,7 +133,7 @@ def _check_examples(name: str, task: Any, shots: int) -> None:
 
 
 def generation(stated: dict[str, Any]) -> dict[str, Any]:
-    """lm-eval's reading of generation settings: `until`, `max_gen_toks` and `do_sample`, whatever alias was used."""
+    """Generation settings as lm-eval reads them: `until`, `max_gen_toks` and `do_sample`, under any alias."""
     from lm_eval.models.utils import normalize_gen_kwargs
 
     return dict(normalize_gen_kwargs(stated, DEFAULT_BUDGET))

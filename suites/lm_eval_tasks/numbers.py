@@ -1,4 +1,4 @@
-"""Values that lm-eval's metrics give a document."""
+"""Values of lm-eval's metrics for a document."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a model gave as lm-eval's responses, kept in sample records so that metrics can be computed from them again."""
+"""Responses in lm-eval's form, kept in sample records so that metrics can be computed again."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ Response = tuple[float, bool] | float | str
 
 
 def responses_of(output_type: str, completion: Completion, until: Sequence[str]) -> list[Response]:
-    """A response for each instance of a document, from its joined completion."""
+    """One response per instance of a document, from its joined completion."""
     if output_type == "generate_until":
         return [cut_at(completion.text, until)]
     if output_type == "loglikelihood_rolling":
@@ -34,7 +34,7 @@ def measures_of(responses: Sequence[Response]) -> dict[str, float]:
 
 
 def stored_responses(output_type: str, measures: Mapping[str, float], prediction: str) -> list[Response]:
-    """The responses that a sample record holds; they are the very same numbers."""
+    """The responses of a sample record, with the same numbers as before."""
     if output_type == "generate_until":
         return [prediction]
     count = sum(name.startswith(LOG_PROBABILITY) for name in measures)
@@ -46,7 +46,7 @@ def stored_responses(output_type: str, measures: Mapping[str, float], prediction
 
 def judge(task: Any, doc: Any, instances: Sequence[Any]) -> dict[tuple[str, str], Any]:
     """lm-eval's metrics of one document: (metric, filter) -> whatever the task's aggregation takes."""
-    # `apply_filters` works on the instances that the task holds, and there is no public way to hand it any.
+    # `apply_filters` works on the task's own instances, and there is no public way to pass others.
     task._instances = list(instances)
     task.apply_filters()
     values = {}

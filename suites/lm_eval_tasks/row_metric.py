@@ -1,4 +1,4 @@
-"""Which of a task's metrics becomes the score of a sample and the value of a row."""
+"""Choice of the task's metric for sample scores and rows."""
 
 import math
 import re
@@ -13,7 +13,7 @@ from suites.lm_eval_tasks.numbers import is_number
 
 BITS_PER_BYTE = "bits_per_byte"
 _BOUNDED = re.compile(r"acc(_\w+)?|\w+_acc|exact_match|em|f1|mc[12]|pass@\d+|contains\w*")
-"""Scores whose aggregate is the mean: the others are shown beside the rows, as lm-eval aggregates them."""
+"""Metrics that are aggregated by the mean; others are shown as figures, as lm-eval aggregates them."""
 
 Values = Mapping[tuple[str, str], Any]
 
@@ -24,7 +24,7 @@ class RowMetric:
 
     name: str
     full: float = 1.0
-    """What lm-eval gives a document that is answered rightly: 1, or 100."""
+    """Score of a right answer in lm-eval: 1, or 100."""
 
 
 def row_metric(task: Any, documents: TaskDocuments) -> RowMetric | None:
@@ -45,7 +45,7 @@ def row_metric(task: Any, documents: TaskDocuments) -> RowMetric | None:
 def score_of(metric: RowMetric | None, values: Values, measures: dict[str, float], text: str | None) -> Score:
     """The score of one sample, of the first filter if there are several; None if it is outside the metric's scale.
 
-    `text` is what a rolling log-likelihood is of.
+    `text` is the text of a rolling log-likelihood.
     """
     if metric is not None and metric.name == BITS_PER_BYTE:
         nats, size = -measures["log_probability_0"], float(len((text or "").encode("utf-8", "surrogatepass")))

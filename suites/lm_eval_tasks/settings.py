@@ -7,21 +7,21 @@ from evalkit.errors import UsageError
 
 MAX_SHOTS = 1000
 SEED = 1234
-"""lm-eval's own seed of the examples that are drawn."""
+"""lm-eval's own seed for drawing examples."""
 
 
 @dataclass(frozen=True, slots=True)
 class LmEvalSettings:
-    """Tasks and how they are asked; make it with `of`, which checks the values."""
+    """Tasks with their settings; make it with `of`, which checks the values."""
 
     tasks: tuple[str, ...]
     """Names of tasks, groups and tags, or paths of YAML files."""
     shots: int | None
-    """Worked examples; None leaves each task its own number."""
+    """Number of worked examples; None for each task's own."""
     samples: int | None
-    """Documents a task, from the first on; None asks all."""
+    """Documents per task, from the start; None for all."""
     include_path: str | None
-    """A folder of YAML files that define further tasks."""
+    """Folder of YAML files with more tasks."""
     seed: int
 
     @staticmethod
@@ -37,7 +37,7 @@ class LmEvalSettings:
         if not tasks:
             raise UsageError("no task is named; write lm-eval:arc_challenge,hellaswag")
         if shots is not None and not 0 <= shots <= MAX_SHOTS:
-            raise UsageError(f"{shots} shots: from 0 to {MAX_SHOTS:,} can be asked for; change --shots")
+            raise UsageError(f"{shots} shots: from 0 to {MAX_SHOTS:,} are possible; change --shots")
         if samples is not None and samples < 1:
             raise UsageError(f"{samples} samples: at least 1 is needed; raise --samples")
         if include_path is not None and not include_path.is_dir():
@@ -51,9 +51,9 @@ class LmEvalSettings:
         )
 
     def headline(self) -> str:
-        """What is asked, for the first line of output."""
+        """The questions in one line, for the first line of output."""
         return f"lm-eval: {', '.join(self.tasks)}"
 
     def contexts(self) -> tuple[int, ...]:
-        """None: a prompt is as long as its question."""
+        """No lengths: a prompt is as long as its question."""
         return ()

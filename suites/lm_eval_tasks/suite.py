@@ -38,7 +38,7 @@ class LmEvalSuite:
     def __init__(
         self, settings: LmEvalSettings, tokenizer: Tokenizer, max_tokens: int | None, loaded: LoadedTasks
     ) -> None:
-        """Documents longer than `max_tokens` are left out, never cut; rolling texts are read in windows of it."""
+        """Documents longer than `max_tokens` are left out, never truncated; rolling texts are split into windows."""
         self._settings, self._loaded = settings, loaded
         self._texts = TextRequests(tokenizer, max_tokens=max_tokens)
         self._documents = {name: TaskDocuments(task, settings.samples) for name, task in loaded.tasks.items()}
@@ -91,7 +91,7 @@ class LmEvalSuite:
         return Asked(sample, requests)
 
     def judge(self, asked: Asked, completion: Completion) -> Score:
-        """lm-eval's own metric of the document; all responses are kept, so that any metric follows from the record."""
+        """lm-eval's metric of the document; all responses are kept, so that the record allows any metric."""
         key = asked.sample.key
         task, documents, metric = self._loaded.tasks[key.task], self._documents[key.task], self._metrics[key.task]
         kind = output_type(task)

@@ -1,4 +1,4 @@
-"""From sample records to rows, and to every number that lm-eval itself would report."""
+"""Rows, and every number that lm-eval itself would report, computed from the samples."""
 
 import math
 from collections import defaultdict
@@ -25,7 +25,7 @@ def summarize(
     metrics: Mapping[str, RowMetric | None],
     records: Sequence[SampleRecord],
 ) -> SuiteSummary:
-    """A row a task by one metric; all metrics of tasks and groups, as lm-eval aggregates them, as figures."""
+    """One row per task, by one metric; all metrics of tasks and groups, as lm-eval aggregates them, as figures."""
     by_task = {name: [record for record in records if record.task == name] for name in loaded.tasks}
     rows = tuple(_row(name, task, documents[name], metrics[name], by_task[name]) for name, task in loaded.tasks.items())
     collected = {name: _collect(task, documents[name], by_task[name]) for name, task in loaded.tasks.items()}
@@ -57,7 +57,7 @@ def summarize(
 def _not_in_row(
     name: str, task: Any, metrics: Mapping[str, RowMetric | None], records: Sequence[SampleRecord]
 ) -> Iterator[UnscoredCell]:
-    """Why documents that were answered are not in the row."""
+    """Why answered documents are not in the row."""
     answered = [record for record in records if record.error is None and record.unscored is None]
     left_out = sum(record.score is None for record in answered)
     metric = metrics[name]
@@ -80,7 +80,7 @@ Key = tuple[str, str]
 
 
 def _collect(task: Any, documents: TaskDocuments, records: Sequence[SampleRecord]) -> dict[Key, list[Any]]:
-    """What the metrics of all answered documents are, in the order of the documents."""
+    """The metrics of all answered documents, in their order."""
     collected: dict[Key, list[Any]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.index):
         if record.error is not None or record.unscored is not None:
@@ -93,7 +93,7 @@ def _collect(task: Any, documents: TaskDocuments, records: Sequence[SampleRecord
 
 
 def _aggregate(task: Any, collected: Mapping[Key, Sequence[Any]]) -> dict[Key, float | None]:
-    """The task's own aggregation of each metric; the mean where it names none, as lm-eval does."""
+    """The task's own aggregation of each metric, or the mean if it has none, as in lm-eval."""
     from lm_eval.api.metrics import mean
 
     return {key: _finite(task.aggregation().get(key[0], mean)(list(values))) for key, values in collected.items()}
@@ -104,7 +104,7 @@ def _group_figures(
     aggregates: Mapping[str, Mapping[Key, float | None]],
     collected: Mapping[str, Mapping[Key, Sequence[Any]]],
 ) -> list[Figure]:
-    """Groups as they aggregate themselves from their tasks."""
+    """Groups, aggregated from their tasks by their own rules."""
     reported = {
         task: {
             "sample_len": max((len(values) for values in collected[task].values()), default=0),
@@ -145,14 +145,14 @@ def _row(
 
 
 def _interval(values: Sequence[Any]) -> Interval | None:
-    """Of numbers in [0, 1]; None for metrics of another scale or whose values are not numbers."""
+    """Interval of a mean of numbers in [0, 1]; None for metrics of another scale or with other values."""
     if not values or not all(is_number(value) and 0 <= value <= 1 for value in values):
         return None
     return MeanScore.of([[float(value) for value in values]]).interval()
 
 
 def _chance(task: Any, documents: TaskDocuments, scored: Sequence[SampleRecord]) -> float | None:
-    """What guessing among the listed choices scores, 0-100, averaged over the documents."""
+    """Score of guessing among the listed choices, 0-100, averaged over the documents."""
     if output_type(task) != "multiple_choice" or not scored or task.get_config("doc_to_choice") is None:
         return None
     docs = [documents.docs[record.index] for record in scored]
@@ -164,5 +164,5 @@ def _chance(task: Any, documents: TaskDocuments, scored: Sequence[SampleRecord])
 
 
 def _finite(value: Any) -> float | None:
-    """A number that JSON can hold; None for what a metric leaves undefined."""
+    """A finite number; None if the metric is undefined."""
     return float(value) if is_number(value) and math.isfinite(value) else None

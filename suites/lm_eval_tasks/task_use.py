@@ -1,4 +1,4 @@
-"""What a record says of a task: which data it read, and a digest of data and definition."""
+"""A task as a corpus of the record: its data, and a digest of data and definition."""
 
 import hashlib
 import json
@@ -7,11 +7,11 @@ from typing import Any
 from evalkit.records import CorpusUse
 
 _WHERE = ("dataset_path", "dataset_name", "dataset_kwargs", "metadata", "task_alias", "tag")
-"""Parts of a definition that say where data lie and how things are called: documents are digested themselves."""
+"""Parts of a definition with paths and names of data, which are left out because documents are digested themselves."""
 
 
 def task_use(task: Any) -> CorpusUse:
-    """The sha256 is over the task's definition and all its documents, however many are asked."""
+    """The sha256 covers the task's definition and all its documents, even if fewer are run."""
     definition = {name: value for name, value in task.dump_config().items() if name not in _WHERE}
     digest = hashlib.sha256(json.dumps(definition, sort_keys=True, default=str).encode())
     for doc in task.eval_docs:

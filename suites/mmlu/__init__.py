@@ -1,4 +1,4 @@
-"""MMLU: 57 subjects of four-choice questions, with the prompts that lm-eval asks.
+"""MMLU: 57 subjects of four-choice questions, with lm-eval's prompts.
 
 Hendrycks et al., Measuring Massive Multitask Language Understanding (2021).
 """
@@ -19,7 +19,7 @@ def build(
 ) -> MmluSuite:
     """The suite for one tokenizer and for a model that was trained to `max_tokens` (None: reads any number).
 
-    `source` is by default what the settings name.
+    `source` is by default that of the settings.
     """
     return MmluSuite(settings, tokenizer, max_tokens, source or _source(settings))
 

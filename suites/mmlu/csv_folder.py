@@ -1,4 +1,4 @@
-"""MMLU from a folder of CSV files, in either of the two layouts in which it is passed on.
+"""MMLU from a folder of CSV files, in either of its two common layouts.
 
 The original has no header and answers A to D; the other begins with `question,choice0,choice1,choice2,choice3,answer`
 and answers 0 to 3.
@@ -18,13 +18,13 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 
 
 class CsvFolder:
-    """Files called `<subject>_test.csv` and `<subject>_dev.csv`, in the folder or below it, but in no hidden folder."""
+    """Files called `<subject>_test.csv` and `<subject>_dev.csv`, in the folder or below it, hidden folders excepted."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def load(self, subject: str) -> SubjectQuestions:
-        """Raises UsageError naming file and line of whatever is wrong."""
+        """Raises UsageError with the file and line of an error."""
         test, dev = (tuple(read_questions(self._file(f"{subject}_{split}.csv"))) for split in ("test", "dev"))
         return SubjectQuestions(test, dev, str(self._folder))
 
@@ -48,7 +48,7 @@ class CsvFolder:
 
 
 def read_questions(path: Path) -> Iterator[Question]:
-    """All questions of a file; UsageError names file and line of whatever is wrong."""
+    """All questions of a file; UsageError names the file and line of an error."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield from _questions(path, file)
@@ -67,15 +67,13 @@ def _questions(path: Path, lines: Iterator[str]) -> Iterator[Question]:
         if number == 0 and _is_header(row):
             order, answers, width = _column_order(where, row), _DIGITS, len(row)
         elif row and len(row) != width:
-            raise UsageError(
-                f"{where}: {len(row)} columns where {width} are needed; quote a text that has a comma in it"
-            )
+            raise UsageError(f"{where}: {len(row)} columns instead of {width}; quote a text that has a comma in it")
         elif row:
             yield _question(where, row, order, answers)
 
 
 def _is_header(row: Sequence[str]) -> bool:
-    """Also one with a misspelt column, which is to be told."""
+    """Whether the row is a header, even one with a misspelt column, which is reported."""
     names = [name.strip().lower() for name in row]
     whole = COLUMNS[0] in names and COLUMNS[-1] in names
     return bool(names) and (whole or names[0] == COLUMNS[0] or names[-1] == COLUMNS[-1])

@@ -1,4 +1,4 @@
-"""MMLU from the Hugging Face hub, where lm-eval reads it too."""
+"""MMLU from the Hugging Face hub, the source that lm-eval uses too."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ class HubQuestions:
     """The hub's data set, downloaded subject by subject and kept in the cache of `datasets`."""
 
     def load(self, subject: str) -> SubjectQuestions:
-        """Raises UsageError where it can neither be downloaded nor is in the cache."""
+        """Raises UsageError if it cannot be downloaded and is not in the cache."""
         import datasets
 
         datasets.disable_progress_bars()

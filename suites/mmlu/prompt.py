@@ -1,4 +1,4 @@
-"""The text of a question, as lm-eval's tasks `mmlu` and `mmlu_continuation` have it (version 1.0 of both)."""
+"""Prompts of lm-eval's tasks `mmlu` and `mmlu_continuation` (version 1.0 of both)."""
 
 from collections.abc import Sequence
 
@@ -29,12 +29,12 @@ def ask(question: Question, variant: Variant) -> str:
 
 
 def labels(question: Question, variant: Variant) -> tuple[str, ...]:
-    """What can be answered: the letters, or the choices themselves."""
+    """The possible answers: letters, or the texts of the choices."""
     return LETTERS if variant == "mc" else question.choices
 
 
 def choices(question: Question, variant: Variant) -> tuple[str, ...]:
-    """The continuations that are scored."""
+    """The continuations to score."""
     return tuple(f" {label}" for label in labels(question, variant))
 
 

@@ -1,4 +1,4 @@
-"""Questions of a subject, wherever they come from."""
+"""Questions of a subject, from any source."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ CHOICES = 4
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, its four choices, and which of them is right."""
+    """A question with its four choices and the right one."""
 
     question: str
     choices: tuple[str, ...]
@@ -25,21 +25,21 @@ class SubjectQuestions:
     """All questions of a subject."""
 
     test: tuple[Question, ...]
-    """The ones that are asked."""
+    """The test questions."""
     dev: tuple[Question, ...]
     """The worked examples."""
     source: str
-    """Where they were read: folder or hub id."""
+    """Source: folder or hub id."""
 
     def use(self, subject: str) -> CorpusUse:
-        """What a record says of them; the sha256 is over the questions themselves, whatever file they stood in."""
+        """The corpus for the record; its sha256 is that of the questions, not of their file."""
         rows = json.dumps([[astuple(question) for question in split] for split in (self.test, self.dev)])
         return CorpusUse(f"mmlu/{subject}", subject, hashlib.sha256(rows.encode()).hexdigest(), self.source)
 
 
 class QuestionSource(Protocol):
-    """Where questions come from."""
+    """A source of questions."""
 
     def load(self, subject: str) -> SubjectQuestions:
-        """Raises UsageError where they cannot be read, or are not as they should be."""
+        """Raises UsageError if they cannot be read or are malformed."""
         ...

@@ -9,7 +9,7 @@ from evalkit.errors import UsageError
 from suites.mmlu.subjects import GROUPS, SUBJECTS
 
 SEED = 0
-"""Of all sample ids: nothing is drawn."""
+"""The seed in sample ids: always 0, because MMLU has no random choices."""
 SHOTS = 5
 MAX_SHOTS = 100
 
@@ -18,18 +18,18 @@ Variant = Literal["mc", "cloze"]
 
 @dataclass(frozen=True, slots=True)
 class MmluSettings:
-    """Subjects and how they are asked; make it with `of`, which checks the values."""
+    """Subjects with their settings; make it with `of`, which checks the values."""
 
     subjects: tuple[str, ...]
-    """In the order of the alphabet."""
+    """Subjects in alphabetical order."""
     shots: int
-    """Worked examples before the question: the first of the subject's dev questions."""
+    """Number of worked examples: the first of the subject's dev questions."""
     samples: int | None
-    """Questions a subject, from the first on; None asks all."""
+    """Questions per subject, from the start; None for all."""
     variant: Variant
-    """mc: the choices are listed and a letter is scored; cloze: the choices themselves are."""
+    """mc: the choices are listed and letters are scored; cloze: the texts of the choices are scored."""
     data: str | None
-    """A folder of CSV files; None reads the hub."""
+    """Folder of CSV files; None for the hub."""
 
     @staticmethod
     def of(
@@ -40,14 +40,14 @@ class MmluSettings:
         variant: str = "mc",
         data: Path | None = None,
     ) -> "MmluSettings":
-        """Settings completed by defaults; a group stands for its subjects.
+        """Settings completed by defaults; a group includes its subjects.
 
         Raises UsageError naming the value, the limit and the remedy.
         """
         check_known("MMLU subject", subjects or (), (*SUBJECTS, *GROUPS))
         asked = {name for subject in subjects or SUBJECTS for name in GROUPS.get(subject, (subject,))}
         if not 0 <= shots <= MAX_SHOTS:
-            raise UsageError(f"{shots} shots: from 0 to {MAX_SHOTS} can be asked for; change --shots")
+            raise UsageError(f"{shots} shots: from 0 to {MAX_SHOTS} are possible; change --shots")
         if samples is not None and samples < 1:
             raise UsageError(f"{samples} samples: at least 1 is needed; raise --samples")
         if variant not in get_args(Variant):
@@ -63,11 +63,11 @@ class MmluSettings:
         )
 
     def headline(self) -> str:
-        """What is asked, for the first line of output."""
+        """The questions in one line, for the first line of output."""
         number = "all questions" if self.samples is None else f"{self.samples} questions each"
         subjects = f"{len(self.subjects)} subject{'' if len(self.subjects) == 1 else 's'}"
         return f"mmlu: {subjects}, {number}, {self.shots}-shot {self.variant}"
 
     def contexts(self) -> tuple[int, ...]:
-        """None: a prompt is as long as its question."""
+        """No lengths: a prompt is as long as its question."""
         return ()

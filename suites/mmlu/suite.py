@@ -16,15 +16,15 @@ from suites.mmlu.summary import ACC, summarize
 
 @dataclass(frozen=True, slots=True)
 class AskedQuestion(Asked):
-    """A question with its continuations, one for each choice, in one request."""
+    """A question with one continuation per choice, in one request."""
 
     question: Question
 
 
 class MmluSuite:
-    """Questions in the order of the data; the answer is the choice that the model finds most probable.
+    """Questions in the order of the data; the answer is the most probable choice.
 
-    Prompts of a subject begin with the same examples, which the engine can read once for all of them.
+    The prompts of a subject share their worked examples as a prefix, which the engine can cache.
     """
 
     name = "mmlu"
@@ -33,7 +33,7 @@ class MmluSuite:
     def __init__(
         self, settings: MmluSettings, tokenizer: Tokenizer, max_tokens: int | None, source: QuestionSource
     ) -> None:
-        """Questions longer than `max_tokens` are left out, never cut."""
+        """Questions longer than `max_tokens` are left out, never truncated."""
         self._settings, self._source = settings, source
         self._texts = TextRequests(tokenizer, max_tokens=max_tokens)
         self._loaded: dict[str, SubjectQuestions] = {}
@@ -83,7 +83,7 @@ class MmluSuite:
         right = chosen == question.answer
         measures = {f"log_probability_{index}": value for index, value in enumerate(nats)}
         if variant == "cloze":
-            # An empty choice, which the hub's data may have, is never the most probable by length, as with lm-eval.
+            # An empty choice, which the hub's data may have, is never the most probable by length, as in lm-eval.
             by_length = [
                 value / len(choice) if choice else -math.inf for value, choice in zip(nats, answers, strict=True)
             ]

@@ -1,4 +1,4 @@
-"""From sample records to accuracies by subject, by group and over all, with intervals."""
+"""Accuracies by subject, by group and over all, with intervals, computed from the samples."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ ACC_NORM = "acc_norm"
 
 
 def summarize(settings: MmluSettings, records: Sequence[SampleRecord]) -> SuiteSummary:
-    """A row for each subject; the mean is over questions (micro), the mean over subjects (macro) is a figure."""
+    """One row per subject; the mean is over questions (micro), the mean over subjects (macro) is a figure."""
     cells = cells_of(records)
     rows = tuple(result_row(subject, 0, cells[subject, 0], metric=ACC, chance=CHANCE) for subject in settings.subjects)
     scored = {subject: scores_of(cells[subject, 0]) for subject in settings.subjects}

@@ -1,4 +1,4 @@
-"""RULER: 13 tasks that ask what a model finds, follows and counts in a long context.
+"""RULER: 13 tasks of retrieval, tracing, counting and question answering in a long context.
 
 Hsieh et al., RULER: What's the Real Context Size of Your Long-Context Language Models? arXiv:2404.06654.
 """
@@ -19,7 +19,7 @@ __all__ = ["SPEC", "TASKS", "PreparedSuite", "RulerCorpora", "RulerSettings", "R
 
 
 def build(settings: RulerSettings, tokenizer: Tokenizer, corpora: RulerCorpora | None = None) -> Suite[Asked]:
-    """The suite of `settings`: samples of its data folder, or native ones over `corpora` (by default those at hand)."""
+    """The suite of `settings`: prepared samples of its data folder, or native ones from `corpora`."""
     if settings.data is not None:
         return PreparedSuite(settings, tokenizer, Path(settings.data))
     return RulerSuite(settings, tokenizer, RulerCorpora.default() if corpora is None else corpora)

@@ -1,4 +1,4 @@
-"""Where the opening of the answer goes in a prompt that someone else has written."""
+"""Placement of the answer prefix in prompts that were prepared elsewhere."""
 
 import re
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ _QUESTION = re.compile(r"Question: [^\n]*\Z")
 def full_prompt(
     dialect: tasks.Dialect, task: str, text: str, prefix: str | None, targets: Sequence[str]
 ) -> tuple[str, str]:
-    """The whole prompt of a file's `input` and `answer_prefix`, and the part of it that opens the answer.
+    """The whole prompt from a file's `input` and `answer_prefix`, and the part that begins the answer.
 
-    nvidia: both joined with nothing; without an `answer_prefix`, `input` is the whole prompt. olmes: the prefix on a
-    line of its own without outer spaces, read from the question where the file does not give it. In both dialects an
-    `input` that already ends with the prefix stays as it is.
+    nvidia: both are concatenated; without an `answer_prefix`, `input` is the whole prompt. olmes: the prefix is on a
+    line of its own without outer spaces, and is derived from the question if the file does not give it. In both
+    dialects an `input` that already ends with the prefix is unchanged.
     """
     if prefix is None and dialect == "olmes":
         prefix = _prefix_asked_for(task, text, len(targets))
@@ -35,7 +35,7 @@ def full_prompt(
 
 
 def _prefix_asked_for(task: str, text: str, references: int) -> str | None:
-    """The paper's prefix for the question at the end of `text`; None where `text` ends otherwise."""
+    """The paper's prefix for the question at the end of `text`; None if `text` has another end."""
     end = text[-2000:]
     if task in tasks.NEEDLE_TASKS:
         match = _NEEDLE_QUESTION.search(end)

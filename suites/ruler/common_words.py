@@ -1,4 +1,4 @@
-"""cwe: the ten words that a numbered list repeats most."""
+"""cwe: find the ten most frequent words of a numbered list."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _BLOCK = 512
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """How often common and other words stand in the list, and in the worked example with its `example_words`."""
+    """Frequencies of common and other words in the list, and in the worked example with its `example_words`."""
 
     common: int
     other: int
@@ -33,11 +33,11 @@ class Repeats:
 
 FULL = Repeats(common=30, other=3, example_common=10, example_other=3, example_words=40)
 SHORT = Repeats(common=6, other=1, example_common=3, example_other=1, example_words=20)
-"""What the original falls back to below its shortest length."""
+"""Frequencies of the original below its shortest length."""
 
 
 class CommonWordsDraft:
-    """cwe's sample before its size, the number of different words, is known."""
+    """A cwe sample whose size, the number of different words, is not yet decided."""
 
     smallest = COMMON + 1
     prefix = PREFIX
@@ -73,7 +73,7 @@ class CommonWordsDraft:
     def layout(self, size: int) -> Layout:
         items = repeated(self._words[:size], self._repeats.common, self._repeats.other)
         self._order_keys += [self._keys.fraction() for _ in range(len(items) - len(self._order_keys))]
-        # Keys, not a shuffle: the sample is the same however many sizes were tried before.
+        # Sort keys instead of a shuffle, so that the sample does not depend on the sizes tried before.
         order = sorted(range(len(items)), key=self._order_keys.__getitem__)
         context = numbered([items[index] for index in order])
         listed = set(self._words[:size])
@@ -94,7 +94,7 @@ def repeated(chosen: Sequence[str], common: int, other: int) -> list[str]:
 
 
 def _word_stream(draws: Draws) -> Iterator[str]:
-    """Words of the lists without repeats; then adjective-noun pairs, for lengths that need more than there are."""
+    """The words of the lists without repeats, then adjective-noun pairs for lengths that need more words."""
     every = words.every_word()
     for index in draws.order(len(every)):
         yield every[index]
@@ -102,7 +102,7 @@ def _word_stream(draws: Draws) -> Iterator[str]:
 
 
 class WordTokens:
-    """What a word costs after `N.`, the space before it included."""
+    """Tokens of a word after `N.`, including the space before it."""
 
     def __init__(self, measure: Measure) -> None:
         self._measure = measure
@@ -118,13 +118,13 @@ class WordTokens:
 
     def __getitem__(self, word: str) -> int:
         if word not in self._tokens:
-            # One at a time: what was counted together must not depend on the samples before this one.
+            # One at a time, so that counts do not depend on earlier samples.
             self._tokens[word] = self._measure.count(f"list {word}") - self._before
         return self._tokens[word]
 
 
 class ListNumbers:
-    """What the number of a list's item costs, by the item's place from 0: ` N.`."""
+    """Tokens of the number ` N.` of each list item, by its index from 0."""
 
     def __init__(self, measure: Measure) -> None:
         self._measure = measure

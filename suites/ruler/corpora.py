@@ -1,4 +1,4 @@
-"""The corpora behind RULER's haystacks, each loaded when a task first reads it."""
+"""The corpora of RULER's haystacks, each loaded when a task first uses it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from suites.corpora import Essays, QuestionCorpus
 
 @dataclass(frozen=True, slots=True)
 class RulerCorpora:
-    """Where the three corpora come from."""
+    """Sources of the three corpora."""
 
     essays: Callable[[], Essays]
     squad: Callable[[], QuestionCorpus]
@@ -24,14 +24,14 @@ class RulerCorpora:
 
     @staticmethod
     def embedded() -> "RulerCorpora":
-        """Those that come with evalkit."""
+        """The corpora that come with evalkit."""
         from suites.corpora import embedded_essays, embedded_hotpotqa, embedded_squad
 
         return RulerCorpora(embedded_essays, embedded_squad, embedded_hotpotqa)
 
 
 class LoadedCorpora:
-    """`RulerCorpora` that keep what they have loaded."""
+    """`RulerCorpora` that cache what they have loaded."""
 
     def __init__(self, corpora: RulerCorpora) -> None:
         self._corpora = corpora
@@ -52,5 +52,5 @@ class LoadedCorpora:
         return self._questions[role]
 
     def use(self, role: str) -> CorpusUse:
-        """How the corpus of `role` is named in a result."""
+        """The corpus of `role` as results name it."""
         return self.essays.use if role == "essays" else self.questions(role).use

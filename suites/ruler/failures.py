@@ -1,4 +1,4 @@
-"""Why an answer is wrong: one kind for every sample below full score."""
+"""Failure kinds: one for every sample below full score."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from evalkit.records import Completion, FailureKind, Sample
 from suites.ruler import metrics
 from suites.ruler.tasks import Metric
 
-# What a value of the needle and variable tasks looks like: without one, a prediction has not come to its answer.
+# Forms of values in the needle and variable tasks: a prediction without one has not reached its answer.
 _SHAPES = (
     re.compile(r"\b\d{7}\b"),
     re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE),
@@ -20,15 +20,15 @@ _ECHO_CHARACTERS = 40
 
 
 def failure_kind(sample: Sample, completion: Completion, metric: Metric) -> FailureKind:
-    """The kind of a failure, the first that holds of:
+    """The kind of a failure, the first of this list that applies:
 
     1. `empty`: nothing is left after post-processing;
-    2. `wrong_format`: a missing target is there once separators between digits are taken out (`5,449,368`);
+    2. `wrong_format`: a missing target is present once separators between digits are removed (`5,449,368`);
     3. `budget_cut`: generation ended at its budget inside a missing target;
-    4. `partial`: some targets are there and others are not;
-    5. `wrong_needle`: the answer to a question that was not asked is there;
+    4. `partial`: some targets are present and others missing;
+    5. `wrong_needle`: it has the answer to a question that was not asked;
     6. `prompt_echo`: it begins with 40 characters of the prompt, or is a shorter piece of it with several words;
-    7. `budget_cut`: it ended at its budget before anything of the answer's shape came;
+    7. `budget_cut`: it ended at its budget before anything in the form of an answer;
     8. `other`.
     """
     prediction = metrics.postprocess(completion.text)
@@ -65,7 +65,7 @@ def _ends_inside(target: str, prediction: str) -> bool:
 
 
 def _names_any(prediction: str, distractors: Sequence[str]) -> bool:
-    """Whether a distractor stands in the prediction as a word of its own."""
+    """Whether a distractor is in the prediction as a separate word."""
     lower = prediction.lower()
     for distractor in distractors:
         name = distractor.lower()
@@ -81,6 +81,6 @@ def _is_echo(prediction: str, prompt: str) -> bool:
 
 
 def _has_shape_of(targets: Sequence[str], prediction: str) -> bool:
-    """Whether the prediction holds a value of the targets' shape; True where the targets have none."""
+    """Whether the prediction has a value in the form of the targets; True if they have no such form."""
     shapes = [shape for shape in _SHAPES if all(shape.fullmatch(target) for target in targets)]
     return not shapes or any(shape.search(prediction) for shape in shapes)

@@ -1,4 +1,4 @@
-"""Filling a prompt up to its limit, never over it."""
+"""Fitting a prompt to its limit, never exceeding it."""
 
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -8,7 +8,7 @@ from suites.ruler.measure import Measure
 
 SizeT = TypeVar("SizeT")
 
-# Counts of parts miss what happens at the few seams between haystack, needles and question.
+# Counts of parts are inexact at the few seams between haystack, needles and question.
 SEAM_TOKENS = 2
 
 
@@ -23,18 +23,18 @@ class Layout:
     distractors: tuple[str, ...] = ()
     """Answers to questions that were not asked."""
     evidence: tuple[tuple[int, int], ...] = ()
-    """(start, end) in characters of `body`: what the answer rests on, if not where targets first stand."""
+    """(start, end) in characters of `body`: evidence for the answer, if it is not the first place of each target."""
 
 
 class Draft(Protocol[SizeT]):
-    """A sample whose content is drawn and whose haystack can still have any size.
+    """A sample with its content drawn and the size of its haystack still open.
 
-    Nothing in it but its size, and that of vt's worked example, depends on the tokenizer.
+    Only its size, and that of vt's worked example, depends on the tokenizer.
     """
 
     @property
     def prefix(self) -> str:
-        """The answer prefix as the paper has it, leading space included."""
+        """The paper's answer prefix, including its leading space."""
         ...
 
     @property
@@ -42,7 +42,7 @@ class Draft(Protocol[SizeT]):
 
     @property
     def smallest(self) -> SizeT:
-        """The smallest size that still is this task."""
+        """The smallest size of the task."""
         ...
 
     def largest(self, tokens: int) -> SizeT:
@@ -54,7 +54,7 @@ class Draft(Protocol[SizeT]):
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A draft at the size that fills its limit."""
+    """A draft in the size that fills its limit."""
 
     layout: Layout
     prompt: str
@@ -62,12 +62,12 @@ class Fitted:
 
 
 def smallest_tokens(draft: Draft[SizeT], opening: str, measure: Measure) -> int:
-    """Prompt tokens at the smallest size; `opening` is the answer prefix as the dialect has it."""
+    """Prompt tokens at the smallest size; `opening` is the dialect's answer prefix."""
     return len(_laid_out(draft, draft.smallest, opening, measure).token_ids)
 
 
 def fit(draft: Draft[SizeT], opening: str, limit: int, measure: Measure) -> Fitted:
-    """Lay `draft` out so that its prompt has at most `limit` tokens and nearly that many.
+    """Lay out `draft` so that its prompt has at most `limit` tokens and nearly that many.
 
     The whole prompt is tokenised once; again only where the parts' counts were wrong. Raises SampleDoesNotFitError
     if even the smallest size is over the limit.

@@ -1,4 +1,4 @@
-"""fwe: the three coded words that come most often after the dots."""
+"""fwe: find the three most frequent coded words."""
 
 import math
 import string
@@ -18,16 +18,16 @@ DOTS = "..."
 ASKED = 3
 _LETTERS = 6
 _TOKENS_A_WORD = 50
-"""Context tokens for each word of the vocabulary."""
+"""Context tokens per word of the vocabulary."""
 _ZETA_2 = math.pi**2 / 6
 """ζ(α) for the paper's α = 2.0, which normalizes its Zipf distribution."""
 
 
 class FrequentWordsDraft:
-    """fwe's sample before its size is known: the number of words from which all frequencies follow."""
+    """A fwe sample whose size, the number of words that decides all frequencies, is still open."""
 
     smallest = 53
-    """From here on the last word asked for is always more frequent than the next."""
+    """From this size on the last requested word is always more frequent than the next."""
     prefix = PREFIX
 
     def __init__(self, ctx: int, draws: Draws, order: Draws, measure: Measure) -> None:
@@ -42,7 +42,7 @@ class FrequentWordsDraft:
         self.targets = tuple(self._vocabulary[1 : 1 + ASKED])
 
     def counts(self, size: int) -> list[int]:
-        """How often each word comes, by rank."""
+        """Frequency of each word, by rank."""
         return [int(size / (rank * rank) / _ZETA_2) for rank in range(1, len(self._vocabulary) + 1)]
 
     def largest(self, tokens: int) -> int:
@@ -60,7 +60,7 @@ class FrequentWordsDraft:
     def layout(self, size: int) -> Layout:
         items = [word for word, count in zip(self._vocabulary, self.counts(size), strict=True) for _ in range(count)]
         self._order_keys += [self._keys.fraction() for _ in range(len(items) - len(self._order_keys))]
-        # Keys, not a shuffle: the sample is the same however many sizes were tried before.
+        # Sort keys instead of a shuffle, so that the sample does not depend on the sizes tried before.
         order = sorted(range(len(items)), key=self._order_keys.__getitem__)
         return Layout(TEMPLATE.format(context=" ".join(items[index] for index in order)))
 

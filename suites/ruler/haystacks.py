@@ -1,4 +1,4 @@
-"""What needles are hidden in: essays, a repeated noise line, or more needles."""
+"""Haystacks: essays, a repeated noise line, or more needles."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ class Laid:
 
     units: list[str]
     distractors: tuple[str, ...] = ()
-    """Values of needles that nobody asks for."""
+    """Values of needles that are not requested."""
 
 
 class Haystack(Protocol[SizeT]):
-    """Text of any size, in units that needles can stand between."""
+    """Text of any size, in units between which needles are placed."""
 
     joint: str
-    """What stands between two units."""
+    """Separator of units."""
     smallest: SizeT
 
     def largest(self, tokens: int) -> SizeT:
@@ -40,7 +40,7 @@ class Haystack(Protocol[SizeT]):
 
 
 class NoiseHaystack:
-    """One line again and again; a size is a number of lines."""
+    """One repeated line; a size is a number of lines."""
 
     joint = "\n"
     smallest = 1
@@ -55,7 +55,7 @@ class NoiseHaystack:
         return Laid([NOISE] * size)
 
     def lines(self, tokens: int) -> int:
-        """How many lines take at most `tokens`."""
+        """The largest number of lines with at most `tokens` tokens."""
         kept = self._measure.kept
         if "noise" not in kept:
             kept["noise"] = max(self._measure.unit_tokens([NOISE] * 4, self.joint, before=NOISE))
@@ -63,7 +63,7 @@ class NoiseHaystack:
 
 
 class NeedleHaystack:
-    """Needles that nobody asks for, a line each; a size is a number of lines.
+    """Needles that are not requested, one per line; a size is a number of lines.
 
     No key or value repeats within the sample, so the question has one answer.
     """
@@ -72,7 +72,7 @@ class NeedleHaystack:
     smallest = 1
 
     def __init__(self, key_kind: str, value_kind: str, draws: Draws, taken: set[str], measure: Measure) -> None:
-        """`taken` holds the keys and values that are asked for."""
+        """`taken` are the requested keys and values."""
         self._kind = value_kind
         self._pairs = self._stream(key_kind, value_kind, draws, taken)
         self._values: list[str] = []
@@ -112,7 +112,7 @@ class NeedleHaystack:
 
 
 class SentenceTokens:
-    """Token counts of an essay corpus's sentences, counted a block at a time when first asked for."""
+    """Token counts of the sentences of an essay corpus, counted by blocks when first needed."""
 
     def __init__(self, sentences: Sequence[str], measure: Measure) -> None:
         self.sentences = sentences
@@ -120,7 +120,7 @@ class SentenceTokens:
         self._blocks: dict[int, list[int]] = {}
 
     def __getitem__(self, index: int) -> int:
-        """Tokens of a sentence and the space before it."""
+        """Tokens of a sentence with the space before it."""
         block, place = divmod(index, _BLOCK)
         if block not in self._blocks:
             units = self.sentences[block * _BLOCK : (block + 1) * _BLOCK]
@@ -129,9 +129,9 @@ class SentenceTokens:
 
 
 class EssayHaystack:
-    """Prose from a given sentence on, round to the start again; a size is (whole sentences, words of the next).
+    """Prose from a given sentence on, cyclically; a size is (whole sentences, words of the next).
 
-    The last sentence may be cut between two words, as in the original, so that no room is lost to a long one.
+    The last sentence may be cut between two words, as in the original, so that a long one wastes no room.
     """
 
     joint = " "

@@ -1,4 +1,4 @@
-"""Files of one JSON object per line, whose mistakes are named by file and line."""
+"""Files with one JSON object per line; errors name the file and line."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from evalkit.surrogates import half_surrogate
 
 @dataclass(frozen=True, slots=True)
 class JsonLine:
-    """One object and where it stands."""
+    """One object with its place."""
 
     path: Path
     number: int
     """From 1, blank lines counted."""
     offset: int
-    """Where the line begins, in bytes."""
+    """Offset of the line in bytes."""
     fields: dict[str, Any]
 
     def error(self, message: str) -> UsageError:
@@ -26,7 +26,7 @@ class JsonLine:
         return UsageError(f"{self.path}:{self.number}: {message}")
 
     def text(self, name: str) -> str:
-        """The string called `name`; UsageError where it is missing or something else."""
+        """The string called `name`; UsageError if it is missing or not a string."""
         value = self.fields.get(name)
         if not isinstance(value, str):
             raise self.error(f"`{name}` is {_shown(value)}; it must be a string")
@@ -40,7 +40,7 @@ class JsonLine:
         return value
 
     def references(self) -> tuple[str, ...]:
-        """The right answers: `outputs`, or `answer` as HELMET's files call it."""
+        """The right answers: `outputs`, or `answer` in HELMET's files."""
         name = "outputs" if "outputs" in self.fields or "answer" not in self.fields else "answer"
         value = self.fields.get(name)
         texts = [value] if isinstance(value, str) else value
@@ -50,7 +50,7 @@ class JsonLine:
 
 
 def read_json_lines(path: Path) -> Iterator[JsonLine]:
-    """The objects of `path` in order; UsageError where it cannot be read or a line is no JSON object."""
+    """The objects of `path` in order; UsageError if it cannot be read or a line is not a JSON object."""
     try:
         with path.open("rb") as file:
             offset = 0
@@ -63,7 +63,7 @@ def read_json_lines(path: Path) -> Iterator[JsonLine]:
 
 
 def parse_json_line(path: Path, number: int, offset: int, line: bytes) -> JsonLine:
-    """One line's object; UsageError names file and line where it is none."""
+    """The object of one line; UsageError names the file and line if it is none."""
     try:
         fields = parse_json(line, finite=False)
     except RecordError as error:

@@ -1,4 +1,4 @@
-"""Counting tokens before a prompt is built: what each part of a haystack costs."""
+"""Token counts of the parts of a haystack, before a prompt is built."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -12,26 +12,26 @@ class Measure:
     """Token counts under one tokenizer.
 
     Counts of parts are exact for tokenizers that split at spaces and line ends first (byte-level BPE, metaspace) and
-    near for others; whoever uses them counts the finished prompt as well.
+    approximate for others, so callers count the finished prompt as well.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.kept: dict[Hashable, Any] = {}
-        """Counts that many samples need, by what was counted; they depend on the tokenizer alone."""
+        """Cache of counts that many samples need; they depend only on the tokenizer."""
 
     def count(self, text: str) -> int:
-        """Tokens of `text`, special tokens left out."""
+        """Number of tokens of `text`, without special tokens."""
         return len(self.tokenizer.encode(text))
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """Ids as the model reads them, special tokens included."""
+        """Token ids of a prompt, including special tokens."""
         return self.tokenizer.encode_prompt(prompt)
 
     def unit_tokens(self, units: Sequence[str], joint: str, *, before: str) -> list[int]:
-        """Tokens that each of `units` adds to a running text, its `joint` in front included.
+        """Tokens that each of `units` adds to a running text, including the `joint` before it.
 
-        `before` is what the running text is like before the first unit.
+        `before` is an example of the text before the first unit.
         """
         if not units:
             return []

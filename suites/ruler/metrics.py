@@ -1,4 +1,4 @@
-"""RULER's metrics: which references a prediction holds, and the score of that."""
+"""RULER's metrics: the references found in a prediction, and the score."""
 
 import re
 import string
@@ -12,7 +12,7 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def postprocess(prediction: str) -> str:
-    """The prediction as it is judged: outer white space gone, control characters made line ends."""
+    """The prediction in the form that is judged: stripped, with control characters replaced by line ends."""
     return _CONTROL.sub("\n", prediction.strip()).strip()
 
 
@@ -22,10 +22,10 @@ def normalize(text: str) -> str:
 
 
 def found(prediction: str, targets: Sequence[str], metric: Metric) -> tuple[bool, ...]:
-    """Which of `targets` the post-processed `prediction` holds, in their order."""
+    """For each of `targets`, whether the post-processed `prediction` has it."""
     if metric == "part_normalized":
         normal = normalize(prediction)
-        # An alias such as "The" has nothing left to look for: every text would hold it.
+        # An alias such as "The" is empty after normalization, and would be found in every text.
         return tuple(bool(alias := normalize(target)) and alias in normal for target in targets)
     lower = prediction.lower()
     return tuple(target.lower() in lower for target in targets)

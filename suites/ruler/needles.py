@@ -1,4 +1,4 @@
-"""The eight needle tasks: find what a key stands for."""
+"""The eight needle tasks: retrieve the values of keys."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ SEVERAL = (
 SEVERAL_PREFIX = " The special magic {kind} for {query} mentioned in the provided text are"
 
 DEPTHS: tuple[float, ...] = tuple(round(100 * step / 39) / 100 for step in range(40))
-"""The 40 depths at which needles stand in essays, as fractions."""
+"""The 40 depths of needles in essays, as fractions."""
 _NEEDLE = re.compile(r"One of the special magic \w+ for (?P<key>[^\n]+?) is: (?P<value>[\w-]+)\.")
 
 
@@ -41,7 +41,7 @@ class Needle:
 
 
 def draw_needles(task: NeedleTask, draws: Draws, taken: set[str]) -> list[Needle]:
-    """The task's needles, a key's values together; what is asked for comes first."""
+    """The needles of the task, grouped by key; the requested ones come first."""
     keys = list(islice(words.distinct(task.key_kind, draws, taken), task.keys))
     values = list(islice(words.distinct(task.value_kind, draws, taken), task.keys * task.values))
     depths = _depths(task, draws)
@@ -58,7 +58,7 @@ def _depths(task: NeedleTask, draws: Draws) -> Iterator[float]:
 
 
 def found(prompt: str) -> list[Needle]:
-    """The needles of a prompt that someone else has written, in reading order; depths by characters."""
+    """The needles of a prompt that was prepared elsewhere, in reading order; depths by characters."""
     start, end = prompt.find("\n") + 1, max(prompt.rfind("\n"), 1)
     return [
         Needle(match[0], match["key"], match["value"], min(max(match.start() - start, 0) / max(end - start, 1), 1.0))
@@ -67,9 +67,9 @@ def found(prompt: str) -> list[Needle]:
 
 
 def plant(units: list[str], joint: str, planted: list[tuple[str, float]]) -> tuple[str, list[int]]:
-    """`units` with texts between them at their depths, and the place of each text among all units.
+    """Insert texts between `units` at their depths; returns all units and the index of each text among them.
 
-    A depth of 0 is before the first unit, 1 after the last; texts at one place keep the order of their depths.
+    A depth of 0 is before the first unit, 1 after the last; texts at the same place are ordered by depth.
     """
     ranked = sorted(range(len(planted)), key=lambda index: planted[index][1])
     pieces: list[str] = []
@@ -87,7 +87,7 @@ def plant(units: list[str], joint: str, planted: list[tuple[str, float]]) -> tup
 
 
 class NeedleDraft(Generic[SizeT]):
-    """A needle task's sample before its size is known."""
+    """A needle sample whose size is still open."""
 
     def __init__(self, task: NeedleTask, needles: list[Needle], haystack: Haystack[SizeT]) -> None:
         asked = needles[: task.queries * task.values]

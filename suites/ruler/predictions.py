@@ -1,4 +1,4 @@
-"""Predictions that another tool made, in RULER's own format: a folder of <task>.jsonl with `pred` and `outputs`."""
+"""Predictions of other tools in RULER's format: a folder of <task>.jsonl with `pred` and `outputs`."""
 
 import hashlib
 from collections import Counter
@@ -16,9 +16,9 @@ from suites.ruler.suite import judge
 from suites.ruler.summary import summarize
 
 NO_LENGTH = 0
-"""Stands for the context length where no folder's name tells it."""
+"""Context length if no folder's name states it."""
 SEED = 0
-"""Of all predictions: who made the samples knows theirs."""
+"""Seed of all predictions, because that of their samples is unknown."""
 _DIGEST_DIGITS = 12
 
 
@@ -28,13 +28,13 @@ class Predictions:
 
     dialect: tasks.Dialect
     records: tuple[SampleRecord, ...]
-    """By length and file. Their `prompt_sha256` is over the question and its right answers, and there are no times."""
+    """Samples by length and file, without times. `prompt_sha256` is that of the question and its right answers."""
     corpora: tuple[CorpusUse, ...]
-    """A part for each task and length, known by its first question, so that a set without an end is the same data."""
+    """One part per task and length, identified by its first question, so that a shorter set is the same data."""
 
     @property
     def fingerprint(self) -> str:
-        """`sha256:<hex>` of all predictions: the only thing that is known of the model."""
+        """`sha256:<hex>` of all predictions, which identifies the model."""
         listed = sorted(f"{record.id} {record.prompt_sha256} {_sha256(record.prediction)}" for record in self.records)
         return f"sha256:{_sha256(*listed)}"
 
@@ -46,9 +46,9 @@ class Predictions:
 def read_predictions(path: Path, dialect: str) -> Predictions:
     """Read and score all predictions under `path`.
 
-    The files stand in `path` itself or in folders named by their length, as `<ctx>/<task>.jsonl` or
-    `<ctx>/pred/<task>.jsonl`. Raises UsageError where there is nothing to score, a file names no task, or, by file and
-    line, where a line is malformed or repeated.
+    Files are in `path` itself or in folders named by length, as `<ctx>/<task>.jsonl` or `<ctx>/pred/<task>.jsonl`.
+    Raises UsageError if there is nothing to score or a file names no task, and with file and line for a malformed or
+    repeated line.
     """
     check_known("dialect", [dialect], tasks.DIALECTS)
     chosen = next(known for known in tasks.DIALECTS if known == dialect)
@@ -74,7 +74,7 @@ def read_predictions(path: Path, dialect: str) -> Predictions:
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """The predictions of one file."""
+    """Predictions of one file."""
 
     records: tuple[SampleRecord, ...]
     first_question: str
@@ -82,7 +82,7 @@ class _Cell:
 
 
 def _files(path: Path) -> Iterator[tuple[int, Path]]:
-    """(length, file) of every .jsonl where predictions can stand, hidden ones left out."""
+    """(length, file) of every .jsonl that can have predictions, without hidden ones."""
     own = path.parent.name if path.name == "pred" else path.name
     folders = [(int(own) if own.isdecimal() else NO_LENGTH, path)]
     folders += [(int(folder.name), folder) for folder in sorted(path.iterdir()) if folder.name.isdecimal()]
@@ -172,10 +172,10 @@ def _given_index(row: JsonLine) -> int | None:
 
 
 def _indices(stated: Sequence[int], questions: Sequence[str]) -> list[int]:
-    """A number for each line that is the same in every set of predictions on the same data, whatever its order.
+    """A number per line that is the same in every set of predictions on the same data, in any order.
 
-    It is the line's own `index`. RULER has written a needle's character there since May 2025, which two questions may
-    share: those get a number made from the question.
+    It is the line's own `index`. Since May 2025 RULER writes the character of a needle there, which two questions may
+    share; these get a number derived from the question.
     """
     counts = Counter(stated)
     return [

@@ -1,4 +1,4 @@
-"""Samples in files: RULER's own layout written, and that and Ai2's read."""
+"""Prepared samples: files in RULER's layout are written, those in RULER's and Ai2's layouts are read."""
 
 import hashlib
 import json
@@ -30,12 +30,12 @@ from suites.ruler.suite import RulerJudge
 
 VALIDATION = "validation.jsonl"
 OPENINGS = ("answer_prefix", "gen_prefix")
-"""Names of the opening of the answer: RULER's, and lm-eval's for the same text without the space before it."""
+"""Names of the answer prefix: RULER's, and lm-eval's for the same text without the space before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedFile:
-    """One file of samples, of which only the places of the lines are held."""
+    """One file of samples, of which only the offsets of lines are kept in memory."""
 
     path: Path
     sha256: str
@@ -53,13 +53,13 @@ class PreparedFile:
 
 
 class PreparedSuite(RulerJudge):
-    """Samples from a folder, asked as they are written.
+    """Samples from a folder, sent as they are written.
 
-    Their lengths are those of the tokenizer they were made for; what this tokenizer makes of them is reported.
+    Their lengths are those of the tokenizer they were prepared for; lengths in this tokenizer are reported.
     """
 
     def __init__(self, settings: RulerSettings, tokenizer: Tokenizer, folder: Path) -> None:
-        """Read through the files asked for. Raises UsageError, by file and line where a line is malformed."""
+        """Read the requested files. Raises UsageError, with file and line for a malformed line."""
         super().__init__(settings.dialect)
         self._settings = settings
         self._tokenizer = tokenizer
@@ -72,11 +72,11 @@ class PreparedSuite(RulerJudge):
                     self._files[task, ctx] = _index(path, ctx, settings.samples)
 
     def plan(self) -> SuitePlan:
-        """All samples of the files, or the first `samples` of each; tasks without a file are left out and named."""
+        """All samples of the files, or the first `samples` of each; tasks without a file are listed as left out."""
         if not self._files:
             asked = f"{self._settings.tasks[0]} at {self._settings.ctxs[0]:,}"
             raise UsageError(
-                f"--data {self._folder} holds no samples of what was asked for (such as {asked}); name a folder with "
+                f"--data {self._folder} has none of the requested samples (such as {asked}); name a folder with "
                 f"<task>/{VALIDATION}, <ctx>/<task>/{VALIDATION} or <task>/validation_<ctx>.jsonl"
             )
         cells = [(task, ctx) for ctx in self._settings.ctxs for task in self._settings.tasks]
@@ -120,11 +120,11 @@ class PreparedSuite(RulerJudge):
         return Asked(sample, (Request(key.id, token_ids, budget),))
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
-        """The table, with a warning for each length that prompts are longer than."""
+        """The table, with a warning for each length that prompts exceed."""
         return replace(super().summarize(records), warnings=tuple(_too_long(records)))
 
     def _long_files(self) -> Iterator[str]:
-        """Files whose longest text takes more tokens than were asked for, or than its own label says."""
+        """Warnings about files whose longest text exceeds the requested length or its own label."""
         for (task, ctx), file in self._files.items():
             sample = self.ask(SampleKey(task, ctx, file.longest, self._settings.seed)).sample
             taken = sample.prompt_tokens + sample.generation_tokens
@@ -146,18 +146,18 @@ class PreparedSuite(RulerJudge):
         unnamed = self._folder / task / VALIDATION
         path = next((path for path in named if path.is_file()), unnamed if unnamed.is_file() else None)
         if path == unnamed and len(self._settings.ctxs) > 1:
-            raise UsageError(f"{path} does not say for which length it was made; ask for a single --ctx")
+            raise UsageError(f"{path} does not state its length; give a single --ctx")
         return path
 
     def _uses(self) -> Iterator[CorpusUse]:
-        """Named by task and length, wherever a folder has the file, so that two runs compare what a task was asked."""
+        """Named by task and length, not by path, so that two runs compare the data of each task."""
         for (task, ctx), file in self._files.items():
             path = file.path.relative_to(self._folder).as_posix()
             yield CorpusUse("samples", f"{task}@{ctx}", file.sha256, path)
 
 
 def _index(path: Path, ctx: int, samples: int | None) -> PreparedFile:
-    """Check the lines that will be asked, and note where they are."""
+    """Check the lines that will be used, and note their offsets."""
     lines: list[tuple[int, int]] = []
     sizes: list[int] = []
     for row in read_json_lines(path):
@@ -170,7 +170,7 @@ def _index(path: Path, ctx: int, samples: int | None) -> PreparedFile:
         raise UsageError(f"{path} holds no samples")
     if samples is not None and len(lines) < samples:
         raise UsageError(
-            f"--samples {samples}: {path} holds {len(lines)}; ask for as many or leave --samples out to run all"
+            f"--samples {samples}: {path} holds {len(lines)}; use at most as many, or leave --samples out to run all"
         )
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -186,14 +186,14 @@ def _check(row: JsonLine, ctx: int) -> None:
     if not isinstance(length, int) or isinstance(length, bool):
         raise row.error(f"`length` is {length!r}; it must be a number of tokens")
     if length > ctx:
-        raise row.error(f"`length` {length:,} is above --ctx {ctx:,}; ask for the length the file was made for")
+        raise row.error(f"`length` {length:,} is above --ctx {ctx:,}; use the length that the file was made for")
 
 
 def _opening(row: JsonLine) -> str | None:
-    """The opening of the answer, None if the line gives none; UsageError if it stands under an unknown name."""
+    """The answer prefix, None if the line has none; UsageError if it has an unknown name."""
     for name, value in row.fields.items():
         if name.endswith("prefix") and name not in OPENINGS and value:
-            raise row.error(f"unknown field `{name}`; call the opening of the answer `{OPENINGS[0]}`, or remove it")
+            raise row.error(f"unknown field `{name}`; call the answer prefix `{OPENINGS[0]}`, or remove it")
     given = [row.prompt_text(name) for name in OPENINGS if row.fields.get(name) is not None]
     if not given:
         return None
@@ -205,14 +205,14 @@ def _opening(row: JsonLine) -> str | None:
 
 
 def _too_long(records: Sequence[SampleRecord]) -> Iterator[str]:
-    """How many prompts of each length are longer than it, and how long they are."""
+    """Number of prompts that exceed each length, and their lengths."""
     for ctx in sorted({record.ctx for record in records}):
         asked = [record for record in records if record.ctx == ctx and record.unscored is None]
         taken = [record.prompt_tokens + (record.generation_tokens or 0) for record in asked]
         above = [tokens for tokens in taken if tokens > ctx]
         if above:
             yield (
-                f"{len(above):,} of {len(asked):,} prompts at {ctx:,} are longer than that: up to {max(above):,} "
+                f"{len(above):,} of {len(asked):,} prompts at {ctx:,} are longer: up to {max(above):,} "
                 "tokens of this tokenizer with their generation budget"
             )
 
@@ -225,7 +225,7 @@ class PreparedWriter:
         self._files: dict[Path, int] = {}
 
     def write(self, sample: Sample) -> None:
-        """Append one sample. Raises UsageError where it cannot be written; the lines before it stay whole."""
+        """Append one sample. Raises UsageError if it cannot be written; earlier lines stay intact."""
         path = self._out / str(sample.key.ctx) / sample.key.task / VALIDATION
         line = json.dumps(_row(sample), ensure_ascii=False).encode() + b"\n"
         file = self._open(path)

@@ -1,4 +1,4 @@
-"""qa_1 and qa_2: a question over documents, few of which answer it."""
+"""qa_1 and qa_2: questions over documents, few of which have the answer."""
 
 import math
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ PREFIX = " Answer:"
 DOCUMENT = "Document {number}:\n{text}"
 _JOINT = "\n\n"
 GAP_CANDIDATES = 64
-"""Documents among which one is looked for that fills the last gap."""
+"""Number of documents among which one is chosen to fill the last gap."""
 
 
 def question_index(count: int, draws: Draws, index: int) -> int:
-    """Which of `count` questions sample `index` asks: none twice before all were asked.
+    """The question of sample `index` among `count`; none repeats before all were used.
 
-    An affine permutation, so that one question is found without drawing the others; neighbours in the file, which
-    share an article, come far apart.
+    An affine permutation, which gives one question without drawing the others and moves neighbours in the file, which
+    share an article, far apart.
     """
     if count == 1:
         return 0
@@ -39,7 +39,7 @@ def question_index(count: int, draws: Draws, index: int) -> int:
 
 
 class DocumentTokens:
-    """Token counts of a corpus's documents, each counted when first asked for."""
+    """Token counts of a corpus's documents, counted when first needed."""
 
     def __init__(self, corpus: QuestionCorpus, measure: Measure) -> None:
         self.corpus = corpus
@@ -48,7 +48,7 @@ class DocumentTokens:
         self._heading: dict[int, int] = {}
 
     def of(self, document: int, number: int) -> int:
-        """What `document` costs as the prompt's document `number`, the blank line after it included.
+        """Tokens of `document` as the prompt's document `number`, including the blank line after it.
 
         After, not before: many tokenizers join a full stop with the line ends that follow it.
         """
@@ -61,7 +61,7 @@ class DocumentTokens:
 
 
 class QuestionDraft:
-    """A question's sample before its size is known: its documents besides the ones that answer it."""
+    """A question's sample whose size, its number of distractors, is still open."""
 
     smallest: tuple[int, ...] = ()
     prefix = PREFIX
@@ -104,13 +104,13 @@ class QuestionDraft:
         )
 
     def _evidence(self, body: str, text: str) -> tuple[int, int]:
-        """The answer in a document that holds it, else the whole document."""
+        """The answer in a document that has it, else the whole document."""
         start = body.index(text)
         found = places_of(text, self._question.answers) or ((0, len(text)),)
         return start + found[0][0], start + found[0][1]
 
     def _fill(self, start: int, number: int, tokens: int) -> list[int]:
-        """More documents from candidate `start` on for a gap of `tokens`, the longest that fits first."""
+        """More documents for a gap of `tokens`, from candidate `start` on, the longest that fits first."""
         pool = [
             document
             for place in range(start, start + GAP_CANDIDATES)
@@ -137,7 +137,7 @@ class QuestionDraft:
         return sum(self._tokens.of(document, 1) for document in gold) / characters
 
     def _candidate(self, place: int) -> int | None:
-        """The distractor drawn at `place`, or None where the corpus has no more."""
+        """The distractor drawn at `place`, or None if the corpus has no more."""
         self._drawn += islice(self._candidates, max(0, place + 1 - len(self._drawn)))
         return self._drawn[place] if place < len(self._drawn) else None
 

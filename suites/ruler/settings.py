@@ -19,7 +19,7 @@ class RulerSettings:
     """Context lengths in tokens, prompt and generation budget together."""
     tasks: tuple[str, ...]
     samples: int | None
-    """Samples per task and length; None means all that the prepared files hold."""
+    """Samples per task and length; None for all of the prepared files."""
     seed: int
     dialect: Dialect
     data: str | None = None
@@ -45,7 +45,7 @@ class RulerSettings:
             if length < SHORTEST:
                 raise UsageError(f"--ctx {length:,} is too short for RULER's prompts; use {SHORTEST} or more")
         if not ctx:
-            raise UsageError("no context length; give --ctx 4096 or more of them")
+            raise UsageError("no context length; give one or more, such as --ctx 4096")
         if samples is not None and samples < 1:
             raise UsageError(f"--samples {samples}: at least 1 sample per task is needed")
         if data is not None and not data.is_dir():
@@ -61,7 +61,7 @@ class RulerSettings:
         )
 
     def headline(self) -> str:
-        """What is asked, for the first line of output."""
+        """The questions in one line, for the first line of output."""
         lengths = ", ".join(f"{ctx:,}" for ctx in self.ctxs)
         if self.samples is None:
             return f"ruler: all prepared samples of {len(self.tasks)} tasks at {lengths} tokens"

@@ -1,4 +1,4 @@
-"""RULER as a suite: which samples there are, how each is made, and how its answer is judged."""
+"""RULER as a suite: its samples, and the judgement of answers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -72,9 +72,9 @@ class RulerSuite(RulerJudge):
         self._measure = Measure(tokenizer)
 
     def plan(self) -> SuitePlan:
-        """All keys, by length and task; a cell that no sample fits is left out and named.
+        """All keys, by length and task; a cell that no sample fits is listed as left out.
 
-        Raises UsageError where nothing that was asked for fits.
+        Raises UsageError if no requested cell fits.
         """
         keys: list[SampleKey] = []
         unscored: list[UnscoredCell] = []
@@ -92,7 +92,7 @@ class RulerSuite(RulerJudge):
         return SuitePlan(tuple(keys), tuple(unscored), self._corpora_used())
 
     def ask(self, key: SampleKey) -> Asked:
-        """The sample of `key`, whether or not the plan holds it. Raises SampleDoesNotFitError."""
+        """The sample of `key`, even if it is not in the plan. Raises SampleDoesNotFitError."""
         draft = self._draft(key)
         budget = tasks.generation_tokens(self.dialect, key.task, key.ctx)
         opening = tasks.opening(self.dialect, draft.prefix)
@@ -115,11 +115,11 @@ class RulerSuite(RulerJudge):
     @property
     def _samples(self) -> int:
         if self._settings.samples is None:
-            raise UsageError("the number of samples is open; give --samples")
+            raise UsageError("the number of samples is missing; give --samples")
         return self._settings.samples
 
     def _misfit(self, keys: Sequence[SampleKey]) -> str | None:
-        """Why none of `keys` fits its length; None as soon as one does."""
+        """Why none of `keys` fits its length; None if one does."""
         reason = None
         for key in keys:
             draft = self._draft(key)

@@ -1,4 +1,4 @@
-"""From sample records to RULER's rows, means, effective length and weighted averages."""
+"""RULER's rows, means, effective length and weighted averages, computed from the samples."""
 
 from collections.abc import Sequence
 
@@ -30,12 +30,12 @@ def summarize(records: Sequence[SampleRecord]) -> SuiteSummary:
 
 
 def _is_complete(rows: Sequence[ResultRow]) -> bool:
-    """Whether the rows of one length are all tasks with all of their samples."""
+    """Whether the rows of one length include all tasks with all samples."""
     return len(rows) == len(TASKS) and all(row.n and not row.errors and not row.unscored for row in rows)
 
 
 def _effective_length(rows: Sequence[SummaryRow]) -> list[Figure]:
-    """The largest length at which the mean of 13 is high enough, and at all lengths below it too; 0 for none.
+    """The largest length such that the mean of 13 reaches the threshold there and at all shorter lengths; 0 for none.
 
     A length without a complete mean ends the search: it could have failed. Empty if there is no complete mean.
     """

@@ -14,14 +14,14 @@ Metric = Literal["all", "part", "part_normalized"]
 HaystackKind = Literal["noise", "essays", "needles"]
 
 SHORTEST = 512
-"""Shortest context length that can be asked for."""
+"""Shortest supported context length."""
 PUBLISHED_SHORTEST = 4096
 """Shortest length of the published benchmark; below it the original shortens cwe."""
 
 
 @dataclass(frozen=True, slots=True)
 class NeedleTask:
-    """What a needle task hides, and how much of it is asked for."""
+    """Needles of a task, and how many of them are requested."""
 
     haystack: HaystackKind
     key_kind: str
@@ -50,7 +50,7 @@ BUDGETS: Mapping[str, int] = {
     "qa_1": 32,
     "qa_2": 32,
 }
-"""New tokens a task may take, by the paper's dialect."""
+"""Maximum new tokens per task, in the paper's dialect."""
 
 TASKS: tuple[str, ...] = tuple(BUDGETS)
 COUNTING_TASKS = ("cwe", "fwe")
@@ -65,7 +65,7 @@ DIALECTS: tuple[Dialect, ...] = ("nvidia", "olmes")
 
 
 def generation_tokens(dialect: Dialect, task: str, ctx: int) -> int:
-    """Budget of new tokens, part of the context length."""
+    """Maximum number of new tokens, which is part of the context length."""
     if dialect == "nvidia":
         return BUDGETS[task]
     if task == "niah_multivalue":
@@ -74,19 +74,19 @@ def generation_tokens(dialect: Dialect, task: str, ctx: int) -> int:
 
 
 def opening(dialect: Dialect, prefix: str) -> str:
-    """The answer prefix as it follows the question: as it is, or on a line of its own without outer spaces."""
+    """The answer prefix after the question: unchanged, or on a line of its own without outer spaces."""
     return prefix if dialect == "nvidia" else "\n" + prefix.strip()
 
 
 def metric(dialect: Dialect, task: str) -> Metric:
-    """How a task's answers are judged."""
+    """The metric of a task."""
     if task not in QA_CORPORA:
         return "all"
     return "part" if dialect == "nvidia" else "part_normalized"
 
 
 def evidence(task: str, prompt: str, targets: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Where a prompt first has each target, as spans of characters; none of a task that counts words."""
+    """The first place of each target in a prompt, as spans of characters; empty for tasks that count words."""
     return () if task in COUNTING_TASKS else places_of(prompt, targets)
 
 

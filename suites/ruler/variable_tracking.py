@@ -1,4 +1,4 @@
-"""vt: name every variable that a chain of assignments gives one value."""
+"""vt: find all variables to which a chain of assignments gives one value."""
 
 import string
 from collections.abc import Callable
@@ -20,16 +20,16 @@ HOPS = 4
 EXAMPLE_TOKENS = 500
 """Limit of the worked example at every context length: its prompt and answer prefix, without its answer."""
 LEAST_LINES = HOPS + 1
-"""The fewest noise lines, one for each line of a chain; the worked example has them even above its limit."""
+"""Minimum number of noise lines, one per line of a chain; the worked example has them even beyond its limit."""
 _LETTERS, _EXAMPLE_LETTERS = 5, 3
 _SMALLEST_VALUE, _VALUES = 10_000, 89_999
 
 
 class Chain:
-    """One value handed on from variable to variable."""
+    """A value that is assigned from variable to variable."""
 
     def __init__(self, draws: Draws, letters: int, taken: set[str]) -> None:
-        """`taken` holds names and values of the sample's other chains; it grows by this one's."""
+        """`taken` are names and values of the sample's other chains; those of this chain are added."""
         self.value = _distinct(taken, lambda: str(_SMALLEST_VALUE + draws.below(_VALUES)))
         self.names = tuple(
             _distinct(taken, lambda: draws.letters(string.ascii_uppercase, letters)) for _ in range(HOPS + 1)
@@ -38,7 +38,7 @@ class Chain:
 
     @property
     def depths(self) -> tuple[float, ...]:
-        """Where its lines stand, in their order."""
+        """Positions of its lines, in order."""
         return tuple(sorted(self._fractions))
 
     @property
@@ -46,9 +46,9 @@ class Chain:
         return PREFIX.format(count=len(self.names), query=self.value)
 
     def question(self, noise: int) -> tuple[str, list[int]]:
-        """The prompt over so many noise lines without its answer prefix, and the numbers of the chain's lines.
+        """The prompt with that many noise lines, without its answer prefix, and the numbers of the chain's lines.
 
-        Each of them stands before a noise line of its own, drawn without replacement as in the original.
+        Each line of the chain is before a different noise line, drawn without replacement as in the original.
         """
         free = list(range(noise))
         places = sorted(free.pop(int(fraction * len(free))) for fraction in self._fractions)
@@ -65,7 +65,7 @@ class Chain:
 
 
 class VariableDraft:
-    """vt's sample before its size, a number of noise lines, is known; its worked example has a size of its own."""
+    """A vt sample whose size, the number of noise lines, is still open; its worked example has its own size."""
 
     smallest = LEAST_LINES
 
@@ -94,7 +94,7 @@ def _worked_example(chain: Chain, haystack: NoiseHaystack, measure: Measure) -> 
 
     noise = LEAST_LINES
     noise += haystack.lines(max(0, EXAMPLE_TOKENS - measure.count(prompt(noise))))
-    # The whole is counted too: it can take other tokens than its lines.
+    # The whole is counted too, because it can have other tokens than its lines.
     while noise > LEAST_LINES and measure.count(prompt(noise)) > EXAMPLE_TOKENS:
         noise -= 1
     while measure.count(prompt(noise + 1)) <= EXAMPLE_TOKENS:

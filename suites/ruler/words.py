@@ -1,4 +1,4 @@
-"""The words, numbers and uuids that keys and values are made of."""
+"""Words, numbers and uuids for keys and values."""
 
 import hashlib
 import uuid
@@ -13,7 +13,7 @@ from evalkit.records import CorpusUse
 from suites.draws import Draws
 
 WONDERWORDS = "2.2.0"
-# Another version's lists are another benchmark.
+# Other lists would make a different benchmark.
 _SHA256 = {
     "nounlist.txt": "0778f51872f2aa89e0745c0cc37471a13e3d2161a79fcfdc03b6390b10604a55",
     "adjectivelist.txt": "66814d46b7e292c83e839d12fe2fa083c8f66779b14b294e1be4e1342c5d4131",
@@ -33,7 +33,7 @@ class WordLists:
 
 @cache
 def word_lists() -> WordLists:
-    """The lists of the installed wonderwords; UsageError where they are not those of 2.2.0."""
+    """The lists of the installed wonderwords; UsageError if they are not those of 2.2.0."""
     return WordLists(_read("nounlist.txt"), _read("adjectivelist.txt"), _read("verblist.txt"))
 
 
@@ -54,11 +54,11 @@ def _read(name: str) -> tuple[str, ...]:
     spec = find_spec("wonderwords")
     if spec is None or spec.origin is None:
         raise UsageError(f"wonderwords is not installed; pip install wonderwords=={WONDERWORDS}")
-    # Read, not imported: the package opens its lists with a function that Python has deprecated.
+    # Read instead of imported, because the package opens its lists with a deprecated function.
     content = (Path(spec.origin).parent / "assets" / name).read_bytes()
     if hashlib.sha256(content).hexdigest() != _SHA256[name]:
         raise UsageError(
-            f"wonderwords' {name} is not that of {WONDERWORDS}, so the questions would be others; "
+            f"wonderwords' {name} is not that of {WONDERWORDS}, so the questions would differ; "
             f"pip install wonderwords=={WONDERWORDS}"
         )
     return tuple(line.rstrip() for line in content.decode().splitlines())
@@ -81,7 +81,7 @@ def draw(kind: str, draws: Draws) -> str:
 
 
 def distinct(kind: str, draws: Draws, taken: set[str]) -> Iterator[str]:
-    """An endless stream of keys or values that are not in `taken`, which grows by each."""
+    """An endless stream of keys or values that are not in `taken`, to which each is added."""
     while True:
         item = draw(kind, draws)
         if item not in taken:

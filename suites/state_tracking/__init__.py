@@ -1,4 +1,4 @@
-"""State tracking: does a model still know a state after so many updates?"""
+"""State tracking: how many updates of a state a model can follow."""
 
 from evalkit.running.protocols import Tokenizer
 from evalkit.suite_spec import SuiteSpec
@@ -11,7 +11,7 @@ __all__ = ["SPEC", "StateTrackingSettings", "StateTrackingSuite", "build"]
 
 
 def build(settings: StateTrackingSettings, tokenizer: Tokenizer, prose: Essays | None = None) -> StateTrackingSuite:
-    """The suite for one tokenizer; `prose` is the distractor text, by default the essays that serve RULER too."""
+    """The suite for one tokenizer; `prose` is the distractor text, by default RULER's essays."""
     if prose is None and any(ctx != NO_CTX for ctx in settings.ctxs):
         from suites.corpora import load_essays
 

@@ -7,7 +7,7 @@ MODULUS = 5
 
 
 def draw_parity(draws: Draws, updates: int) -> Episode:
-    """Fair bits: the parity is fair whatever is known of all but one of them."""
+    """Fair bits: the parity stays uniform even if all bits but one are known."""
     bits = [draws.below(2) for _ in range(updates)]
     words = ("even", "odd")
     answer = words[sum(bits) % 2]
@@ -21,7 +21,7 @@ def draw_parity(draws: Draws, updates: int) -> Episode:
 
 
 def draw_counter(draws: Draws, updates: int) -> Episode:
-    """Steps of zero to four, up or down, from a random start: each is a uniform residue, so none can be skipped."""
+    """Steps of zero to four, up or down, from a random start: each is uniform modulo five, so none can be skipped."""
     start = draws.below(MODULUS)
     steps = [(draws.pick(("Add", "Subtract")), draws.below(MODULUS)) for _ in range(updates)]
     answer = (start + sum(step if verb == "Add" else -step for verb, step in steps)) % MODULUS

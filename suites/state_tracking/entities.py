@@ -11,7 +11,7 @@ CARRIED = 4
 Contents = tuple[int | None, ...]
 """For each box the number of the thing in it, or None."""
 Move = tuple[int, int]
-"""From a box with a thing to an empty one."""
+"""A move from an occupied box to an empty one."""
 
 
 def move(contents: Contents, step: Move) -> Contents:
@@ -23,17 +23,17 @@ def move(contents: Contents, step: Move) -> Contents:
 
 
 def draw_move(draws: Draws, contents: Contents) -> Move:
-    """A move that is possible now, every one equally likely."""
+    """A possible move, with all equally likely."""
     full = [box for box, thing in enumerate(contents) if thing is not None]
     empty = [box for box, thing in enumerate(contents) if thing is None]
     return draws.pick(full), draws.pick(empty)
 
 
 def draw_entities(draws: Draws, updates: int) -> Episode:
-    """Which thing a box holds in the end.
+    """The thing in a box at the end.
 
-    A move that named its thing would give its place away, so a move names boxes only. The answer is independent of
-    the first contents, the last move and the box asked about, taken together.
+    Moves name boxes only, because a move that named its thing would give away the thing's place. The answer is
+    independent of the first contents, the last move and the requested box together.
     """
     boxes = draws.sample(range(BOXES), CARRIED)
     start: Contents = tuple(boxes.index(box) if box in boxes else None for box in range(BOXES))

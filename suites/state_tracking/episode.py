@@ -1,4 +1,4 @@
-"""One run of a small state machine told in text: what every task draws, and what a prompt is made of."""
+"""Episodes: runs of a small state machine in text, from which prompts are built."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from suites.draws import Draws
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A question about a state after a number of updates, as pieces of text in reading order."""
+    """A question about the state after a number of updates, as pieces of text in reading order."""
 
     opening: tuple[str, ...]
-    """Statements of the first state; each stands for itself."""
+    """Independent statements of the first state."""
     updates: tuple[str, ...]
     question: str
-    """Opens the answer: the model goes on with one space and the answer."""
+    """Beginning of the answer, which the model continues with one space and the answer."""
     answer: str
     """One word without spaces."""
     alternatives: tuple[str, ...]
@@ -27,13 +27,13 @@ class Task:
 
     name: str
     instruction: str
-    """How to read the statements, and what is asked; one paragraph."""
+    """The rules and the question, in one paragraph."""
     answers: int
     """Number of possible answers, all equally likely: chance is its inverse."""
     draw: Callable[[Draws, int], Episode]
-    """An episode of so many updates."""
+    """Draw an episode with a number of updates."""
     marker: str = ""
-    """Stands before an update that is bare symbols, where other text is around it."""
+    """Text before an update in bare symbols, if other text surrounds it."""
 
     @property
     def chance(self) -> float:

@@ -12,7 +12,7 @@ from suites.draws import Draws
 State = TypeVar("State")
 Step = TypeVar("Step")
 
-# Long enough that any two states are joined by some walk, short enough that a wrong draw costs little.
+# Long enough to join any two states, short enough that a failed draw is cheap.
 REDRAWN_STEPS = 12
 
 
@@ -27,7 +27,7 @@ def steps_between(
 ) -> list[Step]:
     """`count` random steps from `start` to a state where `arrived` holds.
 
-    All but the last few are drawn freely; those are drawn again until they arrive. It never returns where no walk of
+    All but the last few are drawn freely; the last ones are redrawn until they arrive. It never returns if no walk of
     `count` steps arrives.
     """
     free_steps, state = _walk(draws, start, max(0, count - REDRAWN_STEPS), draw, apply)

@@ -1,4 +1,4 @@
-"""Five things permuted by swaps (the group S5) or by rotations of three (A5), as a shell game and as bare symbols.
+"""Permutations of five objects by swaps (the group S5) or by rotations of three (A5), as a shell game and as symbols.
 
 The word problem of S5 and A5 is complete for NC1 (Barrington, 1989), so a transformer of fixed depth is not expected
 to solve it at every length, while a recurrence with the right transitions is (Merrill et al., 2024, arXiv 2404.08819).
@@ -13,26 +13,26 @@ THINGS = ("key", "coin", "ring", "bell", "stone", "shell", "spoon", "card", "but
 SYMBOLS = ("p", "q", "r", "s", "t")
 
 Cycle = tuple[int, ...]
-"""Places 0 … 4: what is at each goes to the next one, and what is at the last to the first."""
+"""A cycle of places 0 … 4: the object at each place moves to the next one, from the last to the first."""
 
 
 def follow(place: int, cycle: Cycle) -> int:
-    """Where the thing at `place` is after `cycle`."""
+    """The place after `cycle` of the object at `place`."""
     return cycle[(cycle.index(place) + 1) % len(cycle)] if place in cycle else place
 
 
 def trace_back(place: int, cycle: Cycle) -> int:
-    """Where the thing at `place` was before `cycle`."""
+    """The place before `cycle` of the object at `place`."""
     return cycle[cycle.index(place) - 1] if place in cycle else place
 
 
 def draw_cycle(draws: Draws, size: int) -> Cycle:
-    """A swap (size 2) or a rotation of three, every one equally likely."""
+    """A swap (size 2) or a rotation of three, with all equally likely."""
     return tuple(draws.sample(range(PLACES), size))
 
 
 def draw_walk(draws: Draws, updates: int, size: int) -> tuple[int, int, list[Cycle]]:
-    """Origin and end of one thing, and the cycles that carry it there.
+    """Origin and end of one object, and the cycles between them.
 
     The origin is independent of the end and of the last cycle together.
     """
@@ -62,7 +62,7 @@ def shell_rotation(cycle: Cycle) -> str:
 
 
 def draw_shell(draws: Draws, updates: int, size: int) -> Episode:
-    """Which thing a position hides in the end."""
+    """The object hidden at a position at the end."""
     things = draws.sample(THINGS, PLACES)
     origin, end, cycles = draw_walk(draws, updates, size)
     tell = shell_swap if size == 2 else shell_rotation
@@ -76,7 +76,7 @@ def draw_shell(draws: Draws, updates: int, size: int) -> Episode:
 
 
 def draw_symbols(draws: Draws, updates: int, size: int) -> Episode:
-    """Which symbol stands at a place in the end."""
+    """The symbol at a place at the end."""
     symbols = draws.sample(SYMBOLS, PLACES)
     origin, end, cycles = draw_walk(draws, updates, size)
     return Episode(

@@ -1,4 +1,4 @@
-"""From episodes to a prompt: instruction, worked examples, the statements, and distractor text between them."""
+"""Prompts from episodes: instruction, worked examples, statements, and distractor text between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,16 +29,16 @@ def _plain(episode: Episode) -> str:
 
 @dataclass(frozen=True)
 class DistractedPrompt:
-    """A prompt whose statements stand on lines of their own among any number of consecutive sentences of prose."""
+    """A prompt with statements on separate lines among any number of consecutive sentences of prose."""
 
     task: Task
     examples: Sequence[Episode]
     episode: Episode
     sentences: Sequence[str]
     first_sentence: int
-    """Where in `sentences` the prose begins; after the last it goes on with the first."""
+    """Index in `sentences` of the first sentence; after the last follows the first."""
     places: Sequence[float]
-    """Ascending, one for each statement: the share of the prose before it."""
+    """For each statement, the share of the prose before it; ascending."""
 
     @staticmethod
     def draw(
@@ -56,11 +56,11 @@ class DistractedPrompt:
         )
 
     def sentence(self, number: int) -> str:
-        """The prose's sentence of that number, counted from 0."""
+        """Sentence `number` of the prose, from 0."""
         return self.sentences[(self.first_sentence + number) % len(self.sentences)]
 
     def text(self, sentence_count: int) -> str:
-        """The whole prompt with so many sentences of prose."""
+        """The whole prompt with that many sentences of prose."""
         lines = []
         told = 0
         for statement, place in zip(self._statements, self.places, strict=True):
@@ -95,7 +95,7 @@ def fill(prompt: DistractedPrompt, tokenizer: Tokenizer, prompt_tokens: int) -> 
     while (cost := _sentence_tokens(prompt, tokenizer, count)) <= budget:
         budget -= cost
         count += 1
-    # Tokens at seams differ from those of sentences alone, a little and either way.
+    # Token counts at seams differ slightly from those of separate sentences, in both directions.
     while count > 0:
         text = prompt.text(count)
         token_ids = tokenizer.encode_prompt(text)

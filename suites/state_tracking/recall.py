@@ -1,4 +1,4 @@
-"""State-based recall: a pointer moves through swaps of slots, then the value stored under its slot is asked for.
+"""State-based recall: a pointer moves through swaps of slots, then the value of its slot is requested.
 
 The slot must be tracked, which takes a state, and the value found again, which takes a lookup in the text: neither a
 transformer nor a recurrence is expected to do both at length.
@@ -13,7 +13,7 @@ VALUE_DIGITS = 5
 
 
 def draw_recall(draws: Draws, updates: int) -> Episode:
-    """The number under the slot where the pointer ends."""
+    """The number in the pointer's last slot."""
     values = draws.sample(range(10 ** (VALUE_DIGITS - 1), 10**VALUE_DIGITS), PLACES)
     order = draws.sample(range(PLACES), PLACES)
     start, end, swaps = draw_walk(draws, updates, 2)

@@ -8,7 +8,7 @@ from suites.state_tracking.episode import Episode, Task
 REGISTERS = ("A", "B", "C", "D")
 BASE = 10
 _KINDS = ("add",) * 8 + ("swap",) * 6 + ("copy",) * 3 + ("assign",) * 3
-"""Kinds of instructions, each as often as it is drawn."""
+"""Kinds of instructions, repeated by their frequency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Operation:
 
 
 def draw_registers(draws: Draws, updates: int) -> Episode:
-    """What one register holds in the end.
+    """The value of one register at the end.
 
-    The instructions are drawn from the last to the first, with an eye on the register that the answer descends from:
+    The instructions are drawn from the last to the first, tracing the register that the answer comes from:
     an assignment never hits it, because the updates before it would no longer count. One addition to it, before the
-    last update, has an amount from 0 to 9, so that the answer is uniform whatever is known of all else.
+    last update, has an amount from 0 to 9, so that the answer is uniform even if everything else is known.
     """
     asked = ancestor = draws.pick(REGISTERS)
     decisive = draws.below(updates - 1)
@@ -61,7 +61,7 @@ def draw_registers(draws: Draws, updates: int) -> Episode:
 
 
 def run(start: dict[str, int], operations: list[Operation]) -> dict[str, int]:
-    """What the registers hold after all operations."""
+    """Values of the registers after all operations."""
     state: dict[str, int] = dict(start)
     for operation in operations:
         target, source = operation.target, operation.source
@@ -85,7 +85,7 @@ def _operation(draws: Draws, ancestor: str) -> Operation:
 
 
 def _ancestor(operation: Operation, register: str) -> str:
-    """The register that held before `operation` what `register` is made from after it."""
+    """The register whose value before `operation` decides that of `register` after it."""
     if operation.kind in ("copy", "swap") and operation.target == register:
         return str(operation.source)
     if operation.kind == "swap" and operation.source == register:

@@ -1,4 +1,4 @@
-"""Exact match of the answer's one word, and why it is wrong where it is."""
+"""Exact match of the one-word answer, and the kind of a failure."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def read_answer(text: str) -> str:
 
 
 def score_answer(text: str, answer: str, alternatives: Sequence[str], finish_reason: FinishReason) -> Score:
-    """1 where the first word is the answer, else 0 with the kind of failure."""
+    """1 if the first word is the answer, else 0 with the kind of failure."""
     found = read_answer(text)
     if found == answer.casefold():
         return Score(1.0)

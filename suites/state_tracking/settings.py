@@ -13,7 +13,7 @@ SHOTS = 3
 MAX_SHOTS = 32
 MIN_CTX = 512
 NO_CTX = 0
-"""The context of a prompt that is as long as its question."""
+"""Context of a prompt that is as long as its question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ class StateTrackingSettings:
     tasks: tuple[str, ...]
     updates: tuple[int, ...]
     ctxs: tuple[int, ...]
-    """Contexts in tokens that are filled with distractor text; 0 asks the bare question."""
+    """Context lengths in tokens, filled with distractor text; 0 for the question alone."""
     samples: int
-    """Samples for each task, number of updates and context."""
+    """Samples per task, number of updates and context."""
     seed: int
     shots: int
-    """Worked examples before the question."""
+    """Number of worked examples before the question."""
 
     @staticmethod
     def of(
@@ -45,7 +45,7 @@ class StateTrackingSettings:
         for count in updates or ():
             if not MIN_UPDATES <= count <= MAX_UPDATES:
                 raise UsageError(
-                    f"{count:,} updates: from {MIN_UPDATES} to {MAX_UPDATES:,} can be asked; change --updates"
+                    f"{count:,} updates: from {MIN_UPDATES} to {MAX_UPDATES:,} are possible; change --updates"
                 )
         for length in ctx or ():
             if length != NO_CTX and length < MIN_CTX:
@@ -53,7 +53,7 @@ class StateTrackingSettings:
         if samples is not None and samples < 1:
             raise UsageError(f"{samples} samples: at least 1 is needed; raise --samples")
         if not 0 <= shots <= MAX_SHOTS:
-            raise UsageError(f"{shots} worked examples: from 0 to {MAX_SHOTS} can be shown; change --shots")
+            raise UsageError(f"{shots} worked examples: from 0 to {MAX_SHOTS} are possible; change --shots")
         return StateTrackingSettings(
             tasks=tuple(tasks) if tasks else tuple(TASKS),
             updates=tuple(sorted(set(updates or UPDATES))),
@@ -64,7 +64,7 @@ class StateTrackingSettings:
         )
 
     def headline(self) -> str:
-        """What is asked, for the first line of output."""
+        """The questions in one line, for the first line of output."""
         prompts = len(self.tasks) * len(self.updates) * len(self.ctxs) * self.samples
         return (
             f"track: {prompts:,} prompts ({len(self.tasks)} tasks, {self.updates[0]:,} to "

@@ -1,4 +1,4 @@
-"""The state-tracking suite: questions are functions of task, number of updates, index and seed alone."""
+"""The state-tracking suite; questions depend only on task, number of updates, index and seed."""
 
 from collections.abc import Sequence
 
@@ -24,16 +24,16 @@ from suites.state_tracking.summary import summarize
 from suites.state_tracking.tasks import row_name, split_row_name
 
 GENERATION_TOKENS = 16
-"""Room for one word of any tokenizer; nothing stops a base model after its answer."""
+"""Maximum new tokens: one word in any tokenizer, as a base model does not stop after its answer."""
 EXAMPLE_UPDATES = 6
-"""Updates of a worked example, at most as many as the question's own."""
+"""Maximum number of updates in a worked example, and never more than in the question."""
 
 
 class StateTrackingSuite:
     """State tracking in text, with exact match.
 
-    The same key asks the same question whatever the tokenizer, the context and the distractor text; a context above
-    0 is filled with prose as far as its tokenizer lets it.
+    The question of a key does not depend on tokenizer, context and distractor text; a context above 0 is filled with
+    prose.
     """
 
     name = "track"
@@ -64,7 +64,7 @@ class StateTrackingSuite:
     def ask(self, key: SampleKey) -> Asked:
         """The question of `key`, whose task is named with its number of updates: `parity:64`.
 
-        Any task, number of updates and context can be asked, not only those of the settings. Raises
+        Any task, number of updates and context is possible, not only those of the settings. Raises
         SampleDoesNotFitError, UsageError for an unknown task, and ValueError for a context without prose to fill it.
         """
         task, updates = split_row_name(key.task)
@@ -102,7 +102,7 @@ class StateTrackingSuite:
             prompt = plain_prompt(task, examples, episode)
             return prompt, self._tokenizer.encode_prompt(prompt)
         if self._prose is None:
-            raise ValueError(f"{key.id} needs prose to fill its context; build the suite with some")
+            raise ValueError(f"{key.id} needs prose to fill its context; build the suite with prose")
         distracted = DistractedPrompt.draw(_draws("prose", key), task, examples, episode, self._prose.sentences)
         return fill(distracted, self._tokenizer, key.ctx - GENERATION_TOKENS)
 

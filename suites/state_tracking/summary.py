@@ -1,4 +1,4 @@
-"""From sample records to accuracy against updates, and to the largest number of updates that a model holds."""
+"""Accuracy by number of updates, and the largest number of updates held, computed from the samples."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from suites.state_tracking.settings import NO_CTX, StateTrackingSettings
 from suites.state_tracking.tasks import TASKS, row_name
 
 HELD_ACCURACY = 90.0
-"""A number of updates is held if the accuracy at it, and at every smaller one asked, is at least this."""
+"""Accuracy from which on a number of updates is held, if all smaller tested numbers reach it too."""
 
 
 def summarize(settings: StateTrackingSettings, records: Sequence[SampleRecord]) -> SuiteSummary:
@@ -63,6 +63,6 @@ def _mean(
     rows: Sequence[ResultRow],
     cells: Mapping[tuple[str, int], Sequence[SampleRecord]],
 ) -> SummaryRow:
-    """The mean over the rows of one context."""
+    """Mean over the rows of one context."""
     complete = set(settings.tasks) == set(TASKS) and all(row.n == settings.samples for row in rows)
     return summary_row(rows[0].ctx, [scores_of(cells[row.cell]) for row in rows], complete=complete)

@@ -25,12 +25,12 @@ TASKS: dict[str, Task] = {
 }
 
 MIN_UPDATES = 4
-"""Below it the first state and the last update leave too little room between them to tell nothing."""
+"""With fewer updates the first state and the last update would give away the answer."""
 MAX_UPDATES = 65_536
 
 
 def row_name(task: str, updates: int) -> str:
-    """`parity:64`: what files rows by task name then keeps numbers of updates apart."""
+    """Name of a row, such as `parity:64`, so that numbers of updates have separate rows."""
     return f"{task}:{updates}"
 
 

@@ -1,4 +1,4 @@
-"""Text loss: bits per byte and nats per token of any text, and how much of it is copying."""
+"""Text loss: bits per byte and nats per token of any text, split into copied tokens and the rest."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ __all__ = ["SPEC", "TextLossSettings", "TextLossSuite", "build"]
 
 
 def build(settings: TextLossSettings, tokenizer: Tokenizer, source: Source | None = None) -> TextLossSuite:
-    """The suite for one tokenizer; `source` is by default what the settings name."""
+    """The suite for one tokenizer; `source` is by default that of the settings."""
     if source is None:
         source = _essays() if settings.path is None else open_source(Path(settings.path), settings.field)
     return TextLossSuite(settings, tokenizer, source)

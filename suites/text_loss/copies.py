@@ -1,13 +1,13 @@
-"""Which tokens end an n-gram that the text before them already had: those that a model can copy."""
+"""Copied tokens: those that end an n-gram which occurred earlier."""
 
 from collections.abc import Sequence
 
 
 def is_copy(token_ids: Sequence[int], ngram: int) -> list[bool]:
-    """For each token whether the `ngram` tokens that end with it occurred earlier in `token_ids`.
+    """For each token, whether the `ngram` tokens that end with it occurred earlier in `token_ids`.
 
-    The loss on such tokens measures recall from the context, the rest everything else; with two tokens and a limit
-    to rare ones it is the split of Arora et al., Zoology (2023, arXiv 2312.04927).
+    The loss on these tokens measures recall from the context. With bigrams and a limit to rare ones it is the split of
+    Arora et al., Zoology (2023, arXiv 2312.04927).
     """
     seen: set[tuple[int, ...]] = set()
     copies = [False] * min(ngram - 1, len(token_ids))

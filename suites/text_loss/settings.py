@@ -6,31 +6,31 @@ from pathlib import Path
 from evalkit.errors import UsageError
 
 SEED = 0
-"""Of all sample ids: nothing is drawn but the resamples of intervals."""
+"""The seed in sample ids: always 0, because no question is drawn."""
 CTX = 4096
 MIN_CTX = 128
 NGRAM = 4
 MAX_NGRAM = 64
 EMBEDDED_SAMPLES = 16
-"""Windows of the embedded essays, which are long and were written by a program."""
+"""Default number of windows of the essays."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextLossSettings:
-    """A text and how it is cut; make it with `of`, which checks the values."""
+    """A text and its windows; make it with `of`, which checks the values."""
 
     path: str | None
-    """A text file, or a .jsonl file with one document a line; None reads the essays."""
+    """A text file, or a .jsonl file with one document per line; None for the essays."""
     ctxs: tuple[int, ...]
     """One context: tokens of a window, special tokens included."""
     overlap: int
-    """Tokens of each window that are read as context and not scored again."""
+    """Tokens of each window that are context and not scored again."""
     ngram: int
-    """A token is a copy where the n-gram that it ends stands earlier in its window."""
+    """Length of n-grams; a token is copied if the n-gram that it ends occurs earlier in its window."""
     samples: int | None
-    """Windows from the beginning; None reads all."""
+    """Number of windows from the start; None for all."""
     field: str
-    """The field of a JSONL line that holds the text."""
+    """Field with the text in a .jsonl file."""
 
     @staticmethod
     def of(
@@ -48,7 +48,7 @@ class TextLossSettings:
         if not 0 <= overlap <= ctx // 2:
             raise UsageError(f"overlap {overlap:,}: from 0 to half the context, {ctx // 2:,}; change --overlap")
         if not 1 <= ngram <= MAX_NGRAM:
-            raise UsageError(f"n-grams of {ngram}: from 1 to {MAX_NGRAM} tokens can be compared; change --ngram")
+            raise UsageError(f"n-grams of {ngram}: from 1 to {MAX_NGRAM} tokens are possible; change --ngram")
         if samples is not None and samples < 1:
             raise UsageError(f"{samples} samples: at least 1 is needed; raise --samples")
         if path is not None and not path.is_file():
@@ -63,7 +63,7 @@ class TextLossSettings:
         )
 
     def headline(self) -> str:
-        """What is asked, for the first line of output."""
+        """The text in one line, for the first line of output."""
         return f"loss: {self.path or 'the essays'} in windows of {self.ctxs[0]:,} tokens"
 
     def contexts(self) -> tuple[int, ...]:

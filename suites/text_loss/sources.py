@@ -1,7 +1,7 @@
-"""Where the text comes from: a text file, a JSONL file with one document a line, or the essays.
+"""Sources of text: a text file, a JSONL file with one document per line, or the essays.
 
-A source is read twice, first from start to end to cut it into windows and then window by window, and never held in
-memory as a whole.
+A source is read twice, first from start to end to cut it into windows, then window by window; it is never in memory as
+a whole.
 """
 
 import codecs
@@ -21,12 +21,12 @@ BLOCK_BYTES = 1 << 16
 SENTENCES_PER_BLOCK = 64
 JSON_LINES = ".jsonl"
 FIELD = "text"
-"""The field of a JSONL line that is read by default."""
+"""Default field of a .jsonl file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text, readable again from anywhere; positions are in the source's own unit."""
+    """One text with random access; positions are in the source's own unit."""
 
     start: int
     """Position of its first character."""
@@ -47,7 +47,7 @@ class Source(Protocol):
         ...
 
     def size(self, text: str) -> int:
-        """How far `text` moves a position."""
+        """Length of `text` in units of positions."""
         ...
 
 
@@ -121,10 +121,10 @@ class JsonLines:
         except RecordError as error:
             raise UsageError(f"{where}: {error}; write one JSON object per line") from None
         if not isinstance(record, dict) or self._field not in record:
-            raise UsageError(f"{where} has no field {self._field!r}; name the one with the text by --field")
+            raise UsageError(f"{where} has no field {self._field!r}; give the field with the text by --field")
         text = record[self._field]
         if not isinstance(text, str):
-            raise UsageError(f"{where}: field {self._field!r} is not text; name the one with the text by --field")
+            raise UsageError(f"{where}: field {self._field!r} is not text; give the field with the text by --field")
         if (position := half_surrogate(text)) is not None:
             raise UsageError(f"{where}: character {position:,} is half a surrogate pair; write it whole")
         return text
@@ -158,17 +158,17 @@ class EssayText:
 
 
 def question_settings(path: str | None, field: str) -> dict[str, str]:
-    """What decides the text of a source beside the file itself: of JSON lines, the field that is read."""
+    """What decides the text of a source apart from the file: the field of JSON lines."""
     return {"field": field} if path is not None and Path(path).suffix == JSON_LINES else {}
 
 
 def open_source(path: Path, field: str) -> Source:
-    """A source by the ending of its name: `.jsonl` has a document a line, anything else is one text.
+    """Open a source: a `.jsonl` file has one document per line, any other file is one text.
 
-    Raises UsageError where the file cannot be read.
+    Raises UsageError if the file cannot be read.
     """
     if not path.is_file():
-        raise UsageError(f"{path} is not a file; name a text file, or a .jsonl file with one document a line")
+        raise UsageError(f"{path} is not a file; name a text file, or a .jsonl file with one document per line")
     return JsonLines(path, field) if path.suffix == JSON_LINES else TextFile(path)
 
 

@@ -1,4 +1,4 @@
-"""Text loss: how well a model predicts a text, in bits per byte and nats per token."""
+"""The text-loss suite: bits per byte and nats per token of a text."""
 
 import math
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ from suites.text_loss.windows import Window, WindowSize, cut_windows
 
 @dataclass(frozen=True, slots=True)
 class AskedWindow(Asked):
-    """A window with what its judge needs of each token that is scored."""
+    """A window with what its judge needs about each scored token."""
 
     token_bytes: tuple[int, ...]
-    """Bytes of each, in UTF-8."""
+    """UTF-8 bytes of each scored token."""
     copies: tuple[bool, ...]
-    """Whether it ends an n-gram that occurred earlier in the window."""
+    """Whether each scored token ends an n-gram that occurred earlier in the window."""
 
 
 class TextLossSuite:
-    """Windows of a text, each scored token given those before it in its window.
+    """Windows of a text; each token is scored given the tokens before it in its window.
 
-    The first token of a window is scored only where the model's tokenizer puts a special token before a text; bytes
-    are counted for scored tokens alone.
+    The first token of a window is scored only if the tokenizer puts a special token before a text; bytes are counted
+    for scored tokens only.
     """
 
     name = "loss"
@@ -55,7 +55,7 @@ class TextLossSuite:
         """A key for each window; reads and tokenizes the text. Raises UsageError if there is none."""
         windows = self._all_windows()
         if not windows:
-            raise UsageError(f"{self._source.use.name} holds no text; name a file that does")
+            raise UsageError(f"{self._source.use.name} has no text; name another file")
         keys = tuple(SampleKey(TASK, self._settings.ctxs[0], index, SEED) for index in range(len(windows)))
         settings = question_settings(self._settings.path, self._settings.field)
         return SuitePlan(keys=keys, unscored=(), corpora=(self._source.use,), question_settings=settings)
@@ -102,7 +102,7 @@ class TextLossSuite:
         )
 
     def judge(self, asked: AskedWindow, completion: Completion) -> Score:
-        """Bits per byte of the window, with the sums behind it: nats, bytes and tokens, and those of copies."""
+        """Bits per byte of the window, with its sums of nats, bytes and tokens, also for copied tokens."""
         nats = [-value for value in completion.log_probabilities or ()]
         measures = {
             "nats": math.fsum(nats),

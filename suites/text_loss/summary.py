@@ -1,4 +1,4 @@
-"""From windows to the loss of a text, whole and split into copied tokens and the rest."""
+"""The loss of a text, in total and split into copied tokens and the rest, computed from its windows."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ BITS_PER_BYTE = "bits_per_byte"
 
 
 def bits_per_byte(measures: Mapping[str, float]) -> float:
-    """From the sums of one window, which has scored at least one byte."""
+    """Bits per byte from the sums of one window with at least one scored byte."""
     return measures["nats"] / math.log(2) / measures["bytes"]
 
 
 def summarize(settings: TextLossSettings, records: Sequence[SampleRecord]) -> SuiteSummary:
     """Bits per byte as the row; nats per token of all tokens, of copies and of the rest as figures.
 
-    Intervals are over windows; those of one text are not independent, so the intervals are a little too narrow.
+    Intervals are over windows, which are not independent within one text, so they are slightly too narrow.
     """
     scored = [_with_rest(record.measures) for record in records if record.score is not None]
     total = {name: math.fsum(measures[name] for measures in scored) for name in ("tokens", "bytes", "copy_tokens")}

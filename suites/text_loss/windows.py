@@ -1,4 +1,4 @@
-"""Cuts a source into windows that fit a context: each token of the text is scored once, in one of them."""
+"""Windows of a source that fit a context; each token of the text is scored in exactly one of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from evalkit.running.protocols import Tokenizer
 from suites.text_loss.sources import Document, Source
 
-# Text taken at a time: more than fills a context, because a token of prose has about four characters.
+# Characters read at a time: more than fill a context, because a token of prose has about four characters.
 CHARACTERS_PER_TOKEN = 8
 NEAR_END = 0.9
-"""A window may end this early, so that it ends before white space and not inside a word."""
+"""Share of a window by which it may be shorter, to end before white space and not inside a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,17 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class WindowSize:
-    """Tokens of a window, without special tokens."""
+    """Tokens per window, without special tokens."""
 
     tokens: int
     overlap: int
-    """Tokens of the text before that are read again, as context; at most half of `tokens`."""
+    """Tokens of the preceding text that are added as context; at most half of `tokens`."""
 
 
 def cut_windows(source: Source, tokenizer: Tokenizer, size: WindowSize) -> Iterator[Window]:
     """The windows of all documents in order; no window spans two documents.
 
-    A window's own text, tokenized alone, has at most `size.tokens` tokens. Memory holds a few windows of text.
+    A window's own text, tokenized alone, has at most `size.tokens` tokens. Only a few windows are in memory.
     """
     for document in source.documents():
         yield from _cut_document(source, document, tokenizer, size)
@@ -89,7 +89,7 @@ class _Cutter:
         return bool(self._waiting)
 
     def _take(self, context: str) -> tuple[str, list[tuple[int, int]]]:
-        """As much of the waiting text as fits behind `context`, never less than one character; offsets of both."""
+        """As much of the waiting text as fits after `context`, at least one character; offsets of both."""
         taken = self._waiting[: self._size.tokens * CHARACTERS_PER_TOKEN]
         offsets = self._offsets(context + taken)
         is_last = self._ended and len(taken) == len(self._waiting)

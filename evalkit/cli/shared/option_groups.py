@@ -1,4 +1,4 @@
-"""Options that several commands share, made into one argument of the command.
+"""Groups of options that several commands share, each passed to the command as one argument.
 
 @takes(MODEL, RUN)
 def ruler(ctx: str = CTX, *, model_options: "ModelOptions", run_options: "RunOptions") -> None: ...
@@ -24,20 +24,20 @@ Command = Callable[..., None]
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Options by parameter name, each with its type and what typer knows of it, and what is made of their values."""
+    """Options by parameter name, each with its type and declaration, and a function that combines their values."""
 
     argument: str
-    """The command's parameter that takes what is made."""
+    """Parameter of the command that receives the combined value."""
     options: Mapping[str, tuple[Any, Any]]
     make: Callable[[typer.Context, dict[str, Any]], Any]
 
     def without(self, *names: str) -> "Bundle":
-        """The same bundle for a command that does not offer the named options."""
+        """The same bundle without the named options."""
         return replace(self, options={name: option for name, option in self.options.items() if name not in names})
 
 
 def takes(*bundles: Bundle) -> Callable[[Command], Command]:
-    """A decorator: the command has the options of all bundles behind its own.
+    """Decorator that adds the options of all bundles to those of a command.
 
     An option that the command declares itself is not added again; its value goes to the command and to the bundle.
     """

@@ -111,6 +111,6 @@ def passed_options(context: typer.Context) -> dict[str, Any]:
 
 
 def _was_given(context: typer.Context, name: str) -> bool:
-    # By name: the enumeration itself stands in a private module of typer.
+    # Compared by name, because the enumeration is in a private module of typer.
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"

@@ -1,4 +1,4 @@
-"""How commands show results: on stdout in the format that was asked for, and as chart files."""
+"""Output of commands: results on stdout in the requested format, and chart files."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -34,7 +34,7 @@ def run_page(run: "StoredRun") -> str:
 def comparison_page(compared: Sequence[Compared], *, flips: int, notices: Sequence[str] = ()) -> str:
     """The page of comparisons, with `notices` first.
 
-    Several suites stand below one another, their tables and charts named by suite.
+    Several suites follow one another; their tables and charts are named by suite.
     """
     from reports.comparison_report import comparison_report
     from reports.page import Page, RunSamples, render_page

@@ -1,4 +1,4 @@
-"""A plan carried out: its runs one after another, whatever becomes of each, then its reports."""
+"""Execution of a plan: its runs one after another, even if some fail, then its reports."""
 
 import json
 import shlex
@@ -45,10 +45,10 @@ ENGINE_LIBRARIES = ("torch", "transformers", "tokenizers", "triton")
 
 @dataclass(slots=True)
 class _Outcome:
-    """What became of a plan so far."""
+    """The outcome of a plan so far."""
 
     runs: dict[tuple[str, str], "StoredRun"] = field(default_factory=dict)
-    """By model, as the plan names it, and suite."""
+    """Runs by the model's name in the plan, and by suite."""
     missing: list[str] = field(default_factory=list)
     """Runs that failed, each with the reason; every report shows them."""
     codes: set[int] = field(default_factory=set)
@@ -62,7 +62,7 @@ class _Outcome:
 
 
 def check(plan: RunPlan) -> None:
-    """Raise UsageError for models, devices, policies and files of reports that cannot be what the plan needs."""
+    """Raise UsageError for models, devices, policies and report files that the plan cannot use."""
     from evalkit.analysis.policy import load_policy
     from evalkit.cli.leaderboard import format_of
     from model_adapters.opening import check_options
@@ -77,13 +77,13 @@ def check(plan: RunPlan) -> None:
 
 
 def describe(planned: PlannedRun) -> str:
-    """One line for a run that is only shown."""
+    """A run in one line, for --dry-run."""
     values = "; ".join(f"{name} {_shown(value)}" for name, value in planned.passed.items() if name != "model")
     return f"{planned.name}{f' ({values})' if values else ''}: {planned.folder}"
 
 
 def carry_out(plan: RunPlan) -> int:
-    """Make the runs that are not finished, then all reports of those there are; returns the exit code."""
+    """Run what is not finished, then write the reports of all runs; returns the exit code."""
     notes, outcome = notes_console(), _Outcome()
     try:
         for number, planned in enumerate(plan.runs, start=1):
@@ -100,7 +100,7 @@ def carry_out(plan: RunPlan) -> int:
 
 
 def _run(planned: PlannedRun, plan: RunPlan, outcome: _Outcome, notes: "Console") -> None:
-    """One run of the plan; a failure is kept for the end, so that other runs are made."""
+    """One run of the plan; a failure is reported at the end, and the other runs go on."""
     from evalkit.analysis.finished_run import SUPERSEDED
 
     superseded = plan.folder / SUPERSEDED
@@ -132,7 +132,7 @@ def _run(planned: PlannedRun, plan: RunPlan, outcome: _Outcome, notes: "Console"
 
 
 def _finished(planned: PlannedRun, superseded: Path, notes: "Console") -> "StoredRun | None":
-    """The run in the planned folder if it is this very run, ended and without errors.
+    """The run in the planned folder if it is finished, without errors, and still what the plan requests.
 
     A run that is damaged or was made by another engine is moved to `superseded`: resuming would keep it.
     """
@@ -159,7 +159,7 @@ def _finished(planned: PlannedRun, superseded: Path, notes: "Console") -> "Store
 
 
 def _is_current(spec: SuiteSpec[Any], settings: Any, options: ModelOptions, folder: Path) -> bool:
-    """Whether the run in `folder` is what would be made now: settings, weights, tokenizer, suite and corpora."""
+    """Whether settings, weights, tokenizer, suite and corpora of the run in `folder` are the present ones."""
     from evalkit.running.store import read_run
     from model_adapters.opening import fingerprints, open_tokenizer
 
@@ -179,7 +179,7 @@ def _is_current(spec: SuiteSpec[Any], settings: Any, options: ModelOptions, fold
 
 
 def _other_engine(record: "RunRecord") -> str | None:
-    """How the software or the GPU behind a record differs from what is here now."""
+    """How the software or GPU of a record differs from the present one."""
     then, now = _engine(record.environment), _engine(describe_environment())
     changed = [f"{name} {then[name]} -> {now[name]}" for name in now if then[name] != now[name]]
     return f"it was made with {', '.join(changed)}" if changed else None
@@ -191,7 +191,7 @@ def _engine(environment: "Environment") -> dict[str, str | None]:
 
 
 def _report(report: PlannedReport, outcome: _Outcome, notes: "Console") -> None:
-    """Write one report of the runs there are; it names those that failed."""
+    """Write one report, which names the runs that failed."""
     notices = tuple(f"MISSING: {missing}" for missing in outcome.missing)
     try:
         match report.kind:
@@ -229,7 +229,7 @@ def _leaderboard(report: PlannedReport, outcome: _Outcome, notices: Sequence[str
     from evalkit.cli.leaderboard import format_of, render
 
     if not outcome.runs:
-        raise UsageError("no run was made")
+        raise UsageError("no run was finished")
     board = build_leaderboard([BoardRun(run.record, partial(load_run, run.folder)) for run in outcome.runs.values()])
     _write(report.path, render(board, [], format_of(report.path), notices))
 

@@ -23,10 +23,10 @@ def remake(record: "RunRecord", stored: "SampleRecord") -> "Sample":
     try:
         sample: Sample = suite.ask(SampleKey(stored.task, stored.ctx, stored.index, stored.seed)).sample
     except (EvalkitError, LookupError, ValueError) as error:
-        raise UsageError(f"sample {stored.id} cannot be made again: {error}") from None
+        raise UsageError(f"sample {stored.id} cannot be regenerated: {error}") from None
     if hashlib.sha256(sample.prompt.encode("utf-8", "surrogatepass")).hexdigest() != stored.prompt_sha256:
         raise UsageError(
-            f"sample {stored.id} would be another prompt now; use the corpora and the version that the run names"
+            f"sample {stored.id} would have a different prompt now; use the corpora and the version that the run names"
         )
     return sample
 
@@ -36,11 +36,11 @@ def _suite_of(record: "RunRecord") -> "Suite[Any]":
     from model_adapters.opening import open_tokenizer
 
     if "predictions" in record.config:
-        raise UsageError(f"the prompts were made elsewhere; they stand in {record.config['predictions']}")
+        raise UsageError(f"the prompts were made by another tool; they are in {record.config['predictions']}")
     spec = find_suite(record.suite)
     tokenizer = open_tokenizer(ModelOptions(record.model.path))
     if tokenizer.fingerprint != record.model.tokenizer:
-        raise UsageError(f"{record.model.path} has another tokenizer now, and prompts are sized by it")
+        raise UsageError(f"{record.model.path} has a different tokenizer now, and the tokenizer decides the prompts")
     suite = spec.build(spec.stored(record.config), Reader(tokenizer, readable_tokens(record.model)))
     if (suite.version, suite.dialect) != (record.suite_version, record.dialect):
         raise UsageError(f"the run is of version {record.suite_version} of {record.suite}, this is {suite.version}")

@@ -1,4 +1,4 @@
-"""Stored runs as commands read them: finished ones, and what there is of those that were stopped."""
+"""Reading of stored runs, finished or stopped, for commands."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def open_run(path: Path) -> "StoredRun":
 
 
 def summarize(start: "RunStart", samples: "Sequence[SampleRecord]") -> "SuiteSummary":
-    """The suite's own summary, from its settings and the samples; a plain one if it needs more than these."""
+    """The suite's own summary from its settings and samples, or a plain one if it needs more than these."""
     from evalkit.analysis.unfinished_run import plain_summary
 
     return summarize_stored(start.suite, start.config, samples) or plain_summary(samples)

@@ -1,4 +1,4 @@
-"""What every suite command does after its options: the runs, what is shown of them, and the exit code."""
+"""The common part of suite commands: runs, output and exit code."""
 
 import shlex
 import sys
@@ -38,7 +38,7 @@ COMPARISON = "comparison.md"
 def run_suite(
     name: str, values: Mapping[str, Any], model_options: ModelOptions, run_options: RunOptions, *, where: str = "--"
 ) -> int:
-    """Run the suite called `name` with the settings in `values`, after the models it is compared with.
+    """Run the suite called `name` with the settings in `values`, after the models that it is compared with.
 
     Returns the exit code; raises UsageError for a wrong setting, named after `where`.
     """
@@ -61,7 +61,7 @@ def run_suite(
 def run_all(
     spec: "SuiteSpec[Any]", settings: Any, model_options: ModelOptions, run_options: RunOptions
 ) -> dict[str, Finished]:
-    """The run of the model, under an empty role, after those of the models that the settings and --baseline name."""
+    """Runs by role: those of models named by the settings and --baseline, then the model's own with an empty role."""
     others = dict(spec.runs_first(settings))
     if run_options.baseline is not None:
         others[BASELINE] = (run_options.baseline, settings)
@@ -73,7 +73,7 @@ def run_all(
         options_of_role = replace(model_options, model=model, override=None)
         timed = replace(places[role], started_at=time.perf_counter()) if runs else places[role]
         runs[role] = perform(spec, asked, options_of_role, timed, role=role)
-    # The other models' time is not this one's.
+    # The time of the other models is not part of this run.
     timed = replace(run_options, started_at=time.perf_counter()) if runs else run_options
     runs[""] = perform(
         spec, settings, model_options, timed, others={role: finished.run for role, finished in runs.items()}
@@ -82,7 +82,7 @@ def run_all(
 
 
 def show_both(base: Finished, new: Finished, format: options.Format) -> int:
-    """Show two finished runs and how they compare, write the comparison beside NEW, and return the exit code.
+    """Show two finished runs and their comparison, write it into the folder of NEW, and return the exit code.
 
     If one side errored throughout, nothing can be compared, and the exit code is that of a run with errors.
     """
@@ -108,7 +108,7 @@ def _place(run_options: RunOptions, role: str) -> RunOptions:
 
 
 def _compare(base: "StoredRun", new: "StoredRun") -> Compared:
-    """Paired if both were asked the same; windows of text differ between tokenizers, and are then compared apart."""
+    """Compare two runs, paired if their questions are equal; windows of text differ between tokenizers."""
     from evalkit.analysis.comparison import compare
     from evalkit.analysis.pairing import pair_runs
     from evalkit.analysis.unpaired_comparison import compare_unpaired
@@ -130,9 +130,9 @@ def _write(path: Path, compared: Sequence[Compared]) -> None:
 
 
 def _resume_command(folder: Path, run_options: RunOptions) -> str:
-    """The command as it was typed, made to continue in the same folder."""
+    """The typed command with the options that continue the run in its folder."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    # The runs of several models are found by what they are.
+    # The folders of several models are derived from their options.
     found = run_options.passed.keys() & {"out", BASELINE, "before"}
     out = [] if found else ["--out", str(folder)]
     return shlex.join(["evalkit", *arguments, *out, "--resume"])

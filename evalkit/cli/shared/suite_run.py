@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 FIGURES = "figures"
 
-# Exit codes beside 0 and the 2 of every EvalkitError.
+# Exit codes other than 0 and the 2 of every EvalkitError.
 HAS_ERRORS = 3
 INTERNAL_ERROR = 70
 INTERRUPTED = 130
@@ -61,16 +61,16 @@ class RunOptions:
     baseline: str | None = None
     """A model that runs on the same samples first."""
     superseded: Path | None = None
-    """Where a run in `out` is moved that this one cannot continue; None refuses it."""
+    """Folder to which a run in `out` is moved if it cannot be continued; None refuses it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that came to its end and is stored."""
+    """A finished and stored run."""
 
     run: "StoredRun"
     report_code: int = 0
-    """Exit code of what went wrong with its reports, which are made after it is stored."""
+    """Exit code of a failure in its reports, which are made after it is stored."""
 
     @property
     def exit_code(self) -> int:
@@ -88,7 +88,7 @@ class _Prepared:
     manifest: Manifest
     run_settings: RunSettings
     make_adapter: "Callable[[], Adapter]"
-    """Makes it once."""
+    """Makes the adapter, once."""
     others: Mapping[str, "StoredRun"]
 
 
@@ -103,8 +103,8 @@ def perform(
 ) -> Finished:
     """Run one suite on one model and store the run; raises Interrupted if the user stops it.
 
-    The run's folder is locked before the model is loaded. `role` says what the model is to another run. `others` are
-    the runs that this one's conclusions need, by role.
+    The run's folder is locked before the model is loaded. `role` is the model's role in another run. `others` are the
+    runs that the verdicts of this one need, by role.
     """
     from model_adapters.opening import memory_forecast, open_model
 
@@ -136,7 +136,7 @@ def perform(
 
 
 def show_finished(finished: Finished, format: options.Format) -> int:
-    """Show a run that came to its end, and return the exit code."""
+    """Show a finished run, and return the exit code."""
     notes, folder = notes_console(), finished.run.folder
     code = make_of_stored(notes, "the tables", folder, lambda: show_record(finished.run.record, format))
     note(notes, f"stored in {folder}")
@@ -144,7 +144,7 @@ def show_finished(finished: Finished, format: options.Format) -> int:
 
 
 def make_of_stored(notes: "Console", what: str, folder: Path, make: Callable[[], object]) -> int:
-    """Make something of a stored run; what goes wrong with it is one line and an exit code, and loses nothing."""
+    """Make an output of a stored run; a failure is one line and an exit code, and loses nothing."""
     try:
         make()
     except BrokenPipeError:
@@ -161,32 +161,32 @@ def make_of_stored(notes: "Console", what: str, folder: Path, make: Callable[[],
 
 
 def show_record(record: "RunRecord", format: options.Format) -> None:
-    """Print a run on stdout: tables for people, or the record itself as JSON."""
+    """Print a run on stdout, as tables or as JSON."""
     from reports.run_report import run_report
 
     print_result(format, record, run_report(record))
 
 
 def readable_tokens(identity: "ModelIdentity") -> int | None:
-    """How long a question may be: a model with positions reads no further than it was trained to."""
+    """Maximum length of a question in tokens: the trained length of a model with positions, else None."""
     return None if identity.positions.kind == "none" else identity.trained_length
 
 
 def record_config(settings: Any, model_options: ModelOptions) -> dict[str, Any]:
-    """The configuration as a record holds it, completed by defaults."""
+    """The configuration for the record, completed by defaults."""
     values = {**asdict(settings), **asdict(model_options)}
     return {name: str(value) if isinstance(value, StrEnum) else value for name, value in values.items()}
 
 
 def engine_options(spec: SuiteSpec[Any], model_options: ModelOptions) -> ModelOptions:
-    """The options with one slot for a suite that never decodes: more would take memory and save no time."""
+    """The options, with one sequence for a suite that never decodes, where more would only take memory."""
     if not spec.scores_only or model_options.batch_sequences is not None:
         return model_options
     return replace(model_options, batch_sequences=1)
 
 
 def check_place(run_options: RunOptions) -> None:
-    """Raise UsageError for a place that cannot hold the run, before minutes go into loading a model."""
+    """Raise UsageError if the run cannot be stored, before minutes are spent on loading a model."""
     if run_options.out is None:
         check_out(RUNS, resume=True)
     else:
@@ -204,14 +204,14 @@ def set_aside(folder: Path, superseded: Path) -> Path:
 
 
 def notes_console() -> "Console":
-    """Where notes for people go, beside results on stdout."""
+    """The console for notes, on stderr."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def note(notes: "Console", line: str, style: str = "") -> None:
-    """Print one line of text that may come from outside."""
+    """Print one line of text, which may be untrusted."""
     from rich.text import Text
 
     from reports.plain_text import one_line
@@ -229,7 +229,7 @@ def _prepare(
 ) -> _Prepared:
     suite = spec.build(settings, Reader(opened.tokenizer, readable_tokens(opened.identity)))
     plan = suite.plan()
-    # Samples of a suite share a seed; that of questions which nothing draws is 0.
+    # All samples of a suite share a seed, which is 0 if nothing is drawn.
     seed = plan.keys[0].seed if plan.keys else 0
     manifest = Manifest.of(
         suite=suite.name,
@@ -272,7 +272,7 @@ def _carry_out(prepared: _Prepared, lock: FolderLock, run_options: RunOptions, n
 
 
 def _make_reports(notes: "Console", store: RunStore, finished: "StoredRun", *, charts: bool) -> int:
-    """Write report.md and the charts of a stored run; the exit code of what went wrong, 0 if nothing did."""
+    """Write report.md and the charts of a stored run; returns the exit code of a failure, else 0."""
     from reports import markdown
     from reports.chart_files import write_charts
     from reports.run_charts import run_charts
@@ -301,9 +301,9 @@ def _warnings(opened: "OpenedModel", plan: "SuitePlan") -> tuple[str, ...]:
 
 
 def _lock_default_folder(prepared: _Prepared, *, resume: bool) -> FolderLock:
-    """runs/<suite>-<model>-<digest of what is asked of which model, the number of samples aside>, locked.
+    """The locked folder runs/<suite>-<model>-<digest of settings and model>.
 
-    The number is left out so that --resume with more --samples adds to the same run.
+    The digest ignores the number of samples, so that --resume with more --samples extends the same run.
     """
     manifest = prepared.manifest
     cells = sorted({(key.task, key.ctx) for key in prepared.plan.keys})
@@ -316,7 +316,7 @@ def _lock_default_folder(prepared: _Prepared, *, resume: bool) -> FolderLock:
         except FolderInUseError:
             if resume:
                 raise
-            # Another process took the number in the meantime; its folder is there now, and the next one is free.
+            # Another process took the number in the meantime, and the next one is free.
 
 
 def _describe(notes: "Console", opened: "OpenedModel", prepared: _Prepared, folder: Path) -> None:

@@ -148,4 +148,4 @@ class TestRuns:
         asked = f"ruler --ctx 1024 --model {checkpoint} --tasks niah_single_1 --samples 1 --out run"
         evalkit(asked)
         told = evalkit.refuses(f"{asked} --resume --seed 7")
-        assert told == "run was made with something else (seed: 42 -> 7); use another --out"
+        assert told == "run was made with other settings (seed: 42 -> 7); use another --out"

@@ -123,4 +123,4 @@ class TestSamples:
         assert evalkit("show run --sample sum/512/0/42 --format json").json()["prompt"] == "What is 0 + 42?"
         other = evalkit("show run --sample sum/512/1/42 --format json").json()
         assert other["prompt"] is None
-        assert "sample sum/512/1/42 would be another prompt now" in other["prompt_missing"]
+        assert "sample sum/512/1/42 would have a different prompt now" in other["prompt_missing"]

@@ -55,7 +55,7 @@ def test_show(stored: Evalkit) -> None:
     assert "unknown, fingerprint of its answers" in stored("show runs/good").out
     assert "Excerpts of the prompt;" in stored("show runs/good --sample vt/4096/39/0").out
     whole = stored("show runs/good --sample vt/4096/39/0 --format json").json()
-    assert whole["prompt_missing"] == "the prompts were made elsewhere; they stand in good"
+    assert whole["prompt_missing"] == "the prompts were made by another tool; they are in good"
     assert stored("show runs/good --format json --html good.html --figures figures").json()["suite"] == "ruler"
 
 

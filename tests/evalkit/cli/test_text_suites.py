@@ -57,7 +57,7 @@ def test_loss(evalkit: Evalkit, hybrid: Path) -> None:
     Path("a.jsonl").write_text(Path("a.jsonl").read_text().replace('{"body"', '{"title": "x", "body"'))
     evalkit(f"{ask} body --out other")
     refusal = evalkit.refuses(f"{ask} title --out other --resume")
-    assert "other was made with something else (field: body -> title)" in refusal
+    assert "other was made with other settings (field: body -> title)" in refusal
 
 
 def test_extend_with_all_that_it_compares(
@@ -128,7 +128,7 @@ def test_extend_checks_all_places_first(evalkit: Evalkit, checkpoint: Path) -> N
         ("extend --ctx 512", "an extension is tested from 1,024"),
         ("extend --ctx 4K --override yam", "did you mean 'yarn'"),
         ("extend --ctx 4K --mmlu 5", "name it with --before"),
-        ("extend --ctx 4K --mmlu-data mmlu", "say how many questions per subject with --mmlu"),
+        ("extend --ctx 4K --mmlu-data mmlu", "give the number of questions per subject with --mmlu"),
     ],
 )
 def test_bad_input_is_one_line(evalkit: Evalkit, checkpoint: Path, arguments: str, message: str) -> None:

@@ -93,7 +93,7 @@ def test_everything_is_relative_to_the_plans_file(here: Path) -> None:
         ("models: [a]\nsuites: {track: {dtype: int8}}", "suites.track.dtype: 'int8' is unknown"),
         ("models: [a]\nsuites: {loss: {path: absent.txt}}", "absent.txt is not a file"),
         ("models: [a]\nsuites: {lm-eval: }", "suites.lm-eval: no task is named; write lm-eval:arc_challenge"),
-        ("models: [a]\nsuites: {'lm-eval:a': , 'lm-eval:b': }", "lm-eval stands there twice"),
+        ("models: [a]\nsuites: {'lm-eval:a': , 'lm-eval:b': }", "lm-eval is there twice"),
         ("models: [a]\nsuites: {track: }\nreports: x", "reports is 'x'; it must be a list of reports"),
         (
             "models: [a]\nsuites: {track: }\nreports: [{report: chart}]",

@@ -111,7 +111,7 @@ def test_times_of_different_hardware_are_not_averaged_in_silence(run_on: Run, tm
     run_on("H100", 3, Machine(900))
     record = run_on("A100", 5, Machine(400), torch="2.12.0")
     assert record.warnings == (
-        "samples were answered on different hardware (H100 × 1; A100 × 1): times are not of one machine",
+        "samples were answered on different hardware (H100 × 1; A100 × 1): times are a mixture",
         "samples were answered with different versions: torch 2.11.0 and 2.12.0",
     )
     assert describe_hardware(record) == "H100 × 1 and A100 × 1"
@@ -188,8 +188,7 @@ def test_a_killed_run_of_an_earlier_version_has_unknown_times(run_on: Run, tmp_p
     assert [(session.number, session.samples) for session in record.sessions] == [(0, 3), (1, 2)]
     assert (record.timing.wall_seconds, record.memory.peak_bytes) == (None, None)
     assert record.warnings[1] == (
-        "samples were answered on different hardware (hardware that was not recorded; H100 × 1): "
-        "times are not of one machine"
+        "samples were answered on different hardware (hardware that was not recorded; H100 × 1): times are a mixture"
     )
     assert read_run(tmp_path / "run") == json_round_trip(record)
 

@@ -114,7 +114,7 @@ class TestLengths:
     def test_the_last_token_of_a_continuation_takes_no_place(self) -> None:
         texts = TextRequests(OneTokenEach(), max_tokens=10)
         assert texts.continuations("x", [("a" * 8, "bbb")])
-        with pytest.raises(SampleDoesNotFitError, match="it takes 11 tokens and the model was trained to 10"):
+        with pytest.raises(SampleDoesNotFitError, match="it takes 11 tokens, the model was trained to 10"):
             texts.continuations("x", [("a" * 9, "bbb")])
 
     def test_an_open_answer_needs_room_for_its_budget(self) -> None:

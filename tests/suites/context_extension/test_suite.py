@@ -138,7 +138,7 @@ def test_a_control_experiment_is_named_in_every_table(stored: tuple[RunRecord, P
 def test_a_text_that_is_too_short_is_refused() -> None:
     short = Essays(PROSE.use, PROSE.sentences[:100])
     checked = build(SETTINGS, ScriptedTokenizer(), source=EssayText(short), corpora=CORPORA)
-    with pytest.raises(UsageError, match=r"numbered holds no document of 4,096 tokens; name a longer text with --text"):
+    with pytest.raises(UsageError, match=r"numbered holds no document of 4,096 tokens; give a longer text with --text"):
         checked.plan()
 
 

@@ -40,9 +40,9 @@ def test_a_task_that_states_no_examples_keeps_none(own_tasks: Path, tmp_path: Pa
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "drawn": ({"generation_kwargs": {"until": ["\n"], "do_sample": True, "temperature": 0.8}}, "draws its answers"),
+    "drawn": ({"generation_kwargs": {"until": ["\n"], "do_sample": True, "temperature": 0.8}}, "samples its answers"),
     "code": ({"unsafe_code": True}, "runs code that the model writes"),
-    "pictures": ({"doc_to_image": "question"}, "shows more than text"),
+    "pictures": ({"doc_to_image": "question"}, "has input other than text"),
 }
 
 

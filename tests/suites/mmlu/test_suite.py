@@ -149,7 +149,7 @@ class TestSettings:
         ("settings", "message"),
         [
             ({"subjects": ["anatomie"]}, "unknown MMLU subject 'anatomie'; did you mean 'anatomy'?"),
-            ({"shots": -1}, "-1 shots: from 0 to 100 can be asked for; change --shots"),
+            ({"shots": -1}, "-1 shots: from 0 to 100 are possible; change --shots"),
             ({"samples": 0}, "0 samples: at least 1 is needed; raise --samples"),
             ({"variant": "letters"}, "variant 'letters' is unknown; write --variant mc or cloze"),
             ({"data": Path("nowhere")}, "--data nowhere: no such folder; name the folder that holds MMLU's CSV files"),

@@ -115,7 +115,7 @@ def test_every_layout_is_found(tmp_path: Path, place: str) -> None:
 
 def test_one_file_a_task_needs_one_length(tmp_path: Path) -> None:
     rows(tmp_path / "vt" / "validation.jsonl", {"input": "x", "outputs": ["ABCDE"]})
-    with pytest.raises(UsageError, match="does not say for which length"):
+    with pytest.raises(UsageError, match="does not state its length"):
         prepared(tmp_path, ctxs=(4096, 8192))
 
 
@@ -209,7 +209,7 @@ def test_prompts_that_this_tokenizer_makes_longer_are_reported(
     late = run_in(tmp_path / "run", suite, ScriptedAdapter(lambda request: "", tokenizer=TOKENIZER)).warnings
     if ctx == 512:
         (line,) = late
-        assert re.match(r"1 of 2 prompts at 512 are longer than that: up to 7\d\d tokens of this tokenizer", line)
+        assert re.match(r"1 of 2 prompts at 512 are longer: up to 7\d\d tokens of this tokenizer", line)
     else:
         assert not late
 
@@ -251,7 +251,7 @@ GOOD = {"input": "x", "outputs": ["y"], "length": 100}
         ({**GOOD, "answer_prefix": 1}, "`answer_prefix` is 1"),
         ({**GOOD, "gen_prefix": 1}, "`gen_prefix` is 1"),
         ({**GOOD, "gen_prefix": "a", "answer_prefix": " b"}, "`answer_prefix` and `gen_prefix` differ"),
-        ({**GOOD, "response_prefix": "Answer:"}, "unknown field `response_prefix`; call the opening"),
+        ({**GOOD, "response_prefix": "Answer:"}, "unknown field `response_prefix`; call the answer prefix"),
         ({**GOOD, "input": "ab\ud83d"}, "`input` has half a surrogate pair at character 2"),
         ({**GOOD, "answer_prefix": "\udc00"}, "`answer_prefix` has half a surrogate pair at character 0"),
         ('{"input": ' + "[" * 9999 + "]" * 9999 + "}", "nested more than 200 levels deep"),
@@ -273,7 +273,7 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_samples_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"holds no samples .*<task>/validation\.jsonl"):
+    with pytest.raises(UsageError, match=r"has none of the requested samples .*<task>/validation\.jsonl"):
         prepared(tmp_path).plan()
     rows(tmp_path / "vt" / "validation.jsonl", "")
     with pytest.raises(UsageError, match=r"validation\.jsonl holds no samples"):

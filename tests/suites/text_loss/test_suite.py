@@ -165,7 +165,7 @@ def test_a_document_of_one_token_is_left_out_and_counted(tmp_path: Path) -> None
 
 def test_an_empty_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(UsageError, match=r"a\.txt holds no text"):
+    with pytest.raises(UsageError, match=r"a\.txt has no text"):
         suite_of(tmp_path / "a.txt").plan()
 
 
