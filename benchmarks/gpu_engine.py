@@ -55,6 +55,7 @@ def parts(args: argparse.Namespace) -> dict[str, Part]:
         )[0],
         "suite": suite,
         "scores": lambda s, m: bench_scores(s, m, long),
+        "choices": lambda s, m: bench_choices(s, m, args.samples),
         "kernels": lambda s, m: bench_kernels(
             s, m, (short, long), (1, args.batch), repeats=args.repeats, against=False
         ),
@@ -85,6 +86,32 @@ def bench_scores(session: BenchSession, model: PreTrainedModel, tokens: int) -> 
         seconds = time.perf_counter() - started
         engine.close()
         return replace(row, timing=Timing.of([seconds]), peak_bytes_above=peak)
+
+    session.attempt(row, measure)
+
+
+def bench_choices(session: BenchSession, model: PreTrainedModel, subjects: int) -> None:
+    """A row for questions with four choices each, five behind every header of 512 tokens: seconds per question."""
+    requests = []
+    for subject in range(subjects):
+        header = random_prompt(model, 512, seed=subject)
+        for question in range(5):
+            text = random_prompt(model, 60 + (37 * subject + 23 * question) % 120, seed=1000 + question)
+            shared = {"prefix_id": str(subject), "prefix_tokens": len(header)}
+            choices = ((5,), (6,), (7,), (8,))
+            requests.append(
+                Request(f"{subject}/{question}", (*header, *text), 0, continuations=choices, **shared)  # type: ignore[arg-type]
+            )
+    row = BenchRow(what="choices", case=f"{len(requests)} questions", by=OURS, tokens=4 * len(requests))
+
+    def measure() -> BenchRow:
+        engine = Engine(model)
+        list(engine.generate(requests[:10]))
+        started = time.perf_counter()
+        errors = [found.error for found in engine.generate(requests) if found.error is not None]
+        seconds = time.perf_counter() - started
+        engine.close()
+        return replace(row, timing=Timing.of([seconds / len(requests)]), failure=errors[0] if errors else None)
 
     session.attempt(row, measure)
 

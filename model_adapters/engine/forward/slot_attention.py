@@ -2,6 +2,11 @@
 
 Registering it without a mask function makes transformers build no mask at all, whatever the layer types.
 
+Which kernel serves which rows: a single token of every sequence goes to the decode kernel, which reads lengths on the
+device; a segment that continues a slot has calls of its own (cached keys and the segment, merged by log-sum-exp, or one
+windowed call); short texts that start from nothing are padded into one causal call; texts that branch off from one slot
+are queries of one call to what they share and a batch of another to their own keys.
+
 Shape suffixes: X tokens of all rows of a pass, B rows of a group, H query heads, G key/value heads, T queries, S keys,
 D key size, E value size.
 """
