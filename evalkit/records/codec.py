@@ -61,8 +61,14 @@ def from_dict(cls: type[T], data: Any) -> T:
     try:
         return msgspec.convert(data, cls)
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).replace("`", "").partition(" - at $")
-        raise RecordError(f"{cls.__name__}{path}: {reason[0].lower()}{reason[1:]}") from None
+        raise RecordError(misfit(error, cls.__name__)) from None
+
+
+def misfit(error: msgspec.MsgspecError, root: str = "") -> str:
+    """Where in a JSON value called `root` something is wrong, and what."""
+    reason, _, path = str(error).replace("`", "").partition(" - at $")
+    place = f"{root}{path}".lstrip(".")
+    return f"{place}: {reason[0].lower()}{reason[1:]}" if place else reason
 
 
 def from_json(cls: type[T], text: str) -> T:

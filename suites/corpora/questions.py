@@ -1,13 +1,56 @@
 """Documents and questions from SQuAD's and HotpotQA's published JSON."""
 
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import msgspec
 
 from evalkit.errors import UsageError
-from evalkit.records.codec import RecordError, parse_json
-from evalkit.surrogates import half_surrogate
+from evalkit.records.codec import misfit
 from suites.corpora.records import Question
 
 Parsed = tuple[tuple[str, ...], tuple[Question, ...]]
+T = TypeVar("T")
+
+_Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    text: _Text
+
+
+@dataclass(frozen=True, slots=True)
+class _SquadQuestion:
+    question: _Text
+    answers: tuple[_Answer, ...] = ()
+    is_impossible: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Paragraph:
+    context: _Text
+    qas: tuple[_SquadQuestion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Article:
+    paragraphs: tuple[_Paragraph, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Squad:
+    data: tuple[_Article, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _HotpotQuestion:
+    question: _Text
+    answer: _Text
+    context: tuple[tuple[str, tuple[str, ...]], ...]
+    """Titles with their sentences."""
+    supporting_facts: tuple[tuple[str, Any], ...]
+    """Titles, and numbers of sentences that are not needed here."""
 
 
 def parse_squad(data: bytes, shown: str) -> Parsed:
@@ -15,36 +58,22 @@ def parse_squad(data: bytes, shown: str) -> Parsed:
 
     `answer_start` and `plausible_answers` are not needed. Raises UsageError with the file and the place in it.
     """
-    check = _Check(shown, "SQuAD v2 JSON", "use dev-v2.0.json as published")
-    articles = check.list_at(check.load(data, dict), "data", "the file")
+    file = f"{shown}: not SQuAD v2 JSON", "use dev-v2.0.json as published"
     places: dict[str, int] = {}
     questions: list[Question] = []
-    for a, article in enumerate(articles):
-        paragraphs = check.list_at(check.record(article, f"data[{a}]"), "paragraphs", f"data[{a}]")
-        where = [f"data[{a}].paragraphs[{p}]" for p in range(len(paragraphs))]
-        contexts = [check.text_at(check.record(p, w), "context", w) for p, w in zip(paragraphs, where, strict=True)]
-        indices = [places.setdefault(context, len(places)) for context in contexts]
-        for paragraph, index, at in zip(paragraphs, indices, where, strict=True):
+    for a, article in enumerate(_decode(_Squad, data, *file).data):
+        indices = [places.setdefault(paragraph.context, len(places)) for paragraph in article.paragraphs]
+        for p, (paragraph, index) in enumerate(zip(article.paragraphs, indices, strict=True)):
             related = tuple(dict.fromkeys(other for other in indices if other != index))
-            for q, entry in enumerate(check.list_at(paragraph, "qas", at)):
-                asked = _squad_question(check, entry, f"{at}.qas[{q}]")
-                if asked is not None:
-                    questions.append(Question(*asked, (index,), related))
+            for q, asked in enumerate(paragraph.qas):
+                answers = tuple(dict.fromkeys(answer.text for answer in asked.answers))
+                if not answers and not asked.is_impossible:
+                    raise _error(f"data[{a}].paragraphs[{p}].qas[{q}] is marked answerable and has no answer", *file)
+                if not asked.is_impossible:
+                    questions.append(Question(asked.question, answers, (index,), related))
     if not questions:
-        check.fail("it has no answerable question")
+        raise _error("it has no answerable question", *file)
     return tuple(places), tuple(questions)
-
-
-def _squad_question(check: "_Check", entry: Any, at: str) -> tuple[str, tuple[str, ...]] | None:
-    entry = check.record(entry, at)
-    question = check.text_at(entry, "question", at)
-    if entry.get("is_impossible", False):
-        return None
-    answers = check.list_at(entry, "answers", at)
-    texts = [check.text_at(check.record(answer, f"{at}.answers"), "text", f"{at}.answers") for answer in answers]
-    if not texts:
-        check.fail(f"{at} is marked answerable and has no answer")
-    return question, tuple(dict.fromkeys(texts))
 
 
 def parse_hotpotqa(data: bytes, shown: str) -> Parsed:
@@ -52,84 +81,33 @@ def parse_hotpotqa(data: bytes, shown: str) -> Parsed:
 
     Raises UsageError with the file and the place in it.
     """
-    check = _Check(shown, "HotpotQA JSON", "use hotpot_dev_distractor_v1.json as published")
+    file = f"{shown}: not HotpotQA JSON", "use hotpot_dev_distractor_v1.json as published"
     places: dict[str, int] = {}
     questions: list[Question] = []
-    for number, entry in enumerate(check.load(data, list)):
-        at = f"[{number}]"
-        entry = check.record(entry, at)
-        titled = [_hotpot_document(check, item, at) for item in check.list_at(entry, "context", at)]
-        indices = {index: title for title, text in titled for index in [places.setdefault(text, len(places))]}
-        supporting = {
-            check.pair(fact, f"{at}.supporting_facts")[0] for fact in check.list_at(entry, "supporting_facts", at)
-        }
+    for number, asked in enumerate(_decode(tuple[_HotpotQuestion, ...], data, *file)):
+        titled = [(title, f"{title}\n{''.join(sentences)}") for title, sentences in asked.context]
+        indices = {places.setdefault(text, len(places)): title for title, text in titled}
+        supporting = {title for title, _ in asked.supporting_facts}
         gold = tuple(index for index, title in indices.items() if title in supporting)
         if not gold:
-            check.fail(f"{at} has none of its supporting documents in `context`")
+            raise _error(f"[{number}] has none of its supporting documents in `context`", *file)
         related = tuple(index for index in indices if index not in gold)
-        question, answer = check.text_at(entry, "question", at), check.text_at(entry, "answer", at)
-        questions.append(Question(question, (answer,), gold, related))
+        questions.append(Question(asked.question, (asked.answer,), gold, related))
     if not questions:
-        check.fail("it has no question")
+        raise _error("it has no question", *file)
     return tuple(places), tuple(questions)
 
 
-def _hotpot_document(check: "_Check", value: Any, at: str) -> tuple[str, str]:
-    """Title, and the document in the form of the prompt."""
-    title, sentences = check.pair(value, f"{at}.context")
-    if not isinstance(title, str) or not isinstance(sentences, list) or not all(isinstance(s, str) for s in sentences):
-        check.fail(f"{at}.context holds {_short(value)} instead of [title, [sentence, …]]")
-    return title, check.whole(f"{title}\n{''.join(sentences)}", f"{at}.context")
+def _decode(kind: type[T], data: bytes, complaint: str, remedy: str) -> T:
+    try:
+        return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=kind)
+    except msgspec.MsgspecError as error:
+        raise _error(misfit(error), complaint, remedy) from None
+    except UnicodeDecodeError:
+        raise _error("it is not UTF-8", complaint, remedy) from None
+    except RecursionError:
+        raise _error("it is nested too deep", complaint, remedy) from None
 
 
-class _Check:
-    """Reads values of a JSON tree; a value of another form raises UsageError with the file and the place in it."""
-
-    def __init__(self, shown: str, expected: str, remedy: str) -> None:
-        self._shown = shown
-        self._expected = expected
-        self._remedy = remedy
-
-    def fail(self, what: str) -> NoReturn:
-        raise UsageError(f"{self._shown}: not {self._expected}: {what}; {self._remedy}, or remove the file")
-
-    def load(self, data: bytes, kind: type) -> Any:
-        try:
-            tree = parse_json(data, finite=False)
-        except RecordError as error:
-            self.fail(str(error).removeprefix("not JSON: "))
-        if not isinstance(tree, kind):
-            self.fail(f"it holds {_short(tree)} instead of {'an object' if kind is dict else 'a list'}")
-        return tree
-
-    def record(self, value: Any, at: str) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            self.fail(f"{at} is {_short(value)} instead of an object")
-        return value
-
-    def list_at(self, tree: dict[str, Any], key: str, at: str) -> list[Any]:
-        value = tree.get(key)
-        if not isinstance(value, list):
-            self.fail(f"{at} has no list `{key}`")
-        return value
-
-    def text_at(self, tree: dict[str, Any], key: str, at: str) -> str:
-        value = tree.get(key)
-        if not isinstance(value, str) or not value.strip():
-            self.fail(f"{at} has no text `{key}`")
-        return self.whole(value, f"{at}.{key}")
-
-    def whole(self, text: str, at: str) -> str:
-        if (position := half_surrogate(text)) is not None:
-            self.fail(f"{at} has half a surrogate pair at character {position:,}")
-        return text
-
-    def pair(self, value: Any, at: str) -> tuple[Any, Any]:
-        if not isinstance(value, list) or len(value) != 2:
-            self.fail(f"{at} holds {_short(value)} instead of a pair")
-        return value[0], value[1]
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 40 else f"{shown[:39]}…"
+def _error(what: str, complaint: str, remedy: str) -> UsageError:
+    return UsageError(f"{complaint}: {what}; {remedy}, or remove the file")
