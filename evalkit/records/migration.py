@@ -12,6 +12,7 @@ from evalkit.records import run_1
 from evalkit.records.codec import RecordError, from_dict, from_json, parse_json
 from evalkit.records.manifest import MANIFEST_SCHEMA, Manifest
 from evalkit.records.runs import SCHEMA, START_SCHEMA, RunRecord, RunStart
+from evalkit.records.samples import SampleRecord
 from evalkit.records.sessions import SessionList
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ def read_record(cls: type[T], text: str) -> T:
 
     Raises NewerRecordError for a newer one, and RecordError if it is not JSON or not that record.
     """
-    if cls not in _SCHEMAS and cls not in _STEPS:
+    if cls not in _SCHEMAS and (cls is not SampleRecord or _OLD_SUMS not in text):
         return from_json(cls, text)
     return from_dict(cls, migrate(cls, parse_json(text)))
 
@@ -103,8 +104,36 @@ def _identified(fields: Any, *keys: str) -> Any:
     return {**fields, **{key: _EMBEDDED_SHA256.get(str(fields.get(key)), fields.get(key)) for key in keys}}
 
 
+_OLD_SUMS = '"tokens@'
+
+
+def _place_sums(data: Fields) -> Fields:
+    """Sums by position were measures called `nats@2048`, of buckets of a 32nd of the context but at least 64 tokens."""
+    measures, ctx = data.get("measures"), data.get("ctx")
+    if "positions" in data or not isinstance(measures, dict) or not isinstance(ctx, int):
+        return data
+    width = max(64, ctx // 32)
+    starts = sorted(int(name.removeprefix("tokens@")) for name in measures if re.fullmatch(r"tokens@\d{1,12}", name))
+    positions = [
+        {
+            "first": start,
+            "end": start + width,
+            "nats": measures.get(f"nats@{start}"),
+            **{name: _whole(measures.get(f"{name}@{start}")) for name in ("tokens", "bytes")},
+        }
+        for start in starts
+    ]
+    kept = {name: value for name, value in measures.items() if "@" not in name}
+    return {**data, "measures": kept, "positions": positions}
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 _STEPS: dict[type[Any], tuple[Callable[[Fields], Fields], ...]] = {
     Manifest: (_nest_corpora, _identify_embedded),
     RunRecord: (run_1.to_run_2, _identify_embedded),
     RunStart: (_identify_embedded,),
+    SampleRecord: (_place_sums,),
 }

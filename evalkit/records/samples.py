@@ -156,6 +156,17 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class PositionSums:
+    """Sums over the scored tokens of a prompt whose positions lie in [first, end)."""
+
+    first: int
+    end: int
+    nats: float
+    tokens: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A judgement of one completion by its sample's metric."""
 
@@ -165,6 +176,8 @@ class Score:
     """Why the value is below 1; None for a full score and for an unscored sample."""
     measures: dict[str, float] = field(default_factory=dict)
     """Sums that the value is made of, if summaries need them: `nats`, `bytes`, …"""
+    positions: tuple[PositionSums, ...] = ()
+    """The loss by position, ascending, if that is measured."""
     prediction: str | None = None
     """The answer if it is not the completion's text, such as the most probable choice."""
 
@@ -214,5 +227,7 @@ class SampleRecord:
     """Budget of new tokens; None if not recorded."""
     session: int = 0
     """Number of the session that answered it; 0 if not recorded."""
+    positions: tuple[PositionSums, ...] = ()
+    """The loss by position, ascending, if that is measured."""
     excerpts: tuple[Excerpt, ...] = ()
     """Pieces of the prompt in their order, the last one its end; empty if not recorded."""

@@ -230,6 +230,7 @@ def _answered(asked: Asked, completion: Completion, score: Score, session: int) 
         prefill_seconds=completion.prefill_seconds,
         decode_seconds=completion.decode_seconds,
         measures=score.measures,
+        positions=score.positions,
         generation_tokens=sample.generation_tokens,
         session=session,
         excerpts=excerpts(sample),

@@ -1,9 +1,10 @@
 """Loss by position in long documents, which shows whether late tokens still profit from the context."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 
-from evalkit.records import Figure, SampleRecord
+from evalkit.records import Figure, PositionSums, SampleRecord
 from evalkit.statistics.rows import loss_figure
 
 LONG_TEXT = "long_text"
@@ -17,47 +18,44 @@ def bucket_width(ctx: int) -> int:
     return max(LEAST_WIDTH, ctx // BUCKETS)
 
 
-def bucket_measures(
+def sums_by_position(
     nats: Sequence[float], token_bytes: Sequence[int], first_position: int, ctx: int
-) -> dict[str, float]:
-    """Sums by bucket of position, as `nats@<start>`, `tokens@<start>` and `bytes@<start>`.
-
-    `nats` are those of the tokens from `first_position` on, `token_bytes` their lengths in bytes.
-    """
+) -> tuple[PositionSums, ...]:
+    """Sums by bucket of position; `nats` are of the tokens from `first_position` on, `token_bytes` their lengths."""
     width = bucket_width(ctx)
-    sums: dict[str, float] = {}
-    for position, (value, size) in enumerate(zip(nats, token_bytes, strict=True), start=first_position):
-        start = position // width * width
-        for name, part in (("nats", value), ("tokens", 1.0), ("bytes", float(size))):
-            sums[f"{name}@{start}"] = sums.get(f"{name}@{start}", 0.0) + part
-    return sums
+    buckets: dict[int, list[int]] = {}
+    for place in range(len(nats)):
+        buckets.setdefault((first_position + place) // width * width, []).append(place)
+    return tuple(
+        PositionSums(
+            first=start,
+            end=start + width,
+            nats=math.fsum(nats[place] for place in places),
+            tokens=len(places),
+            bytes=sum(token_bytes[place] for place in places),
+        )
+        for start, places in buckets.items()
+    )
 
 
-def starts(measures: Mapping[str, float]) -> list[int]:
-    """Starts of the buckets of a window."""
-    return sorted(int(name.removeprefix("tokens@")) for name in measures if name.startswith("tokens@"))
+def mean_nats(sums: Sequence[PositionSums], first: int, end: int) -> float | None:
+    """Nats per token over the buckets that lie in [first, end); None if there is none."""
+    inside = [bucket for bucket in sums if first <= bucket.first and bucket.end <= end]
+    tokens = sum(bucket.tokens for bucket in inside)
+    return math.fsum(bucket.nats for bucket in inside) / tokens if tokens else None
 
 
-def mean_nats(measures: Mapping[str, float], first: int, end: int, width: int) -> float | None:
-    """Nats per token over the buckets in [first, end); None if there are none."""
-    inside = [start for start in starts(measures) if first <= start and start + width <= end]
-    tokens = math.fsum(measures[f"tokens@{start}"] for start in inside)
-    return math.fsum(measures[f"nats@{start}"] for start in inside) / tokens if tokens else None
-
-
-def position_figures(records: Sequence[SampleRecord], ctx: int) -> list[Figure]:
+def position_figures(records: Sequence[SampleRecord]) -> list[Figure]:
     """`position_nats` and `position_bits` by bucket, with intervals over the documents."""
-    scored = [record.measures for record in records if record.task == LONG_TEXT and record.score is not None]
-    width = bucket_width(ctx)
-    figures = []
-    for kind, unit, below, scale in (
-        ("nats", "nats per token", "tokens", 1.0),
-        ("bits", "bits per byte", "bytes", 1 / math.log(2)),
-    ):
-        for start in sorted({start for measures in scored for start in starts(measures)}):
-            here = [measures for measures in scored if f"tokens@{start}" in measures]
-            numerators = [scale * measures[f"nats@{start}"] for measures in here]
-            denominators = [measures[f"{below}@{start}"] for measures in here]
-            place = (start, start + width)
-            figures.append(loss_figure(f"position_{kind}", unit, numerators, denominators, position=place))
-    return figures
+    buckets: dict[tuple[int, int], list[PositionSums]] = {}
+    for record in records:
+        for bucket in record.positions:
+            buckets.setdefault((bucket.first, bucket.end), []).append(bucket)
+    return [
+        loss_figure(name, unit, [scale * one.nats for one in here], [float(below(one)) for one in here], position=place)
+        for name, unit, scale, below in (
+            ("position_nats", "nats per token", 1.0, attrgetter("tokens")),
+            ("position_bits", "bits per byte", 1 / math.log(2), attrgetter("bytes")),
+        )
+        for place, here in sorted(buckets.items())
+    ]

@@ -8,7 +8,7 @@ from evalkit.errors import UsageError
 from evalkit.records import Asked, Completion, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
 from evalkit.running.protocols import Suite, Tokenizer
 from suites.context_extension.depth_grid import spread_keys
-from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_measures
+from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, sums_by_position
 from suites.context_extension.settings import ExtensionSettings
 from suites.context_extension.summary import summarize
 from suites.mmlu import MmluSuite
@@ -105,8 +105,7 @@ class ContextExtensionSuite:
             return score
         nats = [-value for value in completion.log_probabilities or ()]
         first_position = asked.sample.prompt_tokens - len(nats)
-        by_bucket = bucket_measures(nats, asked.token_bytes, first_position, key.ctx)
-        return replace(score, measures={**score.measures, **by_bucket})
+        return replace(score, positions=sums_by_position(nats, asked.token_bytes, first_position, key.ctx))
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         return summarize(self._settings, records)

@@ -33,7 +33,7 @@ def summarize(settings: ExtensionSettings, records: Sequence[SampleRecord]) -> S
             *length_figure("", fixed, len(asked)),
             *length_figure("own_share", own, len(asked)),
             *grid_figures(asked, settings.depths),
-            *position_figures(records, settings.ctx),
+            *position_figures(records),
             *mmlu_figures,
         ),
         warnings=row_warnings(rows),

@@ -5,62 +5,28 @@ margin, and is undecided otherwise.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
+from evalkit.analysis.finished_run import StoredRun
 from evalkit.records import EFFECTIVE_LENGTH, Figure, Outcome, RunRecord, SampleRecord, Verdict
 from evalkit.statistics.effective_length import FIXED_SCORE, OWN_SHARE, EffectiveLength, effective_length
 from evalkit.statistics.intervals import CONFIDENCE
 from evalkit.statistics.paired import PairedDifferences, pool
 from suites.context_extension.effective_length import above_baseline, collect, length_figure, mean_score
-from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_width, mean_nats
-from suites.context_extension.settings import MARGIN_BITS, MARGIN_NATS, MARGIN_POINTS, ExtensionSettings
+from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, mean_nats
+from suites.context_extension.settings import ExtensionSettings
 
 LEAST_DOCUMENTS = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Margins:
-    """Accepted losses."""
-
-    nats: float = MARGIN_NATS
-    """Nats per token: loss beyond the trained length, compared with the loss just before it."""
-    points: float = MARGIN_POINTS
-    """Points of the mean score at the short length, compared with the checkpoint before the extension."""
-    bits: float = MARGIN_BITS
-    """Bits per byte: loss at the short length, compared with the checkpoint before the extension."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExtensionRun:
-    """A run of the suite, with its samples."""
-
-    record: RunRecord
-    samples: Sequence[SampleRecord]
-
-
-@dataclass(frozen=True, slots=True)
-class Conclusion:
-    """Figures and verdicts for the record of the run."""
-
-    figures: tuple[Figure, ...]
-    verdicts: tuple[Verdict, ...]
-
-
-def conclude(
-    settings: ExtensionSettings,
-    run: ExtensionRun,
-    *,
-    trained_length: int | None,
-    margins: Margins,
-    before: ExtensionRun | None = None,
-    baseline: ExtensionRun | None = None,
-) -> Conclusion:
-    """All verdicts that the runs allow; `trained_length` is that before the extension."""
-    verdicts = list(_position_verdicts(settings, run.samples, trained_length, margins.nats))
+def conclude(settings: ExtensionSettings, run: StoredRun, others: Mapping[str, StoredRun]) -> RunRecord:
+    """The record of the run with all verdicts that it allows, also against the runs of `before` and `baseline`."""
+    samples = tuple(run.samples.values())
+    verdicts = list(_position_verdicts(settings, samples, settings.trained or run.record.model.trained_length))
     figures: list[Figure] = []
-    scores = collect(run.samples, settings.tasks)
+    scores = collect(samples, settings.tasks)
     detectable: dict[int, float | None] = {ctx: mean_score(cells).detectable() for ctx, cells in scores.items()}
     for rule, part, text in (
         ("fixed", "", f"at least {FIXED_SCORE} points"),
@@ -68,21 +34,22 @@ def conclude(
     ):
         length = _read_length(run.record.figure(EFFECTIVE_LENGTH, part))
         verdicts.append(_length_verdict(settings, rule, text, length, detectable))
-    if baseline is not None:
-        gains = above_baseline(scores, collect(baseline.samples, settings.tasks))
+    if (baseline := others.get("baseline")) is not None:
+        gains = above_baseline(scores, collect(tuple(baseline.samples.values()), settings.tasks))
         length = effective_length(gains)
         figures += length_figure("baseline", length, sum(len(gain.differences) for gain in gains.values()))
         rule = f"better than {baseline.record.model.path}"
         detectable = {ctx: gain.detectable() for ctx, gain in gains.items()}
         verdicts.append(_length_verdict(settings, "baseline", rule, length, detectable))
-    if before is not None:
-        verdicts += _retention(settings, run.samples, before, margins)
-        verdicts += _mmlu_retention(settings, run.samples, before, margins)
-    return Conclusion(tuple(figures), tuple(verdicts))
+    if (before := others.get("before")) is not None:
+        verdicts += _retention(settings, samples, before)
+        verdicts += _mmlu_retention(settings, samples, before)
+    by_label = {figure.label: figure for figure in (*run.record.figures, *figures)}
+    return replace(run.record, figures=tuple(by_label.values()), verdicts=tuple(verdicts))
 
 
 def _position_verdicts(
-    settings: ExtensionSettings, samples: Sequence[SampleRecord], trained_length: int | None, margin: float
+    settings: ExtensionSettings, samples: Sequence[SampleRecord], trained_length: int | None
 ) -> Iterator[Verdict]:
     """One verdict per doubling beyond the trained length, over the documents."""
     if trained_length is None or trained_length >= settings.ctx:
@@ -90,23 +57,22 @@ def _position_verdicts(
         yield _untold(
             "position_loss",
             f"nothing was read beyond the trained window ({window}); name it with --trained or raise --ctx",
-            margin,
+            settings.margin,
             "nats per token",
         )
         return
-    documents = [sample.measures for sample in samples if sample.task == LONG_TEXT and sample.score is not None]
-    width = bucket_width(settings.ctx)
+    documents = [sample.positions for sample in samples if sample.task == LONG_TEXT and sample.score is not None]
     stretches = list(_doublings(trained_length, settings.ctx))
     # All stretches must pass together, so they share the 5 %.
     confidence = 1 - (1 - CONFIDENCE) / len(stretches)
     for first, end in stretches:
         excess = [
             past - edge
-            for measures in documents
-            if (past := mean_nats(measures, first, end, width)) is not None
-            and (edge := mean_nats(measures, trained_length // 2, trained_length, width)) is not None
+            for sums in documents
+            if (past := mean_nats(sums, first, end)) is not None
+            and (edge := mean_nats(sums, trained_length // 2, trained_length)) is not None
         ]
-        yield _position_verdict((first, end), excess, margin, confidence, trained_length)
+        yield _position_verdict((first, end), excess, settings.margin, confidence, trained_length)
 
 
 def _doublings(start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -177,60 +143,59 @@ def _length_verdict(
     )
 
 
-def _retention(
-    settings: ExtensionSettings, samples: Sequence[SampleRecord], before: ExtensionRun, margins: Margins
-) -> Iterator[Verdict]:
+def _retention(settings: ExtensionSettings, samples: Sequence[SampleRecord], before: StoredRun) -> Iterator[Verdict]:
     """Comparison at the short length with the checkpoint before the extension, on the same samples."""
     ctx, name = settings.short_ctx, before.record.model.path
-    earlier = {sample.id: sample for sample in before.samples if sample.ctx == ctx and sample.score is not None}
-    pairs = [
-        (sample, earlier[sample.id])
-        for sample in samples
-        if sample.ctx == ctx and sample.score is not None and sample.id in earlier
-    ]
+    pairs = [(new, old) for new, old in _shared(samples, before) if new.ctx == ctx]
     groups = [
-        np.array([100 * (_score(old) - _score(new)) for new, old in pairs if new.task == task])
-        for task in settings.tasks
+        np.array([_score(old) - _score(new) for new, old in pairs if new.task == task]) for task in settings.tasks
     ]
     where = f"at {ctx:,} tokens against {name}"
     if groups and all(len(group) for group in groups):
-        # In points; intervals of bounded differences are on the scale 0-1.
-        drop = pool([group / 100 for group in groups], bounded=True)
-        yield _drop_verdict("retention/ruler", f"score {where}", drop, margins.points, 100.0, "points")
+        drop = pool(groups, bounded=True)
+        yield _drop_verdict("retention/ruler", f"score {where}", drop, settings.margin_points, 100.0, "points")
     else:
-        yield _untold("retention/ruler", f"no samples of every task are shared {where}", margins.points, "points")
+        yield _untold(
+            "retention/ruler", f"no samples of every task are shared {where}", settings.margin_points, "points"
+        )
     texts = [(new, old) for new, old in pairs if new.task == SHORT_TEXT]
     if len(texts) >= LEAST_DOCUMENTS:
         sizes = np.array([new.measures["bytes"] for new, _ in texts])
         rise = pool(
             [np.array([_score(new) - _score(old) for new, old in texts])], bounded=False, weights=[sizes / sizes.sum()]
         )
-        yield _drop_verdict("retention/loss", f"loss {where}", rise, margins.bits, 1.0, "bits per byte")
+        yield _drop_verdict("retention/loss", f"loss {where}", rise, settings.margin_bits, 1.0, "bits per byte")
     else:
         yield _untold(
-            "retention/loss", f"{len(texts)} documents are shared {where}: 2 are needed", margins.bits, "bits per byte"
+            "retention/loss",
+            f"{len(texts)} documents are shared {where}: 2 are needed",
+            settings.margin_bits,
+            "bits per byte",
         )
 
 
 def _mmlu_retention(
-    settings: ExtensionSettings, samples: Sequence[SampleRecord], before: ExtensionRun, margins: Margins
+    settings: ExtensionSettings, samples: Sequence[SampleRecord], before: StoredRun
 ) -> Iterator[Verdict]:
     """Accuracy over the questions that both models answered."""
     if settings.mmlu is None:
         return
     where = f"against {before.record.model.path}"
     subjects = frozenset(settings.mmlu.subjects)
-    earlier = {sample.id: sample for sample in before.samples if sample.task in subjects and sample.score is not None}
-    drops = [
-        _score(earlier[sample.id]) - _score(sample)
-        for sample in samples
-        if sample.task in subjects and sample.score is not None and sample.id in earlier
-    ]
+    drops = [_score(old) - _score(new) for new, old in _shared(samples, before) if new.task in subjects]
     if drops:
         drop = pool([np.array(drops)], bounded=True)
-        yield _drop_verdict("retention/mmlu", f"MMLU {where}", drop, margins.points, 100.0, "points")
+        yield _drop_verdict("retention/mmlu", f"MMLU {where}", drop, settings.margin_points, 100.0, "points")
     else:
-        yield _untold("retention/mmlu", f"no question of MMLU is shared {where}", margins.points, "points")
+        yield _untold("retention/mmlu", f"no question of MMLU is shared {where}", settings.margin_points, "points")
+
+
+def _shared(samples: Sequence[SampleRecord], before: StoredRun) -> Iterator[tuple[SampleRecord, SampleRecord]]:
+    """Samples that both runs scored, this one's first."""
+    for sample in samples:
+        earlier = before.samples.get(sample.id)
+        if sample.score is not None and earlier is not None and earlier.score is not None:
+            yield sample, earlier
 
 
 def _drop_verdict(check: str, what: str, worse: PairedDifferences, margin: float, scale: float, unit: str) -> Verdict:

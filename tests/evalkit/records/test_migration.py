@@ -81,6 +81,19 @@ def test_what_names_of_figures_held_is_in_their_fields(
     assert {field: getattr(read, field) for field in fields} == fields
 
 
+def test_sums_by_position_that_were_measures_are_fields() -> None:
+    lines = (HISTORY / "hybrid" / "extend" / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    line = next(line for line in lines if '"tokens@' in line)
+    measures, sample = json.loads(line)["measures"], read_record(SampleRecord, line)
+    assert set(sample.measures) == {name for name in measures if "@" not in name}
+    assert {f"nats@{bucket.first}": bucket.nats for bucket in sample.positions} == {
+        name: value for name, value in measures.items() if name.startswith("nats@")
+    }
+    assert sample.positions[-1].end == sample.ctx == 65536
+    assert sum(bucket.tokens for bucket in sample.positions) == sample.measures["tokens"]
+    assert read_record(SampleRecord, to_json(sample)) == sample
+
+
 def test_there_is_history_to_read() -> None:
     assert len(RUNS) >= 20
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.analysis.finished_run import load_run
+from evalkit.analysis.finished_run import StoredRun, load_run
 from evalkit.errors import UsageError
 from evalkit.records import Request, RunRecord
 from evalkit.running.runner import run
@@ -14,9 +14,7 @@ from model_adapters.scripted import ScriptedAdapter, ScriptedReply, ScriptedToke
 from reports.markdown import render_run
 from suites.context_extension import (
     ContextExtensionSuite,
-    ExtensionRun,
     ExtensionSettings,
-    Margins,
     build,
     conclude,
 )
@@ -66,9 +64,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, Path]:
     manifest = manifest_of(checked, adapter.identity)
     with RunStore.open(folder, manifest, resume=False) as store:
         record = run(checked, adapter, store, settings(), Observer())
-        samples = [store.records[key.id] for key in plan.keys]
-        found = conclude(SETTINGS, ExtensionRun(record, samples), trained_length=2048, margins=Margins())
-        record = replace(record, figures=(*record.figures, *found.figures), verdicts=found.verdicts)
+        finished = StoredRun(folder, record, {key.id: store.records[key.id] for key in plan.keys})
+        record = conclude(replace(SETTINGS, trained=2048), finished, {})
         store.finish(record)
         store.write_report(render_run(record))
     return record, folder

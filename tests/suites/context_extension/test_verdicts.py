@@ -3,9 +3,11 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from evalkit.analysis.finished_run import StoredRun
 from evalkit.records import (
     SCHEMA,
     Environment,
@@ -13,13 +15,14 @@ from evalkit.records import (
     MemoryUse,
     ModelIdentity,
     PositionScheme,
+    PositionSums,
     RunRecord,
     SampleRecord,
     Timing,
     Verdict,
 )
 from evalkit.statistics.effective_length import effective_length
-from suites.context_extension import ExtensionRun, ExtensionSettings, Margins, conclude
+from suites.context_extension import ExtensionSettings, conclude
 from suites.context_extension.effective_length import above_fixed, above_own_share, collect, length_figure
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_width
 from suites.mmlu import MmluSettings
@@ -29,7 +32,7 @@ SETTINGS = replace(ExtensionSettings.of(ctx=8192, tasks=("niah_single_2", "vt"))
 MODEL = ModelIdentity("new", "llama", "sha256:0", "sha256:0", "float32", PositionScheme("none", "none"), None, 1)
 
 
-def run_of(samples: Sequence[SampleRecord], name: str = "new") -> ExtensionRun:
+def run_of(samples: Sequence[SampleRecord], name: str = "new") -> StoredRun:
     scores = collect(samples, SETTINGS.tasks)
     figures: list[Figure] = []
     for rule, margins in (("", above_fixed), ("own_share", above_own_share)):
@@ -56,7 +59,7 @@ def run_of(samples: Sequence[SampleRecord], name: str = "new") -> ExtensionRun:
         warnings=(),
         figures=tuple(figures),
     )
-    return ExtensionRun(record, samples)
+    return StoredRun(Path(name), record, {sample.id: sample for sample in samples})
 
 
 def grid(shares: Sequence[float], n: int = 40) -> list[SampleRecord]:
@@ -72,26 +75,23 @@ def grid(shares: Sequence[float], n: int = 40) -> list[SampleRecord]:
 def document(index: int, loss_at: Sequence[float]) -> SampleRecord:
     """A document with one loss for each quarter of the context."""
     width = bucket_width(8192)
-    measures: dict[str, float] = {"nats": 1.0, "tokens": 1.0, "bytes": 4.0}
-    for start in range(0, 8192, width):
-        measures |= {
-            f"tokens@{start}": float(width),
-            f"nats@{start}": width * loss_at[start * 4 // 8192],
-            f"bytes@{start}": 1.0,
-        }
-    return sample_record(LONG_TEXT, 8192, index, 1.0, measures=measures)
+    positions = tuple(
+        PositionSums(start, start + width, width * loss_at[start * 4 // 8192], width, 1)
+        for start in range(0, 8192, width)
+    )
+    measures = {"nats": 1.0, "tokens": 1.0, "bytes": 4.0}
+    return sample_record(LONG_TEXT, 8192, index, 1.0, measures=measures, positions=positions)
 
 
 def verdicts_of(
     samples: Sequence[SampleRecord],
     trained: int | None = 2048,
-    before: ExtensionRun | None = None,
-    baseline: ExtensionRun | None = None,
+    before: StoredRun | None = None,
+    baseline: StoredRun | None = None,
 ) -> dict[str, Verdict]:
-    conclusion = conclude(
-        SETTINGS, run_of(samples), trained_length=trained, margins=Margins(), before=before, baseline=baseline
-    )
-    return {verdict.target: verdict for verdict in conclusion.verdicts}
+    others = {role: run for role, run in (("before", before), ("baseline", baseline)) if run is not None}
+    record = conclude(replace(SETTINGS, trained=trained), run_of(samples), others)
+    return {verdict.target: verdict for verdict in record.verdicts}
 
 
 class TestPositionLoss:
@@ -120,7 +120,7 @@ class TestPositionLoss:
         failed = 0
         for _ in range(150):
             documents = [document(index, [2.5 + noise.gauss(0, 0.1) for _ in range(4)]) for index in range(6)]
-            conclusion = conclude(SETTINGS, run_of(documents), trained_length=2048, margins=Margins(nats=0.0))
+            conclusion = conclude(replace(SETTINGS, trained=2048, margin=0.0), run_of(documents), {})
             failed += any(v.outcome == "fail" for v in conclusion.verdicts if v.target.startswith("position_loss"))
         assert failed <= 13
 
@@ -231,7 +231,7 @@ class TestRetention:
         def verdict(before: int, now: int) -> Verdict:
             old = run_of([*grid([0.9] * 4), *answered(before)], "old")
             new = run_of([*grid([0.9] * 4), *answered(now)])
-            found = conclude(asked, new, trained_length=2048, margins=Margins(), before=old)
+            found = conclude(asked, new, {"before": old})
             return next(one for one in found.verdicts if one.target == "retention/mmlu")
 
         assert verdict(150, 150).outcome == "pass"
@@ -243,7 +243,7 @@ class TestRetention:
         asked = replace(SETTINGS, mmlu=MmluSettings.of(subjects=["anatomy"]))
         old = run_of([*grid([0.9] * 4), sample_record("anatomy", 0, 0, None)], "old")
         new = run_of([*grid([0.9] * 4), sample_record("anatomy", 0, 0, 1.0)])
-        found = conclude(asked, new, trained_length=2048, margins=Margins(), before=old)
+        found = conclude(asked, new, {"before": old})
         verdict = next(one for one in found.verdicts if one.target == "retention/mmlu")
         assert verdict.outcome == "undecided"
         assert "no question of MMLU is shared" in verdict.reason
