@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_adapters.kernels.trial import gap
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
@@ -113,10 +115,6 @@ def prefill(inputs: Inputs, rounded: Rounding) -> tuple[torch.Tensor, torch.Tens
     return torch.cat(outs), state
 
 
-def relative_error(found: torch.Tensor, truth: torch.Tensor) -> float:
-    return float((found - truth).norm() / truth.norm())
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", nargs="+", type=int, default=[1000, 8192])
@@ -128,7 +126,7 @@ def main() -> None:
             inputs = Inputs.random(tokens, decay, lowest_beta, args.seed)
             truth = inputs.truth()
             for way, rounding in WAYS.items():
-                out, state = (relative_error(*pair) for pair in zip(prefill(inputs, rounding), truth, strict=True))
+                out, state = (gap(*pair) for pair in zip(prefill(inputs, rounding), truth, strict=True))
                 print(f"{tokens:7,}  {gates:28}  {way:17}  {out:.1e}  {state:.1e}", flush=True)
 
 

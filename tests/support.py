@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
-from evalkit.cli import main
+from evalkit.cli import app, main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -61,6 +62,23 @@ class Evalkit:
         assert shown.err.endswith(f"evalkit: {complaint}\n")
         assert "Traceback" not in shown.err
         return complaint
+
+
+def commands() -> Iterator[str]:
+    """Every command that does something, as it is typed after `evalkit`."""
+    root = typer.main.get_command(app)
+    groups = [((), root)]
+    while groups:
+        path, group = groups.pop()
+        for name, command in group.commands.items():  # type: ignore[attr-defined]  # only groups are in the list
+            if hasattr(command, "commands"):
+                groups.append(((*path, name), command))
+            else:
+                yield " ".join((*path, name))
+
+
+COMMANDS = sorted(commands())
+"""All commands, as they are typed after `evalkit`."""
 
 
 def run_python(

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evalkit.cli.test_help import COMMANDS
-from tests.support import REPOSITORY, run_python
+from tests.support import COMMANDS, REPOSITORY, run_python
 
 DOCUMENTS = sorted(
     path

@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 import pytest
 
 from tests.sources import SIBLINGS, SOURCES, imports
+from tests.support import REPOSITORY
 
 RECIPE = "model_adapters.reference"
 ORDER = ("records", "statistics", "running", "analysis", "views", "cli")
@@ -118,6 +119,12 @@ def test_no_import_is_relative() -> None:
 )
 def test_the_rule_is_held(module: str, source: str, expected: list[str]) -> None:
     assert forbidden(module, source) == expected
+
+
+def test_what_test_modules_share_stands_in_modules_of_its_own() -> None:
+    for path in (REPOSITORY / "tests").rglob("*.py"):
+        names = {name for name, _ in imports(ast.parse(path.read_text(encoding="utf-8")))}
+        assert not [name for name in names if ".test_" in name], path
 
 
 def test_the_recipe_is_what_only_its_program_imports() -> None:

@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.gpu_kernels.rows import TOLERANCE, Rows, name_of, relative_error
+from benchmarks.gpu_kernels.rows import TOLERANCE, Rows, name_of
 from model_adapters.engine.forward import prefill_backends
 from model_adapters.engine.forward.prefill_backends import FusedKernel
 from model_adapters.engine.forward.slot_attention import prefill_attention
@@ -14,6 +14,7 @@ from model_adapters.kernels.chunked_attention import triton_prefill
 from model_adapters.kernels.chunked_attention.reference import merge_attention
 from model_adapters.kernels.chunked_attention.triton_decode import decode_attention
 from model_adapters.kernels.chunked_attention.triton_merge import merge_outputs
+from model_adapters.kernels.trial import gap
 
 HEADS, SIZE = 30, 128  # one attention layer of the OLMo Hybrid 7B shape
 WINDOW = 4096  # of Olmo 3
@@ -80,20 +81,20 @@ def _position(tokens: int, cached: int) -> torch.Tensor:
 def _engine_errors(tokens: int, cached: int, window: int | None, size: int, dtype: torch.dtype) -> dict[str, float]:
     q, k, v = random_qkv(tokens, cached + tokens, heads=4, key_heads=2, size=size, dtype=dtype)
     out = prefill_attention(q, k, v, window=window, scale=size**-0.5)
-    return {"out": relative_error(out, dense(q, k, v, _position(tokens, cached), window))}
+    return {"out": gap(out, dense(q, k, v, _position(tokens, cached), window))}
 
 
 def _triton_errors(tokens: int, cached: int, window: int | None, size: int, dtype: torch.dtype) -> dict[str, float]:
     q, k, v = random_qkv(tokens, cached + tokens, heads=4, key_heads=2, size=size, dtype=dtype)
     out = torch.full_like(q, torch.nan)
     triton_prefill.prefill_attention(q, k, v, query_offset=cached, window=window, out_BHTE=out)
-    return {"out": relative_error(out, dense(q, k, v, _position(tokens, cached), window))}
+    return {"out": gap(out, dense(q, k, v, _position(tokens, cached), window))}
 
 
 def _merge_errors(dtype: torch.dtype) -> dict[str, float]:
     sides = [(torch.randn(1, 3, 70, 128, device="cuda").to(dtype), torch.randn(1, 3, 70, device="cuda")) for _ in "ab"]
     truth, _ = merge_attention(*((out.double(), lse.double()) for out, lse in sides))
-    return {"out": relative_error(merge_outputs(*sides[0], *sides[1]), truth)}
+    return {"out": gap(merge_outputs(*sides[0], *sides[1]), truth)}
 
 
 def _decode_errors(heads: int, key_heads: int, dtype: torch.dtype) -> dict[str, float]:
@@ -102,7 +103,7 @@ def _decode_errors(heads: int, key_heads: int, dtype: torch.dtype) -> dict[str, 
     counts = torch.tensor([1, 777, keys], device="cuda", dtype=torch.int32)
     out = torch.full_like(q[:, :, 0].contiguous(), torch.nan)
     decode_attention(q[:, :, 0], k, v, key_counts_B=counts, out_BHE=out)
-    return {"out": relative_error(out, dense(q, k, v, counts[:, None] - 1, None)[:, :, 0])}
+    return {"out": gap(out, dense(q, k, v, counts[:, None] - 1, None)[:, :, 0])}
 
 
 def _first_call(kernel: FusedKernel, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> list[float]:

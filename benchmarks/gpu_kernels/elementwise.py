@@ -5,11 +5,12 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from benchmarks.gpu_kernels.rows import TOLERANCE, Rows, name_of, relative_error
+from benchmarks.gpu_kernels.rows import TOLERANCE, Rows, name_of
 from model_adapters.kernels.causal_convolution.reference import causal_convolution
 from model_adapters.kernels.causal_convolution.triton_convolution import convolve_segment, convolve_token
 from model_adapters.kernels.elementwise import reference
 from model_adapters.kernels.elementwise.triton_elementwise import rms_norm, rotate, silu_product
+from model_adapters.kernels.trial import gap
 
 # Of the OLMo Hybrid 7B shape.
 CHANNELS, WIDTH, HIDDEN, INNER, HEADS, VALUE_SIZE = 11_520, 4, 3840, 11_008, 30, 192
@@ -38,7 +39,7 @@ def _convolution_errors(tokens: int, dtype: torch.dtype) -> dict[str, float]:
     truth = causal_convolution(x.double(), weight, None, true_context)
     out = torch.full(x.shape, torch.nan, dtype=dtype, device="cuda")
     convolve_segment(x, weight, None, context_BCW=context, out_BTC=out)
-    return {"out": relative_error(out, truth), "context": relative_error(context, true_context)}
+    return {"out": gap(out, truth), "context": gap(context, true_context)}
 
 
 def _token_errors(dtype: torch.dtype) -> dict[str, float]:
@@ -47,7 +48,7 @@ def _token_errors(dtype: torch.dtype) -> dict[str, float]:
     true_context = context.double()
     truth = causal_convolution(x.double(), weight, None, true_context)
     outs = [convolve_token(x[:, token], weight, None, context_BCW=context) for token in range(6)]
-    return {"out": relative_error(torch.stack(outs, 1), truth), "context": relative_error(context, true_context)}
+    return {"out": gap(torch.stack(outs, 1), truth), "context": gap(context, true_context)}
 
 
 def _norm_errors(shape: tuple[int, ...], gated: bool, dtype: torch.dtype) -> dict[str, float]:
@@ -55,19 +56,19 @@ def _norm_errors(shape: tuple[int, ...], gated: bool, dtype: torch.dtype) -> dic
     gate = normal(*shape, dtype=dtype) if gated else None
     wide = None if gate is None else gate.double()
     truth = reference.rms_norm(x.double(), weight, epsilon=1e-6, gate=wide)
-    return {"out": relative_error(rms_norm(x, weight, epsilon=1e-6, gate=gate), truth)}
+    return {"out": gap(rms_norm(x, weight, epsilon=1e-6, gate=gate), truth)}
 
 
 def _product_errors(dtype: torch.dtype) -> dict[str, float]:
     gate, up = normal(1, 77, INNER, dtype=dtype), normal(1, 77, INNER, dtype=dtype)
     truth = reference.silu_product(gate.double(), up.double())
-    return {"out": relative_error(silu_product(gate, up, out=gate), truth)}
+    return {"out": gap(silu_product(gate, up, out=gate), truth)}
 
 
 def _rotation_errors(dtype: torch.dtype) -> dict[str, float]:
     x, angle = normal(2, 77, 8, 128, dtype=dtype).transpose(1, 2), normal(1, 77, 128, dtype=torch.float32)
     truth = reference.rotate(x.double(), angle.cos().double(), angle.sin().double())
-    return {"out": relative_error(rotate(x, angle.cos(), angle.sin()), truth)}
+    return {"out": gap(rotate(x, angle.cos(), angle.sin()), truth)}
 
 
 def time_elementwise(rows: Rows) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from benchmarks.gpu_kernels.rows import TOLERANCE, Rows, name_of, relative_error
+from benchmarks.gpu_kernels.rows import TOLERANCE, Rows, name_of
 from model_adapters.kernels.gated_delta.arguments import RawGates
 from model_adapters.kernels.gated_delta.reference import (
     beta_from_input,
@@ -21,6 +21,7 @@ from model_adapters.kernels.gated_delta.triton_prefill import (
     choose_prefill_launch,
     prefill_gated_delta_rule,
 )
+from model_adapters.kernels.trial import gap
 
 HEADS, KEY_SIZE, VALUE_SIZE = 30, 96, 192
 
@@ -74,7 +75,7 @@ def errors_of(case: Case, rule: Rule) -> dict[str, float]:
     qkv, rest = make_inputs(case)
     truth, truth_state = chunk_gated_delta_rule(*(x.double() for x in qkv), **rest)
     out, state = rule(*qkv, **rest)
-    return {"out": relative_error(out, truth), "state": relative_error(state, truth_state)}
+    return {"out": gap(out, truth), "state": gap(state, truth_state)}
 
 
 def poisoned(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **rest: object) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,7 +130,7 @@ def _truth_errors(case: Case) -> dict[str, float]:
     qkv, rest = make_inputs(case)
     truth, truth_state = recurrent_gated_delta_rule(*qkv, **rest)
     out, state = chunk_gated_delta_rule(*qkv, **rest)
-    return {"out": relative_error(out, truth), "state": relative_error(state, truth_state)}
+    return {"out": gap(out, truth), "state": gap(state, truth_state)}
 
 
 def _raw_errors(dtype: torch.dtype) -> dict[str, float]:
@@ -147,7 +148,7 @@ def _raw_errors(dtype: torch.dtype) -> dict[str, float]:
         decay_input=decay_input, beta_input=beta_input, decay_rate_log=rate_log, decay_bias=bias, beta_scale=2.0
     )
     out, final = poisoned(*qkv, raw_gates=raw, initial_state_BHKV=state)
-    return {"out": relative_error(out, truth), "state": relative_error(final, truth_state)}
+    return {"out": gap(out, truth), "state": gap(final, truth_state)}
 
 
 def _in_pieces_of(piece_tokens: int, *qkv: torch.Tensor, **rest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -170,7 +171,7 @@ def _swapped(case: Case) -> float:
     qkv, rest = make_inputs(case)
     truth, _ = chunk_gated_delta_rule(*(x.double() for x in qkv), **rest)
     rest["log_decay_BTH"], rest["beta_BTH"] = -rest["beta_BTH"], -rest["log_decay_BTH"]
-    return relative_error(prefill_gated_delta_rule(*qkv, **rest)[0], truth)
+    return gap(prefill_gated_delta_rule(*qkv, **rest)[0], truth)
 
 
 def check_sizes(rows: Rows) -> None:
@@ -195,7 +196,7 @@ def check_far(rows: Rows) -> None:
         here = slice(tokens - 4000, tokens)
         tail = {"log_decay_BTH": log_decay[:, here], "beta_BTH": beta[:, here]}
         truth, truth_state = chunk_gated_delta_rule(*(x[:, here].double() for x in qkv), **tail)
-        return {"out": relative_error(out[:, -2000:], truth[:, -2000:]), "state": relative_error(state, truth_state)}
+        return {"out": gap(out[:, -2000:], truth[:, -2000:]), "state": gap(state, truth_state)}
 
     rows.check("gdn prefill", f"addresses past 2^31 elements, T {tokens}", errors, TOLERANCE[torch.bfloat16])
 

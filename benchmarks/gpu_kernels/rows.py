@@ -12,11 +12,6 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def relative_error(found: torch.Tensor, truth: torch.Tensor) -> float:
-    """‖found - truth‖ / ‖truth‖ in fp64; NaN where NaN was left."""
-    return ((found.double() - truth.double()).norm() / truth.double().norm()).item()
-
-
 class Rows:
     """Carries out comparisons and timings; one that fails is a row, not the end."""
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu_kernels.rows import TOLERANCE, Rows, name_of, relative_error
+from benchmarks.gpu_kernels.rows import TOLERANCE, Rows, name_of
 from model_adapters.kernels.state_space import reference
 from model_adapters.kernels.state_space.triton_scan import ScanLaunch, scan_state_space
+from model_adapters.kernels.trial import gap
 
 HEADS, GROUPS, SIZE, STATE_SIZE = 128, 8, 64, 128
 """Mamba-2 layers of Nemotron-H 8B (config.json of nvidia/Nemotron-H-8B-Base-8K)."""
@@ -49,7 +50,7 @@ def _scan_errors(tokens: int, dtype: torch.dtype) -> dict[str, float]:
     inputs = make_inputs(tokens, dtype, heads=8, groups=2)
     out, state = scan_state_space(**inputs)
     truth, true_state = reference.scan_state_space(**inputs)
-    return {"out": relative_error(out, truth), "state": relative_error(state, true_state)}
+    return {"out": gap(out, truth), "state": gap(state, true_state)}
 
 
 def time_scan(rows: Rows) -> None:
@@ -123,7 +124,7 @@ def _kda_errors(
     rule: Callable[..., tuple[torch.Tensor, ...]], inputs: dict[str, torch.Tensor], truth: tuple[torch.Tensor, ...]
 ) -> dict[str, float]:
     out, state = _kda(rule, inputs)()
-    return {"out": relative_error(out, truth[0]), "state": relative_error(state, truth[1])}
+    return {"out": gap(out, truth[0]), "state": gap(state, truth[1])}
 
 
 def _kda(rule: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> Callable[[], Any]:

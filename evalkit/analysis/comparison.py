@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from evalkit.analysis.costs import CostComparison, compare_costs, describe_hardw
 from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.pairing import PairedRow, Pairing
 from evalkit.records import Figure, ModelIdentity, RunRecord, generated_roles
+from evalkit.records.metrics import Metric
 from evalkit.statistics.intervals import CONFIDENCE, Interval
 from evalkit.statistics.paired import holm
 from evalkit.statistics.rows import weighted_mean
@@ -41,7 +42,11 @@ class ComparedRun:
         )
 
 
-@dataclass(frozen=True, slots=True)
+RowTest = tuple[Interval | None, float | None, float | None]
+"""Interval, p and smallest detectable difference of a row; None each where there are too few samples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowComparison:
     """One task at one context length, or the suite's mean over the tasks there; values in the row's unit."""
 
@@ -51,22 +56,44 @@ class RowComparison:
     metric: str
     unit: str
     higher_is_better: bool
-    base: float | None
-    new: float | None
+    base: float | None = None
+    new: float | None = None
     """Values of BASE and NEW over the samples that were compared."""
-    difference: float | None
+    difference: float | None = None
     """NEW - BASE."""
-    ci95: Interval | None
-    p: float | None
-    p_holm: float | None
+    ci95: Interval | None = None
+    p: float | None = None
+    p_holm: float | None = None
     """p value after correction for all rows of the table."""
-    n: int
+    n: int = 0
     """Number of pairs, or without pairing the samples of the smaller side."""
-    improved: int
-    worsened: int
-    detectable: float | None
+    improved: int = 0
+    worsened: int = 0
+    detectable: float | None = None
     """The smallest true difference detected with a power of 80 %, before correction."""
-    change: Change
+    change: Change = "~"
+
+    @classmethod
+    def of(
+        cls, cell: tuple[str | None, int], metric: Metric, means: tuple[float, float], test: RowTest, **counts: Any
+    ) -> "RowComparison":
+        """Build a row, in the metric's unit, from unscaled means and the test of their difference."""
+        task, ctx = cell
+        interval, p, detectable = test
+        return cls(
+            task=task,
+            ctx=ctx,
+            metric=metric.name if task is not None else "mean",
+            unit=metric.unit,
+            higher_is_better=metric.higher_is_better,
+            base=round(metric.scale * means[0], 9),
+            new=round(metric.scale * means[1], 9),
+            difference=round(metric.scale * (means[1] - means[0]), 9),
+            ci95=None if interval is None else (metric.scale * interval[0], metric.scale * interval[1]),
+            p=p,
+            detectable=None if detectable is None else metric.scale * detectable,
+            **counts,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,46 +210,22 @@ def _compare_row(pairing: Pairing, task: str | None, rows: Sequence[PairedRow]) 
     up, down = sum(change > 0 for change in changes), sum(change < 0 for change in changes)
     same = pairing.same_model_and_answers
     interval = (0.0, 0.0) if same else pairs.interval()
-    detectable = pairs.detectable()
-    return RowComparison(
-        task=task,
-        ctx=rows[0].ctx,
-        metric=metric.name if task is not None else "mean",
-        unit=metric.unit,
-        higher_is_better=metric.higher_is_better,
-        base=round(metric.scale * base, 9),
-        new=round(metric.scale * new, 9),
-        difference=round(metric.scale * (new - base), 9),
-        ci95=None if interval is None else (metric.scale * interval[0], metric.scale * interval[1]),
-        p=pairs.p_value(f"{task or ''}@{rows[0].ctx}"),
-        p_holm=None,
+    return RowComparison.of(
+        (task, rows[0].ctx),
+        metric,
+        (base, new),
+        (interval, pairs.p_value(f"{task or ''}@{rows[0].ctx}"), pairs.detectable()),
         n=len(changes),
         improved=up if metric.higher_is_better else down,
         worsened=down if metric.higher_is_better else up,
-        detectable=None if detectable is None else metric.scale * detectable,
-        change="~",
     )
 
 
 def _unpaired_row(row: PairedRow) -> RowComparison:
     """A row without a sample that both sides scored."""
+    metric = row.metric
     return RowComparison(
-        task=row.task,
-        ctx=row.ctx,
-        metric=row.metric.name,
-        unit=row.metric.unit,
-        higher_is_better=row.metric.higher_is_better,
-        base=None,
-        new=None,
-        difference=None,
-        ci95=None,
-        p=None,
-        p_holm=None,
-        n=0,
-        improved=0,
-        worsened=0,
-        detectable=None,
-        change="~",
+        task=row.task, ctx=row.ctx, metric=metric.name, unit=metric.unit, higher_is_better=metric.higher_is_better
     )
 
 

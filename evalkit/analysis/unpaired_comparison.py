@@ -9,6 +9,7 @@ from evalkit.analysis.comparison import (
     ComparedRun,
     Comparison,
     RowComparison,
+    RowTest,
     compare_figures,
     corrected,
     has_mean,
@@ -19,7 +20,7 @@ from evalkit.analysis.pairing import unlike_things
 from evalkit.errors import IncompatibleRunError
 from evalkit.records import SampleRecord
 from evalkit.records.metrics import metric_of
-from evalkit.statistics.intervals import CONFIDENCE, Interval
+from evalkit.statistics.intervals import CONFIDENCE
 from evalkit.statistics.paired import Array
 from evalkit.statistics.rows import sample_weights, weighted_mean
 from evalkit.statistics.scores import MeanLoss, MeanScore
@@ -128,31 +129,13 @@ def _row(task: str | None, ctx: int, base: Sequence[Samples], new: Sequence[Samp
     left, right = (
         float(np.mean([weighted_mean(_values(group), sample_weights(group)) for group in side])) for side in (base, new)
     )
-    interval, p, detectable = _test(base, new, bounded=metric.bounded)
-    return RowComparison(
-        task=task,
-        ctx=ctx,
-        metric=metric.name if task is not None else "mean",
-        unit=metric.unit,
-        higher_is_better=metric.higher_is_better,
-        base=round(metric.scale * left, 9),
-        new=round(metric.scale * right, 9),
-        difference=round(metric.scale * (right - left), 9),
-        ci95=None if interval is None else (metric.scale * interval[0], metric.scale * interval[1]),
-        p=p,
-        p_holm=None,
-        n=min(sum(len(group) for group in side) for side in (base, new)),
-        improved=0,
-        worsened=0,
-        detectable=None if detectable is None else metric.scale * detectable,
-        change="~",
-    )
+    test = _test(base, new, bounded=metric.bounded)
+    n = min(sum(len(group) for group in side) for side in (base, new))
+    return RowComparison.of((task, ctx), metric, (left, right), test, n=n)
 
 
-def _test(
-    base: Sequence[Samples], new: Sequence[Samples], *, bounded: bool
-) -> tuple[Interval | None, float | None, float | None]:
-    """Interval, p and smallest detectable difference; None each where there are too few samples."""
+def _test(base: Sequence[Samples], new: Sequence[Samples], *, bounded: bool) -> RowTest:
+    """The test of a row; None each where there are too few samples."""
     if bounded:
         scores = [MeanScore.of([_values(group) for group in side]) for side in (base, new)]
         return (

@@ -20,6 +20,7 @@ from model_adapters.engine.forward.slot_attention import prefill_attention
 from model_adapters.engine.memory.layer_sizes import head_size
 from model_adapters.kernels.chunked_attention.reference import chunked_attention
 from model_adapters.kernels.gated_delta.reference import chunk_gated_delta_rule, recurrent_gated_delta_rule
+from model_adapters.kernels.trial import gap
 
 CHECK_TOKENS = 200
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-3, torch.bfloat16: 5e-3}
@@ -188,7 +189,7 @@ def gated_delta_prefill(inputs: GatedDeltaInputs, tokens: int) -> KernelCase:
         small, small_gates, start = inputs.qkv(1, CHECK_TOKENS), inputs.gates(1, CHECK_TOKENS), inputs.state(1)
         truth = recurrent_gated_delta_rule(*(x.double() for x in small), **small_gates, initial_state_BHKV=start)  # type: ignore[arg-type]
         found = rule(*small, **small_gates, initial_state_BHKV=start)
-        return max(_error(a, b) for a, b in zip(found, truth, strict=True))
+        return max(gap(a, b) for a, b in zip(found, truth, strict=True))
 
     def with_fla() -> Call:
         from fla.ops.gated_delta_rule import chunk_gated_delta_rule as fla_rule  # type: ignore[import-not-found]
@@ -229,7 +230,7 @@ def gated_delta_step(inputs: GatedDeltaInputs, sequences: int) -> KernelCase:
 
     def error() -> float:
         truth, _ = recurrent_gated_delta_rule(*(x.double() for x in qkv), **gates, initial_state_BHKV=state)  # type: ignore[arg-type]
-        return _error(step(qkv, gates, state.clone()), truth)
+        return gap(step(qkv, gates, state.clone()), truth)
 
     def with_fla() -> Call:
         from fla.ops.gated_delta_rule import fused_recurrent_gated_delta_rule as fla_rule
@@ -260,7 +261,7 @@ def attention_prefill(model: PreTrainedModel, tokens: int) -> KernelCase:
     def error() -> float:
         small = _qkv(model, 1, CHECK_TOKENS, 2 * CHECK_TOKENS)
         truth, _ = chunked_attention(*(x.double() for x in small), query_offset=CHECK_TOKENS, scale=scale)
-        return _error(prefill_attention(*small, window=None, scale=scale), truth)
+        return gap(prefill_attention(*small, window=None, scale=scale), truth)
 
     def whole() -> Call:
         if segment != tokens:
@@ -291,7 +292,7 @@ def attention_step(model: PreTrainedModel, tokens: int, sequences: int) -> Kerne
         small = _qkv(model, 3, 1, CHECK_TOKENS)
         at_B = torch.tensor([0, CHECK_TOKENS // 3, CHECK_TOKENS - 1], device=model.device)
         truth = masked_attention(*(x.double() for x in small), position_B=at_B, scale=scale)
-        return _error(decode_attention(*small, position_B=at_B, scale=scale), truth)
+        return gap(decode_attention(*small, position_B=at_B, scale=scale), truth)
 
     return KernelCase(
         what="attention step",
@@ -314,7 +315,3 @@ def _qkv(model: PreTrainedModel, sequences: int, queries: int, keys: int) -> lis
 
 def _has_fla(device: torch.device) -> bool:
     return device.type == "cuda" and importlib.util.find_spec("fla") is not None
-
-
-def _error(found: torch.Tensor, truth: torch.Tensor) -> float:
-    return float((found.double() - truth.double()).norm() / truth.double().norm())

@@ -8,7 +8,7 @@ import pytest
 from evalkit.analysis.efficiency import Efficiency, measure_efficiency
 from reports.efficiency_report import efficiency_chart, efficiency_report, tokens_text
 from reports.markdown import render
-from tests.evalkit.analysis.test_efficiency import curve
+from tests.evalkit.learning_curves import curve
 from tests.reports.hostile_text import VISIBLE_TEXTS
 from tests.reports.parsed import check_markdown
 

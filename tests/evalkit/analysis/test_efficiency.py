@@ -17,7 +17,8 @@ from evalkit.analysis.learning_curve import Group, LearningCurve
 from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.records.metrics import metric_of
 from evalkit.statistics.bounded_mean import Array
-from tests.evalkit.run_factory import RunSpec, Score, make_run
+from tests.evalkit.learning_curves import checkpoint, curve
+from tests.evalkit.run_factory import RunSpec, make_run
 
 RISING = np.array([20.0, 40.0, 60.0, 80.0])
 TOKENS = np.array([1e6, 1e7, 1e8, 1e9])
@@ -47,24 +48,6 @@ def test_a_higher_target_never_needs_fewer_tokens(values: list[float], one: floa
     assert tokens_needed(tokens, rising, low, higher_is_better=True) <= tokens_needed(
         tokens, rising, high, higher_is_better=True
     )
-
-
-QUESTIONS = np.random.default_rng(0).random((3, 60))
-"""How hard the questions of three tasks are: a checkpoint answers those below its level."""
-
-
-def checkpoint(folder: Path, name: str, level: float, tokens: int | None, **changes: object) -> StoredRun:
-    scores: dict[tuple[str, int], list[Score]] = {
-        (f"task_{task}", 4096): [float(question < level) for question in QUESTIONS[task]] for task in range(3)
-    }
-    spec = RunSpec(scores, model=name, weights=f"{name}-{tokens}", tokens_seen=tokens)
-    return make_run(folder / f"{name}-{tokens}-{len(changes)}", replace(spec, **changes))  # type: ignore[arg-type]
-
-
-def curve(folder: Path, name: str, speed: float, last: int = 5) -> list[StoredRun]:
-    """A model whose level depends on speed × tokens alone: one twice as fast needs half the tokens."""
-    tokens = [10**6 * 2**step for step in range(last + 1)]
-    return [checkpoint(folder, name, 0.95 - 0.9 * (speed * n / 1e6) ** -0.3, n) for n in tokens]
 
 
 def test_a_model_twice_as_fast_saves_half(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli.efficiency import spread_baseline
-from tests.evalkit.analysis.test_efficiency import curve
+from tests.evalkit.learning_curves import curve
 from tests.support import Evalkit
 
 

@@ -1,33 +1,16 @@
 """Every command explains itself, and is quick to do so."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import typer
 
 from evalkit.cli import app
-from tests.support import REPOSITORY, Evalkit, run_python
+from tests.support import COMMANDS, REPOSITORY, Evalkit, run_python
 
 # What no help may wait for; rich and typer are what it is made of.
 HEAVY = ("torch", "transformers", "numpy", "scipy", "datasets", "lm_eval", "tokenizers", "yaml", "wonderwords")
-
-
-def commands() -> Iterator[str]:
-    """Every command that does something, as it is typed after `evalkit`."""
-    root = typer.main.get_command(app)
-    groups = [((), root)]
-    while groups:
-        path, group = groups.pop()
-        for name, command in group.commands.items():  # type: ignore[attr-defined]  # only groups are in the list
-            if hasattr(command, "commands"):
-                groups.append(((*path, name), command))
-            else:
-                yield " ".join((*path, name))
-
-
-COMMANDS = sorted(commands())
 
 
 def find(name: str) -> Any:

@@ -1,10 +1,13 @@
 """Random prompts and what transformers itself makes of them: the truth that the engine is held to."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
+import pytest
 import torch
+from transformers import PreTrainedModel
 
-from evalkit.records import Request
+from evalkit.records import ContinuationScore, Request
 from tests.model_adapters.small_models import small_model
 
 
@@ -37,3 +40,27 @@ def transformers_generate(family: str, request: Request) -> tuple[int, ...]:
         do_sample=False,
     )
     return tuple(output[0, len(request.token_ids) :].tolist())
+
+
+def plain_scores(
+    model: PreTrainedModel, prompt: Sequence[int], continuations: Sequence[Sequence[int]]
+) -> list[ContinuationScore]:
+    """By forward passes of transformers over the prompt with each continuation; those of one token have one pass."""
+    found = []
+    passes_: dict[tuple[int, ...], torch.Tensor] = {}
+    for continuation in continuations:
+        read = (*prompt, *continuation[:-1])
+        if read not in passes_:
+            with torch.no_grad():
+                passes_[read] = model(input_ids=torch.tensor([read]), use_cache=False).logits[0].float()
+        logits_TV = passes_[read][len(prompt) - 1 :]
+        target_T = torch.tensor(continuation)
+        log_probability = logits_TV.log_softmax(-1).gather(1, target_T[:, None]).sum().item()
+        found.append(ContinuationScore(log_probability, bool((logits_TV.argmax(-1) == target_T).all())))
+    return found
+
+
+def assert_scores(found: Sequence[ContinuationScore] | None, expected: Sequence[ContinuationScore]) -> None:
+    assert found is not None
+    assert [one.log_probability for one in found] == pytest.approx([one.log_probability for one in expected], abs=1e-4)
+    assert [one.is_greedy for one in found] == [one.is_greedy for one in expected]

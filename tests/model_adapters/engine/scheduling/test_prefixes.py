@@ -13,8 +13,7 @@ from evalkit.records import Request
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.scheduling.prefix_store import PrefixStore
 from model_adapters.engine.scheduling.sequence import Generation
-from tests.model_adapters.engine.forward.test_continuation_scores import assert_scores, plain_scores
-from tests.model_adapters.engine.prompts import random_prompt, transformers_generate
+from tests.model_adapters.engine.prompts import assert_scores, plain_scores, random_prompt, transformers_generate
 from tests.model_adapters.small_models import FAMILIES, VOCAB_SIZE, small_model
 
 CHOICES = ((65,), (66,), (67,), (68,))

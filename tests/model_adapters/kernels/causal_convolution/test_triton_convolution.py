@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from model_adapters.kernels.causal_convolution.reference import causal_convolution
 from model_adapters.kernels.causal_convolution.triton_convolution import convolve_segment, convolve_token
-from tests.model_adapters.kernels.gated_delta.cases import DEVICE, DTYPES, TOLERANCE, relative_error
+from model_adapters.kernels.trial import gap
+from tests.model_adapters.kernels.gated_delta.cases import DEVICE, DTYPES, TOLERANCE
 
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor]
 
@@ -41,7 +42,7 @@ def test_a_segment_from_a_context(tokens: int, dtype: torch.dtype) -> None:
     expected, expected_context = truth(tensors)
     out = torch.full(tensors[0].shape, torch.nan, dtype=dtype, device=DEVICE)
     convolve_segment(*tensors[:3], context_BCW=tensors[3], out_BTC=out)
-    assert relative_error(out, expected) <= TOLERANCE[dtype]
+    assert gap(out, expected) <= TOLERANCE[dtype]
     assert torch.equal(tensors[3].double(), expected_context)
 
 
@@ -51,7 +52,7 @@ def test_a_split_anywhere_changes_nothing(cut: int, width: int, bias: bool) -> N
     x, weight, bias_C, context = make(40, 20, width, bias=bias)
     expected, expected_context = truth((x, weight, bias_C, context))
     outs = [convolve_segment(part, weight, bias_C, context_BCW=context) for part in (x[:, :cut], x[:, cut:])]
-    assert relative_error(torch.cat(outs, dim=1), expected) <= 1e-5
+    assert gap(torch.cat(outs, dim=1), expected) <= 1e-5
     assert torch.equal(context.double(), expected_context)
 
 
@@ -61,14 +62,14 @@ def test_tokens_one_by_one(width: int, dtype: torch.dtype) -> None:
     x, weight, bias, context = make(6, 150, width, sequences=3, dtype=dtype)
     expected, expected_context = truth((x, weight, bias, context))
     outs = [convolve_token(x[:, token], weight, bias, context_BCW=context) for token in range(6)]
-    assert relative_error(torch.stack(outs, dim=1), expected) <= TOLERANCE[dtype]
+    assert gap(torch.stack(outs, dim=1), expected) <= TOLERANCE[dtype]
     assert torch.equal(context.double(), expected_context)
 
 
 def test_a_lost_context_is_noticed() -> None:
     x, weight, bias, context = make(5, 20, 4)
     expected, _ = truth((x, weight, bias, context))
-    assert relative_error(convolve_segment(x, weight, bias, context_BCW=torch.zeros_like(context)), expected) > 0.05
+    assert gap(convolve_segment(x, weight, bias, context_BCW=torch.zeros_like(context)), expected) > 0.05
 
 
 @pytest.mark.parametrize("change", ["weight", "context", "bias", "dtype", "stride", "empty"])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from model_adapters.kernels.chunked_attention.triton_decode import DecodeAttentionLaunch, decode_attention
 from model_adapters.kernels.chunked_attention.triton_prefill import AttentionLaunch, prefill_attention
+from model_adapters.kernels.trial import gap
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 # bf16 products are wrong in Triton's interpreter, so the processor tests fp32 alone.
@@ -28,10 +29,6 @@ def dense(
         seen_BTS &= key_S > position_BT[..., None] - window
     scores = scores.masked_fill(~seen_BTS[:, None], -torch.inf)
     return scores.softmax(-1).nan_to_num(0.0) @ v, scores.logsumexp(-1)
-
-
-def relative_error(out: torch.Tensor, truth: torch.Tensor) -> float:
-    return ((out.double() - truth.double()).norm() / truth.double().norm()).item()
 
 
 def random_qkv(
@@ -68,7 +65,7 @@ def assert_prefill_right(
     truth, truth_lse = dense(q, k, v, position, window)
     out = torch.full((*q.shape[:3], v.shape[-1]), torch.nan, dtype=q.dtype, device=DEVICE)
     out, lse = prefill_attention(q, k, v, query_offset=query_offset, window=window, out_BHTE=out, launch=launch)
-    assert relative_error(out, truth) <= TOLERANCE[q.dtype]
+    assert gap(out, truth) <= TOLERANCE[q.dtype]
     torch.testing.assert_close(lse.double(), truth_lse, rtol=1e-3, atol=1e-3)
 
 
@@ -117,7 +114,7 @@ def test_a_shifted_offset_is_noticed() -> None:
     q, k, v = random_qkv(20, 60)
     out, _ = prefill_attention(q, k, v, query_offset=40)
     shifted, _ = prefill_attention(q, k, v, query_offset=30)
-    assert relative_error(shifted, out) > 0.05
+    assert gap(shifted, out) > 0.05
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -136,7 +133,7 @@ def test_decode_reads_each_length(heads: tuple[int, int], window: int | None, dt
         out = torch.full((*q.shape[:2], 48), torch.nan, dtype=dtype, device=DEVICE)
         launch = DecodeAttentionLaunch(splits=splits, key_block=32, stages=2)
         out, lse = decode_attention(q[:, :, 0], k, v, key_counts_B=counts, window=window, out_BHE=out, launch=launch)
-        assert relative_error(out, truth[:, :, 0]) <= TOLERANCE[dtype]
+        assert gap(out, truth[:, :, 0]) <= TOLERANCE[dtype]
         torch.testing.assert_close(lse.double(), truth_lse[:, :, 0], rtol=1e-3, atol=1e-3)
 
 
@@ -145,7 +142,7 @@ def test_decode_head_sizes_with_the_chosen_launch(size: int) -> None:
     q, k, v = random_qkv(1, 70, heads=4, key_heads=2, size=size)
     truth, _ = dense(q, k, v, torch.tensor([[69]], device=DEVICE), None)
     out, _ = decode_attention(q[:, :, 0], k, v, key_counts_B=torch.tensor([70], device=DEVICE))
-    assert relative_error(out, truth[:, :, 0]) <= 1e-4
+    assert gap(out, truth[:, :, 0]) <= 1e-4
 
 
 def test_a_sequence_without_keys_gives_zeros() -> None:
@@ -197,6 +194,6 @@ def test_addresses_past_two_to_the_31_elements() -> None:
     position = keys - 5 + torch.arange(5, device=DEVICE)[None]
     truth, _ = dense(q[:, last], k[:, last], v[:, last], position, None)
     out, _ = prefill_attention(q, k, v, query_offset=keys - 5)
-    assert relative_error(out[:, last], truth) <= 5e-3
+    assert gap(out[:, last], truth) <= 5e-3
     step, _ = decode_attention(q[:, :, 4], k, v, key_counts_B=torch.tensor([keys], device=DEVICE))
-    assert relative_error(step[:, last], truth[:, :, 4]) <= 5e-3
+    assert gap(step[:, last], truth[:, :, 4]) <= 5e-3

@@ -5,7 +5,8 @@ import torch
 
 from model_adapters.kernels.elementwise import reference
 from model_adapters.kernels.elementwise.triton_elementwise import rms_norm, rotate, silu_product
-from tests.model_adapters.kernels.gated_delta.cases import DEVICE, DTYPES, TOLERANCE, relative_error
+from model_adapters.kernels.trial import gap
+from tests.model_adapters.kernels.gated_delta.cases import DEVICE, DTYPES, TOLERANCE
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
@@ -25,22 +26,22 @@ def test_norms(shape: tuple[int, ...], gated: bool, dtype: torch.dtype) -> None:
         wide = None if gate is None else gate.double()
         expected = reference.rms_norm(x.double(), weight, epsilon=1e-5, weight_offset=offset, gate=wide)
         assert found.dtype == dtype
-        assert relative_error(found, expected) <= TOLERANCE[dtype]
+        assert gap(found, expected) <= TOLERANCE[dtype]
         added = rms_norm(x, weight, epsilon=1e-5, weight_offset=offset, gate=gate, residual=residual)
-        assert relative_error(added, expected + residual.double()) <= TOLERANCE[dtype]
+        assert gap(added, expected + residual.double()) <= TOLERANCE[dtype]
 
 
 def test_a_norm_of_a_slice() -> None:
     x, weight = normal(2, 7, 60)[..., 5:53], normal(48, seed=1)
     expected = reference.rms_norm(x.double(), weight, epsilon=1e-6, gate=None)
-    assert relative_error(rms_norm(x, weight, epsilon=1e-6), expected) <= 1e-5
+    assert gap(rms_norm(x, weight, epsilon=1e-6), expected) <= 1e-5
 
 
 def test_a_norm_with_a_gate_out_of_a_wider_product() -> None:
     x, weight = normal(3, 1, 4, 24), normal(24, seed=1)
     gate = normal(3, 1, 130, seed=2)[..., 20:116].view(3, 1, 4, 24)
     expected = reference.rms_norm(x.double(), weight, epsilon=1e-6, gate=gate.double())
-    assert relative_error(rms_norm(x, weight, epsilon=1e-6, gate=gate), expected) <= 1e-5
+    assert gap(rms_norm(x, weight, epsilon=1e-6, gate=gate), expected) <= 1e-5
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -49,9 +50,9 @@ def test_products_of_a_gate(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     gate, up = 5 * normal(*shape, dtype=dtype), normal(*shape, dtype=dtype, seed=1)
     expected = reference.silu_product(gate.double(), up.double())
     out = torch.full_like(up, torch.nan)
-    assert relative_error(silu_product(gate, up, out=out), expected) <= TOLERANCE[dtype]
+    assert gap(silu_product(gate, up, out=out), expected) <= TOLERANCE[dtype]
     assert silu_product(gate, up, out=gate) is gate
-    assert relative_error(gate, expected) <= TOLERANCE[dtype]
+    assert gap(gate, expected) <= TOLERANCE[dtype]
 
 
 def test_products_of_the_halves_of_wider_rows() -> None:
@@ -59,7 +60,7 @@ def test_products_of_the_halves_of_wider_rows() -> None:
     gate, up = both[..., :48], both[..., 48:]
     expected = reference.silu_product(gate.double(), up.double())
     up_before = up.clone()
-    assert relative_error(silu_product(gate, up, out=gate), expected) <= 1e-6
+    assert gap(silu_product(gate, up, out=gate), expected) <= 1e-6
     assert torch.equal(up, up_before)
 
 
@@ -71,7 +72,7 @@ def test_rotations(sequences: int, tokens: int, size: int, rows: int, dtype: tor
     expected = reference.rotate(x.double(), angle.cos().double(), angle.sin().double())
     found = rotate(x, angle.cos(), angle.sin())
     assert found.transpose(1, 2).is_contiguous()
-    assert relative_error(found, expected) <= TOLERANCE[dtype]
+    assert gap(found, expected) <= TOLERANCE[dtype]
 
 
 def test_what_does_not_fit_is_one_line() -> None:

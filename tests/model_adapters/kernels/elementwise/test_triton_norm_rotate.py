@@ -5,7 +5,8 @@ import torch
 
 from model_adapters.kernels.elementwise import reference
 from model_adapters.kernels.elementwise.triton_norm_rotate import norm_rotate
-from tests.model_adapters.kernels.gated_delta.cases import DEVICE, DTYPES, TOLERANCE, relative_error
+from model_adapters.kernels.trial import gap
+from tests.model_adapters.kernels.gated_delta.cases import DEVICE, DTYPES, TOLERANCE
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
@@ -40,7 +41,7 @@ def test_both_in_one_pass(
             expected = reference.rotate(expected, angle.cos().double(), angle.sin().double())
         assert out_BTHD.dtype == dtype
         assert out_BTHD.is_contiguous()
-        assert relative_error(out_BTHD.transpose(1, 2), expected) <= 2 * TOLERANCE[dtype]
+        assert gap(out_BTHD.transpose(1, 2), expected) <= 2 * TOLERANCE[dtype]
 
 
 def test_what_does_not_fit_is_one_line() -> None:

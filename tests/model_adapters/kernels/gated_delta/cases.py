@@ -74,8 +74,3 @@ def make_inputs(case: Case) -> Inputs:
         case.lowest_beta + (2 - case.lowest_beta) * gates[1],
         state,
     )
-
-
-def relative_error(out: torch.Tensor, truth: torch.Tensor) -> float:
-    """‖out - truth‖ / ‖truth‖ in fp64; NaN where anything was left unwritten over NaN."""
-    return ((out.double() - truth.double()).norm() / truth.double().norm()).item()

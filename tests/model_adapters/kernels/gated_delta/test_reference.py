@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_adapters.kernels.gated_delta.reference import chunk_gated_delta_rule, recurrent_gated_delta_rule
-from tests.model_adapters.kernels.gated_delta.cases import Case, Inputs, make_inputs, relative_error
+from model_adapters.kernels.trial import gap
+from tests.model_adapters.kernels.gated_delta.cases import Case, Inputs, make_inputs
 
 
 def chunked(inputs: Inputs, dtype: torch.dtype = torch.float64, **options: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,8 +26,8 @@ def test_chunks_of_any_size_are_the_recurrence(tokens: int, chunk_tokens: int, s
     inputs = make_inputs(Case(tokens=tokens, key_heads=2, value_heads=4, key_size=6, value_size=5, seed=seed))
     truth, truth_state = inputs.truth()
     out, state = chunked(inputs, chunk_tokens=chunk_tokens)
-    assert relative_error(out, truth) <= 1e-12
-    assert relative_error(state, truth_state) <= 1e-12
+    assert gap(out, truth) <= 1e-12
+    assert gap(state, truth_state) <= 1e-12
 
 
 @pytest.mark.parametrize(("decay", "lowest_beta"), [(20.0, 0.0), (0.0, 1.99)])
@@ -35,8 +36,8 @@ def test_fp32_holds_with_extreme_gates(decay: float, lowest_beta: float) -> None
     truth, truth_state = inputs.truth()
     out, state = chunked(inputs, torch.float32)
     assert out.dtype == state.dtype == torch.float32
-    assert relative_error(out, truth) <= 1e-4
-    assert relative_error(state, truth_state) <= 1e-4
+    assert gap(out, truth) <= 1e-4
+    assert gap(state, truth_state) <= 1e-4
 
 
 def test_transformers_computes_the_same() -> None:
@@ -53,8 +54,8 @@ def test_transformers_computes_the_same() -> None:
         use_qk_l2norm_in_kernel=True,
     )
     truth, truth_state = inputs.truth()
-    assert relative_error(theirs, truth) <= 1e-5
-    assert relative_error(their_state, truth_state) <= 1e-5
+    assert gap(theirs, truth) <= 1e-5
+    assert gap(their_state, truth_state) <= 1e-5
 
 
 def test_gradients_of_every_argument() -> None:
@@ -78,7 +79,7 @@ def test_autocast_does_not_reach_the_state() -> None:
     truth, _ = inputs.truth()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out, _ = chunked(inputs, torch.float32)
-    assert relative_error(out, truth) <= 1e-5
+    assert gap(out, truth) <= 1e-5
 
 
 def test_arguments_that_do_not_fit_are_one_line() -> None:

@@ -6,7 +6,8 @@ import torch
 from model_adapters.kernels.gated_delta.arguments import RawGates
 from model_adapters.kernels.gated_delta.reference import beta_from_input, log_decay_from_input
 from model_adapters.kernels.gated_delta.triton_decode import DecodeLaunch, step_gated_delta_rule
-from tests.model_adapters.kernels.gated_delta.cases import DEVICE, DTYPES, TOLERANCE, Case, make_inputs, relative_error
+from model_adapters.kernels.trial import gap
+from tests.model_adapters.kernels.gated_delta.cases import DEVICE, DTYPES, TOLERANCE, Case, make_inputs
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -37,8 +38,8 @@ def test_steps_are_the_recurrence(
             out_BHV=torch.full_like(inputs.v[:, token].contiguous(), torch.nan),
         )
         outs.append(out)
-    assert relative_error(torch.stack(outs, dim=1), truth) <= TOLERANCE[dtype]
-    assert relative_error(state, truth_state) <= TOLERANCE[dtype]
+    assert gap(torch.stack(outs, dim=1), truth) <= TOLERANCE[dtype]
+    assert gap(state, truth_state) <= TOLERANCE[dtype]
 
 
 @pytest.mark.parametrize("value_block", [8, 64])
@@ -62,8 +63,8 @@ def test_raw_gates_at_any_block(value_block: int) -> None:
         raw_gates=raw,
         launch=DecodeLaunch(value_block=value_block),
     )
-    assert relative_error(out, truth[:, 0]) <= 1e-4
-    assert relative_error(inputs.state, truth_state) <= 1e-4
+    assert gap(out, truth[:, 0]) <= 1e-4
+    assert gap(inputs.state, truth_state) <= 1e-4
 
 
 def test_swapped_gates_are_noticed() -> None:
@@ -75,7 +76,7 @@ def test_swapped_gates_are_noticed() -> None:
         log_decay_BH=-inputs.beta[:, 0],
         beta_BH=-inputs.log_decay[:, 0],
     )
-    assert relative_error(out, truth[:, 0]) > 0.1
+    assert gap(out, truth[:, 0]) > 0.1
 
 
 def test_a_state_of_another_kind_is_refused() -> None:

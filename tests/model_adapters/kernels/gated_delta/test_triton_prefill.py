@@ -16,6 +16,7 @@ from model_adapters.kernels.gated_delta.triton_prefill import (
     prefill_gated_delta_rule,
     split_key_size,
 )
+from model_adapters.kernels.trial import gap
 from tests.model_adapters.kernels.gated_delta.cases import (
     DEVICE,
     DTYPES,
@@ -23,7 +24,6 @@ from tests.model_adapters.kernels.gated_delta.cases import (
     Case,
     Inputs,
     make_inputs,
-    relative_error,
 )
 
 on_gpu = pytest.mark.skipif(DEVICE != "cuda", reason="needs a GPU: too large for the interpreter")
@@ -48,8 +48,8 @@ def assert_right(inputs: Inputs, launch: PrefillLaunch | None = None) -> None:
     truth, truth_state = inputs.truth()
     out, state = prefill_poisoned(inputs, launch)
     assert out.dtype == inputs.v.dtype
-    assert relative_error(out, truth) <= TOLERANCE[inputs.v.dtype]
-    assert relative_error(state, truth_state) <= TOLERANCE[inputs.v.dtype]
+    assert gap(out, truth) <= TOLERANCE[inputs.v.dtype]
+    assert gap(state, truth_state) <= TOLERANCE[inputs.v.dtype]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -93,7 +93,7 @@ def test_the_range_of_half_precision_follows_values_and_state(values: float, sta
     truth, truth_state = inputs.truth()
     out, state = prefill_poisoned(inputs)
     # Of a large state much is taken away again, its rounding errors are not.
-    assert relative_error(state, truth_state) <= 5e-3
+    assert gap(state, truth_state) <= 5e-3
     assert (out - truth).abs().max() <= 5e-3 * truth.abs().max()
 
 
@@ -105,15 +105,15 @@ def test_values_that_grow_and_vanish_within_a_call() -> None:
     out, state = prefill_poisoned(inputs)
     for start in range(0, 320, 64):
         here = slice(start, start + 64)
-        assert relative_error(out[:, here], truth[:, here]) <= 2 * HALF_ERROR
-    assert relative_error(state, truth_state) <= HALF_ERROR
+        assert gap(out[:, here], truth[:, here]) <= 2 * HALF_ERROR
+    assert gap(state, truth_state) <= HALF_ERROR
 
 
 def test_rounding_errors_of_reflections_stay_small() -> None:
     # Nothing decays, so every rounding error stays; operands rounded to bf16 give 2e-2 here.
     inputs = make_inputs(Case(tokens=320, decay=0.0, lowest_beta=1.99, value_heads=1, dtype=torch.float16))
     _, truth_state = inputs.truth()
-    assert relative_error(prefill_poisoned(inputs)[1], truth_state) <= 3e-3
+    assert gap(prefill_poisoned(inputs)[1], truth_state) <= 3e-3
 
 
 def test_a_decay_of_exactly_zero_forgets_everything() -> None:
@@ -138,8 +138,8 @@ def test_a_split_anywhere_changes_nothing(stops: set[int]) -> None:
         inputs = replace(inputs, state=state)
         outs.append(out)
         start = stop
-    assert relative_error(torch.cat(outs, dim=1), truth) <= 1e-4
-    assert relative_error(inputs.state, truth_state) <= 1e-4
+    assert gap(torch.cat(outs, dim=1), truth) <= 1e-4
+    assert gap(inputs.state, truth_state) <= 1e-4
 
 
 def test_pieces_within_a_call_change_nothing() -> None:
@@ -161,7 +161,7 @@ def test_a_state_updated_in_place() -> None:
         final_state_BHKV=inputs.state,
     )
     assert state is inputs.state
-    assert relative_error(state, truth_state) <= 1e-4
+    assert gap(state, truth_state) <= 1e-4
 
 
 def test_no_state_is_a_state_of_zeros() -> None:
@@ -170,7 +170,7 @@ def test_no_state_is_a_state_of_zeros() -> None:
     out, _ = prefill_gated_delta_rule(
         inputs.q, inputs.k, inputs.v, log_decay_BTH=inputs.log_decay, beta_BTH=inputs.beta
     )
-    assert relative_error(out, truth) <= 1e-4
+    assert gap(out, truth) <= 1e-4
 
 
 def test_ready_norms_are_left_alone() -> None:
@@ -179,7 +179,7 @@ def test_ready_norms_are_left_alone() -> None:
     gates = {"log_decay_BTH": inputs.log_decay, "beta_BTH": inputs.beta, "initial_state_BHKV": inputs.state}
     truth, _ = chunk_gated_delta_rule(*(x.double() for x in (*unit, inputs.v)), **gates, normalize_qk=False)
     out, _ = prefill_gated_delta_rule(*unit, inputs.v, **gates, normalize_qk=False)
-    assert relative_error(out, truth) <= 1e-4
+    assert gap(out, truth) <= 1e-4
 
 
 def test_half_precision_keys_of_any_norm() -> None:
@@ -191,8 +191,8 @@ def test_half_precision_keys_of_any_norm() -> None:
     given = torch.full_like(inputs.v.contiguous(), torch.nan)
     out, state = prefill_gated_delta_rule(*scaled, inputs.v, **gates, out_BTHV=given, normalize_qk=False)
     assert out is given
-    assert relative_error(out, truth) <= 3e-4
-    assert relative_error(state, truth_state) <= 1e-4
+    assert gap(out, truth) <= 3e-4
+    assert gap(state, truth_state) <= 1e-4
 
 
 def test_raw_gates_are_computed_on_the_way() -> None:
@@ -210,15 +210,15 @@ def test_raw_gates_are_computed_on_the_way() -> None:
         decay_input=decay_input, beta_input=beta_input, decay_rate_log=rate_log, decay_bias=bias, beta_scale=2.0
     )
     out, state = prefill_gated_delta_rule(inputs.q, inputs.k, inputs.v, raw_gates=raw, initial_state_BHKV=inputs.state)
-    assert relative_error(out, truth) <= 1e-4
-    assert relative_error(state, truth_state) <= 1e-4
+    assert gap(out, truth) <= 1e-4
+    assert gap(state, truth_state) <= 1e-4
 
 
 def test_swapped_gates_are_noticed() -> None:
     inputs = make_inputs(Case())
     truth, _ = inputs.truth()
     swapped = replace(inputs, log_decay=-inputs.beta, beta=-inputs.log_decay)
-    assert relative_error(prefill_poisoned(swapped)[0], truth) > 0.1
+    assert gap(prefill_poisoned(swapped)[0], truth) > 0.1
 
 
 @pytest.mark.parametrize("size", range(1, 257))
@@ -281,5 +281,5 @@ def test_addresses_past_two_to_the_31_elements() -> None:
     truth, truth_state = chunk_gated_delta_rule(
         *(x[:, tail].double() for x in (q, k, v)), log_decay_BTH=log_decay[:, tail], beta_BTH=beta[:, tail]
     )
-    assert relative_error(out[:, -2000:], truth[:, -2000:]) <= 5e-3
-    assert relative_error(state, truth_state) <= 5e-3
+    assert gap(out[:, -2000:], truth[:, -2000:]) <= 5e-3
+    assert gap(state, truth_state) <= 5e-3
