@@ -291,7 +291,7 @@ def misses(scenario: Scenario, methods: dict[str, Method], count: int, seed: int
 
 
 def outcomes(draw: Draw, count: int, seed: int) -> list[float]:
-    """Percent of pairs of runs that `max_drop` fails and cannot tell, for each limit; and what was said to be seen."""
+    """Percent of pairs of runs that `max_drop` fails and cannot tell, for each limit; and what was detectable."""
     rng = np.random.default_rng(seed)
     found, said = np.zeros(2 * len(LIMITS)), 0.0
     for _ in range(count):
@@ -336,7 +336,7 @@ def print_power(kept: Kept, count: int) -> dict[str, Row]:
             f"\nPower: how often `max_drop: {limit:g}` at 95 % fails a true drop of so many points / cannot tell, "
             f"percent; the rest passes ({count:,} pairs of runs each)\n"
         )
-        print("| runs | " + " | ".join(f"{point:g}" for point in DROPS) + " | said to be seen |")
+        print("| runs | " + " | ".join(f"{point:g}" for point in DROPS) + " | detectable |")
         print("| --- |" + " ---: |" * (len(DROPS) + 1))
         for name, row in curves.items():
             cells = [f"{values[2 * place]:.0f} / {values[2 * place + 1]:.0f}" for values in row]

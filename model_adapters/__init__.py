@@ -1,1 +1,1 @@
-"""How a model answers: engines and adapters around transformers' own modules."""
+"""Models: an engine and adapters around transformers' own modules."""

@@ -1,4 +1,4 @@
-"""What config.json describes: a configuration completed by its family, and the model without its weights."""
+"""The architecture in config.json: its configuration completed by the family, and the model without weights."""
 
 import copy
 from typing import Any
@@ -16,7 +16,7 @@ from model_adapters.messages import quiet_transformers, reason
 from model_adapters.positions import states_null_theta
 
 ATTENTION = "eager"
-"""The attention that models are built with, whatever config.json names: the engine sets its own."""
+"""The attention with which models are built, in place of that in config.json; the engine sets its own."""
 
 
 def read_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedConfig:
@@ -39,13 +39,13 @@ def read_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedCo
     except Exception as error:
         raise UsageError(f"{name}: {CONFIG} is refused by transformers ({reason(error)}); repair it") from error
     _check_causal(checkpoint, code)
-    # The engine reads a model's output by name, and needs neither attention weights nor every layer's output.
+    # The engine reads outputs by name, and needs neither attention weights nor the output of every layer.
     config.return_dict, config.output_attentions, config.output_hidden_states = True, False, False
     return config
 
 
 def skeleton(checkpoint: Checkpoint, config: PreTrainedConfig, trust_remote_code: bool) -> PreTrainedModel:
-    """The model on the meta device: every module and shape, and no numbers.
+    """The model on the meta device: all modules and shapes, without numbers.
 
     Raises UsageError if transformers cannot build what config.json describes.
     """
@@ -85,7 +85,7 @@ def _unknown_rope_type(config: PreTrainedConfig) -> Any:
 
 
 def _check_causal(checkpoint: Checkpoint, code: Any) -> None:
-    """Refuse what is not a causal language model, by its family and by what the weights were saved from."""
+    """Raise UsageError for anything but a causal language model, by its family and the class that was saved."""
     if isinstance(code, dict) and "AutoModelForCausalLM" in code:
         return
     known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(checkpoint.family)

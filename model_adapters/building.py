@@ -1,4 +1,4 @@
-"""From a checked checkpoint to a model with its weights on its device: all of them, finite, in one number format."""
+"""Loading of a checked checkpoint onto its device, with all weights present, finite and in one data type."""
 
 import importlib.util
 from pathlib import Path
@@ -64,8 +64,8 @@ def build_model(
 
 
 def device_map(place: torch.device) -> dict[str, torch.device] | None:
-    """Where transformers puts the weights as it reads them; None for the host, and where that needs a package."""
-    # transformers takes accelerate's help for it.
+    """Device map for transformers; None for the host, and if a map needs a package that is missing."""
+    # transformers needs accelerate for it.
     straight = place.type == "cuda" and importlib.util.find_spec("accelerate") is not None
     return {"": place} if straight else None
 
@@ -78,9 +78,9 @@ def _read_weights(
     place: torch.device,
     trust_remote_code: bool,
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """The model and what transformers says about its weights, which it reads from mapped files, tensor by tensor.
+    """The model, and transformers' report on its weights, which are read from mapped files, tensor by tensor.
 
-    On a GPU each goes straight there, so that the host never holds them all.
+    On a GPU each tensor is copied there directly, so that the host never holds all of them.
     """
     with quiet_transformers():
         model: PreTrainedModel
@@ -95,7 +95,7 @@ def _read_weights(
             local_files_only=True,
             device_map=device_map(place),
             output_loading_info=True,
-            # Reported by `_check_keys`, with the names, rather than by an exception of many lines.
+            # `_check_keys` reports this with names, instead of an exception of many lines.
             ignore_mismatched_sizes=True,
         )
     return model, info
@@ -108,7 +108,7 @@ def _not_read(error: Exception) -> str:
 
 
 def _check_keys(checkpoint: Checkpoint, info: dict[str, Any]) -> tuple[str, ...]:
-    """Refuse missing and mismatched weights and scales that would be left out; a warning for other unused tensors."""
+    """Refuse missing and mismatched weights and ignored scales; returns a warning for other unused tensors."""
     if missing := sorted(info["missing_keys"]):
         raise UsageError(f"{checkpoint.name}: its weights lack {_some(missing)}; {BELONG}")
     if mismatched := sorted(info["mismatched_keys"]):
@@ -130,7 +130,7 @@ def _check_keys(checkpoint: Checkpoint, info: dict[str, Any]) -> tuple[str, ...]
 
 
 def _check_formats(checkpoint: Checkpoint, model: PreTrainedModel) -> None:
-    """Refuse weights that are still quantized."""
+    """Raise UsageError for weights that are still quantized."""
     for name, parameter in model.named_parameters():
         if not parameter.is_floating_point() or parameter.element_size() == 1:
             stored = str(parameter.dtype).removeprefix("torch.")
@@ -138,7 +138,7 @@ def _check_formats(checkpoint: Checkpoint, model: PreTrainedModel) -> None:
 
 
 def _make_uniform(model: PreTrainedModel) -> None:
-    """Bring the weights of a dequantized model to its number format, except those that its family keeps in fp32.
+    """Convert the weights of a dequantized model to its data type, except those that its family keeps in fp32.
 
     transformers casts the dequantized ones only and leaves the others as they are stored.
     """

@@ -1,4 +1,4 @@
-"""The models that come with evalkit, told from their files without loading a weight."""
+"""The models that come with evalkit, listed from their files without loading weights."""
 
 from dataclasses import dataclass
 from math import prod
@@ -14,16 +14,16 @@ class ModelRow:
     """One line of `evalkit models list`."""
 
     name: str
-    """What --model takes."""
+    """Name for --model."""
     architecture: str
     parameters: int
-    """Tied ones once: a checkpoint stores them once."""
+    """Number of parameters; tied ones count once."""
     trained: bool
     note: str
 
 
 def list_models() -> list[ModelRow]:
-    """All embedded models; UsageError where one is missing or damaged."""
+    """All embedded models; UsageError if one is missing or damaged."""
     return [_row(f"{REFERENCE_PREFIX}{name}") for name in reference.NAMES]
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint folder: what --model names, its config.json as it is written, and its sidecar."""
+"""A checkpoint folder: the name in --model, its config.json, and its sidecar."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -20,12 +20,12 @@ GGUF_REMEDY = "GGUF is not supported; name the safetensors checkpoint that it wa
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """evalkit.json, an optional file beside config.json: what no other file of a checkpoint says."""
+    """evalkit.json, an optional file next to config.json with facts that no other file of a checkpoint states."""
 
     trained: bool = True
-    """False for random weights: every report of theirs says so."""
+    """False for random weights, which every report then states."""
     tokens_seen: int | None = None
-    """Training tokens behind the weights, where known."""
+    """Training tokens of the weights, if known."""
     note: str = ""
 
 
@@ -45,10 +45,10 @@ class Checkpoint:
     """A readable folder with a config.json that names its architecture."""
 
     name: str
-    """What the user passed as --model."""
+    """The --model that the user passed."""
     folder: Path
     config: Mapping[str, Any]
-    """config.json as it is written, before transformers completes it."""
+    """config.json as written, before transformers completes it."""
     sidecar: Sidecar
     snapshot: hub.HubSnapshot | None = None
     """The folder on the hub; None for a local one."""
@@ -131,7 +131,7 @@ def _open_base(model: str, folder: Path, snapshot: hub.HubSnapshot | None, *, tr
 
 
 def find_local(model: str) -> Path | None:
-    """The folder of a model that is on this machine, None for a hub id; UsageError if `model` can be neither."""
+    """The folder of a local model, None for a hub id; UsageError if `model` can be neither."""
     if model.startswith(REFERENCE_PREFIX):
         folder = reference.folder(model.removeprefix(REFERENCE_PREFIX))
         if not folder.is_dir():
@@ -153,7 +153,7 @@ def find_local(model: str) -> Path | None:
 
 
 def _existing(model: str) -> Path | None:
-    """The path that `model` spells, where there is something."""
+    """The path `model`, if something exists there."""
     try:
         path = Path(model).expanduser()
         return path if model.strip() and path.exists() else None
@@ -164,7 +164,7 @@ def _existing(model: str) -> Path | None:
 
 
 def read_object(model: str, path: Path) -> dict[str, Any]:
-    """The JSON object in a checkpoint's file; UsageError, naming the model, where there is none."""
+    """The JSON object in a checkpoint's file; UsageError, naming the model, if there is none."""
     try:
         value = parse_json(path.read_bytes(), finite=False)
     except OSError as error:

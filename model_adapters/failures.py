@@ -12,30 +12,30 @@ from model_adapters.messages import first_line
 
 T = TypeVar("T")
 
-# Libraries and drivers that allocate beside PyTorch have no error class of their own, nor has the host's allocator.
+# Libraries and drivers that allocate outside PyTorch, and the host's allocator, have no error class of their own.
 _OUT_OF_MEMORY = re.compile(
     r"out of memory"
     r"|DefaultCPUAllocator"
     r"|Cannot allocate memory"
     # cuBLAS, cuDNN, cuSOLVER, cuSPARSE and cuFFT.
     r"|ALLOC(ATION)?_FAILED"
-    # What cuBLAS and cuDNN say if there is no room for their handle.
+    # Reported by cuBLAS and cuDNN if there is no memory for their handle.
     r"|(CUBLAS|CUDNN)_STATUS_NOT_INITIALIZED"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a piece of work has no result."""
+    """Why an operation has no result."""
 
     message: str
     out_of_memory: bool
 
 
 def attempt(work: Callable[[], T]) -> T | Failure:
-    """The result of the work, or why it has none; nothing of a failed attempt is held after that.
+    """The result of the operation, or why it has none; nothing of a failed attempt stays referenced.
 
-    RequestFailedError is raised on: it is a result too, after which everything is as it should be.
+    RequestFailedError is passed on: it is a result too, and leaves a consistent state.
     """
     try:
         return work()
@@ -55,7 +55,7 @@ def describe_failure(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the host, or was raised because of one that does."""
+    """Whether an error, or its cause, reports that memory ran out, on a GPU or on the host."""
     return any(
         isinstance(one, torch.OutOfMemoryError | MemoryError)
         or (isinstance(one, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(one)) is not None)

@@ -1,4 +1,4 @@
-"""Which weights these are: a sha256 that follows a checkpoint wherever it is moved."""
+"""Fingerprint of a checkpoint: a sha256 that does not depend on its location."""
 
 import contextlib
 import hashlib
@@ -11,13 +11,13 @@ from evalkit import files
 from evalkit.cache import cache_folder
 from evalkit.errors import UsageError
 
-# A file that changed this recently may change again without a new modification time.
+# Seconds in which a file may change again without a new modification time.
 SETTLED_SECONDS = 2.0
 SMALL_BYTES = 1 << 20
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """`sha256:<hex>` over the names and contents of `files`, in whatever order and folder they come.
+    """`sha256:<hex>` over the names and contents of `files`, independent of their order and folder.
 
     Checksums of large files are kept in the cache folder, so that a checkpoint is read once for this. Raises
     UsageError for a file that cannot be read.
@@ -27,7 +27,7 @@ def fingerprint(files: Iterable[Path]) -> str:
 
 
 def file_sha256(file: Path) -> str:
-    """The sha256 of a file in hex, from the cache where path, size and times are those it was computed for."""
+    """The sha256 of a file in hex, from the cache if path, size and times are unchanged."""
     try:
         before = file.stat()
         kept = None if before.st_size < SMALL_BYTES else _cache_entry(file, before)
@@ -62,7 +62,7 @@ def _read(entry: Path) -> str | None:
 
 
 def _write(entry: Path, digest: str) -> None:
-    # A cache that cannot be written costs time at the next start, and nothing else.
+    # A cache that cannot be written only costs time at the next start.
     with contextlib.suppress(OSError):
         entry.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(entry) as file:

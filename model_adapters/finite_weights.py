@@ -1,4 +1,4 @@
-"""Refusal of weights that hold NaN or infinity, by the name of the tensor."""
+"""Check that no weight is NaN or infinite."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,8 +13,8 @@ from evalkit.errors import UsageError
 def refuse_not_finite(name: str, model: PreTrainedModel, files: Iterable[Path]) -> None:
     """Raise UsageError if a weight of the loaded model is NaN or infinite.
 
-    Reads every weight once, where it is already in memory: the least and the greatest number of a tensor are finite
-    exactly if all are, and finding them needs no further memory. `files` are read again only to name what is wrong.
+    Reads every weight once in memory: the minimum and maximum of a tensor are finite exactly if all its numbers are,
+    and computing them needs no further memory. `files` are read again only for the error message.
     """
     weights = {key: value for key, value in model.state_dict().items() if value.is_floating_point() and value.numel()}
     finite = [torch.stack(tuple(torch.aminmax(value))).isfinite().all() for value in weights.values()]

@@ -1,4 +1,4 @@
-"""What a checkpoint says about its answers: the tokens that end them, and settings that greedy decoding leaves out.
+"""Generation settings of a checkpoint: the tokens that end answers, and settings that greedy decoding ignores.
 
 transformers' `generate` reads generation_config.json, or the same keys of config.json if there is no such file.
 """
@@ -41,7 +41,7 @@ GREEDY_SETTINGS: dict[str, tuple[Any, ...]] = {
     "watermarking_config": (),
     "stop_strings": ([], ""),
 }
-"""Settings that change transformers' answers without sampling -> values, beside null, that change nothing."""
+"""Settings that change transformers' answers without sampling -> values, in addition to null, without effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class EndOfSequence:
     """The tokens that end an answer."""
 
     token_ids: tuple[int, ...]
-    """Empty if an answer always takes its whole budget."""
+    """Empty if an answer always uses its whole budget."""
     warning: str | None
-    """What is unusual about them, in one line."""
+    """A warning about them, in one line."""
 
 
 def end_of_sequence(checkpoint: Checkpoint, tokenizer: HfTokenizer) -> EndOfSequence:
@@ -82,7 +82,7 @@ def end_of_sequence(checkpoint: Checkpoint, tokenizer: HfTokenizer) -> EndOfSequ
 
 
 def set_end_of_sequence(model: PreTrainedModel, end: EndOfSequence) -> None:
-    """Make a model end its answers there, and at no default of its family."""
+    """Make a model end its answers at these tokens, and not at a default of its family."""
     # One id as a number, as configurations have it: a model that is saved again keeps its config.json.
     ids: int | list[int] | None = end.token_ids[0] if len(end.token_ids) == 1 else list(end.token_ids) or None
     model.config.eos_token_id = ids
@@ -91,7 +91,7 @@ def set_end_of_sequence(model: PreTrainedModel, end: EndOfSequence) -> None:
 
 
 def unapplied_settings(checkpoint: Checkpoint) -> str | None:
-    """A warning that names the settings with which transformers' greedy answers are others than evalkit's."""
+    """A warning that names the settings with which transformers' greedy answers differ from evalkit's."""
     file, values = _files(checkpoint)[0]
     unapplied = [
         f"{name} = {_shown(values[name])}"

@@ -35,8 +35,8 @@ def is_hub_name(name: str) -> bool:
 def download_definition(name: str, *, trust_remote_code: bool) -> HubSnapshot:
     """Configuration and tokenizer of the hub checkpoint `name`, and its code if that is trusted.
 
-    `name` is a hub id, at the branch, tag or commit after `@` if it has one. What the cache has already is not
-    downloaded again, and serves without a network. Raises UsageError if the hub cannot be reached, has no such model
+    `name` is a hub id, at the branch, tag or commit after `@` if it has one. Files in the cache are not
+    downloaded again, and suffice without a network. Raises UsageError if the hub cannot be reached, has no such model
     or revision, or does not let this user have it.
     """
     found = _HUB_NAME.fullmatch(name)

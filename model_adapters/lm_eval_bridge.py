@@ -1,4 +1,4 @@
-"""Our adapters as a model of lm-eval, so that lm-eval's own evaluator can drive our engine.
+"""An lm-eval model over evalkit's adapters, so that lm-eval's own evaluator runs on evalkit's engine.
 
 lm = EvalkitLM(adapter, max_tokens=None)
 lm_eval.evaluator.evaluate(lm, task_dict)
@@ -19,7 +19,7 @@ from evalkit.running.protocols import Adapter
 from evalkit.running.text_requests import SharedPrefix, TextRequests, cut_at
 
 MAX_GEN_TOKS = 256
-"""New tokens where a task states none, as with lm-eval's `hf` model."""
+"""Maximum new tokens of tasks that state none, as for lm-eval's `hf` model."""
 
 
 _Make = Callable[[str, Sequence[Instance]], tuple[Request, ...]]
@@ -30,8 +30,8 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval publishes no types
     """Answers lm-eval's three kinds of requests with an adapter.
 
     Requests are cut, grouped and ordered as evalkit's own suite of lm-eval's tasks does, so that both get the same
-    numbers. `max_tokens` is what the model was trained to (None: reads any number); nothing is ever cut off, so that
-    a longer document raises UsageError before anything is asked. Raises RequestFailedError where the engine fails.
+    numbers. `max_tokens` is the model's trained length (None: no limit). Nothing is truncated: a longer document raises
+    UsageError before anything runs. Raises RequestFailedError if the engine fails.
     """
 
     def __init__(self, adapter: Adapter, *, max_tokens: int | None) -> None:
@@ -40,7 +40,7 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval publishes no types
         self._texts = TextRequests(adapter.tokenizer, max_tokens=max_tokens)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """(nats, is_greedy) of each continuation; those of one document are asked together."""
+        """(nats, is_greedy) of each continuation; those of one document are scored together."""
         documents = [list(group) for _, group in groupby(requests, _document)]
         prefixes = self._prefixes(documents)
 
@@ -64,7 +64,7 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval publishes no types
         return results
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        """Greedy answers, cut at the first of the stop strings; UsageError where a task asks for drawn ones."""
+        """Greedy answers, cut at the first stop string; UsageError if a task requests sampling."""
         documents = [[request] for request in requests]
         prefixes = self._prefixes(documents)
 
@@ -82,14 +82,14 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval publishes no types
         return self._texts.rolling(name, group[0].args[0])
 
     def _prefixes(self, documents: Sequence[Sequence[Instance]]) -> dict[str, SharedPrefix | None]:
-        """What the contexts of each task begin with."""
+        """The prefix shared by the contexts of each task."""
         contexts: dict[str, list[str]] = {}
         for group in documents:
             contexts.setdefault(_task(group), []).extend(request.args[0] for request in group)
         return {task: self._texts.shared_prefix(f"lm-eval/{task}", here) for task, here in contexts.items()}
 
     def _ask(self, documents: Sequence[Sequence[Instance]], make: _Make) -> list[Completion]:
-        """The joined completion of each document, in their order; nothing is asked before all can be."""
+        """The joined completion of each document, in order; nothing runs before all documents are checked."""
         asked = [self._made(str(number), group, make) for number, group in enumerate(documents)]
         stream = chain.from_iterable(asked)
         found = {completion.request_id: completion for completion in self._adapter.generate(stream)}
@@ -122,5 +122,7 @@ def _task(group: Sequence[Instance]) -> str:
 def _generation(request: Instance) -> dict[str, Any]:
     stated = dict(normalize_gen_kwargs(request.args[1], MAX_GEN_TOKS))
     if stated["do_sample"]:
-        raise UsageError(f"task {request.task_name} draws its answers (do_sample), and ours are greedy; leave it out")
+        raise UsageError(
+            f"task {request.task_name} samples its answers (do_sample), and evalkit is greedy; leave it out"
+        )
     return stated

@@ -1,6 +1,6 @@
-"""From the name of a model to one that can be run: transformers' own classes, safetensors only, nothing guessed.
+"""Loading of a model by name: transformers' own classes, safetensors only, without guesses.
 
-Whatever is wrong with a checkpoint is reported in one line before its weights are read, or while they are.
+Faults of a checkpoint are reported in one line before or while its weights are read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,23 +32,23 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model that can be run, and what a record says about it."""
+    """A loaded model, with its description for records."""
 
     model: PreTrainedModel
     """In evaluation mode, without gradients, on its device."""
     tokenizer: HfTokenizer
     identity: ModelIdentity
     tokens_seen: int | None
-    """Training tokens behind the checkpoint, where its evalkit.json says."""
+    """Training tokens of the checkpoint, if its evalkit.json states them."""
     warnings: tuple[str, ...] = ()
-    """What a reader of a result should know about how it was loaded."""
+    """Warnings about loading, for the readers of results."""
 
 
 def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
     """Load the model that `options` names; `ctxs` are the context lengths that will be run, as far as they are known.
 
-    Raises UsageError, one line, for whatever is wrong: before weights are downloaded for what config.json and the
-    tokenizer tell, and before they are read for what their headers tell.
+    Raises UsageError, one line, for any fault: one that config.json and the tokenizer show before weights are
+    downloaded, one that headers show before weights are read.
     """
     model, trust_remote_code = options.model, options.trust_remote_code
     forced = None if options.override is None else PositionOverride.parse(options.override)
@@ -103,7 +103,7 @@ def checkpoint_fingerprint(checkpoint: Checkpoint, *, trust_remote_code: bool) -
 
 
 def load_tokenizer(options: ModelOptions) -> HfTokenizer:
-    """The tokenizer of what `load_model` would load, without its weights; raises UsageError."""
+    """The tokenizer that `load_model` would load, without the weights; raises UsageError."""
     checkpoint = open_checkpoint(options.model, trust_remote_code=options.trust_remote_code)
     return _tokenizer(checkpoint, trust_remote_code=options.trust_remote_code)
 
@@ -116,12 +116,12 @@ def _tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> HfTokenize
 
 
 def count_parameters(model: PreTrainedModel) -> int:
-    """Parameters, tied ones once."""
+    """Number of parameters; tied ones count once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def find_device(device: str) -> torch.device:
-    """The device of a `--device` option; raises UsageError for one that is not here."""
+    """The device of a `--device` option; raises UsageError for one that does not exist."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -138,7 +138,7 @@ def find_device(device: str) -> torch.device:
 
 
 def find_dtype(dtype: str, place: torch.device) -> torch.dtype | str:
-    """The number format of a `--dtype` option, `auto` for the checkpoint's own; raises UsageError for others."""
+    """The data type of a `--dtype` option, `auto` for the checkpoint's own; raises UsageError for others."""
     if dtype == "auto":
         return torch.float32 if place.type == "cpu" else "auto"
     if dtype not in DTYPES:
@@ -149,12 +149,12 @@ def find_dtype(dtype: str, place: torch.device) -> torch.dtype | str:
 def _read_positions(
     checkpoint: Checkpoint, stated: Mapping[str, Any], built: PreTrainedModel, forced: PositionOverride | None
 ) -> tuple[PositionScheme, int | None]:
-    """The position scheme of the model as it will run, and the length that the checkpoint was trained to."""
+    """The position scheme of the model as it will run, and the trained length of the checkpoint."""
     positions = read_positions(stated, built)
     if forced is None:
         return positions, read_trained_length(checkpoint.config, built.config, positions)
     forced.finish(built, positions)
-    # What the checkpoint was trained to, a forced scheme does not change.
+    # A forced scheme does not change the trained length.
     own = PositionScheme(kind="rope", description="")
     return forced.describe(positions), read_trained_length(checkpoint.config, built.config, own)
 
@@ -178,7 +178,7 @@ def _refuse_beyond(checkpoint: Checkpoint, limit: PositionLimit | None, ctxs: Se
 
 
 def _limit_warning(limit: PositionLimit | None, identity: ModelIdentity, ctxs: Sequence[int]) -> str | None:
-    """What to expect of prompts whose length is not known yet, if the model cannot read as far as it was trained to."""
+    """A warning about prompts of unknown length, if the model cannot read its whole trained length."""
     if ctxs or limit is None or limit.tokens >= (identity.trained_length or limit.tokens):
         return None
     return f"prompts of more than {limit.tokens:,} tokens will be errors: beyond them {limit.reason}"

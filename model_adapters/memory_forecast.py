@@ -1,4 +1,4 @@
-"""The memory of a run before its weights are read: they, the slots at its longest context, one segment."""
+"""Memory forecast of a run before weights are read: weights, sequences at the longest context, one chunk."""
 
 import torch
 
@@ -13,7 +13,7 @@ from model_adapters.position_override import PositionOverride
 
 
 def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
-    """One line with the plan for sequences of `need_tokens` tokens.
+    """The plan for sequences of `need_tokens` tokens, in one line.
 
     Weights are counted as they will be in memory: dequantized, if they are stored quantized. Raises UsageError if a GPU
     has too little memory, with what is missing and what would fit, and for what `load_model` refuses in a checkpoint's
@@ -40,7 +40,7 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
         return line
     per_slot, segment = needs.slot.bytes(plan.max_tokens), plan.segment_tokens * needs.activation_bytes_per_token
     return (
-        f"memory: {_gib(weights)} of weights, {plan.slots} × {_gib(per_slot)} of keys, values and states at "
+        f"memory: {_gib(weights)} of weights, {plan.slots} × {_gib(per_slot)} of KV cache and states at "
         f"{plan.max_tokens:,} tokens, {_gib(segment)} for a segment of {plan.segment_tokens:,}; "
         f"{_gib(available_bytes(place))} free on {place}"
     )

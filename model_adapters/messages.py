@@ -1,4 +1,4 @@
-"""What transformers says: kept off the terminal, where it would tear a progress bar, or cut to one line."""
+"""Messages of transformers, which are kept off the terminal or cut to one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Within, transformers logs errors only and shows no progress bar; its settings are put back afterwards."""
+    """Context in which transformers logs errors only and shows no progress bar; its settings are restored."""
     from transformers.utils import logging
 
     verbosity, progress = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -21,7 +21,7 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, cut to its first line, without the full stop that would end our own."""
+    """The message of an error, cut to its first line, without its full stop."""
     lines = str(error).strip().splitlines()
     return lines[0].strip().rstrip(".:") if lines else type(error).__name__
 

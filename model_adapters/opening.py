@@ -1,4 +1,4 @@
-"""From model options to a model that answers requests: a checkpoint on the engine, or a script."""
+"""Opening of a model from its options: a checkpoint on the engine, or a script."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from evalkit.running.protocols import Adapter, Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class OpenedModel:
-    """A model that is ready to run, and what a record says about it."""
+    """A model that is ready to run, with its description for records."""
 
     identity: ModelIdentity
     tokenizer: Tokenizer
     make_adapter: Callable[[], Adapter]
     """Call it once: the model runs only through its adapter afterwards."""
     tokens_seen: int | None = None
-    """Training tokens behind the checkpoint, if known."""
+    """Training tokens of the checkpoint, if known."""
     warnings: tuple[str, ...] = ()
     preflight: tuple[PreflightCheck, ...] = ()
-    """What was checked before the model is used; empty if nothing was."""
+    """Checks made before the model is used; empty if none were made."""
 
 
 def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
@@ -55,7 +55,7 @@ def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
 
 
 def open_tokenizer(options: ModelOptions) -> Tokenizer:
-    """The tokenizer of what `open_model` would open, without weights; raises UsageError."""
+    """The tokenizer of the model that `open_model` would open, without weights; raises UsageError."""
     if options.model.startswith(SCRIPTED_PREFIX):
         from model_adapters.scripted import ScriptedTokenizer
 
@@ -66,7 +66,7 @@ def open_tokenizer(options: ModelOptions) -> Tokenizer:
 
 
 def check_options(options: ModelOptions) -> None:
-    """Raise UsageError for what is wrong with the options and can be known without downloading or loading anything."""
+    """Raise UsageError for faults of the options that are known without downloading or loading anything."""
     if options.model.startswith(SCRIPTED_PREFIX):
         from model_adapters.script import Script
 
@@ -98,7 +98,7 @@ def fingerprints(options: ModelOptions) -> tuple[str, str]:
 
 
 def memory_forecast(options: ModelOptions, ctx: int) -> str | None:
-    """One line about the memory that a run takes of a GPU; None on a CPU and if no context is filled.
+    """The GPU memory of a run, in one line; None on a CPU and if no context is filled.
 
     Raises UsageError if it does not fit.
     """

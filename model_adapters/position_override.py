@@ -1,6 +1,6 @@
-"""Another position scheme than the checkpoint's own: a control experiment, and named as one wherever it shows.
+"""Forced position schemes: control experiments, which every output marks as such.
 
-A position scheme is a property of a checkpoint; what is forced on it here is another model than the one trained.
+A position scheme is a property of a checkpoint; forcing another one makes a different model.
 """
 
 import re
@@ -15,7 +15,7 @@ from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
 from evalkit.records import PositionScheme
 
-# scheme -> (values that must be given, values that may be)
+# scheme -> (required values, optional values)
 SCHEMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "none": ((), ()),
     "rope": (("theta",), ()),
@@ -31,7 +31,7 @@ class PositionOverride:
     """A parsed override; make it with `parse`."""
 
     text: str
-    """As the user wrote it."""
+    """The override as the user wrote it."""
     scheme: str
     values: dict[str, float]
 
@@ -61,10 +61,10 @@ class PositionOverride:
         return PositionOverride(text, scheme, values)
 
     def configure(self, config: PreTrainedConfig) -> dict[str, Any]:
-        """Change a configuration before its model is built; the rotary parameters that it then states.
+        """Change a configuration before its model is built; returns the new rotary parameters.
 
-        Where kinds of layers have parameters of their own, those of full attention are changed. Raises UsageError
-        where the family has none, or no θ is known.
+        If kinds of layers have their own parameters, those of full attention are changed. Raises UsageError if the
+        family has none, or no θ is known.
         """
         text_config = config.get_text_config()
         parameters = getattr(text_config, "rope_parameters", None)
@@ -82,9 +82,9 @@ class PositionOverride:
         return changed
 
     def finish(self, model: PreTrainedModel, built: PositionScheme) -> None:
-        """Take the rotary positions out of a model that was built with the scheme `built`, if `none` is forced.
+        """Remove the rotary positions of a model that was built with the scheme `built`, if `none` is forced.
 
-        Raises UsageError for positions of another kind, which cannot be taken out.
+        Raises UsageError for positions of another kind, which cannot be removed.
         """
         if self.scheme != "none":
             return
@@ -96,7 +96,7 @@ class PositionOverride:
         ]
         if not rotary and built.kind != "none":
             raise UsageError(
-                f"--override {self.text}: the model has {built.description}, and only rotary positions can be taken out"
+                f"--override {self.text}: the model has {built.description}, and only rotary positions can be removed"
             )
         for parent, name, module in rotary:
             setattr(parent, name, NoRotation(module, self.text))
@@ -104,7 +104,7 @@ class PositionOverride:
     def describe(self, built: PositionScheme) -> PositionScheme:
         """The scheme that the changed model has, marked as forced."""
         scheme = PositionScheme(kind="none", description="none") if self.scheme == "none" else built
-        # NTK-aware scaling is a θ, so the built model alone does not tell it from one that was trained with that θ.
+        # NTK-aware scaling is a θ, so the built model does not show whether it was trained with that θ.
         stretched = f"NTK-aware ×{self.values['factor']:g}, " if self.scheme == "ntk" else ""
         return replace(
             scheme,
@@ -143,7 +143,7 @@ class PositionOverride:
 
 
 class NoRotation(nn.Module):
-    """Stands in for a rotary embedding and rotates nothing: cos 1, sin 0, in the shapes of the one it stands for."""
+    """Replaces a rotary embedding and rotates nothing: cos 1, sin 0, in the shapes of the original."""
 
     def __init__(self, rotary: nn.Module, override: str) -> None:
         super().__init__()

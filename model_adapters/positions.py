@@ -1,7 +1,7 @@
-"""How a checkpoint encodes positions: what its config.json states, and what transformers built from it.
+"""Position schemes of checkpoints: as config.json states them, and as transformers built them.
 
-The two differ where config.json leaves something out: transformers then fills in a value, and the model that runs
-is not the one that was trained. Kinds: none; RoPE (arXiv:2104.09864); linear interpolation (arXiv:2306.15595) and
+The two differ if config.json leaves something out: transformers then fills in a value, and the model that runs is not
+the one that was trained. Kinds: none; RoPE (arXiv:2104.09864); linear interpolation (arXiv:2306.15595) and
 dynamic NTK scaling of it; YaRN (arXiv:2309.00071); LongRoPE (arXiv:2402.13753); Llama 3's scaling (arXiv:2407.21783).
 """
 
@@ -27,7 +27,7 @@ KINDS: dict[str, Kind] = {
     "longrope": "longrope",
     "llama3": "llama3",
 }
-# Their attention, where they have any, sees no positions: transformers' code for them has no such step.
+# Their attention, if any, uses no positions in transformers' code.
 FAMILIES_WITHOUT_POSITIONS = frozenset(
     {"mamba", "mamba2", "falcon_mamba", "jamba", "kimi_linear", "nemotron_h", "rwkv", "xlstm", "zamba"}
 )
@@ -41,8 +41,8 @@ KINDS_WITH_ORIGINAL_LENGTH = ("yarn", "longrope", "llama3")
 def read_positions(config_json: Mapping[str, Any], model: PreTrainedModel) -> PositionScheme:
     """The position scheme of a built model.
 
-    `config_json` is config.json as it is written; what the built model has and `config_json` does not state is
-    called injected.
+    `config_json` is config.json as written; values that the built model has and `config_json` does not state are called
+    injected.
     """
     config = model.config.get_text_config()
     if getattr(config, "alibi", False) or config.model_type in ("bloom", "mpt"):
@@ -62,7 +62,7 @@ def read_positions(config_json: Mapping[str, Any], model: PreTrainedModel) -> Po
 def read_trained_length(
     config_json: Mapping[str, Any], config: PreTrainedConfig, positions: PositionScheme
 ) -> int | None:
-    """Tokens that the checkpoint says it was trained, or extended, to; None where it does not say.
+    """Length to which the checkpoint states it was trained or extended, in tokens; None if it does not state one.
 
     With YaRN some checkpoints state the extended length and some the original one: the larger of the stated length
     and original × factor counts.
@@ -78,7 +78,7 @@ def read_trained_length(
 
 
 def states_null_theta(config_json: Mapping[str, Any]) -> bool:
-    """Whether config.json says that rotary positions were dropped (DRoPE), rather than nothing at all."""
+    """Whether config.json states that rotary positions were dropped (DRoPE), as opposed to stating nothing."""
     return None in _stated(_text_part(config_json), THETA_KEY)
 
 
@@ -93,12 +93,12 @@ def _has_rotary(model: PreTrainedModel) -> bool:
 
 
 def _rotary_left_out(model: PreTrainedModel) -> bool:
-    """Whether the model has a place for a rotary embedding, and nothing in it."""
+    """Whether the model has an empty place for a rotary embedding."""
     return any(getattr(module, "rotary_emb", module) is None for module in model.modules())
 
 
 def table_end(model: PreTrainedModel) -> int | None:
-    """Positions in the model's table of them, which no text can exceed; None if it computes positions instead."""
+    """Size of the model's table of positions, which no text can exceed; None if positions are computed."""
     if (learned := _learned_positions(model)) is not None:
         return learned
     buffers = (buffer for name, buffer in model.named_buffers() if TABLE.search(name) and buffer.ndim == 2)
@@ -108,7 +108,7 @@ def table_end(model: PreTrainedModel) -> int | None:
 def _learned_positions(model: PreTrainedModel) -> int | None:
     for name, module in model.named_modules():
         if isinstance(module, nn.Embedding) and TABLE.search(name) and not OTHER_MODALITIES.search(name):
-            # Some families begin after the row of padding, others after rows that are not used.
+            # Some families begin after the padding row, others after unused rows.
             padding = 0 if module.padding_idx is None else module.padding_idx + 1
             return module.num_embeddings - max(padding, int(getattr(module, "offset", 0)))
     return None
@@ -185,7 +185,7 @@ def _rotary_scheme(stated: Mapping[str, Any], model: PreTrainedModel) -> Positio
 
 
 def _by_layer_type(parameters: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, Mapping[str, Any] | None]:
-    """Parameters by layer type; full attention comes first, because it decides how far a model reaches."""
+    """Parameters by layer type; full attention comes first, because it decides the reach of a model."""
     nested = config.nested_rope_parameter_keys(dict(parameters))
     if not nested:
         return {"all": parameters}
@@ -215,7 +215,7 @@ def _theta_of(inv_freq: torch.Tensor | None) -> float | None:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal up to what fp32 frequencies tell of a θ."""
+    """Whether two θ are equal up to the precision of fp32 frequencies."""
     numbers = isinstance(one, int | float) and isinstance(other, int | float)
     return math.isclose(one, other, rel_tol=1e-3) if numbers else one == other
 
@@ -223,7 +223,7 @@ def _same(one: Any, other: Any) -> bool:
 def _built(values: Mapping[str, Any], config: PreTrainedConfig, built_theta: float | None) -> _Rotary:
     theta = values.get("rope_theta")
     if built_theta is not None and not _same(built_theta, theta):
-        # A module that does not follow its own configuration: what runs is what counts.
+        # If a module does not follow its own configuration, the module decides.
         theta = built_theta
     type_name = str(values.get("rope_type", "default"))
     kind = KINDS.get(type_name, "other")
@@ -250,7 +250,7 @@ def _built(values: Mapping[str, Any], config: PreTrainedConfig, built_theta: flo
 
 
 def _injected(by_layer_type: Mapping[str, _Rotary | None], stated: Mapping[str, Any]) -> list[str]:
-    """A remark for each value that the built model has and the checkpoint does not state."""
+    """One remark per value that the built model has and the checkpoint does not state."""
     thetas, lengths = _stated(stated, THETA_KEY), _stated(stated, re.compile(ORIGINAL_LENGTH))
     notes: dict[str, None] = {}
     for rotary in by_layer_type.values():

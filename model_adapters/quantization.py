@@ -1,6 +1,6 @@
-"""Quantized checkpoints: dequantized as they are loaded, or refused; never read as if they had no scales.
+"""Quantized checkpoints, which are dequantized while loading or refused.
 
-transformers skips a quantization method that it does not know and takes the bare quantized numbers for the weights.
+transformers ignores a quantization method that it does not know, and would use the quantized numbers as weights.
 """
 
 import re
@@ -30,14 +30,14 @@ DEQUANTIZED_METHODS: Mapping[str, str | None] = {
 """Methods whose weights transformers multiplies by their scales -> the package that it needs for that."""
 REMEDY = "name the unquantized checkpoint, or dequantize this one and save it with save_pretrained"
 _BESIDE = {"hf_quant_config.json": "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
-"""Files beside config.json in which quantizers state what they did, some of them only there."""
+"""Files next to config.json in which quantizers describe their method, some of them only there."""
 
-# Last parts of a tensor's name: what quantized weights are stored under, and what belongs to them.
+# Last parts of the names of quantized weights and of tensors that belong to them.
 _PACKED = re.compile(r"\.(weight|qweight|weight_packed|blocks|\w+_blocks)$")
 _SCALE = re.compile(r"scale|absmax|zero_point|qzeros|g_idx|quant_map|quant_state|\.SCB$|_amax$")
-# Of activations and of the KV cache, which are not quantized here: without them the weights are still the weights.
+# Scales of activations and of the KV cache, which are not quantized here and do not change the weights.
 _NOT_OF_WEIGHTS = re.compile(r"\.((input|activation|output|prob_output)\w*|[kqv]|kv)_scale$")
-# Parts of a checkpoint that a language model leaves out as a whole.
+# Parts of a checkpoint that a language model does not use.
 _OTHER_PARTS = re.compile(r"(^|\.)(vision|visual|audio|mtp)\w*\.")
 
 
@@ -52,18 +52,18 @@ class Quantization:
 
     @property
     def statement(self) -> str:
-        """What a record says about it."""
+        """The description for records."""
         return f"{self.description}; dequantized while loading"
 
     def prepare(self, config: PreTrainedConfig) -> None:
         """Make transformers dequantize the weights while it loads them, on any device."""
         if self.method == BITSANDBYTES:
-            return  # it dequantizes what it has loaded: `finish`
+            return  # it dequantizes loaded weights: `finish`
         kept = {name: value for name, value in self.stated.items() if name != "run_compressed"}
         setattr(config, KEY, {**kept, "dequantize": True})
 
     def finish(self, model: PreTrainedModel) -> None:
-        """Dequantize the weights of a loaded model that are not yet."""
+        """Dequantize the remaining quantized weights of a loaded model."""
         if self.method == BITSANDBYTES:
             with quiet_transformers():
                 model.dequantize(dtype=model.dtype)  # type: ignore[no-untyped-call]
@@ -94,7 +94,7 @@ def read_quantization(checkpoint: Checkpoint) -> Quantization | None:
 
 
 def unused_scales(unused: Iterable[str]) -> list[str]:
-    """Among tensors that the model does not use, those that scale weights which it does use."""
+    """Among unused tensors, the scales of weights that the model uses."""
     unused = sorted(unused)
     scales = [name for name in unused if _SCALE.search(name) and not _NOT_OF_WEIGHTS.search(name)]
     modules = {name.rpartition(".")[0] for name in unused if not _SCALE.search(name)}
@@ -112,7 +112,7 @@ def _stated(checkpoint: Checkpoint) -> Mapping[str, Any] | None:
             values = read_object(checkpoint.name, path)
             inner = values.get("quantization")
             values = dict(inner) if isinstance(inner, Mapping) else values
-            # ModelOpt also writes of a quantized KV cache alone.
+            # ModelOpt may describe a quantized KV cache alone.
             if values.get("quant_algo", method) is not None:
                 return {"quant_method": method, **values}
     return None

@@ -1,4 +1,4 @@
-"""`--model scripted:FILE`: a model whose replies stand in a file, for tests of suites, plans and reports.
+"""`--model scripted:FILE`: a model with replies from a file, for tests of suites, plans and reports.
 
 FILE is JSON lines. A line is a rule; `match` is a request id (a sample's id, such as `vt/4096/0/42`) or a pattern of
 it, `*` if left out:
@@ -8,7 +8,7 @@ it, `*` if left out:
     {"match": "*/3/42", "error": "out of memory"}
     {"text": "no idea", "prefer": 1, "nats": 0.5, "wait_seconds": 0.01}
 
-An exact id goes before patterns, and of patterns the first that matches counts. The file's sha256 is the model's
+An exact id takes precedence over patterns, and among patterns the first match counts. The file's sha256 is the model's
 fingerprint, so an edited file is another model.
 """
 
@@ -29,14 +29,14 @@ from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedReply
 
 @dataclass(frozen=True, slots=True)
 class ScriptedModel:
-    """The first line of a script, which may say what the model is."""
+    """The optional first line of a script, which describes the model."""
 
     identity: dict[str, Any] = field(default_factory=dict)
-    """Fields of the model's identity that differ from a plain scripted model's."""
+    """Fields of the model's identity that differ from the default."""
     warnings: tuple[str, ...] = ()
     tokens_seen: int | None = None
     log: str | None = None
-    """A file, beside the script, to which the id of every request is appended."""
+    """File, relative to the script, to which the id of every request is appended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +46,19 @@ class Rule:
     match: str = "*"
     text: str = ""
     error: str | None = None
-    """What failed; the request is then an error and has no answer."""
+    """Error message; the request then fails and has no answer."""
     prefer: int = 0
-    """Of listed continuations, the number of the most probable one."""
+    """Index of the most probable continuation."""
     nats: float = 1.0
-    """Loss of every token that is scored."""
+    """Loss in nats of every scored token."""
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
     wait_seconds: float = 0.0
-    """Time that passes before the reply."""
+    """Seconds before the reply."""
 
 
 class Script:
-    """A script as it was read; raises UsageError naming file and line for what is not one."""
+    """A parsed script; raises UsageError with file and line of an error."""
 
     def __init__(self, options: ModelOptions) -> None:
         self._path = Path(options.model.removeprefix(SCRIPTED_PREFIX))

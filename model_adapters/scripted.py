@@ -24,7 +24,7 @@ from evalkit.records import (
 )
 from evalkit.running.protocols import Tokenizer
 
-# At most six word characters, or one mark, each with the space before it; anything else stands alone. A piece then
+# At most six word characters, or one mark, each with the space before it; other characters are separate. A piece then
 # has at most seven bytes, and its id fits a signed 64-bit integer.
 PIECE = re.compile(r" ?[A-Za-z0-9_]{1,6}| ?[!-/:-@\[-`{-~]|.", re.DOTALL)
 BOS = 1
@@ -42,7 +42,7 @@ class ScriptedTokenizer:
 
     @property
     def fingerprint(self) -> str:
-        """Not a digest: the definition is this class, which a test may change at will."""
+        """Not a digest, because this class is the definition."""
         return f"sha256:scripted-{len(self._prefix)}"
 
     @property
@@ -88,19 +88,19 @@ def _read(token_id: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedReply:
-    """One reply; what it leaves out comes from the adapter."""
+    """One reply; missing fields come from the adapter."""
 
     text: str = ""
     finish_reason: FinishReason | None = None
-    """None: "stop", or "length" where the text is longer than the budget and is cut."""
+    """None: "stop", or "length" if the text exceeds the budget and is cut."""
     error: str | None = None
-    """One line saying what failed; the completion then has no text and ends with "error"."""
+    """Error message in one line; the completion then has no text and ends with "error"."""
     prefill_seconds: float | None = None
     decode_seconds: float | None = None
     log_probabilities: tuple[float, ...] | None = None
-    """For a request that asks for them: one for each of its tokens from `scored_from` on."""
+    """For requests with `scored_from`: one for each token from there on."""
     continuations: tuple[ContinuationScore, ...] | None = None
-    """For a request that asks for them: one for each of its continuations."""
+    """For requests with continuations: one for each."""
 
 
 Reply = str | ScriptedReply
@@ -121,10 +121,10 @@ SCRIPTED_IDENTITY = ModelIdentity(
 class ScriptedAdapter:
     """An Adapter that answers from a script.
 
-    `replies` maps request ids to replies, or computes one from a request; where it raises RequestFailedError the
-    request fails, as a real one would, and any other exception (such as the KeyError of an id without a reply) is
+    `replies` maps request ids to replies, or computes one from a request; if it raises RequestFailedError, the request
+    fails as a real one would, and any other exception (such as the KeyError of an id without a reply) is
     a bug of the test and is raised. With `batch_sequences` above 1, that many requests are pulled before any is
-    answered, and the last is answered first, so that nothing can lean on the order.
+    answered, and the last is answered first, so that nothing can depend on the order.
     """
 
     def __init__(

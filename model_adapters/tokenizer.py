@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer as suites see it: ids, offsets, and a fingerprint of what it does."""
+"""Tokenizers of checkpoints, for suites: ids, offsets and a fingerprint."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ from model_adapters.checkpoint import refuse_lfs_pointer
 from model_adapters.messages import first_line, quiet_transformers
 
 TOKENIZER_JSON = "tokenizer.json"
-# What transformers can turn into a fast tokenizer where there is no tokenizer.json.
+# Files that transformers can convert to a fast tokenizer if there is no tokenizer.json.
 _CONVERTERS = {
     "sentencepiece": (
         "a SentencePiece model",
@@ -30,12 +30,12 @@ OTHER_VOCABULARIES = ("tokenizer.model", "vocab.json", "vocab.txt", "spiece.mode
 class HfTokenizer:
     """evalkit.running.protocols.Tokenizer over a `tokenizers` backend; safe to use from several threads.
 
-    Nothing is ever truncated or padded, whatever the definition asks for, and merges are never dropped at random.
-    Special tokens that are spelled out in a text are read as such, as transformers does.
+    Nothing is truncated or padded, even if the definition requests it, and merges are never dropped at random. Special
+    tokens in a text are recognized, as in transformers.
     """
 
     def __init__(self, backend: Any, *, name: str, text_start: int | None = None, text_end: int | None = None) -> None:
-        """Take over `backend`, a `tokenizers.Tokenizer`; raises UsageError where it has no vocabulary.
+        """Wrap `backend`, a `tokenizers.Tokenizer`; raises UsageError if it has no vocabulary.
 
         `text_start` is the BOS that a checkpoint names, else its EOS; by default what stands before a prompt.
         `text_end` is its EOS.
@@ -53,13 +53,13 @@ class HfTokenizer:
         self._prefix = _ids_before_text(backend)
         self._text_start = text_start if text_start is not None else next(iter(self._prefix), None)
         self._text_end = text_end
-        # It only adds special tokens, which are known now, and may cut spaces off the offsets.
+        # It only adds special tokens, which are known now, and may remove spaces from the offsets.
         backend.post_processor = None
         self._backend = backend
 
     @staticmethod
     def from_file(tokenizer_json: Path) -> "HfTokenizer":
-        """The tokenizer of a bare tokenizer.json; raises UsageError where it cannot be read."""
+        """The tokenizer of a tokenizer.json alone; raises UsageError if it cannot be read."""
         try:
             backend = tokenizers.Tokenizer.from_file(str(tokenizer_json))
         except Exception as error:  # tokenizers raises nothing more specific
@@ -68,7 +68,7 @@ class HfTokenizer:
 
     @staticmethod
     def from_folder(folder: Path, *, name: str, trust_remote_code: bool) -> "HfTokenizer":
-        """The tokenizer of a checkpoint folder, which `name` stands for in messages.
+        """The tokenizer of a checkpoint folder, called `name` in messages.
 
         tokenizer.json is the definition if there is one; otherwise transformers converts what there is. Raises
         UsageError if there is none, if it cannot be read, if its conversion needs a package that is not installed, and
@@ -122,10 +122,10 @@ class HfTokenizer:
         return encoding.ids, encoding.offsets
 
     def encode_prompt(self, text: str) -> list[int]:
-        """What the definition puts before a text (BOS, or nothing), then the text.
+        """The tokens that the definition puts before a text (BOS, or none), then the text.
 
-        A text that begins with BOS spelled out, as chat templates write it, does not get a second one. What the
-        definition would put after a text is left out: an end-of-sequence token would end the prompt before its answer.
+        A text that begins with BOS, as chat templates write it, does not get a second one. Tokens that the definition
+        puts after a text are left out: an end-of-sequence token would end the prompt before its answer.
         """
         return self.add_special_tokens(self.encode(text))
 
@@ -145,12 +145,12 @@ class HfTokenizer:
         return self._text_end
 
     def token(self, token_id: int) -> str | None:
-        """A token as the vocabulary spells it; None for an id that is not in it."""
+        """The spelling of a token in the vocabulary; None for an unknown id."""
         spelled: str | None = self._backend.id_to_token(token_id)
         return spelled
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of the ids; special tokens say nothing, nor do ids above the vocabulary that a padded embedding has."""
+        """Text of the ids, without special tokens and ids above the vocabulary, which a padded embedding has."""
         return str(self._backend.decode(list(token_ids), skip_special_tokens=True))
 
 

@@ -1,4 +1,4 @@
-"""Any causal language model of transformers, hybrid or not, as an adapter: one engine runs them all."""
+"""Adapter of transformers' causal language models, hybrid or not, which one engine runs."""
 
 import resource
 import sys
@@ -18,9 +18,9 @@ from model_adapters.engine.scheduling.sequence import Generation
 class TransformersAdapter:
     """Answers requests greedily with a transformers model.
 
-    `segment_tokens` (prompt tokens a prefill step) and `batch_sequences` (sequences decoded together) are chosen
-    from the device and its memory where they are None. The model runs only through this adapter afterwards. Raises
-    UsageError for a model that the engine cannot run.
+    `segment_tokens` (prompt tokens per prefill chunk) and `batch_sequences` (sequences decoded together) are chosen by
+    the device and its memory if they are None. The model runs only through this adapter afterwards. Raises UsageError
+    for a model that the engine cannot run.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class TransformersAdapter:
         )
 
     def describe(self) -> EngineDescription:
-        """Device, the plan once the first request has made one, and what sharing prefixes has saved."""
+        """Device, the plan once the first request has made one, and the savings by prefix caching."""
         plan, prefixes = self._engine.plan, self._engine.prefixes
         return EngineDescription(
             engine="evalkit",

@@ -1,4 +1,4 @@
-"""The safetensors files of a checkpoint, checked by their headers before anything large is read."""
+"""The safetensors files of a checkpoint, checked by their headers before weights are read."""
 
 import fnmatch
 import re
@@ -15,7 +15,7 @@ from model_adapters.hub import HubSnapshot, download_files, repository_files
 WEIGHTS = "model.safetensors"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
-# Weights that are not loaded, the likeliest first.
+# Formats that are not loaded, the most likely first.
 OTHER_WEIGHTS = (
     "*.safetensors",
     "pytorch_model*.bin",
@@ -28,13 +28,13 @@ OTHER_WEIGHTS = (
     "*.msgpack",
     "*.h5",
 )
-# What trainers write beside the weights, in the same formats.
+# Other files that trainers write in the same formats.
 NOT_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state|random_states|trainer_state|adapter)")
 SAVE_AGAIN = "only safetensors are loaded: save the model again with transformers' save_pretrained, which writes them"
 
 
 class TensorHeader(NamedTuple):
-    """What a safetensors file says about a tensor before its numbers."""
+    """The header of a tensor in a safetensors file."""
 
     dtype: str
     """safetensors' own name: F32, BF16, F8_E4M3, I32, …"""
@@ -105,7 +105,7 @@ def _shards(checkpoint: Checkpoint) -> list[str]:
         raise UsageError(f"{checkpoint.name}: {WEIGHTS_INDEX} has no weight_map; download or copy it again")
     shards = sorted({str(shard) for shard in weight_map.values()})
     for shard in shards:
-        # A path that leads elsewhere, or to another format, is nobody's honest index.
+        # An honest index has no paths to other folders or formats.
         if Path(shard).name != shard or not shard.endswith(".safetensors"):
             raise UsageError(
                 f"{checkpoint.name}: {WEIGHTS_INDEX} names {shard!r}, no safetensors file beside it; {SAVE_AGAIN}"
@@ -114,7 +114,7 @@ def _shards(checkpoint: Checkpoint) -> list[str]:
 
 
 def _missing(file: str, names: Iterable[str]) -> str:
-    """What to say of a missing file of weights, given the names of those that are there."""
+    """The message about a missing file of weights, given the names of the files that exist."""
     if file == ADAPTER_WEIGHTS:
         return f"has {ADAPTER_CONFIG} and no {file}; save the adapter again with peft's save_pretrained"
     if file != WEIGHTS:

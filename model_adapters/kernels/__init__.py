@@ -1,1 +1,1 @@
-"""Operators with a plain PyTorch reference beside each kernel: one folder an operator."""
+"""Operators, one folder each, with a plain PyTorch reference for every kernel."""

@@ -125,7 +125,7 @@ def _memory(runner: ModelRunner, ctx: int) -> PreflightCheck:
     return PreflightCheck(
         "memory",
         "pass",
-        f"{size:.2f} GiB of keys, values and states a sequence of {ctx:,} tokens; "
+        f"{size:.2f} GiB of KV cache and states per sequence of {ctx:,} tokens; "
         f"{plan.slots} decoded together, segments of {plan.segment_tokens:,}",
     )
 

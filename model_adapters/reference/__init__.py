@@ -1,8 +1,7 @@
 """The two small checkpoints that come with evalkit, and the recipe that made them.
 
 `reference:hybrid` alternates Gated DeltaNet and attention as OLMo Hybrid does; `reference:transformer` is its baseline
-in the shape of Olmo 3. Both are plain transformers checkpoints: nothing in the evaluation path knows them from any
-other.
+in the shape of Olmo 3. Both are plain transformers checkpoints, which the evaluation treats like any other.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Samples of the suites with their answers written out, as text to learn from."""
+"""Samples of the suites with their answers, as training text."""
 
 import random
 import re
@@ -10,9 +10,9 @@ _NEEDLE = re.compile(r"One of the special magic (\w+) for ([\w-]+) is: ([\w-]+)\
 
 
 def answer_text(sample: Sample) -> str:
-    """The full answer in the form that the prompt opens: it follows `sample.prompt` directly.
+    """The full answer, which continues `sample.prompt` directly.
 
-    Several values of one key are told in reading order, because no other order can be known from the prompt.
+    Several values of one key are in reading order, because the prompt implies no other order.
     """
     targets = sample.targets
     task = sample.key.task
@@ -30,7 +30,7 @@ def answer_text(sample: Sample) -> str:
 def follow_ups(sample: Sample, rng: random.Random) -> Iterator[tuple[str, str]]:
     """More questions about the needles of the same haystack, as (opening, answer), in random order.
 
-    A prompt of thousands of tokens asks for ten of them; these make the rest of its needles count as well.
+    The answer of a prompt of thousands of tokens has ten of them; these questions train on the other needles too.
     """
     values: dict[tuple[str, str], list[str]] = {}
     for kind, key, value in _NEEDLE.findall(sample.prompt):

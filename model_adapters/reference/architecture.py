@@ -1,4 +1,4 @@
-"""The shapes the recipe can train: equal in parameters within 5 %, one tokenizer, one trained length."""
+"""The shapes of the recipe: parameters equal within 5 %, one tokenizer, one trained length."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from transformers import Olmo3Config, OlmoHybridConfig, PreTrainedConfig
 
 KINDS = ("hybrid", "transformer")
 TRAINED_TOKENS = 8192
-"""Longest training sequence."""
+"""Longest training sequence in tokens."""
 PAD_ID = 0
 EOS_ID = 1
 

@@ -1,4 +1,4 @@
-"""Training batches, made in worker processes: a batch is a function of its phase, its index and the recipe's seed."""
+"""Training batches, made in worker processes; each depends only on its phase, its index and the recipe's seed."""
 
 import os
 import random
@@ -27,13 +27,13 @@ from suites.state_tracking.tasks import TASKS as TRACK_TASKS
 from suites.state_tracking.tasks import row_name
 
 SCORED_POSITIONS = 12_288
-"""Positions a batch whose next token is learned: all answers, the rest drawn from the text."""
+"""Positions per batch whose next token is learned: all answers, and a random part of the text."""
 TEXT_WEIGHT = 0.1
-"""Of all text together, where the answers' weight is 1."""
+"""Weight of all text together, relative to the answers."""
 STATE_SHARE = 0.3
-"""Weight of a state's name beside that of an answer's token."""
+"""Weight of the name of a state, relative to an answer's token."""
 COUNTING_WEIGHT = 4.0
-"""Of text that is practice in counting, where other text's weight is 1."""
+"""Weight of text that trains counting, relative to other text."""
 AHEAD = 48
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -42,7 +42,7 @@ FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's rows and the positions that are learned.
+    """The rows of one step and the positions that are learned.
 
     B rows of T tokens; P scored positions. `positions_P` are flat indices b·T + t whose next token is `targets_P`.
     """
@@ -77,7 +77,7 @@ def assemble(rows: list[Row], length: int, rng: np.random.Generator) -> Batch:
             tasks.append(f"{state.task}~")
     del asked[SCORED_POSITIONS:]
     text_positions = rng.permutation(np.flatnonzero(text_BT))[: SCORED_POSITIONS - len(asked)]
-    # Rows of padding alone cannot fill the text's share: repeat what there is, at the weight of padding, zero.
+    # If padding leaves too little text for its share, positions are repeated with weight zero.
     missing = SCORED_POSITIONS - len(asked) - len(text_positions)
     places, targets, shares, questions = zip(*asked, strict=True)
     positions_P = np.concatenate([places, text_positions, np.zeros(missing)]).astype(np.int64)
@@ -167,7 +167,7 @@ _maker: BatchMaker | None = None
 
 def _start_worker(tokenizer_file: Path, seed: int, phase: Phase) -> None:
     global _maker
-    # One process a core: the tokenizer's own threads would only fight each other.
+    # One process per core, so the tokenizer's own threads would only compete.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _maker = BatchMaker(tokenizer_file, seed, phase)
 

@@ -1,7 +1,7 @@
 """Model cards of the reference pair from their logs and run records: `python -m model_adapters.reference.card`.
 
 A program, not a library. Every figure in a card comes from the records under `history/`; it writes README.md into each
-checkpoint's folder, the picture of the losses beside it, and prints the table that opens the project's README.
+checkpoint's folder, the chart of the losses, and prints the table in the project's README.
 
 `history/KIND/log.jsonl` is the log of the first phase of training; that of a further one lies beside it as log-2.jsonl.
 """
@@ -110,7 +110,7 @@ def history_table(kind: str) -> list[str]:
 
 
 def plot_losses(target: Path) -> None:
-    """Answer and text loss of both models against tokens, as a picture."""
+    """Chart of the answer and text loss of both models by tokens."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -130,7 +130,7 @@ def plot_losses(target: Path) -> None:
 
 
 def read_logs(kind: str) -> list[LogLines]:
-    """The lines of the training's logs, a list for each phase in the order of training."""
+    """The lines of the training logs, one list per phase, in order."""
     paths = (HISTORY / kind).glob("log*.jsonl")
     logs = [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in paths]
     return sorted(logs, key=lambda log: int(log[0]["tokens_seen"]))
@@ -149,7 +149,7 @@ def phase_tokens(logs: Sequence[LogLines], phase: int) -> int:
 
 
 def continuation(kind: str, logs: Sequence[LogLines]) -> str:
-    """What the card says of the phases after the first, a paragraph each; empty where there were none."""
+    """The card's paragraphs on the phases after the first; empty if there were none."""
     return "".join(_continued(kind, logs, phase) for phase in range(1, len(logs)))
 
 

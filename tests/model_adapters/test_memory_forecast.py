@@ -38,7 +38,7 @@ def test_the_forecast_is_the_plan_that_the_engine_makes(family: str, ctx: int, t
     assert engine.plan is not None
     assert engine.cache is not None
     kept = (engine.cache.kv_bytes + engine.cache.state_bytes) / engine.plan.slots
-    assert line.startswith(f"memory: {weights / GIB:.2f} GiB of weights, 2 × {kept / GIB:.2f} GiB of keys")
+    assert line.startswith(f"memory: {weights / GIB:.2f} GiB of weights, 2 × {kept / GIB:.2f} GiB of KV cache")
     assert f"at {engine.plan.max_tokens:,} tokens, " in line
     assert f"for a segment of {engine.plan.segment_tokens:,}" in line
 
@@ -53,7 +53,7 @@ def test_what_is_said_to_fit_is_not_refused_by_the_engine(tmp_path: Path, monkey
     longest = longest_fitting(needs, plannable_bytes(2 * GIB - weights, on_gpu=False))
     assert rounded_length(longest) > longest
     line = forecast_memory(ModelOptions(str(folder), device="cpu", dtype="float32", segment_tokens=256), longest)
-    assert f"1 × 1.80 GiB of keys, values and states at {longest:,} tokens" in line
+    assert f"1 × 1.80 GiB of KV cache and states at {longest:,} tokens" in line
     monkeypatch.setattr(memory_plan, "available_bytes", lambda place: 2 * GIB - weights)
     plan = memory_plan.choose_plan(needs, torch.device("cpu"), longest, segment_tokens=256)
     assert plan.max_tokens == longest

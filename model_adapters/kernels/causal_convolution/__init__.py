@@ -1,1 +1,1 @@
-"""The short depthwise causal convolution with SiLU that stands before linear attention."""
+"""The short depthwise causal convolution with SiLU before linear attention."""

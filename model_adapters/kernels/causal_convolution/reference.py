@@ -12,7 +12,7 @@ def causal_convolution(
 ) -> torch.Tensor:
     """silu(sum_w weight[c, w] x[t - W + 1 + w, c] + bias[c]) in x's dtype, summed in fp32 (fp64 for fp64).
 
-    `context_BCW` holds the last W inputs before these, and is updated in place; zeros where there are none.
+    `context_BCW` holds the last W inputs before these, and is updated in place; zeros if there are none.
     """
     wide = torch.float64 if x_BTC.dtype == torch.float64 else torch.float32
     seen_BCT = torch.cat([context_BCW.to(x_BTC.dtype), x_BTC.transpose(1, 2)], dim=-1)

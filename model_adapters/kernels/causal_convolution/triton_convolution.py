@@ -1,4 +1,4 @@
-"""The depthwise causal convolution with SiLU in Triton: inputs are read where a projection left them, [B, T, C].
+"""The depthwise causal convolution with SiLU in Triton: inputs are in the layout of the projection, [B, T, C].
 
 Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
 """
@@ -10,7 +10,7 @@ import triton.language as tl
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 TOKEN_BLOCK = 32
-"""At least the kernel size less one: only the first block looks back into the context."""
+"""At least the kernel size minus one, so that only the first block reads the context."""
 CHANNEL_BLOCK = 128
 
 
@@ -31,7 +31,7 @@ def convolve_segment(
     out = torch.empty(x_BTC.shape, dtype=x_BTC.dtype, device=x_BTC.device) if out_BTC is None else out_BTC
     if out.shape != x_BTC.shape or out.dtype != x_BTC.dtype or out.device != x_BTC.device or out.stride(-1) != 1:
         raise ValueError(f"out is {tuple(out.shape)} {out.dtype}; {tuple(x_BTC.shape)} {x_BTC.dtype} is needed")
-    # As the inputs lie: channels beside each other.
+    # Layout of the inputs: contiguous channels.
     context_BWC = context_BCW.transpose(1, 2).contiguous()
     grid = (triton.cdiv(channels, CHANNEL_BLOCK), triton.cdiv(tokens, TOKEN_BLOCK), sequences)
     _convolve[grid](
@@ -62,7 +62,7 @@ def convolve_segment(
 def convolve_token(
     x_BC: torch.Tensor, weight_CW: torch.Tensor, bias_C: torch.Tensor | None, *, context_BCW: torch.Tensor
 ) -> torch.Tensor:
-    """One token a sequence, [B, C]; one launch, so that the step can be captured in a CUDA graph."""
+    """One token per sequence, [B, C], in one launch, so that the step can be captured in a CUDA graph."""
     _check(x_BC[:, None], weight_CW, bias_C, context_BCW)
     sequences, channels = x_BC.shape
     out = torch.empty(x_BC.shape, dtype=x_BC.dtype, device=x_BC.device)
@@ -111,7 +111,7 @@ def _silu(b_x):
     return b_x / (1.0 + tl.exp(-b_x))
 
 
-# Specialised on its channels: only a multiple of 16 lets loads behind a mask be 16 bytes wide.
+# Specialised on the channels, because masked loads are 16 bytes wide only for a known multiple of 16.
 @triton.jit(do_not_specialize=["T"])
 def _convolve(
     p_x,
@@ -137,12 +137,12 @@ def _convolve(
     o_c = tl.program_id(0) * BC + tl.arange(0, BC)
     o_t = tl.arange(0, BT)
     m_c = o_c < C
-    # Offsets within a block are 32 bits wide; only its beginning needs more.
+    # Offsets within a block have 32 bits; only its start needs more.
     p_x += i_b * s_x_b + i_first.to(tl.int64) * s_x_t
     p_out += i_b * s_out_b + i_first.to(tl.int64) * s_out_t
     b_sum = tl.zeros([BT, BC], tl.float32)
     for w in tl.static_range(W):
-        # Neighbouring rows come out of the cache: device memory is read once.
+        # Neighbouring rows are in the cache, so device memory is read once.
         o_from = o_t - (W - 1 - w)
         m_x = ((o_from + i_first >= 0) & (o_from + i_first < T))[:, None] & m_c[None, :]
         b_x = tl.load(p_x + o_from[:, None] * s_x_t + o_c[None, :], mask=m_x, other=0.0).to(tl.float32)
@@ -186,7 +186,7 @@ def _convolve_token(
     b_sum = tl.sum(b_weight * b_seen.to(tl.float32), axis=1)
     if HAS_BIAS:
         b_sum += tl.load(p_bias + o_c, mask=m_c, other=0.0).to(tl.float32)
-    # Places are read one to the right of where they are written, perhaps by another thread.
+    # Each place is read one to the right of where it is written, possibly by another thread.
     tl.debug_barrier()
     tl.store(p_place, b_seen, mask=m_place)
     tl.store(p_out + i_b * s_out_b + o_c, _silu(b_sum).to(p_out.dtype.element_ty), mask=m_c)

@@ -1,6 +1,6 @@
-"""Plain PyTorch chunked attention: the fallback where no fused kernel applies, and the reference for those that do.
+"""Plain PyTorch chunked attention: the fallback if no fused kernel applies, and the reference of the kernels.
 
-Shape suffixes: B sequences, H query heads, G key/value heads, R = H / G query heads to a key/value head,
+Shape suffixes: B sequences, H query heads, G key/value heads, R = H / G query heads per key/value head,
 T queries, S keys, D key size, E value size.
 """
 
@@ -22,12 +22,11 @@ def chunked_attention(
 ) -> Attended:
     """Causal attention with a running softmax over blocks of keys: `(out_BHTE, lse_BHT)`.
 
-    Key j stands at position j and query i at `query_offset + i`; `query_offset` is one integer, or an integer
-    tensor [B] for sequences of different lengths, whose unused key places are never seen. A query sees the keys at
-    or before its own position and, with `window`, only the last `window` of them, its own included. At most
-    `block_tokens`² scores a head are held at once, in fp32 whatever the dtype (fp64 for fp64). A query that sees no
-    key gives zeros and a log-sum-exp of -inf. `scale` defaults to D ** -0.5. Raises ValueError where the heads do
-    not group.
+    Key j is at position j and query i at `query_offset + i`; `query_offset` is an integer, or an integer tensor [B] for
+    sequences of different lengths, whose unused key places are ignored. A query sees the keys at or before its own
+    position and, with `window`, only the last `window` of them, including its own. At most `block_tokens`² scores per
+    head are in memory at once, in fp32 for every dtype (fp64 for fp64). A query that sees no key gives zeros and a
+    log-sum-exp of -inf. `scale` defaults to D ** -0.5. Raises ValueError if the heads cannot be grouped.
 
     The running softmax is Milakov and Gimelshein's (arXiv:1805.02867), over blocks as in FlashAttention
     (arXiv:2205.14135).
@@ -43,7 +42,7 @@ def chunked_attention(
     outs, lses = [], []
     for start in range(0, T, block_tokens):
         stop = min(start + block_tokens, T)
-        # Known on the host only for one common offset; otherwise every block is looked at and masked.
+        # Known on the host only for a common offset; otherwise every block is computed and masked.
         low = 0 if first is None or window is None else max(0, first + start - window + 1)
         high = S if last is None else min(S, last + stop)
         out, lse = _attend_rows(
@@ -80,7 +79,7 @@ def _attend_rows(
             visible_BTS = visible_BTS & (key_S > position_BT[..., None] - window)
         score_BGRTS = score_BGRTS.masked_fill(~visible_BTS[:, None, None], float("-inf"))
         new_peak_BGRT = torch.maximum(peak_BGRT, score_BGRTS.amax(-1))
-        # A row that has seen nothing yet has a peak of -inf; 0 in its place keeps exp(-inf - peak) at 0.
+        # A row without keys so far has a peak of -inf; replacing it by 0 keeps exp(-inf - peak) at 0.
         base_BGRT = new_peak_BGRT.masked_fill(new_peak_BGRT == float("-inf"), 0.0)
         weight_BGRTS = (score_BGRTS - base_BGRT[..., None]).exp()
         rescale_BGRT = (peak_BGRT - base_BGRT).exp()
@@ -97,7 +96,7 @@ def merge_attention(first: Attended, second: Attended) -> Attended:
     """Attention over the union of two disjoint sets of keys, from the attention over each.
 
     With l the log-sum-exp of the scores, out = (e^l1 out1 + e^l2 out2) / (e^l1 + e^l2): a mix with weight
-    sigmoid(l2 - l1). A side that saw no key (l = -inf, out = 0) leaves the other as it is.
+    sigmoid(l2 - l1). A side without keys (l = -inf, out = 0) leaves the other unchanged.
     """
     (out_a_BHTE, lse_a_BHT), (out_b_BHTE, lse_b_BHT) = first, second
     # Both sides empty: -inf - -inf is NaN, and any weight mixes two zeros.

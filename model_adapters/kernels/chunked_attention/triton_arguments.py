@@ -1,4 +1,4 @@
-"""One-line checks of the tensors that the Triton attention kernels take."""
+"""Checks of the tensors that the Triton attention kernels take, with errors of one line."""
 
 import torch
 
@@ -10,7 +10,7 @@ MAX_HEAD_SIZE = 256
 def check_attention_tensors(
     q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, window: int | None
 ) -> None:
-    """Raise ValueError, in one line, when queries, keys and values do not fit together or the kernels."""
+    """Raise ValueError, in one line, if queries, keys and values do not fit each other or the kernels."""
     if q_BHTD.dim() != 4 or k_BGSD.dim() != 4 or v_BGSE.dim() != 4:
         shapes = f"{tuple(q_BHTD.shape)}, {tuple(k_BGSD.shape)}, {tuple(v_BGSE.shape)}"
         raise ValueError(f"q, k, v are {shapes}; each must be [B, heads, tokens, size]")

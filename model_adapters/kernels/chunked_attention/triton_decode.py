@@ -1,6 +1,6 @@
-"""One token's attention to a long cache in Triton: keys are split among programs, then the parts are merged.
+"""Attention of one token to a long cache in Triton: keys are split among programs, then the parts are merged.
 
-The lengths are read on the device, so a captured CUDA graph stays right while sequences grow.
+Lengths are read on the device, so a captured CUDA graph stays valid while sequences grow.
 Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
 """
 
@@ -30,7 +30,7 @@ class DecodeAttentionLaunch:
 def choose_decode_attention_launch(
     *, sequences: int, key_heads: int, keys: int, head_size: int, dtype: torch.dtype
 ) -> DecodeAttentionLaunch:
-    """Launch configuration for a shape: about 264 programs, two on each multiprocessor of the largest cards."""
+    """Launch configuration for a shape: about 264 programs, two per multiprocessor of the largest GPUs."""
     key_block = 32 if head_size > 128 or dtype == torch.float32 else 64
     wanted = max(1, 264 // (sequences * key_heads))
     return DecodeAttentionLaunch(
@@ -51,12 +51,11 @@ def decode_attention(
     out_BHE: torch.Tensor | None = None,
     launch: DecodeAttentionLaunch | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention of one query a sequence to its first `key_counts_B` keys: `(out_BHE, lse_BH)`, lse in fp32 nats.
+    """Attention of one query per sequence to its first `key_counts_B` keys: `(out_BHE, lse_BH)`, lse in fp32 nats.
 
-    `key_counts_B` (int32 or int64, on the device) counts the new token's own key; places at and past it are never
-    seen and may hold anything. With `window` only the last `window` keys are seen. A sequence with no keys gives
-    zeros and -inf. The grid depends on S alone. Raises ValueError for shapes, dtypes, strides or devices that do
-    not fit.
+    `key_counts_B` (int32 or int64, on the device) includes the new token's own key; places from there on are ignored
+    and may hold anything. With `window` only the last `window` keys are seen. A sequence with no keys gives zeros and
+    -inf. The grid depends only on S. Raises ValueError for shapes, dtypes, strides or devices that do not fit.
 
     Splitting the keys is Flash-Decoding's (Dao et al., 2023); parts merge by their log-sum-exp.
     """
@@ -168,7 +167,7 @@ def _attend_split(
     oldest = 0
     if WINDOWED:
         oldest = tl.maximum(0, count - window)
-    # Whole blocks, shared out by the sequence's own length, so that no program idles on a short one.
+    # Whole blocks, distributed by the sequence's own length, so that no program idles for a short one.
     first_block, stop_block = oldest // BS, tl.cdiv(count, BS)
     share = tl.cdiv(stop_block - first_block, splits)
     first = (first_block + i_split * share) * BS
@@ -221,7 +220,7 @@ def _merge_splits(
     E: tl.constexpr,
     BE: tl.constexpr,
 ):
-    """Parts with base-2 log-sum-exps into one output and a log-sum-exp in nats."""
+    """Merge parts with base-2 log-sum-exps into one output and a log-sum-exp in nats."""
     i_bh = tl.program_id(0).to(tl.int64)
     o_part = tl.arange(0, BLOCK_SPLITS)
     o_e = tl.arange(0, BE)

@@ -1,4 +1,4 @@
-"""The merge of attention over two disjoint sets of keys in Triton, one pass.
+"""Merge of attention over two disjoint sets of keys in Triton, in one pass.
 
 Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
 """

@@ -1,4 +1,4 @@
-"""Attention of a segment's queries to a long key/value cache in Triton.
+"""Attention of a segment's queries to a long KV cache in Triton.
 
 Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
 """
@@ -15,7 +15,7 @@ from model_adapters.kernels.chunked_attention.triton_arguments import check_atte
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionLaunch:
-    """How the kernel is launched: one program for a block of queries of one head."""
+    """Launch parameters: one program per block of queries of one head."""
 
     query_block: int
     key_block: int
@@ -24,7 +24,7 @@ class AttentionLaunch:
 
 
 def choose_attention_launch(*, head_size: int, query_tokens: int, dtype: torch.dtype) -> AttentionLaunch:
-    """Launch configuration for a shape; a plain function, since tuning needs a driver and first-call time."""
+    """Launch configuration for a shape, without autotuning, which needs a driver and time in the first call."""
     if dtype == torch.float32:
         return AttentionLaunch(query_block=32, key_block=32, warps=4, stages=1)
     if query_tokens <= 32:
@@ -48,8 +48,8 @@ def prefill_attention(
     """Causal attention of queries at `query_offset + i` to keys at j: `(out_BHTE, lse_BHT)`, lse in fp32 nats.
 
     A query sees the keys at or before its own position and, with `window`, only the last `window` of them; one that
-    sees none gives zeros and -inf. H query heads share G key/value heads in runs of H / G. Keys and values may be
-    views into a longer cache. Without `out_BHTE` the result lies in memory as [B, T, H, E], the order the output
+    sees none gives zeros and -inf. H query heads share G key/value heads in groups of H / G. Keys and values may be
+    views into a longer cache. Without `out_BHTE` the result is in memory as [B, T, H, E], the order that the output
     projection reads. Raises ValueError for shapes, dtypes, strides or devices that do not fit.
 
     The running softmax over blocks is FlashAttention-2's (arXiv:2307.08691).
@@ -109,9 +109,9 @@ def load_rows(p_rows, m_row, WIDTH: tl.constexpr, SIZE: tl.constexpr):
 
 @triton.jit
 def absorb_scores(b_scores, b_v, b_out, b_peak, b_total, PRECISION: tl.constexpr):
-    """One block of base-2 scores into the running softmax: new (out, peak, total)."""
+    """Add one block of base-2 scores to the running softmax; returns (out, peak, total)."""
     b_new_peak = tl.maximum(b_peak, tl.max(b_scores, axis=1))
-    # A row that has seen nothing has a peak of -inf; 0 in its place keeps exp2(-inf - peak) at 0.
+    # A row without keys has a peak of -inf; replacing it by 0 keeps exp2(-inf - peak) at 0.
     b_base = tl.where(b_new_peak == -float("inf"), 0.0, b_new_peak)
     b_weights = tl.exp2(b_scores - b_base[:, None])
     b_rescale = tl.exp2(b_peak - b_base)
@@ -145,7 +145,7 @@ def _attend_keys(
     MASKED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Keys first .. stop into the running softmax; without MASKED every query sees all of them."""
+    """Add the keys first .. stop to the running softmax; without MASKED every query sees all of them."""
     o_s = tl.arange(0, BS)
     p_k += first.to(tl.int64) * s_k_s
     p_v += first.to(tl.int64) * s_v_s
@@ -201,7 +201,7 @@ def _attend(
     WINDOWED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    # The last queries have the most keys: first, so that no long program is left over at the end.
+    # The last queries have the most keys and come first, so that no long program is left at the end.
     i_t = tl.num_programs(0) - 1 - tl.program_id(0)
     i_bh = tl.program_id(1).to(tl.int64)
     i_b, i_h = i_bh // H, i_bh % H
@@ -218,7 +218,7 @@ def _attend(
     b_peak = tl.full([BT], -float("inf"), tl.float32)
     b_total = tl.zeros([BT], tl.float32)
 
-    # Keys that some query sees: first .. stop. Between them those that every query sees need no mask.
+    # first .. stop are the keys that some query sees. Those in between that every query sees need no mask.
     lowest = query_offset + i_t * BT
     stop = tl.minimum(S, lowest + BT)
     all_stop = tl.minimum(S, lowest + 1) // BS * BS

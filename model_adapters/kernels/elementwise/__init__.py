@@ -1,1 +1,1 @@
-"""What stands between a layer's products, each in one pass over memory: norms, gates and rotations."""
+"""Operators between the matrix products of a layer, each in one pass over memory: norms, gates and rotations."""

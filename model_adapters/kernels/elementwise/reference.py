@@ -10,7 +10,7 @@ import torch.nn.functional as F
 def rms_norm(
     x: torch.Tensor, weight_D: torch.Tensor, *, epsilon: float, weight_offset: float = 0.0, gate: torch.Tensor | None
 ) -> torch.Tensor:
-    """x / rms(x) (weight + offset) over the last dimension, times silu(gate) where one is given.
+    """x / rms(x) (weight + offset) over the last dimension, times silu(gate) if a gate is given.
 
     Zhang and Sennrich, "Root Mean Square Layer Normalization" (arXiv:1910.07467).
     """

@@ -10,7 +10,7 @@ import triton.language as tl
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 TILE = 4096
-"""Elements that one program of a norm holds."""
+"""Elements per program of a norm."""
 WIDEST = 16_384
 PRODUCT_BLOCK = 4096
 ROTATED_TOKENS = 32
@@ -39,7 +39,7 @@ def rms_norm(
     if gate is not None:
         if gate.shape != x.shape or gate.device != x.device or gate.dtype not in KERNEL_DTYPES:
             raise ValueError(f"gate is {tuple(gate.shape)} {gate.dtype} on {gate.device}; it must fit x")
-        # A slice of a wider product: its heads stand beside each other, its tokens further apart.
+        # A slice of a wider product: heads are contiguous, tokens are not.
         gate_NHD = gate.reshape(-1, gate.shape[-2] if gate.dim() > 1 else 1, size)
     for name, rows in (("x", x_ND), ("gate", gate_NHD)):
         if rows.stride(-1) != 1:
@@ -76,7 +76,7 @@ def rms_norm(
 
 
 def silu_product(gate: torch.Tensor, up: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
-    """Like `reference.silu_product`; `out` may be one of the two, then overwritten.
+    """Like `reference.silu_product`; `out` may be one of the inputs, which is then overwritten.
 
     Each may be a slice of wider rows. Raises ValueError for shapes, dtypes, strides or devices that do not fit.
     """
@@ -95,7 +95,7 @@ def silu_product(gate: torch.Tensor, up: torch.Tensor, *, out: torch.Tensor | No
 
 
 def _row_step(tensor: torch.Tensor) -> int | None:
-    """From one row to the next, where all rows are evenly spaced; else None."""
+    """Distance from one row to the next if all rows are evenly spaced, else None."""
     if tensor.stride(-1) != 1 and tensor.shape[-1] > 1:
         return None
     step, rows = tensor.shape[-1], 1
@@ -177,13 +177,13 @@ def _rms_norm(
         b_out *= _silu(tl.load(p_gate + o_d, mask=m_row, other=0.0).to(tl.float32))
     b_out = b_out.to(p_out.dtype.element_ty)
     if ADDED:
-        # Rounded before the sum and after it, as two passes would.
+        # Rounded before and after the sum, as by two passes.
         b_residual = tl.load(p_residual + o_n * D + o_d, mask=m_row, other=0.0).to(tl.float32)
         b_out = (b_out.to(tl.float32) + b_residual).to(b_out.dtype)
     tl.store(p_out + o_n * D + o_d, b_out, mask=m_row)
 
 
-# Specialised on its size: only a multiple of 16 lets loads behind a mask be 16 bytes wide.
+# Specialised on the size, because masked loads are 16 bytes wide only for a known multiple of 16.
 @triton.jit
 def _silu_product(p_gate, p_up, p_out, s_gate, s_up, s_out, N, BLOCK: tl.constexpr):
     i_row = tl.program_id(0).to(tl.int64)

@@ -1,4 +1,4 @@
-"""Norms over all heads of queries and keys, and their rotation, in one launch: each is read and written once.
+"""Norms over all heads of queries and keys, and their rotation, in one launch that reads and writes each once.
 
 Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
 """
@@ -22,7 +22,7 @@ def norm_rotate(
     head_size: int,
     cos_sin: tuple[torch.Tensor, torch.Tensor] | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """q and k over the RMS of all their heads, times a weight, then turned by their positions where tables are given.
+    """Divide q and k by the RMS over all heads, multiply by a weight, and rotate them if tables are given.
 
     X = H × D features of H heads in, [B, T, H, D] out, and the same for k with its own number of heads. Inputs may be
     slices of wider rows. The tables are [B or 1, T, D]. Zhang and Sennrich (arXiv:1910.07467), Su et al.
@@ -130,7 +130,7 @@ def _row(
     b_first *= scale * tl.load(p_weight + o_first, mask=m_row, other=0.0).to(tl.float32)
     b_second *= scale * tl.load(p_weight + o_first + R, mask=m_row, other=0.0).to(tl.float32)
     if ROTATED:
-        # Rounded in between, as two passes would.
+        # Rounded in between, as by two passes.
         b_first = b_first.to(p_out.dtype.element_ty).to(tl.float32)
         b_second = b_second.to(p_out.dtype.element_ty).to(tl.float32)
         m_r = o_r < R

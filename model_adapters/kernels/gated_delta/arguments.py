@@ -1,4 +1,4 @@
-"""One-line checks of the tensors that every form of the gated delta rule takes."""
+"""Checks of the tensors that every form of the gated delta rule takes, with errors of one line."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ def check_arguments(
     beta_BTH: torch.Tensor,
     state_BHKV: torch.Tensor | None,
 ) -> None:
-    """Raise ValueError, naming the tensor, its shape and the one expected, when arguments do not fit together."""
+    """Raise ValueError with the tensor, its shape and the expected one if arguments do not fit together."""
     if q_BTHK.dim() != 4 or v_BTHV.dim() != 4:
         raise ValueError(f"q {tuple(q_BTHK.shape)} and v {tuple(v_BTHV.shape)} must be [B, T, heads, size]")
     sequences, tokens, key_heads, key_size = q_BTHK.shape
@@ -39,20 +39,20 @@ def check_arguments(
 
 
 def check_tensor(name: str, tensor: torch.Tensor, *, shape: tuple[int, ...], device: torch.device) -> None:
-    """Raise ValueError unless the tensor has this shape and lies on this device."""
+    """Raise ValueError unless the tensor has this shape and is on this device."""
     if tuple(tensor.shape) != shape:
-        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; {shape} is needed beside the other tensors")
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; {shape} is needed to fit the other tensors")
     if tensor.device != device:
         raise ValueError(f"{name} is on {tensor.device}, q on {device}; move them to one device")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawGates:
-    """Outputs [B, T, H] of the two gate projections and the [H] parameters that make gates of them.
+    """Outputs [B, T, H] of the two gate projections, with the [H] parameters of the gates.
 
     log_decay = -exp(decay_rate_log) softplus(decay_input + decay_bias) and beta = beta_scale sigmoid(beta_input),
-    computed by the kernels as they read. transformers calls decay_rate_log `A_log` and decay_bias `dt_bias`;
-    beta_scale is 2 where negative eigenvalues are allowed and 1 elsewhere.
+    computed in the kernels. transformers calls decay_rate_log `A_log` and decay_bias `dt_bias`; beta_scale is 2 if
+    negative eigenvalues are allowed, else 1.
     """
 
     decay_input: torch.Tensor
@@ -65,7 +65,7 @@ class RawGates:
 def gate_tensors(
     log_decay: torch.Tensor | None, beta: torch.Tensor | None, raw_gates: RawGates | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The two gate tensors to read; raises ValueError unless exactly one of the two ways of giving them is used."""
+    """The two gate tensors to read; raises ValueError unless they are given in exactly one of the two ways."""
     if raw_gates is not None and log_decay is None and beta is None:
         return raw_gates.decay_input, raw_gates.beta_input
     if raw_gates is None and log_decay is not None and beta is not None:
@@ -82,7 +82,7 @@ def check_kernel_tensors(
     *,
     max_head_size: int,
 ) -> None:
-    """Raise ValueError when tensors that fit together have a dtype, size or stride that the kernels do not take."""
+    """Raise ValueError if tensors that fit together have a dtype, size or stride that the kernels do not support."""
     if v.dtype not in KERNEL_DTYPES or q.dtype != v.dtype or k.dtype != v.dtype:
         raise ValueError(f"q, k, v are {q.dtype}, {k.dtype}, {v.dtype}; the kernels take one of bf16, fp16, fp32")
     if max(q.shape[-1], v.shape[-1]) > max_head_size:

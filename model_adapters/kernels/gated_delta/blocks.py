@@ -1,4 +1,4 @@
-"""What both prefill kernels do with blocks of rows.
+"""Operations on blocks of rows for both prefill kernels.
 
 Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
 """
@@ -9,10 +9,10 @@ import triton.language as tl
 
 @triton.jit
 def cut_to(b_wide, dtype: tl.constexpr):
-    """fp32 values without the bits that a 16-bit format has no room for, still in fp32.
+    """fp32 values without the bits that a 16-bit format lacks, still in fp32.
 
-    Cut off rather than rounded: a mask is one instruction at full speed, where rounding and widening again goes
-    through a unit that converts 16 values a cycle.
+    Truncated instead of rounded: a mask is one instruction at full speed, while rounding and widening uses a unit that
+    converts 16 values per cycle.
     """
     MASK: tl.constexpr = 0xFFFF0000 if dtype == tl.bfloat16 else 0xFFFFE000
     return (b_wide.to(tl.uint32, bitcast=True) & MASK).to(tl.float32, bitcast=True)

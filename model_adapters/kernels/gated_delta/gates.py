@@ -1,10 +1,10 @@
-"""The two gates of the rule inside a kernel: read ready, or computed from the projections' raw outputs."""
+"""The two gates of the rule inside a kernel: read, or computed from the outputs of the projections."""
 
 import triton
 import triton.language as tl
 
-# exp(-40) is below what fp32 can add to anything it did not start from; a floor keeps sums of log-decays exact and
-# turns a decay of exactly 0 (log -inf), whose differences would be NaN, into one that no output can tell from it.
+# exp(-40) is too small to change any fp32 sum. The floor keeps sums of log-decays exact, and replaces a decay of
+# exactly 0 (log -inf), whose differences would be NaN, by one with the same outputs.
 LOWEST_LOG_DECAY = tl.constexpr(-40.0)
 
 

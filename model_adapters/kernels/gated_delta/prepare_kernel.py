@@ -1,6 +1,6 @@
-"""The first Triton kernel of the gated delta rule's prefill: what no chunk needs the state for.
+"""The first Triton kernel of the gated delta rule's prefill: the part of all chunks that does not need the state.
 
-triton_prefill.py says what it leaves for the second, and launches it.
+triton_prefill.py describes its results for the second kernel, and launches both.
 
 Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
 """
@@ -11,7 +11,7 @@ import triton.language as tl
 from model_adapters.kernels.gated_delta.blocks import cut_to, dense_offsets, row_squares
 from model_adapters.kernels.gated_delta.gates import load_gates
 
-# Left out of compile-time specialisation: a new number of heads or tokens must not compile the kernels again.
+# Not specialised at compile time, so that a new number of heads or tokens does not recompile the kernels.
 _GATE_STRIDES = ["s_decay_b", "s_decay_t", "s_decay_h", "s_beta_b", "s_beta_t", "s_beta_h"]
 
 
@@ -27,7 +27,7 @@ def _load_part(p_rows, o_t, m_t, s_t, FIRST: tl.constexpr, WIDTH: tl.constexpr, 
 
 @triton.jit
 def _inverse_norm(b_squares, epsilon, NORMALIZE: tl.constexpr):
-    """1 / norm of each row as a power of two, with which rows stay exact, and the rest, in [1, 2)."""
+    """1 / norm of each row as a power of two, by which scaling is exact, and the remaining factor in [1, 2)."""
     b_norm = tl.rsqrt(b_squares + epsilon) if NORMALIZE else tl.full(b_squares.shape, 1.0, tl.float32)
     b_bits = b_norm.to(tl.uint32, bitcast=True)
     b_power = (b_bits & 0x7F800000).to(tl.float32, bitcast=True)
@@ -46,7 +46,7 @@ def _double_blocks(
     # which so lies in shared memory once for all levels.
     b_factor = b_inverse.to(tl.float16) if HALF else b_inverse
     b_product = tl.where(m_below, tl.dot(b_factor, b_lower, input_precision=PRECISION), 0.0)
-    # Not added up in b_inverse itself: Triton 3.6 makes that wrong on an H100.
+    # Not accumulated in b_inverse itself, which Triton 3.6 computes incorrectly on an H100.
     return b_inverse - tl.dot(b_product.to(b_factor.dtype), b_factor, input_precision=PRECISION)
 
 
@@ -202,7 +202,7 @@ def prepare_chunks(
     b_decay *= b_k_norm[None, :]
     o_square = (i_bh * N + i_chunk) * C * C
     o_entry = o_t[:, None] * C + o_t[None, :]
-    # Out of the registers before the inversion needs them.
+    # Stored now to free registers for the inversion.
     b_attention = b_qk * b_decay * (b_q_power * b_q_rest * scale)[:, None]
     tl.store(p_attention + o_square + o_entry, b_attention.to(p_attention.dtype.element_ty))
     b_lower = tl.where(o_t[:, None] > o_t[None, :], b_kk * b_decay * (b_beta * b_k_norm)[:, None], 0.0)

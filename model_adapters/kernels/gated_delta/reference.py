@@ -1,7 +1,7 @@
 """The gated delta rule in plain PyTorch: token by token (the definition) and chunked (differentiable, fast).
 
 Shape legend: B sequences, T tokens, H value heads (a multiple of the G key heads), K key size, V value size,
-N chunks, C tokens a chunk. Both functions compute in fp64 when the values are fp64 and in fp32 otherwise.
+N chunks, C tokens per chunk. Both functions compute in fp64 when the values are fp64 and in fp32 otherwise.
 
 With q and k L2-normalised, scale K^-0.5, decay exp(log_decay) and write strength beta, one head does
 (Yang et al., "Gated Delta Networks", arXiv:2412.06464):
@@ -43,7 +43,7 @@ def recurrent_gated_delta_rule(
     initial_state_BHKV: torch.Tensor | None = None,
     normalize_qk: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Outputs and final state by the definition, one token after another.
+    """Outputs and final state by the definition, token by token.
 
     q and k may have fewer heads than v: consecutive value heads share a key head. Returns out_BTHV in v's dtype
     and final_state_BHKV in fp32 (fp64 when v is fp64). Raises ValueError when shapes, dtypes or devices disagree.
@@ -75,14 +75,14 @@ def chunk_gated_delta_rule(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Outputs and final state through chunks of `chunk_tokens`; differentiable in every tensor argument.
 
-    Everything but one affine step a chunk, S' = M S + F, is computed for all chunks at once, so a pass launches one
-    small batched product a chunk. Shapes are static and nothing waits for the device. Returns out_BTHV in v's dtype
-    and final_state_BHKV in fp32 (fp64 when v is fp64). Raises ValueError when shapes, dtypes or devices disagree.
+    Everything except one affine step per chunk, S' = M S + F, is computed for all chunks at once, so a pass launches
+    one small batched product per chunk. Shapes are static and nothing waits for the device. Returns out_BTHV in v's
+    dtype and final_state_BHKV in fp32 (fp64 when v is fp64). Raises ValueError when shapes, dtypes or devices disagree.
     """
     check_arguments(q_BTHK, k_BTHK, v_BTHV, log_decay_BTH, beta_BTH, initial_state_BHKV)
     if chunk_tokens < 1:
         raise ValueError(f"chunk_tokens is {chunk_tokens}; it must be at least 1")
-    # Autocast would take the products to half precision and with them the state.
+    # Autocast would compute the products, and so the state, in half precision.
     with torch.autocast(device_type=v_BTHV.device.type, enabled=False):
         q, k, v, log_decay, beta = _working_inputs(q_BTHK, k_BTHK, v_BTHV, log_decay_BTH, beta_BTH, normalize_qk)
         state_BHKV = _working_state(initial_state_BHKV, k, v)
@@ -95,7 +95,7 @@ def chunk_gated_delta_rule(
 
 
 class ChunkParts(NamedTuple):
-    """What is known of all chunks before any state is: the affine step S' = M S + F and the outputs' parts.
+    """The parts of all chunks that do not need the state: the affine step S' = M S + F and parts of the outputs.
 
     Outputs are `q_from_start S + attention (u - w S)` for the state S a chunk starts from.
     """
@@ -164,9 +164,9 @@ def _pairwise_decay(since_start_BHNC: torch.Tensor) -> torch.Tensor:
 
 
 class _ScanStates(torch.autograd.Function):
-    """S' = M S + F over the chunks; one batched product a chunk, forward as backward.
+    """S' = M S + F over the chunks, with one batched product per chunk, forward and backward.
 
-    Left to autograd, every chunk would also copy and add up its share of the gradients. With G the gradient of the
+    Autograd would also copy and accumulate gradients for every chunk. With G the gradient of the
     state after a chunk: dF = G, dM = G S^T, and the chunk before gets M^T G. N chunks, X = B × H heads.
     """
 

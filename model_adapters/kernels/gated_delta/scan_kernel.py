@@ -1,6 +1,6 @@
-"""The second Triton kernel of the gated delta rule's prefill: the chunks of a head, one after another.
+"""The second Triton kernel of the gated delta rule's prefill: the sequential scan over the chunks of a head.
 
-triton_prefill.py says what it takes from the first, and launches it.
+triton_prefill.py describes its inputs from the first kernel, and launches both.
 
 Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
 """
@@ -21,7 +21,7 @@ def _state_offsets(o_v, FIRST: tl.constexpr, WIDTH: tl.constexpr, K: tl.constexp
 def _load_state(
     p_state, o_v, FIRST: tl.constexpr, WIDTH: tl.constexpr, K: tl.constexpr, V: tl.constexpr, HAS_STATE: tl.constexpr
 ):
-    """One part of the state, zeros where there is none yet, and the squares of its rows."""
+    """One part of the state, zeros if there is none yet, and the squares of its rows."""
     o_state, m_state = _state_offsets(o_v, FIRST, WIDTH, K, V)
     b_state = tl.load(p_state + o_state, mask=m_state, other=0.0) if HAS_STATE else tl.zeros(o_state.shape, tl.float32)
     return b_state, row_squares(b_state)
@@ -35,7 +35,7 @@ def _store_state(p_state, b_state, o_v, FIRST: tl.constexpr, WIDTH: tl.constexpr
 
 @triton.jit
 def _range_scale(b_ceiling):
-    """A power of two that takes what is at most b_ceiling below 2^14, and its inverse.
+    """A power of two that scales values of at most b_ceiling below 2^14, and its inverse.
 
     For ceilings from 2^-60 to 2^66, so that no quotient of two of these powers leaves the range of fp32.
     """
@@ -48,7 +48,7 @@ def _read_state(
     b_state, b_rescale, p_q, p_k, b_recalled, b_out, o_t,
     FIRST: tl.constexpr, WIDTH: tl.constexpr, KEY_WIDTH: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """What the state, transposed, holds at a chunk's keys and queries, added up over the parts of the key size."""
+    """The transposed state times a chunk's keys and queries, summed over the parts of the key size."""
     b_k = tl.load(p_k + dense_offsets(o_t, FIRST, WIDTH, KEY_WIDTH))
     b_q = tl.load(p_q + dense_offsets(o_t, FIRST, WIDTH, KEY_WIDTH))
     b_state *= b_rescale[:, None]
@@ -60,9 +60,9 @@ def _read_state(
 
 @triton.jit
 def _written_rows(b_missing, b_inverse, HALF: tl.constexpr, PRECISION: tl.constexpr):
-    """The rows that a chunk adds to the memory, transposed."""
+    """The rows that a chunk writes to the state, transposed."""
     if HALF:
-        # In two parts: with beta near 2 and no decay nothing forgets what rounding it once would leave out.
+        # In two parts, because with beta near 2 and no decay rounding errors never vanish.
         b_high = cut_to(b_missing, tl.float16)
         b_written = tl.dot(b_high.to(tl.float16), b_inverse)
         b_written = tl.dot((b_missing - b_high).to(tl.float16), b_inverse, acc=b_written)
@@ -120,7 +120,7 @@ def scan_chunks(
     o_entry = o_t[None, :] + o_t[:, None] * C
     b_identity = tl.where(o_t[:, None] == o_t[None, :], 1.0, 0.0).to(p_v.dtype.element_ty)
 
-    # The state is held transposed, [value, key], in up to three parts of the key.
+    # The state is kept transposed, [value, key], in up to three parts of the key.
     b_state_1, b_squares = _load_state(p_state, o_v, 0, KEY_1, K, V, HAS_STATE)
     if KEY_2 > 0:
         b_state_2, b_more = _load_state(p_state, o_v, KEY_1, KEY_2, K, V, HAS_STATE)
@@ -138,9 +138,9 @@ def scan_chunks(
         m_t = o_t < T - i_chunk * C
         m_v = m_t[:, None] & (o_v < V)[None, :]
         b_v = tl.load(p_v + o_t[:, None] * s_v_t + o_v[None, :], mask=m_v, other=0.0)
-        # The tensor cores read it from shared memory, transposed; registers would take it there a number at a time.
+        # The tensor cores read it transposed from shared memory; from registers it would be stored value by value.
         b_v = tl.dot(tl.trans(b_v), b_identity) if HALF else tl.trans(b_v).to(tl.float32)
-        # Read one chunk ahead: a lone scalar has nothing else to hide its latency behind.
+        # Read one chunk ahead, to hide the latency of a single scalar.
         decay = next_decay
         next_decay = tl.load(p_rows + 7 * C, mask=i_chunk + 1 < chunks, other=0.0)
 

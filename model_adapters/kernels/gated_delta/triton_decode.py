@@ -1,4 +1,4 @@
-"""One decode step of the gated delta rule in Triton: every sequence's state is read and written once, in place.
+"""One decode step of the gated delta rule in Triton, which reads and writes every state once, in place.
 
 Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
 """
@@ -23,7 +23,7 @@ from model_adapters.kernels.gated_delta.reference import NORMALIZATION_EPSILON
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeLaunch:
-    """How the step is launched: one program for each head of each sequence and block of value columns."""
+    """Launch parameters: one program per sequence, head and block of value columns."""
 
     value_block: int = 32
     warps: int = 4
@@ -48,9 +48,9 @@ def step_gated_delta_rule(
     normalize_qk: bool = True,
     launch: DecodeLaunch | None = None,
 ) -> torch.Tensor:
-    """Output [B, H, V] of one new token a sequence, in v's dtype; the fp32 states are updated in place.
+    """Output [B, H, V] of one new token per sequence, in v's dtype; the fp32 states are updated in place.
 
-    The G key heads serve H / G consecutive value heads each. Gates are ready or raw, as in the prefill, here [B, H].
+    The G key heads serve H / G consecutive value heads each. Gates are given or raw, as in the prefill, here [B, H].
     Nothing waits for the device, so the step can be captured in a CUDA graph. Raises ValueError for shapes, dtypes,
     strides or devices that do not fit.
     """
@@ -134,7 +134,7 @@ def _step(
     o_k = tl.arange(0, BK)
     o_v = tl.program_id(0) * BV + tl.arange(0, BV)
     m_k, m_v = o_k < K, o_v < V
-    # The state first: it is nearly all the bytes, and its addresses wait for nothing.
+    # The state first, because it is almost all of the bytes, and its addresses depend on nothing.
     p_tile = p_state + i_bh * K * V + o_k[:, None] * V + o_v[None, :]
     m_tile = m_k[:, None] & m_v[None, :]
     b_state = tl.load(p_tile, mask=m_tile, other=0.0)

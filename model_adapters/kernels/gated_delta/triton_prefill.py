@@ -1,26 +1,25 @@
 """Prefill of the gated delta rule in Triton: two kernels, forward only, from an initial to a final state.
 
-What one chunk of C = 64 tokens does to a head's state S (K × V), with L = tril(beta K K^T decay, -1):
+One chunk of C = 64 tokens changes a head's state S (K × V) as follows, with L = tril(beta K K^T decay, -1):
 
-    written = (I + L)^-1 beta (V - decay_from_start K S)          the rows that the chunk adds to the memory
+    written = (I + L)^-1 beta (V - decay_from_start K S)          the rows that the chunk writes to the state
     out     = decay_from_start Q S + tril(Q K^T decay) written
     S'      = decay_of_chunk S + (decay_to_end K)^T written
 
-Operands of 16 bits are multiplied in fp16, which holds numbers 8 times as exactly as bf16: with beta near 2 and little
-decay nothing forgets what rounding does to S, the bracket, the inverse and the written rows at every chunk, and in
-bf16 it comes to 1.3 % after 1,000 tokens. The bracket goes in as two numbers, what fp16 holds of it and what is left.
-What fp16 lacks is range. The rows of q and k are scaled by powers of two, which is exact, to norms between 1/2 and 1;
-S is held times a power of two for each value column, chosen at every chunk from an upper bound: for keys of norm 1 and
-beta up to 2 a token adds at most 2 |v| to the norm of what S holds of a column. Keys that come as they are have no
-such bound; they are computed in fp32.
+Operands of 16 bits are multiplied in fp16, which is 8 times as precise as bf16: with beta near 2 and little decay, the
+rounding errors of S, the bracket, the inverse and the written rows accumulate over chunks, to 1.3 % in bf16 after 1,000
+tokens. The bracket is split into two numbers, its fp16 value and the remainder. fp16 lacks range, so the rows of q and
+k are scaled by powers of two, which is exact, to norms between 1/2 and 1, and each value column of S is scaled by a
+power of two that is chosen per chunk from an upper bound: for keys of norm 1 and beta up to 2, a token adds at most 2
+|v| to the norm of a column of S. Keys that are not normalised have no such bound and are computed in fp32.
 
-`prepare_chunks` computes what does not depend on S for all chunks at once: the scaled rows, (I + L)^-1 beta,
-tril(Q K^T decay), and the row factors into which the rest of the normalisation of q and k folds. `scan_chunks` then
-walks the chunks, one program a block of value columns, and keeps S in registers, transposed: all left operands then
-come out of an accumulator, and only inputs pass through shared memory. V alone has to be transposed: the tensor cores
-do that, by a product with the identity. No state but the last is written.
+`prepare_chunks` computes what does not depend on S for all chunks at once: the scaled rows, (I + L)^-1 beta, tril(Q K^T
+decay), and the row factors into which the rest of the normalisation of q and k folds. `scan_chunks` then processes the
+chunks in order, one program per block of value columns, and keeps S transposed in registers: all left operands are
+accumulators, and only inputs use shared memory. Only V has to be transposed, which the tensor cores do by a product
+with the identity. Only the last state is written.
 
-The kernels themselves stand in prepare_kernel.py and scan_kernel.py.
+The kernels are in prepare_kernel.py and scan_kernel.py.
 """
 
 from dataclasses import dataclass, replace
@@ -46,20 +45,20 @@ CHUNK_TOKENS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefillLaunch:
-    """How the two kernels are launched; `piece_tokens` bounds the scratch held between them.
+    """Launch parameters of the two kernels; `piece_tokens` bounds the scratch memory between them.
 
-    It is held twice where there are several pieces: one is prepared while another is scanned.
+    With several pieces it is allocated twice, because one piece is prepared while another is scanned.
     """
 
     piece_tokens: int = 8192
     value_block: int = 64
     scan_stages: int = 3
     prepare_registers: int | None = 168
-    """Of a thread, at most; fewer let more programs share a multiprocessor."""
+    """Maximum registers per thread; fewer let more programs share a multiprocessor."""
 
 
 def choose_prefill_launch(*, key_size: int, value_size: int, dtype: torch.dtype) -> PrefillLaunch:
-    """Launch configuration for a shape; a plain function, since tuning needs a driver and first-call time."""
+    """Launch configuration for a shape, without autotuning, which needs a driver and time in the first call."""
     exact = dtype == torch.float32
     value_block = min(32 if exact or key_size > 128 else 64, max(16, triton.next_power_of_2(value_size)))
     if exact:
@@ -84,7 +83,7 @@ def prefill_gated_delta_rule(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Outputs and final state of a segment: `(out_BTHV, final_state_BHKV)`, out in v's dtype and states in fp32.
 
-    Gates are either ready (`log_decay_BTH` at most 0 and `beta_BTH` in [0, 2]) or raw (`raw_gates`, then the
+    Gates are either given (`log_decay_BTH` at most 0 and `beta_BTH` in [0, 2]) or raw (`raw_gates`, then the
     non-linearities are computed here). q, k and v may be strided views with contiguous last dimension, all of one
     dtype (bf16, fp16 or fp32); head sizes go up to 256. `final_state_BHKV` may be the initial state, then updated in
     place. Values and states may reach 1e17. Raises ValueError for shapes, dtypes, strides or devices that do not fit.
@@ -140,7 +139,7 @@ def _in_fp32(segment: _Segment) -> _Segment:
 
 @dataclass(frozen=True, slots=True)
 class _Scratch:
-    """What the first kernel leaves for the second, for every head and chunk of one piece."""
+    """Results of the first kernel for the second, for every head and chunk of one piece."""
 
     scaled_q: torch.Tensor
     scaled_k: torch.Tensor
@@ -189,10 +188,10 @@ def _run_overlapped(segment: _Segment, pieces: list[tuple[int, int]], initial_st
     state = initial_state
     for index, piece in enumerate(pieces):
         if index > 0:
-            # After the last of these the second stream has nothing left to do with the scratch.
+            # After the last of these the second stream no longer uses the scratch memory.
             current.wait_stream(ahead)
         last_scan = current.record_event()
-        # First: a scan's few programs find no place any more once those that prepare have begun.
+        # Launched first, because the few programs of a scan find no free multiprocessor once preparation has begun.
         _scan(segment, scratch[index % 2], *piece, state)
         state = segment.final_state
         if index + 1 < len(pieces):

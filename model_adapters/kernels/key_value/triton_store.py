@@ -1,4 +1,4 @@
-"""One token's keys and values for many sequences into their caches, in one launch that reads positions on the device.
+"""Storing of one token's keys and values of many sequences, in one launch that reads positions on the device.
 
 Names: i_ program index, o_ offsets, m_ mask, p_ pointer, s_ stride.
 """

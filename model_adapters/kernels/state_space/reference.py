@@ -1,4 +1,4 @@
-"""Mamba-2's state space recurrence, token by token in fp64: what the kernels are checked against.
+"""Mamba-2's state space recurrence, token by token in fp64, as the reference of the kernels.
 
 Dao and Gu, Transformers are SSMs (2024), eq. 2 and section 6, with a scalar decay per head.
 
