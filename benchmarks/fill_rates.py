@@ -7,49 +7,31 @@ on the machine would count as well; the first sample of a task also counts the p
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import tokenizers
 import typer
 
 from evalkit.errors import SampleDoesNotFitError
 from evalkit.records import SampleKey
-from evalkit.running.protocols import Tokenizer
 from evalkit.values import parse_contexts, read_value
 from model_adapters.tokenizer import HfTokenizer
 from suites.ruler import RulerCorpora, RulerSettings, RulerSuite
 
 
-class CountingTokenizer:
-    """A tokenizer with a count of the characters it was given."""
+class CountingTokenizer(HfTokenizer):
+    """Counts the characters that it is given."""
 
-    def __init__(self, inner: Tokenizer) -> None:
-        self._inner = inner
-        self.characters = 0
-        self.fingerprint, self.vocab_size = inner.fingerprint, inner.vocab_size
+    characters = 0
 
     def encode(self, text: str) -> list[int]:
-        return self._counted(self._inner.encode, text)
+        self.characters += len(text)
+        return super().encode(text)
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        return self._counted(self._inner.encode_with_offsets, text)
-
-    def encode_prompt(self, text: str) -> list[int]:
-        return self._counted(self._inner.encode_prompt, text)
-
-    def add_special_tokens(self, token_ids: list[int]) -> list[int]:
-        return self._inner.add_special_tokens(token_ids)
-
-    def special_prompt_tokens(self) -> int:
-        return self._inner.special_prompt_tokens()
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        return self._inner.decode(token_ids)
-
-    def _counted(self, call: Callable[[str], Any], text: str) -> Any:
         self.characters += len(text)
-        return call(text)
+        return super().encode_with_offsets(text)
 
 
 def measure(suite: RulerSuite, tokenizer: CountingTokenizer, keys: Sequence[SampleKey]) -> str:
@@ -84,7 +66,7 @@ def main(
     embedded: bool = typer.Option(False, help="Use the embedded corpora even where others are at hand."),
 ) -> None:
     """Print fill rates and costs of RULER's samples."""
-    tokenizer = CountingTokenizer(HfTokenizer.from_file(tokenizer_json))
+    tokenizer = CountingTokenizer(tokenizers.Tokenizer.from_file(str(tokenizer_json)), name=str(tokenizer_json))
     corpora = RulerCorpora.embedded() if embedded else RulerCorpora.default()
     asked = read_value(tasks, tuple[str, ...] | None, "--tasks")
     settings = RulerSettings.of(ctx=parse_contexts(ctx), tasks=asked, samples=samples)

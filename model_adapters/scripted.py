@@ -45,10 +45,6 @@ class ScriptedTokenizer:
         """Not a digest, because this class is the definition."""
         return f"sha256:scripted-{len(self._prefix)}"
 
-    @property
-    def vocab_size(self) -> int:
-        return 1 << 57
-
     def encode(self, text: str) -> list[int]:
         return [_spell(match[0]) for match in PIECE.finditer(text)]
 
@@ -61,9 +57,6 @@ class ScriptedTokenizer:
 
     def add_special_tokens(self, token_ids: list[int]) -> list[int]:
         return token_ids if self._prefix[:1] == token_ids[:1] else self._prefix + token_ids
-
-    def special_prompt_tokens(self) -> int:
-        return len(self._prefix)
 
     @property
     def text_start(self) -> int | None:

@@ -103,11 +103,6 @@ class HfTokenizer:
         return self._fingerprint
 
     @property
-    def vocab_size(self) -> int:
-        """Entries of the vocabulary, added tokens included."""
-        return int(self._backend.get_vocab_size())
-
-    @property
     def text_tokens(self) -> int:
         """Entries of the vocabulary without added tokens, which a text seldom spells out."""
         return self._text_tokens
@@ -131,9 +126,6 @@ class HfTokenizer:
 
     def add_special_tokens(self, token_ids: list[int]) -> list[int]:
         return token_ids if self._prefix[:1] == token_ids[:1] else [*self._prefix, *token_ids]
-
-    def special_prompt_tokens(self) -> int:
-        return len(self._prefix)
 
     @property
     def text_start(self) -> int | None:

@@ -1,7 +1,7 @@
 """Protocols of a tokenizer, a model adapter and a suite."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar
 
 from evalkit.records import (
     Asked,
@@ -21,7 +21,6 @@ AskedT = TypeVar("AskedT", bound=Asked)
 """`Asked`, or a subclass with what the suite's judge also needs."""
 
 
-@runtime_checkable
 class Tokenizer(Protocol):
     """A model's tokenizer, as suites use it."""
 
@@ -29,9 +28,6 @@ class Tokenizer(Protocol):
     def fingerprint(self) -> str:
         """`sha256:<hex>` of the tokenizer's definition."""
         ...
-
-    @property
-    def vocab_size(self) -> int: ...
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text` without special tokens."""
@@ -49,11 +45,7 @@ class Tokenizer(Protocol):
         ...
 
     def add_special_tokens(self, token_ids: list[int]) -> list[int]:
-        """The result of `encode_prompt` for a text with the tokens `token_ids`."""
-        ...
-
-    def special_prompt_tokens(self) -> int:
-        """Number of tokens that `encode_prompt` adds to a text without special tokens."""
+        """The result of `encode_prompt` for a text with the tokens `token_ids`; the special tokens alone for none."""
         ...
 
     @property
@@ -66,7 +58,6 @@ class Tokenizer(Protocol):
         ...
 
 
-@runtime_checkable
 class Adapter(Protocol):
     """A model that answers requests."""
 

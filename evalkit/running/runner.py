@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol
 
 from evalkit.errors import IncompatibleRunError, SampleDoesNotFitError
@@ -15,6 +15,7 @@ from evalkit.records import (
     Request,
     RunRecord,
     RunStart,
+    Sample,
     SampleKey,
     SampleRecord,
     Score,
@@ -60,15 +61,6 @@ class RunSettings:
     """`time.perf_counter()` at the start of the command."""
     tokens_seen: int | None = None
     preflight: tuple[PreflightCheck, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared(Generic[AskedT]):
-    """A sample ready to be sent, or the reason why it cannot be sent."""
-
-    key: SampleKey
-    asked: AskedT | None
-    unscored: str = ""
 
 
 def run(
@@ -136,7 +128,7 @@ def _answer(
             asked, completion = answered
             # A failed request is not judged.
             score = Score(None) if completion.error is not None else suite.judge(asked, completion)
-            record = _answered(asked, completion, score, log.number)
+            record = sample_record(asked, completion, score, log.number)
             store.append(record)
             log.sample_ended()
             observer.sample_ended(record)
@@ -160,20 +152,20 @@ class _RequestStream(Generic[AskedT]):
 
     def requests(self, pending: Sequence[SampleKey]) -> Generator[Request, None, None]:
         with closing(prefetch(self._prepare, pending, depth=_prepared_ahead(pending))) as prepared_samples:
-            for prepared in prepared_samples:
-                if prepared.asked is None:
-                    record = _not_asked(prepared.key, prepared.unscored, self._log.number)
+            for key, asked, unscored in prepared_samples:
+                if asked is None:
+                    record = _not_asked(key, unscored, self._log.number)
                     self._store.append(record)
                     self._log.sample_ended()
                     self._observer.sample_ended(record)
                     continue
                 self._log.prompt_sent()
-                for request in prepared.asked.requests:
+                for request in asked.requests:
                     if request.id in self._in_flight:
                         raise ValueError(f"two requests are called {request.id}")
-                    self._in_flight[request.id] = prepared.asked
-                self._observer.prompt_sent(prepared.key)
-                yield from prepared.asked.requests
+                    self._in_flight[request.id] = asked
+                self._observer.prompt_sent(key)
+                yield from asked.requests
 
     def take(self, answer: Completion) -> tuple[AskedT, Completion] | None:
         """The sample with its joined completion once the last of its requests is answered, None before."""
@@ -184,11 +176,12 @@ class _RequestStream(Generic[AskedT]):
             return None
         return asked, Completion.joined(asked.sample.id, [self._answers.pop(name) for name in names])
 
-    def _prepare(self, key: SampleKey) -> Prepared[AskedT]:
+    def _prepare(self, key: SampleKey) -> tuple[SampleKey, AskedT | None, str]:
+        """A sample ready to be sent, or the reason why it cannot be sent."""
         try:
-            return Prepared(key, self._suite.ask(key))
+            return key, self._suite.ask(key), ""
         except SampleDoesNotFitError as error:
-            return Prepared(key, None, str(error))
+            return key, None, str(error)
 
 
 def _prepared_ahead(keys: Sequence[SampleKey]) -> int:
@@ -206,7 +199,8 @@ def _refuse_leftovers(store: RunStore, plan: SuitePlan) -> None:
         )
 
 
-def _answered(asked: Asked, completion: Completion, score: Score, session: int) -> SampleRecord:
+def sample_record(asked: Asked, completion: Completion, score: Score, session: int = 0) -> SampleRecord:
+    """The line of an answered sample."""
     sample = asked.sample
     return SampleRecord(
         id=sample.id,
@@ -238,26 +232,6 @@ def _answered(asked: Asked, completion: Completion, score: Score, session: int) 
 
 
 def _not_asked(key: SampleKey, reason: str, session: int) -> SampleRecord:
-    return SampleRecord(
-        id=key.id,
-        task=key.task,
-        ctx=key.ctx,
-        index=key.index,
-        seed=key.seed,
-        prompt_tokens=0,
-        completion_tokens=0,
-        prompt_sha256="",
-        depths=(),
-        gold_positions=(),
-        targets=(),
-        prediction="",
-        finish_reason="error",
-        metric="",
-        score=None,
-        failure=None,
-        error=None,
-        unscored=reason,
-        prefill_seconds=0.0,
-        decode_seconds=0.0,
-        session=session,
-    )
+    nothing = Asked(Sample(key, "", "", (), generation_tokens=0, prompt_tokens=0, metric=""), ())
+    record = sample_record(nothing, Completion(key.id, "", 0, 0, "error", 0.0, 0.0), Score(None), session)
+    return replace(record, unscored=reason, prompt_sha256="", generation_tokens=None, excerpts=())

@@ -45,13 +45,31 @@ class TextRequests:
         """Tokens of a text with the special ones before it, which are not doubled if the text spells them out."""
         return tuple(self._tokenizer.encode_prompt(text))
 
-    def pair(self, context: str, continuation: str) -> tuple[TokenIds, TokenIds]:
-        """Tokens of a context, and the tokens that context and continuation together have after them.
+    def pairs(self, context: str, continuations: Sequence[str]) -> list[tuple[TokenIds, TokenIds]]:
+        """Tokens of a context, and for each continuation those that context and continuation together have after them.
 
         Spaces at the end of the context belong to the continuation; an empty context is the text-start token. Raises
-        SampleDoesNotFitError if no token is left for the continuation.
+        SampleDoesNotFitError if no token is left for a continuation. The context is tokenized once; once it has given
+        the same tokens for PROBES contexts, continuations are tokenized after the last line alone.
         """
-        return self._pairs(context, [continuation])[0]
+        if context == "":
+            pairs = [self._after_nothing(text) for text in continuations]
+        else:
+            kept = context.rstrip()
+            prompt = self.prompt(kept)
+            quick = self._after_last_line(kept, context[len(kept) :], prompt, continuations) if self._quick else None
+            after = quick
+            if after is None or self._checked < PROBES:
+                after = [self.prompt(context + text)[len(prompt) :] for text in continuations]
+            if quick is not None and self._checked < PROBES:
+                self._quick, self._checked = quick == after, self._checked + 1
+            pairs = [(prompt, tokens) for tokens in after]
+        for (before, tokens), text in zip(pairs, continuations, strict=True):
+            if not before or not tokens:
+                raise SampleDoesNotFitError(
+                    f"{(context + text)[-40:]!r}: the tokenizer leaves nothing to score after the context"
+                )
+        return pairs
 
     def shared_prefix(self, name: str, contexts: Iterable[str]) -> SharedPrefix | None:
         """The prefix shared by the first PROBES different contexts of a task, found in their text; takes no others.
@@ -79,20 +97,20 @@ class TextRequests:
         tokens = [
             pair
             for context, group in groupby(pairs, itemgetter(0))
-            for pair in self._pairs(context, [continuation for _, continuation in group])
+            for pair in self.pairs(context, [continuation for _, continuation in group])
         ]
         grouped = [(context, tuple(after for _, after in group)) for context, group in groupby(tokens, itemgetter(0))]
         requests = []
         for index, (context, continuations) in enumerate(grouped):
             self._check(len(context) + max(map(len, continuations)) - 1)
-            shared = prefix is not None and prefix.begins(context)
+            shared = prefix if prefix is not None and prefix.begins(context) else None
             requests.append(
                 Request(
                     id=name if len(grouped) == 1 else f"{name}#{index}",
                     token_ids=context,
                     generation_tokens=0,
-                    prefix_id=prefix.id if prefix is not None and shared else None,
-                    prefix_tokens=len(prefix.token_ids) if prefix is not None and shared else 0,
+                    prefix_id=shared.id if shared else None,
+                    prefix_tokens=len(shared.token_ids) if shared else 0,
                     continuations=continuations,
                 )
             )
@@ -116,38 +134,14 @@ class TextRequests:
         """A request for at most `budget` new tokens after a context, which is never truncated."""
         prompt = self.prompt(context) or self._start()
         self._check(len(prompt) + budget)
-        shared = prefix is not None and prefix.begins(prompt)
+        shared = prefix if prefix is not None and prefix.begins(prompt) else None
         return Request(
             id=name,
             token_ids=prompt,
             generation_tokens=budget,
-            prefix_id=prefix.id if prefix is not None and shared else None,
-            prefix_tokens=len(prefix.token_ids) if prefix is not None and shared else 0,
+            prefix_id=shared.id if shared else None,
+            prefix_tokens=len(shared.token_ids) if shared else 0,
         )
-
-    def _pairs(self, context: str, continuations: Sequence[str]) -> list[tuple[TokenIds, TokenIds]]:
-        """`pair` of a context with each continuation; the context is tokenized once.
-
-        Once it has given the same tokens for PROBES contexts, continuations are tokenized after the last line alone.
-        """
-        if context == "":
-            pairs = [self._after_nothing(text) for text in continuations]
-        else:
-            kept = context.rstrip()
-            prompt = self.prompt(kept)
-            quick = self._after_last_line(kept, context[len(kept) :], prompt, continuations) if self._quick else None
-            after = quick
-            if after is None or self._checked < PROBES:
-                after = [self.prompt(context + text)[len(prompt) :] for text in continuations]
-            if quick is not None and self._checked < PROBES:
-                self._quick, self._checked = quick == after, self._checked + 1
-            pairs = [(prompt, tokens) for tokens in after]
-        for (before, tokens), text in zip(pairs, continuations, strict=True):
-            if not before or not tokens:
-                raise SampleDoesNotFitError(
-                    f"{(context + text)[-40:]!r}: the tokenizer leaves no token to score after the context"
-                )
-        return pairs
 
     def _after_last_line(
         self, kept: str, spaces: str, prompt: TokenIds, continuations: Sequence[str]

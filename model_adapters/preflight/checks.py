@@ -103,8 +103,7 @@ def _round_trip(tokenizer: Tokenizer) -> PreflightCheck:
 
 
 def _special_tokens(tokenizer: Tokenizer) -> PreflightCheck:
-    prefix = tokenizer.encode_prompt("a")[: tokenizer.special_prompt_tokens()]
-    statement = f"the tokenizer puts {prefix or 'nothing'} before a prompt"
+    statement = f"the tokenizer puts {tokenizer.add_special_tokens([]) or 'nothing'} before a prompt"
     return PreflightCheck("special tokens", "note", statement)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
-from evalkit.records import Completion, CorpusUse, Sample, SampleKey, SampleRecord, SuiteSummary
-from evalkit.running.excerpts import excerpts
+from evalkit.records import Asked, Completion, CorpusUse, Sample, SampleKey, SampleRecord, SuiteSummary
+from evalkit.running.runner import sample_record
 from suites.ruler import needles, tasks
 from suites.ruler.json_lines import JsonLine, read_json_lines
 from suites.ruler.suite import judge
@@ -127,30 +127,10 @@ def _scored(row: JsonLine, key: SampleKey, dialect: tasks.Dialect) -> SampleReco
         distractors=tuple(value for value in dict.fromkeys(n.value for n in hidden) if value not in targets),
         evidence=tasks.evidence(key.task, question, targets),
     )
-    score = judge(dialect, sample, Completion(sample.id, prediction, 0, 0, "stop", 0.0, 0.0))
-    return SampleRecord(
-        id=sample.id,
-        task=key.task,
-        ctx=key.ctx,
-        index=key.index,
-        seed=key.seed,
-        prompt_tokens=0,
-        completion_tokens=0,
-        prompt_sha256=_sha256(question, *targets),
-        depths=sample.depths,
-        gold_positions=(),
-        targets=targets,
-        prediction=prediction,
-        finish_reason="stop",
-        metric=sample.metric,
-        score=score.value,
-        failure=score.failure,
-        error=None,
-        unscored=None,
-        prefill_seconds=0.0,
-        decode_seconds=0.0,
-        excerpts=excerpts(sample) if question else (),
-    )
+    completion = Completion(sample.id, prediction, 0, 0, "stop", 0.0, 0.0)
+    record = sample_record(Asked(sample, ()), completion, judge(dialect, sample, completion))
+    excerpts = record.excerpts if question else ()
+    return replace(record, prompt_sha256=_sha256(question, *targets), generation_tokens=None, excerpts=excerpts)
 
 
 def _refuse_repeated(row: JsonLine, question: str, seen: dict[tuple[object, str], int]) -> None:

@@ -129,7 +129,7 @@ class PreparedSuite(RulerJudge):
             sample = self.ask(SampleKey(task, ctx, file.longest, self._settings.seed)).sample
             taken = sample.prompt_tokens + sample.generation_tokens
             label = file.read(file.longest).fields.get("length", ctx)
-            if taken > ctx or taken - self._tokenizer.special_prompt_tokens() > label:
+            if taken > ctx or taken - len(self._tokenizer.add_special_tokens([])) > label:
                 limit = f"--ctx {ctx:,}" if taken > ctx else f"its own label, `length` {label:,}"
                 yield (
                     f"{task} at {ctx:,}: the longest prompt takes {taken:,} tokens of this tokenizer with its "

@@ -41,7 +41,7 @@ class TextLossSuite:
         """Windows of fewer than `least_tokens` tokens are skipped."""
         self._settings, self._tokenizer, self._source = settings, tokenizer, source
         self._least_tokens = least_tokens
-        self._size = WindowSize(settings.ctxs[0] - tokenizer.special_prompt_tokens(), settings.overlap)
+        self._size = WindowSize(settings.ctxs[0] - len(tokenizer.add_special_tokens([])), settings.overlap)
         self._windows: tuple[Window, ...] | None = None
 
     @property

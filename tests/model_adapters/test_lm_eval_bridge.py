@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from evalkit.errors import RequestFailedError, UsageError
 from evalkit.records import Completion, ContinuationScore, Request, SuiteSummary
-from evalkit.running.runner import _answered
+from evalkit.running.runner import sample_record
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.transformers_adapter import TransformersAdapter
@@ -56,7 +56,7 @@ def answered(model: PreTrainedModel, folder: Path, *, max_tokens: int | None) ->
     found = {answer.request_id: answer for answer in adapter(model).generate(r for one in every for r in one.requests)}
     wholes = [Completion.joined(one.sample.id, [found[request.id] for request in one.requests]) for one in every]
     judged = zip(every, wholes, strict=True)
-    return suite.summarize([_answered(one, whole, suite.judge(one, whole), 1) for one, whole in judged])
+    return suite.summarize([sample_record(one, whole, suite.judge(one, whole)) for one, whole in judged])
 
 
 @pytest.mark.parametrize("max_tokens", [None, 400])

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from evalkit.errors import RequestFailedError
 from evalkit.records import Completion, ContinuationScore, Request
-from evalkit.running.protocols import Adapter, Tokenizer
 from model_adapters.scripted import BOS, ScriptedAdapter, ScriptedReply, ScriptedTokenizer
 
 TOKENIZER = ScriptedTokenizer()
@@ -21,11 +20,6 @@ def request(id: str = "vt/512/0/42", text: str = "What is it?", generation_token
 def answer(adapter: ScriptedAdapter, asked: Request | None = None) -> Completion:
     (completion,) = adapter.generate([asked or request()])
     return completion
-
-
-def test_protocols_are_met() -> None:
-    assert isinstance(TOKENIZER, Tokenizer)
-    assert isinstance(ScriptedAdapter({}), Adapter)
 
 
 @given(st.text())
@@ -45,7 +39,7 @@ def test_a_seam_never_costs_a_token(first: str, second: str) -> None:
 
 @given(st.text())
 def test_ids_fit_signed_64_bit_integers(text: str) -> None:
-    assert all(BOS < token_id < TOKENIZER.vocab_size < 2**63 for token_id in TOKENIZER.encode(text))
+    assert all(BOS < token_id < 2**57 for token_id in TOKENIZER.encode(text))
 
 
 def test_words_split_as_documented() -> None:
@@ -58,7 +52,7 @@ def test_words_split_as_documented() -> None:
 def test_bos_is_added_to_prompts_only_and_never_decoded() -> None:
     tokenizer = ScriptedTokenizer(adds_bos=True)
     assert tokenizer.encode_prompt("a b") == [BOS, *tokenizer.encode("a b")]
-    assert tokenizer.special_prompt_tokens() == 1
+    assert tokenizer.add_special_tokens([]) == [BOS]
     assert tokenizer.decode(tokenizer.encode_prompt("a b")) == "a b"
     assert tokenizer.fingerprint != TOKENIZER.fingerprint
 

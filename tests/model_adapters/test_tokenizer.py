@@ -20,7 +20,6 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from evalkit.errors import UsageError
-from evalkit.running.protocols import Tokenizer
 from model_adapters.tokenizer import HfTokenizer
 from tests.model_adapters.small_models import BOS_ID, EOS_ID, PAD_ID, byte_tokenizer
 
@@ -51,22 +50,17 @@ def real(shared_data: Path) -> Callable[[str], HfTokenizer]:
     return load
 
 
-def test_the_protocol_is_met() -> None:
-    assert isinstance(BYTES, Tokenizer)
-
-
 @pytest.mark.shared_data
-@pytest.mark.parametrize(("name", "vocabulary"), [("allenai_dolma2", 100_278), ("gpt2", 50_257)])
+@pytest.mark.parametrize("name", ["allenai_dolma2", "gpt2"])
 def test_real_tokenizers_are_lossless_on_a_novel(
-    real: Callable[[str], HfTokenizer], shared_data: Path, name: str, vocabulary: int
+    real: Callable[[str], HfTokenizer], shared_data: Path, name: str
 ) -> None:
     tokenizer = real(name)
     with gzip.open(shared_data / "gutenberg" / "2701_moby_dick.txt.gz", "rt", encoding="utf-8") as opened:
         text = opened.read()[:100_000]
     ids, offsets = tokenizer.encode_with_offsets(text)
-    assert tokenizer.vocab_size == vocabulary
     assert ids == tokenizer.encode(text) == tokenizer.encode_prompt(text)
-    assert tokenizer.special_prompt_tokens() == 0
+    assert tokenizer.add_special_tokens([]) == []
     assert tokenizer.decode(ids) == text
     assert_covering(text, offsets)
 
@@ -132,7 +126,7 @@ def test_bos_comes_before_a_prompt_and_eos_never_after_it() -> None:
     tokenizer = wrap(backend)
     assert tokenizer.encode_prompt(TEXT) == [BOS_ID, *tokenizer.encode(TEXT)]
     assert tokenizer.encode(TEXT) == BYTES.encode(TEXT)
-    assert tokenizer.special_prompt_tokens() == 1
+    assert tokenizer.add_special_tokens([]) == [BOS_ID]
     assert tokenizer.fingerprint != BYTES.fingerprint
 
 

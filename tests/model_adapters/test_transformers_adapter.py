@@ -8,7 +8,6 @@ import torch
 
 from evalkit.records import Completion, EngineDescription, Request
 from evalkit.running.model_options import ModelOptions
-from evalkit.running.protocols import Adapter
 from model_adapters.loading import LoadedModel, load_model
 from model_adapters.transformers_adapter import TransformersAdapter
 from tests.model_adapters.preflight.other_families import other_model
@@ -108,7 +107,6 @@ def test_failed_requests_are_completions_with_an_error(loaded: LoadedModel) -> N
 
 def test_it_says_how_it_ran(loaded: LoadedModel) -> None:
     adapter = adapter_of(loaded)
-    assert isinstance(adapter, Adapter)
     assert adapter.identity is loaded.identity
     assert adapter.tokenizer is loaded.tokenizer
     assert adapter.describe().segment_tokens is None

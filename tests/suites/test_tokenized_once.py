@@ -8,21 +8,18 @@ from typing import Any
 
 import pytest
 
-from evalkit.records import Asked, Completion, ContinuationScore, CorpusUse, Request
+from evalkit.records import Asked, Completion, ContinuationScore, Request
 from evalkit.running.protocols import Suite
 from suites import context_extension, lm_eval_tasks, mmlu, ruler, state_tracking, text_loss
-from suites.corpora import Essays
 from suites.ruler.prepared import PreparedWriter
 from suites.text_loss.sources import EssayText
 from tests.suites.counting_tokenizer import CountingTokenizer
 from tests.suites.lm_eval_tasks.own_tasks import KINDS, write_tasks
 from tests.suites.mmlu.small_data import write_mmlu
+from tests.suites.numbered_prose import numbered_essays
 from tests.suites.ruler import small_corpora
 
-PROSE = Essays(
-    CorpusUse("essays", "numbered", "0" * 64, "test"),
-    tuple(f"Sentence {number} tells of {'quiet ' * (number % 7)}days." for number in range(3000)),
-)
+PROSE = numbered_essays(3000)
 Build = Callable[[CountingTokenizer, Path], Suite[Any]]
 
 

@@ -42,7 +42,7 @@ class TestPairs:
     @given(st.text(max_size=40), st.text(min_size=1, max_size=10))
     def test_context_and_continuation_are_the_whole(self, context: str, continuation: str) -> None:
         try:
-            before, after = TEXTS.pair(context, continuation)
+            ((before, after),) = TEXTS.pairs(context, [continuation])
         except SampleDoesNotFitError:
             return  # a continuation that melts into the context leaves nothing to score
         whole = tuple(ScriptedTokenizer().encode(context + continuation))
@@ -50,12 +50,12 @@ class TestPairs:
         assert whole[-len(after) :] == after
 
     def test_spaces_at_the_end_belong_to_the_continuation(self) -> None:
-        before, after = TEXTS.pair("It is  ", "red")
+        ((before, after),) = TEXTS.pairs("It is  ", ["red"])
         assert ScriptedTokenizer().decode(before) == "It is"
         assert ScriptedTokenizer().decode(after) == "  red"
 
     def test_an_empty_context_is_the_text_start(self) -> None:
-        assert TEXTS.pair("", "red")[0] == (BOS,)
+        assert TEXTS.pairs("", ["red"])[0][0] == (BOS,)
 
     def test_a_special_token_is_not_doubled(self) -> None:
         texts = TextRequests(SpellsBos(adds_bos=True), max_tokens=None)
@@ -67,7 +67,7 @@ class TestPairs:
         for number, context in enumerate(contexts * 3):
             made = [(context, data.draw(st.text("ab .", min_size=1, max_size=6))) for _ in range(2)]
             try:
-                expected = [TEXTS.pair(*pair) for pair in made]
+                expected = [pair for context, after in made for pair in TEXTS.pairs(context, [after])]
             except SampleDoesNotFitError:
                 with pytest.raises(SampleDoesNotFitError):
                     texts.continuations(str(number), made)
@@ -98,7 +98,8 @@ class TestPairs:
             context = f"Question {number}: what is 7 × {number}?\nA. {'x' * number}\n\nAnswer:"
             pairs = [(context, f" {letter * (number % 3 + 1)}") for letter in "ABCD"]
             (request,) = quick.continuations("x", pairs)
-            assert [(request.token_ids, after) for after in request.continuations] == [slow.pair(*p) for p in pairs]
+            expected = [pair for context, after in pairs for pair in slow.pairs(context, [after])]
+            assert [(request.token_ids, after) for after in request.continuations] == expected
         assert quick._quick
         assert quick._checked == PROBES
 

@@ -274,7 +274,6 @@ def test_what_a_pass_raises_stops_in_one_line(
     ("owner", "method", "check"),
     [
         (HfTokenizer, "decode", "tokenizer"),
-        (HfTokenizer, "special_prompt_tokens", "special tokens"),
         (checks_module, "choose_plan", "memory"),
         (checks_module, "first_layers_only", "first layers"),
     ],

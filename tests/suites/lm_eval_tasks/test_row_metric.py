@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.records import Completion, ContinuationScore, SampleRecord, SuiteSummary
-from evalkit.running.runner import _answered
+from evalkit.running.runner import sample_record
 from model_adapters.scripted import ScriptedTokenizer
 from suites.lm_eval_tasks import LmEvalSettings, build
 
@@ -50,7 +50,7 @@ def run(folder: Path, returned: str, *metrics: str, right: int = 4) -> tuple[Sui
         scores = tuple(ContinuationScore(value, is_greedy=False) for value in nats)
         completion = Completion(key.id, "", 10, 0, "stop", 0.1, 0.0, continuations=scores)
         asked = suite.ask(key)
-        records.append(_answered(asked, completion, suite.judge(asked, completion), 1))
+        records.append(sample_record(asked, completion, suite.judge(asked, completion)))
     return suite.summarize(records), records
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.records import Completion, ContinuationScore, SampleKey, Score, SuiteSummary
-from evalkit.running.runner import _answered
+from evalkit.running.runner import sample_record
 from model_adapters.scripted import ScriptedTokenizer
 from suites.mmlu import MmluSettings, MmluSuite, build
 from suites.mmlu.questions import Question, SubjectQuestions
@@ -25,7 +25,7 @@ def answer_all(suite: MmluSuite) -> SuiteSummary:
     records = []
     for key in suite.plan().keys:
         asked, first = suite.ask(key), completion(-1.0, -2.0, -3.0, -4.0)
-        records.append(_answered(asked, first, suite.judge(asked, first), 1))
+        records.append(sample_record(asked, first, suite.judge(asked, first)))
     return suite.summarize(records)
 
 

@@ -9,7 +9,6 @@ class CharacterTokenizer:
     """A token a character, and three special ones before a prompt."""
 
     fingerprint = "sha256:characters"
-    vocab_size = 0x110000 + 3
 
     def encode(self, text: str) -> list[int]:
         return [ord(character) for character in text]
@@ -22,9 +21,6 @@ class CharacterTokenizer:
 
     def add_special_tokens(self, token_ids: list[int]) -> list[int]:
         return [0x110000, 0x110001, 0x110002, *token_ids]
-
-    def special_prompt_tokens(self) -> int:
-        return 3
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return "".join(chr(token_id) for token_id in token_ids if token_id < 0x110000)
