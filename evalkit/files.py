@@ -29,6 +29,16 @@ def writing(name: object, remedy: str = "") -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def reading(name: object, remedy: str = "") -> Iterator[None]:
+    """Within the block, an OSError or UnicodeDecodeError becomes a UsageError: `name` cannot be read."""
+    try:
+        yield
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"{name} cannot be read: {reason}{'; ' * bool(remedy)}{remedy}") from None
+
+
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Yield a new file that takes the place of `path` when the block ends, and is removed if the block raises.
 

@@ -1,7 +1,6 @@
 """YAML files that users write: policies and plans."""
 
 import re
-from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
@@ -36,15 +35,6 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 _StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_yaml_int)
-
-
-def read_text(path: Path, what: str, remedy: str = "") -> str:
-    """The text of a file; UsageError names it as `what`."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"{what} cannot be read: {reason}{remedy}") from None
 
 
 def read_yaml(text: str) -> Any:

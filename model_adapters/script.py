@@ -20,6 +20,7 @@ from typing import Any
 
 from evalkit.did_you_mean import check_known
 from evalkit.errors import RequestFailedError, UsageError
+from evalkit.files import reading
 from evalkit.records import ContinuationScore, ModelIdentity, Request
 from evalkit.records.codec import RecordError, from_dict, parse_json, to_dict
 from evalkit.running.model_options import SCRIPTED_PREFIX, ModelOptions
@@ -62,11 +63,8 @@ class Script:
 
     def __init__(self, options: ModelOptions) -> None:
         self._path = Path(options.model.removeprefix(SCRIPTED_PREFIX))
-        try:
+        with reading(f"{options.model}: {self._path}"):
             lines = self._path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise UsageError(f"{options.model}: {self._path} cannot be read: {reason}") from None
         self.model = ScriptedModel()
         rules = []
         for number, line in enumerate(lines, start=1):

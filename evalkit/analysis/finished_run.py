@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.errors import IncompatibleRunError, UsageError
+from evalkit.files import reading
 from evalkit.records import Manifest, ResultRow, RunRecord, SampleRecord
 from evalkit.records.metrics import metric_of
 from evalkit.running.run_files import MANIFEST, RUN, SAMPLES, STARTED, read_manifest, read_run, read_samples
@@ -104,10 +105,8 @@ def run_folders(path: Path) -> list[Path]:
     """
     if not os.path.isdir(path) or _holds_run(path):
         return [path]
-    try:
+    with reading(path):
         folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and _holds_run(folder))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     if not folders:
         raise UsageError(f"{path} holds no run: neither {RUN} nor folders with one")
     return folders
@@ -137,15 +136,12 @@ def _holds_run(folder: Path) -> bool:
 
 
 def _refuse_cut_off(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 1))
-            whole = size == 0 or file.read(1) == b"\n"
-    except FileNotFoundError:
-        raise UsageError(f"{path} does not exist; a record without its samples cannot be compared") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    if not os.path.lexists(path):
+        raise UsageError(f"{path} does not exist; a record without its samples cannot be compared")
+    with reading(path), path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        whole = size == 0 or file.read(1) == b"\n"
     if not whole:
         raise UsageError(f"{path} is cut off in its last line, though {RUN} says that the run ended; run it again")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from evalkit.analysis.foreign_records import ForeignResult, ForeignRow
 from evalkit.analysis.lm_eval_results import read_lm_eval
 from evalkit.errors import UsageError
+from evalkit.files import reading
 
 __all__ = ["ForeignResult", "ForeignRow", "is_foreign", "read_foreign", "read_foreign_results"]
 
@@ -40,11 +41,8 @@ def read_foreign_results(paths: Iterable[Path]) -> list[ForeignResult]:
 
 def read_foreign(path: Path) -> ForeignResult:
     """Raises UsageError naming the file if it is neither."""
-    try:
+    with reading(path):
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"{path} cannot be read: {reason}") from None
     try:
         return _ruler_summary(path, text) if path.suffix == ".csv" else read_lm_eval(path, text)
     except (csv.Error, ValueError) as error:

@@ -19,6 +19,7 @@ from evalkit.analysis.ranking import rank, worse_than
 from evalkit.analysis.selectors import Selector
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import IncompatibleRunError, UsageError
+from evalkit.files import reading
 from evalkit.records import EFFECTIVE_LENGTH, RunRecord, generated_roles
 from evalkit.records.metrics import metric_of
 from evalkit.running.store import RUN, SAMPLES, read_run
@@ -218,13 +219,10 @@ def _age_key(record: RunRecord) -> tuple[str, int, str]:
 def _check_lines(folder: Path, record: RunRecord) -> None:
     path = folder / SAMPLES
     lines, last = 0, b"\n"
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                lines += chunk.count(b"\n")
-                last = chunk[-1:]
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    with reading(path), path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            lines += chunk.count(b"\n")
+            last = chunk[-1:]
     if last != b"\n" or lines != record.counts.get("n"):
         part = "" if last == b"\n" else " and a part of one"
         raise IncompatibleRunError(

@@ -10,8 +10,9 @@ from msgspec import Meta
 from evalkit.analysis.selectors import COSTS, Selector
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
+from evalkit.files import reading
 from evalkit.statistics.intervals import CONFIDENCE
-from evalkit.strict_yaml import read_fields, read_text, read_yaml
+from evalkit.strict_yaml import read_fields, read_yaml
 
 Kind = Literal["max_drop", "non_inferior", "min", "max_increase"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -87,7 +88,8 @@ class Policy:
 
 def load_policy(path: Path) -> Policy:
     """Read a policy; UsageError names the file and the rule that is wrong."""
-    text = read_text(path, f"policy {path}", "; `evalkit gate --init BASE` writes one")
+    with reading(f"policy {path}", "`evalkit gate --init BASE` writes one"):
+        text = path.read_text(encoding="utf-8")
     try:
         return parse_policy(text, str(path))
     except UsageError as error:

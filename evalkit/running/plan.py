@@ -13,9 +13,9 @@ from msgspec import Meta
 
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
-from evalkit.files import plain_name
+from evalkit.files import plain_name, reading
 from evalkit.running.model_options import MODEL_OPTIONS, ModelOptions, read_model_options
-from evalkit.strict_yaml import read_fields, read_text, read_yaml
+from evalkit.strict_yaml import read_fields, read_yaml
 from evalkit.suite_spec import SuiteSpec, find_suite, split_tasks
 from evalkit.values import ModelName
 
@@ -134,7 +134,8 @@ def _plan_text(name: str) -> tuple[str, Path]:
             raise UsageError(f"no plan is called {name!r}{did_you_mean(name, known)}; a file's name ends in .yaml")
         text = resources.files("evalkit").joinpath("plans", f"{name}.yaml").read_text(encoding="utf-8")
         return text, Path()
-    return read_text(path, f"plan {name}"), path.parent
+    with reading(f"plan {name}"):
+        return path.read_text(encoding="utf-8"), path.parent
 
 
 def _plan(data: Any, stem: str, folder: Path, out: Path | None) -> RunPlan:

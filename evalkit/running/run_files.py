@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from evalkit.errors import UsageError
+from evalkit.files import reading
 from evalkit.records import Manifest, RunRecord, RunStart, SampleRecord, Session, SessionList
 from evalkit.records.codec import RecordError
 from evalkit.records.migration import NewerRecordError, read_record
@@ -58,10 +59,8 @@ def read_sessions(folder: Path) -> tuple[Session, ...]:
 
 def read_samples(folder: Path) -> list[SampleRecord]:
     """All whole lines of samples.jsonl; UsageError names file and line of a malformed one."""
-    try:
+    with reading(folder / SAMPLES):
         records, _ = parse_samples(folder / SAMPLES)
-    except OSError as error:
-        raise UsageError(f"{folder / SAMPLES} cannot be read: {error.strerror}") from None
     return records
 
 

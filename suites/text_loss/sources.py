@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from evalkit.errors import UsageError
+from evalkit.files import reading
 from evalkit.records import CorpusUse
 from evalkit.records.codec import RecordError, parse_json
 from evalkit.surrogates import half_surrogate
@@ -173,9 +174,6 @@ def open_source(path: Path, field: str) -> Source:
 
 
 def _file_use(path: Path) -> CorpusUse:
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    with reading(path), path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return CorpusUse(role="text", name=path.name, sha256=digest, source=str(path))
