@@ -143,7 +143,7 @@ def attention_groups(rows: Sequence[Row], device: torch.device, *, multiple: int
             return "fresh"
         return index if row.keeps else ("branches", row.slot, row.start)
 
-    return _grouped(rows, shared, device, multiple=multiple, kept_multiple=multiple)
+    return _grouped(rows, shared, device, multiple=multiple)
 
 
 def state_groups(rows: Sequence[Row], device: torch.device, *, multiple: int, padded: bool) -> Grouping:
@@ -164,7 +164,7 @@ def state_groups(rows: Sequence[Row], device: torch.device, *, multiple: int, pa
         run += not (follows and alike)
         return ("kept", run)
 
-    return _grouped(rows, shared, device, multiple=multiple, kept_multiple=multiple if padded else 1, in_order=True)
+    return _grouped(rows, shared, device, multiple=multiple, in_order=True)
 
 
 def _grouped(
@@ -173,10 +173,12 @@ def _grouped(
     device: torch.device,
     *,
     multiple: int,
-    kept_multiple: int,
     in_order: bool = False,
 ) -> Grouping:
-    """Rows of equal keys in groups that are not padded beyond PADDING_SHARE; kept rows `in_order` are not sorted."""
+    """Rows of equal keys in groups that are not padded beyond PADDING_SHARE.
+
+    Kept rows `in_order` are not sorted by length; rows that keep nothing are padded to a `multiple`.
+    """
     firsts, end = [], 0
     keyed: dict[Hashable, list[int]] = {}
     for index, row in enumerate(rows):
@@ -191,7 +193,7 @@ def _grouped(
         for chosen in _little_padded([rows[index].tokens for index in members]):
             indices = [members[place] for place in chosen]
             group = [rows[index] for index in indices], [firsts[index] for index in indices]
-            groups.append(RowGroup(*group, device, multiple=kept_multiple if keeps else multiple))
+            groups.append(RowGroup(*group, device, multiple=1 if keeps else multiple))
     return Grouping(groups)
 
 

@@ -119,8 +119,7 @@ def fit_plan(
     too_large = [plan for plan in ran_out if plan.max_tokens <= max_tokens]
     segment_tokens = min([segment_tokens, *(max(1, plan.segment_tokens // 2) for plan in too_large)])
     pass_tokens, segment_tokens = segment_tokens, min(segment_tokens, max_tokens)
-    fitting = (free - segment_tokens * activation) // max(per_slot, 1)
-    if fitting < 1:
+    if segment_tokens * activation + per_slot > free:
         missing = per_slot + segment_tokens * activation - free
         raise RequestFailedError(
             f"{max_tokens:,} tokens need {_gib(per_slot)} of keys, values and states and "
@@ -128,11 +127,10 @@ def fit_plan(
             f"{_gib(missing)} are missing and {longest_fitting(needs, free):,} tokens would fit: "
             "use a shorter context, a smaller --segment-tokens or a larger device"
         )
-    prefix_bytes = None
-    if kept_bytes is not None:
-        room = free - pass_tokens * activation - per_slot
-        prefix_bytes = max(0, min(int(PREFIX_SHARE * free), room))
-        fitting = max(1, (free - pass_tokens * activation - prefix_bytes) // max(per_slot, 1))
+    # One slot serves one prompt at a time; prompts of several share passes.
+    left = free - pass_tokens * activation
+    prefix_bytes = None if kept_bytes is None else max(0, min(int(PREFIX_SHARE * free), left - per_slot))
+    fitting = max(1, (left - (prefix_bytes or 0)) // max(per_slot, 1))
     wanted = slots if slots is not None else GPU_SLOTS if needs.on_gpu else CPU_SLOTS
     wanted = min([wanted, *(max(1, plan.slots // 2) for plan in too_large)])
     return EnginePlan(segment_tokens, min(wanted, fitting), max_tokens, pass_tokens, prefix_bytes)

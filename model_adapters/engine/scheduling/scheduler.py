@@ -69,13 +69,11 @@ class Scheduler:
             return self._planned.popleft()
         while self._planned:
             # For another room, once the sequences in this one have ended.
-            work = self._planned.popleft()
-            self._waiting.extend(work.sequences if isinstance(work, ScoreBranches) else (work.sequence,))
-        if self._unread and not self.rules.reads_late:
-            return ReadTokens()
-        work_ = self._admit()
-        if work_ is not None:
-            return work_
+            planned = self._planned.popleft()
+            self._waiting.extend(planned.sequences if isinstance(planned, ScoreBranches) else (planned.sequence,))
+        admitted = None if self._unread and not self.rules.reads_late else self._admit()
+        if admitted is not None:
+            return admitted
         if self._unread:
             return ReadTokens()
         return Decode(tuple(self.active)) if self.active else None

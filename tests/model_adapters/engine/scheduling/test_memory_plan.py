@@ -4,18 +4,21 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from evalkit.errors import RequestFailedError
 from model_adapters.bench.memory import measure_prefill
 from model_adapters.engine.forward.model_runner import ModelRunner
-from model_adapters.engine.memory.cost import Needs, activation_bytes_per_token, rounded_length, slot_cost
+from model_adapters.engine.memory.cost import Needs, SlotCost, activation_bytes_per_token, rounded_length, slot_cost
 from model_adapters.engine.scheduling import memory_plan
 from model_adapters.engine.scheduling.memory_plan import (
     CPU_SEGMENT_TOKENS,
     CPU_SLOTS,
     EnginePlan,
     choose_plan,
+    fit_plan,
     plannable_bytes,
 )
 from tests.model_adapters.small_models import FAMILIES, small_model
@@ -92,6 +95,24 @@ def test_a_length_is_rounded_up_only_as_far_as_memory_goes(monkeypatch: pytest.M
     free(monkeypatch, (cost.bytes(70_000) + activation) / 0.9 - 2)
     with pytest.raises(RequestFailedError, match="70,000 tokens need"):
         planned(model, 70_000, segment_tokens=256)
+
+
+@given(
+    free_bytes=st.integers(1, 2**40), max_tokens=st.integers(1, 2**20), slot_bytes=st.integers(1, 2**20),
+    activation=st.integers(1, 2**20), kept=st.booleans(), on_gpu=st.booleans(),
+)  # fmt: skip
+def test_a_plan_never_takes_more_than_is_free(
+    free_bytes: int, max_tokens: int, slot_bytes: int, activation: int, kept: bool, on_gpu: bool
+) -> None:
+    """Several slots have room for a pass that their prompts share; a single one for its own prompt's segment."""
+    needs = Needs(SlotCost(slot_bytes, 0, 0, 0), activation, on_gpu)
+    try:
+        plan = fit_plan(needs, free_bytes, max_tokens, kept_bytes=0 if kept else None)
+    except RequestFailedError:
+        return
+    tokens = plan.pass_tokens if plan.slots > 1 or plan.prefix_bytes else plan.segment_tokens
+    taken = plan.slots * needs.slot.bytes(max_tokens) + tokens * activation + (plan.prefix_bytes or 0)
+    assert taken <= free_bytes
 
 
 def latent_model(family: str) -> PreTrainedModel:
