@@ -67,7 +67,7 @@ class TextRequests:
         for (before, tokens), text in zip(pairs, continuations, strict=True):
             if not before or not tokens:
                 raise SampleDoesNotFitError(
-                    f"{(context + text)[-40:]!r}: the tokenizer leaves nothing to score after the context"
+                    f"{(context + text)[-40:]!r}: the tokenizer leaves no token to score after the context"
                 )
         return pairs
 
