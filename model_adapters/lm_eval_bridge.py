@@ -16,7 +16,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from evalkit.errors import RequestFailedError, SampleDoesNotFitError, UsageError
 from evalkit.records import Completion, Request
 from evalkit.running.protocols import Adapter
-from evalkit.running.text_requests import SharedPrefix, TextRequests, cut_at
+from evalkit.running.text_requests import SharedPrefix, TextRequests
 
 MAX_GEN_TOKS = 256
 """Maximum new tokens of tasks that state none, as for lm-eval's `hf` model."""
@@ -64,17 +64,18 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval publishes no types
         return results
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        """Greedy answers, cut at the first stop string; UsageError if a task requests sampling."""
+        """Greedy answers up to the first stop string; UsageError if a task requests sampling."""
         documents = [[request] for request in requests]
         prefixes = self._prefixes(documents)
 
         def make(name: str, group: Sequence[Instance]) -> tuple[Request, ...]:
-            budget = int(_generation(group[0])["max_gen_toks"])
-            return (self._texts.generation(name, group[0].args[0], budget, prefixes[_task(group)]),)
+            stated, prefix = _generation(group[0]), prefixes[_task(group)]
+            budget, context = int(stated["max_gen_toks"]), group[0].args[0]
+            return (self._texts.generation(name, context, budget, prefix, stop=stated["until"]),)
 
         results = []
         for request, completion in zip(requests, self._ask(documents, make), strict=True):
-            results.append(cut_at(completion.text, _generation(request)["until"]))
+            results.append(completion.text)
             self.cache_hook.add_partial("generate_until", request.args, results[-1])
         return results
 

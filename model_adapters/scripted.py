@@ -23,6 +23,7 @@ from evalkit.records import (
     Request,
 )
 from evalkit.running.protocols import Tokenizer
+from evalkit.running.text_requests import cut_at
 
 # At most six word characters, or one mark, each with the space before it; other characters are separate. A piece then
 # has at most seven bytes, and its id fits a signed 64-bit integer.
@@ -65,6 +66,10 @@ class ScriptedTokenizer:
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text that the ids spell; raises ValueError for an id that spells none."""
         return "".join(_read(token_id) for token_id in token_ids if token_id != BOS)
+
+    def spell(self, token_ids: Sequence[int]) -> str:
+        """The same: BOS spells nothing."""
+        return self.decode(token_ids)
 
 
 def _spell(piece: str) -> int:
@@ -164,7 +169,8 @@ class ScriptedAdapter:
 
     def _answer(self, request: Request) -> Completion:
         reply = self._reply(request)
-        token_ids = self._tokenizer.encode(reply.text)
+        text = cut_at(reply.text, request.stop)
+        token_ids = self._tokenizer.encode(text)
         cut = len(token_ids) > request.generation_tokens
         if cut:
             token_ids = token_ids[: request.generation_tokens]
@@ -172,7 +178,7 @@ class ScriptedAdapter:
         _check_scores(request, reply)
         return Completion(
             request_id=request.id,
-            text="" if failed else self._tokenizer.decode(token_ids) if cut else reply.text,
+            text="" if failed else self._tokenizer.decode(token_ids) if cut else text,
             prompt_tokens=len(request.token_ids),
             completion_tokens=0 if failed else len(token_ids),
             finish_reason="error" if failed else reply.finish_reason or ("length" if cut else "stop"),

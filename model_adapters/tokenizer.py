@@ -145,6 +145,10 @@ class HfTokenizer:
         """Text of the ids, without special tokens and ids above the vocabulary, which a padded embedding has."""
         return str(self._backend.decode(list(token_ids), skip_special_tokens=True))
 
+    def spell(self, token_ids: Sequence[int]) -> str:
+        """Text of the ids with special tokens as the vocabulary spells them."""
+        return str(self._backend.decode(list(token_ids), skip_special_tokens=False))
+
 
 def has_tokenizer(folder: Path) -> bool:
     """Whether a folder defines a tokenizer."""

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from evalkit.records import Completion, EngineDescription, MemoryUse, ModelIdentity, Request
 from evalkit.running.protocols import Tokenizer
+from evalkit.running.text_requests import cut_at
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.fast_modules.choose import gdn_kernel
 from model_adapters.engine.forward.slot_attention import attention_path
@@ -33,7 +34,7 @@ class TransformersAdapter:
         batch_sequences: int | None = None,
     ) -> None:
         self._tokenizer, self._identity = tokenizer, identity
-        self._engine = Engine(model, segment_tokens=segment_tokens, slots=batch_sequences)
+        self._engine = Engine(model, segment_tokens=segment_tokens, slots=batch_sequences, tokenizer=tokenizer)
         self._weights_bytes = sum(parameter.nbytes for parameter in model.parameters())
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -87,7 +88,7 @@ class TransformersAdapter:
         shown = [token_id for token_id in generation.token_ids if token_id not in self._engine.stop_ids]
         return Completion(
             request_id=generation.request_id,
-            text=self._tokenizer.decode(shown),
+            text=cut_at(self._tokenizer.decode(shown), generation.stop),
             prompt_tokens=generation.prompt_tokens,
             completion_tokens=len(generation.token_ids),
             finish_reason=generation.finish_reason,

@@ -84,6 +84,8 @@ class Request:
     """Length of that prefix in tokens."""
     continuations: tuple[tuple[int, ...], ...] = ()
     """Token sequences to score, each as a continuation of `token_ids`; nothing is generated then."""
+    stop: tuple[str, ...] = ()
+    """Stop strings: the first that the answer contains ends it, and is not part of it."""
 
 
 @dataclass(frozen=True, slots=True)

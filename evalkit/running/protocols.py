@@ -57,6 +57,10 @@ class Tokenizer(Protocol):
         """Text of `token_ids`, special tokens left out."""
         ...
 
+    def spell(self, token_ids: Sequence[int]) -> str:
+        """Text of `token_ids` with special tokens as the vocabulary spells them."""
+        ...
+
 
 class Adapter(Protocol):
     """A model that answers requests."""

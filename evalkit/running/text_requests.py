@@ -130,7 +130,9 @@ class TextRequests:
             for index, (token_ids, scored_from) in enumerate(windows)
         )
 
-    def generation(self, name: str, context: str, budget: int, prefix: SharedPrefix | None = None) -> Request:
+    def generation(
+        self, name: str, context: str, budget: int, prefix: SharedPrefix | None = None, *, stop: Sequence[str] = ()
+    ) -> Request:
         """A request for at most `budget` new tokens after a context, which is never truncated."""
         prompt = self.prompt(context) or self._start()
         self._check(len(prompt) + budget)
@@ -139,6 +141,7 @@ class TextRequests:
             id=name,
             token_ids=prompt,
             generation_tokens=budget,
+            stop=tuple(stop),
             prefix_id=shared.id if shared else None,
             prefix_tokens=len(shared.token_ids) if shared else 0,
         )

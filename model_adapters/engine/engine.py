@@ -10,6 +10,7 @@ from functools import partial
 from transformers import PreTrainedModel
 
 from evalkit.records import Request
+from evalkit.running.protocols import Tokenizer
 from model_adapters.engine.forward.decode_graph import DecodeSteps
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.slotted_cache import SlottedCache
@@ -21,13 +22,15 @@ from model_adapters.engine.scheduling.refusal import refusal
 from model_adapters.engine.scheduling.room import RoomMaker
 from model_adapters.engine.scheduling.scheduler import Rules, Scheduler
 from model_adapters.engine.scheduling.sequence import Generation
+from model_adapters.engine.scheduling.stop_strings import is_ended
 
 
 class Engine:
     """Greedy generation with one model.
 
     `segment_tokens` and `slots` are chosen from the device and its memory if not given; `max_tokens` limits prompt
-    and generation budget together. Raises UsageError for a model that the engine cannot run.
+    and generation budget together; requests with stop strings need a `tokenizer`. Raises UsageError for a model that
+    the engine cannot run.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Engine:
         segment_tokens: int | None = None,
         slots: int | None = None,
         max_tokens: int | None = None,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         self.runner = ModelRunner(model)
         self.executor = Executor(self.runner, RoomMaker(self.runner, segment_tokens, slots))
@@ -44,8 +48,13 @@ class Engine:
         self.reads_late = self.runner.device.type == "cuda"
         vocabulary = next(model.get_input_embeddings().parameters()).shape[0]
         self._refusal = partial(
-            refusal, vocabulary=vocabulary, max_tokens=max_tokens, position_limit=position_limit(model)
+            refusal,
+            vocabulary=vocabulary,
+            max_tokens=max_tokens,
+            position_limit=position_limit(model),
+            has_tokenizer=tokenizer is not None,
         )
+        self._is_ended = partial(is_ended, stop_ids=self.stop_ids, tokenizer=tokenizer)
         self._scheduler = self._schedule(iter(()), None)
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Generation]:
@@ -88,7 +97,7 @@ class Engine:
     def _schedule(self, stream: Iterator[Request], before: Scheduler | None) -> Scheduler:
         """A scheduler for a stream of requests, in the room of the one before."""
         on_gpu = self.runner.device.type == "cuda"
-        rules = Rules(self._refusal, self.stop_ids, on_gpu=on_gpu, reads_late=self.reads_late)
+        rules = Rules(self._refusal, self._is_ended, on_gpu=on_gpu, reads_late=self.reads_late)
         if before is None:
             return Scheduler(stream, rules, self.prefixes)
         return Scheduler(stream, rules, self.prefixes, before.room, before.ran_out)

@@ -5,17 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evalkit.records import Completion
-from evalkit.running.text_requests import cut_at
 
 LOG_PROBABILITY, GREEDY = "log_probability_", "greedy_"
 Response = tuple[float, bool] | float | str
 """(nats, is_greedy) of a continuation, nats of a rolling text, or a generated text."""
 
 
-def responses_of(output_type: str, completion: Completion, until: Sequence[str]) -> list[Response]:
+def responses_of(output_type: str, completion: Completion) -> list[Response]:
     """One response per instance of a document, from its joined completion."""
     if output_type == "generate_until":
-        return [cut_at(completion.text, until)]
+        return [completion.text]
     if output_type == "loglikelihood_rolling":
         return [math.fsum(completion.log_probabilities or ())]
     return [(score.log_probability, score.is_greedy) for score in completion.continuations or ()]

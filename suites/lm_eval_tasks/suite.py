@@ -94,8 +94,7 @@ class LmEvalSuite:
         """lm-eval's metric of the document; all responses are kept, so that the record allows any metric."""
         key = asked.sample.key
         task, documents, metric = self._loaded.tasks[key.task], self._documents[key.task], self._metrics[key.task]
-        kind = output_type(task)
-        responses = responses_of(kind, completion, self._until(task) if kind == "generate_until" else ())
+        responses = responses_of(output_type(task), completion)
         doc = documents.docs[key.index]
         values = judge(task, doc, documents.judged_instances(key.index, responses))
         score = score_of(metric, values, measures_of(responses), asked.sample.prompt)
@@ -111,14 +110,12 @@ class LmEvalSuite:
                 return self._texts.rolling(key.id, instances[0].args[0])
             case "generate_until":
                 context, stated = instances[0].args[:2]
-                budget = int(generation(stated)["max_gen_toks"])
-                return (self._texts.generation(key.id, context, budget, self._prefix(key.task)),)
+                settings = generation(stated)
+                budget, until = int(settings["max_gen_toks"]), settings["until"]
+                return (self._texts.generation(key.id, context, budget, self._prefix(key.task), stop=until),)
             case _:
                 pairs = [(instance.args[0], instance.args[1]) for instance in instances]
                 return self._texts.continuations(key.id, pairs, self._prefix(key.task))
-
-    def _until(self, task: Any) -> list[str]:
-        return list(generation(task.get_config("generation_kwargs") or {})["until"])
 
     def _prefix(self, name: str) -> SharedPrefix | None:
         if name not in self._prefixes:

@@ -13,6 +13,7 @@ from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, Scripted
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.transformers_adapter import TransformersAdapter
 from suites.lm_eval_tasks import LmEvalSettings, LmEvalSuite, load_tasks
+from tests.model_adapters.printable_tokenizer import printable_tokenizer
 from tests.model_adapters.small_models import byte_tokenizer, small_model
 from tests.suites.lm_eval_tasks.own_tasks import KINDS, write_tasks
 
@@ -93,6 +94,34 @@ def test_lm_evals_own_model_gives_the_same(model: PreTrainedModel, folder: Path)
             assert here["prompt_hash"] == there["prompt_hash"]
             for left, right in zip(here["resps"], there["resps"], strict=True):
                 assert_same(left[0], right[0])
+
+
+def test_stop_strings_end_answers_as_lm_evals_own_model_ends_them(model: PreTrainedModel) -> None:
+    """Of one, two and three tokens, of a special token, several, and one that never comes."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    from model_adapters.lm_eval_bridge import EvalkitLM
+
+    printable = printable_tokenizer()
+    reference = HFLM(pretrained=small_model(model.config.model_type), tokenizer=printable, batch_size=1)
+    contexts = [f"In the year {1500 + 7 * number} the letter went to" for number in range(2)]
+
+    def instances(stops: list[list[str]]) -> list[Instance]:
+        stated = [{"until": stop, "max_gen_toks": 32, "do_sample": False} for stop in stops]
+        pairs = [(context, options) for context in contexts for options in stated]
+        return [Instance("generate_until", {}, pair, n, ("task", n, 1)) for n, pair in enumerate(pairs)]
+
+    whole = reference.generate_until(instances([[]]))
+    stops = [[], ["nowhere in it"], ["<eos>"], ["<bos>", "<pad>"]]
+    for text in whole:
+        stops += [[text[place : place + length]] for place, length in ((9, 1), (14, 2), (19, 3), (24, 5))]
+        stops.append([text[20:23], text[15]])
+    theirs = reference.generate_until(instances(stops))
+    fast = HfTokenizer(printable.backend_tokenizer, name="printable", text_start=printable.bos_token_id)
+    ours = EvalkitLM(TransformersAdapter(model, fast, SCRIPTED_IDENTITY), max_tokens=None)
+    assert ours.generate_until(instances(stops)) == theirs
+    assert len(set(theirs)) > 8
 
 
 def assert_same(ours: Any, theirs: Any) -> None:

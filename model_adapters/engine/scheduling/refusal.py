@@ -6,7 +6,12 @@ from model_adapters.engine.scheduling.sequence import Sequence
 
 
 def refusal(
-    sequence: Sequence, *, vocabulary: int, max_tokens: int | None, position_limit: PositionLimit | None
+    sequence: Sequence,
+    *,
+    vocabulary: int,
+    max_tokens: int | None,
+    position_limit: PositionLimit | None,
+    has_tokenizer: bool,
 ) -> str | None:
     """Why a request cannot be run, in one line; None where it can."""
     request = sequence.request
@@ -21,6 +26,8 @@ def refusal(
         return wrong
     if scored_from is None and not request.continuations and request.generation_tokens < 1:
         return "the generation budget is 0 tokens"
+    if request.stop and not has_tokenizer:
+        return "stop strings are found in text, and this engine has no tokenizer"
     if not 0 <= request.prefix_tokens <= len(token_ids):
         return f"a shared prefix of {request.prefix_tokens:,} tokens is not part of a prompt of {len(token_ids):,}"
     beyond = sequence.need_tokens - len(token_ids)

@@ -8,6 +8,7 @@ while (work := scheduler.next()) is not None:
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from evalkit.records import Request
 from model_adapters.engine.forward.continuation_scores import Branch, TokenIds, passes, pays_alone
@@ -26,7 +27,7 @@ from model_adapters.engine.scheduling.work import (
     ScoreBranches,
     Work,
 )
-from model_adapters.failures import Failure
+from model_adapters.failures import Failure, attempt
 
 GATHERED_REQUESTS, GATHERED_PASSES = 64, 8
 """So many requests for continuations, or passes of them, are gathered and sorted by length."""
@@ -37,7 +38,8 @@ class Rules:
     """What a scheduler asks about requests and does not know itself."""
 
     refusal: Callable[[Sequence], str | None]
-    stop_ids: frozenset[int]
+    is_ended: Callable[[Sequence], bool]
+    """Whether the newest token of an answer is its last, whatever its budget."""
     on_gpu: bool
     reads_late: bool
     """Whether first tokens are read once all free slots are filled: while a GPU works on one prompt, the next one's
@@ -238,7 +240,10 @@ class Scheduler:
                 )
                 continue
             sequence.token_ids.append(token_id)
-            if token_id in self.rules.stop_ids:
+            ended = attempt(partial(self.rules.is_ended, sequence))
+            if isinstance(ended, Failure):
+                yield self._release(slot).finish("error", ended.message)
+            elif ended:
                 yield self._release(slot).finish("stop")
             elif len(sequence.token_ids) >= sequence.request.generation_tokens:
                 yield self._release(slot).finish("length")

@@ -23,6 +23,8 @@ class Generation:
     """Of a request that asked for log-probabilities."""
     continuations: tuple[ContinuationScore, ...] | None = None
     """Of a request that asked for continuations, in their order."""
+    stop: tuple[str, ...] = ()
+    """The request's stop strings; the text of the last tokens may hold one of them, and more."""
 
 
 @dataclass(slots=True)
@@ -86,4 +88,5 @@ class Sequence:
             error=error,
             scores=scores,
             continuations=continuations,
+            stop=self.request.stop,
         )
