@@ -1,7 +1,7 @@
-"""How full RULER's prompts are, and what making one costs: python benchmarks/fill_rates.py --help.
+"""Fill rates of RULER's prompts and the cost of building them: python benchmarks/fill_rates.py --help.
 
-A row a task and length: mean and least fill (prompt and budget over the context length), tokenised text as a
-multiple of the prompt, and processor milliseconds a sample, first and median. Processor time, because other programs
+One row per task and length: mean and minimum fill (prompt and budget over the context length), tokenized text as a
+multiple of the prompt, and processor milliseconds per sample, first and median. Processor time, because other programs
 on the machine would count as well; the first sample of a task also counts the parts of its corpus.
 """
 
@@ -61,9 +61,9 @@ def measure(suite: RulerSuite, tokenizer: CountingTokenizer, keys: Sequence[Samp
 def main(
     tokenizer_json: Path = typer.Option(..., "--tokenizer", exists=True, dir_okay=False, help="A tokenizer.json."),
     ctx: str = typer.Option("4096,65536", help="Context lengths."),
-    samples: int = typer.Option(20, min=1, help="Samples a task and length."),
+    samples: int = typer.Option(20, min=1, help="Samples per task and length."),
     tasks: str | None = typer.Option(None, help="Comma-separated tasks; all 13 by default."),
-    embedded: bool = typer.Option(False, help="Use the embedded corpora even where others are at hand."),
+    embedded: bool = typer.Option(False, help="Use the embedded corpora even if there are others."),
 ) -> None:
     """Print fill rates and costs of RULER's samples."""
     tokenizer = CountingTokenizer(tokenizers.Tokenizer.from_file(str(tokenizer_json)), name=str(tokenizer_json))

@@ -1,4 +1,4 @@
-"""How often a whole policy fails without a reason, and whether `evalkit gate --explain` is right: simulated runs.
+"""False alarms of whole policies, and the accuracy of `evalkit gate --explain`, by simulated runs.
 
 python benchmarks/gate_policies.py                # 1,000 pairs of runs for each family, 400 for each detectable drop
 python benchmarks/gate_policies.py --pairs 200    # quicker
@@ -29,7 +29,7 @@ LEVEL = 0.025
 SHARED = 14
 """Tests of a policy with a rule for each of RULER's tasks and one for their mean."""
 WITHIN = (70.0, 93.0)
-"""Percent of runs that a detectable drop may fail in; 80 is meant."""
+"""Accepted percentage of runs that fail with a detectable drop, nominally 80."""
 DETECTED_SHARE = 0.4
 """Pairs of runs for a detectable drop, of those for a family."""
 
@@ -73,7 +73,7 @@ def lower_bound(of_drop: PairedDifferences) -> Callable[[float], float]:
 
 @cache
 def counted(n: int, worse: int, better: int, level: float) -> float:
-    """Of right and wrong answers that weigh alike the bound is a function of these numbers."""
+    """For right and wrong answers of equal weight the bound is a function of these numbers."""
     interval = pool([np.repeat([1.0, -1.0, 0.0], [worse, better, n - worse - better])], bounded=True).interval(
         1 - 2 * level
     )
@@ -141,7 +141,7 @@ def detected(planned: Planned, level: float, limit: float, count: int, seed: int
 
 
 def needed(planned: Callable[[int], Draw], limit: float, count: int, seed: int) -> tuple[int, float]:
-    """Samples per task that `--explain` asks for, and the percent of runs without a drop that then show it."""
+    """Samples per task that `--explain` reports as needed, and the percentage of runs without a drop that show it."""
     spread = spread_of(planned(100), seed)
     per_task = len(planned(1)(np.random.default_rng(seed)))
     samples = -(-(pairs_needed(spread, limit, LEVEL) or 0) // per_task)
@@ -212,7 +212,7 @@ def main() -> int:
     detections = max(1, round(DETECTED_SHARE * pairs))
     beyond += print_detected(detections) + print_needed(detections)
     print(f"\n{time.perf_counter() - started:.0f} s")
-    print("\n".join(["", "Outside what is stated:", *beyond]) if beyond else "")
+    print("\n".join(["", "Outside the stated range:", *beyond]) if beyond else "")
     return 1 if beyond else 0
 
 

@@ -1,10 +1,10 @@
-"""How often a gate is wrong, and what it can see: simulated pairs of runs, for docs/statistics.md.
+"""Error rates and power of a gate, by simulated pairs of runs, for docs/statistics.md.
 
 python benchmarks/gate_power.py                                  # 1,000 pairs of runs for each scenario
-python benchmarks/gate_power.py --picture docs/gate_power.png    # what the documentation shows
+python benchmarks/gate_power.py --picture docs/gate_power.png    # the chart of the documentation
 python benchmarks/gate_power.py --keep seen.json                 # can be interrupted: finished rows are kept
 
-Exits 1 where `max_drop: 0` at 95 % fails more often without a true drop than 2.5 % allows for this many pairs of runs.
+Exits 1 if `max_drop: 0` at 95 % fails more often without a true drop than 2.5 % allows for this many pairs of runs.
 """
 
 import argparse
@@ -31,8 +31,8 @@ Draw = Callable[[np.random.Generator], list[Pair]]
 
 RESAMPLES = 1000
 ALLOWED = 0.025
-# Of RULER's thirteen tasks: accuracies such as a 7B model has at a length that it half holds, and how many answers a
-# sample asks for. With one a score is 0 or 1; multivalue, multiquery, vt, cwe and fwe count how many were found.
+# RULER's thirteen tasks: accuracies of a 7B model at a length near its limit, and the number of answers per sample.
+# With one answer a score is 0 or 1; multivalue, multiquery, vt, cwe and fwe count the answers found.
 RULER = (
     *((rate, 1) for rate in (1.0, 0.99, 0.98, 0.97, 0.9, 0.85, 0.5, 0.4)),
     *((0.95, 4), (0.97, 4), (0.9, 5), (0.3, 10), (0.6, 3)),
@@ -48,7 +48,7 @@ class Scenario:
     drop: float = 0.0
     """BASE - NEW, of the mean over tasks, 0-1."""
     bounded: bool = True
-    """False for losses, whose "drop" is what they rise by."""
+    """False for losses, whose "drop" is a rise."""
 
 
 def alike(rng: np.random.Generator, rates: tuple[float, float], n: int, shared: float, asked: int) -> Pair:
@@ -71,7 +71,7 @@ def tasks(base: float, new: float, *, n: int = 100, count: int = 13, shared: flo
 
 
 def ruler(n: int, drop: float = 0.0, shared: float = 0.8) -> Draw:
-    """Thirteen unlike tasks; a drop is spread over them in proportion to what they can lose."""
+    """Thirteen different tasks; a drop is distributed in proportion to what each can lose."""
     scale = 1 - drop / float(np.mean([rate for rate, _ in RULER]))
     return lambda rng: [alike(rng, (rate, rate * scale), n, shared, asked) for rate, asked in RULER]
 
@@ -141,8 +141,8 @@ EQUAL = [
     Scenario("one task like cwe: 10 of 10, accuracy 0.9", tasks(0.9, 0.9, n=10, count=1, asked=10)),
     Scenario("one task like cwe: 500 of 10, accuracy 0.9", tasks(0.9, 0.9, n=500, count=1, asked=10)),
 ]
-# No two models that are alike differ so: small losses are common, and rare whole gains make up for them. A sample may
-# miss every one of those.
+# Similar models do not differ like this: small losses are common and compensated by rare whole gains, all of which a
+# sample may miss.
 SKEWED = [
     Scenario(f"{'one task' if count == 1 else '13'} × {n}, {whole} whole gains expected, losses of {loss:g}", draw)
     for count, n, whole, loss in (
@@ -200,7 +200,7 @@ def interval_of(seen: PairedDifferences) -> Interval:
 
 @cache
 def counted(n: int, up: int, down: int) -> Interval:
-    """Of right and wrong answers that weigh alike the interval is a function of these numbers."""
+    """For right and wrong answers of equal weight the interval is a function of these numbers."""
     return pool([np.repeat([1.0, -1.0, 0.0], [up, down, n - up - down])], bounded=True).interval() or (0.0, 0.0)
 
 
@@ -244,11 +244,12 @@ METHODS: dict[str, Method] = {
     "bootstrap-t": bootstrap_t,
 }
 METHODS_OF_LOSSES: dict[str, Method] = {name: METHODS[name] for name in ("Student, by task", "percentile bootstrap")}
-# Resampling 13 tasks a thousand times is slow, and it is not what is chosen: these see a part of the pairs.
+# Resampling 13 tasks a thousand times is slow, and these methods are only for comparison, so they use a part of the
+# pairs.
 SLOW = {"percentile bootstrap", "bootstrap-t"}
 SLOW_SHARE = 10
 CURVE_SHARE = 4
-"""A curve has many points, each of so much less than `--pairs`."""
+"""Divisor of `--pairs` for each of the many points of a curve."""
 
 Row = list[list[float]]
 """For each method or true drop: percentages, and a width in points."""
@@ -256,7 +257,7 @@ Row = list[list[float]]
 
 @dataclass
 class Kept:
-    """Finished rows, in a file where one is named."""
+    """Finished rows, kept in a file if one is named."""
 
     file: Path | None
     rows: dict[str, Row] = field(default_factory=dict)
@@ -291,7 +292,7 @@ def misses(scenario: Scenario, methods: dict[str, Method], count: int, seed: int
 
 
 def outcomes(draw: Draw, count: int, seed: int) -> list[float]:
-    """Percent of pairs of runs that `max_drop` fails and cannot tell, for each limit; and what was detectable."""
+    """Percent of pairs of runs that `max_drop` fails and leaves undecided, per limit; and the detectable difference."""
     rng = np.random.default_rng(seed)
     found, said = np.zeros(2 * len(LIMITS)), 0.0
     for _ in range(count):
@@ -333,7 +334,7 @@ def print_power(kept: Kept, count: int) -> dict[str, Row]:
     }
     for place, limit in enumerate(LIMITS):
         print(
-            f"\nPower: how often `max_drop: {limit:g}` at 95 % fails a true drop of so many points / cannot tell, "
+            f"\nPower: how often `max_drop: {limit:g}` at 95 % fails a true drop of that many points / is undecided, "
             f"percent; the rest passes ({count:,} pairs of runs each)\n"
         )
         print("| runs | " + " | ".join(f"{point:g}" for point in DROPS) + " | detectable |")
@@ -345,7 +346,7 @@ def print_power(kept: Kept, count: int) -> dict[str, Row]:
 
 
 def draw_power(curves: dict[str, Row], file: Path) -> None:
-    """The curves as a picture: solid where the gate fails, dashed where it cannot tell."""
+    """Chart of the curves: solid for failures, dashed for undecided."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.6), layout="constrained")
@@ -359,7 +360,7 @@ def draw_power(curves: dict[str, Row], file: Path) -> None:
         panel.axvline(limit, color="0.7", linewidth=0.6, zorder=0)
         panel.set_title(f"max_drop: {limit:g} at 95 %")
         panel.set_xlabel("true drop, points")
-        panel.set_ylabel("fails (solid), cannot tell (dashed), percent of runs")
+        panel.set_ylabel("fails (solid), undecided (dashed), percent of runs")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), fontsize=7, loc="outside lower center", ncols=3)
     figure.savefig(file, dpi=100, metadata={"Software": None})
 

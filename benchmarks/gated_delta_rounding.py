@@ -1,8 +1,8 @@
-"""What rounding costs in the gated delta rule's prefill: a model of the kernels in fp64 that rounds where they round.
+"""Rounding errors of the gated delta rule's prefill: a model of the kernels in fp64 that rounds where they round.
 
     python benchmarks/gated_delta_rounding.py --tokens 1000 8192
 
-One head of the OLMo Hybrid 7B shape. A row for each length, gates and way to round: relative errors of outputs, which
+One head of the OLMo Hybrid 7B shape. One row per length, gates and way of rounding: relative errors of outputs, which
 are rounded to bf16 at the end, and of the final state. 8,192 tokens take seconds, 65,536 minutes.
 """
 
@@ -107,7 +107,7 @@ def prefill(inputs: Inputs, rounded: Rounding) -> tuple[torch.Tensor, torch.Tens
         from_start = since_start.exp()[:, None]
         missing = inputs.v[here] - from_start * (key @ rounded("state", state))
         written = rounded("inverse", inverse) @ rounded("missing", missing)
-        # One number of the state serves queries, as it does in the kernels: nothing adds this error up.
+        # Queries use one number of the state, as in the kernels, because this error does not accumulate.
         read = scale * from_start * (query @ state.to(rounded.dtype).double())
         outs.append((read + rounded("attention", attention) @ rounded("written", written)).bfloat16().double())
         kept = (since_start[-1] - since_start).exp()[:, None] * written

@@ -1,8 +1,8 @@
-"""Everything that `evalkit bench` measures of whole models, both shapes in one process: one start, one compilation.
+"""All measurements of `evalkit bench` of whole models, for both shapes in one process with one compilation.
 
     python benchmarks/gpu_engine.py --budget-seconds 300 --out records
 
-Each part writes its record as it goes and may fail or run out of time without ending the others.
+Each part writes its record while it runs, and may fail or run out of time without ending the others.
 """
 
 import argparse
@@ -38,7 +38,7 @@ Part = Callable[[BenchSession, PreTrainedModel], None]
 
 
 def parts(args: argparse.Namespace) -> dict[str, Part]:
-    """Name -> what it measures, the most wanted first; comparisons stand last."""
+    """Parts by name, the most important first and comparisons last."""
     short, long = args.ctx
 
     def suite(session: BenchSession, model: PreTrainedModel, *, ours: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""How a checkpoint of a published shape gets from disk to the device and answers: seconds, and the host's memory.
+"""Loading of a checkpoint of a published shape from disk to the device: seconds, and the host's memory.
 
     python benchmarks/gpu_load.py --shape olmo-hybrid-7b --folder /tmp/checkpoint
 
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 ROOT = Path(__file__).resolve().parent.parent
 PROMPT_TOKENS = 4096
 TOKENIZER = ROOT / "model_adapters" / "reference" / "hybrid"
-"""Any will do: what is timed is weights."""
+"""Any tokenizer will do, because only weights are timed."""
 
 
 def main() -> None:

@@ -1,11 +1,11 @@
-"""How often the 95 % interval of a score holds the truth, and how wide it is: the table in docs/statistics.md.
+"""Coverage and width of the 95 % intervals of scores: the tables in docs/statistics.md.
 
 python benchmarks/interval_coverage.py --processes 16         # 4,000 draws for each cell near 94 %, else 1,000
 python benchmarks/interval_coverage.py --draws 1000 --processes 2
 python benchmarks/interval_coverage.py --kinds row --draws 1000
 
-Beside each width stands that of the best method whose coverage is proven, where there is one. Exits 1 if a cell covers
-the truth in less than 94 % of the draws.
+Each width is followed by that of the best method with proven coverage, if there is one. Exits 1 if a cell covers the
+truth in less than 94 % of the draws.
 """
 
 import argparse
@@ -39,7 +39,7 @@ _FIRST_DRAWS = 1000
 _CLEAR = 0.965
 """Coverage after the first draws, more than three standard errors above 94 %, that needs no more of them."""
 _ROUNDING = 1e-9
-# Answers that a sample of each of RULER's 13 tasks asks for.
+# Number of answers per sample of RULER's 13 tasks.
 RULER_ANSWERS = (1, 1, 1, 1, 1, 1, 4, 4, 5, 10, 3, 1, 1)
 # How far each of the 13 tasks falls short, relative to the mean shortfall: easy needles, hard cwe and qa.
 RULER_SHORTFALL = (0.0, 0.0, 0.1, 0.2, 0.2, 0.6, 0.4, 0.4, 0.3, 3.2, 2.0, 2.6, 3.0)
@@ -87,7 +87,7 @@ def subjects(rng: Rng, n: int, rate: float) -> tuple[list[Array], Array]:
     return [rng.binomial(1, each, size).astype(np.float64) for each, size in zip(rates, sizes, strict=True)], rates
 
 
-# --- what is drawn: the interval, the truth, and the proven interval where there is one
+# --- the draws: the interval, the truth, and the proven interval if there is one
 
 Drawn = tuple[Interval, float]
 Kind = Callable[[Rng, int, float], Drawn]
@@ -225,7 +225,7 @@ def betting(values: Array, alpha: float = 0.05) -> Interval:
 
 
 def proven_width(kind: str, n: int, rate: float, rng: Rng) -> float | None:
-    """Mean width of the best proven method; None where none is better than the whole scale, or none is known."""
+    """Mean width of the best proven method; None if none is better than the whole scale, or none is known."""
     if kind == "row, right or wrong":
         chances = stats.binom.pmf(np.arange(n + 1), n, rate)
         likely = [right for right in range(n + 1) if chances[right] > 1e-4]
@@ -254,7 +254,7 @@ def exact_row(n: int, rate: float) -> tuple[float, float]:
 
 
 def drawn_row(draw: Kind, rng: Rng, n: int, rate: float, draws: int) -> tuple[float, float]:
-    """Coverage and mean width over `draws`, or over the first 1,000 if these cover far more than is asked."""
+    """Coverage and mean width over `draws`, or over the first 1,000 if their coverage is far above the level."""
     covered, total, seen = 0, 0.0, 0
     while seen < draws and not (seen == _FIRST_DRAWS and covered >= _CLEAR * seen):
         (low, high), truth = draw(rng, n, rate)
@@ -297,7 +297,7 @@ def main() -> int:
     arguments = parser.parse_args()
     wanted = [kind for kind in (*KINDS, *LOSSES) if kind.startswith(tuple(arguments.kinds) or "")]
     jobs = [(kind, n, rate) for kind in wanted if kind in KINDS for n in SAMPLES for rate in RATES]
-    # One window has no interval: nothing bounds a loss.
+    # One window has no interval, because losses are unbounded.
     jobs += [(kind, n, 1.0) for kind in wanted if kind in LOSSES for n in SAMPLES if n > 1]
     jobs.sort(key=lambda job: -job[1])
     with ProcessPoolExecutor(arguments.processes) as pool_of_processes:

@@ -1,11 +1,11 @@
-"""MMLU by lm-eval's own `hf` model and by this engine, on the same weights and questions: every choice, and both times.
+"""MMLU with lm-eval's `hf` model and with this engine, on the same weights and questions: choices and times.
 
 python benchmarks/mmlu_speed.py --data MMLU_FOLDER --samples 10
 python benchmarks/mmlu_speed.py --data MMLU_FOLDER --shape olmo-hybrid-7b --tokenizer tokenizer.json --device cuda
 
-`hf` goes first, at the fastest of --batch-sizes on a probe, with FLA's kernels where they are installed; evalkit
-answers the probe first, too. Times are of tokenizing and answering, and leave out lm-eval's templates and the loading
-of weights. Exits 1 where a choice differs in float32; in other number formats near ties may.
+`hf` runs first, with the fastest of --batch-sizes on a probe, and with FLA's kernels if they are installed; evalkit
+also answers the probe first. Times include tokenizing and answering, without lm-eval's templates and the loading of
+weights. Exits 1 if a choice differs in float32; in other data types near ties may differ.
 """
 
 import argparse
@@ -33,12 +33,12 @@ from suites.mmlu import MmluSettings, build
 from suites.mmlu.prompt import LETTERS
 
 PROBE_QUESTIONS = 48
-"""From all subjects alike: lengths differ between them."""
+"""Number of probe questions, spread over all subjects, whose lengths differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model as both sides take it."""
+    """A model in the form that both sides take."""
 
     name: str
     model: PreTrainedModel
@@ -49,7 +49,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What both made of the same questions."""
+    """The results of both on the same questions."""
 
     model: str
     device: str
@@ -59,7 +59,7 @@ class Result:
     shots: int
     hf_batch_size: int
     hf_probe_seconds: dict[int, float | None]
-    """Of the probe, by batch size; None where memory ran out."""
+    """Seconds of the probe by batch size; None if memory ran out."""
     hf_seconds: float
     evalkit_seconds: float
     speedup: float
@@ -100,7 +100,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--tokenizer", type=Path, help="tokenizer.json for --shape, or its folder")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto", choices=[*Dtype])
-    parser.add_argument("--samples", type=int, default=10, help="questions a subject")
+    parser.add_argument("--samples", type=int, default=10, help="questions per subject")
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--subjects", type=lambda text: text.split(","), help="all 57 by default")
     parser.add_argument("--batch-sizes", type=sizes, default=(1, 4, 16, 32, 64), help="that hf is tried with")
@@ -153,7 +153,7 @@ def run_hf(
 
     lm = HFLM(pretrained=model.model, tokenizer=model.hf_tokenizer, batch_size=1)
     probe = instances(probe_of(samples))
-    # What is compiled, tuned or allocated once.
+    # Compilation, tuning and allocation happen once.
     told("hf, first question", timed(model, lambda: lm.loglikelihood(probe[: len(LETTERS)], disable_tqdm=True))[0])
     probes: dict[int, float | None] = {}
     for size in batch_sizes:
@@ -177,7 +177,7 @@ def probe_of(samples: Sequence[Sample]) -> Sequence[Sample]:
 
 
 def instances(samples: Sequence[Sample]) -> list[Any]:
-    """lm-eval's requests, one for each letter."""
+    """lm-eval's requests, one per letter."""
     from lm_eval.api.instance import Instance
 
     return [
@@ -188,7 +188,7 @@ def instances(samples: Sequence[Sample]) -> list[Any]:
 
 
 def run_evalkit(model: Model, settings: MmluSettings, probe: Sequence[Sample]) -> tuple[float, Nats]:
-    """Seconds of all questions, and what was found; samples and tokens are made anew within that time."""
+    """Seconds of all questions, and the results; samples and tokens are made within that time."""
     suite = build(settings, model.tokenizer)
     told(
         "evalkit, probe",
@@ -222,7 +222,7 @@ def timed(model: Model, work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def told(what: str, seconds: float | None) -> None:
-    """Says on stderr how far it is: a run that is ended early still tells something."""
+    """Reports progress on stderr, so that a run that is ended early still shows something."""
     print(f"{what}: {'out of memory' if seconds is None else f'{seconds:.1f} s'}", file=sys.stderr, flush=True)
 
 

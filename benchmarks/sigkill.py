@@ -2,7 +2,7 @@
 
 python benchmarks/sigkill.py --ctx 1024 --kills 10
 
-Prints what was kept at each kill and whether scores and answers are the same; exits 1 where they are not.
+Prints the samples kept at each kill and whether scores and answers are the same; exits 1 if they are not.
 """
 
 import argparse
@@ -25,7 +25,7 @@ EARLY_SHARE = 0.3
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--ctx", default="1024", help="context length of both runs")
-    parser.add_argument("--samples", type=int, default=6, help="samples a task")
+    parser.add_argument("--samples", type=int, default=6, help="samples per task")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()

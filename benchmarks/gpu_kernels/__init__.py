@@ -1,1 +1,1 @@
-"""The Triton kernels on a CUDA device: right first, then timed beside their floors, FLA and PyTorch."""
+"""The Triton kernels on a CUDA device, checked and then timed with their floors, FLA and PyTorch."""

@@ -3,8 +3,8 @@
     python -m benchmarks.gpu_kernels --only check --budget-seconds 120 --json check.json
     python -m benchmarks.gpu_kernels --only time --budget-seconds 120 --json time.json
 
-An illegal access ends one job and leaves the others their rows. Checks share the card, several at a time; timings have
-it alone. A short table comes last.
+An illegal access ends one job and leaves the others their rows. Several checks share the GPU; timings have it
+to themselves. A short table comes last.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 PARALLEL_CHECKS = 5
 LEAST_SECONDS = 5.0
-"""A job is not started with less left."""
+"""Seconds that must be left to start a job."""
 ROOT = Path(__file__).resolve().parents[2]
 
 Job = Callable[["Rows"], None]  # type: ignore[name-defined]  # noqa: F821 - imported by the job's process alone
@@ -56,7 +56,7 @@ def jobs() -> dict[str, dict[str, Job]]:
     }
 
 
-# Names alone, so that the parent need not import torch.
+# Only names, so that the parent need not import torch.
 NAMES = {
     "check": (
         "gdn-bf16",
@@ -76,7 +76,7 @@ NAMES = {
 
 
 class Running:
-    """One job's process; it imports, says that it is ready, and works once it is told to."""
+    """The process of one job, which imports, reports that it is ready, and starts on request."""
 
     def __init__(self, kind: str, name: str, log: Path) -> None:
         self.kind, self.name = kind, name
@@ -97,7 +97,7 @@ class Running:
             self._process.stdin.write("go\n")
             self._process.stdin.close()
         except BrokenPipeError:
-            pass  # it died while importing: its rows and error tell
+            pass  # it died while importing; its rows and error show why
 
     @property
     def ended(self) -> bool:
@@ -108,7 +108,7 @@ class Running:
         self._process.wait()
 
     def rows(self) -> list[dict[str, object]]:
-        """What it found, and a row of its own where it did not come to its end."""
+        """The rows of the job, with another one if it did not finish."""
         lines = self._path.read_text(encoding="utf-8").splitlines()
         found = [{"job": self.name, **json.loads(line)} for line in lines if line.startswith("{") and line[-1] == "}"]
         code = self._process.poll()

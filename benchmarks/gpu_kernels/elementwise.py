@@ -1,4 +1,4 @@
-"""Jobs on what stands between the products: the convolution, norms, SwiGLU, rotations."""
+"""Jobs on the operators between matrix products: the convolution, norms, SwiGLU, rotations."""
 
 from functools import partial
 

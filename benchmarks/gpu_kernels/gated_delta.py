@@ -86,7 +86,7 @@ def poisoned(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **rest: object) 
 
 
 def in_pieces(*qkv: torch.Tensor, initial_state_BHKV: torch.Tensor, **gates: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Uneven segments, each from the state that the one before left."""
+    """Uneven segments, each from the final state of the one before."""
     state, outs, start = initial_state_BHKV, [], 0
     for stop in (1, 64, 200, 263, 700, qkv[0].shape[1]):
         here = slice(start, stop)
@@ -157,7 +157,7 @@ def _in_pieces_of(piece_tokens: int, *qkv: torch.Tensor, **rest: torch.Tensor) -
 
 
 def _differences(dtype: torch.dtype, piece_tokens: int) -> dict[str, float]:
-    """A result that moves between runs is a race."""
+    """Results that differ between runs indicate a race."""
     qkv, rest = make_inputs(replace(WIDE, tokens=3000, dtype=dtype))
     first, first_state = _in_pieces_of(piece_tokens, *qkv, **rest)
     worst = 0.0
@@ -192,7 +192,7 @@ def check_far(rows: Rows) -> None:
         log_decay = -0.1 * torch.rand(1, tokens, HEADS, device="cuda")
         beta = 2 * torch.rand(1, tokens, HEADS, device="cuda")
         out, state = poisoned(*qkv, log_decay_BTH=log_decay, beta_BTH=beta, launch=PrefillLaunch(piece_tokens=tokens))
-        # Decay forgets what lies more than a few hundred tokens back, so the tail alone is its own truth.
+        # With decay, tokens more than a few hundred back have no effect, so the reference needs the tail alone.
         here = slice(tokens - 4000, tokens)
         tail = {"log_decay_BTH": log_decay[:, here], "beta_BTH": beta[:, here]}
         truth, truth_state = chunk_gated_delta_rule(*(x[:, here].double() for x in qkv), **tail)

@@ -1,4 +1,4 @@
-"""What one job finds: rows of errors and of times, printed one JSON line each as they come."""
+"""Results of a job: rows of errors and times, each printed as a JSON line."""
 
 import json
 from collections.abc import Callable
@@ -13,14 +13,14 @@ def name_of(dtype: torch.dtype) -> str:
 
 
 class Rows:
-    """Carries out comparisons and timings; one that fails is a row, not the end."""
+    """Runs comparisons and timings; a failure is a row and does not end the job."""
 
     def __init__(self) -> None:
         self.copy_rate = self.product_rate = 0.0
         """Bytes per second (read plus written) and floating-point operations per second; 0 before `ceilings`."""
 
     def check(self, kernel: str, case: str, errors: Callable[[], dict[str, float]], tolerance: float) -> bool:
-        """One comparison; anything but finite errors within the tolerance is red."""
+        """One comparison; it is red unless all errors are finite and within the tolerance."""
         row: dict[str, object] = {"kind": "check", "kernel": kernel, "case": case, "tolerance": tolerance}
         try:
             found = errors()
@@ -33,7 +33,7 @@ class Rows:
         return bool(row["passed"])
 
     def note(self, kernel: str, case: str, value: object) -> None:
-        """Something worth knowing that is neither right nor wrong."""
+        """A fact that is neither right nor wrong."""
         _print({"kind": "note", "kernel": kernel, "case": case, "value": value})
 
     def ceilings(self) -> None:
