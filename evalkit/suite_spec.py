@@ -36,7 +36,7 @@ class SuiteSettings(Protocol):
         ...
 
     def headline(self) -> str:
-        """What is asked, for the first line of output: `ruler: 13 prompts (13 tasks × 1 sample at 4,096 tokens)`."""
+        """The questions, for the first line of output: `ruler: 13 prompts (13 tasks × 1 sample at 4,096 tokens)`."""
         ...
 
     def contexts(self) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
 
 _WHOLE = re.compile(r"\s*(-?[0-9]{1,15})\s*([kK]?)\s*")
-"""Nobody means more digits, and int() refuses thousands of them with an error of its own."""
+"""More digits are a mistake, and int() refuses thousands of them with an error of its own."""
 MAX_CONTEXT = 10**9
 SCRIPTED_PREFIX = "scripted:"
 """Prefix of a file with scripted replies, which replaces a model in tests of suites and plans."""

@@ -12,7 +12,7 @@ from reports.text_loss import loss_table
 
 _TEXTS = ("short_text", "long_text")
 """Rows of the run that are losses and not scores."""
-OUTCOMES = {"pass": "PASS", "fail": "FAIL", "undecided": "cannot tell"}
+OUTCOMES = {"pass": "PASS", "fail": "FAIL", "undecided": "undecided"}
 _RULES = {
     "": f"at least {FIXED_SCORE} points",
     "own_share": f"at least {100 * OWN_SHARE:.0f} % of its own shortest",

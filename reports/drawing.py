@@ -122,7 +122,7 @@ def _scales(chart: Lines, top: float) -> tuple[Scale, Scale]:
     y_scale = Scale.over((low - margin, high + margin), top + PLOT_HEIGHT, top)
     left = MARGIN + max(text_width(tick_label(tick)) for tick in y_scale.ticks()) + 8
     places = [x for one in chart.series for x in one.x]
-    # Half the width of a number beside the outermost points, for their tick labels.
+    # Half the width of a number at the outermost points, for their tick labels.
     ends = left + 20, WIDTH - MARGIN - max(text_width(tick_label(max(places))) / 2, 20)
     return Scale.over(places, *ends, log=chart.log_x), y_scale
 

@@ -100,7 +100,7 @@ def _how(saving: Saving) -> str:
         case "at most":
             return "already at the first checkpoint"
         case "not reached":
-            return "not reached; --extrapolate asks the fit"
+            return "not reached; see --extrapolate"
         case "extrapolated":
             return "EXTRAPOLATED by the fit"
         case "never":

@@ -16,7 +16,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     shades: tuple[tuple[float | None, ...], ...] = ()
-    """Where cells have colours: for each row, how good each cell after the first is, from 0 to 1."""
+    """Quality of each cell after the first from 0 to 1, for each row, if cells are coloured."""
 
     @property
     def numeric(self) -> tuple[bool, ...]:

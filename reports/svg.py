@@ -60,7 +60,7 @@ class Canvas:
             "width": _number(width),
             "height": _number(height),
             "viewBox": f"0 0 {_number(width)} {_number(height)}",
-            # What has links to follow is a group of them; anything else is one image.
+            # An element with links is a group; any other is one image.
             "role": "group" if any(mark.tag == "a" for mark in self._marks) else "img",
             "aria-labelledby": f"{name}-title",
             "aria-describedby": f"{name}-desc",

@@ -43,7 +43,7 @@ class ComparedRun:
 
 
 RowTest = tuple[Interval | None, float | None, float | None]
-"""Interval, p and smallest detectable difference of a row; None each where there are too few samples."""
+"""Interval, p and smallest detectable difference of a row; each None if there are too few samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +158,7 @@ def compare(pairing: Pairing) -> Comparison:
 
 
 def corrected(rows: Sequence[RowComparison]) -> tuple[RowComparison, ...]:
-    """The rows with Holm's correction over all that have a p value, and with what can then be told."""
+    """The rows with Holm's correction over all p values, and their verdicts."""
     adjusted = iter(holm([row.p for row in rows if row.p is not None]))
     return tuple(row if row.p is None else _told(row, next(adjusted)) for row in rows)
 

@@ -155,7 +155,7 @@ Sources = Mapping[tuple[Model, Column], BoardRun]
 
 
 def read_runs(paths: Sequence[Path]) -> list[BoardRun]:
-    """All runs in `paths`, at any depth, whatever their order.
+    """All runs in `paths`, at any depth.
 
     Raises UsageError naming a folder that is no run, and IncompatibleRunError if a record does not belong to its folder
     or disagrees with samples.jsonl on the number of samples.

@@ -91,7 +91,7 @@ def _refuse_unlike(runs: Sequence[StoredRun]) -> None:
         unlike = unlike_things(runs[0].record, run.record)
         if unlike:
             raise IncompatibleRunError(
-                f"{runs[0].folder} (BASE) and {run.folder} (NEW) asked different things ({'; '.join(unlike)}); "
+                f"{runs[0].folder} (BASE) and {run.folder} (NEW) have different questions ({'; '.join(unlike)}); "
                 "all checkpoints need the same questions"
             )
     for run in runs:

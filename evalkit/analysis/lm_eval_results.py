@@ -42,7 +42,7 @@ def read_lm_eval(path: Path, text: str) -> ForeignResult:
     if "config_general" in data:
         raise ValueError("it is a result of lighteval, which is not read")
     if not _BESIDE_RESULTS & data.keys():
-        raise ValueError(f"it has none of the fields that lm-eval writes beside `results` ({', '.join(_BESIDE_SHOWN)})")
+        raise ValueError(f"it has none of the fields that lm-eval writes with it ({', '.join(_BESIDE_SHOWN)})")
     rows = tuple(row for task, metrics in results.items() for row in _rows(str(task), metrics, _samples(data, task)))
     if not rows:
         raise ValueError("its `results` hold no number")

@@ -90,7 +90,7 @@ class Pairing:
         )
 
     def in_mean(self, rows: Sequence[PairedRow]) -> Sequence[PairedRow]:
-        """Rows of one context as the suite's mean takes them: each for itself, or all in one where it is by sample."""
+        """Rows of one context, grouped for the suite's mean: one group each, or all in one if it is over samples."""
         summary = self.base.record.summary
         return [merge_rows(rows)] if any(row.by_sample and row.ctx == rows[0].ctx for row in summary) else rows
 

@@ -46,7 +46,7 @@ class Check:
     tier: Tier = "critical"
     """critical: a failure fails the gate; supporting: more failures than the policy allows do; advisory: none does."""
     max_unscored: float = 0.0
-    """Share of a row's samples that may have no score, because they errored or could not be asked."""
+    """Share of a row's samples that may have no score, because they errored or could not be run."""
 
     @property
     def level(self) -> float:
@@ -131,7 +131,7 @@ class _RuleFields:
 class _ExpectFields:
     """The keys of what is expected of a suite."""
 
-    tasks: Annotated[str | tuple[str, ...], Meta(description="a list of names, or '*' for whatever the runs hold")] = ()
+    tasks: Annotated[str | tuple[str, ...], Meta(description="a list of names, or '*' for all tasks of the runs")] = ()
     samples: Annotated[int, Meta(ge=1, description="a whole number, at least 1")] | None = None
 
 

@@ -135,7 +135,7 @@ def _row(task: str | None, ctx: int, base: Sequence[Samples], new: Sequence[Samp
 
 
 def _test(base: Sequence[Samples], new: Sequence[Samples], *, bounded: bool) -> RowTest:
-    """The test of a row; None each where there are too few samples."""
+    """The test of a row; each value is None if there are too few samples."""
     if bounded:
         scores = [MeanScore.of([_values(group) for group in side]) for side in (base, new)]
         return (

@@ -41,7 +41,7 @@ class Compared:
 
     comparison: "Comparison"
     pairing: "Pairing | None"
-    """None where they were not paired."""
+    """None if they were not paired."""
 
 
 def compare(
@@ -60,7 +60,7 @@ def compare(
 ) -> None:
     """Compare two runs, paired by sample: differences with intervals, p values, and the samples that changed.
 
-    Runs that asked different things are refused, naming what differs. Of a run that was stopped, the samples it has are
+    Runs with different questions are refused, naming what differs. Of a run that was stopped, the samples it has are
     compared, marked UNFINISHED. Times and memory are shown if the hardware was the same.
     """
     compared = compare_folders(base, new, unpaired=unpaired)

@@ -69,7 +69,7 @@ def extend(
     margin_bits: float = typer.Option(
         0.02, "--margin-bits", min=0.0, help="Accepted rise of the loss at 4096 tokens, in bits per byte."
     ),
-    seed: int = typer.Option(42, "--seed", help="Another seed asks other questions."),
+    seed: int = typer.Option(42, "--seed", help="Seed that draws the samples."),
     *,
     model_options: "ModelOptions",
     run_options: "RunOptions",

@@ -38,7 +38,7 @@ def loss(
 ) -> None:
     """Measure bits per byte and nats per token on a text, also split into copied tokens and the rest.
 
-    The text is cut into windows that are scored in bounded memory, whatever its length. Losses in bits per byte are
+    The text is cut into windows that are scored in bounded memory. Losses in bits per byte are
     comparable between tokenizers; those in nats per token are not.
     """
     from evalkit.cli.shared.suite_command import run_suite

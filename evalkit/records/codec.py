@@ -65,7 +65,7 @@ def from_dict(cls: type[T], data: Any) -> T:
 
 
 def misfit(error: msgspec.MsgspecError, root: str = "") -> str:
-    """Where in a JSON value called `root` something is wrong, and what."""
+    """Place and kind of an error in a JSON value called `root`."""
     reason, _, path = str(error).replace("`", "").partition(" - at $")
     place = f"{root}{path}".lstrip(".")
     return f"{place}: {reason[0].lower()}{reason[1:]}" if place else reason

@@ -110,7 +110,7 @@ def shipped_plans() -> tuple[str, ...]:
 def read_plan(name: str, out: Path | None = None) -> RunPlan:
     """The plan in file `name`, or the shipped one called so, with every value of every run checked.
 
-    Runs and reports go below `out`, by default runs/<name of the plan> beside the plan's file (below the working
+    Runs and reports go below `out`, by default runs/<name of the plan> next to the plan's file (below the working
     directory for a shipped plan). Raises UsageError naming the plan, and the suite and setting that are wrong.
     """
     text, folder = _plan_text(name)

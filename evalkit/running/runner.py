@@ -39,7 +39,7 @@ class RunObserver(Protocol):
     """An observer of a run, such as a progress bar."""
 
     def started(self, plan: SuitePlan, pending: Sequence[SampleKey]) -> None:
-        """Called once, before the first prompt is made; `pending` are the samples still to be asked."""
+        """Called once, before the first prompt is made; `pending` are the samples still to be run."""
         ...
 
     def prompt_sent(self, key: SampleKey) -> None:
@@ -119,7 +119,7 @@ def _answer(
     log: SessionLog,
 ) -> None:
     stream = _RequestStream(suite, store, observer, log)
-    # Closed here whatever happens, so that an abandoned run leaves no thread behind.
+    # Closed in any case, so that an abandoned run leaves no thread behind.
     with log, closing(stream.requests(pending)) as requests:
         for answer in adapter.generate(requests):
             answered = stream.take(answer)
@@ -140,7 +140,7 @@ def _answer(
 class _RequestStream(Generic[AskedT]):
     """The requests of a run, made while the model works, and the samples in flight.
 
-    Samples that cannot be asked are stored at once.
+    Samples that cannot be run are stored at once.
     """
 
     def __init__(self, suite: Suite[AskedT], store: RunStore, observer: RunObserver, log: SessionLog) -> None:

@@ -152,7 +152,7 @@ class TextRequests:
         """Tokens of continuations, tokenized after the context's last line alone; None if that is not possible.
 
         `prompt` are the tokens of `kept`, the context without `spaces` at its end. Tokenizers that split a text into
-        words before they look for tokens read what comes before a line without it.
+        words before they look for tokens treat the text before a line separately.
         """
         line = kept[kept.rfind("\n") + 1 :]
         if len(continuations) < 2 or len(line) == len(kept):

@@ -82,7 +82,7 @@ class ExtensionSettings:
         if samples < 1:
             raise UsageError(f"{samples} samples: at least 1 is needed; raise --samples")
         if not 1 <= depths <= MAX_DEPTHS:
-            raise UsageError(f"{depths} depths: from 1 to {MAX_DEPTHS} can be told apart; change --depths")
+            raise UsageError(f"{depths} depths: from 1 to {MAX_DEPTHS} are possible; change --depths")
         if windows < 1:
             raise UsageError(f"{windows} windows: at least 1 is needed; raise --windows")
         if text is not None and not text.is_file():

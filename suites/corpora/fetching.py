@@ -112,8 +112,8 @@ def _gather(source: Source, recorded: Entry | None, report: Report) -> Entry:
     sha256 = hashlib.sha256(content).hexdigest()
     if recorded is not None and recorded.sha256 != sha256:
         raise DownloadError(
-            f"the pages changed since they were first fetched (sha256 {sha256[:16]}… where {recorded.sha256[:16]}… "
-            f"was recorded); remove {corpora_folder() / LOCK} to accept the new ones"
+            f"the pages changed since they were first fetched (sha256 {sha256[:16]}…, was "
+            f"{recorded.sha256[:16]}…); remove {corpora_folder() / LOCK} to accept the new ones"
         )
     path = corpora_folder() / source.file
     with writing(path.parent), files.replacing(path) as file:

@@ -1,4 +1,4 @@
-"""The 13 tasks of RULER and the two dialects they are asked in.
+"""The 13 tasks of RULER and its two dialects.
 
 Hsieh et al., RULER: What's the Real Context Size of Your Long-Context Language Models? arXiv:2404.06654. The prompt
 templates in this package are the paper's.
