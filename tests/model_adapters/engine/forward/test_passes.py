@@ -19,7 +19,7 @@ from tests.model_adapters.preflight.other_families import other_model
 from tests.model_adapters.small_models import FAMILIES, small_model
 
 WINDOW, MOST_TOKENS, SLOTS = 24, 90, 4
-MODELS = (*FAMILIES, "olmo3 fp64", "mamba2", "granitemoehybrid", "deepseek_v3", "kimi_linear", "gemma3n")
+MODELS = (*FAMILIES, "olmo3 fp64", "mamba2", "deepseek_v3", "kimi_linear", "gemma3n")
 
 
 @lru_cache(maxsize=1)
@@ -102,7 +102,7 @@ def run(runner: ModelRunner, cache: SlottedCache, texts: list[tuple[int, ...]], 
 
 @pytest.mark.parametrize("name", MODELS)
 @given(cut=cuts())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_any_cut_of_any_rows_into_passes_gives_the_same_logits(name: str, cut: Cut) -> None:
     model, runner = models(name)
     texts = [random_prompt(length, seed=seed) for seed, length in enumerate(cut.lengths)]
