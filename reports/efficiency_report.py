@@ -9,7 +9,7 @@ from evalkit.analysis.efficiency import BASELINE, HYBRID, PUBLISHED_SOURCE, Chec
 from evalkit.statistics.paired import Array
 from reports.axes import short_number
 from reports.charts import Lines, Series
-from reports.numbers import decimals, figure
+from reports.numbers import between, decimals, figure
 from reports.report import Report, Table
 
 NAMES = ("hybrid", "baseline")
@@ -120,14 +120,12 @@ def _points_table(efficiency: Efficiency) -> Table:
 
 
 def _point(name: str, point: Checkpoint, unit: str) -> tuple[str, ...]:
-    places = decimals(unit)
-    interval = "-" if point.ci95 is None else f"[{point.ci95[0]:.{places}f}, {point.ci95[1]:.{places}f}]"
     return (
         name,
         point.run_id,
         tokens_text(point.tokens),
         figure(point.value, unit),
-        interval,
+        between(point.ci95, decimals(unit)).lstrip() or "-",
         figure(point.monotone, unit),
     )
 

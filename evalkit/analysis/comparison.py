@@ -11,7 +11,7 @@ from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.pairing import PairedRow, Pairing
 from evalkit.records import Figure, ModelIdentity, RunRecord, generated_roles
 from evalkit.records.metrics import Metric
-from evalkit.statistics.intervals import CONFIDENCE, Interval
+from evalkit.statistics.intervals import CONFIDENCE, Interval, scaled
 from evalkit.statistics.paired import holm
 from evalkit.statistics.rows import weighted_mean
 
@@ -89,7 +89,7 @@ class RowComparison:
             base=round(metric.scale * means[0], 9),
             new=round(metric.scale * means[1], 9),
             difference=round(metric.scale * (means[1] - means[0]), 9),
-            ci95=None if interval is None else (metric.scale * interval[0], metric.scale * interval[1]),
+            ci95=scaled(interval, metric.scale),
             p=p,
             detectable=None if detectable is None else metric.scale * detectable,
             **counts,

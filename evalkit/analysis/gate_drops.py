@@ -16,7 +16,7 @@ from evalkit.errors import UsageError
 from evalkit.records import Outcome
 from evalkit.records.metrics import Metric
 from evalkit.statistics.family import Decision, OneSidedTest, holm_decisions
-from evalkit.statistics.intervals import Interval
+from evalkit.statistics.intervals import Interval, scaled
 from evalkit.statistics.paired import PairedDifferences
 from evalkit.statistics.rows import weighted_mean
 
@@ -52,8 +52,7 @@ class DropTest:
         """Interval of the drop with a one-sided error of `level` at each end, in the row's unit."""
         if self.certain:
             return 0.0, 0.0
-        interval = self.pairs.interval(1 - 2 * level)
-        return None if interval is None else (self.metric.scale * interval[0], self.metric.scale * interval[1])
+        return scaled(self.pairs.interval(1 - 2 * level), self.metric.scale)
 
     def lower_bound(self, level: float) -> float | None:
         interval = self.interval(level)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.policy import Check
-from evalkit.analysis.selectors import COSTS, Selector
+from evalkit.analysis.selectors import COSTS, Selector, spelled
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
 from evalkit.records import EFFECTIVE_LENGTH, Figure, RunRecord
@@ -32,8 +32,7 @@ class Target:
     @property
     def label(self) -> str:
         """As a selector would have it."""
-        name = f"{self.suite}/{self.name}" if self.name else self.suite
-        return f"{name}@{self.ctx}" if self.ctx else name
+        return spelled(self.suite, self.name, self.ctx)
 
     def figure(self, record: RunRecord) -> Figure | None:
         """The figure of `record` that is meant; None if it has none."""

@@ -16,7 +16,7 @@ from typing import Any
 from evalkit.analysis.costs import describe_hardware
 from evalkit.analysis.finished_run import StoredRun, all_run_folders, check_record, load_run
 from evalkit.analysis.ranking import rank, worse_than
-from evalkit.analysis.selectors import Selector
+from evalkit.analysis.selectors import Selector, spelled
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.files import reading
@@ -65,8 +65,7 @@ class Column:
     @property
     def label(self) -> str:
         """As a selector has it."""
-        name = f"{self.suite}/{self.name}" if self.name else self.suite
-        return f"{name}@{self.ctx}" if self.ctx else name
+        return spelled(self.suite, self.name, self.ctx)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,12 +325,13 @@ def _ranked_column(
     columns: Sequence[Column], cells: Mapping[tuple[str, str], Mapping[Column, Cell]], rank_by: str | None
 ) -> Column | None:
     if rank_by is not None:
-        labels = {column.label: column for column in columns}
         selector = Selector.parse(rank_by)
-        name = selector.text if selector.ctx is None else f"{selector.text.partition('@')[0]}@{selector.ctx}"
-        if name not in labels:
+        wanted = selector.name, selector.task or "", selector.ctx
+        found = next((column for column in columns if (column.suite, column.name, column.ctx) == wanted), None)
+        if found is None:
+            labels = [column.label for column in columns]
             raise UsageError(f"no column {rank_by!r} to rank by{did_you_mean(rank_by, labels)}")
-        return labels[name]
+        return found
     # Of the first suite: the columns that most models have, and among them the longest context.
     testable = [column for column in columns if any(column in of and of[column].n for of in cells.values())]
     of_first = [column for column in testable if column.suite == testable[0].suite]

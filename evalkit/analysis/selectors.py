@@ -9,6 +9,12 @@ COSTS = ("prefill_seconds", "decode_seconds", "peak_memory")
 _SELECTOR = re.compile(r"(?P<name>[^/@\s][^/@]*)(?:/(?P<task>[^@]*[^@\s]))?(?:@(?P<ctx>[0-9]{1,12})(?P<kilo>[kK]?))?")
 
 
+def spelled(suite: str, name: str, ctx: int | None) -> str:
+    """The selector of one value; `name` is empty for the suite's mean, `ctx` None or 0 without a length."""
+    path = f"{suite}/{name}" if name else suite
+    return f"{path}@{ctx}" if ctx else path
+
+
 @dataclass(frozen=True, slots=True)
 class Selector:
     """`suite[/task-glob][@ctx]`, or a time or an amount of memory such as `prefill_seconds[@ctx]`."""

@@ -37,7 +37,7 @@ def read_record(cls: type[T], text: str) -> T:
 
     Raises NewerRecordError for a newer one, and RecordError if it is not JSON or not that record.
     """
-    if cls not in _SCHEMAS and (cls is not SampleRecord or _OLD_SUMS not in text):
+    if cls not in _SCHEMAS and (cls is not SampleRecord or not any(mark in text for mark in _OLD_MEASURES)):
         return from_json(cls, text)
     return from_dict(cls, migrate(cls, parse_json(text)))
 
@@ -104,7 +104,8 @@ def _identified(fields: Any, *keys: str) -> Any:
     return {**fields, **{key: _EMBEDDED_SHA256.get(str(fields.get(key)), fields.get(key)) for key in keys}}
 
 
-_OLD_SUMS = '"tokens@'
+_OLD_MEASURES = ('"tokens@', '"log_probability_0"')
+"""What lines of samples with numbers in the names of measures have in them."""
 
 
 def _place_sums(data: Fields) -> Fields:
@@ -127,6 +128,24 @@ def _place_sums(data: Fields) -> Fields:
     return {**data, "measures": kept, "positions": positions}
 
 
+def _place_continuations(data: Fields) -> Fields:
+    """Log-probabilities were measures: `log_probability_0` and `greedy_0` of a continuation, the first of a text."""
+    measures = data.get("measures")
+    first = measures.get("log_probability_0") if isinstance(measures, dict) else None
+    if "continuations" in data or not isinstance(measures, dict) or not isinstance(first, float):
+        return data
+    if "greedy_0" not in measures:
+        # Those of MMLU, more than one, are read by nothing.
+        return data if "log_probability_1" in measures else {**data, "measures": {"nats": -first, **measures}}
+    numbers = range(sum(name.startswith("greedy_") for name in measures))
+    continuations = [
+        {"log_probability": measures.get(f"log_probability_{n}"), "is_greedy": measures.get(f"greedy_{n}") == 1}
+        for n in numbers
+    ]
+    kept = {name: value for name, value in measures.items() if not name.startswith(("log_probability_", "greedy_"))}
+    return {**data, "measures": kept, "continuations": continuations}
+
+
 def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -135,5 +154,5 @@ _STEPS: dict[type[Any], tuple[Callable[[Fields], Fields], ...]] = {
     Manifest: (_nest_corpora, _identify_embedded),
     RunRecord: (run_1.to_run_2, _identify_embedded),
     RunStart: (_identify_embedded,),
-    SampleRecord: (_place_sums,),
+    SampleRecord: (_place_sums, _place_continuations),
 }

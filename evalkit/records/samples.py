@@ -231,5 +231,7 @@ class SampleRecord:
     """Number of the session that answered it; 0 if not recorded."""
     positions: tuple[PositionSums, ...] = ()
     """The loss by position, ascending, if that is measured."""
+    continuations: tuple[ContinuationScore, ...] = ()
+    """Of the sample's requests, in their order; empty if none were scored, or not recorded."""
     excerpts: tuple[Excerpt, ...] = ()
     """Pieces of the prompt in their order, the last one its end; empty if not recorded."""

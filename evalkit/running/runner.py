@@ -225,6 +225,7 @@ def sample_record(asked: Asked, completion: Completion, score: Score, session: i
         decode_seconds=completion.decode_seconds,
         measures=score.measures,
         positions=score.positions,
+        continuations=completion.continuations or (),
         generation_tokens=sample.generation_tokens,
         session=session,
         excerpts=excerpts(sample),

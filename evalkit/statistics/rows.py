@@ -10,7 +10,7 @@ import numpy as np
 from evalkit.records import Figure, ResultRow, SampleRecord, SummaryRow
 from evalkit.records.metrics import metric_of
 from evalkit.statistics.bounded_mean import Array
-from evalkit.statistics.intervals import CONFIDENCE, Interval
+from evalkit.statistics.intervals import CONFIDENCE, Interval, scaled
 from evalkit.statistics.paired import fewest_changes
 from evalkit.statistics.scores import MeanLoss, MeanScore
 
@@ -69,7 +69,7 @@ def row_interval(scored: Sequence[SampleRecord]) -> Interval | None:
     values = [record.score for record in scored if record.score is not None]
     weights = sample_weights(scored)
     interval = MeanScore.of([values]).interval() if metric.bounded else MeanLoss.of(values, weights).interval()
-    return None if interval is None else (metric.scale * interval[0], metric.scale * interval[1])
+    return scaled(interval, metric.scale)
 
 
 def mean_of_tasks(groups: Iterable[Sequence[float] | Array]) -> tuple[float | None, Interval | None]:
@@ -81,8 +81,7 @@ def mean_of_tasks(groups: Iterable[Sequence[float] | Array]) -> tuple[float | No
     if not scored:
         return None, None
     mean = MeanScore.of(scored)
-    low, high = mean.interval()
-    return 100 * mean.mean, (100 * low, 100 * high)
+    return 100 * mean.mean, scaled(mean.interval(), 100)
 
 
 def summary_row(ctx: int, groups: Iterable[Sequence[float]], *, complete: bool, tasks: int | None = None) -> SummaryRow:

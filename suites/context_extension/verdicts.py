@@ -12,7 +12,7 @@ import numpy as np
 from evalkit.analysis.finished_run import StoredRun
 from evalkit.records import EFFECTIVE_LENGTH, Figure, Outcome, RunRecord, SampleRecord, Verdict
 from evalkit.statistics.effective_length import FIXED_SCORE, OWN_SHARE, EffectiveLength, effective_length
-from evalkit.statistics.intervals import CONFIDENCE
+from evalkit.statistics.intervals import CONFIDENCE, scaled
 from evalkit.statistics.paired import PairedDifferences, pool
 from suites.context_extension.effective_length import above_baseline, collect, length_figure, mean_score
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, mean_nats
@@ -199,19 +199,18 @@ def _shared(samples: Sequence[SampleRecord], before: StoredRun) -> Iterator[tupl
 
 
 def _drop_verdict(check: str, what: str, worse: PairedDifferences, margin: float, scale: float, unit: str) -> Verdict:
-    interval = worse.interval()
-    scaled = None if interval is None else (scale * interval[0], scale * interval[1])
+    interval = scaled(worse.interval(), scale)
     detectable = worse.detectable()
     return Verdict(
         target=check,
-        outcome=_against_margin(scaled, margin),
+        outcome=_against_margin(interval, margin),
         reason=(
             f"{what}: worse by {scale * worse.mean:.3g} {unit}, {margin:g} allowed, {len(worse.differences)} pairs"
         ),
         unit=unit,
         value=scale * worse.mean,
         limit=margin,
-        interval=scaled,
+        interval=interval,
         detectable=None if detectable is None else scale * detectable,
         detectable_unit=unit,
     )

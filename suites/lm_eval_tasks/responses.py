@@ -1,12 +1,11 @@
 """Responses in lm-eval's form, kept in sample records so that metrics can be computed again."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from evalkit.records import Completion
+from evalkit.records import Completion, SampleRecord
 
-LOG_PROBABILITY, GREEDY = "log_probability_", "greedy_"
 Response = tuple[float, bool] | float | str
 """(nats, is_greedy) of a continuation, nats of a rolling text, or a generated text."""
 
@@ -20,27 +19,13 @@ def responses_of(output_type: str, completion: Completion) -> list[Response]:
     return [(score.log_probability, score.is_greedy) for score in completion.continuations or ()]
 
 
-def measures_of(responses: Sequence[Response]) -> dict[str, float]:
-    """Responses that are numbers, by name."""
-    measures: dict[str, float] = {}
-    for index, response in enumerate(responses):
-        if isinstance(response, float):
-            measures[f"{LOG_PROBABILITY}{index}"] = response
-        elif not isinstance(response, str):
-            measures[f"{LOG_PROBABILITY}{index}"] = response[0]
-            measures[f"{GREEDY}{index}"] = float(response[1])
-    return measures
-
-
-def stored_responses(output_type: str, measures: Mapping[str, float], prediction: str) -> list[Response]:
+def stored_responses(output_type: str, record: SampleRecord) -> list[Response]:
     """The responses of a sample record, with the same numbers as before."""
     if output_type == "generate_until":
-        return [prediction]
-    count = sum(name.startswith(LOG_PROBABILITY) for name in measures)
-    nats = [measures[f"{LOG_PROBABILITY}{index}"] for index in range(count)]
+        return [record.prediction]
     if output_type == "loglikelihood_rolling":
-        return list(nats)
-    return [(value, bool(measures[f"{GREEDY}{index}"])) for index, value in enumerate(nats)]
+        return [-record.measures["nats"]]
+    return [(score.log_probability, score.is_greedy) for score in record.continuations]
 
 
 def judge(task: Any, doc: Any, instances: Sequence[Any]) -> dict[tuple[str, str], Any]:

@@ -42,18 +42,18 @@ def row_metric(task: Any, documents: TaskDocuments) -> RowMetric | None:
     return None
 
 
-def score_of(metric: RowMetric | None, values: Values, measures: dict[str, float], text: str | None) -> Score:
-    """The score of one sample, of the first filter if there are several; None if it is outside the metric's scale.
-
-    `text` is the text of a rolling log-likelihood.
-    """
-    if metric is not None and metric.name == BITS_PER_BYTE:
-        nats, size = -measures["log_probability_0"], float(len((text or "").encode("utf-8", "surrogatepass")))
-        if size == 0:
-            return Score(None, measures=measures)
-        return Score(nats / math.log(2) / size, measures={**measures, "nats": nats, "bytes": size})
+def score_of(metric: RowMetric | None, values: Values) -> Score:
+    """The score of one sample, of the first filter if there are several; None if it is outside the metric's scale."""
     if metric is not None:
         value: Any = next((value for (name, _), value in values.items() if name == metric.name), None)
         if is_number(value) and 0 <= value <= metric.full:
-            return Score(float(value) / metric.full, measures=measures)
-    return Score(None, measures=measures)
+            return Score(float(value) / metric.full)
+    return Score(None)
+
+
+def rolling_score(nats: float, text: str) -> Score:
+    """Bits per byte of a text; None if it is empty."""
+    size = float(len(text.encode("utf-8", "surrogatepass")))
+    if size == 0:
+        return Score(None, measures={"nats": nats})
+    return Score(nats / math.log(2) / size, measures={"nats": nats, "bytes": size})

@@ -1,5 +1,6 @@
 """Tasks of lm-eval as an evalkit suite."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -23,8 +24,8 @@ from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import SharedPrefix, TextRequests
 from suites.lm_eval_tasks.documents import TaskDocuments
 from suites.lm_eval_tasks.harness import LoadedTasks, generation, output_type
-from suites.lm_eval_tasks.responses import judge, measures_of, responses_of
-from suites.lm_eval_tasks.row_metric import row_metric, score_of
+from suites.lm_eval_tasks.responses import judge, responses_of
+from suites.lm_eval_tasks.row_metric import rolling_score, row_metric, score_of
 from suites.lm_eval_tasks.settings import LmEvalSettings
 from suites.lm_eval_tasks.summary import summarize
 from suites.lm_eval_tasks.task_use import task_use
@@ -97,7 +98,10 @@ class LmEvalSuite:
         responses = responses_of(output_type(task), completion)
         doc = documents.docs[key.index]
         values = judge(task, doc, documents.judged_instances(key.index, responses))
-        score = score_of(metric, values, measures_of(responses), asked.sample.prompt)
+        if output_type(task) == "loglikelihood_rolling":
+            score = rolling_score(-math.fsum(completion.log_probabilities or ()), asked.sample.prompt)
+        else:
+            score = score_of(metric, values)
         return _with_answer(task, doc, responses, score)
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:

@@ -85,7 +85,7 @@ def _collect(task: Any, documents: TaskDocuments, records: Sequence[SampleRecord
     for record in sorted(records, key=lambda record: record.index):
         if record.error is not None or record.unscored is not None:
             continue
-        responses = stored_responses(output_type(task), record.measures, record.prediction)
+        responses = stored_responses(output_type(task), record)
         instances = documents.judged_instances(record.index, responses)
         for key, value in judge(task, documents.docs[record.index], instances).items():
             collected[key].append(value)

@@ -81,7 +81,7 @@ class MmluSuite:
         answers = labels(question, variant)
         chosen = nats.index(max(nats))
         right = chosen == question.answer
-        measures = {f"log_probability_{index}": value for index, value in enumerate(nats)}
+        measures = {}
         if variant == "cloze":
             # An empty choice, which the hub's data may have, is never the most probable by length, as in lm-eval.
             by_length = [

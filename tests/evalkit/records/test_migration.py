@@ -10,11 +10,12 @@ import pytest
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.errors import UsageError
-from evalkit.records import Environment, Manifest, RunRecord, RunStart, SampleRecord, SessionList
+from evalkit.records import ContinuationScore, Environment, Manifest, RunRecord, RunStart, SampleRecord, SessionList
 from evalkit.records.codec import RecordError, from_dict, to_json
 from evalkit.records.migration import NewerRecordError, read_record
 from evalkit.running.store import read_run, read_samples
 from tests.evalkit.run_factory import RunSpec, write_run
+from tests.evalkit.sample_records import sample_record
 from tests.support import REPOSITORY
 
 HISTORY = REPOSITORY / "model_adapters" / "reference" / "history"
@@ -92,6 +93,27 @@ def test_sums_by_position_that_were_measures_are_fields() -> None:
     assert sample.positions[-1].end == sample.ctx == 65536
     assert sum(bucket.tokens for bucket in sample.positions) == sample.measures["tokens"]
     assert read_record(SampleRecord, to_json(sample)) == sample
+
+
+@pytest.mark.parametrize(
+    ("measures", "kept", "continuations"),
+    [
+        (
+            {"log_probability_0": -1.5, "greedy_0": 1.0, "log_probability_1": -2.0, "greedy_1": 0.0},
+            {},
+            (ContinuationScore(-1.5, True), ContinuationScore(-2.0, False)),
+        ),
+        ({"log_probability_0": -7.0}, {"log_probability_0": -7.0, "nats": 7.0}, ()),
+        ({"log_probability_0": -1.5, "log_probability_1": -2.0}, None, ()),
+    ],
+)
+def test_log_probabilities_that_were_measures_are_fields(
+    measures: dict[str, float], kept: dict[str, float] | None, continuations: tuple[ContinuationScore, ...]
+) -> None:
+    written = {**json.loads(to_json(sample_record("sums", 0, 0, 1.0))), "measures": measures}
+    del written["continuations"]
+    sample = read_record(SampleRecord, json.dumps(written))
+    assert (sample.measures, sample.continuations) == (measures if kept is None else kept, continuations)
 
 
 def test_there_is_history_to_read() -> None:

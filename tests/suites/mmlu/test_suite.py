@@ -123,10 +123,7 @@ class TestScores:
         suite = suite_of(folder, subjects=["virology"])
         asked = suite.ask(SampleKey("virology", 0, 2, 0))
         assert asked.sample.metric == "acc"
-        measures = {"log_probability_0": -3.0, "log_probability_1": -2.0, "log_probability_2": -1.0}
-        assert suite.judge(asked, completion(-3.0, -2.0, -1.0, -2.5)) == Score(
-            1.0, None, {**measures, "log_probability_3": -2.5}, prediction="C"
-        )
+        assert suite.judge(asked, completion(-3.0, -2.0, -1.0, -2.5)) == Score(1.0, None, prediction="C")
         wrong = suite.judge(asked, completion(-1.0, -2.0, -1.0, -2.5))
         assert (wrong.value, wrong.failure, wrong.prediction) == (0.0, "wrong_choice", "A")
 
