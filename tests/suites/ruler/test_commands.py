@@ -6,17 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from model_adapters.scripted import ScriptedTokenizer
 from suites.ruler import TASKS
 from tests.support import Evalkit
-
-
-@pytest.fixture
-def scripted_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_tokenizer(options: object) -> ScriptedTokenizer:
-        return ScriptedTokenizer()
-
-    monkeypatch.setattr("model_adapters.loading.load_tokenizer", load_tokenizer)
 
 
 @pytest.fixture
@@ -50,9 +41,8 @@ def test_a_mistake_in_predictions_is_one_line(predictions: Path, evalkit: Evalki
     assert "vt.jsonl" in evalkit.refuses("score ruler", predictions)
 
 
-@pytest.mark.usefixtures("scripted_tokenizer")
 def test_prepared_samples_are_written_and_what_is_left_out_is_told(evalkit: Evalkit) -> None:
-    shown = evalkit("ruler --ctx 512,1024 --tasks vt,cwe --samples 2 --prepare-only --out samples")
+    shown = evalkit("ruler --ctx 512,1024 --tasks vt,cwe --samples 2 --prepare-only --out samples --model scripted:x")
     assert "wrote 4 samples to samples" in " ".join(shown.out.split())
     assert "left out: vt at 512" in shown.out + shown.err
     assert "left out: cwe at 512" in shown.out + shown.err
