@@ -13,7 +13,7 @@ from tests.model_adapters.preflight.other_families import other_model
 from tests.model_adapters.small_models import FAMILIES, small_model
 
 PROMPT = random_prompt(60)
-MODELS = [*FAMILIES, "jetmoe", "hrm_text", "gemma4", "bamba"]
+MODELS = [*FAMILIES, "jetmoe", "hrm_text", "gemma4_text", "bamba"]
 
 
 def make(family: str) -> PreTrainedModel:

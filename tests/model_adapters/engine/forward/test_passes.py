@@ -19,7 +19,7 @@ from tests.model_adapters.preflight.other_families import other_model
 from tests.model_adapters.small_models import FAMILIES, small_model
 
 WINDOW, MOST_TOKENS, SLOTS = 24, 90, 4
-MODELS = (*FAMILIES, "olmo3 fp64", "mamba2", "deepseek_v3", "kimi_linear", "gemma3n")
+MODELS = (*FAMILIES, "olmo3 fp64", "mamba2", "deepseek_v3", "kimi_linear", "gemma3n_text")
 
 
 @lru_cache(maxsize=1)

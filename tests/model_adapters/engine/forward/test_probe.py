@@ -90,7 +90,7 @@ def test_a_window_that_is_null_is_refused_in_one_line() -> None:
 
 
 def test_layers_are_measured() -> None:
-    layout = ModelRunner(other_model("gemma3n")).layout
+    layout = ModelRunner(other_model("gemma3n_text")).layout
     # Two layers with keys of their own, the first with a window; the last two attend to theirs.
     per_token = 2 * 2 * 16 * 4
     assert [(layer.window, layer.kv_bytes) for layer in layout.layers] == [(40, per_token), (None, per_token)] + [
@@ -100,7 +100,7 @@ def test_layers_are_measured() -> None:
     assert [call.is_last for call in layout.calls] == [False, False, False, True]
     assert not any(layer.transformed for layer in layout.layers)
     layout = ModelRunner(other_model("deepseek_v3")).layout
-    assert [(layer.transformed, layer.kv_bytes) for layer in layout.layers] == [(True, (16 + 8) * 4)] * 2
+    assert [(layer.transformed, layer.kv_bytes) for layer in layout.layers] == [(True, (16 + 8) * 4)] * 4
     # Attention that a state of the same layer follows is not the last that counts.
     layout = ModelRunner(small_model("olmo_hybrid")).layout
     assert [layer.state_bytes > 0 for layer in layout.layers] == [True, True, True, False]
