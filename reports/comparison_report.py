@@ -132,7 +132,7 @@ def _costs_table(costs: Sequence[CostComparison]) -> Table:
                 "-" if cost.ctx is None else f"{cost.ctx:,}",
                 amount(cost.base, cost.unit),
                 amount(cost.new, cost.unit),
-                "-" if cost.change is None else f"{cost.change:+.1%}",
+                f"{cost.change:+.1%}",
                 str(cost.n),
             )
             for cost in costs

@@ -18,7 +18,7 @@ class CostComparison:
     unit: str
     base: float
     new: float
-    change: float | None
+    change: float
     """Relative change: 0.05 is 5 % more. For times, the median over pairs of new / base, minus 1."""
     n: int
 

@@ -20,8 +20,7 @@ def check_cost(pairing: Pairing, check: Check, target: Target, expectation: Expe
     cost = _memory(pairing, check) if target.name == "peak_memory" else _times(pairing, rows, check, target)
     if cost is None:
         return incomplete(check, target, f"NEW has no {target.name.replace('_', ' ')}")
-    change = cost.change or 0.0
-    passes = change <= check.limit + ROUNDING
+    passes = cost.change <= check.limit + ROUNDING
     return GateVerdict(
         rule=check.selector.text,
         target=target.label,
@@ -29,11 +28,11 @@ def check_cost(pairing: Pairing, check: Check, target: Target, expectation: Expe
         limit=check.limit,
         outcome="pass" if passes else "fail",
         passes=passes,
-        reason=f"{change:+.1%} is {'at most' if passes else 'above'} {check.limit:+.1%}",
+        reason=f"{cost.change:+.1%} is {'at most' if passes else 'above'} {check.limit:+.1%}",
         base=cost.base,
         new=cost.new,
-        value=change,
-        drop=change,
+        value=cost.change,
+        drop=cost.change,
         n=cost.n,
         unit=cost.unit,
         tier=check.tier,

@@ -9,16 +9,9 @@ import pytest
 
 from evalkit.analysis.finished_run import StoredRun
 from evalkit.records import (
-    SCHEMA,
-    Environment,
     Figure,
-    MemoryUse,
-    ModelIdentity,
-    PositionScheme,
     PositionSums,
-    RunRecord,
     SampleRecord,
-    Timing,
     Verdict,
 )
 from evalkit.statistics.effective_length import effective_length
@@ -27,9 +20,9 @@ from suites.context_extension.effective_length import above_fixed, above_own_sha
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, bucket_width
 from suites.mmlu import MmluSettings
 from tests.evalkit.sample_records import sample_record
+from tests.reports.example_runs import FULL
 
 SETTINGS = replace(ExtensionSettings.of(ctx=8192, tasks=("niah_single_2", "vt")), ctxs=(1024, 2048, 4096, 8192))
-MODEL = ModelIdentity("new", "llama", "sha256:0", "sha256:0", "float32", PositionScheme("none", "none"), None, 1)
 
 
 def run_of(samples: Sequence[SampleRecord], name: str = "new") -> StoredRun:
@@ -37,28 +30,7 @@ def run_of(samples: Sequence[SampleRecord], name: str = "new") -> StoredRun:
     figures: list[Figure] = []
     for rule, margins in (("", above_fixed), ("own_share", above_own_share)):
         figures += length_figure(rule, effective_length(margins(scores)), len(samples))
-    record = RunRecord(
-        schema=SCHEMA,
-        run_id="r",
-        suite="extend",
-        suite_version="1",
-        dialect="nvidia",
-        seed=42,
-        model=replace(MODEL, path=name),
-        config={},
-        config_passed={},
-        corpora=(),
-        environment=Environment(),
-        results=(),
-        summary=(),
-        failures={},
-        unscored=(),
-        counts={},
-        timing=Timing(),
-        memory=MemoryUse(),
-        warnings=(),
-        figures=tuple(figures),
-    )
+    record = replace(FULL, model=replace(FULL.model, path=name, trained_length=None), figures=tuple(figures))
     return StoredRun(Path(name), record, {sample.id: sample for sample in samples})
 
 
