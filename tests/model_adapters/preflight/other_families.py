@@ -4,9 +4,15 @@ OTHER_FAMILIES: Qwen 3.5, Kimi Linear, Mamba-2 and its hybrids. UNUSUAL_FAMILIES
 attention function could get wrong. REFUSED_FAMILIES compute what the engine does not.
 """
 
+from dataclasses import replace
+
 from transformers import PreTrainedModel
 
+from model_adapters.preflight import Subject
+from model_adapters.scripted import SCRIPTED_IDENTITY
+from model_adapters.tokenizer import HfTokenizer
 from tests.model_adapters.families.recipes import build
+from tests.model_adapters.small_models import byte_tokenizer
 
 OTHER_FAMILIES = ("qwen3_5_text", "kimi_linear", "mamba2", "bamba", "granitemoehybrid")
 UNUSUAL_FAMILIES = (
@@ -27,3 +33,9 @@ REFUSED_FAMILIES = ("gemma2", "gpt_oss", "llama4_text", "doge", "minimax", "xlst
 def other_model(family: str) -> PreTrainedModel:
     """A random model of `family` in fp32 and evaluation mode, the same each time."""
     return build(family)
+
+
+def other_subject(family: str) -> Subject:
+    """The same model for preflight, with a tokenizer of bytes."""
+    identity = replace(SCRIPTED_IDENTITY, path=family, family=family, trained_length=4096)
+    return Subject(other_model(family), HfTokenizer(byte_tokenizer().backend_tokenizer, name="bytes"), identity)

@@ -5,27 +5,17 @@ from typing import Any
 import pytest
 import torch
 
-from evalkit.records import ModelIdentity, PositionScheme
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.cost import slot_cost
 from model_adapters.engine.memory.linear_state import LinearState
-from model_adapters.preflight import Subject, full_preflight, short_preflight
-from model_adapters.tokenizer import HfTokenizer
-from tests.model_adapters.preflight.other_families import OTHER_FAMILIES, other_model
-from tests.model_adapters.small_models import FAMILIES, byte_tokenizer, small_model
-
-TOKENIZER = HfTokenizer(byte_tokenizer().backend_tokenizer, name="bytes")
-
-
-def subject(family: str) -> Subject:
-    model = other_model(family)
-    identity = ModelIdentity(family, family, "", "", "float32", PositionScheme("none", "none"), 4096, 1)
-    return Subject(model, TOKENIZER, identity)
+from model_adapters.preflight import full_preflight, short_preflight
+from tests.model_adapters.preflight.other_families import OTHER_FAMILIES, other_model, other_subject
+from tests.model_adapters.small_models import FAMILIES, small_model
 
 
 @pytest.mark.parametrize("family", OTHER_FAMILIES)
 def test_every_way_of_running_gives_the_same_logits(family: str) -> None:
-    checks = full_preflight(subject(family), 400)
+    checks = full_preflight(other_subject(family), 400)
     assert [check.statement for check in checks if check.outcome == "stop"] == []
     gaps = {check.name: check.relative_gap for check in checks if check.relative_gap is not None}
     assert set(gaps) == {"kernels", "segments", "prefix reuse", "branches", "batch", "padding", "first layers"}
@@ -41,7 +31,7 @@ def test_a_state_that_is_lost_shows(family: str, monkeypatch: pytest.MonkeyPatch
         return keep(self, rows, torch.zeros_like(state), index=index)
 
     monkeypatch.setattr(LinearState, "set_recurrent", forget)
-    stopped = {check.name for check in short_preflight(subject(family)) if check.outcome == "stop"}
+    stopped = {check.name for check in short_preflight(other_subject(family)) if check.outcome == "stop"}
     assert "segments" in stopped
 
 

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from evalkit.errors import UsageError
-from evalkit.records import ModelIdentity, PositionScheme, PreflightCheck
+from evalkit.records import PreflightCheck
 from evalkit.running.model_options import ModelOptions
 from model_adapters.engine.forward import probe
 from model_adapters.engine.forward.model_runner import ModelRunner
@@ -26,8 +26,8 @@ from model_adapters.preflight import checks as checks_module
 from model_adapters.preflight.reference_pass import CHUNK_RULE
 from model_adapters.tokenizer import HfTokenizer
 from tests.model_adapters.families.recipes import build
-from tests.model_adapters.preflight.other_families import REFUSED_FAMILIES, other_model
-from tests.model_adapters.small_models import FAMILIES, byte_tokenizer, save_small_checkpoint
+from tests.model_adapters.preflight.other_families import REFUSED_FAMILIES, other_subject
+from tests.model_adapters.small_models import FAMILIES, save_small_checkpoint
 
 FULL = {
     "positions", "trained length", "tokenizer", "special tokens", "memory", "kernels", "segments", "prefix reuse",
@@ -43,12 +43,6 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def subject(folder: Path, dtype: str = "float32") -> Subject:
     loaded = load_model(ModelOptions(str(folder), device="cpu", dtype=dtype))
     return Subject(loaded.model, loaded.tokenizer, loaded.identity)
-
-
-def other_subject(family: str) -> Subject:
-    identity = ModelIdentity(family, family, "", "", "float32", PositionScheme("none", "none"), 4096, 1)
-    tokenizer = HfTokenizer(byte_tokenizer().backend_tokenizer, name="bytes")
-    return Subject(other_model(family), tokenizer, identity)
 
 
 def stopped(checks: Sequence[PreflightCheck]) -> set[str]:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
-from evalkit.records import ModelIdentity, PositionScheme, Request
-from model_adapters.scripted import ScriptedAdapter, ScriptedReply, ScriptedTokenizer
+from evalkit.records import Request
+from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply, ScriptedTokenizer
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.transformers_adapter import TransformersAdapter
 from reports.markdown import render_run
@@ -121,7 +121,7 @@ def test_a_real_model_gives_what_one_forward_pass_gives(text_file: Path, tmp_pat
     """No window, segment or block border shows in the loss of a byte-level hybrid."""
     tokenizer = HfTokenizer(byte_tokenizer().backend_tokenizer, name="bytes")
     suite = suite_of(text_file, tokenizer, ctx=300, samples=3)
-    adapter = TransformersAdapter(small_model("olmo_hybrid"), tokenizer, identity(), segment_tokens=70)
+    adapter = TransformersAdapter(small_model("olmo_hybrid"), tokenizer, SCRIPTED_IDENTITY, segment_tokens=70)
     record = run_in(tmp_path / "run", suite, adapter)
     plain, total, count = small_model("olmo_hybrid"), 0.0, 0
     for key in suite.plan().keys:
@@ -132,12 +132,6 @@ def test_a_real_model_gives_what_one_forward_pass_gives(text_file: Path, tmp_pat
         count += id_1T.shape[1] - 1
     assert record.figures[0].value == pytest.approx(total / count, abs=1e-4)
     assert figure_values(record)["scored_bytes"] == figure_values(record)["scored_tokens"] == count
-
-
-def identity() -> ModelIdentity:
-    return ModelIdentity(
-        "small", "olmo_hybrid", "sha256:0", "sha256:0", "float32", PositionScheme("none", "none"), None, 1
-    )
 
 
 def test_a_failed_request_is_no_loss(text_file: Path, tmp_path: Path) -> None:
