@@ -14,7 +14,7 @@ from typing import Any, Union, get_args, get_origin
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
 
-_WHOLE = re.compile(r"\s*(-?[0-9]{1,15})\s*([kK]?)\s*")
+_WHOLE = re.compile(r"\s*(-?[0-9]{1,15})\s*([kKmM]?)\s*")
 """More digits are a mistake, and int() refuses thousands of them with an error of its own."""
 MAX_CONTEXT = 10**9
 SCRIPTED_PREFIX = "scripted:"
@@ -52,6 +52,7 @@ def read_value(value: Any, hint: Any, name: str, folder: Path | None = None) -> 
 
 def parse_contexts(text: str) -> tuple[int, ...]:
     """Context lengths from `4096,16384,64K`, ascending and without repeats; UsageError for anything else."""
+    _refuse_thousands(text, "--ctx")
     lengths = set()
     for part in text.split(","):
         length = _whole_number(part)
@@ -66,6 +67,8 @@ def _is_union(hint: Any) -> bool:
 
 
 def _read_list(value: Any, kind: Any, name: str) -> tuple[Any, ...]:
+    if kind is int and isinstance(value, str):
+        _refuse_thousands(value, name)
     parts: Sequence[Any] = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):
         parts = [parts]
@@ -111,7 +114,13 @@ _WANTED: Mapping[Any, str] = {
 
 def _whole_number(text: str) -> int | None:
     match = _WHOLE.fullmatch(text)
-    return int(match[1]) * (1024 if match[2] else 1) if match else None
+    return int(match[1]) * {"": 1, "k": 1024, "m": 1024**2}[match[2].lower()] if match else None
+
+
+def _refuse_thousands(text: str, name: str) -> None:
+    """Raise UsageError for a number with commas between its thousands, which would be read as several numbers."""
+    if re.fullmatch(r"\d{1,2}(,\d{3})+|\d{3}(,0\d\d)+", text.strip()):
+        raise UsageError(f"{name}: {text.strip()} would be several numbers; write {text.strip().replace(',', '')}")
 
 
 def _number(value: Any) -> float | None:

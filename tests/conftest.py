@@ -47,7 +47,7 @@ def evalkit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capt
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real corpora (MMLU, SQuAD, HotpotQA, novels, tokenizers); skips where it is absent."""
+    """The folder of real corpora (MMLU, SQuAD, HotpotQA, novels, tokenizers); skips if it is absent."""
     folder = Path(os.environ.get("EVALKIT_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip("real corpora are absent; set EVALKIT_TEST_DATA to their folder")

@@ -150,7 +150,7 @@ def _run() -> int | None:
     except typer.TyperException as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "evalkit")
         # Without arguments the help has been printed already, and the message is empty.
-        if message := error.format_message().strip():
+        if message := _with_value(error).strip():
             _complain(f"{message.rstrip('.')}; see `{command} --help`")
         return error.exit_code
     except BrokenPipeError:
@@ -162,6 +162,14 @@ def _run() -> int | None:
         return UsageError.exit_code
     except Exception as error:  # noqa: BLE001  # a bug must not exit with the code of a failed check
         return _crash(error)
+
+
+def _with_value(error: typer.TyperException) -> str:
+    """typer's message, with the value that was refused."""
+    message = error.format_message().replace("Value error, ", "")
+    errors = getattr(error.__context__, "errors", None)  # pydantic's, which checks the values for typer
+    value = repr(errors()[0]["input"]) if errors is not None else ""
+    return message if value in message else f"{message} (it is {value})"
 
 
 def _command() -> int | None:

@@ -51,11 +51,25 @@ def _checked(run: Path) -> "RunRecord":
     from evalkit.cli.shared.stored_runs import open_run
     from evalkit.running.run_files import RUN, SAMPLES, read_run
 
+    _check_is_run(run)
     folder, file = (run, run / RUN) if run.is_dir() else (run.parent, run)
     if (folder / SAMPLES).exists() or not file.exists():
         return open_run(run).record
     typer.echo(f"{folder / SAMPLES} is not there, so the record below is not checked against it", err=True)
     return read_run(run)
+
+
+def _check_is_run(run: Path) -> None:
+    """Raise UsageError for a folder of runs, naming some of them, and for a file that is no run.json."""
+    from evalkit.analysis.finished_run import all_run_folders
+    from evalkit.running.run_files import RUN
+
+    if run.is_file() and run.name != RUN:
+        raise UsageError(f"{run} is not a run; name the run's folder, or its {RUN}")
+    folders = all_run_folders(run) if run.is_dir() else [run]
+    if run not in folders:
+        more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
+        raise UsageError(f"{run} is not a run, but holds {', '.join(map(str, folders[:3]))}{more}; name one of them")
 
 
 def _write_page(run: Path, page: Path) -> None:

@@ -44,5 +44,5 @@ def interrupted_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def asked(log: Path) -> list[str]:
-    """Ids of the requests that a script with `log` was asked, in that order."""
+    """Ids of the requests to a script with `log`, in order."""
     return log.read_text(encoding="utf-8").split() if log.exists() else []

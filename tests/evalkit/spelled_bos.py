@@ -1,4 +1,4 @@
-"""A tokenizer that reads a special token where a text spells it out, as real ones do."""
+"""A tokenizer that recognizes special tokens in a text, as real ones do."""
 
 from model_adapters.scripted import BOS, ScriptedTokenizer
 

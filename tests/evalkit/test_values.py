@@ -18,6 +18,8 @@ NUMBERS, NAMES = tuple[int, ...], tuple[str, ...] | None
     ("value", "hint", "expected"),
     [
         ("64K", int, 65536),
+        ("1M", int, 1048576),
+        ("512,768", NUMBERS, (512, 768)),
         (7, int | None, 7),
         ("-3", int, -3),
         (None, int | None, None),
@@ -50,6 +52,8 @@ def test_a_value_is_read_as_its_type(value: Any, hint: Any, expected: Any) -> No
         (4.5, int, "x: 4.5 is not a whole number"),
         (True, int, "x: True is not a whole number"),
         ("4096,", NUMBERS, "x: '' is not a whole number"),
+        ("65,536", NUMBERS, "x: 65,536 would be several numbers; write 65536"),
+        ("131,072", NUMBERS, "x: 131,072 would be several numbers; write 131072"),
         ([[4096]], NUMBERS, "x: [4096] is not a whole number"),
         (" , ", NAMES, "x: ' , ' names nothing; separate names with commas"),
         ([3], NAMES, "x: 3 is not text"),

@@ -110,7 +110,7 @@ def _build(settings: TinySettings, reader: Reader) -> TinySuite:
 
 SPEC = SuiteSpec(name="tiny", settings=TinySettings, build=_build, quick={"samples": 1})
 REGISTERED = f"{__name__}:SPEC"
-"""What stands in the table of suites where tests run it by name."""
+"""Its entry in the table of suites, for tests that run it by name."""
 
 
 def right_answer(request: Request) -> str:

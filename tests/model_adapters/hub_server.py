@@ -1,4 +1,4 @@
-"""A local stand-in for the model hub: its HTTP interface, as far as huggingface_hub uses it, over folders on disk."""
+"""A local stand-in for the model hub: the HTTP interface that huggingface_hub uses, over folders on disk."""
 
 import hashlib
 import json

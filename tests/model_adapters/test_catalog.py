@@ -1,4 +1,4 @@
-"""`evalkit models list` tells the embedded models from their files alone."""
+"""`evalkit models list` lists the embedded models from their files alone."""
 
 import json
 import subprocess

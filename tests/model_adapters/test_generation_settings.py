@@ -1,4 +1,4 @@
-"""Answers end where a checkpoint or its tokenizer says, and settings that are not followed are named."""
+"""Answers end at the tokens of the checkpoint or its tokenizer, and settings that are not applied are named."""
 
 import json
 import shutil

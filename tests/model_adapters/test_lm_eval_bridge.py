@@ -125,7 +125,7 @@ def test_stop_strings_end_answers_as_lm_evals_own_model_ends_them(model: PreTrai
 
 
 def assert_same(ours: Any, theirs: Any) -> None:
-    """Texts and greedy choices are equal, log-likelihoods within 1e-4 a token of a few hundred."""
+    """Texts and greedy choices are equal, log-likelihoods within 1e-4 per token, of a few hundred."""
     if isinstance(ours, tuple):
         assert ours[0] == pytest.approx(theirs[0], abs=1e-3)
         assert ours[1] == theirs[1]

@@ -1,4 +1,4 @@
-"""The memory of a run is told before weights are read, and is what the engine then takes."""
+"""The memory of a run is forecast before weights are read, and is what the engine then uses."""
 
 from pathlib import Path
 

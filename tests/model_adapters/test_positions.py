@@ -1,4 +1,4 @@
-"""Position schemes: what config.json states, held against the frequencies of the model that transformers builds."""
+"""Position schemes: what config.json states, compared with the frequencies of the model that transformers builds."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Run records with all that a report can show, and one with hostile text wherever text can stand."""
+"""Run records with everything that a report can show, and one with hostile text in every text."""
 
 from dataclasses import replace
 from typing import Any

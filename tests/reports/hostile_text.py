@@ -1,4 +1,4 @@
-"""What a model, a file name or a task name can do to a report that does not take care."""
+"""Hostile text from a model, a file name or a task name, which reports must escape."""
 
 HOSTILE_TEXTS = [
     "[bold red]x[/bold red] [link=http://evil.example]y[/link]",

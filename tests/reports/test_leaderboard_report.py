@@ -68,7 +68,7 @@ def test_html(board: Leaderboard, foreign: list[ForeignResult], check_golden: Ca
 
 
 def spoiled(board: Leaderboard, text: str) -> tuple[Leaderboard, list[ForeignResult]]:
-    """`board`, and a result of another tool, with `text` wherever text from outside can stand."""
+    """`board`, and a result of another tool, with `text` in every place for text from outside."""
     boards = tuple(
         replace(
             one,

@@ -1,4 +1,4 @@
-"""What a waiting reader is told: how fast it goes, and how long it will take."""
+"""The progress of a run: its speed, and the time that is left."""
 
 import io
 import re
@@ -18,7 +18,7 @@ from tests.evalkit.tiny_suite import TinySuite
 
 
 class Clock:
-    """Stands in for `time`; each reading is what a test set."""
+    """Replaces `time`; each reading is set by a test."""
 
     def __init__(self) -> None:
         self.seconds = 100.0

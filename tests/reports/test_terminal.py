@@ -1,4 +1,4 @@
-"""Reports on the terminal: the whole picture, whatever the text in it."""
+"""Reports on the terminal: whole outputs, with any text."""
 
 import io
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Tokens to a baseline's scores: exact where the curves are known, and silent beyond the data."""
+"""Tokens to a baseline's scores: exact for known curves, and none beyond the data."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A run is believed only where its record agrees with its samples; anything else is named."""
+"""A run is accepted only if its record agrees with its samples; a disagreement is named."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Policies are read strictly: whatever is wrong is named with its rule."""
+"""Policies are read strictly: errors name their rule."""
 
 from pathlib import Path
 

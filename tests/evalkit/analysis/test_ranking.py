@@ -1,4 +1,4 @@
-"""Ranks come from differences between models, paired where they answered the same samples."""
+"""Ranks come from differences between models, paired if they answered the same samples."""
 
 import itertools
 import random
@@ -66,7 +66,7 @@ def _without_the_first_right(scores: Sequence[Score], count: int) -> list[Score]
 
 
 def test_models_without_a_significant_difference_share_a_rank(tmp_path: Path) -> None:
-    """One flip in 200: the better model leads, and nobody can say that it is better."""
+    """One flip in 200: the better model leads without being significantly better."""
     base: Scores = {cell: answers(45, 50) for cell in TASKS}
     flipped: Scores = {**base, TASKS[0]: answers(44, 50)}
     far: Scores = {cell: answers(20, 50) for cell in TASKS}

@@ -20,10 +20,18 @@ class TestOptions:
             ("ruler --ctx", r"Option '--ctx' requires an argument; see `evalkit --help`"),
             ("ruler --ctx 4096 --sample 3", r"No such option: --sample .*--samples.*; see `evalkit ruler --help`"),
             ("ruler --ctx 4096 extra", r"Got unexpected extra argument.*extra.*; see `evalkit ruler --help`"),
-            ("ruler --ctx 4096 --samples many", r"Invalid value for '--samples': .*; see `evalkit ruler --help`"),
-            ("ruler --ctx 4096 --dtype int8", r"Invalid value for '--dtype': .*'bfloat16'.*; see .*"),
+            (
+                "ruler --ctx 4096 --samples many",
+                r"Invalid value for '--samples': .*\(it is 'many'\); see `evalkit ruler --help`",
+            ),
+            (
+                "ruler --ctx 4096 --dtype int8",
+                r"Invalid value for '--dtype': 'int8' is not one of .*'bfloat16'.*; see .*",
+            ),
             ("ruler --ctx 4096 --segment-tokens 0", r"Invalid value for '--segment-tokens': .*; see .*"),
             ("ruler --ctx 4096 --batch 0", r"Invalid value for '--batch': .*; see .*"),
+            ("ruler --ctx 65,536", r"--ctx: 65,536 would be several numbers; write 65536"),
+            ("bench prefill --ctx 65,536", r"--ctx: 65,536 would be several numbers; write 65536"),
             ("ruler --ctx big", r"--ctx: 'big' is not a whole number, such as 4096 or 64K"),
             ("ruler --ctx 511", r"--ctx 511 is too short for RULER's prompts; use 512 or more"),
             ("ruler --ctx 4096 --samples 0", r"--samples 0: at least 1 sample per task is needed"),
@@ -124,11 +132,25 @@ class TestData:
         assert re.fullmatch(r"cwe does not fit --ctx 512: .*; use a longer one", told)
 
 
+class TestShow:
+    def test_a_folder_of_runs_names_some_of_them(self, evalkit: Evalkit) -> None:
+        for number in range(5):
+            Path(f"runs/{number}").mkdir(parents=True)
+            Path(f"runs/{number}/run.json").write_text("{}")
+        expected = "runs is not a run, but holds runs/0, runs/1, runs/2 and 2 more; name one of them"
+        assert evalkit.refuses("show runs") == expected
+
+    def test_a_file_that_is_no_record(self, evalkit: Evalkit) -> None:
+        Path("samples.jsonl").write_text("{}")
+        expected = "samples.jsonl is not a run; name the run's folder, or its run.json"
+        assert evalkit.refuses("show samples.jsonl") == expected
+
+
 class TestRuns:
     def test_a_place_that_cannot_be_written(self, evalkit: Evalkit) -> None:
         Path("file").write_text("")
         told = evalkit.refuses("ruler --ctx 512 --model ./nowhere --out file/run")
-        # Told before the model is looked for: nothing is loaded in vain.
+        # Reported before the model is opened, so that nothing is loaded in vain.
         assert re.fullmatch(r"cannot write to file/run: .* is not a folder; choose another folder with --out", told)
 
     def test_a_full_disk_keeps_what_was_written_and_the_run_goes_on(self, evalkit: Evalkit, checkpoint: Path) -> None:

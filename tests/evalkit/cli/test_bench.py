@@ -1,4 +1,4 @@
-"""`evalkit bench`: a table last, a line a row on the way, the record in a file, and bad input in one line."""
+"""`evalkit bench`: a line per row, a table at the end, the record in a file, and bad input in one line."""
 
 import json
 import re

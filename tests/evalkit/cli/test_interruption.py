@@ -21,7 +21,7 @@ KILLS = 6
 
 def start(folder: Path, *arguments: str, seconds: float = SECONDS) -> subprocess.Popen[str]:
     """`evalkit track` with 40 samples and a model that takes its time."""
-    # Told apart by the answer to one sample in three, so that equal scores say something.
+    # One sample in three has another answer, so that equal scores mean something.
     rules = [{"match": f"*/{index}/42", "text": "even", "wait_seconds": seconds} for index in range(0, SAMPLES, 3)]
     script = folder / "script"
     if not script.exists():

@@ -28,7 +28,7 @@ BOTH = f"{VIROLOGY},sociology"
 
 
 def test_a_run(evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Wide enough for the longest cell, whatever the terminal of the test run.
+    # Wide enough for the longest cell, independent of the terminal of the test run.
     monkeypatch.setenv("COLUMNS", "200")
     captured = evalkit(BOTH)
     assert captured.err.startswith("mmlu: 2 subjects, all questions, 5-shot mc, model scripted:first\n")

@@ -1,4 +1,4 @@
-"""`evalkit run`: a whole plan on scripted models, stopped and gone on with, and one suite by name."""
+"""`evalkit run`: a whole plan on scripted models, stopped and continued, and one suite by name."""
 
 import json
 from pathlib import Path

@@ -63,7 +63,7 @@ def test_loss(evalkit: Evalkit, hybrid: Path) -> None:
 def test_extend_with_all_that_it_compares(
     evalkit: Evalkit, checkpoint: Path, hybrid: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Wide enough for the names of checks, whatever the terminal of the test run.
+    # Wide enough for the names of checks, independent of the terminal of the test run.
     monkeypatch.setenv("COLUMNS", "200")
     ask = (
         f"extend --ctx 1K --model {hybrid} --before {checkpoint} --baseline {checkpoint} --samples 2 --windows 2 "

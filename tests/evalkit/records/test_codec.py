@@ -187,7 +187,7 @@ def _sample() -> dict[str, Any]:
 
 
 def _without(name: str) -> dict[str, Any]:
-    """Fields of a run record that stand before `name`, filled in."""
+    """Fields of a run record before `name`, filled in."""
     return {
         **dict.fromkeys(("schema", "run_id", "suite", "suite_version", "dialect"), ""),
         "seed": 0,

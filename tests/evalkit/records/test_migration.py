@@ -1,4 +1,4 @@
-"""Records of earlier versions are read as those of this one, and those of newer ones where that is safe."""
+"""Records of earlier versions are read as those of this one, and those of newer ones if that is safe."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Plans become checked runs, and whatever is wrong with one is said before anything runs."""
+"""Plans become checked runs, and errors are reported before anything runs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A run asks what is open, judges what was answered, and keeps failures apart from wrong answers."""
+"""A run sends pending samples, judges answers, and separates failures from wrong answers."""
 
 import hashlib
 import threading
@@ -110,7 +110,7 @@ class TestOneRun:
 
 
 class Rereading(TinySuite):
-    """Asks sample n in n + 1 requests; the answers are judged together."""
+    """Sends sample n in n + 1 requests; the answers are judged together."""
 
     def ask(self, key: SampleKey) -> Asked:
         asked = TinySuite.ask(self, key)

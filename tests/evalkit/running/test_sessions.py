@@ -83,7 +83,7 @@ def test_times_and_memory_are_of_all_sessions(run_on: Run) -> None:
 
 def test_a_killed_process_is_listed_with_what_it_took(run_on: Run, tmp_path: Path) -> None:
     def reply(request: Request) -> str:
-        if "/2/" in request.id:  # as it stands when the process is killed in its third sample
+        if "/2/" in request.id:  # its state when the process is killed in its third sample
             shutil.copytree(tmp_path / "run", tmp_path / "killed")
         return right_answer(request)
 

@@ -1,4 +1,4 @@
-"""The bound of a mean with any spread, held against Clopper and Pearson, against drawing, and against rare events."""
+"""The bound of a mean with any spread, compared with Clopper and Pearson, with drawing, and with rare events."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Intervals, p values and power of paired differences, held against scipy and against counting."""
+"""Intervals, p values and power of paired differences, compared with scipy and with counting."""
 
 import itertools
 
@@ -149,7 +149,7 @@ def test_holms_textbook_example() -> None:
 
 @pytest.mark.parametrize(("up", "down", "same"), [(0, 0, 60), (3, 3, 54), (5, 0, 55), (5, 20, 475), (50, 50, 20)])
 def test_right_and_wrong_answers_have_the_same_interval_under_any_spread(up: int, down: int, same: int) -> None:
-    """But for the end near zero of a difference that is told, where the sign test is a little more careful."""
+    """Except for the end near zero of a significant difference, where the sign test is slightly more conservative."""
     pairs = changes(up, down, same)
     low, high = pairs.interval() or (0, 0)
     other_low, other_high = any_spread_interval(pairs) or (0, 0)
@@ -211,7 +211,7 @@ def test_no_difference_is_seen_with_fewer_changes_than_the_sign_test_needs() -> 
 
 @pytest.mark.parametrize("windows", [2, 3, 5, 12, 60])
 def test_few_losses_see_only_what_a_t_test_would_see(windows: int) -> None:
-    """Held against the power of Student's t-test by the noncentral distribution, and by drawing."""
+    """Compared with the power of Student's t-test by the noncentral distribution, and with drawing."""
     spread = np.array([-1.0, 1.0] * (windows // 2) + [0.0] * (windows % 2))
     named = pool([spread], bounded=False).detectable() or 0
     error = spread.std(ddof=1) / windows**0.5

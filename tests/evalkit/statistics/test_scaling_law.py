@@ -1,4 +1,4 @@
-"""The fit finds what made the points, in whatever unit tokens are counted."""
+"""The fit recovers the law behind the points, in any unit of tokens."""
 
 import numpy as np
 import pytest

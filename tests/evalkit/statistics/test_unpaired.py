@@ -1,4 +1,4 @@
-"""Differences between two samples of questions, held against Fisher's exact test and Welch's t."""
+"""Differences between two samples of questions, compared with Fisher's exact test and Welch's t."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every mode on small models: rows for ours and for transformers, failures told, budgets kept, models left whole."""
+"""Every mode on small models: rows for ours and for transformers, failures reported, budgets kept, models unchanged."""
 
 from dataclasses import replace
 

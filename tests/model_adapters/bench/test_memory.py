@@ -1,4 +1,4 @@
-"""Memory above weights and keys/values does not grow with the context, and the counter behind it counts right."""
+"""Memory beyond weights and KV cache does not grow with the context, and its counter is correct."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Where the Triton kernels' tests run: on a GPU, else in Triton's interpreter, which wants a process of its own.
+"""Device of the Triton kernels' tests: a GPU, else Triton's interpreter, which needs a process of its own.
 
 Triton decides when it is first imported whether it interprets, so `test_interpreted.py` starts these files again
 with TRITON_INTERPRET=1; in the process of all other tests they are not collected unless there is a GPU.

@@ -19,7 +19,7 @@ HOPPER_SHARED_BYTES = 227 * 1024
 
 
 class HopperDriver:
-    """As much of a driver as compiling asks for."""
+    """The part of a driver that compiling needs."""
 
     def get_current_target(self) -> Any:
         from triton.backends.compiler import GPUTarget

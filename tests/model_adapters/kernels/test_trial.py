@@ -1,4 +1,4 @@
-"""A kernel stands in for its reference only if it gives the same on every sample; memory is not its fault."""
+"""A kernel replaces its reference only if it agrees on every sample; a lack of memory does not count."""
 
 import pytest
 import torch

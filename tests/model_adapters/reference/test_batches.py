@@ -1,4 +1,4 @@
-"""Training rows: what is learned stands where the answers are, and a batch is a function of its index."""
+"""Training rows: answers are learned at their positions, and a batch depends only on its index."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The phases of training: what grows, what is asked more often, and whose seeds are whose."""
+"""The phases of training: growth, frequencies of tasks, and separate seeds."""
 
 import random
 from collections import Counter

@@ -30,7 +30,7 @@ def test_the_last_state_agrees_with_the_answer_where_it_tells_it(name: str) -> N
 
 
 def answer_from(name: str, state: str, opening: tuple[str, ...], last: str, question: str) -> str | None:
-    """The answer that the last state implies; None where it is about another place than the question."""
+    """The answer that the last state implies; None if it is about another place than the question."""
     if name in ("parity", "counter"):
         return state
     if name == "state_recall":

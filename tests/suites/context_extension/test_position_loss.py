@@ -45,6 +45,6 @@ def test_figures_weigh_documents_by_their_tokens() -> None:
     assert figures["position_nats/0-128"].value == pytest.approx(130 / 60)
     assert figures["position_bits/0-128"].value == pytest.approx(130 / math.log(2) / 240)
     low, high = figures["position_nats/0-128"].ci95 or (0.0, 0.0)
-    # Two documents tell nearly nothing: Student's t with one degree of freedom.
+    # Two documents give a very wide interval: Student's t with one degree of freedom.
     assert low == 0
     assert high > 5

@@ -1,4 +1,4 @@
-"""Checks pass, fail, or say that they cannot tell; and with what they could have seen."""
+"""Checks pass, fail or are undecided, and report the difference that they detect."""
 
 import random
 from collections.abc import Sequence

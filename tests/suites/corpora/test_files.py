@@ -1,4 +1,4 @@
-"""Plain and compressed files, told apart by their first bytes."""
+"""Plain and compressed files, recognized by their first bytes."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""A task's instances are those that lm-eval builds, whatever the order in which they are asked for."""
+"""A task's instances are those that lm-eval builds, in any order of requests."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tasks are found by name, and refused in one line where they cannot be run."""
+"""Tasks are found by name, and refused in one line if they cannot be run."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The prompts are lm-eval's own, held against its shipped tasks over the same data."""
+"""The prompts are equal to those of lm-eval's own tasks over the same data."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def shipped(variant: str, subject: str) -> Path:
 
 
 def task_over(variant: str, subject: str, data: Path, cache: Path) -> Any:
-    """lm-eval's task with nothing changed but where its data come from."""
+    """lm-eval's task with only the source of its data changed."""
     from lm_eval.tasks import TaskManager
     from lm_eval.tasks._yaml_loader import load_yaml
 

@@ -1,4 +1,4 @@
-"""Shared options stand behind a command's own and become one argument of it."""
+"""Shared options follow a command's own and become one argument of it."""
 
 from typing import Any
 

@@ -87,7 +87,7 @@ HALF_ERROR = 6e-4
 @pytest.mark.parametrize(("values", "states"), [(1e-6, 1e-6), (1.0, 1.0), (1.0, 1e-9), (3e3, 1e6), (3e3, 1e12)])
 def test_the_range_of_half_precision_follows_values_and_state(values: float, states: float) -> None:
     inputs = make_inputs(Case(tokens=200, value_heads=1, decay=0.05, dtype=torch.float16))
-    # fp16 outputs hold neither the largest nor the smallest of these: there, nothing is asked for.
+    # fp16 outputs hold neither the largest nor the smallest of these: these are not tested.
     asked = inputs.q if values == 1 else torch.zeros_like(inputs.q)
     inputs = replace(inputs, q=asked, v=inputs.v * values, state=inputs.state * states)
     truth, truth_state = inputs.truth()
