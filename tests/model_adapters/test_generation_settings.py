@@ -48,7 +48,7 @@ def load(folder: Path) -> LoadedModel:
     ("config", "generation"),
     [(EOS_ID, ...), (..., EOS_ID), ([7, EOS_ID], ...), (..., [EOS_ID, 9]), (7, EOS_ID), (EOS_ID, None)],
 )
-def test_a_stated_end_is_used_and_nothing_is_said(folder: Path, config: Any, generation: Any) -> None:
+def test_a_stated_end_is_used_and_nothing_is_reported(folder: Path, config: Any, generation: Any) -> None:
     state_eos(folder, config=config, generation=generation)
     loaded = load(folder)
     stated = config if generation in (..., None) else generation

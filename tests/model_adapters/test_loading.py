@@ -338,7 +338,7 @@ def test_a_rope_type_that_transformers_does_not_know(folder: Path, rope_type: An
         ({"pad_token_id": 99_999}, "Padding_idx must be within num_embeddings"),
     ],
 )
-def test_a_configuration_that_cannot_be_built_is_told_before_weights_are_read(
+def test_a_configuration_that_cannot_be_built_is_reported_before_weights_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], named: str
 ) -> None:
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", None)

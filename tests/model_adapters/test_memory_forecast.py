@@ -61,7 +61,7 @@ def test_what_is_said_to_fit_is_not_refused_by_the_engine(tmp_path: Path, monkey
 
 
 @pytest.mark.usefixtures("free")
-def test_a_context_too_long_for_the_host_is_told_and_not_refused(tmp_path: Path) -> None:
+def test_a_context_too_long_for_the_host_is_reported_and_not_refused(tmp_path: Path) -> None:
     folder = save_small_checkpoint(tmp_path / "checkpoint", "llama")
     line = forecast_memory(ModelOptions(str(folder), device="cpu", dtype="float32"), 2**23)
     assert "8,388,608 tokens need 4.00 GiB" in line

@@ -213,7 +213,7 @@ def test_scaled_kinds(tmp_path: Path, stated: Stated, expected: PositionScheme, 
     assert read_trained_length(config_json, model.config, positions) == trained_length
 
 
-def test_yarn_changes_the_built_frequencies_and_they_are_told_apart(tmp_path: Path) -> None:
+def test_yarn_changes_the_built_frequencies_and_they_are_distinguished(tmp_path: Path) -> None:
     _, plain = build(tmp_path / "plain", "llama", {"rope_theta": 5e5})
     _, scaled_model = build(tmp_path / "yarn", "llama", scaled("yarn", factor=8.0, **ORIGINAL))
     assert not torch.equal(rotary(plain).inv_freq, rotary(scaled_model).inv_freq)

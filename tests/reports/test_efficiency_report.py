@@ -34,7 +34,7 @@ def test_extrapolated_figures_are_marked(extrapolated: Efficiency, check_golden:
     check_golden("reports/efficiency_extrapolated.md", render(efficiency_report(extrapolated)))
 
 
-def test_the_published_figures_stand_beside_it(measured: Efficiency) -> None:
+def test_the_published_figures_are_shown_with_it(measured: Efficiency) -> None:
     text = render(efficiency_report(measured))
     for figure in ("49 %", "35 %", "83.7 and 94.9"):
         assert figure in text

@@ -64,7 +64,7 @@ def watch(
     return file.getvalue().splitlines()
 
 
-def test_the_first_sample_tells_how_long_the_others_take(clock: Clock, sample: SampleRecord) -> None:
+def test_the_first_sample_shows_how_long_the_others_take(clock: Clock, sample: SampleRecord) -> None:
     lines = watch(clock, plan(4096, samples=31), [(2.0, sample)])
     assert lines == ["first answer after 2.0 s; about 1 min 00 s for the other 30"]
 
@@ -87,7 +87,7 @@ def test_a_single_sample_needs_no_estimate(clock: Clock, sample: SampleRecord) -
     assert watch(clock, plan(4096), [(2.0, sample)]) == []
 
 
-def test_kept_samples_are_told_and_not_counted_as_work(clock: Clock, sample: SampleRecord) -> None:
+def test_kept_samples_are_reported_and_not_counted_as_work(clock: Clock, sample: SampleRecord) -> None:
     lines = watch(clock, plan(4096, samples=5), [(10.0, sample)], kept=3)
     assert lines == [
         "3 of 5 samples are stored already; 2 to run",

@@ -16,7 +16,7 @@ def test_the_whole_document(name: str, record: RunRecord, check_golden: Callable
     check_golden(f"reports/run_{name}.md", render_run(record))
 
 
-def test_untrained_weights_are_told_before_every_score() -> None:
+def test_untrained_weights_are_reported_before_every_score() -> None:
     assert run_report(EMBEDDED).notices[0] == UNTRAINED
     assert UNTRAINED not in run_report(FULL).notices
 
@@ -48,14 +48,14 @@ def test_equal_numbers_of_samples_stand_in_the_title_and_different_ones_in_the_c
     assert differing.rows == (("vt", "10.0 (n=100)"), ("cwe", "20.0 (n=1)"))
 
 
-def test_chance_stands_beside_the_score_where_there_is_one() -> None:
+def test_a_score_is_shown_with_chance() -> None:
     rows = (ResultRow("mc", 0, "acc", 40.0, 9, None, chance=25.0), ResultRow("free", 0, "all", 10.0, 9, None))
     table = scores_report("", SuiteSummary(rows, (SummaryRow(0, 25.0, None, 2, complete=True),))).tables[0]
     assert table.columns == ("task", "chance", "score")
     assert table.rows == (("mc", "25.0", "40.0"), ("free", "", "10.0"), ("mean of 2 tasks", "", "25.0"))
 
 
-def test_an_effective_length_below_every_length_is_said() -> None:
+def test_an_effective_length_below_every_length_is_reported() -> None:
     figures = (Figure("effective_length", 0, "tokens"), Figure("unknown", None, "points"))
     assert scores_report("", SuiteSummary((), figures=figures)).facts == (
         ("effective length", "below the shortest length"),

@@ -27,7 +27,7 @@ def marked(sample: Sample) -> list[str]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_ruler_marks_what_is_asked_for_where_it_is_hidden(task: str, tmp_path: Path) -> None:
+def test_ruler_marks_what_is_requested_where_it_is_hidden(task: str, tmp_path: Path) -> None:
     suite = small_corpora.suite(TOKENIZER, ctxs=(8192,), tasks=(task,), samples=3)
     with PreparedWriter(tmp_path) as writer:
         for key in suite.plan().keys:

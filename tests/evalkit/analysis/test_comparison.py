@@ -142,7 +142,7 @@ def test_the_first_prompts_compilation_does_not_count(tmp_path: Path) -> None:
     assert costs[0].change == pytest.approx(0.0)
 
 
-def test_what_was_left_out_is_said(tmp_path: Path) -> None:
+def test_what_was_left_out_is_reported(tmp_path: Path) -> None:
     base = RunSpec({("vt", 4096): [1.0] * 5, ("cwe", 4096): [1.0] * 3}, trained=False)
     new = changed(base, {("vt", 4096): [1.0, ERRORED, UNSCORED], ("cwe", 4096): [1.0]}, tokenizer="gpt2", trained=True)
     notes = comparison_of(tmp_path, base, new).notes

@@ -123,7 +123,7 @@ def slow(tmp_path: Path, *, extrapolate: bool) -> tuple[Efficiency, Saving]:
     return measured, measured.savings[-1]
 
 
-def test_beyond_the_data_nothing_is_said(tmp_path: Path) -> None:
+def test_beyond_the_data_nothing_is_reported(tmp_path: Path) -> None:
     measured, final = slow(tmp_path, extrapolate=False)
     assert (final.reached, final.hybrid_tokens, final.saving, final.ci95) == ("not reached", None, None, (None, 0.0))
     assert not measured.extrapolated
@@ -157,7 +157,7 @@ def test_a_lower_loss_is_reached_with_fewer_tokens(tmp_path: Path) -> None:
     assert measured.savings[-1].saving == pytest.approx(1 - (60 / 70) ** 4, abs=0.05)
 
 
-def test_a_dip_is_smoothed_and_said(tmp_path: Path) -> None:
+def test_a_dip_is_smoothed_and_reported(tmp_path: Path) -> None:
     dipping = [checkpoint(tmp_path, "dip", level, 10**6 * 2**step) for step, level in enumerate((0.3, 0.6, 0.5, 0.8))]
     measured = measure_efficiency(dipping, curve(tmp_path, "base", 1.0, last=3), "ruler/task_1@4096")
     assert "The hybrid's curve is not monotone; tokens are read off its isotonic regression." in measured.notes

@@ -109,7 +109,7 @@ def test_losses_need_pairs(tmp_path: Path) -> None:
         ("rules: {ruler/qa_1: {max_drop: 1}}", 10, "rule 'ruler/qa_1' selects nothing"),
     ],
 )
-def test_what_is_not_known_without_runs_is_said(text: str, samples: int | None, said: str) -> None:
+def test_what_is_not_known_without_runs_is_reported(text: str, samples: int | None, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         explained(text, samples=samples)
 

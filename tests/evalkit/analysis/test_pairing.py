@@ -99,7 +99,7 @@ def test_losses_under_another_tokenizer_are_of_other_text(tmp_path: Path) -> Non
         pairing_of(tmp_path, loss, changed(loss, loss.scores, tokenizer="gpt2"))
 
 
-def test_nothing_in_common_is_said(tmp_path: Path) -> None:
+def test_nothing_in_common_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no scored sample in common"):
         pairing_of(tmp_path, SPEC, changed(SPEC, {("fwe", 4096): [1.0]}))
 

@@ -145,7 +145,7 @@ def test_what_checks_share() -> None:
         ("rules: {[1]: {min: 1}}", "\\[1\\] is no selector|not YAML"),
     ],
 )
-def test_what_is_wrong_is_said(text: str, said: str) -> None:
+def test_what_is_wrong_is_reported(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said.replace("?", "\\?").replace("*", "\\*") if ".*" not in said else said):
         parse_policy(text)
 

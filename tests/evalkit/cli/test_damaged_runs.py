@@ -154,7 +154,7 @@ def test_a_count_beyond_any_computer_is_no_count(run_all: RunAll) -> None:
     assert set(run_all(change).values()) == {2}
 
 
-def test_a_record_alone_is_shown_and_said_to_be_unchecked(sound: Path, evalkit: Evalkit) -> None:
+def test_a_record_alone_is_shown_and_marked_as_unchecked(sound: Path, evalkit: Evalkit) -> None:
     shutil.copy(sound / "base" / "run.json", "run.json")
     unchecked = "samples.jsonl is not there, so the record below is not checked against it"
     assert unchecked in evalkit("show run.json").err

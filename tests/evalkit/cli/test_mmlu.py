@@ -102,7 +102,7 @@ def test_a_mistake_is_one_line(evalkit: Evalkit, case: str) -> None:
     assert evalkit.refuses(f"mmlu --model scripted:first {arguments}").startswith(message)
 
 
-def test_a_broken_file_is_told_with_its_line(evalkit: Evalkit) -> None:
+def test_a_broken_file_is_reported_with_its_line(evalkit: Evalkit) -> None:
     with Path("mmlu/test/sociology_test.csv").open("a") as file:
         file.write("Q?,a,b,c,d,\r\n")
     assert "sociology_test.csv:9: the answer is missing; write one of 0, 1, 2, 3" in evalkit.refuses(BOTH)

@@ -42,7 +42,7 @@ def test_a_width_that_nothing_fits_is_as_good_as_none(
 
 
 @pytest.mark.parametrize("columns", ["40", "60", "9999"])
-def test_a_width_that_is_asked_for_loses_no_figure(
+def test_a_width_that_is_requested_loses_no_figure(
     runs: Path, evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)

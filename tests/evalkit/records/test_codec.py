@@ -149,7 +149,7 @@ def test_bytes_that_are_no_text_are_refused() -> None:
         parse_json(b'{"a": "\xff"}')
 
 
-def test_numbers_that_are_none_are_read_if_asked_for() -> None:
+def test_numbers_that_are_none_are_read_if_requested() -> None:
     assert math.isnan(parse_json("[NaN]", finite=False)[0])
 
 

@@ -111,7 +111,7 @@ def test_everything_is_relative_to_the_plans_file(here: Path) -> None:
         ("models: [a]\nmodels: [b]", "'models' is there twice"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, text: str, said: str) -> None:
+def test_what_is_wrong_is_reported(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UsageError) as error:
         read_plan(write(tmp_path, text))
     assert said in str(error.value)

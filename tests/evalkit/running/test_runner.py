@@ -301,7 +301,7 @@ class TestResuming:
         assert not adapter.requests
         assert again.timing == first.timing
 
-    def test_samples_that_are_not_asked_for_are_refused(self, tmp_path: Path) -> None:
+    def test_samples_that_are_not_requested_are_refused(self, tmp_path: Path) -> None:
         run_in(tmp_path, TinySuite(samples=3))
         not_in_run = r"holds 2 samples that are not in this run \(such as sum/512/1/42\)"
         with pytest.raises(IncompatibleRunError, match=not_in_run):
@@ -351,7 +351,7 @@ class TestPreparation:
         # The one at work, and those after it.
         assert max(ahead) <= PREPARED_AHEAD + 1
 
-    def test_the_time_to_the_first_prompt_is_told(self, tmp_path: Path) -> None:
+    def test_the_time_to_the_first_prompt_is_reported(self, tmp_path: Path) -> None:
         class Slow(TinySuite):
             def ask(self, key: SampleKey) -> Asked:
                 time.sleep(0.05)

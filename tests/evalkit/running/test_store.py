@@ -133,7 +133,7 @@ class TestResuming:
         fill(tmp_path / "run", replace(failed, error=None))
         assert read_samples(tmp_path / "run") == [sample, replace(failed, error=None)]
 
-    def test_it_starts_afresh_where_there_is_nothing(self, tmp_path: Path) -> None:
+    def test_it_starts_afresh_if_there_is_nothing(self, tmp_path: Path) -> None:
         assert kept(tmp_path / "deep" / "er") == []
         assert (tmp_path / "deep" / "er" / MANIFEST).exists()
 

@@ -37,7 +37,7 @@ def test_the_interval_leaves_out_zero_exactly_where_the_sign_test_does() -> None
         assert pairs.p_value() == pytest.approx(p)
 
 
-def test_twenty_worse_and_five_better_of_five_hundred_are_told() -> None:
+def test_twenty_worse_and_five_better_of_five_hundred_are_reported() -> None:
     pairs = changes(5, 20, 475)
     assert pairs.mean == pytest.approx(-0.03)
     low, high = pairs.interval() or (0, 0)
@@ -243,7 +243,7 @@ def test_nothing_can_be_said_about_no_pairs() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.3, 0.95])
-def test_two_equal_models_are_rarely_told_apart(rate: float) -> None:
+def test_two_equal_models_are_rarely_distinguished(rate: float) -> None:
     """Coverage at 13 tasks × 20 samples, for hard, middling and easy questions; docs/statistics.md has the rest."""
     rng = np.random.default_rng(int(rate * 100))
     outside = 0

@@ -53,7 +53,7 @@ def fractions(rng: np.random.Generator, drop: float) -> PairedDifferences:
     return pool(tasks, bounded=True)
 
 
-def test_fractions_are_detected_about_as_often_as_said() -> None:
+def test_fractions_are_detected_about_as_often_as_predicted() -> None:
     rng = np.random.default_rng(1)
     spread = Spread.of(fractions(rng, 0.0))
     assert spread.kind == "fractions"

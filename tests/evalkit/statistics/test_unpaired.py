@@ -88,7 +88,7 @@ def test_two_windows_a_side_see_what_welchs_test_sees() -> None:
     assert stats.nct.sf(stats.t.ppf(0.975, 2), 2, named / error) == pytest.approx(0.8, abs=1e-5)
 
 
-def test_equal_models_are_rarely_told_apart_without_pairs() -> None:
+def test_equal_models_are_rarely_distinguished_without_pairs() -> None:
     rng = np.random.default_rng(0)
     outside = 0
     for _ in range(100):

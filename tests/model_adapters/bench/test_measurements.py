@@ -76,7 +76,7 @@ def test_kernel_rows() -> None:
         assert row.timing is not None
 
 
-def test_a_red_kernel_is_told_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_red_kernel_is_reported_and_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*args: torch.Tensor, **rest: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         out, state = kernels.chunk_gated_delta_rule(*args, **rest)  # type: ignore[arg-type]
         return out * 1.001, state
@@ -112,7 +112,7 @@ def test_a_suite_through_transformers_alone() -> None:
     assert names(session.record) == [("suite", "random tokens at 20 × 2", "transformers")]
 
 
-def test_samples_that_fail_are_told() -> None:
+def test_samples_that_fail_are_reported() -> None:
     session = session_of()
     case = SuiteCase("one", 40, (Request("0", (5, 6), 3), Request("1", (), 3)))
     bench_suite(session, small_model("llama"), [case], segment_tokens=None, slots=2, against=False)

@@ -92,7 +92,7 @@ def test_tokens_that_would_do_as_well_share_a_position_and_its_weight() -> None:
     assert batch.weights_P[asked].tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
 
 
-def test_common_words_are_told_in_any_order(suite: Suite[Asked], tokenizer: HfTokenizer) -> None:
+def test_common_words_are_reported_in_any_order(suite: Suite[Asked], tokenizer: HfTokenizer) -> None:
     asked = suite.ask(SampleKey("cwe", CTX, 0, FIRST_TRAINING_SEED))
     sample = asked.sample
     part = ruler_part(asked, tokenizer, random.Random(0))

@@ -160,7 +160,7 @@ def test_the_grid_doubles_up_to_the_tested_length() -> None:
     assert ExtensionSettings.of(ctx=2048).ctxs == (2048,)
 
 
-def test_questions_of_mmlu_are_asked_beside_the_rest(tmp_path: Path) -> None:
+def test_questions_of_mmlu_are_part_of_the_suite(tmp_path: Path) -> None:
     data = write_mmlu(tmp_path / "mmlu", ["anatomy", "virology"], test=3)
     asked = replace(SETTINGS, mmlu=MmluSettings.of(subjects=["anatomy", "virology"], samples=2, data=data))
     checked, plain = suite(asked), suite()

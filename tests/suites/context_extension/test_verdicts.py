@@ -78,7 +78,7 @@ class TestPositionLoss:
         value = found["position_loss/4096-8192"].value
         assert value == pytest.approx((0.0 + 0.6) / 2, abs=0.05)
 
-    def test_noise_larger_than_the_margin_cannot_be_told(self) -> None:
+    def test_noise_larger_than_the_margin_is_undecided(self) -> None:
         noise = random.Random(1)
         documents = [document(index, [2.5, 2.5 + noise.gauss(0, 0.5), 2.5, 2.5]) for index in range(4)]
         found = verdicts_of(documents)["position_loss/2048-4096"]
@@ -109,7 +109,7 @@ class TestPositionLoss:
         assert 0.68 <= sum(low > 0 for low, _ in seen) / len(seen) <= 0.92
 
     @pytest.mark.parametrize("trained", [None, 8192, 65_536])
-    def test_without_anything_past_the_window_nothing_is_told(self, trained: int | None) -> None:
+    def test_without_anything_past_the_window_nothing_is_decided(self, trained: int | None) -> None:
         found = verdicts_of([document(0, [2.5] * 4)], trained)["position_loss"]
         assert found.outcome == "undecided"
         assert "nothing was read beyond the trained window" in found.reason
@@ -132,7 +132,7 @@ class TestEffectiveLength:
         assert (found.value, found.interval) == (2048, (2048, 2048))
         assert "effective length 2,048 of 8,192 tested" in found.reason
 
-    def test_near_the_threshold_it_cannot_be_told(self) -> None:
+    def test_near_the_threshold_it_is_undecided(self) -> None:
         found = verdicts_of(grid([1.0, 1.0, 1.0, 0.85]))["effective_length/fixed"]
         assert found.outcome == "undecided"
         assert found.detectable_unit == "points"
@@ -189,7 +189,7 @@ class TestRetention:
         assert found["retention/ruler"].outcome == found["retention/loss"].outcome == "pass"
         assert (found["retention/ruler"].value or 0) < 0
 
-    def test_nothing_shared_is_said(self) -> None:
+    def test_nothing_shared_is_reported(self) -> None:
         found = verdicts_of(grid([1.0] * 4), before=run_of([], "old"))
         assert found["retention/ruler"].outcome == "undecided"
         assert "no samples of every task are shared" in found["retention/ruler"].reason
@@ -211,7 +211,7 @@ class TestRetention:
         assert verdict(150, 110).value == pytest.approx(20.0)
         assert "MMLU against old" in verdict(150, 110).reason
 
-    def test_without_a_shared_question_it_cannot_be_told(self) -> None:
+    def test_without_a_shared_question_it_is_undecided(self) -> None:
         asked = replace(SETTINGS, mmlu=MmluSettings.of(subjects=["anatomy"]))
         old = run_of([*grid([0.9] * 4), sample_record("anatomy", 0, 0, None)], "old")
         new = run_of([*grid([0.9] * 4), sample_record("anatomy", 0, 0, 1.0)])

@@ -66,7 +66,7 @@ def test_a_fetch_is_noticed_by_the_same_process(sources: dict[str, Source]) -> N
     assert cached() == ["dev-v2.0.json", "lock.json"]
 
 
-def test_a_corrupt_file_is_told_refused_and_fetched_again(sources: dict[str, Source]) -> None:
+def test_a_corrupt_file_is_reported_refused_and_fetched_again(sources: dict[str, Source]) -> None:
     (row,) = fetch(["squad"])
     row.path.write_bytes(SQUAD[:-1])
     assert [row.state for row in verify()] == ["absent", "corrupt", "absent"]

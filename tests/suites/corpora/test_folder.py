@@ -222,7 +222,7 @@ def test_texts_that_are_not_utf8_are_read_as_latin1(data: Path) -> None:
     assert load_essays().sentences[0] == "Café."
 
 
-def test_only_the_role_that_is_asked_for_is_parsed(data: Path) -> None:
+def test_only_the_role_that_is_requested_is_parsed(data: Path) -> None:
     put(data, "hotpotqa.json", b"broken")
     put(data, "squad.json", encoded(squad()))
     assert load_squad().use.source == "squad.json"

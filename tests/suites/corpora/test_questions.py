@@ -72,7 +72,7 @@ P = ["data", 0, "paragraphs", 0]
         (changed(squad(), [*P, "qas", 0, "answers"], [{"text": 1}]), "qas[0].answers[0].text: expected str, got int"),
     ],
 )
-def test_what_is_wrong_with_a_squad_file_is_said_in_one_line(data: bytes, what: str) -> None:
+def test_what_is_wrong_with_a_squad_file_is_reported_in_one_line(data: bytes, what: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_squad(data, "dev.json")
     message = str(caught.value)
@@ -106,7 +106,7 @@ def test_what_is_wrong_with_a_squad_file_is_said_in_one_line(data: bytes, what: 
         (changed(hotpot(), [0, "context", 0], ["C", "x" * 60]), "[0].context[0][1]: expected array, got str"),
     ],
 )
-def test_what_is_wrong_with_a_hotpotqa_file_is_said_in_one_line(data: bytes, what: str) -> None:
+def test_what_is_wrong_with_a_hotpotqa_file_is_reported_in_one_line(data: bytes, what: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_hotpotqa(data, "h.json")
     message = str(caught.value)

@@ -57,7 +57,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_wrong_is_told_with_file_and_line(tmp_path: Path, case: str) -> None:
+def test_what_is_wrong_is_reported_with_file_and_line(tmp_path: Path, case: str) -> None:
     text, message = BAD[case]
     path = tmp_path / "bad.csv"
     path.write_text(text)

@@ -43,7 +43,7 @@ def test_rulers_own_folder_of_predictions(tmp_path: Path) -> None:
         assert not read_predictions(path, "nvidia").summary().summary[0].complete
 
 
-def test_without_a_folder_named_by_length_none_is_told(tmp_path: Path) -> None:
+def test_without_a_folder_named_by_length_none_is_reported(tmp_path: Path) -> None:
     write(tmp_path / "vt.jsonl", row(0, "ABCDE", "ABCDE"))
     assert read_predictions(tmp_path, "nvidia").summary().results[0].ctx == NO_LENGTH
 

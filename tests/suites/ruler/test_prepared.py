@@ -150,7 +150,7 @@ def test_olmes_reads_the_prefix_from_the_question_where_the_file_has_none(tmp_pa
     assert sample.answer_prefix == native.answer_prefix
 
 
-def test_a_bos_that_a_prompt_spells_out_stands_there_once(tmp_path: Path) -> None:
+def test_a_bos_that_a_prompt_spells_out_is_there_once(tmp_path: Path) -> None:
     tokenizer = SpellsBos(adds_bos=True)
     rows(
         tmp_path / "niah_single_2" / "validation.jsonl",

@@ -40,7 +40,7 @@ def test_whole_prompts_are_as_they_were(task: str) -> None:
 
 
 @pytest.mark.parametrize("task", [task for task, needle in NEEDLE_TASKS.items() if needle.queries * needle.values == 1])
-def test_a_single_needle_is_asked_for_in_the_singular(task: str) -> None:
+def test_a_single_needle_is_requested_in_the_singular(task: str) -> None:
     asked = sample(task)
     kind = "uuid" if NEEDLE_TASKS[task].value_kind == "uuids" else "number"
     (key,) = [key for _, key, value in NEEDLE.findall(asked.prompt) if value == asked.targets[0]]
@@ -56,7 +56,7 @@ def test_a_single_needle_is_asked_for_in_the_singular(task: str) -> None:
 
 
 @pytest.mark.parametrize("task", ["niah_multivalue", "niah_multiquery"])
-def test_several_needles_are_asked_for_in_the_plural(task: str) -> None:
+def test_several_needles_are_requested_in_the_plural(task: str) -> None:
     asked = sample(task)
     keys = [next(key for _, key, value in NEEDLE.findall(asked.prompt) if value == target) for target in asked.targets]
     query = keys[0] if task == "niah_multivalue" else f"{keys[0]}, {keys[1]}, {keys[2]}, and {keys[3]}"

@@ -30,7 +30,7 @@ def run_track(folder: Path, asked: StateTrackingSettings, adapter: Adapter) -> R
     return run_in(folder, build(asked, ScriptedTokenizer(), numbered_essays(500)), adapter)
 
 
-def test_a_run_tells_how_far_the_state_is_held(tmp_path: Path, check_golden: Callable[[str, str], None]) -> None:
+def test_a_run_reports_how_far_the_state_is_held(tmp_path: Path, check_golden: Callable[[str, str], None]) -> None:
     asked = StateTrackingSettings.of(updates=(4, 16, 32), samples=6, ctx=(0, 2048))
     record = run_track(tmp_path, asked, ScriptedAdapter(reply, batch_sequences=3))
     assert figure_values(record) == {f"updates_held/{task}{where}": 16 for where in ("", "@2048") for task in TASKS}
@@ -41,7 +41,7 @@ def test_a_run_tells_how_far_the_state_is_held(tmp_path: Path, check_golden: Cal
     assert all(line in (tmp_path / "report.md").read_text(encoding="utf-8") for line in shown.splitlines()[2:])
 
 
-def test_what_does_not_fit_is_left_out_and_said(tmp_path: Path) -> None:
+def test_what_does_not_fit_is_left_out_and_reported(tmp_path: Path) -> None:
     asked = StateTrackingSettings.of(tasks=("s5_shell",), updates=(4, 64), samples=2, ctx=(1024,))
     record = run_track(tmp_path, asked, ScriptedAdapter(reply))
     four, many = record.results

@@ -100,7 +100,7 @@ def test_worked_examples_show_the_form_and_are_right() -> None:
             assert solve(task, question) == answer
 
 
-def test_a_context_too_small_for_the_statements_is_said() -> None:
+def test_a_context_too_small_for_the_statements_is_reported() -> None:
     with pytest.raises(SampleDoesNotFitError, match=r"s5_shell with 512 updates needs .* raise --ctx"):
         suite().ask(SampleKey("s5_shell:512", 1024, 0, 42))
 

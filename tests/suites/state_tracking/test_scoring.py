@@ -37,7 +37,7 @@ def test_the_first_word_is_read(text: str, word: str) -> None:
         ("aaaaaaaaaaaa", "length", "budget_cut"),
     ],
 )
-def test_failures_are_told_apart(text: str, finish: FinishReason, failure: FailureKind | None) -> None:
+def test_failures_are_distinguished(text: str, finish: FinishReason, failure: FailureKind | None) -> None:
     score = score_answer(text, "key", ("coin", "ring"), finish)
     assert (score.value, score.failure) == (1.0 if failure is None else 0.0, failure)
 

@@ -44,7 +44,7 @@ def text_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_bos_that_a_text_spells_out_stands_there_once_and_is_not_scored(tmp_path: Path) -> None:
+def test_a_bos_that_a_text_spells_out_is_there_once_and_is_not_scored(tmp_path: Path) -> None:
     tokenizer = SpellsBos(adds_bos=True)
     records = []
     for name, text in (("plain", TEXT), ("spelled", f"<s>{TEXT}")):

@@ -65,7 +65,9 @@ def test_without_a_baseline_nothing_changes(evalkit: Evalkit) -> None:
     assert "NEW" not in evalkit("run --suite tiny --model scripted:weak").out
 
 
-def test_what_cannot_be_paired_is_compared_apart_and_said(evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_paired_is_compared_apart_and_reported(
+    evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         "evalkit.analysis.pairing.unlike_things", lambda base, new: ["corpus essays: a in BASE, b in NEW"]
     )

@@ -114,7 +114,7 @@ class TestOutput:
 
 
 class TestExitCodes:
-    def test_errors_exit_3_and_are_told_in_the_table(self, command: Command) -> None:
+    def test_errors_exit_3_and_are_reported_in_the_table(self, command: Command) -> None:
         command.rules = [{"match": "sum/512/1/42", "error": "NaN logits"}, {"match": "sum/512/2/42", "text": "no"}]
         output = " ".join(command("--out here", code=3).out.split())
         assert "INCOMPLETE: 1 of 3 samples errored and are not in the scores; run again with --resume" in output
@@ -164,7 +164,7 @@ class TestFolders:
         (folder,) = folders()
         assert read_run(Path("runs") / folder).counts["n"] == 5
 
-    def test_resume_starts_afresh_where_there_is_nothing(self, command: Command) -> None:
+    def test_resume_starts_afresh_if_there_is_nothing(self, command: Command) -> None:
         command("--resume")
         assert len(folders()) == 1
 
@@ -182,18 +182,18 @@ class TestFolders:
         assert re.fullmatch(r"tiny-x{1,40}-[0-9a-f]{8}", folder)
 
     @pytest.mark.parametrize("resume", ["--resume", ""])
-    def test_a_place_that_cannot_be_written_is_told_before_loading(self, command: Command, resume: str) -> None:
+    def test_a_place_that_cannot_be_written_is_reported_before_loading(self, command: Command, resume: str) -> None:
         Path("file").write_text("")
         refusal = command.refuses(f"--out file/run {resume}")
         assert re.match(r"cannot write to file/run: .*; choose another folder with --out", refusal)
         assert command.asked == []
 
-    def test_a_run_that_is_there_is_told_before_loading(self, command: Command) -> None:
+    def test_a_run_that_is_there_is_reported_before_loading(self, command: Command) -> None:
         command("--out here")
         command.model["identity"] = {"dtype": 3}  # would be refused when it is loaded
         assert command.refuses("--out here").startswith("here already holds a run; pass --resume")
 
-    def test_a_folder_in_use_is_told_before_loading(self, command: Command) -> None:
+    def test_a_folder_in_use_is_reported_before_loading(self, command: Command) -> None:
         with FolderLock(Path("here")):
             assert command.refuses("--out here --resume").startswith("here is in use by another process")
         assert command.asked == []
@@ -228,7 +228,7 @@ class TestFolders:
         assert read_run(Path("runs") / second).counts["n"] == 3
         taken[0].release()
 
-    def test_a_runs_folder_that_cannot_be_written_is_told_before_loading(self, command: Command) -> None:
+    def test_a_runs_folder_that_cannot_be_written_is_reported_before_loading(self, command: Command) -> None:
         Path("runs").write_text("")
         assert command.refuses().startswith("cannot write to runs: ")
         assert command.asked == []
