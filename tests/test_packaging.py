@@ -154,6 +154,7 @@ HYBRID, TRANSFORMER = "history/hybrid", "history/transformer"
         (f"gate --init {HYBRID}/lengths --policy gate.yaml", 0),
         (f"gate {HYBRID}/lengths {TRANSFORMER}/lengths --policy gate.yaml --junit a.xml --markdown a.md", 1),
         (f"show {HYBRID}/track --figures charts --html page.html", 0),
+        (f"show {HYBRID}/track --sample parity:4/0/19/42", 0),
         (f"leaderboard {HYBRID}/lengths {TRANSFORMER}/lengths -o board.html", 0),
         (
             f"efficiency {HYBRID}/checkpoint-1 {HYBRID}/checkpoint-6 "

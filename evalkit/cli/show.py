@@ -105,12 +105,15 @@ def _show_sample(run: Path, sample_id: str, format: options.Format) -> None:
     pieces, prompt, reason = sample.excerpts, None, None
     if sample.unscored is None and (format is options.Format.JSON or not pieces):
         from evalkit.cli.shared.prompt_remaker import remake
+        from evalkit.installation import light_install_error
 
         try:
             remade = remake(stored.record, sample)
             prompt, pieces = remade.prompt, excerpts(remade)
         except UsageError as error:
             reason = str(error)
+        except ModuleNotFoundError as error:
+            reason = str(light_install_error(error) or error)
     if format is options.Format.JSON:
         import json
 

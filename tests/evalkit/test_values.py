@@ -101,9 +101,15 @@ def test_what_is_no_context_length_is_refused(text: str) -> None:
         parse_contexts(text)
 
 
-@given(st.lists(st.integers(1, 10**8), min_size=1))
-def test_written_lengths_are_read(lengths: list[int]) -> None:
-    assert parse_contexts(",".join(map(str, lengths))) == tuple(sorted(set(lengths)))
+@given(st.lists(st.integers(1, 10**8), min_size=1), st.sampled_from([", ", " ,"]))
+def test_written_lengths_are_read(lengths: list[int], comma: str) -> None:
+    assert parse_contexts(comma.join(map(str, lengths))) == tuple(sorted(set(lengths)))
+
+
+@given(st.integers(1000, 99_999))
+def test_a_length_with_a_comma_between_thousands_is_refused(length: int) -> None:
+    with pytest.raises(UsageError, match=f"write {length}$"):
+        parse_contexts(f"{length:,}")
 
 
 def test_options_of_a_model() -> None:
