@@ -1,8 +1,6 @@
 """`evalkit models list` lists the embedded models from their files alone."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from model_adapters import reference
 from model_adapters.catalog import ModelRow, list_models
 from model_adapters.loading import load_model
 from tests.model_adapters.small_models import save_small_checkpoint
+from tests.support import run_python
 
 
 @pytest.fixture
@@ -72,5 +71,5 @@ def test_a_missing_model_is_one_line(embedded: Path) -> None:
 
 def test_listing_imports_neither_torch_nor_transformers() -> None:
     program = "import sys, model_adapters.catalog; print({'torch', 'transformers', 'numpy'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = run_python("-c", program)
     assert done.stdout.strip() == "set()"

@@ -6,8 +6,6 @@ import importlib.util
 import io
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +20,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from evalkit.errors import UsageError
 from model_adapters.tokenizer import HfTokenizer
 from tests.model_adapters.small_models import BOS_ID, EOS_ID, PAD_ID, byte_tokenizer
+from tests.support import run_python
 
 TEXT = "A magic number, 1234567, for héllo 🙂\n\n  two  spaces"
 
@@ -193,7 +192,7 @@ def test_the_fingerprint_is_the_same_in_another_process(tmp_path: Path) -> None:
         "import sys, pathlib; from model_adapters.tokenizer import HfTokenizer; "
         "print(HfTokenizer.from_file(pathlib.Path(sys.argv[1])).fingerprint)"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True)
+    done = run_python("-c", program, file)
     assert done.stdout.strip() == HfTokenizer.from_file(file).fingerprint
 
 

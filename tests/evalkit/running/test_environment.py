@@ -14,6 +14,7 @@ from evalkit.records import Environment, Gpu
 from evalkit.records.codec import from_json, to_json
 from evalkit.running import environment
 from evalkit.running.environment import describe_environment
+from tests.support import run_python
 
 
 def test_it_says_what_a_rerun_needs() -> None:
@@ -56,7 +57,7 @@ def test_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_describing_imports_no_torch() -> None:
     code = "import sys; from evalkit.running.environment import *; assert describe_environment().gpu is None; "
-    subprocess.run([sys.executable, "-c", code + "sys.exit('torch' in sys.modules)"], check=True)
+    assert run_python("-c", code + "sys.exit('torch' in sys.modules)").returncode == 0
 
 
 def _raiser(error: Exception) -> Callable[..., Any]:

@@ -1,7 +1,5 @@
 """The generators: they write the embedded corpora, and another text for every other seed."""
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -13,6 +11,7 @@ from model_adapters.reference.corpora.texts import generated_corpora, text_of
 from model_adapters.reference.corpora.words import in_words, with_article
 from suites.corpora import embedded_essays, embedded_hotpotqa, embedded_squad
 from suites.corpora.embedded import SEED
+from tests.support import run_python
 
 
 def test_the_embedded_corpora_are_what_the_generators_write() -> None:
@@ -42,9 +41,7 @@ def test_seeds_share_no_document(module: Any) -> None:
 
 def test_a_fresh_process_with_another_hash_seed_writes_the_same() -> None:
     program = "from model_adapters.reference.corpora.articles import documents_and_questions as d; print(d(5))"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "77"}
-    )
+    done = run_python("-c", program, PYTHONHASHSEED="77")
     assert done.stdout == f"{articles.documents_and_questions(5)}\n"
 
 

@@ -1,15 +1,15 @@
 """A web site on loopback with all corpora."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from suites.corpora import download, fetching
 from suites.corpora.sources import Download, Source
 from tests.suites.corpora.published import PROSE, encoded, hotpot, squad
+from tests.support import serving
 
 SQUAD, HOTPOT = encoded(squad()), encoded(hotpot())
 PAGE = (
@@ -53,16 +53,9 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    site = Site(f"http://127.0.0.1:{server.server_port}")
-    try:
+    with serving(Handler) as server:
+        site = Site(f"http://127.0.0.1:{server.server_port}")
         yield site
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def place(site: Site, path: str, published: bytes) -> Download:
