@@ -34,7 +34,7 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
         slots, segment_tokens = options.batch_sequences, options.segment_tokens
         plan = plan_request(needs, free, need_tokens, segment_tokens=segment_tokens, slots=slots)
     except RequestFailedError as error:
-        line = f"{model}: beside {_gib(weights)} of weights, {error}"
+        line = f"{model}: in addition to {_gib(weights)} of weights, {error}"
         if needs.on_gpu:
             raise UsageError(line) from error
         return line

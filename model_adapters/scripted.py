@@ -200,10 +200,10 @@ class ScriptedAdapter:
 def _check_scores(request: Request, reply: ScriptedReply) -> None:
     asked = 0 if request.scored_from is None else len(request.token_ids) - request.scored_from
     if reply.error is None and len(reply.log_probabilities or ()) != asked:
-        raise ValueError(f"{request.id} asks for {asked} log-probabilities, not {len(reply.log_probabilities or ())}")
+        raise ValueError(f"{request.id} requests {asked} log-probabilities, not {len(reply.log_probabilities or ())}")
     continued, given = len(request.continuations), len(reply.continuations or ())
     if reply.error is None and given != continued:
-        raise ValueError(f"{request.id} asks for {continued} continuations, not {given}")
+        raise ValueError(f"{request.id} requests {continued} continuations, not {given}")
 
 
 def _first(value: float | None, default: float) -> float:

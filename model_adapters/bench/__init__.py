@@ -1,1 +1,1 @@
-"""What running a model costs, beside what the hardware allows and beside plain transformers."""
+"""Time and memory of a model, compared with the hardware's limits and with plain transformers."""

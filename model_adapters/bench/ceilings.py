@@ -1,4 +1,4 @@
-"""What a device can do at most, measured: operations a second of a large product, bytes a second of a large copy."""
+"""Measured limits of a device: operations per second of a large product, bytes per second of a large copy."""
 
 import statistics
 
@@ -15,7 +15,7 @@ REPEATS = 9
 def measure_ceilings(device: torch.device) -> Ceilings:
     """On random data, a bf16 product and a 2 GiB copy on a GPU; smaller ones, the product in fp32, on a CPU.
 
-    Medians on a GPU, which is nobody else's; the fastest of several on a CPU.
+    Medians on a GPU, which is not shared; the fastest of several on a CPU.
     """
     on_gpu = device.type == "cuda"
     size = GPU_PRODUCT_SIZE if on_gpu else CPU_PRODUCT_SIZE

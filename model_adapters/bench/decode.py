@@ -95,7 +95,7 @@ def filled_cache(runner: ModelRunner, tokens: int, sequences: int, *, spare_toke
 def check_steps(runner: ModelRunner, sequences: int) -> str:
     """How many tokens of recorded steps equal those of single launches, on prompts of different lengths.
 
-    In half precision close logits may change places, so this is told and decides nothing.
+    In half precision close logits may change places, so this is only reported.
     """
     sequences = min(sequences, 4)
     found: list[list[list[int | None]]] = []

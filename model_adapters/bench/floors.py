@@ -36,7 +36,7 @@ def decode_work(model: PreTrainedModel, tokens: int, sequences: int) -> Work:
     head = output_embeddings(model).weight
     per_sequence = _matrix_flops(model) + 2 * head.numel() + _attention_flops(model, tokens + 1, queries=1)
     cost = slot_cost(model.config, model.dtype)
-    # States are read and written; of keys and values only one place is written.
+    # States are read and written; of the KV cache only one place is written.
     per_slot = cost.bytes(tokens) + cost.state_bytes
     return Work(per_sequence * sequences, _weight_bytes(model) + per_slot * sequences)
 

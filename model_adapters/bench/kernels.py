@@ -1,4 +1,4 @@
-"""`bench kernels`: the operators of one layer, checked first and timed only where they are right.
+"""`bench kernels`: the operators of one layer, which are timed only if they pass their check.
 
 Shape suffixes: B sequences, T tokens, H value or query heads, G key heads, K and V key and value sizes, S keys.
 """
@@ -30,7 +30,7 @@ FLA, SDPA = "FLA", "PyTorch sdpa"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelCase:
-    """One operator at one size: what must be computed, the check that goes first, and who computes it."""
+    """One operator at one size: the bound of its work, its check, and its implementations."""
 
     what: str
     case: str
@@ -41,7 +41,7 @@ class KernelCase:
     tolerance: float
     ours: Call
     others: dict[str, Callable[[], Call]] = field(default_factory=dict)
-    """Name -> what makes the call; it may raise where the library cannot do this."""
+    """Implementations by name; one may raise if its library does not support the case."""
 
 
 def bench_kernels(
@@ -141,7 +141,7 @@ class GatedDeltaInputs:
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> "GatedDeltaInputs | None":
-        """By the model's configuration; None where it has no such layer."""
+        """Sizes in the model's configuration; None if it has no such layer."""
         names = ("linear_num_key_heads", "linear_num_value_heads", "linear_key_head_dim", "linear_value_head_dim")
         sizes = [getattr(model.config, name, None) for name in names]
         if not all(sizes):
@@ -205,7 +205,7 @@ def gated_delta_prefill(inputs: GatedDeltaInputs, tokens: int) -> KernelCase:
         what="gated delta rule",
         case=f"{tokens:,} tokens",
         tokens=tokens,
-        # Two products of K × V a token and head in the recurrence itself, whatever its chunked form adds.
+        # Two products of K × V per token and head in the recurrence, without those that the chunked form adds.
         work=Work(6 * tokens * state.numel(), moved + 2 * state.nbytes),
         error=error,
         tolerance=TOLERANCE[inputs.dtype],
@@ -284,7 +284,7 @@ def attention_prefill(model: PreTrainedModel, tokens: int) -> KernelCase:
 
 
 def attention_step(model: PreTrainedModel, tokens: int, sequences: int) -> KernelCase:
-    """One token for each sequence over its cache; floor: keys and values read once."""
+    """One token for each sequence over its cache; floor: the KV cache is read once."""
     q, k, v = _qkv(model, sequences, 1, tokens)
     position_B, scale = torch.full((sequences,), tokens - 1, device=model.device), q.shape[-1] ** -0.5
 

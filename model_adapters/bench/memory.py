@@ -1,4 +1,4 @@
-"""What prefill costs: seconds, and the peak of memory above weights and keys/values."""
+"""Cost of prefill: seconds, and peak memory beyond weights and KV cache."""
 
 import time
 from collections.abc import Callable

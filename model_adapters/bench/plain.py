@@ -19,7 +19,7 @@ PIECE_TOKENS = 8192
 
 
 def plain_variants(model: PreTrainedModel) -> tuple[str, ...]:
-    """What can be measured beside the engine: transformers, and with FLA's kernels where they are installed."""
+    """Implementations to compare with: transformers, also with FLA's kernels if they are installed."""
     usable = bool(gated_delta_layers(model)) and model.device.type == "cuda"
     fla = usable and importlib.util.find_spec("fla") is not None
     return (WITH_FLA, PLAIN) if fla else (PLAIN,)

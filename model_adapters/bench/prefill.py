@@ -68,7 +68,7 @@ def _ours(
 def _plain(session: BenchSession, model: PreTrainedModel, row: BenchRow, repeats: int) -> BenchRow:
     id_1T = torch.tensor([random_prompt(model, row.tokens)], device=model.device)
     with plain_transformers(model, row.by):
-        # The first call tunes and compiles: its time is told apart.
+        # The first call tunes and compiles, so its time is reported separately.
         started = time.perf_counter()
         kept = cache_bytes(plain_prefill(model, id_1T))
         first = time.perf_counter() - started
@@ -86,7 +86,7 @@ def _timed(session: BenchSession, model: PreTrainedModel, id_1T: torch.Tensor, r
 
 
 def cache_bytes(cache: object) -> int:
-    """Bytes of keys and values in a cache of transformers."""
+    """Bytes of the KV cache in transformers."""
     layers = getattr(cache, "layers", [])
     tensors = (getattr(layer, name, None) for layer in layers for name in ("keys", "values"))
     return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor))

@@ -37,7 +37,7 @@ class Ceilings:
     """What a device reached in this run."""
 
     product_flops: float
-    """Operations a second of a large matrix product, two for each multiply and add."""
+    """Operations per second of a large matrix product; a multiply-add counts as two."""
     copy_bytes_per_second: float
     """Bytes read plus bytes written of a large copy."""
     method: str
@@ -45,21 +45,21 @@ class Ceilings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRow:
-    """One thing measured with one implementation; where that failed, why."""
+    """One measurement of one implementation, or the reason why it failed."""
 
     what: str
     """`prefill`, `decode`, `suite`, or a kernel's name."""
     case: str
     """Sizes, for people."""
     by: str
-    """`evalkit`, or what is measured beside it."""
+    """`evalkit`, or the implementation it is compared with."""
     tokens: int = 0
     """New tokens that the time is for."""
     timing: Timing | None = None
     floor_seconds: float | None = None
     """The larger of operations / product rate and bytes / copy rate."""
     peak_bytes_above: int | None = None
-    """Peak of memory above weights, keys and values."""
+    """Peak memory beyond weights and KV cache."""
     details: dict[str, Any] = field(default_factory=dict)
     failure: str | None = None
 

@@ -55,7 +55,7 @@ class BenchSession:
             self._report(self.record, row)
 
     def attempt(self, row: BenchRow, measure: Callable[[], BenchRow]) -> None:
-        """Add what `measure` gives, or `row` with the reason why there is nothing; nothing where time is up."""
+        """Add the result of `measure`, or `row` with the reason why there is none; adds nothing if time is up."""
         if self.is_over:
             return
         try:
@@ -76,7 +76,7 @@ class BenchSession:
     ) -> Timing:
         """Wall-clock time of calls until the device is done, after uncounted ones.
 
-        There are fewer than `repeats` where time is up, or where they took `enough_seconds` together.
+        There are fewer than `repeats` if time is up, or once they took `enough_seconds` together.
         """
         for _ in range(warmups):
             work()

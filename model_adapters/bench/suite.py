@@ -1,4 +1,4 @@
-"""`bench suite`: samples a minute once warm, through the engine and through `transformers.generate`."""
+"""`bench suite`: samples per minute after warm-up, with the engine and with `transformers.generate`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,12 +33,12 @@ class SuiteCase:
 
     @property
     def new_tokens(self) -> int:
-        """The generation budget of the first; samples of a task share it."""
+        """Generation budget of the first sample, which all samples of a task share."""
         return self.requests[0].generation_tokens
 
 
 def random_case(model: PreTrainedModel, context_tokens: int, samples: int) -> SuiteCase:
-    """What a sample costs does not depend on what it asks: random prompts of one length, answers of full length."""
+    """Random prompts of one length and answers of full length; the cost of a sample does not depend on its text."""
     new_tokens = min(NEW_TOKENS, context_tokens // 2)
     prompts = [random_prompt(model, context_tokens - new_tokens, seed=seed) for seed in range(samples)]
     requests = tuple(Request(str(seed), tuple(prompt), new_tokens) for seed, prompt in enumerate(prompts))

@@ -35,7 +35,7 @@ def trial(
     *,
     tolerance: Mapping[torch.dtype, float] = TOLERANCE,
 ) -> str | None:
-    """Why a kernel cannot stand in for its reference, as the end of a sentence; None if it agrees on every sample.
+    """Why a kernel cannot replace its reference, as the end of a sentence; None if it agrees on every sample.
 
     Samples are argument lists. Results agree if they have the same shapes and dtypes and differ by no more than
     `tolerance` allows for `dtype`; NaN never agrees. A lack of memory says nothing about a kernel: it is raised.
@@ -50,7 +50,7 @@ def trial(
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            # Whatever a kernel or its compiler raises, the reference remains.
+            # The reference is used after any exception of a kernel or its compiler.
             return f"does not run here ({type(error).__name__}: {first_line(error)})"
         for one, other in zip(found, expected, strict=True):
             reason = _disagreement(one, other, tolerance[dtype])

@@ -1,4 +1,4 @@
-"""What the reference models are asked in each phase of training, and at which lengths, as a function of progress."""
+"""The curriculum: tasks and lengths in each phase of training, as a function of progress."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ PROSE_SEEDS = (101, 102, 103, 104)
 """Seeds of the generated corpora behind training prompts; evaluation reads the embedded ones, which have seed 0."""
 
 TRACK = "track"
-"""Stands for all state-tracking tasks: a part of a row that is asked it holds many of their short episodes."""
+"""Name for all state-tracking tasks: its part of a row has many of their short episodes."""
 
 # Copying a value from under a key is found first, and most else builds on it.
 _FIRST_TASKS: Mapping[str, float] = {
@@ -59,7 +59,7 @@ _FIRST_UNTIL = 0.15
 TASKS = tuple(task for task in _FIRST_TASKS if task != TRACK)
 """RULER's tasks."""
 COUNTING = ("cwe", "fwe")
-"""Tasks about the frequencies of words, where predicting the text itself is practice."""
+"""Tasks about the frequencies of words, for which predicting the text itself is training too."""
 
 _MOST_UPDATES = (8, 16, 32, 64, 128, 256, 512)
 
@@ -105,7 +105,7 @@ class Phase:
         return self.first_seed + rng.randrange(PHASE_SEEDS)
 
     def share(self, task: str, progress: float = 1.0) -> float:
-        """How much of what is asked at `progress` is `task`."""
+        """Share of `task` among all questions at `progress`."""
         weights = _at(self.mixtures, progress)
         return weights[task] / sum(weights.values())
 

@@ -1,4 +1,4 @@
-"""Differentiable stand-ins for slow parts of transformers' models, for training only.
+"""Differentiable replacements of slow parts of transformers' models, for training only.
 
 The functions compute what transformers' own do: the depthwise convolution as four shifted products (the library
 form's backward pass is slow), the gated delta rule in the chunked form of our kernels' reference, and sliding

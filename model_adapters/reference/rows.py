@@ -22,7 +22,7 @@ class Answer:
     start: int
     end: int
     also: tuple[tuple[int, int], ...] = ()
-    """(place, token) of tokens that would have been as right at a place as the one that stands there."""
+    """(place, token) of tokens that would be as right at a place as the actual one."""
 
     def moved(self, offset: int) -> "Answer":
         """The same answer `offset` tokens further on."""
@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The name of a state, a token to be predicted at a place whatever stands after it."""
+    """The name of a state, a token to be predicted at a place independent of the following text."""
 
     task: str
     place: int
@@ -68,7 +68,7 @@ def join(parts: Sequence[Row]) -> Row:
 
 
 def ruler_part(asked: Asked, tokenizer: Tokenizer, rng: random.Random) -> Row | None:
-    """A sample, its answer and its follow-ups within the sample's length; None where the answer is over its budget."""
+    """A sample, its answer and its follow-ups within the sample's length; None if the answer exceeds its budget."""
     sample = asked.sample
     task, ctx = sample.key.task, sample.key.ctx
     row = Row(list(asked.requests[0].token_ids))
@@ -91,7 +91,7 @@ def ruler_part(asked: Asked, tokenizer: Tokenizer, rng: random.Random) -> Row | 
 def _answer_tokens(sample: Sample, tokenizer: Tokenizer) -> tuple[list[int], list[tuple[int, int]]]:
     """The answer's tokens, and which others would do.
 
-    The common words of cwe can be told in any order: each place opens as well with any word told later.
+    The common words of cwe can be listed in any order, so any later word is also right at each place.
     """
     if sample.key.task != "cwe":
         return tokenizer.encode(answer_text(sample)), []
@@ -130,6 +130,6 @@ def _episode(sample: Sample, tokenizer: Tokenizer) -> Row:
 
 
 def _name(state: str, tokenizer: Tokenizer) -> int:
-    """The one token that tells a state: of a digit the digit, because a space is a token of its own before it."""
+    """The one token that names a state; for a digit the digit itself, because the space before it is a token."""
     token_ids = tokenizer.encode(f" {state}")
     return token_ids[-1] if state.isdigit() else token_ids[0]

@@ -98,7 +98,7 @@ _TASKS: dict[str, tuple[re.Pattern[str], Follow]] = {
 def running_states(task: str, text: str) -> Iterator[tuple[int, str]]:
     """(end of an update in characters of `text`, name of the state then) for every episode of a prompt of `task`.
 
-    Each episode is told as statements of the first state on one line, if any, updates on the next, and the question.
+    Each episode has statements of the first state on one line, if any, updates on the next, and the question.
     """
     pattern, follow = _TASKS[task]
     start = 0

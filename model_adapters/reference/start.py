@@ -29,7 +29,7 @@ class Start:
     phase: Phase
     tokens_seen: int = 0
     note: str = ""
-    """What the checkpoint's evalkit.json says beside its tokens; kept for the next one."""
+    """Contents of the checkpoint's evalkit.json apart from its tokens, kept for the next checkpoint."""
 
 
 def fresh(kind: str, *, rope_theta: float, seed: int) -> Start:
@@ -43,8 +43,8 @@ def fresh(kind: str, *, rope_theta: float, seed: int) -> Start:
 def continued(kind: str, path: Path) -> Start:
     """The weights of the finished checkpoint in the folder `path`, cast to fp32.
 
-    Raises UsageError, one line, where there is no such folder, where it holds no model of this kind and shape, and
-    where its evalkit.json does not say how many tokens it has seen.
+    Raises UsageError, one line, if there is no such folder, if it has no model of this kind and shape, and
+    if its evalkit.json does not say how many tokens it has seen.
     """
     if not path.is_dir():
         raise UsageError(f"--continue-from {path}: no such folder; name the one that a finished training wrote")

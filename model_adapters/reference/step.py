@@ -14,7 +14,7 @@ from model_adapters.reference.batches import Batch
 PEAK_RATES = {"hybrid": 2e-3, "transformer": 1e-3}
 """Highest learning rate of a training from fresh weights, by kind."""
 CONTINUED_RATE_SHARE = 0.25
-"""Of that rate, where a checkpoint is trained further: its weights stand near a minimum that should not be left."""
+"""Share of that rate if a checkpoint is trained further, so that its weights stay near their minimum."""
 CLIP_NORM = 1.0
 WARMUP = 0.02
 """Share of a phase in which the learning rate rises."""

@@ -58,7 +58,7 @@ def names(count: int = 100_000) -> Iterator[str]:
 
 
 def train_tokenizer(corpus: Iterator[str], vocabulary: int = VOCABULARY) -> Tokenizer:
-    """A byte-level BPE tokenizer of at most `vocabulary` tokens in which every digit stands alone."""
+    """A byte-level BPE tokenizer of at most `vocabulary` tokens in which every digit is a separate token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]

@@ -49,7 +49,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one phase of training is asked to do."""
+    """Options of one phase of training."""
 
     minutes: float
     tokens: int
@@ -65,7 +65,7 @@ class Plan:
 
 
 class Clock:
-    """Progress of the phase in [0, 1]: by tokens, or by time where time runs out first.
+    """Progress of the phase in [0, 1]: by tokens, or by time if time runs out first.
 
     Time counts from `start`, so that compiling and filling the first batches take nothing from the schedule.
     """
@@ -101,7 +101,7 @@ class Log:
         self._file.close()
 
     def add(self, batch: Batch, loss_P: Tensor, correct_P: Tensor) -> None:
-        """Count a batch: a question is right where each likeliest token is one that would do."""
+        """Count a batch: a question is right if every most likely token is an acceptable one."""
         losses, correct = loss_P.cpu().numpy(), correct_P.cpu().numpy()
         asked = batch.questions_P >= 0
         is_text = ~asked & (batch.weights_P > 0)
@@ -215,8 +215,8 @@ def main(
     ),
     seed: int = typer.Option(0, help="Of fresh weights and of data."),
     workers: int = typer.Option(14, min=1, help="Processes that make batches."),
-    out: Path = typer.Option(Path("runs/reference"), help="Where checkpoints and the log go."),
-    device: str = typer.Option("auto", help="auto (a GPU where there is one), cuda or cpu."),
+    out: Path = typer.Option(Path("runs/reference"), help="Folder of checkpoints and the log."),
+    device: str = typer.Option("auto", help="auto (a GPU if there is one), cuda or cpu."),
 ) -> None:
     """Train a reference model."""
     check_known("--kind", [kind], KINDS)

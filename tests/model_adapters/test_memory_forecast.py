@@ -72,7 +72,7 @@ def test_a_context_too_long_for_the_host_is_reported_and_not_refused(tmp_path: P
 def test_a_context_too_long_for_a_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save_small_checkpoint(tmp_path / "checkpoint", "llama")
     monkeypatch.setattr(memory_forecast, "find_device", lambda device: torch.device("cuda"))
-    with pytest.raises(UsageError, match=r"beside 0\.00 GiB of weights, 8,388,608 tokens need 2\.00 GiB .* would fit"):
+    with pytest.raises(UsageError, match=r"0\.00 GiB of weights, 8,388,608 tokens need 2\.00 GiB .* would fit"):
         forecast_memory(ModelOptions(str(folder), device="cuda", dtype="bfloat16"), 2**23)
     assert "32 × " in forecast_memory(ModelOptions(str(folder), device="cuda", dtype="bfloat16"), 2**12)
 

@@ -129,5 +129,5 @@ def test_continuations_are_scored_from_the_script() -> None:
 
 def test_a_script_must_score_every_continuation() -> None:
     asked = Request("q", (1, 2), 0, continuations=((3,), (4, 5)))
-    with pytest.raises(ValueError, match="q asks for 2 continuations, not 1"):
+    with pytest.raises(ValueError, match="q requests 2 continuations, not 1"):
         next(ScriptedAdapter({"q": ScriptedReply(continuations=(ContinuationScore(-1.0, True),))}).generate([asked]))

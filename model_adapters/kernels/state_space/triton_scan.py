@@ -42,8 +42,8 @@ def scan_state_space(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Outputs [B, T, H, P] in x's dtype and the final state [B, H, P, N] in fp32, as `reference.scan_state_space`.
 
-    Memory beside the outputs is the state once per chunk. Raises ValueError for shapes, dtypes or devices that do not
-    fit.
+    Memory in addition to the outputs is the state once per chunk. Raises ValueError for shapes, dtypes or devices that
+    do not fit.
     """
     launch = launch or ScanLaunch()
     _check(x_BTHP, keys_BTGN, queries_BTGN, steps_BTH, rates_H, skip_H, initial_state_BHPN)

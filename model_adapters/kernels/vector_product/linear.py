@@ -13,7 +13,7 @@ KERNEL_DEVICES = ("cuda",)
 
 
 def linear(x: torch.Tensor, weight_ND: torch.Tensor, bias_N: torch.Tensor | None = None) -> torch.Tensor:
-    """Like `torch.nn.functional.linear`, on the kernel where x holds one vector and the kernel is right here."""
+    """Like `torch.nn.functional.linear`, with the kernel if x holds one vector and the kernel has passed its check."""
     if is_one_vector(x, weight_ND) and has_vector_product(weight_ND):
         from model_adapters.kernels.vector_product.triton_vector_product import vector_product
 
@@ -23,7 +23,7 @@ def linear(x: torch.Tensor, weight_ND: torch.Tensor, bias_N: torch.Tensor | None
 
 def add_product(residual: torch.Tensor, x: torch.Tensor, layer: nn.Linear) -> torch.Tensor:
     """residual + layer(x), the sum within the product; many tokens' sums overwrite the residual."""
-    has_bias = layer.bias is not None  # None where the layer was made without one, whatever its type says
+    has_bias = layer.bias is not None  # None if the layer was made without one, in spite of its type
     if has_bias or not residual.is_contiguous() or residual.dtype != layer.weight.dtype:
         own_output: torch.Tensor = layer(x)
         return residual + own_output
