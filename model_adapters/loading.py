@@ -24,6 +24,7 @@ from model_adapters.generation_settings import end_of_sequence, set_end_of_seque
 from model_adapters.position_override import PositionOverride
 from model_adapters.positions import read_positions, read_trained_length
 from model_adapters.quantization import read_quantization
+from model_adapters.support import checkpoint_support
 from model_adapters.tokenizer import HfTokenizer, has_tokenizer
 from model_adapters.weights import weight_files
 
@@ -65,11 +66,13 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
         stated = {**stated, "rope_parameters": forced.configure(config)}
     limit = position_limit(skeleton(checkpoint, config, trust_remote_code))
     _refuse_beyond(checkpoint, limit, ctxs)
+    dtype = find_dtype(options.dtype, place)
+    checkpoint_support(checkpoint, config, dtype, trust_remote_code)
     built, warnings = build_model(
         checkpoint,
         weight_files(checkpoint),
         config,
-        find_dtype(options.dtype, place),
+        dtype,
         place=place,
         quantization=quantization,
         merger=merger,

@@ -1,15 +1,14 @@
 """Memory forecast of a run before weights are read: weights, sequences at the longest context, one chunk."""
 
-import torch
-
 from evalkit.errors import RequestFailedError, UsageError
 from evalkit.running.model_options import ModelOptions
 from model_adapters.architecture import read_config, skeleton
 from model_adapters.checkpoint import open_checkpoint
-from model_adapters.engine.memory.cost import Needs
+from model_adapters.engine.memory.cost import Needs, activation_bytes_per_token
 from model_adapters.engine.scheduling.memory_plan import available_bytes, plan_request, plannable_bytes
 from model_adapters.loading import count_parameters, find_device, find_dtype
 from model_adapters.position_override import PositionOverride
+from model_adapters.support import checkpoint_support, number_format
 
 
 def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
@@ -24,11 +23,13 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
     config = read_config(checkpoint, options.trust_remote_code)
     if options.override is not None:
         PositionOverride.parse(options.override).configure(config)
-    number = find_dtype(options.dtype, place)
-    if isinstance(number, str):
-        number = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
+    number = number_format(config, find_dtype(options.dtype, place))
     weights = count_parameters(skeleton(checkpoint, config, options.trust_remote_code)) * number.itemsize
-    needs = Needs.of(config.get_text_config(), number, on_gpu=place.type == "cuda")
+    layout = checkpoint_support(checkpoint, config, number, options.trust_remote_code)
+    if layout is None:
+        return f"memory: {_gib(weights)} of weights; what sequences take is measured once they are read"
+    activations = activation_bytes_per_token(config.get_text_config(decoder=True), number)
+    needs = Needs(layout.cost, activations, on_gpu=place.type == "cuda")
     free = plannable_bytes(available_bytes(place) - weights, on_gpu=needs.on_gpu)
     try:
         slots, segment_tokens = options.batch_sequences, options.segment_tokens

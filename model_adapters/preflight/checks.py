@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 from evalkit.errors import RequestFailedError, UsageError
 from evalkit.records import ModelIdentity, PreflightCheck
 from evalkit.running.protocols import Tokenizer
+from model_adapters.engine.forward.decoder_layers import decoder_layers, first_layers_only
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.scheduling.memory_plan import choose_plan
 from model_adapters.engine.scheduling.position_limit import position_limit, schemes_by_length
@@ -15,7 +16,6 @@ from model_adapters.failures import describe_failure
 from model_adapters.preflight.engine_passes import prefill_trace
 from model_adapters.preflight.equivalence import SEGMENT_TOKENS, EquivalenceChecks
 from model_adapters.preflight.reference_pass import reference
-from model_adapters.preflight.trace import decoder_layers, first_layers_only
 
 FAMILY = "family"
 SHORT_TOKENS = 96

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from model_adapters.preflight.trace import decoder_layers
+from model_adapters.engine.forward.decoder_layers import decoder_layers
 
 
 @contextmanager

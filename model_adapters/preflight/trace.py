@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from model_adapters.engine.forward.model_runner import find_decoder
+from model_adapters.engine.forward.decoder_layers import decoder_layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,37 +59,3 @@ class LayerRecorder:
             self._parts[index].append(hidden[0].float().cpu())
 
         return collect
-
-
-def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The decoder's layers, whatever the family calls them; none for a family that does not list them."""
-    return getattr(*_place_of_layers(find_decoder(model)), nn.ModuleList())
-
-
-@contextmanager
-def first_layers_only(model: PreTrainedModel, count: int) -> Iterator[None]:
-    """While it lasts, the decoder has its first `count` layers alone."""
-    owner, name = _place_of_layers(find_decoder(model))
-    layers = decoder_layers(model)
-    setattr(owner, name, layers[:count])
-    try:
-        yield
-    finally:
-        setattr(owner, name, layers)
-
-
-def _place_of_layers(decoder: nn.Module) -> tuple[nn.Module, str]:
-    """The module and name that hold the longest list among the outermost ones."""
-    level = [decoder]
-    while level:
-        lists = [
-            (len(child), owner, name)
-            for owner in level
-            for name, child in owner.named_children()
-            if isinstance(child, nn.ModuleList) and len(child)
-        ]
-        if lists:
-            _, owner, name = max(lists, key=lambda found: found[0])
-            return owner, name
-        level = [child for owner in level for child in owner.children()]
-    return decoder, "layers"

@@ -11,10 +11,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from model_adapters.engine.forward.decoder_layers import find_decoder
+from model_adapters.engine.forward.first_position import first_position
 from model_adapters.engine.forward.full_precision_head import full_precision_head, output_embeddings
 from model_adapters.engine.forward.last_layer import last_mlp, only_read_tokens
 from model_adapters.engine.forward.mixers import mixers_by_groups
-from model_adapters.engine.forward.probe import measure_memory
+from model_adapters.engine.forward.probe import NotSupportedError, measure_memory, refused_in_one_line
+from model_adapters.engine.forward.second_segment import continues_from_states
 from model_adapters.engine.forward.slot_attention import use_slot_attention
 from model_adapters.engine.memory.cost import Needs, activation_bytes_per_token
 from model_adapters.engine.memory.passes import Pass, TokenPass, running
@@ -41,13 +44,18 @@ class ModelRunner:
         named = inspect.signature(self._decoder.forward).parameters
         self._cache_argument = "cache_params" if "cache_params" in named else "past_key_values"
         self._last_mlp: torch.nn.Module | None = None
-        mlp = last_mlp(self._decoder)
-        self._mixers: tuple[torch.nn.Module, ...] = ()
-        self.layout, self._mixers = measure_memory(model, self.run, mlp)
-        self._last_mlp = mlp if self.layout.last_mlp_runs_last else None
-        use_slot_attention(model)
         self.row_multiple = GPU_ROW_MULTIPLE if self.device.type == "cuda" else 1
         """Rows that are batched are padded to a multiple of this, so that batches have few shapes."""
+        self._first_position = 0
+        self._mixers: tuple[torch.nn.Module, ...] = ()
+        mlp = last_mlp(self._decoder)
+        with refused_in_one_line(model):
+            self.layout, self._mixers = measure_memory(model, self.run, mlp)
+            self._first_position = first_position(model)
+            self._last_mlp = mlp if self.layout.last_mlp_runs_last else None
+            use_slot_attention(model)
+            if not continues_from_states(self):
+                raise NotSupportedError("does not continue a second segment of a prompt from its states")
 
     @property
     def device(self) -> torch.device:
@@ -75,7 +83,7 @@ class ModelRunner:
         with mlp, mixers, running(step):
             return self._decoder(
                 input_ids=id_1X,
-                position_ids=step.positions,
+                position_ids=step.positions + self._first_position,
                 use_cache=True,
                 **{self._cache_argument: CacheView(step)},
             )
@@ -174,13 +182,6 @@ class ModelRunner:
         """The prompt on the device as segments [1, T]; the last is what is left."""
         id_1T = torch.tensor([token_ids], dtype=torch.long, device=self.device)
         return [id_1T[:, start : start + segment_tokens] for start in range(0, id_1T.shape[1], segment_tokens)]
-
-
-def find_decoder(model: PreTrainedModel) -> torch.nn.Module:
-    """The module that turns token ids into the hidden states that the model's head takes."""
-    decoder = model.get_decoder()  # type: ignore[no-untyped-call]
-    # Some heads have a linear layer under the name of a decoder.
-    return decoder if isinstance(decoder, PreTrainedModel) else model.base_model
 
 
 def with_hidden(output: Any, hidden_BTD: Any) -> Any:

@@ -24,11 +24,13 @@ from model_adapters.engine.memory.linear_state import LinearState
 from model_adapters.engine.memory.passes import Pass, current_pass
 from model_adapters.engine.memory.rows import Row
 from model_adapters.engine.memory.slotted_cache import SlottedCache
+from model_adapters.engine.memory.transformers_cache import CacheView, LayerView
 from model_adapters.failures import is_out_of_memory
 from model_adapters.messages import first_line
 
 NAME = "evalkit_probe"
 TOKENS = 3
+REMEDY = "use a model of another family"
 # Arguments of transformers' attention functions that change the result and that the engine does not compute.
 _REFUSED = ("softcap", "s_aux", "position_bias", "cu_seq_lens_q", "cu_seq_lens_k", "block_indices", "indices")
 
@@ -58,27 +60,38 @@ def measure_memory(
 
     `forward` runs the model's decoder in a pass, on ids [1, X]; `last_mlp` is its last layer's.
 
-    Raises UsageError, in one line, if the engine cannot run the model.
+    Raises NotSupportedError if the engine cannot run the model, and whatever the model's code raises.
     """
-    name = type(model).__name__
     AttentionInterface.register(NAME, _probe_attention)
     AttentionMaskInterface.register(NAME, _probe_mask)
+    step = ProbeStep(model)
+    id_1T = torch.arange(TOKENS, device=model.device)[None]
+    held = _held_tensors(model)
+    with attention_set_to(model, NAME), _calls_noted(last_mlp, step), _modules_noted(model, step):
+        forward(step, id_1T)
+    if changed := held.symmetric_difference(_held_tensors(model)):
+        raise NotSupportedError(f"keeps a state of its own beside the cache ({min(changed)[0]})")
+    return Measured(step.layout(), step.mixers())
+
+
+@contextmanager
+def refused_in_one_line(model: PreTrainedModel) -> Iterator[None]:
+    """Let whatever is raised in this block be a UsageError that names the model and the cause in one line."""
+    name = type(model).__name__
     try:
-        step = ProbeStep(model)
-        id_1T = torch.arange(TOKENS, device=model.device)[None]
-        with attention_set_to(model, NAME), _calls_noted(last_mlp, step), _modules_noted(model, step):
-            forward(step, id_1T)
-        return Measured(step.layout(), step.mixers())
+        yield
     except UsageError:
         raise
     except NotSupportedError as error:
-        raise UsageError(f"{name} {error}, so the engine cannot run it; use a model of another family") from error
+        raise UsageError(f"{name} {error}, so the engine cannot run it; {REMEDY}") from error
     except Exception as error:
         if is_out_of_memory(error):
             raise UsageError(f"{name}: memory ran out in a pass of {TOKENS} tokens; use a larger device") from error
+        if isinstance(error, AttributeError) and isinstance(error.obj, CacheView | LayerView):
+            found = f"its cache has {error.name!r}, which the engine does not keep"
+            raise UsageError(f"{name} cannot be run by the engine: {found}; {REMEDY}") from error
         found = f"{type(error).__name__}: {first_line(error)}"
-        remedy = "check its config.json, or use a model of another family"
-        raise UsageError(f"{name} cannot be run by the engine ({found}); {remedy}") from error
+        raise UsageError(f"{name} cannot be run by the engine ({found}); check its config.json, or {REMEDY}") from error
 
 
 @dataclass(slots=True)
@@ -163,6 +176,10 @@ class ProbeStep(Pass):
         for call in calls:
             if windows.setdefault(call.layer_index, call.window) != call.window:
                 raise NotSupportedError("shares keys between layers with different windows")
+        if unread_keys := set(self.cache.buffers) - set(windows):
+            raise NotSupportedError(
+                f"keeps keys in layer {min(unread_keys)} that no call of transformers' AttentionInterface reads"
+            )
         transformed = {call.layer_index for call in calls if call.transformed}
         unread = "write" not in self._events[_last(self._events, "attention") :]
         layers = (
@@ -288,6 +305,16 @@ def _modules_noted(model: nn.Module, step: ProbeStep) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _held_tensors(model: nn.Module) -> set[tuple[str, str, int]]:
+    """The tensors that modules hold beside weights and buffers: class, name and place in memory."""
+    return {
+        (type(module).__name__, name, value.data_ptr())
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:

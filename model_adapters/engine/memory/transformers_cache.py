@@ -38,6 +38,9 @@ class LayerView(LinearAttentionCacheLayerMixin, CacheLayerMixin):  # type: ignor
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> KeysValues:
         return self._step.append(self._index, key_states, value_states)
 
+    def update_indexer(self, *_: Any) -> torch.Tensor:
+        raise AttributeError("no indexer keys are kept", name="indexer keys", obj=self)
+
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self._step.length + query_length, 0
 

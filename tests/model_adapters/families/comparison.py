@@ -19,8 +19,9 @@ from model_adapters.engine.fast_modules.gated_delta_net import gated_delta_layer
 from model_adapters.engine.memory.layout import MemoryLayout
 from model_adapters.engine.scheduling.sequence import Generation
 from model_adapters.messages import reason
+from model_adapters.support import measure_support
 from tests.model_adapters.engine.prompts import random_prompt
-from tests.model_adapters.families.recipes import build
+from tests.model_adapters.families.recipes import build, build_skeleton
 
 SEGMENT_TOKENS, SLOTS = 37, 2
 """Segments divide no prompt here and end on both sides of every window; two of three prompts decode together."""
@@ -57,14 +58,14 @@ def compare_family(family: str) -> Row:
         except Exception as error:  # noqa: BLE001 - whatever a family's code raises is the finding
             return replace(row, outcome="not built", reason=reason(error))
         try:
-            engine = Engine(truth.engine_model, segment_tokens=SEGMENT_TOKENS, slots=SLOTS)
+            foreseen = measure_support(build_skeleton(family), torch.float32)
         except UsageError as error:
             return replace(row, outcome="refused", reason=str(error))
-        except Exception as error:  # noqa: BLE001
-            return replace(row, outcome="failed", reason=reason(error))
-        row = _described(row, engine)
         try:
-            fault = truth.compare(engine)
+            engine = Engine(truth.engine_model, segment_tokens=SEGMENT_TOKENS, slots=SLOTS)
+            row = _described(row, engine)
+            different = engine.runner.layout != foreseen
+            fault = "memory differs from what was measured without weights" if different else truth.compare(engine)
         except Exception as error:  # noqa: BLE001
             return replace(row, outcome="failed", reason=reason(error))
     return replace(row, outcome="wrong" if fault else "equal", reason=fault)

@@ -331,16 +331,21 @@ def build(family: str) -> PreTrainedModel:
 
     Raises ValueError for a recipe that misses a size of its family, and whatever the family's code raises.
     """
-    config = small_config(family)
-    with torch.device("meta"):
-        parameters = sum(one.numel() for one in AutoModelForCausalLM.from_config(config).parameters())  # type: ignore[no-untyped-call]
+    parameters = sum(one.numel() for one in build_skeleton(family).parameters())
     if parameters > MOST_PARAMETERS:
         raise ValueError(f"{parameters:,} parameters are more than {MOST_PARAMETERS:,}: give its recipe small sizes")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(small_config(family), dtype=torch.float32)  # type: ignore[no-untyped-call]
         _enliven(model)
     return model.eval()
+
+
+def build_skeleton(family: str) -> PreTrainedModel:
+    """The same model on the meta device, without numbers."""
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(small_config(family), attn_implementation="eager")  # type: ignore[no-untyped-call]
+    return model
 
 
 def _values(kind: type[PreTrainedConfig], own: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""The decoder inside a model, and its list of layers."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import nn
+from transformers import PreTrainedModel
+
+
+def find_decoder(model: PreTrainedModel) -> nn.Module:
+    """The module that turns token ids into the hidden states that the model's head takes."""
+    decoder = model.get_decoder()  # type: ignore[no-untyped-call]
+    # Some heads have a linear layer under the name of a decoder.
+    return decoder if isinstance(decoder, PreTrainedModel) else model.base_model
+
+
+def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The decoder's layers, whatever the family calls them; none for a family that does not list them."""
+    return getattr(*_place_of_layers(find_decoder(model)), nn.ModuleList())
+
+
+def count_to_last_kind(model: PreTrainedModel, memories: Sequence[Hashable]) -> int:
+    """How many of the first layers have one of each kind, by their weights' shapes and by what they remember."""
+    kinds: dict[Hashable, int] = {}
+    layers = decoder_layers(model)
+    for index, layer in enumerate(layers):
+        shapes = tuple((name, tensor.shape) for name, tensor in layer.named_parameters())
+        kinds.setdefault((shapes, memories[index] if len(memories) == len(layers) else None), index)
+    return max(kinds.values(), default=-1) + 1
+
+
+@contextmanager
+def first_layers_only(model: PreTrainedModel, count: int) -> Iterator[None]:
+    """While it lasts, the decoder has its first `count` layers alone."""
+    owner, name = _place_of_layers(find_decoder(model))
+    layers = decoder_layers(model)
+    setattr(owner, name, layers[:count])
+    try:
+        yield
+    finally:
+        setattr(owner, name, layers)
+
+
+def _place_of_layers(decoder: nn.Module) -> tuple[nn.Module, str]:
+    """The module and name that hold the longest list among the outermost ones."""
+    level = [decoder]
+    while level:
+        lists = [
+            (len(child), owner, name)
+            for owner in level
+            for name, child in owner.named_children()
+            if isinstance(child, nn.ModuleList) and len(child)
+        ]
+        if lists:
+            _, owner, name = max(lists, key=lambda found: found[0])
+            return owner, name
+        level = [child for owner in level for child in owner.children()]
+    return decoder, "layers"

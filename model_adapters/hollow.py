@@ -1,0 +1,82 @@
+"""Models whose weights take no memory, to be run for what they do with memory and not for their numbers.
+
+make_hollow(skeleton, torch.bfloat16)
+with products_skipped():
+    runner = ModelRunner(skeleton)
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import PreTrainedModel
+
+LEAST_VALUES = 4096
+"""Tensors with fewer are real zeros, since modules may write to them."""
+_FACTORS: dict[Any, int] = {
+    torch.ops.aten.mm.default: 0,
+    torch.ops.aten.bmm.default: 0,
+    torch.ops.aten._grouped_mm.default: 0,
+    torch.ops.aten.addmm.default: 1,
+    torch.ops.aten.baddbmm.default: 1,
+}
+"""Operator -> which argument is the first factor; the second follows it."""
+
+
+def make_hollow(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Give a model on the meta device zeros for weights, each of which is one number that is shown many times.
+
+    Floating-point weights are of `dtype`.
+    """
+    made: dict[torch.Tensor, torch.Tensor] = {}  # tied weights stay tied
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is None or tensor.device.type != "meta":
+                    continue
+                if tensor not in made:
+                    shown = _hollow_tensor(name, tensor, dtype)
+                    made[tensor] = nn.Parameter(shown, False) if isinstance(tensor, nn.Parameter) else shown
+                tensors[name] = made[tensor]  # type: ignore[assignment]  # parameters and buffers alike
+
+
+def _hollow_tensor(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    if name == "position_ids":  # the one table whose numbers everybody knows
+        return torch.arange(tensor.shape[-1]).expand(tensor.shape)
+    kind = dtype if tensor.is_floating_point() else tensor.dtype
+    return torch.zeros(tensor.shape if tensor.numel() < LEAST_VALUES else (), dtype=kind).expand(tensor.shape)
+
+
+@contextmanager
+def products_skipped() -> Iterator[None]:
+    """Let a product with a hollow weight be zeros at once, or NaN if the other factor has one: all that it can be."""
+    with _SkippedProducts():  # type: ignore[no-untyped-call]
+        yield
+
+
+class _SkippedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # the base looks at subclasses
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        first = _FACTORS.get(func)
+        if first is None or not (_is_hollow(args[first]) or _is_hollow(args[first + 1])):
+            return func(*args, **(kwargs or {}))
+        # A bias is hollow too.
+        one, other = args[first], args[first + 1]
+        value = torch.nan if _has_nan(one) or _has_nan(other) else 0.0
+        return one.new_full((*one.shape[:-1], other.shape[-1]), value)
+
+
+def _is_hollow(tensor: torch.Tensor) -> bool:
+    return tensor.untyped_storage().nbytes() <= tensor.itemsize and tensor.numel() > 1
+
+
+def _has_nan(tensor: torch.Tensor) -> bool:
+    return not _is_hollow(tensor) and bool(tensor.isnan().any())

@@ -1,0 +1,48 @@
+"""Whether the engine runs a model, and what a sequence of it keeps in memory, measured before weights are read."""
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from evalkit.errors import UsageError
+from model_adapters.architecture import skeleton
+from model_adapters.checkpoint import Checkpoint
+from model_adapters.engine.fast_modules.choose import choose_kernels
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.layout import MemoryLayout
+from model_adapters.hollow import make_hollow, products_skipped
+from model_adapters.messages import quiet_transformers
+
+
+def measure_support(model: PreTrainedModel, dtype: torch.dtype) -> MemoryLayout:
+    """What a model on the meta device, whose weights become hollow, keeps in memory if it runs in `dtype`.
+
+    A few tokens go through it on the CPU, in segments, a branch and a decode step. Raises UsageError, in one line, if
+    the engine cannot run it.
+    """
+    with quiet_transformers(), products_skipped():
+        make_hollow(model, dtype)
+        choose_kernels(model)  # libraries' kernels may need a GPU
+        return ModelRunner(model).layout
+
+
+def checkpoint_support(
+    checkpoint: Checkpoint, config: PreTrainedConfig, dtype: torch.dtype | str, trust_remote_code: bool
+) -> MemoryLayout | None:
+    """The same for a checkpoint; None for one with its own code, which may need its weights or a GPU.
+
+    A `dtype` of "auto" is the checkpoint's own.
+    """
+    if "auto_map" in checkpoint.config and trust_remote_code:
+        return None
+    frame = skeleton(checkpoint, config, trust_remote_code)
+    try:
+        return measure_support(frame, number_format(config, dtype))
+    except UsageError as error:
+        raise UsageError(f"{checkpoint.name}: {error}") from error
+
+
+def number_format(config: PreTrainedConfig, dtype: torch.dtype | str) -> torch.dtype:
+    """The dtype of an option, which may be the checkpoint's own."""
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    return config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32

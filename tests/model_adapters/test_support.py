@@ -1,0 +1,66 @@
+"""What the engine needs to know of a model is measured without weights, and is what the loaded model then shows."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from evalkit.errors import UsageError
+from evalkit.running.model_options import ModelOptions
+from model_adapters import loading
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.loading import load_model
+from model_adapters.memory_forecast import forecast_memory
+from model_adapters.support import measure_support
+from tests.model_adapters.preflight.other_families import (
+    OTHER_FAMILIES,
+    REFUSED_FAMILIES,
+    UNUSUAL_FAMILIES,
+    other_model,
+)
+from tests.model_adapters.small_models import FAMILIES, byte_tokenizer, small_model
+
+
+def skeleton_of(model: PreTrainedModel) -> PreTrainedModel:
+    with torch.device("meta"):
+        config = copy.deepcopy(model.config)
+        skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    return skeleton
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *OTHER_FAMILIES, *UNUSUAL_FAMILIES])
+def test_a_model_without_numbers_shows_the_memory_of_the_model(family: str) -> None:
+    model = small_model(family) if family in FAMILIES else other_model(family)
+    assert measure_support(skeleton_of(model), torch.float32) == ModelRunner(model).layout
+
+
+def test_the_number_format_is_that_of_the_run() -> None:
+    layout = measure_support(skeleton_of(small_model("llama")), torch.bfloat16)
+    assert [layer.kv_bytes for layer in layout.layers] == [2 * 2 * 16 * 2] * 2
+
+
+@pytest.mark.parametrize("family", ["gemma2", "minimax", "bloom"])
+def test_a_family_is_refused_before_weights_are_read(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert family in REFUSED_FAMILIES
+    other_model(family).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    monkeypatch.setattr(loading, "build_model", lambda *_, **__: pytest.fail("weights were read"))
+    options = ModelOptions(str(tmp_path), device="cpu")
+    for refusing in (lambda: load_model(options), lambda: forecast_memory(options, 1024)):
+        with pytest.raises(UsageError, match=r"ForCausalLM .* (use a model of another family|that does)$") as refused:
+            refusing()
+        assert "\n" not in str(refused.value)
+
+
+def test_layers_of_one_kind_are_measured_once_each_and_run_together_once() -> None:
+    """A deep model costs one pass through all layers; the other passes stop behind the last new kind of layer."""
+    model = skeleton_of(small_model("olmo_hybrid", num_hidden_layers=32))
+    calls = []
+    for layer in model.model.layers:
+        layer.register_forward_pre_hook(lambda *_: calls.append(1))
+    assert len(measure_support(model, torch.float32).layers) == 32
+    assert len(calls) < 2 * 32
