@@ -7,7 +7,10 @@ import torch
 import transformers
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
 
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
@@ -94,8 +97,14 @@ def _check_causal(checkpoint: Checkpoint, code: Any) -> None:
             f"{checkpoint.name}: {checkpoint.family!r} is not a causal language model; name one that continues text"
         )
     expected = {known} if isinstance(known, str) else set(known)
+    # A multimodal model whose text model is a causal class is loaded without the rest.
+    wrapper = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(checkpoint.family)
     saved = checkpoint.config.get("architectures") or []
-    causal = [name for name in saved if name in expected or str(name).lower().endswith(("forcausallm", "lmheadmodel"))]
+    causal = [
+        name
+        for name in saved
+        if name in {*expected, wrapper} or str(name).lower().endswith(("forcausallm", "lmheadmodel"))
+    ]
     if saved and not causal:
         raise UsageError(
             f"{checkpoint.name}: its weights are a {saved[0]}, not a causal language model "
