@@ -28,6 +28,10 @@ from model_adapters.support import checkpoint_support
 from model_adapters.tokenizer import HfTokenizer, has_tokenizer
 from model_adapters.weights import weight_files
 
+IN_ONE_PIECE = (
+    "transformers' code of this family continues from a state by single tokens only: prompts are prefilled in one "
+    "piece, and with --segment-tokens token by token"
+)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -67,7 +71,7 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
     limit = position_limit(skeleton(checkpoint, config, trust_remote_code))
     _refuse_beyond(checkpoint, limit, ctxs)
     dtype = find_dtype(options.dtype, place)
-    checkpoint_support(checkpoint, config, dtype, trust_remote_code)
+    layout = checkpoint_support(checkpoint, config, dtype, trust_remote_code)
     built, warnings = build_model(
         checkpoint,
         weight_files(checkpoint),
@@ -94,7 +98,8 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
         commit=checkpoint.commit,
         base=checkpoint.base,
     )
-    notes = (end.warning, unapplied_settings(checkpoint), _limit_warning(limit, identity, ctxs))
+    in_one_piece = None if layout is None or layout.continues else IN_ONE_PIECE
+    notes = (end.warning, unapplied_settings(checkpoint), _limit_warning(limit, identity, ctxs), in_one_piece)
     warnings = (*warnings, *(note for note in notes if note is not None), *choose_kernels(built, options.gdn_kernel))
     return LoadedModel(built, tokenizer, identity, checkpoint.sidecar.tokens_seen, warnings)
 

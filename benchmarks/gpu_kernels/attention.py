@@ -8,6 +8,7 @@ import torch
 from benchmarks.gpu_kernels.rows import TOLERANCE, Rows, name_of
 from model_adapters.engine.forward import prefill_backends
 from model_adapters.engine.forward.prefill_backends import FusedKernel
+from model_adapters.engine.forward.scoring import Scoring
 from model_adapters.engine.forward.slot_attention import prefill_attention
 from model_adapters.engine.memory.layout import AttentionShape
 from model_adapters.kernels.chunked_attention import triton_prefill
@@ -80,7 +81,7 @@ def _position(tokens: int, cached: int) -> torch.Tensor:
 
 def _engine_errors(tokens: int, cached: int, window: int | None, size: int, dtype: torch.dtype) -> dict[str, float]:
     q, k, v = random_qkv(tokens, cached + tokens, heads=4, key_heads=2, size=size, dtype=dtype)
-    out = prefill_attention(q, k, v, window=window, scale=size**-0.5)
+    out = prefill_attention(q, k, v, window=window, scoring=Scoring(size**-0.5))
     return {"out": gap(out, dense(q, k, v, _position(tokens, cached), window))}
 
 

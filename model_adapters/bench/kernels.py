@@ -16,6 +16,7 @@ from model_adapters.bench.floors import Work
 from model_adapters.bench.record import BenchRow, Timing
 from model_adapters.bench.session import OURS, BenchSession
 from model_adapters.engine.forward.decode_backends import decode_attention, masked_attention
+from model_adapters.engine.forward.scoring import Scoring
 from model_adapters.engine.forward.slot_attention import prefill_attention
 from model_adapters.engine.memory.layer_sizes import head_size
 from model_adapters.kernels.chunked_attention.reference import chunked_attention
@@ -261,7 +262,7 @@ def attention_prefill(model: PreTrainedModel, tokens: int) -> KernelCase:
     def error() -> float:
         small = _qkv(model, 1, CHECK_TOKENS, 2 * CHECK_TOKENS)
         truth, _ = chunked_attention(*(x.double() for x in small), query_offset=CHECK_TOKENS, scale=scale)
-        return gap(prefill_attention(*small, window=None, scale=scale), truth)
+        return gap(prefill_attention(*small, window=None, scoring=Scoring(scale)), truth)
 
     def whole() -> Call:
         if segment != tokens:
@@ -278,7 +279,7 @@ def attention_prefill(model: PreTrainedModel, tokens: int) -> KernelCase:
         work=Work(4 * pairs * q.shape[1] * q.shape[3], 2 * q.nbytes + k.nbytes + v.nbytes),
         error=error,
         tolerance=TOLERANCE[model.dtype],
-        ours=lambda: prefill_attention(q, k, v, window=None, scale=scale),
+        ours=lambda: prefill_attention(q, k, v, window=None, scoring=Scoring(scale)),
         others={SDPA: whole} if segment == tokens else {},
     )
 

@@ -153,14 +153,17 @@ class EquivalenceChecks:
 
 @contextmanager
 def windows_set_to(model: PreTrainedModel, tokens: int) -> Iterator[None]:
-    """While it lasts, transformers' own masks give the model's sliding windows another size."""
+    """While it lasts, transformers' own masks give the model's sliding windows or chunks another size."""
     config = model.config.get_text_config(decoder=True)
-    own = config.sliding_window
-    config.sliding_window = tokens
+    names = [name for name in ("sliding_window", "attention_chunk_size") if getattr(config, name, None) is not None]
+    own = {name: getattr(config, name) for name in names}
     try:
+        for name in names:
+            setattr(config, name, tokens)
         yield
     finally:
-        config.sliding_window = own
+        for name, value in own.items():
+            setattr(config, name, value)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from model_adapters.engine.forward.scoring import Scoring
 from model_adapters.engine.memory.layout import AttentionShape
 from model_adapters.kernels.trial import random_sample, trial
 
@@ -48,6 +49,20 @@ def masked_attention(
     with sdpa_kernel(MASKED_BACKENDS):
         out_BGRE = F.scaled_dot_product_attention(q_BGRD, k_BGSD, v_BGSE, visible_BS[:, None, None], scale=scale)
     return out_BGRE.reshape(*q_BH1D.shape[:3], -1)
+
+
+def scored_decode_attention(
+    q_BH1D: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, position_B: torch.Tensor, scoring: Scoring
+) -> torch.Tensor:
+    """The same with capped scores or sinks, in fp32."""
+    B, G, S, _ = k_BGSD.shape
+    q_BGRD = q_BH1D.reshape(B, G, -1, q_BH1D.shape[-1]).float() * scoring.scale
+    score_BGRS = scoring.capped(q_BGRD @ k_BGSD.float().transpose(-1, -2))
+    visible_BS = torch.arange(S, device=q_BH1D.device) <= position_B[:, None]
+    score_BGRS = score_BGRS.masked_fill(~visible_BS[:, None, None], float("-inf"))
+    out_BGRE = score_BGRS.softmax(-1) @ v_BGSE.float()
+    out_BH1E = out_BGRE.reshape(*q_BH1D.shape[:3], -1)
+    return scoring.with_sinks(out_BH1E, score_BGRS.logsumexp(-1).reshape(q_BH1D.shape[:3])).to(q_BH1D.dtype)
 
 
 @lru_cache(maxsize=64)

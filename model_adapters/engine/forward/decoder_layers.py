@@ -10,8 +10,10 @@ from transformers import PreTrainedModel
 def find_decoder(model: PreTrainedModel) -> nn.Module:
     """The module that turns token ids into the hidden states that the model's head takes."""
     decoder = model.get_decoder()  # type: ignore[no-untyped-call]
-    # Some heads have a linear layer under the name of a decoder.
-    return decoder if isinstance(decoder, PreTrainedModel) else model.base_model
+    # Some heads have a linear layer under the name of a decoder, and some families name no decoder at all.
+    decoder = decoder if isinstance(decoder, PreTrainedModel) else model.base_model
+    inner = (child for child in model.children() if isinstance(child, PreTrainedModel))
+    return next(inner, decoder) if decoder is model else decoder
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:

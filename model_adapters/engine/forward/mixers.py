@@ -22,11 +22,29 @@ def by_groups(forward: Callable[..., Any], step: Pass) -> Callable[..., Any]:
         parts = []
         for group in step.state_groups.groups:
             with step.on(group):
-                some_args, some_kwargs = _map(group.batch, (1, step.tokens), args, kwargs)
-                parts.append(forward(*some_args, **some_kwargs))
-        return _joined(step, parts)
+                some = _map(group.batch, (1, step.tokens), args, kwargs)
+                whole = step.cache.layout.continues or not group.continued
+                parts.append(
+                    _called(forward, some) if whole else _by_tokens(forward, (len(group.rows), group.tokens), some)
+                )
+        return _joined(step.state_groups.join, parts)
 
     return grouped
+
+
+def _called(forward: Callable[..., Any], arguments: Any) -> Any:
+    args, kwargs = arguments
+    return forward(*args, **kwargs)
+
+
+def _by_tokens(forward: Callable[..., Any], size: tuple[int, int], arguments: Any) -> Any:
+    """A forward of [B, T, ...] one token after another, for a family that reads a state only then."""
+
+    def at(token: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda x: x[:, token : token + 1]
+
+    parts = [_called(forward, _map(at(token), size, *arguments)) for token in range(size[1])]
+    return _joined(lambda tokens: torch.cat(list(tokens), dim=1), parts)
 
 
 @contextmanager
@@ -65,9 +83,9 @@ def _map(batch: Callable[[torch.Tensor], torch.Tensor], size: tuple[int, int], *
     return mapped(values)
 
 
-def _joined(step: Pass, parts: list[Any]) -> Any:
+def _joined(join: Callable[[Sequence[torch.Tensor]], torch.Tensor], parts: list[Any]) -> Any:
     if isinstance(parts[0], torch.Tensor):
-        return step.state_groups.join(parts)
+        return join(parts)
     if type(parts[0]) in (tuple, list):
-        return type(parts[0])(_joined(step, list(ones)) for ones in zip(*parts, strict=True))
+        return type(parts[0])(_joined(join, list(ones)) for ones in zip(*parts, strict=True))
     return parts[0]

@@ -6,6 +6,7 @@ Shape suffixes: X tokens of all rows of a pass, B rows, V vocabulary, D model wi
 import copy
 import inspect
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from model_adapters.engine.forward.first_position import first_position
 from model_adapters.engine.forward.full_precision_head import full_precision_head, output_embeddings
 from model_adapters.engine.forward.last_layer import last_mlp, only_read_tokens
 from model_adapters.engine.forward.mixers import mixers_by_groups
-from model_adapters.engine.forward.probe import NotSupportedError, measure_memory, refused_in_one_line
+from model_adapters.engine.forward.probe import measure_memory, refused_in_one_line
 from model_adapters.engine.forward.second_segment import continues_from_states
 from model_adapters.engine.forward.slot_attention import use_slot_attention
 from model_adapters.engine.memory.cost import Needs, activation_bytes_per_token
@@ -54,8 +55,7 @@ class ModelRunner:
             self._first_position = first_position(model)
             self._last_mlp = mlp if self.layout.last_mlp_runs_last else None
             use_slot_attention(model)
-            if not continues_from_states(self):
-                raise NotSupportedError("does not continue a second segment of a prompt from its states")
+            self.layout = replace(self.layout, continues=continues_from_states(self))
 
     @property
     def device(self) -> torch.device:

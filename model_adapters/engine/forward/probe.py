@@ -16,6 +16,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from evalkit.errors import UsageError
+from model_adapters.engine.forward.scoring import Scoring
 from model_adapters.engine.forward.slot_attention import attention_set_to, prefill_attention
 from model_adapters.engine.memory.cost import MOST_TOKENS
 from model_adapters.engine.memory.key_value_buffer import KeysValues
@@ -32,7 +33,7 @@ NAME = "evalkit_probe"
 TOKENS = 3
 REMEDY = "use a model of another family"
 # Arguments of transformers' attention functions that change the result and that the engine does not compute.
-_REFUSED = ("softcap", "s_aux", "position_bias", "cu_seq_lens_q", "cu_seq_lens_k", "block_indices", "indices")
+_REFUSED = ("position_bias", "cu_seq_lens_q", "cu_seq_lens_k", "block_indices", "indices")
 
 MaskFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """transformers' (batch, head, query position, key position) -> whether the query sees the key."""
@@ -98,8 +99,9 @@ def refused_in_one_line(model: PreTrainedModel) -> Iterator[None]:
 class _Call:
     layer_index: int
     transformed: bool
-    window: int | None
+    sight: "Sight"
     shape: AttentionShape
+    plain: bool
 
 
 class ProbeStep(Pass):
@@ -162,45 +164,54 @@ class ProbeStep(Pass):
         self._masks.append((mask, mask.clone(), mask_function))
 
     def attended(
-        self, module: nn.Module, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None
+        self,
+        module: nn.Module,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        mask: torch.Tensor | None,
+        *,
+        plain: bool,
     ) -> None:
         """Note an attention call; raises NotSupportedError if its mask is not one that was made by transformers."""
         self.note("attention")
-        window, (layer_index, transformed) = self._window(module, mask), self._source(module, k, v)
-        self._attention_calls.append(_Call(layer_index, transformed, window, AttentionShape.of(q, k, v)))
+        sight, (layer_index, transformed) = self._sight(module, mask), self._source(module, k, v)
+        self._attention_calls.append(_Call(layer_index, transformed, sight, AttentionShape.of(q, k, v), plain))
 
     def layout(self) -> MemoryLayout:
         """All that was noted."""
         unmeasured, calls, last = self.cache.layout, self._attention_calls, len(self._attention_calls) - 1
-        windows: dict[int, int | None] = {}
+        sights: dict[int, Sight] = {}
         for call in calls:
-            if windows.setdefault(call.layer_index, call.window) != call.window:
+            if sights.setdefault(call.layer_index, call.sight) != call.sight:
                 raise NotSupportedError("shares keys between layers with different windows")
-        if unread_keys := set(self.cache.buffers) - set(windows):
+        if unread_keys := set(self.cache.buffers) - set(sights):
             raise NotSupportedError(
                 f"keeps keys in layer {min(unread_keys)} that no call of transformers' AttentionInterface reads"
             )
         transformed = {call.layer_index for call in calls if call.transformed}
         unread = "write" not in self._events[_last(self._events, "attention") :]
         layers = (
-            LayerMemory(windows.get(index), index in transformed, self._kv_bytes(index), self._state_bytes(index))
+            LayerMemory(
+                *sights.get(index, Sight()), index in transformed, self._kv_bytes(index), self._state_bytes(index)
+            )
             for index in range(len(unmeasured.layers))
         )
         return MemoryLayout(
             layers=tuple(layers),
             states_per_layer=unmeasured.states_per_layer,
             calls=tuple(
-                AttentionCall(call.layer_index, unread and index == last, call.shape)
+                AttentionCall(call.layer_index, unread and index == last, call.shape, call.plain)
                 for index, call in enumerate(calls)
             ),
             last_mlp_runs_last=self._events.count("mlp") == 1 and self._events[-1] == "mlp",
         )
 
-    def _window(self, module: nn.Module, mask: torch.Tensor | None) -> int | None:
+    def _sight(self, module: nn.Module, mask: torch.Tensor | None) -> "Sight":
         for made, values, mask_function in self._masks:
             ours = mask is not None and mask.untyped_storage().data_ptr() == made.untyped_storage().data_ptr()
             if ours and torch.equal(made, values):
-                return causal_window(mask_function, made.device)
+                return read_sight(mask_function, made.device)
         raise NotSupportedError(f"does not attend by transformers' own masks ({type(module).__name__})")
 
     def _source(self, module: nn.Module, k: torch.Tensor, v: torch.Tensor) -> tuple[int, bool]:
@@ -221,30 +232,58 @@ class ProbeStep(Pass):
         return self.cache.states[layer_index].nbytes
 
 
-def causal_window(mask_function: MaskFunction, device: torch.device) -> int | None:
-    """How many keys a query sees by a mask, its own included; None if all before it, at any length.
+class Sight(NamedTuple):
+    """Which of the keys before it a query sees."""
 
-    Raises NotSupportedError for a mask that is neither causal nor a sliding window.
+    window: int | None = None
+    """So many, its own included; None for all."""
+    chunked: bool = False
+    """Whether they begin anew every `window` positions instead."""
+
+
+def read_sight(mask_function: MaskFunction, device: torch.device) -> Sight:
+    """What a mask lets a query see, at any length.
+
+    Raises NotSupportedError for a mask that is neither causal nor a sliding window nor chunks.
     """
     zero = torch.zeros((), dtype=torch.long, device=device)
 
     def sees(query: int, key: int) -> bool:
         return bool(mask_function(zero, zero, zero + query, zero + key))
 
-    low, high = 1, MOST_TOKENS + 1
-    if sees(MOST_TOKENS, 0):
-        low = high
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if sees(MOST_TOKENS, MOST_TOKENS - middle + 1) else (low, middle - 1)
-    # Chunks, prefixes and blocks show at one of these; each sees itself and nothing after it.
-    for query in {0, 1, 5, low - 1, min(low, MOST_TOKENS), MOST_TOKENS - 1, MOST_TOKENS}:
-        first = max(0, query - low + 1)
-        visible = [sees(query, key) for key in (query, first, (first + query) // 2)]
-        hidden = [sees(query, query + 1), sees(query, query + 99), first > 0 and sees(query, first - 1)]
-        if not all(visible) or any(hidden):
-            raise NotSupportedError("masks attention by neither causality nor a sliding window")
-    return None if low > MOST_TOKENS else low
+    def least(low: int, high: int, holds: Callable[[int], bool]) -> int:
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if holds(middle) else (middle + 1, high)
+        return low
+
+    def first_key(query: int, sight: Sight) -> int:
+        size = sight.window or MOST_TOKENS + 1
+        return query - query % size if sight.chunked else max(0, query - size + 1)
+
+    def fits(sight: Sight) -> bool:
+        size = sight.window or MOST_TOKENS
+        # Prefixes, blocks and others show at one of these; each sees itself and nothing after it.
+        for query in {
+            0,
+            1,
+            5,
+            *(min(n * size + more, MOST_TOKENS) for n in (1, 2) for more in (-1, 0, 1)),
+            MOST_TOKENS,
+        }:
+            first = first_key(query, sight)
+            visible = [sees(query, key) for key in (query, first, (first + query) // 2)]
+            hidden = [sees(query, query + 1), sees(query, query + 99), first > 0 and sees(query, first - 1)]
+            if not all(visible) or any(hidden):
+                return False
+        return True
+
+    # The first query that no longer sees the first key.
+    size = least(1, MOST_TOKENS + 1, lambda query: not sees(query, 0))
+    for sight in (Sight(), Sight(size), Sight(size, chunked=True)):
+        if fits(sight):
+            return sight
+    raise NotSupportedError("masks attention by neither causality, nor a sliding window, nor chunks")
 
 
 def _probe_attention(
@@ -260,9 +299,10 @@ def _probe_attention(
     for name in _REFUSED:
         if kwargs.get(name) is not None:
             raise NotSupportedError(f"calls attention with {name} ({type(module).__name__})")
-    _step().attended(module, query, key, value, attention_mask)
+    plain = kwargs.get("softcap") is None and kwargs.get("s_aux") is None
+    _step().attended(module, query, key, value, attention_mask, plain=plain)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return prefill_attention(query, key, value, window=None, scale=scale).transpose(1, 2).contiguous(), None
+    return prefill_attention(query, key, value, window=None, scoring=Scoring(scale)).transpose(1, 2).contiguous(), None
 
 
 def _probe_mask(*, mask_function: MaskFunction, **options: Any) -> torch.Tensor:

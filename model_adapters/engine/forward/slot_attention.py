@@ -20,10 +20,11 @@ from torch.nn import functional as F
 from transformers import AttentionInterface, PreTrainedModel
 
 from evalkit.errors import UsageError
-from model_adapters.engine.forward.decode_backends import decode_attention
+from model_adapters.engine.forward.decode_backends import decode_attention, scored_decode_attention
 from model_adapters.engine.forward.prefill_backends import FusedKernel, find_fused, find_windowed, merge_outputs
+from model_adapters.engine.forward.scoring import Scoring
 from model_adapters.engine.memory.key_value_buffer import KeysValues
-from model_adapters.engine.memory.layout import AttentionShape, MemoryLayout
+from model_adapters.engine.memory.layout import AttentionShape, LayerMemory, MemoryLayout
 from model_adapters.engine.memory.passes import Seen, TokenPass, current_pass
 from model_adapters.kernels.chunked_attention.reference import chunked_attention
 
@@ -69,6 +70,8 @@ def slot_attention(
     attention_mask: torch.Tensor | None,
     *,
     scaling: float | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention of a pass's tokens over what their rows may see: query [1, H, X, D] to output [1, X, H, E].
@@ -79,19 +82,25 @@ def slot_attention(
     step = current_pass()
     if step is None or attention_mask is not None:
         raise RuntimeError(f"attention {NAME!r} works only inside the engine; load the model again for other uses")
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scoring = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, softcap, s_aux)
     call = step.next_call()
-    seen = step.seen(call, key, value)
+    seen, layer = step.seen(call, key, value), step.cache.layout.layers[call.layer_index]
     if isinstance(step, TokenPass):
-        k_BGSD, v_BGSE = seen[0].k_BGSD, seen[0].v_BGSD
-        out_BH1E = decode_attention(query.transpose(0, 2), k_BGSD, v_BGSE, position_B=step.position_B, scale=scale)
+        q_BH1D, k_BGSD, v_BGSE = query.transpose(0, 2), seen[0].k_BGSD, seen[0].v_BGSD
+        # A ring of as many places as a chunk has begins anew with it.
+        position_B = step.position_B % layer.window if layer.chunked and layer.window else step.position_B
+        if scoring.is_plain:
+            out_BH1E = decode_attention(q_BH1D, k_BGSD, v_BGSE, position_B=position_B, scale=scoring.scale)
+        else:
+            out_BH1E = scored_decode_attention(q_BH1D, k_BGSD, v_BGSE, position_B=position_B, scoring=scoring)
         return out_BH1E.permute(2, 0, 1, 3).contiguous(), None
-    window = step.cache.layout.layers[call.layer_index].window
-    parts = [_attend(query, one, window=window, scale=scale, only_outputs=call.is_last) for one in seen]
+    parts = [_attend(query, one, layer, scoring, only_outputs=call.is_last) for one in seen]
     return step.attention_groups.join(parts).contiguous(), None
 
 
-def _attend(query: torch.Tensor, seen: Seen, *, window: int | None, scale: float, only_outputs: bool) -> torch.Tensor:
+def _attend(
+    query: torch.Tensor, seen: Seen, layer: LayerMemory, scoring: Scoring, *, only_outputs: bool
+) -> torch.Tensor:
     """Attention of one group of rows, [B, T, H, E]; zeros at positions whose output nothing reads."""
     group = seen.group
     q_BTHD = group.batch(query.transpose(1, 2))
@@ -102,19 +111,37 @@ def _attend(query: torch.Tensor, seen: Seen, *, window: int | None, scale: float
     if needed == 0:
         return query.new_zeros((B, T, H, seen.v_BGSD.shape[3]))
     q_BHTD = q_BTHD[:, T - needed :].transpose(1, 2)
-    if seen.before is None:
-        out_BHTE = prefill_attention(q_BHTD, seen.k_BGSD, seen.v_BGSD, window=window, scale=scale)
+    if layer.chunked:
+        out_BHTE = _attention_in_chunks(q_BHTD, seen, layer, scoring)
+    elif seen.before is None:
+        out_BHTE = prefill_attention(q_BHTD, seen.k_BGSD, seen.v_BGSD, window=layer.window, scoring=scoring)
     else:
-        out_BHTE = branch_attention(
-            q_BTHD.transpose(1, 2), seen.k_BGSD, seen.v_BGSD, seen.before, window=window, scale=scale
-        )
+        q_BHTD = q_BTHD.transpose(1, 2)
+        out_BHTE = branch_attention(q_BHTD, seen.k_BGSD, seen.v_BGSD, seen.before, window=layer.window, scoring=scoring)
     missing = T - out_BHTE.shape[2]
     out_BTHE = out_BHTE.transpose(1, 2)
     return F.pad(out_BTHE, (0, 0, 0, 0, missing, 0)) if missing else out_BTHE
 
 
+def _attention_in_chunks(q_BHTD: torch.Tensor, seen: Seen, layer: LayerMemory, scoring: Scoring) -> torch.Tensor:
+    """Attention of the last T queries of a group's rows, each over its own chunk of positions alone."""
+    k_BGSD, v_BGSE = seen.k_BGSD, seen.v_BGSD
+    if seen.before is not None:
+        old = (x.expand(len(k_BGSD), -1, -1, -1) for x in seen.before)
+        k_BGSD, v_BGSE = (torch.cat([x, new], dim=2) for x, new in zip(old, (k_BGSD, v_BGSE), strict=True))
+    end, chunk = seen.group.rows[0].start + seen.group.tokens, layer.window or 1
+    first, first_key = end - q_BHTD.shape[2], end - k_BGSD.shape[2]
+    outs = []
+    for start in range(first - first % chunk, end, chunk):
+        stop = min(start + chunk, end)
+        queries, keys = slice(max(start - first, 0), stop - first), slice(start - first_key, stop - first_key)
+        part = q_BHTD[:, :, queries], k_BGSD[:, :, keys], v_BGSE[:, :, keys]
+        outs.append(prefill_attention(*part, window=None, scoring=scoring))
+    return torch.cat(outs, dim=2)
+
+
 def prefill_attention(
-    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, window: int | None, scale: float
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, window: int | None, scoring: Scoring
 ) -> torch.Tensor:
     """Causal attention of the last T of S positions: [B, H, T, E].
 
@@ -122,10 +149,14 @@ def prefill_attention(
     by log-sum-exp. Where no fused kernel applies, the chunked reference does all.
     """
     T, S = q_BHTD.shape[2], k_BGSD.shape[2]
-    shape = AttentionShape.of(q_BHTD, k_BGSD, v_BGSE)
+    shape, scale = AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), scoring.scale
     kernel = _pick_kernel(shape, T, S)
-    if kernel is None:
-        return chunked_attention(q_BHTD, k_BGSD, v_BGSE, query_offset=S - T, window=window, scale=scale)[0]
+    if kernel is None or not scoring.is_plain:
+        return scoring.with_sinks(
+            *chunked_attention(
+                q_BHTD, k_BGSD, v_BGSE, query_offset=S - T, window=window, scale=scale, softcap=scoring.softcap
+            )
+        )
     if window is not None and window < S:
         windowed = find_windowed(shape) or _windowed_by_masks
         return windowed(q_BHTD, k_BGSD, v_BGSE, window, scale)
@@ -144,7 +175,7 @@ def branch_attention(
     before: KeysValues,
     *,
     window: int | None,
-    scale: float,
+    scoring: Scoring,
 ) -> torch.Tensor:
     """Attention of B texts [B, H, T, E] over their own keys and those before all of them, [1, G, S, D].
 
@@ -153,12 +184,12 @@ def branch_attention(
     B, H, T, _ = q_BHTD.shape
     # A window of one token reaches nothing before it.
     if before[0].shape[2] == 0:
-        return prefill_attention(q_BHTD, k_BGSD, v_BGSE, window=window, scale=scale)
-    old = before[0].shape[2]
+        return prefill_attention(q_BHTD, k_BGSD, v_BGSE, window=window, scoring=scoring)
+    old, scale = before[0].shape[2], scoring.scale
     kernel = _pick_kernel(AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), B * T, old)
-    if kernel is None or (window is not None and window < old + T):
+    if kernel is None or not scoring.is_plain or (window is not None and window < old + T):
         texts = (slice(text, text + 1) for text in range(B))
-        return torch.cat([_after(before, q_BHTD[i], k_BGSD[i], v_BGSE[i], window, scale) for i in texts])
+        return torch.cat([_after(before, q_BHTD[i], k_BGSD[i], v_BGSE[i], window, scoring) for i in texts])
     q_1HXD = q_BHTD.transpose(0, 1).reshape(1, H, B * T, -1)
     out_1HXE, lse_1HX = kernel.attend(q_1HXD, *before, False, scale)
     common = out_1HXE.reshape(H, B, T, -1).transpose(0, 1), lse_1HX.reshape(H, B, T).transpose(0, 1)
@@ -167,17 +198,18 @@ def branch_attention(
 
 def attention_path(layout: MemoryLayout) -> str | None:
     """The name of the kernel that prefills a model's full-attention layers, for records; None without attention."""
-    if layout.attention_shape is None:
+    call = layout.main_call
+    if call is None:
         return None
-    kernels = find_fused(layout.attention_shape)
+    kernels = find_fused(call.shape) if call.plain else ()
     return kernels[0].name if kernels else "chunked reference"
 
 
 def _after(
-    before: KeysValues, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None, scale: float
+    before: KeysValues, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None, scoring: Scoring
 ) -> torch.Tensor:
     keys, values = (torch.cat([old, new], dim=2) for old, new in zip(before, (k, v), strict=True))
-    return prefill_attention(q, keys, values, window=window, scale=scale)
+    return prefill_attention(q, keys, values, window=window, scoring=scoring)
 
 
 def _pick_kernel(shape: AttentionShape, queries: int, keys: int) -> FusedKernel | None:

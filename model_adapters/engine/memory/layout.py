@@ -32,6 +32,8 @@ class LayerMemory:
 
     window: int | None = None
     """Keys that a query may see, its own included; None without a limit."""
+    chunked: bool = False
+    """Whether what a query may see begins anew every `window` positions instead."""
     transformed: bool = False
     """Whether attention sees something else than the keys and values that the cache returned, such as latent vectors
     that the layer expands."""
@@ -50,6 +52,8 @@ class AttentionCall:
     is_last: bool
     """Whether nothing is remembered after it, so that only positions which go on to the logits need its output."""
     shape: AttentionShape
+    plain: bool = True
+    """Whether scores have neither caps nor sinks, which fused kernels do not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class MemoryLayout:
     layers: tuple[LayerMemory, ...]
     states_per_layer: int = 1
     calls: tuple[AttentionCall, ...] = ()
+    continues: bool = True
+    """Whether layers continue from their states with many tokens at once; if not, they do so with single tokens."""
     last_mlp_runs_last: bool = False
     """Whether the last layer's MLP runs once and after everything that is remembered."""
     cost: SlotCost = field(init=False)
@@ -83,7 +89,7 @@ class MemoryLayout:
         return cls(layers, states_per_layer=int(getattr(decoder, "number_of_conv_states", 1)))
 
     @property
-    def attention_shape(self) -> AttentionShape | None:
-        """The shape of the first full-attention call, else of the first call; None without attention."""
+    def main_call(self) -> AttentionCall | None:
+        """The first full-attention call, else the first call; None without attention."""
         full = [call for call in self.calls if self.layers[call.layer_index].window is None]
-        return next((call.shape for call in (*full, *self.calls)), None)
+        return next(iter((*full, *self.calls)), None)

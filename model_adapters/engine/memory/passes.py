@@ -59,6 +59,8 @@ class Pass:
         self._seen: dict[int, list[Seen]] = {}
         self._reads = Counter(call.layer_index for call in cache.layout.calls)
         self._group: RowGroup | None = None
+        self._copies: dict[tuple[int, int], torch.Tensor] = {}
+        """States of rows that keep nothing, which modules may write into."""
 
     @property
     def length(self) -> int:
@@ -179,10 +181,12 @@ class Pass:
     def on(self, group: RowGroup) -> Iterator[None]:
         """Let the states in this block be those of one group of rows."""
         before, self._group = self._group, group
+        self._copies.clear()
         try:
             yield
         finally:
             self._group = before
+            self._copies.clear()
 
     def linear_state(self, layer_index: int) -> LinearState:
         """A layer's states of all slots, for a layer that writes them by itself."""
@@ -208,14 +212,17 @@ class Pass:
             return state.roll_conv(group.slots, x_BCT, index=index, kernel_size=kernel_size, continued=self.continued)
         if not self.continued:
             return x_BCT
-        return torch.cat([state.conv_NCK[index].index_select(0, group.row_slots), x_BCT], dim=-1)
+        copy_BCK = self._copy(state.conv_NCK, index)
+        x_BCT = torch.cat([copy_BCK, x_BCT], dim=-1)
+        copy_BCK.copy_(x_BCT[..., -copy_BCK.shape[-1] :])
+        return x_BCT
 
     def set_recurrent(self, layer_index: int, state: torch.Tensor, *, index: int) -> torch.Tensor:
         """Store new recurrent states, and return them as stored."""
-        group = self._rows_with_states
-        if not group.keeps:
-            return state
-        return self.cache.states[layer_index].set_recurrent(group.slots, state, index=index)
+        group, states = self._rows_with_states, self.cache.states[layer_index]
+        if group.keeps:
+            return states.set_recurrent(group.slots, state, index=index)
+        return self._copy(states.recurrent, index).copy_(state) if self.continued else state
 
     @property
     def _rows_with_states(self) -> RowGroup:
@@ -229,14 +236,20 @@ class Pass:
     def _states(self, states: dict[int, torch.Tensor]) -> States:
         group = self._rows_with_states
         return {
-            # Modules may write into what they are given, so rows that keep nothing have copies.
             index: None
             if index not in states
             else states[index][group.slots]
             if group.keeps
-            else states[index].index_select(0, group.row_slots)
+            else self._copy(states, index)
             for index in range(self.cache.layout.states_per_layer)
         }
+
+    def _copy(self, states: dict[int, torch.Tensor], index: int) -> torch.Tensor:
+        """The states of a group's rows for as long as a module runs on it."""
+        key = id(states), index
+        if key not in self._copies:
+            self._copies[key] = states[index].index_select(0, self._rows_with_states.row_slots)
+        return self._copies[key]
 
 
 class TokenPass(Pass):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.cost import rounded_length
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.scheduling.memory_plan import EnginePlan, choose_plan
 from model_adapters.engine.scheduling.sequence import Sequence as RequestSequence
@@ -37,11 +38,13 @@ class RoomMaker:
         """
         if self.runner.device.type == "cuda":
             torch.cuda.empty_cache()
+        # A family that continues from its states by single tokens only has its prompts prefilled in one piece.
+        in_one = self.segment_tokens is None and not self.runner.layout.continues
         plan = choose_plan(
             self.runner.needs,
             self.runner.device,
             sequence.need_tokens,
-            segment_tokens=self.segment_tokens,
+            segment_tokens=rounded_length(sequence.need_tokens) if in_one else self.segment_tokens,
             slots=self.slots,
             kept_bytes=kept_bytes if sequence.prefix or kept_bytes else None,
             ran_out=ran_out,

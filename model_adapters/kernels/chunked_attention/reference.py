@@ -18,6 +18,7 @@ def chunked_attention(
     query_offset: int | torch.Tensor,
     window: int | None = None,
     scale: float | None = None,
+    softcap: float | None = None,
     block_tokens: int = 512,
 ) -> Attended:
     """Causal attention with a running softmax over blocks of keys: `(out_BHTE, lse_BHT)`.
@@ -26,7 +27,8 @@ def chunked_attention(
     sequences of different lengths, whose unused key places are ignored. A query sees the keys at or before its own
     position and, with `window`, only the last `window` of them, including its own. At most `block_tokens`² scores per
     head are in memory at once, in fp32 for every dtype (fp64 for fp64). A query that sees no key gives zeros and a
-    log-sum-exp of -inf. `scale` defaults to D ** -0.5. Raises ValueError if the heads cannot be grouped.
+    log-sum-exp of -inf. `scale` defaults to D ** -0.5; with `softcap` c, scores s become c tanh(s / c). Raises
+    ValueError if the heads cannot be grouped.
 
     The running softmax is Milakov and Gimelshein's (arXiv:1805.02867), over blocks as in FlashAttention
     (arXiv:2205.14135).
@@ -50,6 +52,7 @@ def chunked_attention(
             (k_BGSD, v_BGSE),
             position_BT=offset_B[:, None] + torch.arange(start, stop, device=q_BHTD.device),
             window=window,
+            softcap=softcap,
             key_blocks=[(at, min(at + block_tokens, high)) for at in range(low, high, block_tokens)],
         )
         outs.append(out.to(q_BHTD.dtype).flatten(1, 2))
@@ -63,6 +66,7 @@ def _attend_rows(
     *,
     position_BT: torch.Tensor,
     window: int | None,
+    softcap: float | None,
     key_blocks: list[tuple[int, int]],
 ) -> Attended:
     """One block of scaled queries over the given blocks of keys: `(out_BGRTE, lse_BGRT)` in the queries' dtype."""
@@ -73,6 +77,8 @@ def _attend_rows(
     for start, stop in key_blocks:
         k_BG1SD = k_BGSD[:, :, None, start:stop].to(q_BGRTD.dtype)
         score_BGRTS = q_BGRTD @ k_BG1SD.transpose(-1, -2)
+        if softcap is not None:
+            score_BGRTS = softcap * torch.tanh(score_BGRTS / softcap)
         key_S = torch.arange(start, stop, device=q_BGRTD.device)
         visible_BTS = key_S <= position_BT[..., None]
         if window is not None:

@@ -168,7 +168,8 @@ class Truth:
 
 def _described(row: Row, engine: Engine) -> Row:
     layout = engine.runner.layout
-    kernels = ["fused attention"] if layout.calls else []
+    plain = all(call.plain for call in layout.calls)
+    kernels = ["fused attention" if plain else "chunked reference"] if layout.calls else []
     if any(layer.state_bytes for layer in layout.layers):
         triton = gated_delta_layers(engine.runner.model)
         kernels.append("gated delta" if triton else "transformers' recurrence")
@@ -186,6 +187,7 @@ def _mixer(layout: MemoryLayout) -> str:
     """Every kind of layer once, in the order in which they come first."""
     kinds = []
     for layer in layout.layers:
-        attention = ("window" if layer.window else "full") if layer.kv_bytes else ""
+        seen = "chunked" if layer.chunked else "window" if layer.window else "full"
+        attention = seen if layer.kv_bytes else ""
         kinds.append(" and ".join(part for part in (attention, "state" if layer.state_bytes else "") if part) or "none")
     return ", ".join(dict.fromkeys(kinds))

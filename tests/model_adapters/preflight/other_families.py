@@ -26,8 +26,12 @@ UNUSUAL_FAMILIES = (
     *("gemma3n_text", "gemma4_text"),
     # Layers have keys and a state, or neither.
     *("falcon_h1", "nemotron_h"),
+    # Scores have caps or sinks, or attention begins anew every few tokens.
+    *("gemma2", "gpt_oss", "llama4_text"),
+    # They continue from a state by single tokens only.
+    *("mamba", "jamba"),
 )
-REFUSED_FAMILIES = ("gemma2", "gpt_oss", "llama4_text", "doge", "minimax", "xlstm", "bloom")
+REFUSED_FAMILIES = ("doge", "minimax", "xlstm", "bloom")
 
 
 def other_model(family: str) -> PreTrainedModel:

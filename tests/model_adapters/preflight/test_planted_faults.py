@@ -185,8 +185,13 @@ def test_a_window_that_is_off_by_one_is_named_however_long_it_is(
 ) -> None:
     folder = save_small_checkpoint(tmp_path / "model", "olmo3", sliding_window=4096)
     assert stopped(short_preflight(subject(folder))) == set()
-    window = probe.causal_window
-    monkeypatch.setattr(probe, "causal_window", lambda *mask: (found := window(*mask)) and found - 1)
+    read = probe.read_sight
+
+    def off_by_one(*mask: Any) -> probe.Sight:
+        found = read(*mask)
+        return found._replace(window=found.window and found.window - 1)
+
+    monkeypatch.setattr(probe, "read_sight", off_by_one)
     assert stopped(short_preflight(subject(folder))) == {"window border"}
 
 
@@ -258,7 +263,7 @@ def test_what_a_pass_raises_stops_in_one_line(
     def fail(*_: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(ModelRunner, "branch", fail)
+    monkeypatch.setattr(equivalence, "branch_logits", fail)
     checks = short_preflight(subject(hybrid))
     assert stopped(checks) == {"branches"}
     assert named(checks, "branches").statement == said

@@ -12,7 +12,7 @@ from evalkit.errors import UsageError
 from evalkit.records import Request
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.forward.model_runner import ModelRunner
-from model_adapters.engine.forward.probe import NotSupportedError, causal_window
+from model_adapters.engine.forward.probe import NotSupportedError, Sight, read_sight
 from tests.model_adapters.engine.prompts import random_prompt
 from tests.model_adapters.preflight.other_families import REFUSED_FAMILIES, UNUSUAL_FAMILIES, other_model
 from tests.model_adapters.small_models import small_model
@@ -106,18 +106,18 @@ def test_layers_are_measured() -> None:
     assert [layer.state_bytes > 0 for layer in layout.layers] == [True, True, True, False]
 
 
-def test_windows_are_read_from_masks_at_any_length() -> None:
-    for window in (1, 2, 24, 4096, 100_000):
-        assert causal_window(sliding_window_causal_mask_function(window), CPU) == window
-    assert causal_window(lambda _batch, _head, query, key: key <= query, CPU) is None
+def test_masks_are_read_at_any_length() -> None:
+    for size in (1, 2, 24, 4096, 100_000):
+        assert read_sight(sliding_window_causal_mask_function(size), CPU) == Sight(size)
+    for size in (2, 24, 8192):
+        chunks = chunked_overlay(size, torch.zeros(1, dtype=torch.long))
+        assert read_sight(lambda *at, chunks=chunks: chunks(*at) & (at[3] <= at[2]), CPU) == Sight(size, chunked=True)
+    assert read_sight(lambda _batch, _head, query, key: key <= query, CPU) == Sight()
 
 
-@pytest.mark.parametrize("chunk", [2, 24, 8192])
-def test_other_masks_are_no_windows(chunk: int) -> None:
-    chunks = chunked_overlay(chunk, torch.zeros(1, dtype=torch.long))
-    with pytest.raises(NotSupportedError, match="neither causality nor a sliding window"):
-        causal_window(lambda *indices: chunks(*indices) & (indices[3] <= indices[2]), CPU)
+@pytest.mark.parametrize("size", [2, 24, 8192])
+def test_other_masks_are_refused(size: int) -> None:
+    with pytest.raises(NotSupportedError, match="neither causality, nor a sliding window, nor chunks"):
+        read_sight(lambda _batch, _head, query, key: key <= query + size, CPU)
     with pytest.raises(NotSupportedError):
-        causal_window(lambda _batch, _head, query, key: key <= query + chunk, CPU)
-    with pytest.raises(NotSupportedError):
-        causal_window(lambda _batch, _head, query, key: (key <= query) & ((key < chunk) | (key > query - 3)), CPU)
+        read_sight(lambda _batch, _head, query, key: (key <= query) & ((key < size) | (key > query - 3)), CPU)
