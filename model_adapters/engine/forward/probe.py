@@ -67,11 +67,8 @@ def measure_memory(
     AttentionMaskInterface.register(NAME, _probe_mask)
     step = ProbeStep(model)
     id_1T = torch.arange(TOKENS, device=model.device)[None]
-    held = _held_tensors(model)
     with attention_set_to(model, NAME), _calls_noted(last_mlp, step), _modules_noted(model, step):
         forward(step, id_1T)
-    if changed := held.symmetric_difference(_held_tensors(model)):
-        raise NotSupportedError(f"keeps a state of its own beside the cache ({min(changed)[0]})")
     return Measured(step.layout(), step.mixers())
 
 
@@ -345,16 +342,6 @@ def _modules_noted(model: nn.Module, step: ProbeStep) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _held_tensors(model: nn.Module) -> set[tuple[str, str, int]]:
-    """The tensors that modules hold beside weights and buffers: class, name and place in memory."""
-    return {
-        (type(module).__name__, name, value.data_ptr())
-        for module in model.modules()
-        for name, value in vars(module).items()
-        if isinstance(value, torch.Tensor)
-    }
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:

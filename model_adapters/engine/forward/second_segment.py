@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from model_adapters.engine.forward.decoder_layers import count_to_last_kind, decoder_layers, first_layers_only
+from model_adapters.engine.forward.probe import NotSupportedError
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 
 TOKENS = 3
@@ -37,14 +38,18 @@ def continues_from_states(runner: Runner) -> bool:
     """Run a second segment, a branch and a decode step, so that what fails in them fails now.
 
     Returns False if neither a layer's new recurrent state nor its output depends on its old one: some families read a
-    state only when there is one new token, and start anew otherwise.
+    state only when there is one new token, and start anew otherwise. Raises NotSupportedError if modules keep something
+    from pass to pass beside the cache.
     """
     cache = runner.new_cache(slots=2, max_tokens=2 * TOKENS + 1)
     with first_layers_only(runner.model, count_to_last_kind(runner.model, cache.layout.layers)):
         runner.read(cache, 0, range(TOKENS), TOKENS)
         _set_states(cache, torch.nan)
+        held = _held_tensors(runner.model)
         with _clean_layers(decoder_layers(runner.model)) as touched:
             runner.read(cache, 0, range(TOKENS), TOKENS)
+        if changed := held.symmetric_difference(_held_tensors(runner.model)):
+            raise NotSupportedError(f"keeps a state of its own beside the cache ({min(changed)[0]})")
         continued = all(
             index in touched or state[0].isnan().any()
             for index, layer in enumerate(cache.states)
@@ -54,6 +59,16 @@ def continues_from_states(runner: Runner) -> bool:
         runner.branch(cache, 0, [range(TOKENS), range(TOKENS)])
         runner.decode(cache, torch.zeros((2, 1), dtype=torch.long, device=runner.device), cache.max_tokens)
     return continued
+
+
+def _held_tensors(model: nn.Module) -> set[tuple[str, str, int]]:
+    """The tensors that modules hold beside weights and buffers: class, name and place in memory."""
+    return {
+        (type(module).__name__, name, value.data_ptr())
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
 def _set_states(cache: SlottedCache, value: float) -> None:

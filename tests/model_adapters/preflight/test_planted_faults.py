@@ -199,13 +199,13 @@ def test_the_first_layers_cross_a_window_of_its_real_size(tmp_path: Path, monkey
     folder = save_small_checkpoint(tmp_path / "model", "olmo3", sliding_window=1500)
     healthy = named(full_preflight(subject(folder), 4096), "first layers")
     assert (healthy.outcome, "on 1,759 tokens" in healthy.statement) == ("pass", True)
-    window = probe.causal_window
+    read = probe.read_sight
 
-    def only_short(*mask: Any) -> int | None:
-        found = window(*mask)
-        return found if found is None or found < 1000 else 4096
+    def only_short(*mask: Any) -> probe.Sight:
+        found = read(*mask)
+        return found._replace(window=4096) if (found.window or 0) >= 1000 else found
 
-    monkeypatch.setattr(probe, "causal_window", only_short)
+    monkeypatch.setattr(probe, "read_sight", only_short)
     assert stopped(full_preflight(subject(folder), 4096)) == {"first layers"}
 
 
