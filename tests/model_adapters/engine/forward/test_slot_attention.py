@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_adapters.engine.forward import slot_attention
+from model_adapters.engine.forward.decode_backends import scored_decode_attention
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.forward.prefill_backends import FusedKernel, find_fused, find_windowed
+from model_adapters.engine.forward.scoring import Scoring
 from model_adapters.engine.forward.slot_attention import attention_path, decode_attention, prefill_attention
 from model_adapters.engine.memory.layout import AttentionShape
 from model_adapters.kernels.chunked_attention.reference import Attended, chunked_attention
@@ -38,7 +40,7 @@ def test_prefill_equals_reference(
     q, k, v = random_qkv(seed, G=G, R=R, T=T, S=T + cached, D=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slot_attention, "WINDOW_BLOCK_TOKENS", block)
-        found = prefill_attention(q, k, v, window=window, scale=0.2)
+        found = prefill_attention(q, k, v, window=window, scoring=Scoring(0.2))
     expected, _ = chunked_attention(q, k, v, query_offset=cached, window=window, scale=0.2)
     torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
 
@@ -105,9 +107,11 @@ def test_no_more_than_the_last_position_of_the_last_layer_is_computed(
     counts: list[int] = []
     original = prefill_attention
 
-    def counted(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, window: int | None, scale: float) -> torch.Tensor:
+    def counted(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, window: int | None, scoring: Scoring
+    ) -> torch.Tensor:
         counts.append(q.shape[2])
-        return original(q, k, v, window=window, scale=scale)
+        return original(q, k, v, window=window, scoring=scoring)
 
     monkeypatch.setattr(slot_attention, "prefill_attention", counted)
     runner.prefill(cache, 0, random_prompt(300), 100)
@@ -126,3 +130,26 @@ def test_attention_path_names_the_kernel(monkeypatch: pytest.MonkeyPatch) -> Non
     assert attention_path(layout) == "flash (CPU)"
     monkeypatch.setattr(slot_attention, "find_fused", lambda shape: ())
     assert attention_path(layout) == "chunked reference"
+
+
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("sinks", [False, True])
+def test_caps_and_sinks_are_those_of_the_definition(softcap: float | None, sinks: bool) -> None:
+    """The sink is one more score in the softmax, whose weight no value gets."""
+    generator = torch.Generator().manual_seed(0)
+    q_BHTD = torch.randn(2, 4, 9, 8, generator=generator)
+    k_BGSD, v_BGSE = torch.randn(2, 2, 2, 30, 8, generator=generator)
+    sinks_H = torch.randn(4, generator=generator) if sinks else None
+    score_BHTS = q_BHTD @ k_BGSD.repeat_interleave(2, dim=1).transpose(-1, -2)
+    score_BHTS = score_BHTS if softcap is None else softcap * torch.tanh(score_BHTS / softcap)
+    query_T1, key_S = torch.arange(21, 30)[:, None], torch.arange(30)
+    score_BHTS = score_BHTS.masked_fill((key_S > query_T1) | (key_S <= query_T1 - 12), -torch.inf)
+    more = torch.full((2, 4, 9, 1), -torch.inf) if sinks_H is None else sinks_H[:, None, None].expand(2, 4, 9, 1)
+    weight_BHTS = torch.cat([score_BHTS, more], dim=-1).softmax(-1)[..., :-1]
+    expected = weight_BHTS @ v_BGSE.repeat_interleave(2, dim=1)
+    scoring = Scoring(1.0, softcap, sinks_H)
+    torch.testing.assert_close(prefill_attention(q_BHTD, k_BGSD, v_BGSE, window=12, scoring=scoring), expected)
+    ring = k_BGSD[:, :, -12:], v_BGSE[:, :, -12:]
+    position_B = torch.tensor([29, 29])
+    found = scored_decode_attention(q_BHTD[:, :, -1:], *ring, position_B=position_B, scoring=scoring)
+    torch.testing.assert_close(found, expected[:, :, -1:])
