@@ -69,6 +69,7 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
     if forced is not None:
         stated = {**stated, "rope_parameters": forced.configure(config)}
     limit = position_limit(skeleton(checkpoint, config, trust_remote_code))
+    limit = None if limit is not None and limit.reads_alone else limit
     _refuse_beyond(checkpoint, limit, ctxs)
     dtype = find_dtype(options.dtype, place)
     layout = checkpoint_support(checkpoint, config, dtype, trust_remote_code)

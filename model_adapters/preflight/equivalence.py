@@ -100,11 +100,14 @@ class EquivalenceChecks:
         own = position_limit(model)
         with original_length_set_to(model, ORIGINAL_TOKENS):
             limit = position_limit(model)
-            if own is not None and limit is not None and limit.tokens <= ORIGINAL_TOKENS:
+            if own is not None and limit is not None and limit.tokens <= ORIGINAL_TOKENS and not limit.reads_alone:
                 return PreflightCheck(
                     "rope length", "pass", f"prompts of more than {own.tokens:,} tokens are refused: {own.reason}"
                 )
             short = EquivalenceChecks(ModelRunner(model), self._token_ids)
+            if limit is not None and limit.reads_alone:
+                what = f"an original length of {ORIGINAL_TOKENS} in segments"
+                return short._reference.compare("rope length", what, short._segmented, short._all)
             what = f"an original length of {ORIGINAL_TOKENS} in segments, branches and a batch"
             return short._all_ways("rope length", what)
 

@@ -372,34 +372,28 @@ def test_settings_of_a_configuration_that_the_engine_replaces_change_nothing(
     assert loaded.warnings == ()
 
 
-LONGROPE = {
-    "rope_type": "longrope",
-    "rope_theta": 1e4,
-    "short_factor": [1.0] * 8,
-    "long_factor": [4.0] * 8,
-    "original_max_position_embeddings": 512,
-}
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 512}
 
 
 def test_contexts_beyond_a_limit_are_refused_before_weights_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    edit(folder, rope_parameters=LONGROPE)
+    edit(folder, rope_parameters=DYNAMIC)
     ctxs = (256, 512)
     assert load_model(ModelOptions(str(folder), device="cpu", dtype="auto"), ctxs=ctxs).warnings == ()
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", None)
     with pytest.raises(UsageError) as raised:
         load_model(ModelOptions(str(folder), device="cpu", dtype="auto"), ctxs=(512, 513, 4096))
     assert str(raised.value) == (
-        f"{folder}: context 513, 4,096 is above 512 tokens, beyond which longrope positions depend on the prompt's "
+        f"{folder}: context 513, 4,096 is above 512 tokens, beyond which dynamic positions depend on the prompt's "
         "whole length and cannot be read in segments; use contexts of at most 512"
     )
 
 
 def test_a_limit_below_the_trained_length_is_a_warning_where_contexts_are_not_known(folder: Path) -> None:
-    edit(folder, rope_parameters=LONGROPE)
+    edit(folder, rope_parameters=DYNAMIC)
     assert load(folder).warnings == (
-        "prompts of more than 512 tokens will be errors: beyond them longrope positions depend on the prompt's whole "
+        "prompts of more than 512 tokens will be errors: beyond them dynamic positions depend on the prompt's whole "
         "length and cannot be read in segments",
     )
 

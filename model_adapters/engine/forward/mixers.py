@@ -53,14 +53,15 @@ def mixers_by_groups(mixers: Sequence[nn.Module], step: Pass) -> Iterator[None]:
     with ExitStack() as stack:
         for mixer in mixers:
             if not hasattr(mixer.forward, TAKES_ROWS):
-                stack.enter_context(_replaced(mixer, by_groups(mixer.forward, step)))
+                stack.enter_context(replaced(mixer, by_groups(mixer.forward, step)))
         yield
 
 
 @contextmanager
-def _replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let a module run another forward in this block."""
     placed = module.__dict__.get("forward")
-    module.forward = forward  # for this pass only
+    module.forward = forward
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from model_adapters.engine.forward.decoder_layers import find_decoder
 from model_adapters.engine.forward.first_position import first_position
 from model_adapters.engine.forward.full_precision_head import full_precision_head, output_embeddings
 from model_adapters.engine.forward.last_layer import last_mlp, only_read_tokens
+from model_adapters.engine.forward.long_rope import factors_by_prompt, long_rotaries
 from model_adapters.engine.forward.mixers import mixers_by_groups
 from model_adapters.engine.forward.probe import measure_memory, refused_in_one_line
 from model_adapters.engine.forward.second_segment import continues_from_states
@@ -49,6 +50,7 @@ class ModelRunner:
         """Rows that are batched are padded to a multiple of this, so that batches have few shapes."""
         self._first_position = 0
         self._mixers: tuple[torch.nn.Module, ...] = ()
+        self._long_rotaries = long_rotaries(self._decoder)
         mlp = last_mlp(self._decoder)
         with refused_in_one_line(model):
             self.layout, self._mixers = measure_memory(model, self.run, mlp)
@@ -80,7 +82,7 @@ class ModelRunner:
     def run(self, step: Pass, id_1X: torch.Tensor) -> Any:
         """One pass of the decoder: its output, with hidden states [1, X, D]; nothing is counted."""
         mlp, mixers = only_read_tokens(self._last_mlp, step.read), mixers_by_groups(self._mixers, step)
-        with mlp, mixers, running(step):
+        with mlp, mixers, factors_by_prompt(self._long_rotaries, step), running(step):
             return self._decoder(
                 input_ids=id_1X,
                 position_ids=step.positions + self._first_position,
@@ -100,20 +102,36 @@ class ModelRunner:
     def prefill_together(self, cache: SlottedCache, first_slot: int, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
         """Append prompts to slots that follow one another, in one pass; the fp32 logits [B, V] after each."""
         slots = range(first_slot, first_slot + len(prompts))
-        rows = [Row(slot, cache.lengths[slot], len(prompt)) for slot, prompt in zip(slots, prompts, strict=True)]
+        rows = []
+        for slot, prompt in zip(slots, prompts, strict=True):
+            cache.begin(slot, len(prompt))
+            rows.append(Row(slot, cache.lengths[slot], len(prompt)))
         step, output = self._packed(cache, rows, prompts)
         step.advance()
         return self.logits_of(output, output.last_hidden_state[:, step.last_places])
 
     @torch.no_grad()
-    def segments(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> Iterator[Any]:
-        """Append tokens to a slot in segments; the decoder's output for each, with hidden states [1, T, D]."""
+    def segments(
+        self,
+        cache: SlottedCache,
+        slot: int,
+        token_ids: Sequence[int],
+        segment_tokens: int,
+        *,
+        unread_tokens: int = 0,
+    ) -> Iterator[Any]:
+        """Append tokens to a slot in segments; the decoder's output for each, with hidden states [1, T, D].
+
+        `unread_tokens` more follow them in the prompt.
+        """
+        cache.begin(slot, len(token_ids) + unread_tokens)
         for segment in self._split(token_ids, segment_tokens):
             yield self._append(cache, slot, segment, outputs=segment.shape[1])
 
     @torch.no_grad()
     def read(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> Any:
         """Append tokens to a slot in segments; the decoder's output at the last, with a hidden state [1, 1, D]."""
+        cache.begin(slot, len(token_ids))
         *earlier, last = self._split(token_ids, segment_tokens)
         for segment in earlier:
             self._append(cache, slot, segment, outputs=0)

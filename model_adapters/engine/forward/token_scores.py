@@ -71,6 +71,6 @@ def _outputs(
     if context.last is not None:
         yield -1, context.last
     start = 0
-    for output in runner.segments(context.cache, context.slot, token_ids[:-1], segment_tokens):
+    for output in runner.segments(context.cache, context.slot, token_ids[:-1], segment_tokens, unread_tokens=1):
         yield start, output
         start += output.last_hidden_state.shape[1]

@@ -77,6 +77,12 @@ class Pass:
         return torch.cat(positions)[None].to(self.cache.device)
 
     @cached_property
+    def prompt_tokens(self) -> torch.Tensor:
+        """The length of the prompt that every token belongs to."""
+        prompts = [self.cache.prompts[row.slot] for row in self.rows for _ in range(row.tokens)]
+        return torch.tensor([prompts], device=self.cache.device)
+
+    @cached_property
     def last_places(self) -> torch.Tensor:
         """Where every row's last token is among all tokens."""
         ends, end = [], 0
@@ -270,6 +276,10 @@ class TokenPass(Pass):
     @property
     def positions(self) -> torch.Tensor:
         return self.position_B[None]
+
+    @property
+    def prompt_tokens(self) -> torch.Tensor:
+        return self.cache.prompt_N[None, : self.tokens]
 
     @property
     def read(self) -> int:

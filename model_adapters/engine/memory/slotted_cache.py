@@ -37,6 +37,10 @@ class SlottedCache:
         """Tokens that each slot holds."""
         self.length_N = torch.zeros(slots, dtype=torch.long, device=device)
         """The same on the device."""
+        self.prompts = [0] * slots
+        """Tokens of the prompt that each slot was begun with, whether or not all of them have been read."""
+        self.prompt_N = torch.zeros(slots, dtype=torch.long, device=device)
+        """The same on the device."""
         self.buffers: dict[int, KeyValueBuffer | WindowBuffer] = {}
         """Layer index -> keys and values, for layers that have written some."""
         self.states = [LinearState(slots) for _ in layout.layers]
@@ -63,6 +67,11 @@ class SlottedCache:
             )
         return self.buffers[layer_index]
 
+    def begin(self, slot: int, prompt_tokens: int) -> None:
+        """Note how long the prompt is that goes into an empty slot; a slot that holds something keeps its note."""
+        if not self.lengths[slot]:
+            self._set_prompt(slot, prompt_tokens)
+
     def advance_slot(self, slot: int, tokens: int) -> None:
         """Count a segment that every layer has seen."""
         self.lengths[slot] += tokens
@@ -79,8 +88,8 @@ class SlottedCache:
 
     def reset(self, slot: int) -> None:
         """Empty a slot; its next sequence starts from nothing."""
-        self.lengths[slot] = 0
-        self.length_N[slot] = 0
+        self._set_length(slot, 0)
+        self._set_prompt(slot, 0)
 
     @torch.no_grad()
     def erase(self, slot: int) -> None:
@@ -96,6 +105,7 @@ class SlottedCache:
         for old, new in zip(self._tensors(source, length), self._tensors(target, length), strict=True):
             new.copy_(old)
         self._set_length(target, length)
+        self._set_prompt(target, self.prompts[source])
         self.reset(source)
 
     @torch.no_grad()
@@ -109,6 +119,7 @@ class SlottedCache:
         for old, new in zip(source._tensors(source_slot, length), self._tensors(slot, length), strict=True):
             new.copy_(old)
         self._set_length(slot, length)
+        self._set_prompt(slot, source.prompts[source_slot])
 
     @torch.no_grad()
     def mark(self, slot: int) -> SlotMark:
@@ -127,6 +138,10 @@ class SlottedCache:
         tensors = [tensor for state in self.states for tensor in state.tensors(slot)]
         windows = (buffer for buffer in self.buffers.values() if isinstance(buffer, WindowBuffer))
         return tensors + [tensor for window in windows for tensor in window.tensors(slot, length)]
+
+    def _set_prompt(self, slot: int, tokens: int) -> None:
+        self.prompts[slot] = tokens
+        self.prompt_N[slot] = tokens
 
     def _set_length(self, slot: int, length: int) -> None:
         self.lengths[slot] = length

@@ -14,6 +14,8 @@ class PositionLimit(NamedTuple):
     tokens: int
     reason: str
     """What is wrong beyond it, as the end of a sentence: "beyond which ..."."""
+    reads_alone: bool = False
+    """Whether prompts beyond it are read nevertheless, if they share no prefix and nothing branches off from them."""
 
 
 def position_limit(model: PreTrainedModel) -> PositionLimit | None:
@@ -35,12 +37,14 @@ def _rotary_limits(config: PreTrainedConfig) -> list[PositionLimit]:
     """The lengths beyond which rotary frequencies change with the prompt's length.
 
     `dynamic` and `longrope` take other frequencies for every position once a prompt is longer than the original
-    length, so keys of earlier segments, and of shorter sequences in the same decode step, would not be what they are
-    in one pass.
+    length, so keys of earlier segments, of shared prefixes and of shorter sequences in the same decode step would not
+    be what they are in one pass. `longrope` has two sets of them, one of which is chosen for each prompt.
     """
     limits = []
     for scheme in schemes_by_length(config):
         original = scheme.get("original_max_position_embeddings") or config.max_position_embeddings
-        reason = f"{scheme['rope_type']} positions depend on the prompt's whole length and cannot be read in segments"
-        limits.append(PositionLimit(int(original), reason))
+        two_sets = scheme["rope_type"] == "longrope" and scheme is config.rope_parameters
+        parts = "a shared prefix or continuations" if two_sets else "segments"
+        reason = f"{scheme['rope_type']} positions depend on the prompt's whole length and cannot be read in {parts}"
+        limits.append(PositionLimit(int(original), reason, two_sets))
     return limits

@@ -35,7 +35,9 @@ def refusal(
     size = f"{len(token_ids):,} prompt tokens and {asked}"
     if max_tokens is not None and sequence.need_tokens > max_tokens:
         return f"{size} exceed the limit of {max_tokens:,} tokens"
-    if position_limit is not None and sequence.need_tokens > position_limit.tokens:
+    alone = not request.continuations and not request.prefix_tokens
+    too_far = position_limit is not None and sequence.need_tokens > position_limit.tokens
+    if position_limit is not None and too_far and not (alone and position_limit.reads_alone):
         return f"{size} exceed {position_limit.tokens:,} tokens, beyond which {position_limit.reason}"
     for ids in (token_ids, *request.continuations):
         if max(ids) >= vocabulary or min(ids) < 0:

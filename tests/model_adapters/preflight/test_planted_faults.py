@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from transformers import PreTrainedModel
 from evalkit.errors import UsageError
 from evalkit.records import PreflightCheck
 from evalkit.running.model_options import ModelOptions
-from model_adapters.engine.forward import probe
+from model_adapters.engine.forward import model_runner, probe
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.forward.probe import ProbeStep
 from model_adapters.engine.memory.layout import MemoryLayout
@@ -221,21 +222,19 @@ def test_positions_that_change_with_the_length_are_crossed(
 ) -> None:
     rope = {"rope_type": rope_type, "rope_theta": 10_000.0, **SCALED_BY_LENGTH[rope_type]}
     folder = save_small_checkpoint(tmp_path / "model", "llama", rope_parameters=rope)
-    limit = 512 if rope_type == "longrope" else 4096
     before = subject(folder)
     frequencies = {name: buffer.clone() for name, buffer in before.model.named_buffers()}
     checks = short_preflight(before)
     assert stopped(checks) == set()
-    assert named(checks, "rope length").statement == (
-        f"prompts of more than {limit:,} tokens are refused: {rope_type} positions depend on the prompt's whole "
-        "length and cannot be read in segments"
-    )
+    refused = "prompts of more than 4,096 tokens are refused: dynamic positions depend on the prompt's whole length"
+    assert (refused in named(checks, "rope length").statement) == (rope_type == "dynamic")
     for name, buffer in before.model.named_buffers():
         torch.testing.assert_close(buffer, frequencies[name], rtol=0, atol=0)
     assert before.model.config.max_position_embeddings == 4096
     assert before.model.config.rope_parameters == load_model(ModelOptions(str(folder))).model.config.rope_parameters
-    # An engine that did not refuse them would read them wrongly.
+    # An engine that did not refuse them, or chose factors by the pass, would read them wrongly.
     monkeypatch.setattr(equivalence, "position_limit", lambda model: None)
+    monkeypatch.setattr(model_runner, "factors_by_prompt", lambda rotaries, step: nullcontext())
     assert stopped(short_preflight(subject(folder))) == {"rope length"}
 
 
