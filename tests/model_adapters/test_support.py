@@ -41,7 +41,7 @@ def test_the_number_format_is_that_of_the_run() -> None:
     assert [layer.kv_bytes for layer in layout.layers] == [2 * 2 * 16 * 2] * 2
 
 
-@pytest.mark.parametrize("family", ["doge", "minimax", "bloom"])
+@pytest.mark.parametrize("family", ["doge", "xlstm", "bloom"])
 def test_a_family_is_refused_before_weights_are_read(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

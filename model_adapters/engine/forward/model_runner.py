@@ -25,7 +25,7 @@ from model_adapters.engine.memory.cost import Needs, activation_bytes_per_token
 from model_adapters.engine.memory.passes import Pass, TokenPass, running
 from model_adapters.engine.memory.rows import Row
 from model_adapters.engine.memory.slotted_cache import SlottedCache
-from model_adapters.engine.memory.transformers_cache import CacheView
+from model_adapters.engine.memory.transformers_cache import view_for
 
 GPU_ROW_MULTIPLE = 32
 
@@ -45,6 +45,7 @@ class ModelRunner:
         # Mamba-2 has a name of its own for its cache, and would leave one under the usual name unread.
         named = inspect.signature(self._decoder.forward).parameters
         self._cache_argument = "cache_params" if "cache_params" in named else "past_key_values"
+        self._view = view_for(self._decoder)
         self._last_mlp: torch.nn.Module | None = None
         self.row_multiple = GPU_ROW_MULTIPLE if self.device.type == "cuda" else 1
         """Rows that are batched are padded to a multiple of this, so that batches have few shapes."""
@@ -87,7 +88,7 @@ class ModelRunner:
                 input_ids=id_1X,
                 position_ids=step.positions + self._first_position,
                 use_cache=True,
-                **{self._cache_argument: CacheView(step)},
+                **{self._cache_argument: self._view(step)},
             )
 
     @torch.no_grad()

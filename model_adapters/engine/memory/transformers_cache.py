@@ -4,9 +4,11 @@ transformers' own `Cache` dispatches to the layers given here, so every version 
 it calls.
 """
 
-from typing import Any
+import inspect
+from typing import Any, get_args
 
 import torch
+from torch import nn
 from transformers.cache_utils import Cache, CacheLayerMixin, LinearAttentionCacheLayerMixin
 
 from model_adapters.engine.memory.key_value_buffer import KeysValues
@@ -17,7 +19,29 @@ class CacheView(Cache):
     """The `past_key_values` of one forward pass."""
 
     def __init__(self, step: Pass) -> None:
-        super().__init__(layers=[LayerView(step, index) for index in range(len(step.cache.layout.layers))])
+        self._views = [LayerView(step, index) for index in range(len(step.cache.layout.layers))]
+        Cache.__init__(self, layers=list(self._views))
+
+    def get_linear_cache(self, layer_index: int) -> torch.Tensor | None:
+        """MiniMax's name for a layer's recurrent states."""
+        layer = self._views[layer_index]
+        return layer.recurrent_states[0] if layer.has_previous_state[0] else None
+
+    def set_linear_cache(self, layer_index: int, states: torch.Tensor) -> None:
+        """MiniMax's name for storing them."""
+        self._views[layer_index].update_recurrent_state(states)
+
+
+def view_for(decoder: nn.Module) -> type[CacheView]:
+    """The class of view that a decoder takes: some families insist on a class of cache of their own."""
+    annotation = inspect.signature(decoder.forward).parameters.get("past_key_values")
+    named = () if annotation is None else get_args(annotation.annotation) or (annotation.annotation,)
+    own = [
+        kind
+        for kind in named
+        if inspect.isclass(kind) and issubclass(kind, Cache) and kind.__module__ == type(decoder).__module__
+    ]
+    return type("OwnCacheView", (CacheView, own[0]), {}) if own else CacheView
 
 
 class LayerView(LinearAttentionCacheLayerMixin, CacheLayerMixin):  # type: ignore[no-untyped-call]  # registers subclasses

@@ -28,10 +28,12 @@ UNUSUAL_FAMILIES = (
     *("falcon_h1", "nemotron_h"),
     # Scores have caps or sinks, or attention begins anew every few tokens.
     *("gemma2", "gpt_oss", "llama4_text"),
+    # It insists on a class of cache of its own.
+    "minimax",
     # They continue from a state by single tokens only.
     *("mamba", "jamba"),
 )
-REFUSED_FAMILIES = ("doge", "minimax", "xlstm", "bloom")
+REFUSED_FAMILIES = ("doge", "xlstm", "bloom")
 
 
 def other_model(family: str) -> PreTrainedModel:
