@@ -186,8 +186,9 @@ def test_nan_in_the_middle_of_a_generation(monkeypatch: pytest.MonkeyPatch) -> N
             logits_BV[0, 5] = float("nan")
         return logits_BV
 
+    engine = Engine(small_model("llama"), slots=2)
     monkeypatch.setattr(ModelRunner, "decode", decode)
-    found = answers(Engine(small_model("llama"), slots=2), requests)
+    found = answers(engine, requests)
     assert found["0"].error == "the logits are not finite after 3 new tokens"
     assert found["1"].token_ids == transformers_generate("llama", requests[1])
 

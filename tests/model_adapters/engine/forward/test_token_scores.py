@@ -121,11 +121,11 @@ def test_memory_running_out_is_tried_again_with_smaller_segments(monkeypatch: py
     segments = engine.runner.segments
     tried: list[int] = []
 
-    def short_of_memory(cache: object, slot: int, token_ids: Sequence[int], segment_tokens: int) -> object:
+    def short_of_memory(cache: object, slot: int, token_ids: Sequence[int], segment_tokens: int, **more: int) -> object:
         tried.append(segment_tokens)
         if segment_tokens > 32:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return segments(cache, slot, token_ids, segment_tokens)  # type: ignore[arg-type]
+        return segments(cache, slot, token_ids, segment_tokens, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(engine.runner, "segments", short_of_memory)
     (found,) = engine.generate([Request("x", tuple(ids(90)), 0, 1)])
