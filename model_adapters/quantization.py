@@ -16,6 +16,7 @@ from evalkit.errors import UsageError
 from evalkit.installation import is_installed
 from model_adapters.checkpoint import Checkpoint, read_object
 from model_adapters.messages import quiet_transformers
+from model_adapters.packed_weights import METHOD, unread_layout
 from model_adapters.weights import TensorHeader, tensor_headers
 
 BITSANDBYTES = "bitsandbytes"
@@ -24,10 +25,14 @@ DEQUANTIZED_METHODS: Mapping[str, str | None] = {
     "fp8": None,
     "mxfp8": None,
     "mxfp4": None,
+    "gptq": None,
+    "awq": None,
     "compressed-tensors": "compressed_tensors",
     BITSANDBYTES: BITSANDBYTES,
 }
-"""Methods whose weights transformers multiplies by their scales -> the package that it needs for that."""
+"""Methods whose weights are multiplied by their scales while they are loaded -> the package that this needs."""
+PACKED_METHODS = frozenset({"gptq", "awq"})
+"""Those that transformers reads with another package's layers only; `packed_weights` reads them instead."""
 REMEDY = "name the unquantized checkpoint, or dequantize this one and save it with save_pretrained"
 _BESIDE = {"hf_quant_config.json": "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
 """Files next to config.json in which quantizers describe their method, some of them only there."""
@@ -59,6 +64,9 @@ class Quantization:
         """Make transformers dequantize the weights while it loads them, on any device."""
         if self.method == BITSANDBYTES:
             return  # it dequantizes loaded weights: `finish`
+        if self.method in PACKED_METHODS:
+            setattr(config, KEY, {"quant_method": METHOD, "stated": dict(self.stated)})
+            return
         kept = {name: value for name, value in self.stated.items() if name != "run_compressed"}
         setattr(config, KEY, {**kept, "dequantize": True})
 
@@ -89,6 +97,10 @@ def read_quantization(checkpoint: Checkpoint) -> Quantization | None:
         raise UsageError(
             f"{checkpoint.name}: its weights are quantized ({KEY}: {description}), and {method}, with which "
             f"transformers dequantizes them, is not installed; pip install {method}"
+        )
+    if method in PACKED_METHODS and (read := unread_layout(stated)) is not None:
+        raise UsageError(
+            f"{checkpoint.name}: its weights are quantized ({KEY}: {description}), and {read} is read; {REMEDY}"
         )
     return Quantization(method, description, stated)
 

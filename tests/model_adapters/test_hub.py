@@ -199,7 +199,7 @@ def test_a_missing_shard_is_refused_before_any_is_downloaded(
 @pytest.mark.parametrize(
     ("quantization", "file"),
     [
-        ({"quant_method": "gptq", "bits": 4}, "config.json"),
+        ({"quant_method": "exl2", "bits": 4}, "config.json"),
         ({"quantization": {"quant_algo": "FP8"}}, "hf_quant_config.json"),
     ],
 )

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +122,6 @@ def test_the_forecast_counts_dequantized_weights(folder: Path) -> None:
     [
         ({"quant_method": "modelopt", "quant_algo": "FP8"}, "modelopt, FP8"),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "modelopt, NVFP4"),
-        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "gptq, 4 bits"),
-        ({"quant_method": "awq", "bits": 4, "zero_point": True}, "awq, 4 bits"),
         ({"quant_method": "exl2", "bits": 4.5}, "exl2"),
         ({"quant_method": "torchao"}, "torchao"),
         ({"bits": 4}, "no quant_method, 4 bits"),
@@ -144,25 +142,99 @@ def test_other_methods_are_refused_before_weights_are_read(
     )
 
 
-@pytest.mark.parametrize(
-    ("file", "stated", "shown"),
-    [
-        ("hf_quant_config.json", {"producer": {}, "quantization": {"quant_algo": "FP8"}}, "modelopt, FP8"),
-        ("quantize_config.json", {"bits": 4, "group_size": 128}, "gptq, 4 bits"),
-        ("quant_config.json", {"w_bit": 4, "version": "GEMM"}, "awq, 4 bits"),
-    ],
-)
-def test_methods_that_a_file_beside_config_json_states_are_refused(
-    folder: Path, file: str, stated: dict[str, Any], shown: str
-) -> None:
-    (folder / file).write_text(json.dumps(stated))
-    assert refusal(folder).startswith(f"its weights are quantized (quantization_config: {shown})")
+def test_a_method_that_a_file_beside_config_json_states_is_refused(folder: Path) -> None:
+    (folder / "hf_quant_config.json").write_text(json.dumps({"producer": {}, "quantization": {"quant_algo": "FP8"}}))
+    assert refusal(folder).startswith("its weights are quantized (quantization_config: modelopt, FP8)")
 
 
 def test_a_quantized_cache_alone_does_not_quantize_weights(folder: Path) -> None:
     quantization = {"quantization": {"quant_algo": None, "kv_cache_quant_algo": "FP8"}}
     (folder / "hf_quant_config.json").write_text(json.dumps(quantization))
     assert load(folder).identity.quantization is None
+
+
+GROUP, BITS = 32, 4
+ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
+"""The output whose integer stands in each place of AWQ's words."""
+
+
+def words(integer: torch.Tensor, order: Sequence[int] = range(8)) -> torch.Tensor:
+    """Rows of 4-bit integers with eight of them in each int32, the first in `order` lowest."""
+    rows = integer.reshape(integer.shape[0], -1, 8)[:, :, list(order)].to(torch.int64)
+    packed = (rows << torch.arange(0, 32, BITS)).sum(-1)
+    return torch.where(packed >= 2**31, packed - 2**32, packed).to(torch.int32)
+
+
+def groups_of(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Integers [I, O], zeros and scales [G, O] of a weight [O, I], and the weight that they stand for."""
+    group_GIO = weight.T.reshape(-1, GROUP, weight.shape[0])
+    low, high = group_GIO.amin(1), group_GIO.amax(1)
+    scale_GO = ((high - low) / 15).half().float()
+    zero_GO = (-low / scale_GO).round().clamp(1, 15)
+    integer = ((group_GIO / scale_GO[:, None]).round() + zero_GO[:, None]).clamp(0, 15)
+    stands_for = ((integer - zero_GO[:, None]) * scale_GO[:, None]).flatten(0, 1).T
+    return integer.flatten(0, 1).int(), zero_GO.int(), scale_GO.half(), stands_for
+
+
+def gptq(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    integer, zero, scale, _ = groups_of(weight)
+    layer, group = name.removesuffix("weight"), torch.arange(weight.shape[1]) // GROUP
+    packed = {"qweight": words(integer.T).T.contiguous(), "qzeros": words(zero - 1), "scales": scale, "g_idx": group}
+    return {layer + part: tensor.int() if part == "g_idx" else tensor for part, tensor in packed.items()}
+
+
+def awq(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    integer, zero, scale, _ = groups_of(weight)
+    layer = name.removesuffix("weight")
+    return {layer + "qweight": words(integer, ORDER), layer + "qzeros": words(zero, ORDER), layer + "scales": scale}
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("family", ["llama", "qwen3_next"])
+@pytest.mark.parametrize(
+    ("pack", "file", "stated", "shown"),
+    [
+        (gptq, "quantize_config.json", {"quant_method": "gptq", "bits": 4, "group_size": GROUP}, "gptq, 4 bits"),
+        (awq, "quant_config.json", {"quant_method": "awq", "w_bit": 4, "version": "GEMM"}, "awq, 4 bits"),
+    ],
+)
+def test_packed_integers_are_the_weights_that_they_stand_for(
+    tmp_path: Path, family: str, pack: Quantize, file: str, stated: dict[str, Any], shown: str, beside: bool
+) -> None:
+    """Also where the weights of all experts become one parameter."""
+    folder = save_small_checkpoint(tmp_path / "checkpoint", family)
+    plain = load(folder)
+    for name, weight in plain.model.state_dict().items():
+        for part in [weight] if weight.ndim < 3 else [*weight]:
+            if name.endswith("proj.weight") or (weight.ndim == 3 and "experts" in name):
+                part.copy_(groups_of(part)[-1])
+    requantize(folder, pack)
+    if beside:
+        (folder / file).write_text(
+            json.dumps({name: value for name, value in stated.items() if name != "quant_method"})
+        )
+    else:
+        state(folder, stated)
+    loaded = load(folder)
+    assert loaded.identity.quantization == f"{shown}; dequantized while loading"
+    assert (loaded.identity.parameters, loaded.warnings) == (plain.identity.parameters, ())
+    for name, weight in plain.model.state_dict().items():
+        torch.testing.assert_close(loaded.model.state_dict()[name], weight, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("stated", "read"),
+    [
+        ({"quant_method": "gptq", "bits": 3}, "gptq only 2, 4 or 8 bits in all layers"),
+        ({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}, "gptq only 2, 4 or 8 bits in all layers"),
+        ({"quant_method": "gptq", "bits": 4, "dynamic": {"x": {"bits": 8}}}, "gptq only 2, 4 or 8 bits in all layers"),
+        ({"quant_method": "awq", "bits": 8}, "awq only 4 bits in the layout gemm"),
+        ({"quant_method": "awq", "bits": 4, "version": "gemv"}, "awq only 4 bits in the layout gemm"),
+    ],
+)
+def test_other_layouts_of_packed_integers_are_refused(folder: Path, stated: dict[str, Any], read: str) -> None:
+    state(folder, stated)
+    assert f", and of {read}" in refusal(folder)
 
 
 def test_scales_in_the_layout_of_modelopt_are_not_dropped(folder: Path) -> None:
