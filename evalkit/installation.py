@@ -15,6 +15,7 @@ from evalkit.errors import UsageError
 MODELS = frozenset(
     {
         "datasets",
+        "httpx2",
         "huggingface_hub",
         "lm_eval",
         "pooch",

@@ -1,8 +1,9 @@
 """Opening of a model from its options: a checkpoint on the engine, or a script."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from evalkit.errors import UsageError
 from evalkit.records import ModelIdentity, PreflightCheck
 from evalkit.running.model_options import SCRIPTED_PREFIX, ModelOptions
 from evalkit.running.protocols import Adapter, Tokenizer
@@ -21,6 +22,8 @@ class OpenedModel:
     warnings: tuple[str, ...] = ()
     preflight: tuple[PreflightCheck, ...] = ()
     """Checks made before the model is used; empty if none were made."""
+    log_probabilities: bool = True
+    """Whether requests for log-probabilities of given text are answered."""
 
 
 def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
@@ -30,6 +33,8 @@ def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
     """
     if options.model.startswith(SCRIPTED_PREFIX):
         return _open_script(options)
+    if options.server is not None:
+        return _open_server(options, ctxs)
     from model_adapters.loading import load_model
     from model_adapters.preflight import Subject, refuse_stopped, short_preflight
     from model_adapters.transformers_adapter import TransformersAdapter
@@ -62,7 +67,7 @@ def open_tokenizer(options: ModelOptions) -> Tokenizer:
         return ScriptedTokenizer()
     from model_adapters.loading import load_tokenizer
 
-    return load_tokenizer(options)
+    return load_tokenizer(options if options.tokenizer is None else replace(options, model=options.tokenizer))
 
 
 def check_options(options: ModelOptions) -> None:
@@ -71,6 +76,13 @@ def check_options(options: ModelOptions) -> None:
         from model_adapters.script import Script
 
         Script(options)
+        return
+    if options.tokenizer is not None and options.server is None:
+        raise UsageError(f"--tokenizer {options.tokenizer} goes with --server; a checkpoint has its own")
+    if options.server is not None:
+        from model_adapters.served.client import server_root
+
+        server_root(options.server)
         return
     from model_adapters.checkpoint import find_local
     from model_adapters.loading import find_device
@@ -89,6 +101,10 @@ def fingerprints(options: ModelOptions) -> tuple[str, str]:
 
         identity = Script(options).identity
         return identity.fingerprint, identity.tokenizer
+    if options.server is not None:
+        from model_adapters.served.opening import served_fingerprint
+
+        return served_fingerprint(options.model), open_tokenizer(options).fingerprint
     from model_adapters.checkpoint import open_checkpoint
     from model_adapters.loading import checkpoint_fingerprint, load_tokenizer
 
@@ -102,7 +118,7 @@ def memory_forecast(options: ModelOptions, ctx: int) -> str | None:
 
     Raises UsageError if it does not fit.
     """
-    if ctx == 0 or options.model.startswith(SCRIPTED_PREFIX):
+    if ctx == 0 or options.model.startswith(SCRIPTED_PREFIX) or options.server is not None:
         return None
     from model_adapters.loading import find_device
 
@@ -111,6 +127,26 @@ def memory_forecast(options: ModelOptions, ctx: int) -> str | None:
     from model_adapters.memory_forecast import forecast_memory
 
     return forecast_memory(options, ctx)
+
+
+def _open_server(options: ModelOptions, ctxs: Sequence[int]) -> OpenedModel:
+    from model_adapters.served.opening import open_server
+
+    check_options(options)
+    tokenizer = open_tokenizer(options)
+    identity, abilities, make_adapter = open_server(options, tokenizer, ctxs)
+    warnings = []
+    if not abilities.token_ids:
+        warnings.append("the server takes text instead of token ids and tokenizes it itself")
+    if abilities.max_tokens is None:
+        warnings.append("the server does not name its longest prompt; a prompt that it cuts becomes an error")
+    return OpenedModel(
+        identity,
+        tokenizer,
+        make_adapter,
+        warnings=tuple(warnings),
+        log_probabilities=abilities.log_probabilities,
+    )
 
 
 def _open_script(options: ModelOptions) -> OpenedModel:

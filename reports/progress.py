@@ -109,8 +109,8 @@ class _Pace:
         self.answered += 1
         self.done += _work(record.ctx)
         self.tokens += record.prompt_tokens + record.completion_tokens
-        self.prefill_seconds += record.prefill_seconds
-        self.decode_seconds += record.decode_seconds
+        self.prefill_seconds += record.prefill_seconds or 0.0
+        self.decode_seconds += record.decode_seconds or 0.0
 
     @property
     def share_done(self) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from evalkit.records import (
+    SERVED,
     UNKNOWN,
     CorpusUse,
     ModelIdentity,
@@ -120,6 +121,8 @@ def _corpus_facts(corpora: Sequence[CorpusUse]) -> list[tuple[str, str]]:
 def describe_model(model: ModelIdentity) -> str:
     """A model in one line: family, size, dtype and quantization, trained length, base, commit, fingerprint."""
     length = "no stated trained length" if model.trained_length is None else f"trained to {model.trained_length:,}"
+    if model.fingerprint.startswith(SERVED):
+        return f"{model.path} on a server, which does not show its weights"
     if model.family == UNKNOWN:
         return f"unknown, fingerprint of its answers {_digest(model.fingerprint)}"
     size = f"{model.parameters / 1e6:,.1f}M parameters"

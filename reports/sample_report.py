@@ -38,6 +38,10 @@ def _facts(sample: SampleRecord) -> list[tuple[str, str]]:
         ("needle depths", ", ".join(f"{depth:.2f}" for depth in sample.depths)),
         ("finish reason", sample.finish_reason),
         ("completion tokens", f"{sample.completion_tokens:,}"),
-        ("prefill, decode", f"{sample.prefill_seconds:.3g} s, {sample.decode_seconds:.3g} s"),
+        ("prefill, decode", f"{_seconds(sample.prefill_seconds)}, {_seconds(sample.decode_seconds)}"),
         ("prompt sha256", sample.prompt_sha256),
     ]
+
+
+def _seconds(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{seconds:.3g} s"

@@ -18,6 +18,7 @@ from evalkit.records.results import (
 )
 from evalkit.records.runs import (
     SCHEMA,
+    SERVED,
     START_SCHEMA,
     UNKNOWN,
     CorpusUse,
@@ -48,6 +49,7 @@ from evalkit.records.sessions import Session, SessionList
 __all__ = [
     "EFFECTIVE_LENGTH",
     "SCHEMA",
+    "SERVED",
     "START_SCHEMA",
     "UNKNOWN",
     "Asked",

@@ -13,6 +13,8 @@ SCHEMA = "evalkit.run/2"
 START_SCHEMA = "evalkit.start/1"
 UNKNOWN = "unknown"
 """Placeholder in the identity of a model of which only the answers are known."""
+SERVED = "served:"
+"""Before a model's name in place of its fingerprint, if a server runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ class SuitePlan:
     """Settings that change a question or its score and are not part of a key, dialect or corpus."""
     warnings: tuple[str, ...] = ()
     """Warnings before the run starts, one line each."""
+    log_probabilities: bool = False
+    """Whether a request asks for log-probabilities of given text, which not every server gives."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Records of one question: Sample, Request, Asked, Completion, Score and SampleRecord."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -110,6 +110,12 @@ class ContinuationScore:
     """Whether each of its tokens is the model's most probable one."""
 
 
+def total_seconds(parts: Iterable[float | None]) -> float | None:
+    """Their sum; None if one of them is not known."""
+    seconds = list(parts)
+    return None if None in seconds else math.fsum(each for each in seconds if each is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """The answer to one request, not yet judged."""
@@ -119,8 +125,9 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     finish_reason: FinishReason
-    prefill_seconds: float
-    decode_seconds: float
+    prefill_seconds: float | None
+    decode_seconds: float | None
+    """None if they are not known."""
     error: str | None = None
     """What failed, in one line; set exactly if `finish_reason` is "error"."""
     log_probabilities: tuple[float, ...] | None = None
@@ -148,8 +155,8 @@ class Completion:
             prompt_tokens=sum(part.prompt_tokens for part in parts),
             completion_tokens=sum(part.completion_tokens for part in parts),
             finish_reason=failed.finish_reason if failed else parts[-1].finish_reason,
-            prefill_seconds=math.fsum(part.prefill_seconds for part in parts),
-            decode_seconds=math.fsum(part.decode_seconds for part in parts),
+            prefill_seconds=total_seconds(part.prefill_seconds for part in parts),
+            decode_seconds=total_seconds(part.decode_seconds for part in parts),
             error=failed.error if failed else None,
             log_probabilities=sum(scored, ()) if scored and not failed else None,
             is_greedy=all(greedy) if greedy and not failed else None,
@@ -221,8 +228,9 @@ class SampleRecord:
     """Why the request failed in the model; such a sample is not a wrong answer."""
     unscored: str | None
     """Why the sample could not be run (for instance: it does not fit the context)."""
-    prefill_seconds: float
-    decode_seconds: float
+    prefill_seconds: float | None
+    decode_seconds: float | None
+    """None if they are not known."""
     measures: dict[str, float] = field(default_factory=dict)
     """Sums that `score` is made of, if summaries need them: `nats`, `bytes`, …"""
     generation_tokens: int | None = None

@@ -16,6 +16,7 @@ from evalkit.records import (
     SuiteSummary,
     Timing,
 )
+from evalkit.records.samples import total_seconds
 
 
 def assemble(
@@ -61,8 +62,8 @@ def assemble(
 
 
 def _timing(samples: Sequence[SampleRecord], sessions: Sequence[Session]) -> Timing:
-    prefill_seconds = sum(sample.prefill_seconds for sample in samples)
-    decode_seconds = sum(sample.decode_seconds for sample in samples)
+    prefill_seconds = total_seconds(sample.prefill_seconds for sample in samples)
+    decode_seconds = total_seconds(sample.decode_seconds for sample in samples)
     prompt_tokens = sum(sample.prompt_tokens for sample in samples)
     completion_tokens = sum(sample.completion_tokens for sample in samples)
     walls = [session.wall_seconds for session in sessions]
@@ -72,8 +73,8 @@ def _timing(samples: Sequence[SampleRecord], sessions: Sequence[Session]) -> Tim
         first_prompt_seconds=first_prompts[0] if first_prompts else None,
         prefill_seconds=prefill_seconds,
         decode_seconds=decode_seconds,
-        prefill_tokens_per_second=prompt_tokens / prefill_seconds if prefill_seconds > 0 else None,
-        decode_tokens_per_second=completion_tokens / decode_seconds if decode_seconds > 0 else None,
+        prefill_tokens_per_second=prompt_tokens / prefill_seconds if prefill_seconds else None,
+        decode_tokens_per_second=completion_tokens / decode_seconds if decode_seconds else None,
     )
 
 

@@ -52,6 +52,10 @@ class ModelOptions:
     """Positions other than the checkpoint's own, as `PositionOverride.parse` reads them: a control experiment."""
     skip_preflight: bool = False
     gdn_kernel: GdnKernel = GdnKernel.AUTO
+    server: str | None = None
+    """URL of an OpenAI-compatible server that runs the model; None runs it here."""
+    tokenizer: str | None = None
+    """Where the tokenizer of a served model is, if not where `model` says."""
 
 
 MODEL_OPTIONS: Mapping[str, str] = {

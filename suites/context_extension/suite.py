@@ -89,6 +89,7 @@ class ContextExtensionSuite:
         return SuitePlan(
             keys=tuple(keys),
             unscored=ruler.unscored,
+            log_probabilities=True,
             corpora=tuple(corpora),
             question_settings=question_settings(settings.path, settings.field),
         )

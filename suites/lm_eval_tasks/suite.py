@@ -63,7 +63,8 @@ class LmEvalSuite:
             for index in range(len(documents.docs))
         )
         corpora = tuple(task_use(task) for task in self._loaded.tasks.values())
-        return SuitePlan(keys=keys, unscored=(), corpora=corpora)
+        scored = any(output_type(task) != "generate_until" for task in self._loaded.tasks.values())
+        return SuitePlan(keys=keys, unscored=(), corpora=corpora, log_probabilities=scored)
 
     def ask(self, key: SampleKey) -> Asked:
         """Document number `key.index` of the task.

@@ -58,7 +58,9 @@ class TextLossSuite:
             raise UsageError(f"{self._source.use.name} has no text; name another file")
         keys = tuple(SampleKey(TASK, self._settings.ctxs[0], index, SEED) for index in range(len(windows)))
         settings = question_settings(self._settings.path, self._settings.field)
-        return SuitePlan(keys=keys, unscored=(), corpora=(self._source.use,), question_settings=settings)
+        return SuitePlan(
+            keys=keys, unscored=(), corpora=(self._source.use,), question_settings=settings, log_probabilities=True
+        )
 
     def window_count(self) -> int:
         """Windows of the text that will be scored; reads and tokenizes it."""

@@ -81,6 +81,8 @@ MODEL = Bundle(
     "model_options",
     {
         "model": (str, options.MODEL),
+        "server": (str | None, options.SERVER),
+        "tokenizer": (str | None, options.TOKENIZER),
         "device": (str, options.DEVICE),
         "dtype": (Dtype, options.DTYPE),
         "gdn_kernel": (GdnKernel, options.GDN_KERNEL),
@@ -92,7 +94,7 @@ MODEL = Bundle(
     lambda _, values: ModelOptions(**values),
 )
 """A `ModelOptions`: which model runs, and how."""
-LOADING = MODEL.without("segment_tokens", "batch_sequences", "skip_preflight")
+LOADING = MODEL.without("segment_tokens", "batch_sequences", "skip_preflight", "server", "tokenizer")
 """A `ModelOptions` of commands that load a model and run it in ways of their own."""
 RUN = Bundle(
     "run_options",

@@ -54,6 +54,21 @@ GDN_KERNEL = typer.Option(
     help="Kernel of the gated delta rule; auto: triton if it passes its check on this GPU, else torch.",
     rich_help_panel=MODEL_PANEL,
 )
+SERVER = typer.Option(
+    None,
+    "--server",
+    metavar="URL",
+    help="Ask an OpenAI-compatible server for --model, the name it serves; the key is read from EVALKIT_SERVER_KEY.",
+    show_default="run the model here",
+    rich_help_panel=MODEL_PANEL,
+)
+TOKENIZER = typer.Option(
+    None,
+    "--tokenizer",
+    help="Directory or hub id with the tokenizer of a served model.",
+    show_default="--model",
+    rich_help_panel=MODEL_PANEL,
+)
 SEGMENT = typer.Option(
     None,
     "--segment-tokens",

@@ -229,6 +229,11 @@ def _prepare(
 ) -> _Prepared:
     suite = spec.build(settings, Reader(opened.tokenizer, readable_tokens(opened.identity)))
     plan = suite.plan()
+    if plan.log_probabilities and not opened.log_probabilities:
+        raise UsageError(
+            f"{suite.name} asks for log-probabilities of given text, and the server at {model_options.server} gives "
+            "none; use a server that takes echo with logprobs, or a suite that generates, such as ruler"
+        )
     # All samples of a suite share a seed, which is 0 if nothing is drawn.
     seed = plan.keys[0].seed if plan.keys else 0
     manifest = Manifest.of(

@@ -1,0 +1,158 @@
+"""A model behind an OpenAI-compatible server as an adapter."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from evalkit.errors import RequestFailedError
+from evalkit.records import Completion, ContinuationScore, EngineDescription, MemoryUse, ModelIdentity, Request
+from evalkit.running.protocols import Tokenizer
+from model_adapters.messages import first_line
+from model_adapters.served.answers import Answer, read_answer, read_log_probabilities
+from model_adapters.served.client import ServerClient
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a server takes, found out by asking it."""
+
+    token_ids: bool
+    """Prompts as token ids; otherwise as text, which the server tokenizes itself."""
+    log_probabilities: bool
+    """Of the tokens of a given text."""
+    max_tokens: int | None = None
+    """Prompt and answer together; None if the server does not say."""
+    engine: str = "server"
+    """Name and version, such as `server (vllm 0.26.0)`."""
+
+
+class ServedAdapter:
+    """Answers requests greedily through a server, several at a time, each by itself and in any order."""
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        tokenizer: Tokenizer,
+        identity: ModelIdentity,
+        abilities: Abilities,
+        *,
+        concurrency: int,
+    ) -> None:
+        self._url, self._name = url, name
+        self._tokenizer, self._identity = tokenizer, identity
+        self._abilities, self._concurrency = abilities, concurrency
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return self._identity
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._tokenizer
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """Answer requests as the server does; at most `concurrency` are pulled and not yet answered."""
+        stream, running = iter(requests), set[Future[Completion]]()
+        with (
+            ServerClient(self._url, connections=self._concurrency) as client,
+            ThreadPoolExecutor(self._concurrency, thread_name_prefix="server") as pool,
+        ):
+            answered = partial(self._completion, client)
+            try:
+                while True:
+                    room = self._concurrency - len(running)
+                    running |= {pool.submit(answered, request) for request in itertools.islice(stream, room)}
+                    if not running:
+                        return
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (each.result() for each in done)
+            except BaseException:
+                # Whoever stops reading must not wait for retries.
+                client.stop()
+                raise
+            finally:
+                for each in running:
+                    each.cancel()
+
+    def memory(self) -> MemoryUse:
+        return MemoryUse()
+
+    def describe(self) -> EngineDescription:
+        return EngineDescription(engine=self._abilities.engine, batch_sequences=self._concurrency)
+
+    def _completion(self, client: ServerClient, request: Request) -> Completion:
+        try:
+            return self._answered(client, request)
+        except RequestFailedError as error:
+            return self._failed(request, str(error))
+        except Exception as error:  # noqa: BLE001 - what one answer raises must not end the run
+            return self._failed(request, f"{type(error).__name__}: {first_line(error)}")
+
+    def _answered(self, client: ServerClient, request: Request) -> Completion:
+        if request.scored_from is not None:
+            values, greedy = self._scores(client, request.token_ids)
+            first = request.scored_from - 1
+            return self._scored(request, log_probabilities=tuple(values[first:]), is_greedy=all(greedy[first:]))
+        if request.continuations:
+            return self._scored(request, continuations=tuple(self._continued(client, request)))
+        answer = self._ask(client, request.token_ids, max_tokens=request.generation_tokens)
+        written = answer.completion_tokens
+        return Completion(
+            request_id=request.id,
+            text=answer.text,
+            prompt_tokens=len(request.token_ids),
+            completion_tokens=len(self._tokenizer.encode(answer.text)) if written is None else written,
+            finish_reason=answer.finish_reason,
+            prefill_seconds=None,
+            decode_seconds=None,
+        )
+
+    def _continued(self, client: ServerClient, request: Request) -> Iterator[ContinuationScore]:
+        first = len(request.token_ids) - 1
+        for continuation in request.continuations:
+            values, greedy = self._scores(client, (*request.token_ids, *continuation))
+            yield ContinuationScore(sum(values[first:]), all(greedy[first:]))
+
+    def _scores(self, client: ServerClient, token_ids: tuple[int, ...]) -> tuple[list[float], list[bool]]:
+        return read_log_probabilities(self._ask(client, token_ids, max_tokens=1, echo=True, logprobs=1), len(token_ids))
+
+    def _ask(self, client: ServerClient, token_ids: tuple[int, ...], **options: Any) -> Answer:
+        prompt = list(token_ids) if self._abilities.token_ids else text_of(self._tokenizer, token_ids)
+        body = {"model": self._name, "prompt": prompt, "temperature": 0.0, "stream": False, **options}
+        return read_answer(client.complete(body), model=self._name, prompt_tokens=len(token_ids))
+
+    def _scored(self, request: Request, **scores: Any) -> Completion:
+        return Completion(
+            request_id=request.id,
+            text="",
+            prompt_tokens=len(request.token_ids),
+            completion_tokens=0,
+            finish_reason="stop",
+            prefill_seconds=None,
+            decode_seconds=None,
+            **scores,
+        )
+
+    def _failed(self, request: Request, error: str) -> Completion:
+        return Completion(
+            request_id=request.id,
+            text="",
+            prompt_tokens=len(request.token_ids),
+            completion_tokens=0,
+            finish_reason="error",
+            prefill_seconds=None,
+            decode_seconds=None,
+            error=error,
+        )
+
+
+def text_of(tokenizer: Tokenizer, token_ids: tuple[int, ...]) -> str:
+    """The text that a server with this tokenizer reads as exactly these tokens; raises RequestFailedError for none."""
+    text = tokenizer.decode(token_ids)
+    if tuple(tokenizer.encode_prompt(text)) != token_ids:
+        raise RequestFailedError("the server takes only text, and no text is tokenized as this prompt is")
+    return text

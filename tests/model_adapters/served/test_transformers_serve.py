@@ -1,0 +1,65 @@
+"""`transformers serve`, a server that nobody here wrote: the same answers as this engine."""
+
+import importlib.util
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+import model_adapters.reference
+from tests.support import Evalkit, start_python
+
+pytestmark = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn", "openai")),
+    reason="transformers serve needs fastapi, uvicorn and openai",
+)
+MODEL = Path(model_adapters.reference.__file__).parent / "hybrid"
+TASKS = "niah_single_1,vt,fwe"
+SERVE = "import sys; from transformers.cli.transformers import main; sys.argv[0] = 'transformers'; main()"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server with the reference hybrid in fp32."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--port", str(port), "--host", "127.0.0.1", "--device", "cpu", "--dtype", "float32"]
+    with start_python("-c", SERVE, "serve", str(MODEL), *options) as process:
+        try:
+            root = f"http://127.0.0.1:{port}"
+            while process.poll() is None:
+                try:
+                    if httpx2.get(f"{root}/health").is_success:
+                        break
+                except httpx2.TransportError:
+                    time.sleep(0.2)
+            assert process.poll() is None, process.communicate()[1][-2000:]
+            yield root
+        finally:
+            process.kill()
+
+
+def answers(folder: str) -> dict[str, tuple[str, int]]:
+    lines = (Path(folder) / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    return {line["id"]: (line["prediction"], line["prompt_tokens"]) for line in map(json.loads, lines)}
+
+
+def test_ruler_through_a_server_and_through_the_engine(evalkit: Evalkit, url: str) -> None:
+    asked = f"ruler --tasks {TASKS} --ctx 1024 --samples 1 --dtype float32 --device cpu"
+    evalkit(f"{asked} --model {MODEL} --server {url} --batch 2 --out served")
+    evalkit(f"{asked} --model reference:hybrid --out here")
+    served = answers("served")
+    assert len(served) == 3
+    assert served == answers("here")
+    assert "text instead of token ids" in Path("served/run.json").read_text(encoding="utf-8")
+
+
+def test_a_suite_of_log_probabilities_is_refused(evalkit: Evalkit, url: str) -> None:
+    Path("text.txt").write_text("Once upon a time. " * 90, encoding="utf-8")
+    line = evalkit.refuses(f"loss text.txt --ctx 128 --model {MODEL} --server {url} --out loss")
+    assert line.startswith("loss asks for log-probabilities of given text, and the server at")
