@@ -67,7 +67,7 @@ def _is_union(hint: Any) -> bool:
 
 
 def _read_list(value: Any, kind: Any, name: str) -> tuple[Any, ...]:
-    if kind is int and isinstance(value, str):
+    if isinstance(value, str) and re.search(r"\bctx$", name):  # `--updates 4,200` is a list
         _refuse_thousands(value, name)
     parts: Sequence[Any] = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):
