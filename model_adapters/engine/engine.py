@@ -54,7 +54,7 @@ class Engine:
             position_limit=position_limit(model),
             has_tokenizer=tokenizer is not None,
         )
-        self._is_ended = partial(is_ended, stop_ids=self.stop_ids, tokenizer=tokenizer)
+        self._tokenizer = tokenizer
         self._scheduler = self._schedule(iter(()), None)
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Generation]:
@@ -97,7 +97,8 @@ class Engine:
     def _schedule(self, stream: Iterator[Request], before: Scheduler | None) -> Scheduler:
         """A scheduler for a stream of requests, in the room of the one before."""
         on_gpu = self.runner.device.type == "cuda"
-        rules = Rules(self._refusal, self._is_ended, on_gpu=on_gpu, reads_late=self.reads_late)
+        ended = partial(is_ended, stop_ids=self.stop_ids, tokenizer=self._tokenizer)
+        rules = Rules(self._refusal, ended, on_gpu=on_gpu, reads_late=self.reads_late)
         if before is None:
             return Scheduler(stream, rules, self.prefixes)
         return Scheduler(stream, rules, self.prefixes, before.room, before.ran_out)

@@ -71,7 +71,7 @@ def test_what_a_policy_can_decide(runs: Path, evalkit: Evalkit, sides: str) -> N
     shown = evalkit(f"gate {sides} --explain gate.yaml --samples 100").out
     assert shown.startswith("what gate.yaml can decide\n")
     assert "per task and length, so that a run without a drop shows with 80 % power" in shown
-    assert ("two runs differ as much as BASE and NEW do here" in shown) == (sides == "base worse")
+    assert ("as many answers differ between two equal runs as between BASE and NEW" in shown) == (sides == "base worse")
     explanation = evalkit(f"gate {sides} --explain gate.yaml --samples 9 --format json").json()
     # RULER has thirteen tasks, and these runs have two of them.
     assert [check["pairs"] for check in explanation["checks"]] == [18 if sides else 117]

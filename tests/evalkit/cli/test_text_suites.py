@@ -39,7 +39,7 @@ def test_track(evalkit: Evalkit, hybrid: Path) -> None:
 
 
 def test_track_with_text_in_between(evalkit: Evalkit, checkpoint: Path) -> None:
-    ask = "track --tasks counter --updates 4,200 --samples 1 --ctx 1K --shots 0 --format json --model"
+    ask = "track --tasks counter --updates 4,1000 --samples 1 --ctx 1K --shots 0 --format json --model"
     record = evalkit(ask, checkpoint).json()
     assert [(row["ctx"], row["n"], row["unscored"]) for row in record["results"]] == [(1024, 1, 0), (1024, 0, 1)]
     assert record["corpora"][0]["role"] == "essays"
