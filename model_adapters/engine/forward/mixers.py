@@ -27,7 +27,8 @@ def by_groups(forward: Callable[..., Any], step: Pass) -> Callable[..., Any]:
                 parts.append(
                     _called(forward, some) if whole else _by_tokens(forward, (len(group.rows), group.tokens), some)
                 )
-        return _joined(step.state_groups.join, parts)
+        sizes = [(len(group.rows), group.tokens) for group in step.state_groups.groups]
+        return _joined(step.state_groups.join, sizes, parts)
 
     return grouped
 
@@ -44,7 +45,7 @@ def _by_tokens(forward: Callable[..., Any], size: tuple[int, int], arguments: An
         return lambda x: x[:, token : token + 1]
 
     parts = [_called(forward, _map(at(token), size, *arguments)) for token in range(size[1])]
-    return _joined(lambda tokens: torch.cat(list(tokens), dim=1), parts)
+    return _joined(lambda tokens: torch.cat(list(tokens), dim=1), [(size[0], 1)] * size[1], parts)
 
 
 @contextmanager
@@ -84,9 +85,13 @@ def _map(batch: Callable[[torch.Tensor], torch.Tensor], size: tuple[int, int], *
     return mapped(values)
 
 
-def _joined(join: Callable[[Sequence[torch.Tensor]], torch.Tensor], parts: list[Any]) -> Any:
+def _joined(
+    join: Callable[[Sequence[torch.Tensor]], torch.Tensor], sizes: list[tuple[int, int]], parts: list[Any]
+) -> Any:
+    """What several calls returned as one; of what they do not return for each token, such as states, the last."""
     if isinstance(parts[0], torch.Tensor):
-        return join(parts)
+        by_token = all(tuple(part.shape[:2]) == size for part, size in zip(parts, sizes, strict=True))
+        return join(parts) if by_token else parts[-1]
     if type(parts[0]) in (tuple, list):
-        return type(parts[0])(_joined(join, list(ones)) for ones in zip(*parts, strict=True))
+        return type(parts[0])(_joined(join, sizes, list(ones)) for ones in zip(*parts, strict=True))
     return parts[0]

@@ -92,7 +92,7 @@ class Truth:
             for tokens in BRANCH_TOKENS
             for shared in ({"prefix_id": "p", "prefix_tokens": PREFIX_TOKENS},)
         ]
-        alone = [Request("alone", branches[0].token_ids, 0, continuations=continuations)]
+        alone = [Request(f"alone {one.id}", one.token_ids, 0, continuations=continuations) for one in branches]
         prompts = [Request(f"decode {tokens}", random_prompt(tokens), NEW_TOKENS) for tokens in PROMPT_TOKENS]
         requests = [text, *branches, *alone, *prompts]
         found = {generation.request_id: generation for generation in engine.generate(requests)}
