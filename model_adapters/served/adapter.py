@@ -10,6 +10,7 @@ from typing import Any
 from evalkit.errors import RequestFailedError
 from evalkit.records import Completion, ContinuationScore, EngineDescription, MemoryUse, ModelIdentity, Request
 from evalkit.running.protocols import Tokenizer
+from evalkit.running.text_requests import cut_at
 from model_adapters.messages import first_line
 from model_adapters.served.answers import Answer, read_answer, read_log_probabilities
 from model_adapters.served.client import ServerClient
@@ -99,14 +100,16 @@ class ServedAdapter:
             return self._scored(request, log_probabilities=tuple(values[first:]), is_greedy=all(greedy[first:]))
         if request.continuations:
             return self._scored(request, continuations=tuple(self._continued(client, request)))
-        answer = self._ask(client, request.token_ids, max_tokens=request.generation_tokens)
-        written = answer.completion_tokens
+        stop = {"stop": list(request.stop)} if request.stop else {}
+        answer = self._ask(client, request.token_ids, max_tokens=request.generation_tokens, **stop)
+        # Some servers leave the stop string in the text, and some know none.
+        text, written = cut_at(answer.text, request.stop), answer.completion_tokens
         return Completion(
             request_id=request.id,
-            text=answer.text,
+            text=text,
             prompt_tokens=len(request.token_ids),
             completion_tokens=len(self._tokenizer.encode(answer.text)) if written is None else written,
-            finish_reason=answer.finish_reason,
+            finish_reason=answer.finish_reason if text == answer.text else "stop",
             prefill_seconds=None,
             decode_seconds=None,
         )

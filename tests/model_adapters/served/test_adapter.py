@@ -47,6 +47,14 @@ def test_token_ids_are_sent_and_the_answer_is_taken(server: FakeServer) -> None:
     assert (answer.prefill_seconds, answer.decode_seconds, answer.error) == (None, None, None)
 
 
+@pytest.mark.parametrize("text", ["one\n\ntwo###three", "one"])
+def test_stop_strings_are_sent_and_kept_out_of_the_answer(server: FakeServer, text: str) -> None:
+    server.reply = lambda ids: {"text": text, "finish_reason": "length"}
+    (answer,) = answers(server, [Request("a", (3, 4, 5), 8, stop=("###", "\n\n"))]).values()
+    assert server.bodies[0]["stop"] == ["###", "\n\n"]
+    assert (answer.text, answer.finish_reason) == ("one", "length" if text == "one" else "stop")
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [
