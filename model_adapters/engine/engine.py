@@ -1,4 +1,4 @@
-"""Continuous batching: prompts are prefilled into free slots, short ones together, and decoded together.
+"""Continuous batching: prompts are prefilled into free slots, short ones in one pass, and decoded together.
 
 engine = Engine(model)
 for generation in engine.generate(requests): ...
@@ -28,9 +28,9 @@ from model_adapters.engine.scheduling.stop_strings import is_ended
 class Engine:
     """Greedy generation with one model.
 
-    `segment_tokens` and `slots` are chosen from the device and its memory if not given; `max_tokens` limits prompt
-    and generation budget together; requests with stop strings need a `tokenizer`. Raises UsageError for a model that
-    the engine cannot run.
+    `segment_tokens` and `slots` default to what fits the device's memory. `max_tokens` limits the prompt plus the
+    generation budget. Requests with stop strings need a `tokenizer`. Raises UsageError for a model that the engine
+    cannot run.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Engine:
         self._scheduler = self._schedule(iter(()), None)
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Generation]:
-        """Answer every request once, in any order; the next is pulled only when a slot is free for it.
+        """Answer every request once, in any order; the next request is pulled only when a slot is free for it.
 
-        A request that fails (out of memory twice, NaN logits, too long, or by any error) gives a Generation with an
-        error.
+        A request that fails (out of memory twice, NaN logits, too long, or any other error) yields a Generation with
+        `error` set.
         """
         self._scheduler = scheduler = self._schedule(iter(requests), self._scheduler)
         while (work := scheduler.next()) is not None:
@@ -70,32 +70,32 @@ class Engine:
             )
 
     def close(self) -> None:
-        """Let go of the cache and kept prefixes with their memory; the next request makes new ones."""
+        """Free the cache and the cached prefixes; the next request allocates new ones."""
         self._scheduler = self._schedule(iter(()), None)
         self.executor.clear()
 
     @property
     def plan(self) -> EnginePlan | None:
-        """None until the first request tells how long sequences are."""
+        """The memory plan; None until the first request shows how long sequences are."""
         return None if self._scheduler.room is None else self._scheduler.room.plan
 
     @property
     def cache(self) -> SlottedCache | None:
-        """The slots that sequences run in."""
+        """The slotted cache of the active sequences."""
         return None if self._scheduler.room is None else self._scheduler.room.cache
 
     @property
     def decoder(self) -> DecodeSteps:
-        """The decode steps."""
+        """The runner of decode steps."""
         return self.executor.decoder
 
     @property
     def prefixes(self) -> PrefixStore:
-        """The prefixes that are kept."""
+        """The prefix cache."""
         return self.executor.prefixes
 
     def _schedule(self, stream: Iterator[Request], before: Scheduler | None) -> Scheduler:
-        """A scheduler for a stream of requests, in the room of the one before."""
+        """Create a scheduler for a stream of requests that reuses the previous scheduler's room."""
         on_gpu = self.runner.device.type == "cuda"
         ended = partial(is_ended, stop_ids=self.stop_ids, tokenizer=self._tokenizer)
         rules = Rules(self._refusal, ended, on_gpu=on_gpu, reads_late=self.reads_late)
@@ -105,7 +105,7 @@ class Engine:
 
 
 def stop_ids(model: PreTrainedModel) -> frozenset[int]:
-    """The end-of-sequence ids of the generation configuration, else of the model's; perhaps none."""
+    """The end-of-sequence ids of the generation configuration, or of the model's configuration if it has none."""
     for config in (model.generation_config, model.config):
         stated = getattr(config, "eos_token_id", None)
         if stated is not None:

@@ -407,7 +407,7 @@ def test_a_table_of_positions_ends_a_context(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         load_model(ModelOptions(str(tmp_path), device="cpu", dtype="auto"), ctxs=(65,))
     assert str(raised.value) == (
-        f"{tmp_path}: context 65 is above 64 tokens, beyond which the model's table of positions ends; "
+        f"{tmp_path}: context 65 is above 64 tokens, beyond which the model's position table ends; "
         "use contexts of at most 64"
     )
     loaded = load(tmp_path)
@@ -416,7 +416,7 @@ def test_a_table_of_positions_ends_a_context(tmp_path: Path) -> None:
     errors = {generation.request_id: generation.error for generation in Engine(loaded.model).generate(requests)}
     assert errors["in"] is None
     assert errors["beyond"] == (
-        "60 prompt tokens and a budget of 5 exceed 64 tokens, beyond which the model's table of positions ends"
+        "60 prompt tokens and a budget of 5 exceed 64 tokens, beyond which the model's position table ends"
     )
 
 

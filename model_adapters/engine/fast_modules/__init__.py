@@ -1,1 +1,1 @@
-"""Faster forwards in place of a model's own modules, used if they agree with them."""
+"""Faster replacements for a model's own modules, used only if their results agree."""

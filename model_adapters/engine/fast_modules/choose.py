@@ -1,7 +1,7 @@
-"""Which kernels run a model, chosen once when it is loaded, and what is said where a choice is not to be had.
+"""Choose which kernels run a model when it is loaded, and report a choice that is not available.
 
-`auto` takes the Triton kernels on a GPU where they compile and agree with their references there, and PyTorch's own
-operators elsewhere. A kernel that is refused costs speed and one line, never a run.
+`auto` uses the Triton kernels on a GPU if they compile and agree with their references there, and PyTorch's own
+operators otherwise. A rejected kernel costs speed and one line of output, never the run.
 """
 
 import importlib.util
@@ -31,24 +31,24 @@ _RULES = (
     "chunk_kimi_delta_attention",
     "recurrent_kimi_delta_attention",
 )
-"""Functions in transformers' modeling modules that take a library's kernels where that package is installed."""
+"""Functions in transformers' modeling modules that use a library's kernels if that package is installed."""
 
 _CHOSEN: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
 _LIBRARY: dict[tuple[str, str], Callable[..., Any]] = {}
-"""What transformers made of a function when it was imported, by Python module and name."""
+"""The functions as transformers defined them on import, by Python module and name."""
 
 
 def choose_kernels(model: PreTrainedModel, wanted: str = "auto") -> tuple[str, ...]:
-    """Put a model's kernels in the place of any chosen before; one line for each that is wanted and not to be had.
+    """Choose a model's kernels, replacing any earlier choice; returns a line per requested kernel that is unavailable.
 
-    `wanted` says what runs the gated delta rule (one of CHOICES). Raises UsageError for a choice that this machine or
-    installation cannot have at all.
+    `wanted` selects what runs the gated delta rule (one of CHOICES). Raises UsageError for a choice that this machine
+    or installation cannot provide.
     """
     if wanted not in CHOICES:
         raise UsageError(f"--gdn-kernel {wanted!r} is unknown; write one of {', '.join(CHOICES)}")
     on_gpu = model.device.type == "cuda"
     if wanted in ("triton", "fla") and not on_gpu:
-        raise UsageError(f"--gdn-kernel {wanted} needs a CUDA device, and the model is on {model.device}; use torch")
+        raise UsageError(f"--gdn-kernel {wanted} needs a CUDA device, but the model is on {model.device}; use torch")
     if wanted == "fla" and importlib.util.find_spec("fla") is None:
         raise UsageError("--gdn-kernel fla needs the package flash-linear-attention; install it, or use triton")
     lines = []
@@ -59,8 +59,8 @@ def choose_kernels(model: PreTrainedModel, wanted: str = "auto") -> tuple[str, .
         place_fused_projections(model, patches_of(model))
     layers = gated_delta_layers(model)
     chosen = wanted if wanted != "auto" else "triton" if on_gpu else "torch"
-    # The Triton layers call no function of transformers; its own PyTorch code is what they fall back to. A family
-    # without such layers keeps on a GPU what transformers chose for it, such as a library's convolution.
+    # The Triton layers call no function of transformers; their fallback is its own PyTorch code. On a GPU, a family
+    # without such layers keeps transformers' choice, such as a library's convolution.
     _set_rules(model, library=chosen == "fla" or (wanted == "auto" and on_gpu and not layers))
     if chosen == "triton" and layers:
         fault = find_fault(model, layers[0])
@@ -80,12 +80,12 @@ def choose_kernels(model: PreTrainedModel, wanted: str = "auto") -> tuple[str, .
 
 
 def gdn_kernel(model: PreTrainedModel) -> str | None:
-    """What runs the model's gated delta rule or Mamba-2 scan, for records; None if it has neither."""
+    """The name of what runs the model's gated delta rule or Mamba-2 scan, for records; None if it has neither."""
     return _CHOSEN.get(model)
 
 
 def _choose_scan(model: PreTrainedModel, scans: list[Any], chosen: str, *, library: bool) -> list[str]:
-    """Let Mamba-2 layers scan with mamba-ssm where it is installed and not ruled out, else with what was chosen."""
+    """Let Mamba-2 layers use mamba-ssm if it is installed and allowed, otherwise the chosen kernels."""
     if library and model.device.type == "cuda" and importlib.util.find_spec("mamba_ssm") is not None:
         _CHOSEN[model] = "mamba_ssm"
         return []
@@ -101,7 +101,7 @@ def _choose_scan(model: PreTrainedModel, scans: list[Any], chosen: str, *, libra
 
 
 def _set_rules(model: PreTrainedModel, *, library: bool) -> None:
-    """Let a model's family call what transformers found installed, or its plain PyTorch code."""
+    """Let a model's family call the installed library's functions or its plain PyTorch code."""
     for name in sorted({type(module).__module__ for module in model.modules()}):
         code = sys.modules[name]
         for rule in _RULES:

@@ -1,8 +1,7 @@
 """Gated DeltaNet layers on the Triton kernels, inside the engine: convolution, rule, gates and norm without copies.
 
-A layer's projections are its own modules, run on all tokens of a pass; what lies between them is computed here, from
-the states that the cache holds for the layer to the states after it, in place. Outside the engine a layer runs its own
-code.
+A layer's projections are its own modules and run on all tokens of a pass. Everything between them is computed here and
+updates the layer's states in the cache in place. Outside the engine a layer runs its own code.
 
 Shape suffixes: X tokens of all rows of a pass, N slots, B rows of a group, T tokens, H value heads, G key heads, K key
 size, V value size, C channels of the convolution, W its kernel size.
@@ -26,25 +25,25 @@ from model_adapters.kernels.vector_product.linear import add_product, linear
 
 @dataclass(frozen=True, slots=True)
 class Projected:
-    """What a layer's projections make of its input."""
+    """The outputs of a layer's projections."""
 
     mixed: tuple[torch.Tensor, ...]
     """Inputs of the convolution, [B, T, channels] each, in the order of its channels: queries, keys, values."""
     decay_input_BTH: torch.Tensor
     beta_input_BTH: torch.Tensor
     gate: Callable[[], torch.Tensor]
-    """The output's gate [B, T, H × V], computed when it is needed."""
+    """The output gate [B, T, H × V], computed when it is needed."""
 
 
 Projection = Callable[[torch.Tensor], Projected]
 
 CLOSED_GATE = -80.0
-"""An input of both gates for which nothing decays, and nothing is written that fp32 could hold beside a state."""
+"""Input for both gates with which the state does not decay and the amount written to it vanishes in fp32."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """Where a family's layer keeps what the computation needs."""
+    """The attributes of a family's layer that the computation needs."""
 
     projection: Callable[[Any], Projection]
     norm: str
@@ -52,7 +51,7 @@ class _Family:
 
 
 def _merging(mixed: tuple[str, ...], decay: str, beta: str, gate: str) -> Callable[[Any], Projection]:
-    """The projection of a family whose parts are linear layers of these names, read as one matrix where they can be."""
+    """A family's projection, from the names of its linear layers; computed as one matrix if they can be merged."""
 
     def projection(layer: Any) -> Projection:
         inner = [getattr(layer, name) for name in (*mixed, decay, beta)]
@@ -64,16 +63,16 @@ def _merging(mixed: tuple[str, ...], decay: str, beta: str, gate: str) -> Callab
             return Projected(tuple(parts), decay_input, beta_input, partial(outer, x))
 
         def together(x: torch.Tensor) -> Projected:
-            # A model may be moved or loaded anew after its kernels were chosen.
+            # A model may be moved or reloaded after its kernels were chosen.
             if merged is None or not merged.is_current:
                 return separately(x)
             *parts, decay_rows, beta_rows = merged.rows[0]
-            # The gate is the last that is needed: of a segment it would take up memory until then.
+            # The gate is needed last: for a whole segment it would occupy memory until then.
             whole = isinstance(current_pass(), TokenPass)
             y = linear(x, merged.weight_ND if whole else merged.weight_ND[: merged.ends[0]])
             (gate_rows,) = merged.rows[1]
             gate = (lambda: y[..., gate_rows]) if whole else partial(linear, x, merged.weight_ND[gate_rows])
-            # The parts stand beside each other, in the order of the convolution's channels.
+            # The parts are adjacent, in the order of the convolution's channels.
             channels = y[..., parts[0].start : parts[-1].stop]
             return Projected((channels,), y[..., decay_rows], y[..., beta_rows], gate)
 
@@ -98,7 +97,7 @@ _FAMILIES = {
 
 
 def gated_delta_layers(model: nn.Module) -> list[nn.Module]:
-    """The layers of a model that this computation covers; perhaps none."""
+    """The layers of a model that this computation supports; may be empty."""
     return [
         module
         for module in model.modules()
@@ -107,7 +106,7 @@ def gated_delta_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def fast_forward(layer: Any) -> Callable[..., torch.Tensor]:
-    """A forward for one of `gated_delta_layers`, with the signature of its own and a residual to add, if wanted."""
+    """Make a forward for one of `gated_delta_layers`, with its own signature plus an optional residual to add."""
     family = _FAMILIES[type(layer).__name__]
     own = type(layer).forward
     project = family.projection(layer)
@@ -137,14 +136,14 @@ def fast_forward(layer: Any) -> Callable[..., torch.Tensor]:
 
 @torch.no_grad()
 def _run(layer: Any, family: _Family, project: Projection, x_1XD: torch.Tensor, step: Pass) -> torch.Tensor:
-    """What the output projection takes, [1, X, H × V]."""
-    # Imported late: Triton is on Linux alone, and takes a second that the processor's runs need not spend.
+    """Compute the input of the output projection, [1, X, H × V]."""
+    # Imported late: Triton exists on Linux only, and importing it takes a second that runs on a CPU need not spend.
     from model_adapters.kernels.elementwise.triton_elementwise import rms_norm
 
     projected = project(x_1XD)
     inputs = [*projected.mixed, projected.decay_input_BTH, projected.beta_input_BTH]
     gate = projected.gate
-    # The inputs of the convolution are the largest tensors here, and are not needed any more after it.
+    # The convolution's inputs are the largest tensors here; free them as soon as it has run.
     del projected
     groups = step.padded_state_groups
     parts = [_mix_tokens(layer, step, inputs)] if isinstance(step, TokenPass) else []
@@ -161,7 +160,7 @@ def _run(layer: Any, family: _Family, project: Projection, x_1XD: torch.Tensor, 
 
 
 def _mix_tokens(layer: Any, step: TokenPass, inputs: list[torch.Tensor]) -> torch.Tensor:
-    """One token for each of the first slots, [B, 1, H, V]; one launch each, so that the step can be recorded."""
+    """Process one token in each of the first slots, [B, 1, H, V]; one launch each, so that the step can be recorded."""
     from model_adapters.kernels.causal_convolution.triton_convolution import convolve_token
     from model_adapters.kernels.gated_delta.triton_decode import step_gated_delta_rule
 
@@ -177,14 +176,14 @@ def _mix_tokens(layer: Any, step: TokenPass, inputs: list[torch.Tensor]) -> torc
 
 
 def _mix_group(layer: Any, step: Pass, group: RowGroup, inputs: list[torch.Tensor]) -> torch.Tensor:
-    """The convolution and the rule on a group of rows, [B, T, H, V], from the states before to those after."""
+    """Run the convolution and the delta rule on a group of rows, [B, T, H, V], and update their states."""
     from model_adapters.kernels.gated_delta.triton_prefill import prefill_gated_delta_rule
 
     *mixed, decay_BTH, beta_BTH = inputs
     inputs.clear()
     context_BCW, state_BHKV = _states_of(group, *_memory(layer, step, mixed[0]))
     if group.keeps and group.is_padded:
-        # Without decay and with nothing written, padding leaves a state as it is.
+        # Padding leaves a state unchanged if it neither decays the state nor writes to it.
         decay_BTH, beta_BTH = (x.masked_fill(group.padding[..., None], CLOSED_GATE) for x in (decay_BTH, beta_BTH))
         before_BCW, inputs_BCT = context_BCW.clone(), torch.cat(mixed, dim=-1).transpose(1, 2)
     mixed_BTC = _convolve_segment(layer, tuple(mixed), context_BCW)
@@ -200,14 +199,14 @@ def _mix_group(layer: Any, step: Pass, group: RowGroup, inputs: list[torch.Tenso
 
 
 def _heads(layer: Any, mixed: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Queries, keys and values [..., heads, size] out of the convolution's channels."""
+    """Split the convolution's channels into queries, keys and values, [..., heads, size]."""
     parts = torch.split(mixed, [layer.key_dim, layer.key_dim, layer.value_dim], dim=-1)
     sizes = (layer.head_k_dim, layer.head_k_dim, layer.head_v_dim)
     return tuple(split_dim(part, -1, (-1, size)) for part, size in zip(parts, sizes, strict=True))
 
 
 def _memory(layer: Any, step: Pass, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The convolution's contexts [N, C, W] and the recurrent states [N, H, K, V] of all slots."""
+    """The convolution contexts [N, C, W] and recurrent states [N, H, K, V] of all slots."""
     state = step.linear_state(layer.layer_idx)
     context = state.conv(0, tuple(layer.conv1d.weight.shape[::2]), like)
     return context, state.state(0, (layer.num_v_heads, layer.head_k_dim, layer.head_v_dim), like)
@@ -216,7 +215,7 @@ def _memory(layer: Any, step: Pass, like: torch.Tensor) -> tuple[torch.Tensor, t
 def _states_of(
     group: RowGroup, context_NCW: torch.Tensor, state_NHKV: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The context and state of each row, to be updated in place; zeros if nothing came before."""
+    """The context and state of each row, to be updated in place; zeros if the row starts a sequence."""
     if group.keeps:
         context, state = context_NCW[group.slots], state_NHKV[group.slots]
     else:
@@ -231,7 +230,7 @@ def _states_of(
 
 
 def _last_inputs(before_BCW: torch.Tensor, x_BCT: torch.Tensor, tokens_B: torch.Tensor) -> torch.Tensor:
-    """The last W inputs of each row, of those before it and its own `tokens_B`."""
+    """The last W inputs of each row, taken from its context and its own `tokens_B`."""
     window_W = torch.arange(before_BCW.shape[2], device=x_BCT.device)
     place_BCW = (tokens_B[:, None] + window_W)[:, None].expand(-1, x_BCT.shape[1], -1)
     return torch.cat([before_BCW, x_BCT], dim=-1).gather(2, place_BCW)

@@ -1,6 +1,6 @@
-"""Whether the Triton kernels of the gated delta rule are right on this device, at a model's own sizes.
+"""Compare the Triton kernels of the gated delta rule with their references on this device, at a model's own sizes.
 
-Tried before they are used, since what a compiler makes of a kernel differs by its version and by the card.
+The trial runs before the kernels are used, because compiled kernels differ between compiler versions and GPUs.
 """
 
 from functools import partial
@@ -19,14 +19,14 @@ from model_adapters.engine.memory.transformers_cache import CacheView
 from model_adapters.kernels.trial import LAYER_TOLERANCE, random_sample, trial
 
 TOKENS = (130, 67)
-"""Two segments that end within a chunk; one more token is decoded."""
+"""Lengths of two segments that end inside a chunk; one more token is decoded after them."""
 
 Parts = tuple[torch.Tensor, ...]
-"""What the segments give, each by itself: one wrong token would not show among hundreds."""
+"""Outputs of the segments, compared separately: one wrong token would not show among hundreds."""
 
 
 def find_fault(model: PreTrainedModel, layer: Any) -> str | None:
-    """What is wrong with the kernels for a model, in one line; None where they agree with the references."""
+    """Return what is wrong with the kernels for a model, in one line, or None if they agree with the references."""
     dtype, device = model.dtype, layer.A_log.device
     x_1TD = random_sample((1, sum(TOKENS) + 1, layer.hidden_size), device, dtype, seed=1)
     rule = trial(_rule, _rule_by_reference, [_rule_sample(layer, dtype)], dtype, tolerance=LAYER_TOLERANCE)
@@ -39,7 +39,7 @@ def find_fault(model: PreTrainedModel, layer: Any) -> str | None:
 
 
 def _rule_sample(layer: Any, dtype: torch.dtype) -> tuple[Parts, dict[str, torch.Tensor], torch.Tensor]:
-    """Queries, keys and values as views of one tensor, gates with hardly any decay, and a state."""
+    """Queries, keys and values as views of one tensor, gates with almost no decay, and a state."""
     device, heads, tokens = layer.A_log.device, layer.num_v_heads, sum(TOKENS)
     mixed_BTC = random_sample((1, tokens, 2 * layer.key_dim + layer.value_dim), device, dtype)
     parts = torch.split(mixed_BTC, [layer.key_dim, layer.key_dim, layer.value_dim], dim=-1)
@@ -51,7 +51,7 @@ def _rule_sample(layer: Any, dtype: torch.dtype) -> tuple[Parts, dict[str, torch
 
 
 def _rule(qkv: Parts, gates: dict[str, torch.Tensor], state_BHKV: torch.Tensor) -> Parts:
-    """The kernel's outputs for each segment, and the state after them."""
+    """The kernel's output for each segment, and the final state."""
     from model_adapters.kernels.gated_delta.triton_prefill import prefill_gated_delta_rule
 
     outs, start = [], 0
@@ -80,7 +80,7 @@ def _rule_by_reference(qkv: Parts, gates: dict[str, torch.Tensor], state_BHKV: t
 
 
 def _layer(model: PreTrainedModel, layer: Any, x_1TD: torch.Tensor) -> Parts:
-    """One layer on the kernels, in two segments and a decoded token."""
+    """One layer's outputs with the kernels, for two segments and one decoded token."""
     tokens = x_1TD.shape[1]
     cache = SlottedCache(MemoryLayout.unmeasured(model.config), slots=2, max_tokens=tokens, device=x_1TD.device)
     forward, outs = fast_forward(layer), []

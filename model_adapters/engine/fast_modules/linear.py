@@ -1,4 +1,4 @@
-"""A model's linear layers on the Triton vector product if a pass has one token; otherwise on PyTorch's own."""
+"""Run linear layers with the Triton matrix-vector product for passes of one token, and with PyTorch otherwise."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,9 @@ from model_adapters.kernels.vector_product.linear import has_vector_product, lin
 
 
 def place_vector_products(model: PreTrainedModel, patches: ModulePatches) -> int:
-    """Let a model's linear layers take the kernel for single tokens; how many do.
+    """Let a model's linear layers use the kernel for single tokens; returns the number of such layers.
 
-    The output embeddings are left out: the engine computes them in fp32 by itself.
+    The output embeddings are excluded: the engine computes them in fp32.
     """
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     layers = [module for module in model.modules() if type(module) is nn.Linear and module is not head]
@@ -24,7 +24,7 @@ def place_vector_products(model: PreTrainedModel, patches: ModulePatches) -> int
 
 
 def _fast_linear(layer: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
-    def forward(input: torch.Tensor) -> torch.Tensor:  # named as nn.Linear names it
+    def forward(input: torch.Tensor) -> torch.Tensor:  # the parameter name of nn.Linear
         return linear(input, layer.weight, layer.bias)
 
     return forward

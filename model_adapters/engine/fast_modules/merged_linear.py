@@ -1,6 +1,6 @@
-"""Linear layers that read the same input as one matrix, so that a step reads it once and launches once.
+"""Merge linear layers with the same input into one matrix, so that a step reads the input once and launches once.
 
-No weight is held twice: the layers' own weights become views of the matrix.
+No weight is stored twice: the layers' own weights become views of the matrix.
 
 Shape suffixes: N rows of the matrix, D features.
 """
@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 ROW_MULTIPLE = 64
-"""Where the number of rows is no multiple of 8 or so, cuBLAS takes slower kernels: on an H100, 17,340 rows of 3,840
-features took 95 µs, and 22,016 rows 64."""
+"""cuBLAS uses slower kernels if the number of rows is not a multiple of about 8: on an H100, 17,340 rows of 3,840
+features took 95 µs, and 22,016 rows 64 µs."""
 
 
 class MergedProjections:
-    """Groups of linear layers, each group's rows beside each other and filled up with zeros to ROW_MULTIPLE."""
+    """Groups of linear layers, each group's rows adjacent and zero-padded to a multiple of ROW_MULTIPLE."""
 
     def __init__(self, groups: Sequence[Sequence[nn.Linear]]) -> None:
         first = groups[0][0].weight
@@ -25,9 +25,9 @@ class MergedProjections:
         padded = [-(-count // ROW_MULTIPLE) * ROW_MULTIPLE for count in counts]
         self.weight_ND = first.new_zeros((sum(padded), first.shape[1]))
         self.rows: list[list[slice]] = []
-        """Where each layer of each group stands."""
+        """The rows of each layer, by group."""
         self.ends: list[int] = []
-        """The row after each group's last."""
+        """The end of each group's rows (exclusive)."""
         self._placed: list[tuple[nn.Linear, torch.Tensor]] = []
         start = 0
         for group, size in zip(groups, padded, strict=True):
@@ -45,7 +45,7 @@ class MergedProjections:
 
     @property
     def is_current(self) -> bool:
-        """Whether the layers still have these weights: a model may be moved or loaded anew."""
+        """Whether the layers still use these weights: a model may be moved or reloaded."""
         return all(layer.weight.data_ptr() == own_ND.data_ptr() for layer, own_ND in self._placed)
 
 
@@ -54,7 +54,7 @@ _MERGED: WeakKeyDictionary[nn.Module, MergedProjections] = WeakKeyDictionary()
 
 @torch.no_grad()
 def merge_projections(owner: nn.Module, groups: Sequence[Sequence[nn.Linear]]) -> MergedProjections | None:
-    """The merged projections of a module, made once; None where its layers cannot stand in one matrix."""
+    """Return the merged projections of a module, made on the first call; None if its layers cannot be merged."""
     known = _MERGED.get(owner)
     if known is not None and known.is_current:
         return known
@@ -65,6 +65,6 @@ def merge_projections(owner: nn.Module, groups: Sequence[Sequence[nn.Linear]]) -
         return None
     _MERGED[owner] = merged = MergedProjections(groups)
     if merged.weight_ND.is_cuda:
-        # The matrices that were merged leave holes that no later one fits into.
+        # The original weights leave holes in the memory pool that no later allocation fits.
         torch.cuda.empty_cache()
     return merged

@@ -1,7 +1,7 @@
-"""Norms, SwiGLU and rotary positions of transformers' modules on the Triton kernels, one pass over memory each.
+"""Triton kernels for the norms, SwiGLU and rotary positions of transformers' modules, with one pass over memory each.
 
-Which formula a class computes is found out rather than assumed: a kernel stands in only where it gives what the
-module's own code gives on a sample, with the module's own weights.
+Which formula a class computes is tested, not assumed: a kernel replaces a module only if it gives the same result on a
+sample with the module's own weights.
 """
 
 import sys
@@ -20,14 +20,14 @@ from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 from model_adapters.kernels.vector_product.linear import add_product, has_vector_product, is_one_vector, linear
 
 ROTATE = "apply_rotary_pos_emb"
-"""Name of the rotation in the modeling modules of transformers that have it."""
+"""Name of the rotation function in transformers' modeling modules."""
 _SAMPLE_TOKENS = 5
 
 Forward = Callable[..., Any]
 
 
 def place_elementwise(model: PreTrainedModel, patches: ModulePatches) -> tuple[str, ...]:
-    """Put kernels in the place of a model's elementwise modules; the names of what runs on them now."""
+    """Replace a model's elementwise modules by kernels; returns the names of what runs on kernels now."""
     placed = set()
     chosen: dict[type[nn.Module], Callable[[Any], Forward] | None] = {}
     for module in model.modules():
@@ -39,7 +39,7 @@ def place_elementwise(model: PreTrainedModel, patches: ModulePatches) -> tuple[s
             patches.place(module, "forward", make(module))
             placed.add(kind.__name__)
     for code in _modules_that_rotate(model):
-        # A function of a Python module is shared by all models of a family: another's patch may stand there.
+        # A module-level function is shared by all models of a family and may already be patched by another model.
         found = getattr(code, ROTATE)
         own = getattr(found, "__wrapped__", found)
         fast = _fast_rotation(own, model.device.type)
@@ -50,7 +50,7 @@ def place_elementwise(model: PreTrainedModel, patches: ModulePatches) -> tuple[s
 
 
 def _candidates(module: nn.Module) -> Iterator[Callable[[Any], Forward]]:
-    """The kernels that a module might be, by its parts."""
+    """The kernels that might compute what a module does, judged by its attributes."""
     weight = getattr(module, "weight", None)
     if "RMSNorm" in type(module).__name__ and isinstance(weight, nn.Parameter) and weight.dim() == 1:
         yield partial(_fast_norm, weight_offset=0.0)
@@ -93,7 +93,7 @@ def _fast_mlp(module: Any) -> Forward:
         gate_proj, up_proj = module.gate_proj, module.up_proj
         if merged is None or not merged.is_current:
             gate = gate_proj(x)
-            # In place: the gate is the largest tensor of the layer, and nothing else reads it.
+            # In place: the gate is the layer's largest tensor, and nothing else reads it.
             product = silu_product(gate, up_proj(x), out=gate)
         elif is_one_vector(x, up_proj.weight) and has_vector_product(up_proj.weight):
             from model_adapters.kernels.vector_product.triton_vector_product import gated_vector_product
@@ -120,7 +120,7 @@ def _fast_rotation(own: Forward, device_type: str) -> Forward:
 
         fits = (
             unsqueeze_dim == 1
-            # Another model of the family may stand on another device and call the same function.
+            # Another model of the family may be on another device and call the same function.
             and q.device.type == device_type
             and q.dtype in KERNEL_DTYPES
             and q.stride(-1) == k.stride(-1) == 1
@@ -138,7 +138,7 @@ def _fast_rotation(own: Forward, device_type: str) -> Forward:
 
 
 def _agrees(module: Any, make: Callable[[Any], Forward]) -> bool:
-    """Whether a kernel gives what the module's own code gives."""
+    """Whether a kernel and the module's own code give the same result."""
     weight = next(module.parameters())
     inputs = 2 if "Gated" in type(module).__name__ else 1
     samples = (

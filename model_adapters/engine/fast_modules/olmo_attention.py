@@ -1,7 +1,7 @@
-"""Attention layers that norm queries and keys over all heads: one product, one pass for norms and rotation.
+"""Attention layers that normalize queries and keys over all heads: merged projections, fused norms and rotation.
 
-A layer runs so only inside the engine; outside it runs its own code. Shape suffixes: B sequences, T tokens, H query
-heads, G key/value heads, D head size.
+Used only inside the engine; outside it a layer runs its own code. Shape suffixes: B sequences, T tokens, H query heads,
+G key/value heads, D head size.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _SAMPLE_TOKENS = 5
 
 
 def place_fused_projections(model: PreTrainedModel, patches: ModulePatches) -> int:
-    """Put the fused forward in the place of a model's attention layers; how many have it now."""
+    """Replace the forward of a model's attention layers by the fused one; returns the number of layers replaced."""
     layers: list[Any] = [module for module in model.modules() if type(module).__name__ in NORMED_OVER_HEADS]
     if not layers or not _agrees(layers[0]):
         return 0
@@ -50,7 +50,7 @@ def _fused(layer: Any) -> Callable[..., tuple[torch.Tensor, None]] | None:
         **kwargs: Any,
     ) -> tuple[torch.Tensor, None]:
         inside = current_pass() is not None and past_key_values is not None and attention_mask is None
-        # Tables of another size turn a part of each head.
+        # Tables of another size rotate only a part of each head.
         whole = position_embeddings is None or position_embeddings[0].shape[-1] == layer.head_dim
         if not inside or not whole or not merged.is_current or hidden_states.dtype not in KERNEL_DTYPES:
             own_output: tuple[torch.Tensor, None] = own(
@@ -62,7 +62,7 @@ def _fused(layer: Any) -> Callable[..., tuple[torch.Tensor, None]] | None:
         q_BTHD, k_BTGD = _norm_rotate(layer, q, k, position_embeddings)
         v_BGTD = v.view(*v.shape[:-1], -1, layer.head_dim).transpose(1, 2)
         keys, values = past_key_values.update(k_BTGD.transpose(1, 2), v_BGTD, layer.layer_idx)
-        del q, k, v, qkv, k_BTGD, v_BGTD  # a cache that kept views of them has its own references
+        del q, k, v, qkv, k_BTGD, v_BGTD  # a cache that keeps views of them holds its own references
         out, _ = slot_attention(layer, q_BTHD.transpose(1, 2), keys, values, None, scaling=layer.scaling, **kwargs)
         output: torch.Tensor = layer.o_proj(out.flatten(2))
         return output, None
@@ -87,7 +87,7 @@ def _norm_rotate(
 
 
 def _agrees(layer: Any) -> bool:
-    """Whether the kernel gives what a layer's own norms and rotation give."""
+    """Whether the kernel gives the same result as a layer's own norms and rotation."""
     weight = layer.q_proj.weight
     if weight.dtype not in KERNEL_DTYPES or layer.q_norm.variance_epsilon != layer.k_norm.variance_epsilon:
         return False

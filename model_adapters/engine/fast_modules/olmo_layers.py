@@ -1,6 +1,6 @@
-"""Decoder layers whose residual sums cost no pass of their own: they go into the norm or product before them.
+"""Decoder layers with residual sums fused into the preceding norm or matrix product, which saves a pass over memory.
 
-A layer runs so only inside the engine; outside it runs its own code.
+Used only inside the engine; outside it a layer runs its own code.
 """
 
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from model_adapters.engine.memory.passes import current_pass
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 NORMS_AFTER = ("Olmo2DecoderLayer", "Olmo3DecoderLayer", "OlmoHybridAttentionDecoderLayer")
-"""Classes that norm what attention and MLP return and add it then."""
+"""Classes that normalize the outputs of attention and MLP before adding them to the residual."""
 GATED_DELTA = ("OlmoHybridLinearAttentionDecoderLayer",)
-"""Classes that norm what a gated delta rule and an MLP take, and add what they return."""
+"""Classes that normalize the inputs of the gated delta rule and the MLP, and add their outputs to the residual."""
 
 
 def place_fused_layers(model: PreTrainedModel, patches: ModulePatches, *, fast_rule: bool) -> int:
-    """Put fused forwards in the place of a model's decoder layers; how many have one now.
+    """Replace the forward of a model's decoder layers by fused ones; returns the number of layers replaced.
 
-    The elementwise kernels must have been placed before, and with `fast_rule` the Triton gated delta rule.
+    The elementwise kernels must be placed first, and with `fast_rule` also the Triton gated delta rule.
     """
     placed = 0
     for layer in model.modules():
@@ -67,7 +67,7 @@ def _gated_delta(layer: Any) -> Callable[..., torch.Tensor]:
             return own_output
         normed = layer.input_layernorm(hidden_states)
         hidden_states = layer.linear_attn(normed, cache_params=past_key_values, residual=hidden_states, **kwargs)
-        del normed  # not held while the MLP runs
+        del normed  # free it before the MLP runs
         output: torch.Tensor = layer.mlp(layer.post_attention_layernorm(hidden_states), residual=hidden_states)
         return output
 

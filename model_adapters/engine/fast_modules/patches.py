@@ -1,4 +1,4 @@
-"""Faster forwards in the place of a model's own, for single modules, and the way back to the model's own.
+"""Replace forwards of single modules by faster ones, and restore the model's own code.
 
 patches = patches_of(model)
 patches.place(layer, "forward", fast)
@@ -28,14 +28,14 @@ class _Patch:
 
     def take(self) -> None:
         if isinstance(self.owner, nn.Module):
-            # The class's own method comes back where the instance's attribute goes.
+            # Deleting the instance's attribute restores the class's own method.
             delattr(self.owner, self.name)
         else:
             setattr(self.owner, self.name, self.own)
 
 
 class ModulePatches:
-    """The functions that stand in for a model's own, by the module or the Python module that calls them."""
+    """The functions that replace a model's own, by the module or Python module that owns them."""
 
     def __init__(self) -> None:
         self._placed: list[_Patch] = []
@@ -43,9 +43,9 @@ class ModulePatches:
     def place(
         self, owner: nn.Module | ModuleType, name: str, fast: Callable[..., Any], own: Callable[..., Any] | None = None
     ) -> None:
-        """Let `owner` call `fast` under this name; a second patch of one name replaces the first.
+        """Replace `owner`'s function of this name by `fast`; a second patch of the same name replaces the first.
 
-        `own` is what comes back afterwards, where another model's patch may stand in its place already.
+        `own` is the function to restore; needed if another model's patch may already be in place.
         """
         known = next((patch for patch in self._placed if patch.owner is owner and patch.name == name), None)
         if known is not None:
@@ -56,18 +56,18 @@ class ModulePatches:
         patch.put()
 
     def has(self, owner: nn.Module | ModuleType, name: str) -> bool:
-        """Whether a patch stands there."""
+        """Whether a patch of this name is in place."""
         return any(patch.owner is owner and patch.name == name for patch in self._placed)
 
     def clear(self) -> None:
-        """Take all patches away for good; a patched Python module would else outlive the model."""
+        """Remove all patches for good; otherwise a patched Python module would outlive the model."""
         for patch in self._placed:
             patch.take()
         self._placed = []
 
     @contextmanager
     def off(self) -> Iterator[None]:
-        """While it lasts, the model runs its own code."""
+        """Let the model run its own code in this block."""
         placed, self._placed = self._placed, []
         for patch in placed:
             patch.take()
@@ -83,5 +83,5 @@ _PATCHES: WeakKeyDictionary[nn.Module, ModulePatches] = WeakKeyDictionary()
 
 
 def patches_of(model: nn.Module) -> ModulePatches:
-    """The patches of one model; none at first."""
+    """The patches of a model, created empty on the first call."""
     return _PATCHES.setdefault(model, ModulePatches())

@@ -1,6 +1,6 @@
-"""The scan of Mamba-2 layers of any family on the Triton kernels.
+"""Run the scan of Mamba-2 layers of any family with the Triton kernels.
 
-transformers gives every such family one function, `mamba2_chunk_scan`, that a layer calls for more than one token.
+In transformers, each such family calls a function `mamba2_chunk_scan` for more than one token.
 """
 
 import functools
@@ -20,10 +20,10 @@ from model_adapters.kernels.trial import LAYER_TOLERANCE, random_sample, trial
 
 SCAN = "mamba2_chunk_scan"
 TOKENS = 300
-"""Of a trial: more than a chunk."""
+"""Length of the trial, longer than one chunk."""
 _SIZES = ("num_heads", "head_dim", "n_groups", "ssm_state_size", "A_log")
 _LIBRARY: dict[str, Callable[..., Any]] = {}
-"""What transformers made of the function when it was imported, by Python module."""
+"""The scan functions as transformers defined them on import, by Python module."""
 
 
 def scan_layers(model: PreTrainedModel) -> list[nn.Module]:
@@ -36,7 +36,7 @@ def scan_layers(model: PreTrainedModel) -> list[nn.Module]:
 
 
 def find_scan_fault(layer: Any, dtype: torch.dtype) -> str | None:
-    """Why the Triton kernels cannot stand in for the family's own scan, None if they agree."""
+    """Return why the Triton kernels cannot replace the family's own scan, or None if the results agree."""
     plain = inspect.unwrap(getattr(sys.modules[type(layer).__module__], SCAN))
     device = layer.A_log.device
     heads, size, groups, state = layer.num_heads, layer.head_dim, layer.n_groups, layer.ssm_state_size
@@ -59,7 +59,7 @@ def find_scan_fault(layer: Any, dtype: torch.dtype) -> str | None:
 
 
 def place_scan(layer: nn.Module, patches: ModulePatches) -> None:
-    """Let the layer's family scan with Triton what lies on the layer's device."""
+    """Let the layer's family use the Triton scan for tensors on the layer's device."""
     code, device = sys.modules[type(layer).__module__], next(layer.parameters()).device
     own = _LIBRARY.setdefault(code.__name__, getattr(code, SCAN))
 
@@ -85,7 +85,7 @@ def _triton_scan(
     return_final_states: bool = False,
     **_: Any,
 ) -> Any:
-    """The signature of transformers' function; of what it leaves to `kwargs`, a pass without padding has nothing."""
+    """The scan with the signature of transformers' function; the arguments in `kwargs` concern only padded passes."""
     from model_adapters.kernels.state_space.triton_scan import scan_state_space
 
     out, final = scan_state_space(

@@ -1,1 +1,1 @@
-"""Which requests run together, and how much memory they are given."""
+"""Scheduling of requests and planning of memory."""

@@ -1,4 +1,4 @@
-"""Runs what a scheduler decides: forward passes over a room's slots, and what is read off them."""
+"""Run the scheduler's decisions: forward passes over the slots of a room, and the tokens and scores they give."""
 
 import time
 from collections.abc import Callable
@@ -24,14 +24,14 @@ from model_adapters.failures import Failure, attempt
 
 @dataclass(frozen=True, slots=True)
 class Prefilled:
-    """Prompts whose first tokens are left on the device."""
+    """Prompts whose first generated tokens are still on the device."""
 
     sequences: tuple[Sequence, ...]
     watch: Stopwatch
     picked: torch.Tensor
 
     def share_seconds(self) -> None:
-        """Divide the time of the pass among its prompts by their lengths, once it has been waited for."""
+        """Divide the time of a finished pass among its prompts by length."""
         seconds, tokens = self.watch.seconds(), sum(sequence.unread_tokens for sequence in self.sequences)
         for sequence in self.sequences:
             sequence.prefill_seconds += seconds * (sequence.unread_tokens / tokens if tokens else 1)
@@ -47,7 +47,7 @@ class Picked:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Requests with their scores."""
+    """Completed scoring requests."""
 
     generations: tuple[Generation, ...]
 
@@ -56,7 +56,7 @@ Result = Room | Prefilled | Picked | Scored | Failure | None
 
 
 class Executor:
-    """A model with its decode steps and kept prefixes."""
+    """A model with its decode steps and prefix cache."""
 
     def __init__(self, runner: ModelRunner, rooms: RoomMaker) -> None:
         self.runner, self._rooms = runner, rooms
@@ -64,7 +64,7 @@ class Executor:
         self.prefixes = PrefixStore(runner)
 
     def run(self, work: Work, room: Room | None, *, unread: Items[Prefilled], ran_out: Items[EnginePlan]) -> Result:
-        """What came of a piece of work; nothing that fails is raised."""
+        """Run a piece of work and return its result; failures are returned, not raised."""
         if isinstance(work, MakeRoom):
             self.decoder.drop()
             kept_bytes = self.prefixes.nbytes
@@ -85,7 +85,7 @@ class Executor:
         return None
 
     def clear(self) -> None:
-        """Let go of recorded steps and kept prefixes with their memory."""
+        """Drop recorded decode steps and cached prefixes, and free their memory."""
         self.decoder.drop()
         self.prefixes.clear()
         if self.runner.device.type == "cuda":
@@ -127,7 +127,7 @@ class Executor:
             return Scored((sequence.finish("error", str(error)),))
 
     def _scored(self, work: Score, room: Room, started: float) -> Generation:
-        """The request's own tokens from `scored_from` on, or its continuations, by way of its slot."""
+        """Score the request's own tokens from `scored_from` on, or its continuations, in its slot."""
         sequence, runner, plan = work.sequence, self.runner, room.plan
         request, context = sequence.request, self._begin(sequence, work.slot, room)
         rest = request.token_ids[context.tokens :]
@@ -161,7 +161,7 @@ class Executor:
         return Scored(tuple(generations))
 
     def _begin(self, sequence: Sequence, slot: int, room: Room) -> Context:
-        """The slot made ready for a request: with the prefix in it that the request shares, or empty."""
+        """Prepare a slot for a request: copy its cached prefix into the slot, or empty it."""
         kept = self._kept_prefix(sequence, room)
         if kept is None:
             room.cache.reset(slot)
@@ -171,7 +171,7 @@ class Executor:
         return Context(room.cache, slot, kept.last)
 
     def _kept_prefix(self, sequence: Sequence, room: Room) -> Context | None:
-        """The request's shared prefix, read now if need be; None if it has none or memory cannot keep it."""
+        """The request's shared prefix, read if necessary; None if it has none or memory cannot hold it."""
         if not sequence.prefix:
             return None
         return self.prefixes.context(

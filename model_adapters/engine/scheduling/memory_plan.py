@@ -1,4 +1,4 @@
-"""How large segments are and how many sequences run together, from what a model needs and a device has."""
+"""Choose segment size and number of slots from a model's memory needs and a device's free memory."""
 
 import os
 from collections.abc import Sequence
@@ -13,32 +13,32 @@ CPU_SEGMENT_TOKENS, CPU_SLOTS = 1024, 4
 GPU_SEGMENT_TOKENS, GPU_SLOTS = 8192, 32
 LEAST_SEGMENT_TOKENS = 256
 SEGMENT_SHARE = 0.25
-"""Part of the free memory that one segment's activations may take."""
+"""Share of the free memory that one segment's activations may take."""
 PREFIX_SHARE = 0.25
-"""Part of the free memory that prefixes which are kept may take."""
+"""Share of the free memory that cached prefixes may take."""
 SPARE_SHARE = 0.1
-"""Part of the free memory left alone: fragmentation, workspaces, recorded decode steps (logits and activations of one
-token a slot), and other programs on a CPU."""
+"""Share of the free memory left unused, for fragmentation, workspaces, recorded decode steps (logits and activations
+of one token per slot), and other programs on a CPU."""
 GPU_SPARE_BYTES = 2 * 2**30
-"""On a GPU no more than this: what else needs memory there does not grow with the card."""
+"""Upper limit of that reserve on a GPU, where other uses of memory do not grow with the GPU's size."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """How an engine runs until a longer request or a lack of memory makes it plan again."""
+    """Settings of an engine, valid until a longer request or a lack of memory requires a new plan."""
 
     segment_tokens: int
     slots: int
     max_tokens: int
-    """Places in a slot: prompt and generation budget together."""
+    """Positions in a slot: the limit on prompt plus generation budget."""
     pass_tokens: int
-    """Tokens of a pass over several texts: a segment's, also where no single prompt is as long."""
+    """Tokens per pass over several texts: the segment size, even if every prompt is shorter."""
     prefix_bytes: int | None = None
-    """Room for prefixes that are kept to be continued; None where no request was known to share one."""
+    """Memory for cached prefixes; None if no request so far shares a prefix."""
 
 
 def available_bytes(device: torch.device) -> int:
-    """Memory that a new allocation could take: free on the card and in PyTorch's own pool, or free on the host."""
+    """Memory available to a new allocation: free GPU memory plus PyTorch's unused pool, or free host memory."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -46,7 +46,7 @@ def available_bytes(device: torch.device) -> int:
 
 
 def plannable_bytes(available: int, *, on_gpu: bool) -> int:
-    """What of the available memory a plan may give away."""
+    """The part of the available memory that a plan may use."""
     spare = int(available * SPARE_SHARE)
     return available - (min(spare, GPU_SPARE_BYTES) if on_gpu else spare)
 
@@ -61,11 +61,11 @@ def choose_plan(
     kept_bytes: int | None = None,
     ran_out: Sequence[EnginePlan] = (),
 ) -> EnginePlan:
-    """A plan for sequences of `need_tokens`; a given segment or number of slots is kept, the rest is fitted to memory.
+    """Plan for sequences of `need_tokens`; a given segment size or slot count is kept, the rest is fitted to memory.
 
-    With `kept_bytes`, what kept prefixes take already, there is room for prefixes beside at least one slot. Where
-    memory `ran_out` under a plan for sequences as long or shorter, segments and slots are at most half of its. Raises
-    RequestFailedError if not even one slot fits.
+    With `kept_bytes`, the size of the prefixes already cached, the plan reserves memory for prefixes and at least one
+    slot. Segments and slots are at most half as large as in any plan in `ran_out` (plans under which memory ran out)
+    for sequences as long or shorter. Raises RequestFailedError if not even one slot fits.
     """
     free = plannable_bytes(available_bytes(device), on_gpu=needs.on_gpu) + (kept_bytes or 0)
     return plan_request(
@@ -83,9 +83,9 @@ def plan_request(
     kept_bytes: int | None = None,
     ran_out: Sequence[EnginePlan] = (),
 ) -> EnginePlan:
-    """The same by numbers, as `fit_plan` takes them: for the rounded length, or for the length itself if only it fits.
+    """Plan from given numbers, as `fit_plan` does: for the rounded length, or for the exact length if only that fits.
 
-    The engine and the forecast both plan by this function. Raises RequestFailedError if not even one slot fits.
+    The engine and the memory forecast both use this function. Raises RequestFailedError if not even one slot fits.
     """
 
     def plan(max_tokens: int) -> EnginePlan:
@@ -109,7 +109,7 @@ def fit_plan(
     kept_bytes: int | None = None,
     ran_out: Sequence[EnginePlan] = (),
 ) -> EnginePlan:
-    """A plan for slots of `max_tokens`: what a model needs, in the `free` bytes that it may have beside its weights."""
+    """Plan slots of `max_tokens` within `free` bytes, the memory left beyond the weights."""
     activation, per_slot = needs.activation_bytes_per_token, needs.slot.bytes(max_tokens)
     if segment_tokens is None:
         segment_tokens = GPU_SEGMENT_TOKENS if needs.on_gpu else CPU_SEGMENT_TOKENS
@@ -122,12 +122,12 @@ def fit_plan(
     if segment_tokens * activation + per_slot > free:
         missing = per_slot + segment_tokens * activation - free
         raise RequestFailedError(
-            f"{max_tokens:,} tokens need {_gib(per_slot)} of keys, values and states and "
-            f"{_gib(segment_tokens * activation)} of activations, but {_gib(max(free, 0))} are free; "
+            f"{max_tokens:,} tokens need {_gib(per_slot)} for KV cache and states and "
+            f"{_gib(segment_tokens * activation)} for activations, but {_gib(max(free, 0))} are free; "
             f"{_gib(missing)} are missing and {longest_fitting(needs, free):,} tokens would fit: "
             "use a shorter context, a smaller --segment-tokens or a larger device"
         )
-    # One slot serves one prompt at a time; prompts of several share passes.
+    # A prompt read alone occupies one slot; prompts in several slots can share a pass.
     left = free - pass_tokens * activation
     prefix_bytes = None if kept_bytes is None else max(0, min(int(PREFIX_SHARE * free), left - per_slot))
     fitting = max(1, (left - (prefix_bytes or 0)) // max(per_slot, 1))
@@ -137,7 +137,7 @@ def fit_plan(
 
 
 def longest_fitting(needs: Needs, free: int) -> int:
-    """Tokens of the longest sequence that fits in the smallest segments; 0 where none does."""
+    """Length in tokens of the longest sequence that fits with the smallest segments; 0 if none fits."""
 
     def fits(tokens: int) -> bool:
         segment = min(tokens, LEAST_SEGMENT_TOKENS)
@@ -156,7 +156,7 @@ def _host_available_bytes() -> int:
             sizes = {name: int(rest.split()[0]) * 1024 for name, rest in (line.split(":") for line in lines)}
         return sizes["MemAvailable"]
     except FileNotFoundError:
-        # Not Linux: what is physically there is the best that the standard library knows.
+        # Not Linux: the total physical memory is the best figure in the standard library.
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

@@ -1,4 +1,4 @@
-"""Up to which length a model reads prompts: where positions end, or depend on how long the whole prompt is."""
+"""The longest prompt a model can read: where its positions end, or begin to depend on the whole prompt's length."""
 
 import re
 from typing import Any, NamedTuple
@@ -9,25 +9,25 @@ from model_adapters.positions import table_end
 
 
 class PositionLimit(NamedTuple):
-    """The length up to which positions are there and stay what they are."""
+    """The length up to which positions exist and do not depend on the prompt's length."""
 
     tokens: int
     reason: str
-    """What is wrong beyond it, as the end of a sentence: "beyond which ..."."""
+    """Why longer prompts fail, as the end of a sentence: "beyond which ..."."""
     reads_alone: bool = False
-    """Whether prompts beyond it are read nevertheless, if they share no prefix and nothing branches off from them."""
+    """Whether longer prompts can still be read if they share no prefix and have no continuations."""
 
 
 def position_limit(model: PreTrainedModel) -> PositionLimit | None:
-    """The shortest limit of the model's positions, on any device; None for schemes without one."""
+    """The lowest of the limits of the model's positions, whatever the device; None if there is no limit."""
     limits = _rotary_limits(model.config.get_text_config())
     if (end := table_end(model)) is not None:
-        limits.append(PositionLimit(end, "the model's table of positions ends"))
+        limits.append(PositionLimit(end, "the model's position table ends"))
     return min(limits, default=None)
 
 
 def schemes_by_length(config: PreTrainedConfig) -> list[dict[str, Any]]:
-    """The rotary schemes of a configuration whose frequencies change with the prompt's length."""
+    """The rotary schemes of a configuration whose frequencies depend on the prompt's length."""
     stated = getattr(config, "rope_parameters", None) or {}
     schemes = [stated] if "rope_type" in stated else [value for value in stated.values() if isinstance(value, dict)]
     return [scheme for scheme in schemes if re.search(r"longrope|dynamic", scheme.get("rope_type", "default"))]
@@ -36,9 +36,9 @@ def schemes_by_length(config: PreTrainedConfig) -> list[dict[str, Any]]:
 def _rotary_limits(config: PreTrainedConfig) -> list[PositionLimit]:
     """The lengths beyond which rotary frequencies change with the prompt's length.
 
-    `dynamic` and `longrope` take other frequencies for every position once a prompt is longer than the original
-    length, so keys of earlier segments, of shared prefixes and of shorter sequences in the same decode step would not
-    be what they are in one pass. `longrope` has two sets of them, one of which is chosen for each prompt.
+    `dynamic` and `longrope` use other frequencies for all positions once a prompt exceeds the original length, so the
+    keys of earlier segments, of shared prefixes and of shorter sequences in the same decode step would differ from
+    those of a single pass. `longrope` has two sets of frequencies and selects one per prompt.
     """
     limits = []
     for scheme in schemes_by_length(config):

@@ -1,4 +1,4 @@
-"""Prefixes that prompts share: read once, kept as far as memory allows, and continued any number of times."""
+"""Prefix caching: prefixes shared by prompts are read once, kept while memory allows, and continued many times."""
 
 from collections import OrderedDict
 
@@ -7,28 +7,28 @@ from model_adapters.engine.memory.context import Context
 
 
 class PrefixStore:
-    """Contexts by the tokens that were read, so that what is found can never be another prefix, or a stale one.
+    """Cached prefixes, keyed by their tokens, so that a lookup never returns another or a stale prefix.
 
-    Each has a cache of its own size, which nothing writes to afterwards. The least recently used go first.
+    Each prefix has a read-only cache of its own size. The least recently used prefix is evicted first.
     """
 
     def __init__(self, runner: ModelRunner) -> None:
         self.read = 0
-        """Times that a prefix had to be read."""
+        """Number of times a prefix was read."""
         self.continued = 0
-        """Requests that went on from a kept prefix."""
+        """Number of requests that continued from a cached prefix."""
         self.tokens_saved = 0
-        """Prompt tokens of those requests that were not read for them, less those of the prefixes."""
+        """Prompt tokens saved: those of the prefixes in all requests, minus those read to fill the cache."""
         self._runner = runner
         self._kept: OrderedDict[tuple[int, ...], Context] = OrderedDict()
 
     @property
     def nbytes(self) -> int:
-        """Allocated bytes of all kept prefixes."""
+        """Allocated bytes of all cached prefixes."""
         return sum(context.cache.kv_bytes + context.cache.state_bytes for context in self._kept.values())
 
     def context(self, token_ids: tuple[int, ...], *, segment_tokens: int, room_bytes: int) -> Context | None:
-        """The prefix, read now if it is not kept; None where it alone is larger than the room for all of them."""
+        """Return the cached prefix, reading it if necessary; None if it exceeds `room_bytes` on its own."""
         found = self._kept.get(token_ids)
         if found is not None:
             self._kept.move_to_end(token_ids)
@@ -46,14 +46,14 @@ class PrefixStore:
         return context
 
     def count(self, context: Context, requests: int) -> None:
-        """Note that some requests go on from a kept prefix."""
+        """Count requests that continue from a cached prefix."""
         self.continued += requests
         self.tokens_saved += requests * context.tokens
 
     def cost_bytes(self, token_ids: tuple[int, ...]) -> int:
-        """What keeping a prefix takes; nothing where there is none."""
+        """Bytes needed to cache a prefix; 0 if it is empty."""
         return self._runner.layout.cost.bytes(len(token_ids)) if token_ids else 0
 
     def clear(self) -> None:
-        """Forget all prefixes, because memory ran out."""
+        """Drop all prefixes, because memory ran out."""
         self._kept.clear()

@@ -1,4 +1,4 @@
-"""Requests that cannot be run at all."""
+"""Reasons to refuse a request."""
 
 from evalkit.records import Request
 from model_adapters.engine.scheduling.position_limit import PositionLimit
@@ -13,7 +13,7 @@ def refusal(
     position_limit: PositionLimit | None,
     has_tokenizer: bool,
 ) -> str | None:
-    """Why a request cannot be run, in one line; None where it can."""
+    """Return why a request cannot be run, in one line, or None if it can."""
     request = sequence.request
     token_ids = request.token_ids
     if not token_ids:
@@ -27,7 +27,7 @@ def refusal(
     if scored_from is None and not request.continuations and request.generation_tokens < 1:
         return "the generation budget is 0 tokens"
     if request.stop and not has_tokenizer:
-        return "stop strings are found in text, and this engine has no tokenizer"
+        return "stop strings need a tokenizer, and this engine has none"
     if not 0 <= request.prefix_tokens <= len(token_ids):
         return f"a shared prefix of {request.prefix_tokens:,} tokens is not part of a prompt of {len(token_ids):,}"
     beyond = sequence.need_tokens - len(token_ids)
@@ -47,7 +47,7 @@ def refusal(
 
 def _wrong_continuations(request: Request) -> str | None:
     if request.continuations and request.scored_from is not None:
-        return "continuations and log-probabilities of the prompt are asked for at once; ask for them in two requests"
+        return "a request cannot have both continuations and log-probabilities of the prompt; send two requests"
     for index, continuation in enumerate(request.continuations):
         if not continuation:
             return f"continuation {index + 1} of {len(request.continuations)} is empty"

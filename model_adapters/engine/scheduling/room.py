@@ -1,4 +1,4 @@
-"""The cache that sequences run in, with the plan that it was made by."""
+"""The cache for the active sequences, and the plan it was made by."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,31 +14,31 @@ from model_adapters.engine.scheduling.sequence import Sequence as RequestSequenc
 
 @dataclass(slots=True)
 class Room:
-    """Slots for sequences up to a length."""
+    """A cache with slots for sequences up to a maximum length."""
 
     cache: SlottedCache
     plan: EnginePlan
     stale: bool = False
-    """True after a failure: the cache serves its active sequences and is then replaced by another."""
+    """True after a failure: the cache serves its active sequences and is then replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomMaker:
-    """Makes rooms for one model; a given segment or number of slots is kept, the rest is fitted to memory."""
+    """Makes rooms for one model: a given segment size or number of slots is kept, the rest is fitted to memory."""
 
     runner: ModelRunner
     segment_tokens: int | None
     slots: int | None
 
     def make(self, sequence: RequestSequence, *, kept_bytes: int, ran_out: Sequence[EnginePlan]) -> Room:
-        """A room that serves a request, when the one before has been let go of.
+        """Make a room that serves a request, once the previous room has been freed.
 
-        `kept_bytes` are taken by kept prefixes, `ran_out` are plans under which memory ran out. Raises
+        `kept_bytes` is the size of the cached prefixes; `ran_out` holds the plans under which memory ran out. Raises
         RequestFailedError if not even one slot fits.
         """
         if self.runner.device.type == "cuda":
             torch.cuda.empty_cache()
-        # A family that continues from its states by single tokens only has its prompts prefilled in one piece.
+        # A family that can continue from its states only one token at a time has its prompts prefilled in one piece.
         in_one = self.segment_tokens is None and not self.runner.layout.continues
         plan = choose_plan(
             self.runner.needs,

@@ -1,4 +1,4 @@
-"""Which requests run next, and what becomes of them: continuous batching over the slots of a room.
+"""Continuous batching: decide which requests run next in the slots of a room, and apply the results.
 
 scheduler = Scheduler(requests, …)
 while (work := scheduler.next()) is not None:
@@ -30,27 +30,27 @@ from model_adapters.engine.scheduling.work import (
 from model_adapters.failures import Failure, attempt
 
 GATHERED_REQUESTS, GATHERED_PASSES = 64, 8
-"""So many requests for continuations, or passes of them, are gathered and sorted by length."""
+"""Limits on the requests for continuations, and on their passes, that are gathered and sorted by length at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a scheduler asks about requests and does not know itself."""
+    """What a scheduler needs to know about requests and the device."""
 
     refusal: Callable[[Sequence], str | None]
     is_ended: Callable[[Sequence], bool]
-    """Whether the newest token of an answer is its last, whatever its budget."""
+    """Whether the newest token ends an answer, regardless of its budget."""
     on_gpu: bool
     reads_late: bool
-    """Whether first tokens are read once all free slots are filled: while a GPU works on one prompt, the next one's
-    launches are queued."""
+    """Whether first tokens are read only after all free slots are filled, so that a GPU works on one prompt while the
+    next one's kernels are launched."""
 
 
 @dataclass(slots=True)
 class Scheduler:
-    """The requests of one stream, those in slots, and the room that they run in.
+    """The requests of one stream, the active sequences, and their room.
 
-    Sequence i of `active` stands in slot i: active slots are always the first ones, so a decode step is a slice.
+    Sequence i of `active` is in slot i: active slots always come first, so a decode step is a slice.
     """
 
     stream: Iterator[Request]
@@ -61,16 +61,16 @@ class Scheduler:
     """Plans under which memory ran out."""
     active: list[Sequence] = field(default_factory=list)
     _unread: list[Prefilled] = field(default_factory=list)
-    """The last active sequences, whose first tokens have not been read yet."""
+    """The newest active sequences, whose first tokens have not been read yet."""
     _waiting: deque[Sequence] = field(default_factory=deque)
     _planned: deque[Score | ScoreBranches] = field(default_factory=deque)
 
     def next(self) -> Work | None:
-        """What to do now; None when every request has been answered."""
+        """The next piece of work; None when every request has been answered."""
         if self._planned and not self._room.stale:
             return self._planned.popleft()
         while self._planned:
-            # For another room, once the sequences in this one have ended.
+            # It needs another room, which is made once the sequences in this one have ended.
             planned = self._planned.popleft()
             self._waiting.extend(planned.sequences if isinstance(planned, ScoreBranches) else (planned.sequence,))
         admitted = None if self._unread and not self.rules.reads_late else self._admit()
@@ -81,7 +81,7 @@ class Scheduler:
         return Decode(tuple(self.active)) if self.active else None
 
     def apply(self, work: Work, result: Result) -> Iterator[Generation]:
-        """Take note of what came of a piece of work, and yield the requests that it answers."""
+        """Record the result of a piece of work, and yield the requests that it completes."""
         match work, result:
             case Refuse(sequence, message), _:
                 yield sequence.finish("error", message)
@@ -109,7 +109,7 @@ class Scheduler:
             case ((Score() | ScoreBranches()), Scored()):
                 yield from result.generations
             case _:
-                raise TypeError(f"{type(result).__name__} is no result of {type(work).__name__}")
+                raise TypeError(f"{type(result).__name__} is not a result of {type(work).__name__}")
 
     @property
     def unread(self) -> list[Prefilled]:
@@ -123,7 +123,7 @@ class Scheduler:
         return self.room
 
     def _admit(self) -> Work | None:
-        """The next request's beginning, if a slot is free for it."""
+        """The first work for the next request, if a slot is free for it."""
         sequence = self._pull(taken=0)
         if sequence is None:
             return None
@@ -132,7 +132,7 @@ class Scheduler:
             return Refuse(sequence, refused)
         if not self._fits(sequence):
             if not self.active:
-                self.room = None  # its memory goes to the next
+                self.room = None  # frees its memory for the next room
                 return MakeRoom(sequence)
             self._waiting.appendleft(sequence)
             return None
@@ -144,7 +144,7 @@ class Scheduler:
         return Prefill(self._together(sequence), len(self.active))
 
     def _pull(self, *, taken: int) -> Sequence | None:
-        """The next request if a slot is free beside those that are active and `taken`."""
+        """The next request, if a slot is free in addition to the active ones and `taken`."""
         if self.room is not None and len(self.active) + taken >= self.room.plan.slots:
             return None
         if self._waiting:
@@ -153,7 +153,7 @@ class Scheduler:
         return None if request is None else Sequence(request)
 
     def _pull_if(self, taken: int, wanted: Callable[[Sequence], bool]) -> Sequence | None:
-        """The same if it is wanted; it waits if not."""
+        """The next request if it is wanted; otherwise it stays in the queue."""
         sequence = self._pull(taken=taken)
         if sequence is None:
             return None
@@ -163,7 +163,7 @@ class Scheduler:
         return None
 
     def _fits(self, sequence: Sequence) -> bool:
-        """Whether the room serves the request; one four times too long is given up for more slots."""
+        """Whether the room serves the request; a room four times too long is given up to get more slots."""
         if self.room is None or self.room.stale:
             return False
         plan = self.room.plan
@@ -171,12 +171,12 @@ class Scheduler:
             return False
         if self._branches(sequence, plan):
             return True
-        # A request that is scored takes one slot, however many there are.
+        # A scored request takes one slot however many there are, so more slots would gain nothing.
         too_large = not self.active and not sequence.is_scored and sequence.need_tokens * 4 <= plan.max_tokens
         return sequence.need_tokens <= plan.max_tokens and not too_large
 
     def _branches(self, sequence: Sequence, plan: EnginePlan) -> bool:
-        """Whether a request is answered by a pass that it shares with others, and takes no slot."""
+        """Whether a request shares a pass with other requests and needs no slot."""
         prefix = sequence.prefix
         if not sequence.request.continuations or self.prefixes.cost_bytes(prefix) > (plan.prefix_bytes or 0):
             return False
@@ -184,7 +184,7 @@ class Scheduler:
         return not pays_alone(branch, plan.pass_tokens, on_gpu=self.rules.on_gpu)
 
     def _together(self, first: Sequence) -> tuple[Sequence, ...]:
-        """A prompt, and those right after it that fit into the same pass and into free slots."""
+        """A prompt, and the prompts directly after it that fit into the same pass and into free slots."""
         budget, gathered = self._room.plan.pass_tokens, [first]
         left = budget - first.unread_tokens
 
@@ -200,7 +200,7 @@ class Scheduler:
         return tuple(gathered)
 
     def _plan_scores(self, first: Sequence) -> Iterator[Score | ScoreBranches]:
-        """Passes over a request for continuations and those right after it, many requests to a pass where that pays."""
+        """Plan passes over a request for continuations and the ones after it, several per pass if that is faster."""
         plan, slot, gathered, tokens = self._room.plan, len(self.active), [first], 0
         while len(gathered) < GATHERED_REQUESTS and tokens < GATHERED_PASSES * plan.pass_tokens:
             tokens += gathered[-1].need_tokens - len(gathered[-1].prefix)
@@ -221,7 +221,7 @@ class Scheduler:
     def _first_tokens(self, result: Result) -> Iterator[Generation]:
         unread, self._unread = self._unread, []
         sequences = [sequence for prefilled in unread for sequence in prefilled.sequences]
-        first = len(self.active) - len(sequences)  # they came last
+        first = len(self.active) - len(sequences)  # they were added last
         if isinstance(result, Failure):
             del self.active[first:]
             yield from self._fail(tuple(sequences), result)
@@ -231,7 +231,7 @@ class Scheduler:
             yield from self._take({first + place: token_id for place, token_id in enumerate(result.token_ids)})
 
     def _take(self, picked: dict[int, int | None]) -> Iterator[Generation]:
-        """Append the picked tokens (slot -> id, None for NaN logits) and let go of sequences that ended."""
+        """Append the picked tokens (slot -> id, None for NaN logits) and release the sequences that ended."""
         for slot in sorted(picked, reverse=True):
             sequence, token_id = self.active[slot], picked[slot]
             if token_id is None:
@@ -249,7 +249,7 @@ class Scheduler:
                 yield self._release(slot).finish("length")
 
     def _release(self, slot: int, *, erase: bool = False) -> Sequence:
-        """Free a slot, and let the last active sequence take its place."""
+        """Free a slot and move the last active sequence into it."""
         cache, sequence, last = self._room.cache, self.active[slot], len(self.active) - 1
         if erase:
             cache.erase(slot)
@@ -260,10 +260,10 @@ class Scheduler:
         return sequence
 
     def _fail(self, failed: tuple[Sequence, ...], failure: Failure) -> Iterator[Generation]:
-        """Let sequences end in an error; those under which memory ran out the first time are tried once more.
+        """End sequences with an error, except that a sequence's first lack of memory is retried.
 
-        Prompts of one pass that failed for another reason are tried again, each by itself.
-        Sequences that were not at fault run on in the room, which no other sequence enters.
+        If a pass over several prompts failed for another reason, each prompt is retried alone. Sequences that did not
+        fail continue in the room, which admits no new sequence.
         """
         self._room.stale = True
         if failure.out_of_memory and any(not sequence.attempts for sequence in failed):
@@ -271,7 +271,7 @@ class Scheduler:
             self.prefixes.clear()
         message = failure.message
         if failure.out_of_memory:
-            message = f"out of memory, also with segments of {self._room.plan.segment_tokens:,} tokens"
+            message = f"out of memory again with segments of {self._room.plan.segment_tokens:,} tokens"
         for sequence in failed:
             if failure.out_of_memory and not sequence.attempts:
                 sequence.restart()

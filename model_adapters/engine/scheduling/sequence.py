@@ -1,4 +1,4 @@
-"""One request on its way through the engine, and what comes out of it."""
+"""The progress of one request through the engine, and its result."""
 
 from dataclasses import dataclass, field
 
@@ -8,51 +8,51 @@ from model_adapters.engine.forward.token_scores import TokenScores
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What the engine made of one request."""
+    """The result of one request."""
 
     request_id: str
     prompt_tokens: int
     token_ids: tuple[int, ...]
-    """New tokens; the one that stopped the generation is the last."""
+    """Generated tokens, including the one that ended generation."""
     finish_reason: FinishReason
     prefill_seconds: float
     decode_seconds: float
-    """This request's share: the time of a decode step is divided evenly among the sequences in it."""
+    """This request's share: the time of a decode step is divided evenly among its sequences."""
     error: str | None = None
     scores: TokenScores | None = None
-    """Of a request that asked for log-probabilities."""
+    """For a request with `scored_from`."""
     continuations: tuple[ContinuationScore, ...] | None = None
-    """Of a request that asked for continuations, in their order."""
+    """For a request with continuations: their scores, in order."""
     stop: tuple[str, ...] = ()
-    """The request's stop strings; the text of the last tokens may hold one of them, and more."""
+    """The request's stop strings; the decoded text may contain one, and text after it."""
 
 
 @dataclass(slots=True)
 class Sequence:
-    """A request with its progress; `attempts` counts the times that memory ran out under it."""
+    """A request and its progress; `attempts` counts how often memory ran out while it ran."""
 
     request: Request
     attempts: int = 0
     alone: bool = False
-    """Whether it is to be read in a pass of its own, because one that it shared failed."""
+    """Whether to prefill it in a pass of its own, because a shared pass failed."""
     token_ids: list[int] = field(default_factory=list)
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
 
     @property
     def need_tokens(self) -> int:
-        """Places that the request takes in a slot; the last token of a continuation predicts nothing."""
+        """Positions that the request needs in a slot; the last token of a continuation needs none."""
         longest = max(map(len, self.request.continuations), default=1) - 1
         return len(self.request.token_ids) + self.request.generation_tokens + longest
 
     @property
     def is_scored(self) -> bool:
-        """Whether something given is scored, and nothing generated."""
+        """Whether the request scores given tokens instead of generating."""
         return self.request.scored_from is not None or bool(self.request.continuations)
 
     @property
     def prefix(self) -> tuple[int, ...]:
-        """The tokens that the request shares with others and that can be read for all; none if scored themselves."""
+        """The prefix shared with other requests that can be cached; empty if the request scores tokens of it."""
         request = self.request
         if request.prefix_id is None or (request.scored_from or request.prefix_tokens) < request.prefix_tokens:
             return ()
@@ -60,11 +60,11 @@ class Sequence:
 
     @property
     def unread_tokens(self) -> int:
-        """Prompt tokens beyond the prefix."""
+        """Prompt tokens after the cached prefix."""
         return len(self.request.token_ids) - len(self.prefix)
 
     def restart(self) -> None:
-        """Forget all progress after memory ran out."""
+        """Discard all progress after memory ran out."""
         self.attempts += 1
         self.token_ids.clear()
         self.prefill_seconds = self.decode_seconds = 0.0
@@ -77,7 +77,7 @@ class Sequence:
         scores: TokenScores | None = None,
         continuations: tuple[ContinuationScore, ...] | None = None,
     ) -> Generation:
-        """The result; a failed request has no tokens."""
+        """Make the result; a failed request has no tokens."""
         return Generation(
             request_id=self.request.id,
             prompt_tokens=len(self.request.token_ids),

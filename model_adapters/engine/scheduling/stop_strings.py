@@ -1,4 +1,4 @@
-"""Stop strings: where the text of an answer ends, whatever the tokens that spell it."""
+"""Stop strings: end an answer at a given text, however it is tokenized."""
 
 from collections.abc import Iterable
 
@@ -6,26 +6,26 @@ from evalkit.running.protocols import Tokenizer
 from model_adapters.engine.scheduling.sequence import Sequence
 
 SPARE_TOKENS = 4
-"""Decoders treat the first token of a text differently: some drop its leading space."""
+"""Tokens decoded in addition, because decoders treat a text's first token differently (some drop its leading space)."""
 
 
 def is_ended(sequence: Sequence, *, stop_ids: frozenset[int], tokenizer: Tokenizer | None) -> bool:
-    """Whether the newest token of an answer ends it: by itself, or because it completes a stop string."""
+    """Whether the newest token ends an answer, either as a stop token or by completing a stop string."""
     if sequence.token_ids[-1] in stop_ids:
         return True
     return tokenizer is not None and reaches_stop(sequence.request.stop, sequence.token_ids, tokenizer)
 
 
 def reaches_stop(stop: Iterable[str], token_ids: list[int], tokenizer: Tokenizer) -> bool:
-    """Whether the newest token of an answer completes one of the stop strings in its text.
+    """Whether the newest token completes a stop string in an answer's text.
 
-    A stop string may begin and end inside tokens, and the bytes of a character may be in several. Special tokens are
-    looked for as they are spelled and as the nothing that they say. Empty strings stop nothing.
+    A stop string may begin and end inside tokens, and one character's bytes may span several tokens. Special tokens are
+    searched both as spelled and as the empty text that they decode to. Empty stop strings are ignored.
     """
     stop = [text for text in stop if text]
     if not stop:
         return False
-    # Each token has at least a byte of the text, so no more of them need to be decoded at every step.
+    # Each token holds at least one byte of text, so this tail is enough at every step.
     tail = token_ids[-(max(len(text.encode()) for text in stop) + SPARE_TOKENS) :]
     return _holds(stop, _texts(tail, tokenizer)) and _holds(stop, _texts(token_ids, tokenizer))
 

@@ -1,4 +1,4 @@
-"""The time that work takes on a device, without waiting for it."""
+"""Measure the time of work on a device without synchronizing with it."""
 
 import time
 
@@ -6,7 +6,7 @@ import torch
 
 
 class Stopwatch:
-    """Runs from its making to `stop`; on a GPU between two places in the stream, elsewhere on the host's clock."""
+    """Measures from construction to `stop`: with CUDA events on a GPU, with the host's clock elsewhere."""
 
     def __init__(self, device: torch.device) -> None:
         self._events: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
@@ -17,13 +17,13 @@ class Stopwatch:
         self._started = time.perf_counter()
 
     def stop(self) -> None:
-        """The work has been given to the device."""
+        """End the interval, once the work has been submitted to the device."""
         self._seconds = time.perf_counter() - self._started
         if self._events is not None:
             self._events[1].record()
 
     def seconds(self) -> float:
-        """What the work took; on a GPU it must have been waited for."""
+        """The measured time; on a GPU, only after the work has finished."""
         if self._events is None:
             return self._seconds
         milliseconds: float = self._events[0].elapsed_time(self._events[1])

@@ -1,4 +1,4 @@
-"""What an engine does next, as values: the scheduler decides, the executor runs, the scheduler applies the result."""
+"""The engine's next steps as values: the scheduler picks one, the executor runs it, the scheduler takes the result."""
 
 from dataclasses import dataclass
 
@@ -15,14 +15,14 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class MakeRoom:
-    """Plan and make a cache that serves a request."""
+    """Plan and allocate a cache that serves a request."""
 
     sequence: Sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """Read prompts into the next free slots: several in one pass, or one in segments."""
+    """Prefill prompts into the next free slots: several in one pass, or one prompt in segments."""
 
     sequences: tuple[Sequence, ...]
     first_slot: int
@@ -30,19 +30,19 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True)
 class ReadTokens:
-    """Wait for the first tokens of prompts that were prefilled last."""
+    """Wait for the first tokens of the prompts prefilled last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """One token for every active sequence."""
+    """Generate one token for every active sequence."""
 
     sequences: tuple[Sequence, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Score a request's own tokens, or its continuations, by way of a slot that is free again afterwards."""
+    """Score a request's own tokens or its continuations in a slot that is free again afterwards."""
 
     sequence: Sequence
     slot: int
@@ -50,11 +50,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class ScoreBranches:
-    """Score the continuations of requests with one prefix in one pass that keeps nothing."""
+    """Score the continuations of requests with a common prefix in one pass that stores nothing."""
 
     sequences: tuple[Sequence, ...]
     slot: int
-    """A free slot: the empty context of requests without a prefix."""
+    """A free slot, which is the empty context of requests without a prefix."""
 
 
 Work = Refuse | MakeRoom | Prefill | ReadTokens | Decode | Score | ScoreBranches

@@ -84,7 +84,7 @@ def test_out_of_memory_twice_is_an_error_and_the_others_go_on(monkeypatch: pytes
     found = answers(engine, requests)
     failed = found.pop("1")
     assert (failed.finish_reason, failed.token_ids) == ("error", ())
-    assert failed.error == "out of memory, also with segments of 32 tokens"
+    assert failed.error == "out of memory again with segments of 32 tokens"
     for request in (requests[0], requests[2]):
         assert found[request.id].token_ids == transformers_generate("llama", request)
 
@@ -103,7 +103,7 @@ def test_decode_out_of_memory_twice_is_an_error(monkeypatch: pytest.MonkeyPatch)
     engine = Engine(small_model("llama"), segment_tokens=64, slots=2)
     fail_when(monkeypatch, "decode", lambda *_: True, OUT_OF_MEMORY[1])
     found = answers(engine, make_requests((80, 79), budget=6))
-    assert {generation.error for generation in found.values()} == {"out of memory, also with segments of 32 tokens"}
+    assert {generation.error for generation in found.values()} == {"out of memory again with segments of 32 tokens"}
 
 
 def test_any_other_error_in_a_prompt_is_that_request_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_a_prompt_that_memory_cannot_hold_is_an_error(monkeypatch: pytest.Monkey
     assert found["good"].token_ids == found["again"].token_ids == transformers_generate("llama", good)
     error = found["long"].error
     assert error is not None
-    assert error.startswith("4,010 tokens need 0.00 GiB of keys, values and states")
+    assert error.startswith("4,010 tokens need 0.00 GiB for KV cache and states")
     assert "\n" not in error
 
 

@@ -18,8 +18,8 @@ RULE, CONVOLUTION = "torch_chunk_gated_delta_rule", "causal_conv1d_fn"
 @pytest.mark.parametrize(
     ("wanted", "line"),
     [
-        ("triton", "--gdn-kernel triton needs a CUDA device, and the model is on cpu; use torch"),
-        ("fla", "--gdn-kernel fla needs a CUDA device, and the model is on cpu; use torch"),
+        ("triton", "--gdn-kernel triton needs a CUDA device, but the model is on cpu; use torch"),
+        ("fla", "--gdn-kernel fla needs a CUDA device, but the model is on cpu; use torch"),
         ("trition", "--gdn-kernel 'trition' is unknown; write one of auto, triton, fla, torch"),
     ],
 )

@@ -75,7 +75,7 @@ def test_a_continuation_that_is_greedy_is_called_so() -> None:
         (Request("x", (1, 2), 0, continuations=((1,), ())), "continuation 2 of 2 is empty"),
         (
             Request("x", (1, 2), 0, 1, continuations=((1,),)),
-            "continuations and log-probabilities of the prompt are asked for at once; ask for them in two requests",
+            "a request cannot have both continuations and log-probabilities of the prompt; send two requests",
         ),
         (
             Request("x", (1, 2), 0, continuations=((VOCAB_SIZE,),)),

@@ -194,7 +194,7 @@ def test_memory_running_out_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -
     for name in ("branch", "read"):
         monkeypatch.setattr(engine.runner, name, out_of_memory)
     found = answers(engine, [asking(str(index), random_prompt(50), random_prompt(20)) for index in range(2)])
-    assert {one.error for one in found.values()} == {"out of memory, also with segments of 40 tokens"}
+    assert {one.error for one in found.values()} == {"out of memory again with segments of 40 tokens"}
 
 
 def test_the_least_recently_used_prefixes_go_first() -> None:

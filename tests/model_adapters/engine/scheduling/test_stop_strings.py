@@ -96,4 +96,4 @@ def test_an_error_while_looking_for_one_is_that_request_s_own(monkeypatch: pytes
 
 def test_without_a_tokenizer_the_request_is_refused() -> None:
     (found,) = Engine(small_model("llama")).generate([Request("a", random_prompt(30), BUDGET, stop=("x",))])
-    assert found.error == "stop strings are found in text, and this engine has no tokenizer"
+    assert found.error == "stop strings need a tokenizer, and this engine has none"
