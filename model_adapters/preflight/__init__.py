@@ -1,4 +1,4 @@
-"""Preflight: is this model run correctly, and will it fit? Answered before hours are spent on it."""
+"""Preflight: check that a model runs correctly and fits in memory before a long run starts."""
 
 from model_adapters.preflight.checks import Subject, full_preflight, refuse_stopped, short_preflight
 

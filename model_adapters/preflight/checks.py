@@ -1,4 +1,4 @@
-"""The checks of a preflight, in an order that lets each say something that those before it do not."""
+"""The checks of a preflight, ordered so that each one adds information to those before it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ FULL_TOKENS = 224
 LONG_TOKENS = 1024
 FIRST_LAYERS = 4
 
-# Words, digits, white space of several kinds, and characters of two, three and four bytes.
+# Words, digits, several kinds of white space, and characters of two, three and four bytes.
 ROUND_TRIP = "The answer is 42,  not\t17.\nZwölf naïve Füchse — 東京 🙂\n\n    return x[i] + 1\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is checked; the model runs only through the engine afterwards."""
+    """The model under check; afterwards it runs only through the engine."""
 
     model: PreTrainedModel
     tokenizer: Tokenizer
@@ -56,7 +56,7 @@ def full_preflight(subject: Subject, ctx: int) -> tuple[PreflightCheck, ...]:
 
 
 def short_preflight(subject: Subject) -> tuple[PreflightCheck, ...]:
-    """What can be checked in about the time that a run spends on loading anyway."""
+    """The checks that take about as long as loading the model."""
     runner = _runner(subject)
     if isinstance(runner, PreflightCheck):
         return (runner,)
@@ -65,10 +65,10 @@ def short_preflight(subject: Subject) -> tuple[PreflightCheck, ...]:
 
 
 def refuse_stopped(model: str, checks: Iterable[PreflightCheck]) -> None:
-    """Raise UsageError naming the first check that says stop."""
+    """Raise UsageError naming the first check with outcome stop."""
     stopped = next((check for check in checks if check.outcome == "stop"), None)
     if stopped is not None and stopped.name == FAMILY:
-        # Nothing would run it.
+        # --skip-preflight would not help.
         raise UsageError(f"{model}: {stopped.statement}")
     if stopped is not None:
         raise UsageError(
@@ -108,10 +108,10 @@ def _special_tokens(tokenizer: Tokenizer) -> PreflightCheck:
 
 
 def _runner(subject: Subject) -> ModelRunner | PreflightCheck:
-    """The model in the engine, or why the engine does not run this family at all."""
+    """The model in the engine, or the check that says why the engine cannot run this family."""
     try:
         return ModelRunner(subject.model)
-    except Exception as error:  # noqa: BLE001 - whatever a family's code raises, nothing runs it
+    except Exception as error:  # noqa: BLE001 - the family's code may raise anything, and all of it means the same
         return PreflightCheck(FAMILY, "stop", f"{subject.identity.family}: {describe_failure(error)}")
 
 
@@ -130,10 +130,10 @@ def _memory(runner: ModelRunner, ctx: int) -> PreflightCheck:
 
 
 def _whole_model(subject: Subject, runner: ModelRunner, tokens: int, *, padding: bool) -> list[PreflightCheck]:
-    """The whole model at a short length, in the dtype of the run."""
+    """Check the whole model on a short prompt, in the run's dtype."""
     try:
         ways = EquivalenceChecks(runner, _token_ids(subject, tokens))
-    except Exception as error:  # noqa: BLE001 - tokenizers raise whatever they do
+    except Exception as error:  # noqa: BLE001 - tokenizers may raise anything
         return [PreflightCheck("tokenizer", "stop", describe_failure(error))]
     checks = {
         "kernels": ways.kernels,
@@ -152,9 +152,9 @@ def _whole_model(subject: Subject, runner: ModelRunner, tokens: int, *, padding:
 
 
 def _first_layers(subject: Subject, runner: ModelRunner, ctx: int) -> PreflightCheck:
-    """The first layers alone at a length that takes many chunks and segments; their outputs go to the head.
+    """Check the first layers alone, followed by the head, on a prompt of many chunks and segments.
 
-    Windows of their real size end in it too.
+    The prompt is also longer than the model's real attention windows.
     """
     model, segment_tokens = subject.model, 7 * SEGMENT_TOKENS
     count = min(FIRST_LAYERS, len(decoder_layers(model)))
@@ -172,14 +172,14 @@ def _first_layers(subject: Subject, runner: ModelRunner, ctx: int) -> PreflightC
 
 
 def _guarded(name: str, check: Callable[[], PreflightCheck]) -> PreflightCheck:
-    """The check, or a stop that says what was raised: a model that cannot be checked is not run."""
+    """Run a check; whatever it raises becomes a stop, because a model that cannot be checked is not run."""
     try:
         return check()
-    except Exception as error:  # noqa: BLE001 - whatever a family's code raises, it is this check's finding
+    except Exception as error:  # noqa: BLE001 - the family's code may raise anything, and it is this check's finding
         return PreflightCheck(name, "stop", describe_failure(error))
 
 
 def _token_ids(subject: Subject, tokens: int) -> list[int]:
-    """A prompt of so many tokens: prose-like text over and over, so that a trained model is in its own ground."""
+    """A prompt of `tokens` tokens of repetitive prose, similar to what models are trained on."""
     text = " ".join(f"In the year {1500 + 7 * number} the {number}th letter went to town." for number in range(tokens))
     return subject.tokenizer.encode_prompt(text)[:tokens]

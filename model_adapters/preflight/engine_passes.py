@@ -1,5 +1,5 @@
-"""The ways in which the engine computes the same positions: in one piece, in segments, from a prefix, in branches, in
-a batch.
+"""Compute the same positions in each of the engine's ways: in one piece, in segments, from a cached prefix, in branches
+and in a batch.
 
 Shape suffixes: B sequences, T tokens, V vocabulary.
 """
@@ -14,23 +14,23 @@ from model_adapters.preflight.trace import LayerRecorder, Trace
 
 
 def prefill_trace(runner: ModelRunner, token_ids: Sequence[int], segment_tokens: int) -> Trace:
-    """All layers and logits of a prompt that is prefilled in segments."""
+    """Layers and logits of a prompt that is prefilled in segments."""
     return _prefill(runner, runner.new_cache(slots=1, max_tokens=len(token_ids)), token_ids, segment_tokens)
 
 
 @torch.no_grad()
 def prefix_cache(runner: ModelRunner, token_ids: Sequence[int], segment_tokens: int) -> SlottedCache:
-    """A cache whose one slot holds a prefix, as the engine keeps it for all prompts that share it."""
+    """A cache of one slot that holds a prefix, as in the engine's prefix cache."""
     cache = runner.new_cache(slots=1, max_tokens=len(token_ids))
     runner.read(cache, 0, token_ids, segment_tokens)
     return cache
 
 
 def reused_trace(runner: ModelRunner, prefix: SlottedCache, token_ids: Sequence[int]) -> Trace:
-    """The rest of a prompt, after a kept prefix that goes into a slot where another sequence was."""
+    """Layers and logits of the rest of a prompt after a cached prefix, in a slot used before by another sequence."""
     rest = token_ids[prefix.lengths[0] :]
     cache = runner.new_cache(slots=1, max_tokens=len(token_ids))
-    # What another sequence leaves behind in the slot must not matter.
+    # Whatever another sequence leaves in the slot must not matter.
     _prefill(runner, cache, rest[::-1], len(rest))
     cache.reset(0)
     cache.adopt(0, prefix, 0)
@@ -41,7 +41,7 @@ def reused_trace(runner: ModelRunner, prefix: SlottedCache, token_ids: Sequence[
 def branch_logits(
     runner: ModelRunner, prefix: SlottedCache, token_ids: Sequence[int], lengths: Sequence[int]
 ) -> torch.Tensor:
-    """Logits [sum of lengths, V] of texts that continue a prefix together, each the beginning of `token_ids`."""
+    """Logits [sum of lengths, V] of branches from one prefix, each a prefix of `token_ids`."""
     output = runner.branch(prefix, 0, [token_ids[:length] for length in lengths])
     return runner.logits_of(output, output.last_hidden_state).cpu()
 
@@ -50,9 +50,9 @@ def branch_logits(
 def batch_logits(
     runner: ModelRunner, token_ids: Sequence[int], lengths: Sequence[int], steps: int, segment_tokens: int
 ) -> torch.Tensor:
-    """Logits [B × steps, V] of prompts of different lengths, all beginnings of `token_ids`, decoded together.
+    """Logits [B × steps, V] of prompts of different lengths, all prefixes of `token_ids`, decoded together.
 
-    Each goes on with the tokens that follow it in `token_ids`; all steps of one prompt stand before those of the next.
+    Each prompt continues with the tokens that follow it in `token_ids`. Rows are ordered by prompt, then by step.
     """
     cache = runner.new_cache(slots=len(lengths), max_tokens=max(lengths) + steps)
     for slot, length in enumerate(lengths):

@@ -1,4 +1,4 @@
-"""Every way in which the engine runs a prompt, compared with one plain pass of transformers' own code."""
+"""Compare each of the engine's ways to run a prompt with one plain pass of transformers' own code."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,11 +24,11 @@ from model_adapters.preflight.reference_pass import has_rule, padded_logits, pla
 from model_adapters.preflight.trace import Trace
 
 SEGMENT_TOKENS = 37
-"""Divides neither a chunk of the delta rule nor a window: borders fall anywhere."""
+"""A multiple neither of the delta rule's chunks nor of a window, so that segments end anywhere in both."""
 WINDOW_TOKENS = 24
-"""Windows that are set to this end inside a segment, before it and in what is decoded."""
+"""Window size for the check: windows end inside a segment, before it, and in the decoded tokens."""
 ORIGINAL_TOKENS = 48
-"""An original length of positions set to this ends inside a segment, and inside what is decoded."""
+"""Original RoPE length for the check: it ends inside a segment and in the decoded tokens."""
 PREFIX_SHARE = 0.6
 SHORT_BRANCH_TOKENS = 11
 DECODE_STEPS = 4
@@ -36,7 +36,7 @@ PADDING = 17
 
 
 class EquivalenceChecks:
-    """The checks of one prompt; passes that several checks need run once, when first needed."""
+    """The checks of one prompt; a pass that several checks need runs once, on first use."""
 
     def __init__(self, runner: ModelRunner, token_ids: Sequence[int]) -> None:
         self._runner, self._token_ids = runner, token_ids
@@ -44,7 +44,7 @@ class EquivalenceChecks:
         self._all = range(len(token_ids))
 
     def kernels(self) -> PreflightCheck:
-        """One piece against transformers' own code."""
+        """Compare one piece with transformers' own code."""
         code = (
             "eager attention and the gated delta rule by its definition"
             if has_rule(self._runner.model)
@@ -53,18 +53,18 @@ class EquivalenceChecks:
         return self._reference.compare("kernels", f"the engine against {code}", self._in_one, self._all)
 
     def segments(self) -> PreflightCheck:
-        """Segments whose borders fall anywhere."""
+        """Compare segments that end at arbitrary positions with one piece."""
         what = f"segments of {SEGMENT_TOKENS} against one piece"
         return self._base.compare("segments", what, self._segmented, self._all)
 
     def prefix_reuse(self) -> PreflightCheck:
-        """A kept prefix that another slot continues."""
+        """Compare a cached prefix continued in another slot with a fresh prompt."""
         found = reused_trace(self._runner, self._prefix, self._token_ids)
         what = "continued from a kept prefix against fresh"
         return self._base.compare("prefix reuse", what, found, range(self._prefix_tokens, len(self._token_ids)))
 
     def branches(self) -> PreflightCheck:
-        """Texts that continue a kept prefix, and an empty one, in one pass each."""
+        """Compare texts, one of them empty, that branch off from a cached prefix with one piece."""
         found, positions = self._branched(self._prefix)
         empty = self._runner.new_cache(slots=1, max_tokens=1)
         fresh = branch_logits(self._runner, empty, self._token_ids, (SEGMENT_TOKENS, SHORT_BRANCH_TOKENS))
@@ -74,28 +74,28 @@ class EquivalenceChecks:
         return self._base.compare("branches", what, Trace((), found), positions)
 
     def batch(self) -> PreflightCheck:
-        """Prompts of different lengths that are decoded together."""
+        """Compare prompts of different lengths decoded together with each prompt alone."""
         found, positions = self._decoded()
         what = f"prompts of {len(self._lengths)} lengths decoded together against alone"
         return self._base.compare("batch", what, Trace((), found), positions)
 
     def padding(self) -> PreflightCheck:
-        """transformers' own batch, which pads; the engine does not."""
+        """Compare transformers' own batch, which pads its prompts, with one prompt; the engine does not pad."""
         model, short_ids = self._runner.model, self._token_ids[PADDING:]
         found = Trace((), padded_logits(model, self._token_ids, short_ids))
-        # Both of them round.
+        # Both sides round.
         bounds = self._reference.bounds.times(1 if self._reference.is_exact else 2)
         what = "a prompt padded on the left against alone"
         return compare("padding", what, found, plain_trace(model, short_ids), bounds)
 
     def window_border(self) -> PreflightCheck:
-        """All of these with windows short enough to end within the prompt."""
+        """Repeat all comparisons with attention windows short enough to end within the prompt."""
         with windows_set_to(self._runner.model, WINDOW_TOKENS):
             short = EquivalenceChecks(ModelRunner(self._runner.model), self._token_ids)
             return short._all_ways("window border", f"windows of {WINDOW_TOKENS} in segments, branches and a batch")
 
     def rope_length(self) -> PreflightCheck:
-        """All of these with an original length of positions that ends within the prompt."""
+        """Repeat all comparisons with an original RoPE length that ends within the prompt."""
         model = self._runner.model
         own = position_limit(model)
         with original_length_set_to(model, ORIGINAL_TOKENS):
@@ -127,7 +127,7 @@ class EquivalenceChecks:
 
     @cached_property
     def _base(self) -> Reference:
-        """In fp32 the engine is compared with itself, so that a fault of its kernels is named only once."""
+        """The expected values; in fp32 the engine's own pass, so that a fault of its kernels is reported only once."""
         exact = self._reference.is_exact
         return Reference(self._runner.model, self._in_one, None) if exact else self._reference
 
@@ -156,7 +156,7 @@ class EquivalenceChecks:
 
 @contextmanager
 def windows_set_to(model: PreTrainedModel, tokens: int) -> Iterator[None]:
-    """While it lasts, transformers' own masks give the model's sliding windows or chunks another size."""
+    """Set the size of the model's sliding windows or chunks, for transformers' own masks, in this block."""
     config = model.config.get_text_config(decoder=True)
     names = [name for name in ("sliding_window", "attention_chunk_size") if getattr(config, name, None) is not None]
     own = {name: getattr(config, name) for name in names}
@@ -171,7 +171,7 @@ def windows_set_to(model: PreTrainedModel, tokens: int) -> Iterator[None]:
 
 @contextmanager
 def original_length_set_to(model: PreTrainedModel, tokens: int) -> Iterator[None]:
-    """While it lasts, rotary schemes that depend on the prompt's length change at another one."""
+    """Set the original length of rotary schemes that depend on the prompt's length, in this block."""
     config = model.config.get_text_config(decoder=True)
     modules = [module for module in model.modules() if hasattr(module, "original_max_seq_len")]
     with ExitStack() as stack:
@@ -183,7 +183,7 @@ def original_length_set_to(model: PreTrainedModel, tokens: int) -> Iterator[None
                 config.max_position_embeddings = tokens
         for module in modules:
             stack.callback(_restore, vars(module), dict(vars(module)))
-            # Frequencies are replaced or overwritten where they stand.
+            # Frequencies are replaced or overwritten in place.
             stack.callback(module._buffers.update, {name: buffer.clone() for name, buffer in module.named_buffers()})
             vars(module).update(original_max_seq_len=tokens, max_seq_len_cached=tokens)
         yield

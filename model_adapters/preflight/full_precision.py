@@ -1,4 +1,4 @@
-"""A model's pass in fp32 from weights in half precision, without a second copy of the model."""
+"""Run a half-precision model in fp32 without a second copy of its weights."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,9 +13,9 @@ from model_adapters.engine.forward.decoder_layers import decoder_layers
 
 @contextmanager
 def in_full_precision(model: PreTrainedModel) -> Iterator[None]:
-    """Let a forward pass compute in fp32; of the layers, only the one that runs has its weights in fp32.
+    """Let forward passes compute in fp32 in this block, converting the weights of one layer at a time.
 
-    Embeddings and the output head keep theirs: what they look up is raised, and the head is raised by its caller.
+    Embeddings and output head keep their weights: embedded tokens are converted, and the caller converts the head.
     """
     layers = set(decoder_layers(model))
     inside = {module for layer in layers for module in layer.modules()}
@@ -34,7 +34,7 @@ def in_full_precision(model: PreTrainedModel) -> Iterator[None]:
 
 
 class _Raised:
-    """The floating-point tensors of a module in fp32, and the way back to those that it had."""
+    """Converts a module's floating-point tensors to fp32 and restores the original ones."""
 
     def __init__(self, module: nn.Module, *, recurse: bool) -> None:
         self._module, self._recurse = module, recurse
@@ -57,7 +57,7 @@ def _raised_while_it_runs(layer: nn.Module) -> Iterator[None]:
     raised = _Raised(layer, recurse=True)
     handles = (
         layer.register_forward_pre_hook(lambda *_: raised.__enter__()),
-        # Also after an error, so that no layer is left behind in fp32.
+        # Also after an error, so that no layer stays in fp32.
         layer.register_forward_hook(lambda *_: raised.__exit__(), always_call=True),
     )
     try:

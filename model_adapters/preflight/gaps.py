@@ -1,10 +1,10 @@
-"""How far two computations of the same positions are apart, and how far they may be.
+"""How much two computations of the same positions differ, and how much they may differ.
 
-In fp32 the bound is a number. In half precision it is what transformers' own code loses in the same dtype against
-fp32, times `ALLOWED_LOSS`: a deep model loses more than any fixed bound would allow and is still run correctly. A model
-that picks experts loses much where their scores nearly tie and rounding picks another: a few positions in one pass, a
-few others in the next. A check that stops such a model is repeated against what it loses in more passes, each rounded
-otherwise: a tie explains a gap only if another rounding shows one as large.
+In fp32 the bound is a constant. In half precision it is the error of transformers' own code in the same dtype relative
+to fp32, times `ALLOWED_LOSS`: a deep model loses more than any fixed bound would allow and is still correct. In a
+mixture of experts, rounding can change which expert is selected when router scores nearly tie, which causes large
+errors at a few positions, other ones in each pass. A check that fails for such a model is therefore repeated with the
+errors of further passes, each rounded differently: a tie explains a gap only if another rounding causes one as large.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,32 +21,32 @@ MOST_ROUNDINGS = 32
 FULL_PRECISION_TOP1 = 0.99
 CPU_BOUND = 1e-4
 GPU_BOUND = 1e-3
-"""Larger, because kernels there split fp32 operands into halves (`gated_delta_trial` allows as much for a layer)."""
+"""Larger than on a CPU, because GPU kernels split fp32 operands into halves (`gated_delta_trial` allows as much)."""
 LEAST_BOUND = {torch.bfloat16: 1e-2, torch.float16: 2e-3}
-"""About two roundings: below this, what a few operators lose says little about what others may."""
+"""About two roundings: a smaller error of a few operators is no measure of the errors of others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What rounding explains; differences are root mean squares, relative to those of the values themselves."""
+    """Differences that rounding explains, as root mean squares relative to the values' own."""
 
     layers: tuple[float, ...]
-    """Of each layer's output; empty if layers are not compared."""
+    """One bound per layer's output; empty if layers are not compared."""
     logits: float
     top1_agreement: float = 0.0
 
     def at_least(self, other: "Bounds") -> "Bounds":
-        """The wider of two bounds, layer by layer."""
+        """The wider of two bounds, for each layer and figure."""
         layers = tuple(map(max, self.layers, other.layers))
         return Bounds(layers, max(self.logits, other.logits), min(self.top1_agreement, other.top1_agreement))
 
     def times(self, factor: float) -> "Bounds":
-        """Bounds wider by a factor."""
+        """These bounds multiplied by a factor."""
         return Bounds(tuple(factor * layer for layer in self.layers), factor * self.logits, self.top1_agreement)
 
 
 class Reference:
-    """The truth about some positions, and in half precision what transformers' own code makes of them."""
+    """Exact results at some positions, and in half precision the results of transformers' own code there."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class Reference:
         own: Trace | None,
         rounded_otherwise: Callable[[int], Trace] | None = None,
     ) -> None:
-        """`truth` is in fp32, `own` in the dtype of the run and None if that is fp32.
+        """`truth` is in fp32; `own` is in the run's dtype, or None if that is fp32.
 
-        `rounded_otherwise` repeats `own` from a seed, for models that pick experts.
+        `rounded_otherwise` recomputes `own` with other rounding, from a seed; needed for mixtures of experts.
         """
         self.truth = truth
         self._own = [] if own is None else [own]
@@ -67,19 +67,19 @@ class Reference:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the run is in fp32 too."""
+        """Whether the run is in fp32 as well."""
         return not self._own
 
     @property
     def bounds(self) -> Bounds:
-        """What rounding explains over all these positions."""
+        """The differences that rounding explains, over all these positions."""
         return self._bounds(range(len(self.truth.logits_TV)))
 
     def compare(self, name: str, what: str, found: Trace, positions: Sequence[int]) -> PreflightCheck:
-        """A check of the engine's trace of some positions; NaN is never within bounds."""
+        """Check the engine's trace of some positions; NaN is never within bounds."""
         truth = self.truth.rows(positions)
         while True:
-            # A few positions may round worse than all of them, and all of them worse than a few.
+            # Rounding at these positions may be worse than over all positions, or the other way round.
             check = compare(name, what, found, truth, self.bounds.at_least(self._bounds(positions)))
             if check.outcome == "pass" or self._rounded_otherwise is None or len(self._own) >= MOST_ROUNDINGS:
                 return check
@@ -98,7 +98,7 @@ class Reference:
 
 
 def compare(name: str, what: str, found: Trace, expected: Trace, bounds: Bounds) -> PreflightCheck:
-    """A check of logits [T, V], which also says at which layer they begin to differ."""
+    """Check logits [T, V], and name the first layer that differs."""
     departing = next(
         (
             index
@@ -127,7 +127,7 @@ def compare(name: str, what: str, found: Trace, expected: Trace, bounds: Bounds)
 
 
 def logit_gap(found_TV: torch.Tensor, expected_TV: torch.Tensor) -> float:
-    """The relative gap of logits, without what all logits of a position share: that changes no probability."""
+    """Relative gap of logits after subtracting each position's mean logit, which does not affect probabilities."""
     mean_T1 = expected_TV.mean(dim=-1, keepdim=True)
     return relative_gap(found_TV - mean_T1, expected_TV - mean_T1)
 
@@ -139,5 +139,5 @@ def relative_gap(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def _finite(value: float) -> float | None:
-    """None for NaN and infinities, which JSON has not."""
+    """None for NaN and infinities, which JSON cannot represent."""
     return value if abs(value) < float("inf") else None

@@ -1,4 +1,4 @@
-"""One plain forward pass in transformers' own code, with the gated delta rule by its definition.
+"""One plain forward pass of transformers' own code, with the gated delta rule computed by its definition.
 
 Shape suffixes: B sequences, T tokens, H heads, K key size, V value size.
 """
@@ -24,12 +24,12 @@ from model_adapters.preflight.trace import LayerRecorder, Trace
 
 EAGER_TOKENS = 2048
 CHUNK_RULE = "torch_chunk_gated_delta_rule"
-"""Name of the rule in the modeling modules of transformers that have it."""
+"""Name of the gated delta rule's function in transformers' modeling modules."""
 
 
 @torch.no_grad()
 def reference(model: PreTrainedModel, token_ids: Sequence[int]) -> Reference:
-    """A prompt in one pass of transformers' own code: in fp32, and in half precision as it is too."""
+    """Run a prompt in one pass of transformers' own code: in fp32, and also in the model's dtype if that is lower."""
     choices = _Choices()
     with rule_by_definition(model):
         if model.dtype.itemsize >= torch.float32.itemsize:
@@ -44,7 +44,7 @@ _PICKS = frozenset(getattr(owner, name) for owner in (torch, torch.Tensor) for n
 
 
 class _Choices(TorchFunctionMode):
-    """Sees whether a pass picks the best of several, as routers of experts do: there rounding may pick another."""
+    """Records whether a pass selects the best of several values, as routers do; rounding may change the choice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class _Choices(TorchFunctionMode):
 
 
 def _rounded_otherwise(model: PreTrainedModel, token_ids: Sequence[int], seed: int) -> Trace:
-    """`plain_trace` after embeddings that are off by less than their own rounding."""
+    """`plain_trace` with the embeddings perturbed by less than their own rounding error."""
     generator = torch.Generator().manual_seed(seed)
     half_step = torch.finfo(model.dtype).eps / 2
 
@@ -73,10 +73,10 @@ def _rounded_otherwise(model: PreTrainedModel, token_ids: Sequence[int], seed: i
 
 @torch.no_grad()
 def plain_trace(model: PreTrainedModel, token_ids: Sequence[int]) -> Trace:
-    """Layers and logits of one pass without a cache, with transformers' own attention and the code that is in place."""
+    """Layers and logits of one pass without a cache, with transformers' own attention and the current modules."""
     recorder = LayerRecorder(model)
     id_1T = torch.tensor([token_ids], dtype=torch.long, device=model.device)
-    # Eager attention holds a score for every pair of positions, several times over.
+    # Eager attention stores several scores for every pair of positions.
     attention = "sdpa" if len(token_ids) > EAGER_TOKENS and model._supports_sdpa else "eager"
     with recorder.recording(), _own_code(model, attention):
         logits_TV = model(input_ids=id_1T, use_cache=False).logits[0]
@@ -85,7 +85,7 @@ def plain_trace(model: PreTrainedModel, token_ids: Sequence[int]) -> Trace:
 
 @torch.no_grad()
 def padded_logits(model: PreTrainedModel, long_ids: Sequence[int], short_ids: Sequence[int]) -> torch.Tensor:
-    """Logits [short, vocabulary] of a short prompt padded on the left beside a longer one in one batch."""
+    """Logits [short, vocabulary] of a short prompt that is left-padded in a batch with a longer one."""
     padding = len(long_ids) - len(short_ids)
     id_BT = torch.tensor([list(long_ids), [long_ids[0]] * padding + list(short_ids)], device=model.device)
     mask_BT = torch.ones_like(id_BT)
@@ -99,14 +99,14 @@ def padded_logits(model: PreTrainedModel, long_ids: Sequence[int], short_ids: Se
 
 @contextmanager
 def _own_code(model: PreTrainedModel, attention: str) -> Iterator[None]:
-    """transformers' own modules and attention; only the logits are computed in fp32."""
+    """Use transformers' own modules and attention in this block; only the logits are computed in fp32."""
     with attention_set_to(model, attention), full_precision_head(model), patches_of(model).off():
         yield
 
 
 @contextmanager
 def rule_by_definition(model: PreTrainedModel) -> Iterator[None]:
-    """While it lasts, the model's gated delta rule goes token by token."""
+    """Compute the model's gated delta rule token by token in this block."""
     modules = _modules_with_rule(model)
     own = [getattr(module, CHUNK_RULE) for module in modules]
     for module in modules:
@@ -139,7 +139,7 @@ def _by_definition(
     use_qk_l2norm_in_kernel: bool = False,
     **_: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """transformers' signature around the definition."""
+    """The recurrent definition of the rule, with the signature of transformers' function."""
     return recurrent_gated_delta_rule(
         q_BTHK,
         k_BTHK,

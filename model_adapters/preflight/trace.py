@@ -1,4 +1,4 @@
-"""What a model computes on the way to its logits, layer by layer.
+"""The outputs of a model's layers on the way to its logits.
 
 Shape suffixes: T tokens, D hidden size, V vocabulary.
 """
@@ -17,19 +17,19 @@ from model_adapters.engine.forward.decoder_layers import decoder_layers
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The outputs of every layer and the logits, in fp32 on the CPU."""
+    """The outputs of all layers and the logits, in fp32 on the CPU."""
 
     layers_TD: tuple[torch.Tensor, ...]
-    """Empty for a model whose layers give no hidden state for each token."""
+    """Empty for a model whose layers do not output one hidden state per token."""
     logits_TV: torch.Tensor
 
     def rows(self, positions: Sequence[int]) -> "Trace":
-        """The same at some positions."""
+        """The same trace at some positions only."""
         return Trace(tuple(layer[positions] for layer in self.layers_TD), self.logits_TV[positions])
 
 
 class LayerRecorder:
-    """Collects the outputs of a decoder's layers over one or several passes of one sequence."""
+    """Collects the outputs of a decoder's layers over one or more passes of one sequence."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._layers = decoder_layers(model)
@@ -37,7 +37,7 @@ class LayerRecorder:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """While it lasts, every pass is collected."""
+        """Collect every pass in this block."""
         handles = [layer.register_forward_hook(self._hook(index)) for index, layer in enumerate(self._layers)]
         try:
             yield
@@ -46,9 +46,9 @@ class LayerRecorder:
                 handle.remove()
 
     def trace(self, logits_TV: torch.Tensor) -> Trace:
-        """The passes one after another, with their logits."""
+        """The collected passes, concatenated, with their logits."""
         tokens = len(logits_TV)
-        # Layers may run several times in a pass, or carry several streams: then they say nothing about one position.
+        # If layers run several times per pass or carry several streams, their outputs do not belong to one position.
         plain = all(sum(map(len, parts)) == tokens and parts[0].dim() == 2 for parts in self._parts)
         layers = tuple(torch.cat(parts) for parts in self._parts) if plain else ()
         return Trace(layers, logits_TV.float().cpu())

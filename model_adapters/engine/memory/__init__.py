@@ -1,1 +1,1 @@
-"""The memory of sequences: slots, what each layer keeps in them, and passes that read and write it."""
+"""Memory of sequences: slots, what each layer stores in them, and passes that read and write it."""

@@ -1,4 +1,4 @@
-"""What a model has read so far, as that from which any number of texts can continue."""
+"""A text that a model has read, from which other texts can continue."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,14 +8,14 @@ from model_adapters.engine.memory.slotted_cache import SlottedCache
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A slot, and the decoder's output at the last token in it."""
+    """A slot, and the decoder's output at its last token."""
 
     cache: SlottedCache
     slot: int
     last: Any = None
-    """A hidden state [1, 1, D], from which the logits of what comes next are made; None for an empty slot."""
+    """Decoder output with a hidden state [1, 1, D], which gives the next token's logits; None for an empty slot."""
 
     @property
     def tokens(self) -> int:
-        """How many have been read."""
+        """Number of tokens read."""
         return self.cache.lengths[self.slot]

@@ -1,6 +1,6 @@
-"""Keys and values of one attention layer for all slots, allocated once at their final size.
+"""KV cache of one attention layer for all slots, allocated once at its final size.
 
-Shape suffixes: N slots, B sequences in one call, G key/value heads, M places a slot, T new tokens, S keys returned,
+Shape suffixes: N slots, B sequences in one call, G key/value heads, M places per slot, T new tokens, S keys returned,
 D key or value size.
 """
 
@@ -14,10 +14,10 @@ KeysValues = tuple[torch.Tensor, torch.Tensor]
 
 
 class KeyValueBuffer:
-    """A full-attention layer's memory: place p of a slot holds the key and value of position p."""
+    """KV cache of a full-attention layer: place p of a slot holds the key and value of position p."""
 
     def __init__(self, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor, *, slots: int, places: int) -> None:
-        # Zeros, not empty memory: masked places are multiplied by 0, and 0 times an old NaN is NaN.
+        # Zeros, not uninitialized memory: masked places are multiplied by 0, and 0 times NaN is NaN.
         self.k_NGMD = k_BGTD.new_zeros((slots, k_BGTD.shape[1], places, k_BGTD.shape[3]))
         self.v_NGMD = v_BGTD.new_zeros((slots, v_BGTD.shape[1], places, v_BGTD.shape[3]))
 
@@ -45,18 +45,18 @@ class KeyValueBuffer:
         return self.k_NGMD[: len(position_B), :, :places], self.v_NGMD[: len(position_B), :, :places]
 
     def before(self, slot: int, length: int) -> KeysValues:
-        """Views of the keys and values [1, G, S, D] that a token after `length` others may look at, in order."""
+        """Views of the keys and values [1, G, S, D] visible to a token at position `length`, in order."""
         return self.k_NGMD[slot : slot + 1, :, :length], self.v_NGMD[slot : slot + 1, :, :length]
 
     def tensors(self, slot: int, length: int) -> list[torch.Tensor]:
-        """Views of all that a slot of `length` tokens remembers here."""
+        """Views of everything stored for a slot of `length` tokens."""
         return [self.k_NGMD[slot, :, :length], self.v_NGMD[slot, :, :length]]
 
 
 class WindowBuffer:
-    """A sliding-window layer's memory: a ring of M places, as many as the window or the longest sequence has.
+    """KV cache of a sliding-window layer: a ring of M places, the lower of window and maximum sequence length.
 
-    Position p stands at place p mod M.
+    Position p is stored at place p mod M.
     """
 
     def __init__(self, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor, *, slots: int, window: int, max_tokens: int) -> None:
@@ -68,9 +68,9 @@ class WindowBuffer:
         return self._ring.nbytes
 
     def append_segment(self, slot: int, start: int, k_1GTD: torch.Tensor, v_1GTD: torch.Tensor) -> KeysValues:
-        """Store a segment, and return in order the keys and values that its queries may see.
+        """Store a segment, and return the keys and values visible to its queries, in order.
 
-        These are the last min(start, window - 1) before the segment, and the segment.
+        These are the last min(start, window - 1) before the segment, followed by the segment.
         """
         return (
             self._append(self._ring.k_NGMD[slot : slot + 1], start, k_1GTD),
@@ -80,11 +80,11 @@ class WindowBuffer:
     def append_tokens(
         self, position_B: torch.Tensor, k_BG1D: torch.Tensor, v_BG1D: torch.Tensor, places: int
     ) -> KeysValues:
-        """Store one token for each of the first B slots, and return views of their rings (in no order)."""
+        """Store one token for each of the first B slots, and return views of their rings, which are not in order."""
         return self._ring.append_tokens(position_B, k_BG1D, v_BG1D, min(places, self._places))
 
     def before(self, slot: int, length: int) -> KeysValues:
-        """The keys and values [1, G, S, D] that a token after `length` others may look at, in order."""
+        """The keys and values [1, G, S, D] visible to a token at position `length`, in order."""
         k_NGMD, v_NGMD = self._ring.k_NGMD, self._ring.v_NGMD
         return (
             _joined(self._parts_before(k_NGMD[slot : slot + 1], length)),
@@ -92,7 +92,7 @@ class WindowBuffer:
         )
 
     def tensors(self, slot: int, length: int) -> list[torch.Tensor]:
-        """Views of all that a slot of `length` tokens remembers here."""
+        """Views of everything stored for a slot of `length` tokens."""
         return self._ring.tensors(slot, min(length, self._places))
 
     def _parts_before(self, ring_1GMD: torch.Tensor, start: int) -> list[torch.Tensor]:
@@ -112,9 +112,9 @@ class WindowBuffer:
 
 
 def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Parts [1, G, S, D] one after another; the part itself where there is but one.
+    """Concatenate parts [1, G, S, D]; a single part is returned as it is.
 
-    Copies, since `torch.cat` reads strided parts at a quarter of a GPU's copy rate.
+    Copies the parts, because `torch.cat` reads strided parts at a quarter of a GPU's copy rate.
     """
     filled = [part for part in parts if part.shape[2]]
     if len(filled) < 2:
@@ -140,7 +140,7 @@ def _store(
 def _store_at_once(
     k_NGMD: torch.Tensor, v_NGME: torch.Tensor, k_BGD: torch.Tensor, v_BGE: torch.Tensor, position_B: torch.Tensor
 ) -> KeysValues:
-    """The same in one launch."""
+    """Do the same in one launch."""
     from model_adapters.kernels.key_value.triton_store import store_tokens
 
     store_tokens(k_BGD, v_BGE, k_NGMD=k_NGMD, v_NGME=v_NGME, position_B=position_B)
@@ -149,7 +149,7 @@ def _store_at_once(
 
 @lru_cache(maxsize=4)
 def _has_store(device: torch.device) -> bool:
-    """Whether the Triton kernel that stores keys and values in one launch runs here and is right."""
+    """Whether the Triton kernel that stores keys and values in one launch works on this device."""
     if device.type != "cuda":
         return False
     shapes = ((2, 3, 4, 8),) * 2 + ((2, 3, 8),) * 2

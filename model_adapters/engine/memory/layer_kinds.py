@@ -1,4 +1,4 @@
-"""What each layer of a model remembers, estimated from its configuration before the weights are read.
+"""Estimate what each layer of a model stores from the configuration, before the weights are read.
 
 A loaded model is measured instead (`probe.measure_memory`).
 """
@@ -12,11 +12,11 @@ from evalkit.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class LayerKind:
-    """One layer; it may have keys and values, states, both or neither."""
+    """What one layer stores: keys and values, states, both or neither."""
 
     attention: bool = False
     windowed: bool = False
-    """Whether a query sees a sliding window only."""
+    """Whether queries see a sliding window only."""
     states: bool = False
 
 
@@ -33,15 +33,15 @@ _KINDS = {
 
 
 def layer_kinds(config: PreTrainedConfig) -> tuple[LayerKind, ...]:
-    """The kind of every layer, from `layer_types`, or from `sliding_window` if a model states no types.
+    """The kind of every layer, from `layer_types`, or from `sliding_window` if the configuration has no types.
 
-    Raises UsageError for a layer type whose memory the engine does not know.
+    Raises UsageError for a layer type that the engine does not support.
     """
     types = getattr(config, "layer_types", None)
     if types is None:
         windowed = any(getattr(layer, "sliding_window", None) is not None for layer in layer_configs(config))
         types = ["sliding_attention" if windowed else "full_attention"] * config.num_hidden_layers
-    # transformers keeps every key of a config.json, also those that a family's code never reads.
+    # transformers keeps every key of a config.json, even keys that the family's code never reads.
     has_windows = hasattr(type(config), "sliding_window")
     sharing = getattr(config, "kv_sharing_modes", None) or [None] * len(types)
     kinds = []

@@ -1,6 +1,6 @@
-"""How much a layer remembers, estimated from the sizes in its configuration before the weights are read.
+"""Estimate how much a layer stores from the sizes in its configuration, before the weights are read.
 
-Each function takes the configuration of one layer: some families have layers of different sizes.
+Each function takes the configuration of one layer, because in some families sizes differ between layers.
 """
 
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from transformers import PreTrainedConfig
 
 @dataclass(frozen=True, slots=True)
 class LinearSizes:
-    """One linear-attention or state-space layer."""
+    """Sizes of a linear-attention or state-space layer."""
 
     conv_channels: int
     conv_kernel: int
     state_values: int
-    """Numbers in the recurrent state of one sequence, whatever its length."""
+    """Values in one sequence's recurrent state, independent of its length."""
 
 
 def linear_sizes(config: PreTrainedConfig) -> LinearSizes:
-    """Sizes by family: the gated delta rule, Kimi's delta attention, Mamba-2; all 0 where none of these is meant."""
+    """Sizes for the gated delta rule, Kimi's delta attention or Mamba-2; all 0 for other layers."""
     for sizes in (_gated_delta(config), _kimi_delta(config), _mamba2(config)):
         if sizes.state_values:
             return sizes
@@ -27,16 +27,16 @@ def linear_sizes(config: PreTrainedConfig) -> LinearSizes:
 
 
 def cached_values(config: PreTrainedConfig) -> int:
-    """Numbers that an attention layer caches for one token, keys and values together."""
+    """Values that an attention layer caches per token, keys and values together."""
     if getattr(config, "kv_lora_rank", None) is not None:
-        # Latent attention: what keys and values are expanded from, and the part of the keys that all heads share.
+        # Latent attention: the latent that keys and values are expanded from, and the part of the keys all heads share.
         return int(config.kv_lora_rank + config.qk_rope_head_dim)
     heads: int = getattr(config, "num_key_value_heads", 0) or getattr(config, "num_attention_heads", 0)
     return 2 * heads * head_size(config)
 
 
 def head_size(config: PreTrainedConfig) -> int:
-    """Dimensions of an attention head; 0 where the family has no attention."""
+    """Dimensions of an attention head; 0 if the family has no attention."""
     heads = getattr(config, "num_attention_heads", 0)
     return int(getattr(config, "head_dim", None) or config.hidden_size // heads) if heads else 0
 
@@ -54,7 +54,7 @@ def _kimi_delta(config: PreTrainedConfig) -> LinearSizes:
 
 
 def _mamba2(config: PreTrainedConfig) -> LinearSizes:
-    """Mamba-2 alone and inside a hybrid, whose configuration puts `mamba_` before the names."""
+    """Mamba-2, either alone or in a hybrid, whose configuration prefixes the names with `mamba_`."""
     if hasattr(config, "mamba_n_heads"):
         inner = config.mamba_n_heads * config.mamba_d_head
         state, groups, kernel = config.mamba_d_state, config.mamba_n_groups, config.mamba_d_conv

@@ -1,4 +1,4 @@
-"""What each layer of a model remembers and what its attention calls see, as measured by `probe.measure_memory`."""
+"""What each layer stores and what its attention calls see, as measured by `probe.measure_memory`."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from model_adapters.engine.memory.cost import SlotCost
 
 
 class AttentionShape(NamedTuple):
-    """What decides whether a fused kernel applies."""
+    """The properties that decide whether a fused kernel applies."""
 
     device: torch.device
     dtype: torch.dtype
@@ -28,47 +28,47 @@ class AttentionShape(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LayerMemory:
-    """One layer of the cache; a layer may have keys and values, states, both or neither."""
+    """What one layer of the cache stores: keys and values, states, both or neither."""
 
     window: int | None = None
-    """Keys that a query may see, its own included; None without a limit."""
+    """Number of keys visible to a query, its own included; None if unlimited."""
     chunked: bool = False
-    """Whether what a query may see begins anew every `window` positions instead."""
+    """Whether the visible keys start anew every `window` positions, instead of sliding."""
     transformed: bool = False
-    """Whether attention sees something else than the keys and values that the cache returned, such as latent vectors
-    that the layer expands."""
+    """Whether attention sees something other than the keys and values returned by the cache, for example because the
+    layer expands latent vectors."""
     kv_bytes: int = 0
-    """Keys and values of one token."""
+    """Bytes of keys and values per token."""
     state_bytes: int = 0
-    """Convolution and recurrent states of one sequence, whatever its length."""
+    """Bytes of convolution and recurrent states per sequence, independent of its length."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionCall:
-    """One of the attention calls of a forward pass."""
+    """One of a forward pass's attention calls."""
 
     layer_index: int
-    """The cache layer whose keys and values it sees; several calls may share one."""
+    """The cache layer whose keys and values it reads; several calls may share one."""
     is_last: bool
-    """Whether nothing is remembered after it, so that only positions which go on to the logits need its output."""
+    """Whether no layer stores anything after it, so that only positions whose logits are needed require its output."""
     shape: AttentionShape
     plain: bool = True
-    """Whether scores have neither caps nor sinks, which fused kernels do not know."""
+    """Whether scores have neither caps nor sinks, which fused kernels do not support."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryLayout:
-    """All layers, and all attention calls in the order in which every forward pass makes them."""
+    """All layers, and all attention calls in the order common to all forward passes."""
 
     layers: tuple[LayerMemory, ...]
     states_per_layer: int = 1
     calls: tuple[AttentionCall, ...] = ()
     continues: bool = True
-    """Whether layers continue from their states with many tokens at once; if not, they do so with single tokens."""
+    """Whether layers continue from their states with many tokens at once; otherwise only token by token."""
     last_mlp_runs_last: bool = False
-    """Whether the last layer's MLP runs once and after everything that is remembered."""
+    """Whether the last layer's MLP runs once, after everything has been stored."""
     cost: SlotCost = field(init=False)
-    """What one sequence keeps in memory."""
+    """Memory of one sequence."""
 
     def __post_init__(self) -> None:
         full = [layer for layer in self.layers if layer.window is None]
@@ -83,13 +83,13 @@ class MemoryLayout:
 
     @classmethod
     def unmeasured(cls, config: PreTrainedConfig) -> "MemoryLayout":
-        """The layers that transformers gives a cache for this configuration, with nothing known about them."""
+        """The layers of transformers' own cache for this configuration, with nothing measured."""
         decoder = config.get_text_config(decoder=True)
         layers = (LayerMemory(),) * int(decoder.num_hidden_layers)
         return cls(layers, states_per_layer=int(getattr(decoder, "number_of_conv_states", 1)))
 
     @property
     def main_call(self) -> AttentionCall | None:
-        """The first full-attention call, else the first call; None without attention."""
+        """The first full-attention call, or the first call if there is none; None without attention."""
         full = [call for call in self.calls if self.layers[call.layer_index].window is None]
         return next(iter((*full, *self.calls)), None)

@@ -7,13 +7,13 @@ import torch
 
 
 class LinearState:
-    """A linear-attention layer's memory; a model may keep several states a layer, told apart by an index."""
+    """The states of a linear-attention layer; a model may have several per layer, distinguished by an index."""
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
         self.conv_NCK: dict[int, torch.Tensor] = {}
         self.recurrent: dict[int, torch.Tensor] = {}
-        """State index -> [N, ...], as the model shapes it."""
+        """State index -> [N, ...], in the model's own shape."""
 
     @property
     def nbytes(self) -> int:
@@ -22,7 +22,7 @@ class LinearState:
     def roll_conv(
         self, rows: slice, x_BCT: torch.Tensor, *, index: int, kernel_size: int | None, continued: bool
     ) -> torch.Tensor:
-        """Keep the last K inputs, and return the inputs with their left context, [B, C, K + T] where one exists."""
+        """Keep the last K inputs, and return the inputs preceded by their left context, if any: [B, C, K + T]."""
         if index not in self.conv_NCK:
             places = x_BCT.shape[-1] if kernel_size is None else kernel_size
             self.conv_NCK[index] = x_BCT.new_zeros((self._slots, x_BCT.shape[1], places))
@@ -47,19 +47,19 @@ class LinearState:
         return self.recurrent[index]
 
     def set_recurrent(self, rows: slice, state: torch.Tensor, *, index: int) -> torch.Tensor:
-        """Copy the new recurrent states of some slots in place, and return them as stored."""
+        """Overwrite the recurrent states of some slots in place, and return them as stored."""
         if index not in self.recurrent:
             self.recurrent[index] = state.new_zeros((self._slots, *state.shape[1:]))
         stored = self.recurrent[index][rows]
         return stored.copy_(state)
 
     def allocate_like(self, other: "LinearState") -> None:
-        """Make the tensors that another cache's same layer has, where they are not there yet."""
+        """Allocate the tensors that the same layer has in another cache, unless they exist already."""
         for mine, theirs in ((self.conv_NCK, other.conv_NCK), (self.recurrent, other.recurrent)):
             for index, state in theirs.items():
                 if index not in mine:
                     mine[index] = state.new_zeros((self._slots, *state.shape[1:]))
 
     def tensors(self, slot: int) -> list[torch.Tensor]:
-        """Views of all that a slot remembers here."""
+        """Views of everything stored for a slot."""
         return [state[slot] for state in (*self.conv_NCK.values(), *self.recurrent.values())]

@@ -1,8 +1,8 @@
 """One forward pass over a slotted cache: rows of tokens, and how layers read and write the memory of their slots.
 
-A row is a run of tokens of one text: a segment of a prompt, the newest token of a sequence, or a text that branches off
-from what a slot holds and keeps nothing. All rows follow one another in one sequence of X tokens, so projections, norms
-and MLPs see no padding; layers that mix tokens take the rows in groups (`rows.py`).
+A row is a run of tokens of one text: a segment of a prompt, the newest token of a sequence, or a branch that continues
+a slot's text without being stored. All rows are concatenated into one sequence of X tokens, so projections, norms and
+MLPs see no padding; layers that mix tokens process the rows in groups (`rows.py`).
 
 rows = [Row(slot=0, start=0, tokens=70), Row(slot=1, start=4096, tokens=512)]
 with running(Pass(cache, rows)) as step:
@@ -28,24 +28,24 @@ from model_adapters.engine.memory.rows import Grouping, Row, RowGroup, attention
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 
 States = dict[int, torch.Tensor | None]
-"""State index -> states [B, ...] of a group's rows; None before the model has written one."""
+"""State index -> states [B, ...] of a group's rows; None until the model has written one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The keys and values that a group of rows looks at, [B, G, S, D]; its queries are the last of them."""
+    """The keys and values visible to a group of rows, [B, G, S, D]; the queries belong to the last of them."""
 
     group: RowGroup
     k_BGSD: torch.Tensor
     v_BGSD: torch.Tensor
     before: KeysValues | None = None
-    """Keys and values [1, G, S, D] that precede those of all rows, in order."""
+    """Keys and values [1, G, S, D] that come before those of all rows, in order."""
 
 
 class Pass:
-    """Rows of tokens, each in a slot of its own unless none of them keeps anything.
+    """Rows of tokens, each in its own slot unless no row is kept.
 
-    Raises ValueError if a slot that is written to is also read by another row.
+    Raises ValueError if a slot that is written is also read by another row.
     """
 
     def __init__(self, cache: SlottedCache, rows: Sequence[Row], *, row_multiple: int = 1) -> None:
@@ -60,7 +60,7 @@ class Pass:
         self._reads = Counter(call.layer_index for call in cache.layout.calls)
         self._group: RowGroup | None = None
         self._copies: dict[tuple[int, int], torch.Tensor] = {}
-        """States of rows that keep nothing, which modules may write into."""
+        """States of rows that are not kept, which modules may overwrite."""
 
     @property
     def length(self) -> int:
@@ -135,20 +135,20 @@ class Pass:
         return calls[self._calls - 1]
 
     def append(self, layer_index: int, k_1GXD: torch.Tensor, v_1GXD: torch.Tensor) -> KeysValues:
-        """Store new keys and values of a layer, and return what the layer hands to attention.
+        """Store new keys and values of a layer, and return the ones that the layer passes to attention.
 
-        A layer that changes them gets all keys and values of all rows one after another; for any other layer attention
-        finds them by itself (`seen`).
+        A layer that transforms them gets those of all rows, concatenated; for other layers attention looks them up
+        itself (`seen`).
         """
         self._seen[layer_index] = seen = self._see(layer_index, k_1GXD, v_1GXD)
         if not self.cache.layout.layers[layer_index].transformed:
-            # What replaces the new keys lets their memory go, such as that of a product that they are views of.
+            # Replacing the new keys frees their memory, or that of a product they are views of.
             alone = len(self.rows) == 1 and seen[0].before is None
             return (seen[0].k_BGSD, seen[0].v_BGSD) if alone else (k_1GXD, v_1GXD)
         return _in_a_row([one.k_BGSD for one in seen]), _in_a_row([one.v_BGSD for one in seen])
 
     def seen(self, call: AttentionCall, key: torch.Tensor, value: torch.Tensor) -> list[Seen]:
-        """What each group of rows looks at in an attention call, which was given `key` and `value`."""
+        """The keys and values that each group of rows sees in an attention call with these `key` and `value`."""
         layer_index = call.layer_index
         seen = self._seen[layer_index]
         self._reads[layer_index] -= 1
@@ -185,7 +185,7 @@ class Pass:
 
     @contextmanager
     def on(self, group: RowGroup) -> Iterator[None]:
-        """Let the states in this block be those of one group of rows."""
+        """Limit the states in this block to those of one group of rows."""
         before, self._group = self._group, group
         self._copies.clear()
         try:
@@ -195,24 +195,24 @@ class Pass:
             self._copies.clear()
 
     def linear_state(self, layer_index: int) -> LinearState:
-        """A layer's states of all slots, for a layer that writes them by itself."""
+        """A layer's states of all slots, for a layer that updates them itself."""
         return self.cache.states[layer_index]
 
     @property
     def continued(self) -> bool:
-        """Whether the rows in question continue from states; if not, they start from nothing."""
+        """Whether the current rows continue from states instead of starting a sequence."""
         return self._rows_with_states.continued if self._group is not None else self.length > 0
 
     def conv_states(self, layer_index: int) -> States:
-        """The convolution states of a layer; modules may write into them."""
+        """The convolution states of a layer; modules may overwrite them."""
         return self._states(self.cache.states[layer_index].conv_NCK)
 
     def recurrent_states(self, layer_index: int) -> States:
-        """The recurrent states of a layer; modules may write into them."""
+        """The recurrent states of a layer; modules may overwrite them."""
         return self._states(self.cache.states[layer_index].recurrent)
 
     def roll_conv(self, layer_index: int, x_BCT: torch.Tensor, *, index: int, kernel_size: int | None) -> torch.Tensor:
-        """Keep the last K inputs of a convolution, and return the inputs with their left context, if there is one."""
+        """Keep the last K inputs of a convolution, and return the inputs preceded by their left context, if any."""
         state, group = self.cache.states[layer_index], self._rows_with_states
         if group.keeps:
             return state.roll_conv(group.slots, x_BCT, index=index, kernel_size=kernel_size, continued=self.continued)
@@ -251,7 +251,7 @@ class Pass:
         }
 
     def _copy(self, states: dict[int, torch.Tensor], index: int) -> torch.Tensor:
-        """The states of a group's rows for as long as a module runs on it."""
+        """The states of a group's rows, valid while a module runs on it."""
         key = id(states), index
         if key not in self._copies:
             self._copies[key] = states[index].index_select(0, self._rows_with_states.row_slots)
@@ -259,10 +259,10 @@ class Pass:
 
 
 class TokenPass(Pass):
-    """One token for each of the first slots: a decode step, in which nothing depends on a host length.
+    """A decode step: one token for each of the first slots, independent of lengths on the host.
 
-    It can be recorded. `places` bounds the keys that are looked at and must exceed every length; shapes depend on it
-    and on `sequences` only. The tokens go where the slots end, or to the positions given.
+    It can be recorded as a graph. `places` bounds the visible keys and must exceed every length; shapes depend only on
+    `places` and `sequences`. The tokens are appended to the slots or written to the given positions.
     """
 
     def __init__(
@@ -287,7 +287,7 @@ class TokenPass(Pass):
 
     @cached_property
     def state_groups(self) -> Grouping:
-        # All of them continue, also a free slot beside the active ones.
+        # All of them continue, including free slots among them.
         return Grouping([RowGroup(self.rows, range(self.tokens), self.cache.device, continued=True)])
 
     @property
@@ -309,7 +309,7 @@ def _behind(before: KeysValues, new: KeysValues) -> KeysValues:
 
 
 def _in_a_row(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Keys or values [B, G, S, D] of several groups as [1, G, all B × S, D]."""
+    """Concatenate keys or values [B, G, S, D] of several groups into [1, G, sum of B × S, D]."""
     flat = [part if len(part) == 1 else part.transpose(0, 1).flatten(1, 2)[None] for part in parts]
     return flat[0] if len(flat) == 1 else torch.cat(flat, dim=2)
 
@@ -319,7 +319,7 @@ _CURRENT: ContextVar[Pass | None] = ContextVar("pass", default=None)
 
 @contextmanager
 def running(step: Pass) -> Iterator[Pass]:
-    """Let the layers of the forward pass in this block find it."""
+    """Make a pass the current one in this block, so that layers can find it."""
     token = _CURRENT.set(step)
     try:
         yield step
@@ -328,5 +328,5 @@ def running(step: Pass) -> Iterator[Pass]:
 
 
 def current_pass() -> Pass | None:
-    """The forward pass that is running; None outside the engine."""
+    """The running forward pass; None outside the engine."""
     return _CURRENT.get()

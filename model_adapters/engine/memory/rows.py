@@ -1,4 +1,4 @@
-"""The rows of a pass, and the groups in which layers that mix tokens take them.
+"""The rows of a pass, and the groups in which token-mixing layers process them.
 
 Shape suffixes: X tokens of all rows, B rows of a group, T tokens of its longest row.
 """
@@ -10,28 +10,28 @@ from functools import cached_property
 import torch
 
 PADDING_SHARE = 2
-"""A group holds at most so many times the tokens of its rows, padding included."""
+"""Limit on a group's size, padding included, as a multiple of its rows' tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A run of tokens that continues what a slot holds."""
+    """A run of tokens that continues a slot's text."""
 
     slot: int
     start: int
-    """Position of its first token: what the slot holds before."""
+    """Position of its first token, which is the number of tokens in the slot before."""
     tokens: int
     keeps: bool = True
-    """Whether the slot holds the tokens afterwards; if not, nothing in it changes."""
+    """Whether the tokens are stored in the slot; otherwise the slot does not change."""
     outputs: int = 1
-    """So many of its last tokens are read by something after the decoder's layers."""
+    """Number of its last tokens whose output is needed after the decoder's layers."""
 
 
 class RowGroup:
-    """Rows that go through one call, [B, T, ...]; shorter ones are padded behind their end.
+    """Rows processed in one call, [B, T, ...], right-padded to the longest.
 
-    Every layer is causal, so the padding reaches nothing before it. It repeats a row's last token: another's could be
-    one for which the model gives no numbers.
+    All layers are causal, so padding does not affect the tokens before it. It repeats the row's last token, because any
+    other token might be one for which the model computes NaN.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RowGroup:
 
     @property
     def slots(self) -> slice:
-        """The slots of rows that are kept; they follow one another."""
+        """The slots of kept rows, which are consecutive."""
         return slice(self.rows[0].slot, self.rows[0].slot + len(self.rows))
 
     @cached_property
@@ -66,29 +66,29 @@ class RowGroup:
 
     @cached_property
     def row_tokens(self) -> torch.Tensor:
-        """The number of each row's tokens, on the device."""
+        """The number of tokens of each row, on the device."""
         return torch.tensor([row.tokens for row in self.rows], device=self.device)
 
     @cached_property
     def fresh_rows(self) -> torch.Tensor | None:
-        """Which rows start from nothing; None if none of them does or all do (then `continued` says which)."""
+        """Mask of the rows that start a sequence; None if none or all of them do (then `continued` says which)."""
         fresh = [not row.start for row in self.rows]
         mixed = self.continued and any(fresh) and not self._all_continue
         return torch.tensor(fresh, device=self.device) if mixed else None
 
     @cached_property
     def padding(self) -> torch.Tensor:
-        """Where a batch holds padding."""
+        """Mask of the padding in a batch."""
         return torch.arange(self.tokens, device=self.device) >= self.row_tokens[:, None]
 
     @property
     def places(self) -> torch.Tensor:
-        """Where the tokens of all rows are among those of the pass, in the order of `unbatch`; on the host."""
+        """Indices of the rows' tokens in the pass, in the order of `unbatch`, on the host."""
         rows = zip(self.firsts, self.rows, strict=True)
         return torch.cat([torch.arange(first, first + row.tokens) for first, row in rows])
 
     def batch(self, x_1X: torch.Tensor) -> torch.Tensor:
-        """The rows out of [1, X, ...]: [B, T, ...], a view unless they are padded or far apart."""
+        """Gather the rows from [1, X, ...] to [B, T, ...]; a view unless they need padding or are not adjacent."""
         first = self.firsts[0]
         if self.is_adjacent and not self.is_padded:
             rows = x_1X[:, first : first + len(self.rows) * self.tokens]
@@ -96,7 +96,7 @@ class RowGroup:
         return split_dim(x_1X[0].index_select(0, self._taken), 0, (len(self.rows), self.tokens))
 
     def unbatch(self, x_BT: torch.Tensor) -> torch.Tensor:
-        """The rows one after another, without padding: [B, T, ...] to [1, tokens, ...]."""
+        """Concatenate the rows without padding: [B, T, ...] to [1, tokens, ...]."""
         if len(self.rows) == 1:
             return x_BT
         flat = x_BT.flatten(0, 1)
@@ -115,20 +115,20 @@ class RowGroup:
 
 
 class Grouping:
-    """All rows of a pass in groups."""
+    """All rows of a pass, divided into groups."""
 
     def __init__(self, groups: Sequence[RowGroup]) -> None:
         self.groups = tuple(groups)
 
     def join(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
-        """What each group gave, [B, T, ...], as one sequence [1, X, ...] in the order of the pass."""
+        """Join the groups' results [B, T, ...] to one sequence [1, X, ...] in the order of the pass."""
         flat = [group.unbatch(part) for group, part in zip(self.groups, parts, strict=True)]
         joined = flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
         return joined if self._order is None else joined.index_select(1, self._order)
 
     @cached_property
     def _order(self) -> torch.Tensor | None:
-        """Where each token of the pass is among those of the groups; None if there already."""
+        """Index of each token of the pass among those of the groups; None if the order is the same."""
         if len(self.groups) == 1 and self.groups[0].is_adjacent:
             return None
         order = torch.cat([group.places for group in self.groups]).argsort()
@@ -136,7 +136,7 @@ class Grouping:
 
 
 def attention_groups(rows: Sequence[Row], device: torch.device, *, multiple: int) -> Grouping:
-    """Rows that start from nothing together, and those that branch off from one slot; any other row by itself."""
+    """Group rows that start a sequence, and rows that branch off from the same slot; all others are alone."""
 
     def shared(index: int, row: Row) -> Hashable:
         if row.start == 0:
@@ -147,9 +147,9 @@ def attention_groups(rows: Sequence[Row], device: torch.device, *, multiple: int
 
 
 def state_groups(rows: Sequence[Row], device: torch.device, *, multiple: int, padded: bool) -> Grouping:
-    """Rows that keep nothing together, and runs of kept ones whose slots follow one another.
+    """Group rows that are not kept, and kept rows in consecutive slots.
 
-    Unless `padded`, kept rows of one group have equal lengths, and all rows of a group continue or none does.
+    Unless `padded`, kept rows of a group have equal lengths, and all rows of a group continue or none does.
     """
     run = 0
     before: Row | None = None
@@ -175,9 +175,9 @@ def _grouped(
     multiple: int,
     in_order: bool = False,
 ) -> Grouping:
-    """Rows of equal keys in groups that are not padded beyond PADDING_SHARE.
+    """Group rows by key, with padding limited by PADDING_SHARE.
 
-    Kept rows `in_order` are not sorted by length; rows that keep nothing are padded to a `multiple`.
+    Kept rows `in_order` are not sorted by length; rows that are not kept are padded to a `multiple`.
     """
     firsts, end = [], 0
     keyed: dict[Hashable, list[int]] = {}
@@ -198,13 +198,13 @@ def _grouped(
 
 
 def split_dim(x: torch.Tensor, dim: int, sizes: tuple[int, ...]) -> torch.Tensor:
-    """One dimension as several; a view."""
+    """Split one dimension into several, as a view."""
     split: torch.Tensor = x.unflatten(dim, sizes)  # type: ignore[no-untyped-call]
     return split
 
 
 def _little_padded(tokens: Sequence[int]) -> list[range]:
-    """Runs of rows of so many tokens that are padded within PADDING_SHARE."""
+    """Split rows of these lengths into runs with padding within PADDING_SHARE."""
     runs, first = [], 0
     for place in range(1, len(tokens) + 1):
         run = tokens[first : place + 1]

@@ -1,8 +1,8 @@
-"""The memory of several sequences: one slot each, allocated once, shared by prefill and decode.
+"""Memory of several sequences: one slot each, allocated once, shared by prefill and decode.
 
 cache = SlottedCache(layout, slots=4, max_tokens=65_536, device=model.device)
-step = Pass(cache, [Row(slot=0, start=0, tokens=2_048)])    # through which the layers of one forward pass write
-step.advance()                                              # after every layer has seen the tokens
+step = Pass(cache, [Row(slot=0, start=0, tokens=2_048)])    # the layers of a forward pass write through it
+step.advance()                                              # once every layer has seen the tokens
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from model_adapters.engine.memory.linear_state import LinearState
 
 @dataclass(frozen=True, slots=True)
 class SlotMark:
-    """Where a slot was, with a copy of what going on from there overwrites, in the cache's own order."""
+    """The length of a slot, with a copy of what continuing from it would overwrite, in the cache's order."""
 
     length: int
     tensors: tuple[torch.Tensor, ...]
@@ -25,30 +25,30 @@ class SlotMark:
 class SlottedCache:
     """Memory for `slots` sequences of at most `max_tokens` tokens.
 
-    A layer's tensors are allocated when the model first writes to it, at their final size and with the shapes that
-    the model uses; after that no address changes. Lengths stand on the device, for steps without a host
-    synchronisation, and on the host, for everything else.
+    A layer's tensors are allocated on its first write, at their final size and in the model's own shapes; afterwards no
+    address changes. Lengths are stored on the device, for steps without host synchronization, and on the host for
+    everything else.
     """
 
     def __init__(self, layout: MemoryLayout, *, slots: int, max_tokens: int, device: torch.device) -> None:
         self.layout = layout
         self.slots, self.max_tokens, self.device = slots, max_tokens, device
         self.lengths = [0] * slots
-        """Tokens that each slot holds."""
+        """Number of tokens in each slot."""
         self.length_N = torch.zeros(slots, dtype=torch.long, device=device)
         """The same on the device."""
         self.prompts = [0] * slots
-        """Tokens of the prompt that each slot was begun with, whether or not all of them have been read."""
+        """Length of the prompt in each slot, even if it has not been read completely."""
         self.prompt_N = torch.zeros(slots, dtype=torch.long, device=device)
         """The same on the device."""
         self.buffers: dict[int, KeyValueBuffer | WindowBuffer] = {}
-        """Layer index -> keys and values, for layers that have written some."""
+        """Layer index -> KV cache, for layers that have written one."""
         self.states = [LinearState(slots) for _ in layout.layers]
         """The states of each layer, empty until it has written some."""
 
     @property
     def kv_bytes(self) -> int:
-        """Allocated bytes of keys and values, sliding windows included."""
+        """Allocated bytes of the KV cache, sliding windows included."""
         return sum(buffer.nbytes for buffer in self.buffers.values())
 
     @property
@@ -57,7 +57,7 @@ class SlottedCache:
         return sum(state.nbytes for state in self.states)
 
     def buffer(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeyValueBuffer | WindowBuffer:
-        """The layer's keys and values, allocated on the first call with the shapes given."""
+        """A layer's KV cache, allocated on the first call in the given shapes."""
         if layer_index not in self.buffers:
             window = self.layout.layers[layer_index].window
             self.buffers[layer_index] = (
@@ -68,22 +68,22 @@ class SlottedCache:
         return self.buffers[layer_index]
 
     def begin(self, slot: int, prompt_tokens: int) -> None:
-        """Note how long the prompt is that goes into an empty slot; a slot that holds something keeps its note."""
+        """Record the length of the prompt for an empty slot; a slot in use keeps its record."""
         if not self.lengths[slot]:
             self._set_prompt(slot, prompt_tokens)
 
     def advance_slot(self, slot: int, tokens: int) -> None:
-        """Count a segment that every layer has seen."""
+        """Add a segment to a slot's length, once every layer has seen it."""
         self.lengths[slot] += tokens
         self.length_N[slot] = self.lengths[slot]
 
     def advance(self, sequences: int) -> None:
-        """Count one token for each of the first `sequences` slots; on the device without a synchronisation."""
+        """Add one token to the length of each of the first `sequences` slots, without synchronizing the device."""
         self.count(sequences)
         self.length_N[:sequences] += 1
 
     def count(self, sequences: int) -> None:
-        """The same on the host alone, after a step that has counted on the device itself."""
+        """Do the same on the host only, after a step that has updated the device itself."""
         self.lengths[:sequences] = [length + 1 for length in self.lengths[:sequences]]
 
     def reset(self, slot: int) -> None:
@@ -93,14 +93,14 @@ class SlottedCache:
 
     @torch.no_grad()
     def erase(self, slot: int) -> None:
-        """Empty a slot and overwrite it with zeros, so that no NaN of its sequence is left behind."""
+        """Empty a slot and overwrite it with zeros, so that no NaN is left in it."""
         for tensor in self._tensors(slot, self.max_tokens):
             tensor.zero_()
         self.reset(slot)
 
     @torch.no_grad()
     def move(self, source: int, target: int) -> None:
-        """Copy a sequence to another slot and empty its own."""
+        """Move a sequence to another slot."""
         length = self.lengths[source]
         for old, new in zip(self._tensors(source, length), self._tensors(target, length), strict=True):
             new.copy_(old)
@@ -110,7 +110,7 @@ class SlottedCache:
 
     @torch.no_grad()
     def adopt(self, slot: int, source: "SlottedCache", source_slot: int) -> None:
-        """Let a slot continue from a copy of what a slot of another cache of the same model holds."""
+        """Copy the contents of a slot in another cache of the same model into a slot."""
         length = source.lengths[source_slot]
         for index, buffer in source.buffers.items():
             self.buffer(index, *(tensor[None] for tensor in buffer.tensors(source_slot, 0)))
@@ -123,13 +123,13 @@ class SlottedCache:
 
     @torch.no_grad()
     def mark(self, slot: int) -> SlotMark:
-        """A copy of what going on in a slot overwrites; keys and values of full attention only grow."""
+        """Copy what continuing in a slot overwrites; the KV cache of full attention only grows."""
         length = self.lengths[slot]
         return SlotMark(length, tuple(tensor.clone() for tensor in self._overwritten(slot, length)))
 
     @torch.no_grad()
     def rewind(self, slot: int, mark: SlotMark) -> None:
-        """Take a slot back to where it was marked, if its sequence only went on since then."""
+        """Restore a slot to a mark; its sequence must only have been continued since."""
         for target, saved in zip(self._overwritten(slot, mark.length), mark.tensors, strict=True):
             target.copy_(saved)
         self._set_length(slot, mark.length)

@@ -1,6 +1,6 @@
-"""A pass over a slotted cache as transformers' modules see it: a `Cache` whose layers read and write some of the slots.
+"""A pass over a slotted cache as a transformers `Cache`, whose layers read and write some of the slots.
 
-transformers' own `Cache` dispatches to the layers given here, so every version of a module finds the methods that
+transformers' own `Cache` dispatches to the layers defined here, so every version of a module finds the methods that
 it calls.
 """
 
@@ -23,17 +23,17 @@ class CacheView(Cache):
         Cache.__init__(self, layers=list(self._views))
 
     def get_linear_cache(self, layer_index: int) -> torch.Tensor | None:
-        """MiniMax's name for a layer's recurrent states."""
+        """A layer's recurrent states, under the name that MiniMax uses."""
         layer = self._views[layer_index]
         return layer.recurrent_states[0] if layer.has_previous_state[0] else None
 
     def set_linear_cache(self, layer_index: int, states: torch.Tensor) -> None:
-        """MiniMax's name for storing them."""
+        """Store a layer's recurrent states, under the name that MiniMax uses."""
         self._views[layer_index].update_recurrent_state(states)
 
 
 def view_for(decoder: nn.Module) -> type[CacheView]:
-    """The class of view that a decoder takes: some families insist on a class of cache of their own."""
+    """The class of view that a decoder accepts: some families require a cache class of their own."""
     annotation = inspect.signature(decoder.forward).parameters.get("past_key_values")
     named = () if annotation is None else get_args(annotation.annotation) or (annotation.annotation,)
     own = [
@@ -45,19 +45,19 @@ def view_for(decoder: nn.Module) -> type[CacheView]:
 
 
 class LayerView(LinearAttentionCacheLayerMixin, CacheLayerMixin):  # type: ignore[no-untyped-call]  # registers subclasses
-    """A layer in one pass: keys and values, states, or both, whichever the model writes to it."""
+    """A layer in one pass: keys and values, states, or both, depending on what the model writes."""
 
-    is_sliding = False  # windows are the attention function's matter; no mask is built from this
+    is_sliding = False  # the attention function handles windows; no mask is built from this
     is_croppable = False
 
     def __init__(self, step: Pass, index: int) -> None:
-        # The bases' own attributes would shadow the properties below.
+        # Attributes set by the base classes would shadow the properties below.
         self._step, self._index = step, index
         self.number_of_states = step.cache.layout.states_per_layer
         self.is_initialized, self.record_past = True, False
 
     def lazy_initialization(self, *_: Any, **__: Any) -> None:
-        """The slotted cache allocates."""
+        """Do nothing: the slotted cache allocates memory itself."""
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> KeysValues:
         return self._step.append(self._index, key_states, value_states)
