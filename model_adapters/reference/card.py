@@ -1,9 +1,9 @@
-"""Model cards of the reference pair from their logs and run records: `python -m model_adapters.reference.card`.
+"""Write the reference models' cards from their logs and run records: `python -m model_adapters.reference.card`.
 
-A program, not a library. Every figure in a card comes from the records under `history/`; it writes README.md into each
-checkpoint's folder, the chart of the losses, and prints the table in the project's README.
+A program, not a library. It writes README.md and the chart of the losses into each checkpoint's folder, and prints the
+table of the project's README. Every figure comes from the records under `history/`.
 
-`history/KIND/log.jsonl` is the log of the first phase of training; that of a further one lies beside it as log-2.jsonl.
+`history/KIND/log.jsonl` is the log of the first phase of training; a further phase has log-2.jsonl in the same folder.
 """
 
 import json
@@ -36,28 +36,27 @@ SHAPES = {
         "one, twice, with RoPE (θ = 500,000)"
     ),
 }
-# The last of each kind is the one that made the checkpoint.
+# The last entry of each kind is the training of the shipped checkpoint.
 TRIALS = {
     "hybrid": """\
-- 399 million tokens at a peak rate of 2e-3, an earlier mixture: every needle, no vt, cwe or fwe.
-- 184 million tokens at 2e-3, more of vt, cwe and fwe: needles and vt; cwe listed the same words again.
-- 334 million tokens at 2e-3, common words in any order: cwe and fwe; nothing of state tracking. It was stopped before
-  its end.
-- 340 million tokens at 2e-3, with the state after every update as a target: {outcome}.""",
+- 399 million tokens at a peak rate of 2e-3 with an earlier mixture: learned all needle tasks, but not vt, cwe or fwe.
+- 184 million tokens at 2e-3 with more vt, cwe and fwe: learned needles and vt; cwe answers repeated the same words.
+- 334 million tokens at 2e-3 with common words in any order: learned cwe and fwe, but no state tracking. Stopped early.
+- 340 million tokens at 2e-3 with the state after every update as a target: {outcome}.""",
     "transformer": """\
-- 41 million tokens at 2e-3, the earlier mixture, the whole curriculum in that time: nothing.
-- 56 million tokens at 1e-3 and at 4e-3, the whole curriculum in that time: nothing.
-- The first 61 to 66 million tokens of the schedule below at 1e-3 and 2e-3 with θ = 10,000, and at 1e-3 with
-  θ = 500,000: the last was ahead everywhere (multikey_3 .93 against .68 and .14).
+- 41 million tokens at 2e-3 with the earlier mixture and the whole curriculum in these tokens: learned nothing.
+- 56 million tokens at 1e-3 and at 4e-3 with the whole curriculum in these tokens: learned nothing.
+- The first 61 to 66 million tokens of the final schedule at 1e-3 and 2e-3 with θ = 10,000, and at 1e-3 with
+  θ = 500,000: the last was ahead everywhere (multikey_3: .93, compared with .68 and .14).
 - 340 million tokens at 1e-3 with θ = 500,000: {outcome}.""",
 }
 CAVEATS = {
     "hybrid": (
-        "Of state tracking only parity was learned; swaps and rotations of five (S5, A5), the counter, registers, "
-        "boxes and the pointer stayed near chance. Of cwe it names half of the words: it tells some of them twice."
+        "In state tracking it learned only parity; swaps and rotations of five items (S5, A5), the counter, registers, "
+        "boxes and the pointer stayed near chance. In cwe it names half of the words and repeats some of them."
     ),
     "transformer": (
-        "Past the longest training sequence its positions are ones it has never seen, and its scores fall. Of state "
+        "Beyond the longest training sequence, positions were never seen in training, and scores fall. In state "
         "tracking it learned the parity of up to eight bits."
     ),
 }
@@ -100,7 +99,7 @@ def track_table(run: StoredRun) -> list[str]:
 
 
 def history_table(kind: str) -> list[str]:
-    """Score against training tokens, from the records of the intermediate checkpoints."""
+    """Scores by training tokens, from the records of the intermediate checkpoints."""
     lines = [_line("training tokens", ["needle tasks at 4,096", "all tasks at 4,096"]), _line("---:", ["---:"] * 2)]
     for path in sorted((HISTORY / kind).glob("checkpoint-*")):
         run = load_run(path)
@@ -110,7 +109,7 @@ def history_table(kind: str) -> list[str]:
 
 
 def plot_losses(target: Path) -> None:
-    """Chart of the answer and text loss of both models by tokens."""
+    """Plot the answer and text loss of both models by training tokens."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -137,13 +136,13 @@ def read_logs(kind: str) -> list[LogLines]:
 
 
 def phase_rate(log: LogLines) -> str:
-    """The peak learning rate of a phase as it is passed on a command line, from a log that holds it to within 1 %."""
+    """The peak learning rate of a phase as written on a command line, from a log that contains it to within 1 %."""
     digits, exponent = f"{max(line['learning_rate'] for line in log):.1e}".split("e")
     return f"{digits.removesuffix('.0')}e{int(exponent)}"
 
 
 def phase_tokens(logs: Sequence[LogLines], phase: int) -> int:
-    """Training tokens of phase number `phase`, padding included."""
+    """Training tokens of phase `phase` (from 0), padding included."""
     before = logs[phase - 1][-1]["tokens_seen"] if phase else 0
     return int(logs[phase][-1]["tokens_seen"]) - int(before)
 
@@ -170,23 +169,25 @@ def _continued(kind: str, logs: Sequence[LogLines], phase: int) -> str:
 
 
 def _out(phase: int) -> str:
-    """The program's --out in the commands that a card shows; the first phase's is its default."""
+    """The value of --out in a card's commands; for the first phase it is the program's default."""
     return f"runs/phase-{phase + 1}" if phase else "runs/reference"
 
 
 def trials(kind: str, logs: Sequence[LogLines]) -> str:
-    """What was tried, in order, ending in the checkpoint that ships."""
+    """The training runs in order, ending with the shipped checkpoint."""
     outcomes = [*(["the first phase of this checkpoint"] if len(logs) > 1 else []), "this checkpoint"]
     lines = [TRIALS[kind].format(outcome=outcomes[0])]
     for phase in range(1, len(logs)):
         outcome = "this checkpoint" if phase == len(logs) - 1 else "a further phase of it"
         tokens = phase_tokens(logs, phase) / 1e6
-        lines.append(f"- {tokens:.0f} million more from there at {phase_rate(logs[phase])}, more of cwe: {outcome}.")
+        lines.append(
+            f"- {tokens:.0f} million more from that checkpoint at {phase_rate(logs[phase])} with more cwe: {outcome}."
+        )
     return "\n".join(lines)
 
 
 def card(kind: str) -> str:
-    """The model card of one of the pair."""
+    """The model card of one reference model."""
     runs = {path.name: load_run(path) for path in sorted((HISTORY / kind).iterdir()) if path.is_dir()}
     lengths, logs = runs["lengths"], read_logs(kind)
     precise = [run for name, run in runs.items() if name.startswith("at-")]
@@ -213,7 +214,7 @@ def card(kind: str) -> str:
 
 
 def pair_table() -> list[str]:
-    """Both models by context length, for the project's README."""
+    """Scores of both models by context length, for the project's README."""
     runs = {kind: load_run(HISTORY / kind / "lengths") for kind in NAMES}
     ctxs = _ctxs(runs["hybrid"])
     lines = [_line("", [f"{ctx:,}" for ctx in ctxs]), _line("---", ["---:"] * len(ctxs))]
@@ -249,7 +250,7 @@ def _line(name: str, cells: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Write both cards."""
+    """Write both cards and the charts of the losses, and print the table for the project's README."""
     for kind in NAMES:
         plot_losses(folder(kind) / "loss.png")
         (folder(kind) / "README.md").write_text(card(kind), encoding="utf-8")

@@ -1,6 +1,6 @@
-"""Scores of what could follow a text, many texts and continuations in one pass over a context that they share.
+"""Score possible continuations of texts, with many texts and continuations in one pass over their shared context.
 
-Nothing is written to the context.
+The context is not modified.
 
 Shape suffixes: P positions looked at, D model width, V vocabulary.
 """
@@ -19,9 +19,9 @@ from model_adapters.engine.forward.token_scores import NOT_FINITE, block_positio
 from model_adapters.engine.memory.context import Context
 
 LEAST_TEXT_TOKENS = 64
-"""What a shorter text counts for: linear-attention layers work in chunks of about this size."""
+"""Minimum number of tokens a text counts for: linear-attention layers process chunks of about this size."""
 CPU_REPEATED_TOKENS, GPU_REPEATED_TOKENS = 256, 4096
-"""What a pass of its own costs, in tokens that other passes could have read in that time."""
+"""Cost of a separate pass, as the number of tokens that other passes could read in the same time."""
 END_OF_CONTEXT = (-1, -1)
 
 TokenIds = tuple[int, ...]
@@ -30,40 +30,40 @@ Scores = tuple[ContinuationScore, ...]
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A text that goes on from a context, and what could follow it."""
+    """A text that continues a context, and its possible continuations."""
 
     text: TokenIds
     continuations: tuple[TokenIds, ...]
 
     @classmethod
     def of(cls, request: Request, context_tokens: int) -> "Branch":
-        """What a request asks of a context that holds its first tokens."""
+        """Make the branch of a request whose first `context_tokens` tokens are in a context."""
         return cls(request.token_ids[context_tokens:], request.continuations)
 
     @property
     def rows(self) -> list[TokenIds]:
-        """What has to be read: the text with each longer continuation, whose last token predicts nothing.
+        """The token rows to read: the text plus each continuation longer than one token, without its last token.
 
-        Continuations of one token need the text alone, with which any of these rows begins.
+        Continuations of one token need only the text, which is a prefix of every row.
         """
         longer = [self.text + continuation[:-1] for continuation in self.continuations if len(continuation) > 1]
         return longer or ([self.text] if self.text else [])
 
     @property
     def row_tokens(self) -> int:
-        """Tokens of the longest row."""
+        """Number of tokens in the longest row."""
         return max(map(len, self.rows), default=0)
 
     @property
     def repeated_tokens(self) -> int:
-        """Tokens that rows have in common and are read once for each but the first."""
+        """Number of tokens that are read again because rows share them."""
         return len(self.text) * max(0, len(self.rows) - 1)
 
 
 def passes(branches: Sequence[Branch], budget_tokens: int) -> Iterator[list[int]]:
-    """Indices of the branches that go through one pass each, of like length so that little is padded.
+    """Group branches into passes, as lists of indices; branches of a pass have similar lengths to limit padding.
 
-    A pass has at most `budget_tokens` tokens, padding included, or one branch.
+    A pass has at most `budget_tokens` tokens, padding included, or a single branch.
     """
     batch: list[int] = []
     rows = 0
@@ -79,22 +79,22 @@ def passes(branches: Sequence[Branch], budget_tokens: int) -> Iterator[list[int]
 
 
 def pays_alone(branch: Branch, budget_tokens: int, *, on_gpu: bool) -> bool:
-    """Whether to read a branch's text into a slot first, for all its continuations.
+    """Whether it is faster to read a branch's text into a slot first, and then all its continuations.
 
-    So it is where a pass would be too large, or would read more of the text again than a pass of its own costs.
+    That is the case if a single pass would be too large, or would repeat more tokens than a separate pass costs.
     """
     worth = GPU_REPEATED_TOKENS if on_gpu else CPU_REPEATED_TOKENS
     return branch.repeated_tokens > worth or _pass_tokens(len(branch.rows), branch.row_tokens) > budget_tokens
 
 
 def _pass_tokens(rows: int, row_tokens: int) -> int:
-    """What a pass over rows of at most `row_tokens` tokens costs, in tokens, with its padding."""
+    """Cost in tokens, padding included, of a pass over `rows` rows of at most `row_tokens` tokens."""
     return rows * max(row_tokens, LEAST_TEXT_TOKENS)
 
 
 @torch.no_grad()
 def score_branches(runner: ModelRunner, context: Context, branches: Sequence[Branch]) -> list[Scores | None]:
-    """The continuations' scores for each branch, by one pass; None for a branch where one is not finite."""
+    """Score the continuations of each branch in one pass; None for a branch with a score that is not finite."""
     rows = [row for branch in branches for row in branch.rows]
     asked = _Asked()
     first_row = 0
@@ -117,10 +117,10 @@ def score_branches(runner: ModelRunner, context: Context, branches: Sequence[Bra
 def score_after(
     runner: ModelRunner, context: Context, continuations: Sequence[TokenIds], *, budget_tokens: int
 ) -> Scores:
-    """The scores of continuations of a context whose slot may be written to; it is as before afterwards.
+    """Score continuations of a context, temporarily writing to its slot.
 
-    One that is longer than a pass goes through the slot in segments, all others branch off in passes. Raises
-    RequestFailedError where a score is not finite.
+    A continuation longer than a pass is read through the slot in segments; all others are read as branches. Raises
+    RequestFailedError if a score is not finite.
     """
     branches = [Branch((), (continuation,)) for continuation in continuations]
     scores: dict[int, ContinuationScore] = {}
@@ -140,15 +140,15 @@ def score_after(
 
 @dataclass(slots=True)
 class _Asked:
-    """Positions whose logits are needed, each once, and the tokens to be looked up in them."""
+    """Positions whose logits are needed, without duplicates, and the tokens to look up there."""
 
     places: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Row and its token, or END_OF_CONTEXT -> place among all positions."""
+    """(row, token index or END_OF_CONTEXT) -> index among all positions."""
     place: list[int] = field(default_factory=list)
     target: list[int] = field(default_factory=list)
 
     def add(self, branch: Branch, first_row: int) -> None:
-        """All tokens of all continuations of a branch, in order."""
+        """Add all tokens of a branch's continuations, in order."""
         row = first_row
         for continuation in branch.continuations:
             long = len(continuation) > 1
@@ -163,7 +163,7 @@ class _Asked:
 def _look_up(
     runner: ModelRunner, context: Context, rows: Sequence[TokenIds], asked: _Asked
 ) -> tuple[list[float], list[bool]]:
-    """Nats of each token asked for and whether it is the most probable one, a block of positions at a time."""
+    """Log-probability in nats of each token and whether it is the most probable one, computed block by block."""
     output = context.last
     if rows:
         output = runner.branch(context.cache, context.slot, rows)

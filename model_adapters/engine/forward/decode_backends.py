@@ -1,4 +1,4 @@
-"""Attention of one new token a sequence: a Triton kernel that reads lengths on the device, or PyTorch with a mask.
+"""Attention of one new token per sequence: a Triton kernel that reads lengths on the device, or PyTorch with a mask.
 
 Shape suffixes: B sequences, H query heads, G key/value heads, S keys, D key size, E value size.
 """
@@ -18,8 +18,8 @@ DecodeKernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor,
 """(q_BHD, k_BGSD, v_BGSE, key_counts_B, scale) -> out_BHE."""
 
 MASKED_BACKENDS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""All but cuDNN, which plans for seconds whenever the number of sequences or keys is new. (Flash serves CPUs alone:
-on a GPU it takes no mask.)"""
+"""All backends except cuDNN, which plans for seconds for each new number of sequences or keys. (Flash is used on CPUs
+only: on a GPU it does not accept a mask.)"""
 SAMPLE_KEYS = 300
 SAMPLE_COUNTS = (1, 150, 300)
 
@@ -27,9 +27,9 @@ SAMPLE_COUNTS = (1, 150, 300)
 def decode_attention(
     q_BH1D: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, position_B: torch.Tensor, scale: float
 ) -> torch.Tensor:
-    """Attention of one token a sequence over the S leading places of its slot: [B, H, 1, E].
+    """Attention of one token per sequence over the first S places of its slot: [B, H, 1, E].
 
-    Place p counts where p <= the token's position; in the ring of a sliding window that is every place once the
+    Place p is visible if p <= the token's position; in a sliding window's ring, all places are visible once the
     window is full.
     """
     kernel = find_decode_kernel(AttentionShape.of(q_BH1D, k_BGSD, v_BGSE))
@@ -41,10 +41,10 @@ def decode_attention(
 def masked_attention(
     q_BH1D: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, position_B: torch.Tensor, scale: float
 ) -> torch.Tensor:
-    """The same by PyTorch's attention, on any device."""
+    """The same with PyTorch's attention, on any device."""
     visible_BS = torch.arange(k_BGSD.shape[2], device=q_BH1D.device) <= position_B[:, None]
     groups = q_BH1D.shape[1] // k_BGSD.shape[1]
-    # Query heads that share keys become queries of one head, so that no key is repeated.
+    # Query heads that share keys become several queries of one head, so that keys are not repeated.
     q_BGRD = q_BH1D.reshape(q_BH1D.shape[0], k_BGSD.shape[1], groups, -1)
     with sdpa_kernel(MASKED_BACKENDS):
         out_BGRE = F.scaled_dot_product_attention(q_BGRD, k_BGSD, v_BGSE, visible_BS[:, None, None], scale=scale)
@@ -54,7 +54,7 @@ def masked_attention(
 def scored_decode_attention(
     q_BH1D: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, position_B: torch.Tensor, scoring: Scoring
 ) -> torch.Tensor:
-    """The same with capped scores or sinks, in fp32."""
+    """The same with capped scores or sinks, computed in fp32."""
     B, G, S, _ = k_BGSD.shape
     q_BGRD = q_BH1D.reshape(B, G, -1, q_BH1D.shape[-1]).float() * scoring.scale
     score_BGRS = scoring.capped(q_BGRD @ k_BGSD.float().transpose(-1, -2))
@@ -67,13 +67,13 @@ def scored_decode_attention(
 
 @lru_cache(maxsize=64)
 def find_decode_kernel(shape: AttentionShape) -> DecodeKernel | None:
-    """The Triton kernel on a GPU where it compiles and is right for this shape; it is tried once a process."""
+    """The Triton kernel if it runs on this GPU and is correct for this shape; tested once per process."""
     if shape.device.type != "cuda":
         return None
     try:
         from model_adapters.kernels.chunked_attention.triton_decode import decode_attention as attend
     except ImportError:
-        return None  # Triton is on Linux alone
+        return None  # Triton exists on Linux only
 
     def kernel(
         q_BHD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, key_counts_B: torch.Tensor, scale: float
@@ -84,7 +84,7 @@ def find_decode_kernel(shape: AttentionShape) -> DecodeKernel | None:
 
 
 def decode_trial(kernel: DecodeKernel, shape: AttentionShape) -> str | None:
-    """Why a kernel does not give what fp32 attention gives, with NaN at the places that it may not look at."""
+    """Compare a kernel with attention in fp32, with NaN at invisible places; returns why they differ, or None."""
 
     def reference(
         q_BHD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, counts_B: torch.Tensor, scale: float

@@ -1,8 +1,8 @@
-"""Decode steps for many sequences: on a GPU one replay of a CUDA graph each, elsewhere one forward pass.
+"""Decode steps for many sequences: on a GPU each is one replay of a CUDA graph, elsewhere one forward pass.
 
 decoder = DecodeSteps(runner)
-picked = decoder.step(cache, [17, 4])       # the last token of each active sequence -> its next
-decoder.drop()                              # graphs hold addresses of the cache, and go before it does
+picked = decoder.step(cache, [17, 4])       # last token of each active sequence -> its next token
+decoder.drop()                              # before the cache is freed: graphs hold its addresses
 
 Shape suffixes: N slots, B sequences in one step, V vocabulary.
 """
@@ -23,21 +23,21 @@ from model_adapters.failures import describe_failure, is_out_of_memory
 Work = Callable[[], None]
 
 DECODE_PLACES = 1024
-"""On a GPU, steps without a graph look at so many keys more at a time, so that they have few shapes."""
+"""On a GPU, the number of keys in steps without a graph is rounded up to a multiple of this, to limit their shapes."""
 
 
 class Recorder(Protocol):
-    """Makes work on fixed addresses repeatable."""
+    """Records work on fixed addresses so that it can be repeated."""
 
     def run(self, work: Work) -> None:
-        """Do the work once, so that kernels are compiled and libraries have their workspaces."""
+        """Run the work once, so that kernels are compiled and libraries allocate their workspaces."""
 
     def record(self, work: Work) -> Work:
-        """What does the work again each time it is called; nothing is done now."""
+        """Record the work without running it; returns a function that replays it."""
 
 
 class GraphRecorder:
-    """CUDA graphs that share one memory pool; they never run at the same time."""
+    """CUDA graphs with a common memory pool; they never run at the same time."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -45,7 +45,7 @@ class GraphRecorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def run(self, work: Work) -> None:
-        # On the stream that records later: libraries keep a workspace for each stream, which a recording may not make.
+        # Run on the recording stream: libraries have a workspace per stream, and cannot allocate it while recording.
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
@@ -55,17 +55,17 @@ class GraphRecorder:
     def record(self, work: Work) -> Work:
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize(self._device)
-        # Other threads may go on with calls of their own, such as pinning memory.
+        # Other threads may continue with calls of their own, such as pinning memory.
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             work()
         return graph.replay
 
 
 class DecodeSteps:
-    """One token for each active sequence of a cache, the greedy choice included.
+    """One greedy token for each active sequence of a cache.
 
-    A step of a new kind (sequences and keys, both rounded up) runs once as it is and is recorded then; those after it
-    are replays. Where recording fails, one line says so and all steps run as they are.
+    The first step of a kind (sequences and keys, both rounded up) runs directly and is then recorded; later ones are
+    replays. If recording fails, a line is printed and all steps run directly.
     """
 
     def __init__(
@@ -79,24 +79,24 @@ class DecodeSteps:
         self._step: StaticStep | None = None
         self._replays: dict[tuple[int, int], Work] = {}
         self.refused: str | None = None
-        """Why steps are not recorded, once that has failed; a lack of memory is forgotten with the cache."""
+        """Why steps are not recorded, if recording failed; out of memory is forgotten together with the cache."""
         self._refused_for_good = False
 
     @property
     def path(self) -> str:
-        """How steps run, for records."""
+        """How steps are run, for records."""
         return "CUDA graphs" if self._make_recorder is not None and self.refused is None else "single launches"
 
     @torch.no_grad()
     def step(self, cache: SlottedCache, token_ids: Sequence[int]) -> list[int | None]:
-        """Append token i to slot i; the greedy choice after each, None where its logits are not finite."""
+        """Append token i to slot i; returns the greedy choice after each, None if its logits are not finite."""
         if self._make_recorder is None or self.refused is not None:
             return self._single(cache, token_ids)
         if self._step is None or self._step.cache is not cache:
             self.drop()
             self._recorder, self._step = self._make_recorder(), StaticStep(self._runner, cache)
         step, recorder = self._step, self._recorder
-        assert recorder is not None  # set together with the step
+        assert recorder is not None  # always set together with the step
         step.load(token_ids)
         sequences = sequence_bucket(len(token_ids), cache.slots)
         places = min(rounded_length(max(cache.lengths[: len(token_ids)]) + 1), cache.max_tokens)
@@ -110,7 +110,7 @@ class DecodeSteps:
         return picked
 
     def drop(self) -> None:
-        """Let go of the graphs and their memory."""
+        """Drop the graphs and free their memory."""
         self._replays.clear()
         self._step = self._recorder = None
         if not self._refused_for_good:
@@ -118,11 +118,11 @@ class DecodeSteps:
 
     def _record(self, sequences: int, places: int) -> None:
         step, recorder = self._step, self._recorder
-        assert step is not None  # called by a step
+        assert step is not None  # set by the caller
         assert recorder is not None
         try:
             self._replays[sequences, places] = recorder.record(lambda: step.run(sequences, places))
-        except Exception as error:  # noqa: BLE001 - whatever a module does that cannot be recorded, its steps still run
+        except Exception as error:  # noqa: BLE001 - whatever prevents recording, the steps still run without it
             self.drop()
             self.refused, self._refused_for_good = describe_failure(error), not is_out_of_memory(error)
             print(f"evalkit: decode steps run as single launches, not as a CUDA graph: {self.refused}", file=sys.stderr)
@@ -136,15 +136,15 @@ class DecodeSteps:
 
 
 class StaticStep:
-    """A decode step whose inputs and outputs stand at fixed addresses and whose work waits for nothing.
+    """A decode step with inputs and outputs at fixed addresses, which never waits for the device.
 
-    Sequences beyond the active ones write at place 0 of their free slots, where every prompt writes first.
+    Inactive sequences write to place 0 of their free slots, which every prompt overwrites first.
     """
 
     def __init__(self, runner: ModelRunner, cache: SlottedCache) -> None:
         self._runner, self.cache = runner, cache
         self._input = torch.zeros(1 + cache.slots, dtype=torch.long, device=runner.device)
-        """The number of active sequences, then a token for each: one copy to the device."""
+        """The number of active sequences, then one token for each, copied to the device at once."""
         self._row_N = torch.arange(cache.slots, device=runner.device)
         self._picked_N = torch.zeros(cache.slots, dtype=torch.long, device=runner.device)
 
@@ -153,10 +153,10 @@ class StaticStep:
         self._input[: 1 + len(token_ids)].copy_(torch.tensor([len(token_ids), *token_ids]))
 
     def run(self, sequences: int, places: int) -> None:
-        """One step for the first `sequences` slots, active or not, over their first `places` places."""
+        """Run a step for the first `sequences` slots, active or not, over their first `places` places."""
         active_B = self._row_N[:sequences] < self._input[0]
         length_B = self.cache.length_N[:sequences]
-        # A step's positions are its own: the lengths change before it has ended.
+        # Copy the positions, because the lengths change before the step has ended.
         position_B = torch.where(active_B, length_B, 0)
         step = TokenPass(self.cache, sequences, places, position_B)
         logits_BV = self._runner.token_logits(step, self._input[1 : 1 + sequences])
@@ -164,28 +164,28 @@ class StaticStep:
         length_B += active_B
 
     def take(self, sequences: int) -> list[int | None]:
-        """What the step picked, after waiting for it; the active sequences are one token longer on the host too."""
+        """Wait for the step and return its tokens; adds a token to each active sequence's length on the host."""
         self.cache.count(sequences)
         return token_choices(self._picked_N[:sequences])
 
 
 def sequence_bucket(sequences: int, slots: int) -> int:
-    """Sequences of the recorded step that serves so many: the next power of two, or all slots."""
+    """Number of sequences of the recorded step to use: the next power of two, or all slots."""
     return min(1 << (sequences - 1).bit_length(), slots)
 
 
 def greedy_choice(logits_BV: torch.Tensor) -> torch.Tensor:
-    """The largest logit's id for each sequence, -1 where logits are not finite, without waiting for the device."""
+    """The greedy token of each sequence, -1 if its logits are not finite; does not wait for the device."""
     best_B = logits_BV.max(dim=-1)
     return torch.where(best_B.values.isfinite(), best_B.indices, -1)
 
 
 def pick_tokens(logits_BV: torch.Tensor) -> list[int | None]:
-    """The greedy choice for each sequence, None where its logits are not finite; waits for the device."""
+    """The greedy token of each sequence, None if its logits are not finite; waits for the device."""
     return token_choices(greedy_choice(logits_BV))
 
 
 def token_choices(picked_B: torch.Tensor) -> list[int | None]:
-    """What `greedy_choice` found, None where logits were not finite; waits for the device."""
+    """The result of `greedy_choice` as a list, None if logits were not finite; waits for the device."""
     picked: list[int] = picked_B.tolist()
     return [None if token_id < 0 else token_id for token_id in picked]

@@ -8,21 +8,21 @@ from transformers import PreTrainedModel
 
 
 def find_decoder(model: PreTrainedModel) -> nn.Module:
-    """The module that turns token ids into the hidden states that the model's head takes."""
+    """The module that maps token ids to the hidden states for the model's head."""
     decoder = model.get_decoder()  # type: ignore[no-untyped-call]
-    # Some heads have a linear layer under the name of a decoder, and some families name no decoder at all.
+    # Some heads have a linear layer called decoder, and some families name no decoder at all.
     decoder = decoder if isinstance(decoder, PreTrainedModel) else model.base_model
     inner = (child for child in model.children() if isinstance(child, PreTrainedModel))
     return next(inner, decoder) if decoder is model else decoder
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
-    """The decoder's layers, whatever the family calls them; none for a family that does not list them."""
+    """The decoder's layers under any family's name; empty if the family has no list of layers."""
     return getattr(*_place_of_layers(find_decoder(model)), nn.ModuleList())
 
 
 def count_to_last_kind(model: PreTrainedModel, memories: Sequence[Hashable]) -> int:
-    """How many of the first layers have one of each kind, by their weights' shapes and by what they remember."""
+    """The number of first layers that include each kind, by the shapes of weights and by what is stored."""
     kinds: dict[Hashable, int] = {}
     layers = decoder_layers(model)
     for index, layer in enumerate(layers):
@@ -33,7 +33,7 @@ def count_to_last_kind(model: PreTrainedModel, memories: Sequence[Hashable]) -> 
 
 @contextmanager
 def first_layers_only(model: PreTrainedModel, count: int) -> Iterator[None]:
-    """While it lasts, the decoder has its first `count` layers alone."""
+    """Reduce the decoder to its first `count` layers in this block."""
     owner, name = _place_of_layers(find_decoder(model))
     layers = decoder_layers(model)
     setattr(owner, name, layers[:count])
@@ -44,7 +44,7 @@ def first_layers_only(model: PreTrainedModel, count: int) -> Iterator[None]:
 
 
 def _place_of_layers(decoder: nn.Module) -> tuple[nn.Module, str]:
-    """The module and name that hold the longest list among the outermost ones."""
+    """The owner and name of the longest module list, among the outermost ones."""
     level = [decoder]
     while level:
         lists = [

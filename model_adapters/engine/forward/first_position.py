@@ -1,4 +1,4 @@
-"""Where a model's own numbering of positions begins: 0, or behind the row of padding in its table of positions."""
+"""The first position in a model's own numbering: 0, or the one after the padding row of its position table."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,12 +16,12 @@ TOKENS = 3
 
 @torch.no_grad()
 def first_position(model: PreTrainedModel) -> int:
-    """The position that a model's decoder gives a text's first token if none are stated.
+    """The position that a model's decoder gives to a text's first token by default.
 
     Raises UsageError if its positions are not consecutive.
     """
     decoder = find_decoder(model)
-    padding = getattr(model.config.get_text_config(decoder=True), "pad_token_id", None)  # may have no position
+    padding = getattr(model.config.get_text_config(decoder=True), "pad_token_id", None)  # it may have no position
     id_1T = torch.tensor([[token_id for token_id in range(TOKENS + 1) if token_id != padding][:TOKENS]])
     id_1T = id_1T.to(model.device)
     position_1T = torch.arange(TOKENS, device=model.device)[None]
@@ -36,14 +36,14 @@ def first_position(model: PreTrainedModel) -> int:
             firsts = {int(gap) for gap in (theirs - ours).flatten()}
     if len(firsts) > 1:
         raise UsageError(
-            f"{type(model).__name__} numbers positions in a way of its own, so the engine cannot run it; "
+            f"{type(model).__name__} does not number positions consecutively, so the engine cannot run it; "
             "use a model of another family"
         )
     return firsts.pop()
 
 
 class _Lookups(TorchDispatchMode):  # type: ignore[no-untyped-call]  # the base looks at subclasses
-    """Notes the rows that are looked up in tables, in order."""
+    """Records the rows that are looked up in embedding tables, in order."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Logits in fp32 whatever the model's dtype, without a second copy of the output embeddings."""
+"""Compute logits in fp32 for any dtype of the model, without a second copy of the output embeddings."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from evalkit.errors import UsageError
 from model_adapters.kernels.vector_product.linear import has_vector_product, is_one_vector
 
 BLOCK_ROWS = 8192
-"""Vocabulary rows that are held in fp32 at once."""
+"""Number of vocabulary rows converted to fp32 at once."""
 
 
 def output_embeddings(model: PreTrainedModel) -> torch.nn.Linear:
-    """The model's output embeddings; raises UsageError where it has none."""
+    """The model's output embeddings; raises UsageError if it has none."""
     head: torch.nn.Linear | None = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if head is None:
         raise UsageError(f"{type(model).__name__} has no language-model head; use a causal language model")
@@ -31,7 +31,7 @@ def full_precision_linear(x: torch.Tensor, weight_VD: torch.Tensor, bias_V: torc
 
         return vector_product(x, weight_VD, bias_V, out_dtype=torch.float32)
     if weight_VD.is_cuda and x.dtype == weight_VD.dtype:
-        # Products of half-precision numbers are exact in fp32, so nothing is gained by raising the weights first.
+        # Products of half-precision numbers are exact in fp32, so converting the weights first would gain nothing.
         product: torch.Tensor = torch.mm(x.flatten(0, -2), weight_VD.t(), out_dtype=torch.float32).reshape(
             *x.shape[:-1], -1
         )
@@ -44,7 +44,7 @@ def full_precision_linear(x: torch.Tensor, weight_VD: torch.Tensor, bias_V: torc
 
 @contextmanager
 def full_precision_head(model: PreTrainedModel) -> Iterator[None]:
-    """Let the model's output embeddings compute in fp32; what the model does to its logits afterwards still happens."""
+    """Compute the model's output embeddings in fp32 in this block; later operations on its logits still run."""
     head = output_embeddings(model)
 
     def forward(x: torch.Tensor) -> torch.Tensor:

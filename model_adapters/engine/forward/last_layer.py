@@ -1,4 +1,4 @@
-"""What of the last layer nothing reads, left out: a segment needs its keys and values, and its MLP for few tokens."""
+"""Skip work in the last layer whose result is never read: for most tokens of a segment, only the KV cache matters."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def last_mlp(decoder: nn.Module) -> nn.Module | None:
-    """The MLP of a decoder's last layer, where it is a dense one that gives one tensor; else None."""
+    """The MLP of a decoder's last layer if it is dense and returns one tensor; otherwise None."""
     layers = getattr(decoder, "layers", None)
     mlp = getattr(layers[-1], "mlp", None) if isinstance(layers, nn.ModuleList) and len(layers) else None
     dense = all(type(getattr(mlp, name, None)) is nn.Linear for name in ("up_proj", "down_proj"))
@@ -18,9 +18,9 @@ def last_mlp(decoder: nn.Module) -> nn.Module | None:
 
 @contextmanager
 def only_read_tokens(mlp: nn.Module | None, read: int | torch.Tensor) -> Iterator[None]:
-    """Let an MLP compute its last `read` tokens [B, T, D] alone, or those at these places of [1, T, D].
+    """Limit an MLP to the last `read` tokens of [B, T, D], or to the given indices of [1, T, D], in this block.
 
-    The others' outputs are their residuals, or zeros: they are read by nothing, but they stay finite.
+    The other tokens' outputs are their residuals or zeros: nothing reads them, but they stay finite.
     """
     if mlp is None:
         yield
@@ -38,7 +38,7 @@ def only_read_tokens(mlp: nn.Module | None, read: int | torch.Tensor) -> Iterato
             out[:, places] = part if residual is None else out[:, places] + part
         return out
 
-    mlp.forward = forward  # for this pass only
+    mlp.forward = forward  # in this block only
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Modules that keep states, such as linear attention and convolutions, run on one group of a pass's rows at a time."""
+"""Run modules with states, such as linear attention and convolutions, on one group of a pass's rows at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,11 +11,11 @@ from torch import nn
 from model_adapters.engine.memory.passes import Pass
 
 TAKES_ROWS = "takes_rows"
-"""Attribute of a forward that takes all rows of a pass by itself."""
+"""Attribute of a forward that handles all rows of a pass itself."""
 
 
 def by_groups(forward: Callable[..., Any], step: Pass) -> Callable[..., Any]:
-    """A forward that runs another on each group of rows, [B, T, ...], and joins what it returns."""
+    """Wrap a forward so that it runs on each group of rows, [B, T, ...], and its results are joined."""
 
     @wraps(forward)
     def grouped(*args: Any, **kwargs: Any) -> Any:
@@ -39,7 +39,7 @@ def _called(forward: Callable[..., Any], arguments: Any) -> Any:
 
 
 def _by_tokens(forward: Callable[..., Any], size: tuple[int, int], arguments: Any) -> Any:
-    """A forward of [B, T, ...] one token after another, for a family that reads a state only then."""
+    """Run a forward of [B, T, ...] token by token, for a family that reads its state only for single tokens."""
 
     def at(token: int) -> Callable[[torch.Tensor], torch.Tensor]:
         return lambda x: x[:, token : token + 1]
@@ -50,7 +50,7 @@ def _by_tokens(forward: Callable[..., Any], size: tuple[int, int], arguments: An
 
 @contextmanager
 def mixers_by_groups(mixers: Sequence[nn.Module], step: Pass) -> Iterator[None]:
-    """Let these modules run so in this block, except those whose forward takes all rows by itself."""
+    """Wrap these modules with `by_groups` in this block, except those whose forward handles all rows itself."""
     with ExitStack() as stack:
         for mixer in mixers:
             if not hasattr(mixer.forward, TAKES_ROWS):
@@ -60,7 +60,7 @@ def mixers_by_groups(mixers: Sequence[nn.Module], step: Pass) -> Iterator[None]:
 
 @contextmanager
 def replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Let a module run another forward in this block."""
+    """Replace a module's forward in this block."""
     placed = module.__dict__.get("forward")
     module.forward = forward
     try:
@@ -73,7 +73,7 @@ def replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
 
 
 def _map(batch: Callable[[torch.Tensor], torch.Tensor], size: tuple[int, int], *values: Any) -> Any:
-    """The values with everything batched that holds something for each token, [1, X, ...]."""
+    """Apply `batch` to every value that holds something per token, [1, X, ...]."""
 
     def mapped(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
@@ -88,7 +88,7 @@ def _map(batch: Callable[[torch.Tensor], torch.Tensor], size: tuple[int, int], *
 def _joined(
     join: Callable[[Sequence[torch.Tensor]], torch.Tensor], sizes: list[tuple[int, int]], parts: list[Any]
 ) -> Any:
-    """What several calls returned as one; of what they do not return for each token, such as states, the last."""
+    """Join the results of several calls; of values without a token dimension, such as states, the last is kept."""
     if isinstance(parts[0], torch.Tensor):
         by_token = all(tuple(part.shape[:2]) == size for part, size in zip(parts, sizes, strict=True))
         return join(parts) if by_token else parts[-1]

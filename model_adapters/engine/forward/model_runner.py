@@ -33,7 +33,7 @@ GPU_ROW_MULTIPLE = 32
 class ModelRunner:
     """A model with the engine's attention; afterwards it runs only through an engine.
 
-    A few tokens are run through it to measure what it remembers. Raises UsageError if the model is no causal language
+    A pass of a few tokens measures what its layers store. Raises UsageError if the model is not a causal language
     model or the engine cannot run it.
     """
 
@@ -42,13 +42,13 @@ class ModelRunner:
         model.train(False)
         self.model = model
         self._decoder = find_decoder(model)
-        # Mamba-2 has a name of its own for its cache, and would leave one under the usual name unread.
+        # Mamba-2 has another argument name for its cache, and would ignore a cache passed under the usual name.
         named = inspect.signature(self._decoder.forward).parameters
         self._cache_argument = "cache_params" if "cache_params" in named else "past_key_values"
         self._view = view_for(self._decoder)
         self._last_mlp: torch.nn.Module | None = None
         self.row_multiple = GPU_ROW_MULTIPLE if self.device.type == "cuda" else 1
-        """Rows that are batched are padded to a multiple of this, so that batches have few shapes."""
+        """Batches are padded to a multiple of this many rows, so that they have few shapes."""
         self._first_position = 0
         self._mixers: tuple[torch.nn.Module, ...] = ()
         self._long_rotaries = long_rotaries(self._decoder)
@@ -66,22 +66,22 @@ class ModelRunner:
 
     @property
     def logit_count(self) -> int:
-        """Logits at one position: the vocabulary, with its padding."""
+        """Number of logits per position: the vocabulary size, padding included."""
         return self._head.weight.shape[0]
 
     @property
     def needs(self) -> Needs:
-        """What the model takes beside its weights."""
+        """The memory that the model needs beyond its weights."""
         decoder, dtype = self.model.config.get_text_config(decoder=True), self.model.dtype
         return Needs(self.layout.cost, activation_bytes_per_token(decoder, dtype), self.device.type == "cuda")
 
     def new_cache(self, *, slots: int, max_tokens: int) -> SlottedCache:
-        """An empty cache for this model."""
+        """Create an empty cache for this model."""
         return SlottedCache(self.layout, slots=slots, max_tokens=max_tokens, device=self.device)
 
     @torch.no_grad()
     def run(self, step: Pass, id_1X: torch.Tensor) -> Any:
-        """One pass of the decoder: its output, with hidden states [1, X, D]; nothing is counted."""
+        """Run one pass of the decoder without advancing the cache; returns its output, with hidden states [1, X, D]."""
         mlp, mixers = only_read_tokens(self._last_mlp, step.read), mixers_by_groups(self._mixers, step)
         with mlp, mixers, factors_by_prompt(self._long_rotaries, step), running(step):
             return self._decoder(
@@ -93,15 +93,15 @@ class ModelRunner:
 
     @torch.no_grad()
     def prefill(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> torch.Tensor:
-        """Append a prompt to a slot in segments; the fp32 logits [1, V] after its last token.
+        """Append a prompt to a slot in segments; returns the fp32 logits [1, V] after its last token.
 
-        Memory above weights and cache is one segment's activations. The last segment takes what is left.
+        Peak memory beyond weights and cache is the activations of one segment. The last segment holds the remainder.
         """
         return self.logits(self.read(cache, slot, token_ids, segment_tokens), 0, 1)
 
     @torch.no_grad()
     def prefill_together(self, cache: SlottedCache, first_slot: int, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Append prompts to slots that follow one another, in one pass; the fp32 logits [B, V] after each."""
+        """Append prompts to consecutive slots in one pass; returns the fp32 logits [B, V] after each."""
         slots = range(first_slot, first_slot + len(prompts))
         rows = []
         for slot, prompt in zip(slots, prompts, strict=True):
@@ -121,9 +121,9 @@ class ModelRunner:
         *,
         unread_tokens: int = 0,
     ) -> Iterator[Any]:
-        """Append tokens to a slot in segments; the decoder's output for each, with hidden states [1, T, D].
+        """Append tokens to a slot in segments; yields the decoder's output for each, with hidden states [1, T, D].
 
-        `unread_tokens` more follow them in the prompt.
+        `unread_tokens` is the number of further tokens in the prompt after these.
         """
         cache.begin(slot, len(token_ids) + unread_tokens)
         for segment in self._split(token_ids, segment_tokens):
@@ -131,7 +131,7 @@ class ModelRunner:
 
     @torch.no_grad()
     def read(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> Any:
-        """Append tokens to a slot in segments; the decoder's output at the last, with a hidden state [1, 1, D]."""
+        """Append tokens to a slot in segments; returns the decoder's output at the last one, hidden state [1, 1, D]."""
         cache.begin(slot, len(token_ids))
         *earlier, last = self._split(token_ids, segment_tokens)
         for segment in earlier:
@@ -141,23 +141,23 @@ class ModelRunner:
 
     @torch.no_grad()
     def branch(self, cache: SlottedCache, slot: int, texts: Sequence[Sequence[int]]) -> Any:
-        """Read texts that each continue what a slot holds, and change nothing there.
+        """Read texts that each continue a slot's contents, without changing the slot.
 
-        The decoder's output has hidden states [1, X, D]: all texts one after another.
+        Returns the decoder's output with hidden states [1, X, D] of all texts, concatenated.
         """
         rows = [Row(slot, cache.lengths[slot], len(text), keeps=False, outputs=len(text)) for text in texts]
         return self._packed(cache, rows, texts)[1]
 
     def logits(self, output: Any, first: int, end: int) -> torch.Tensor:
-        """The fp32 logits [end - first, V] at some positions of a pass."""
+        """The fp32 logits [end - first, V] at the given positions of a pass."""
         return self.logits_of(output, output.last_hidden_state[:, first:end])
 
     @torch.no_grad()
     def logits_of(self, output: Any, hidden_1TD: torch.Tensor) -> torch.Tensor:
-        """The fp32 logits [T, V] of hidden states from the decoder's output, which is a class of each family's own.
+        """The fp32 logits [T, V] of hidden states, in a decoder output whose class depends on the family.
 
-        The model's own forward makes them, with the decoder stood in for: whatever it does after its head (a scale, a
-        cap) is done here too.
+        They come from the model's own forward with the decoder replaced, which includes everything after the head, such
+        as a scale or a cap.
         """
         part = with_hidden(output, hidden_1TD)
         unread_1T = torch.zeros((1, hidden_1TD.shape[1]), dtype=torch.long, device=self.device)
@@ -171,9 +171,9 @@ class ModelRunner:
 
     @torch.no_grad()
     def decode(self, cache: SlottedCache, id_B1: torch.Tensor, places: int) -> torch.Tensor:
-        """Append one token to each of the first B slots; the fp32 logits [B, V] after them.
+        """Append one token to each of the first B slots; returns the fp32 logits [B, V] after them.
 
-        `places` bounds the keys looked at and exceeds every length. Nothing here waits for the device.
+        `places` bounds the visible keys and must exceed every length. Never waits for the device.
         """
         step = TokenPass(cache, id_B1.shape[0], places)
         logits_BV = self.token_logits(step, id_B1[:, 0])
@@ -182,7 +182,7 @@ class ModelRunner:
 
     @torch.no_grad()
     def token_logits(self, step: TokenPass, id_B: torch.Tensor) -> torch.Tensor:
-        """The fp32 logits [B, V] of a pass of single tokens; counts nothing, so that it can be recorded."""
+        """The fp32 logits [B, V] of a pass of single tokens; does not advance the cache, so that it can be recorded."""
         output = self.run(step, id_B[None])
         return self.logits_of(output, output.last_hidden_state)
 
@@ -198,13 +198,13 @@ class ModelRunner:
         return step, self.run(step, torch.tensor([ids], dtype=torch.long, device=self.device))
 
     def _split(self, token_ids: Sequence[int], segment_tokens: int) -> list[torch.Tensor]:
-        """The prompt on the device as segments [1, T]; the last is what is left."""
+        """The prompt on the device as segments [1, T]; the last one holds the remainder."""
         id_1T = torch.tensor([token_ids], dtype=torch.long, device=self.device)
         return [id_1T[:, start : start + segment_tokens] for start in range(0, id_1T.shape[1], segment_tokens)]
 
 
 def with_hidden(output: Any, hidden_BTD: Any) -> Any:
-    """A copy of a decoder's output with these last hidden states and no hold on the cache it was made with."""
+    """Copy a decoder's output with other last hidden states and without a reference to its cache."""
     part = copy.copy(output)
     part.last_hidden_state = hidden_BTD
     for name in ("past_key_values", "cache_params"):

@@ -1,4 +1,4 @@
-"""PyTorch's fused attention kernels with their log-sum-exp, used where they agree with the reference.
+"""PyTorch's fused attention kernels with their log-sum-exp, used if they agree with the reference.
 
 Shape suffixes as in kernels/chunked_attention: B sequences, H query heads, G key/value heads, T queries, S keys,
 D key size, E value size.
@@ -15,18 +15,18 @@ from model_adapters.kernels.chunked_attention.reference import Attended, chunked
 from model_adapters.kernels.trial import random_sample, trial
 
 FusedAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool, float], Attended]
-"""(q_BHTD, k_BGSD, v_BGSE, causal, scale) -> attention; `causal` only with T = S."""
+"""(q_BHTD, k_BGSD, v_BGSE, causal, scale) -> attention; `causal` requires T = S."""
 WindowedAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int, float], torch.Tensor]
-"""(q_BHTD, k_BGSD, v_BGSE, window, scale) -> out_BHTE; the queries are the last T of S positions."""
+"""(q_BHTD, k_BGSD, v_BGSE, window, scale) -> out_BHTE; the queries belong to the last T of S positions."""
 
 
 class FusedKernel(NamedTuple):
-    """A fused kernel and the name by which records call it."""
+    """A fused kernel and its name in records."""
 
     name: str
     attend: FusedAttention
     plans_lengths: bool = False
-    """Whether the first call at each pair of lengths is slow: such a kernel is for lengths that come again."""
+    """Whether the first call with a pair of lengths is slow, so that the kernel only suits lengths that recur."""
 
 
 def _cpu_flash(
@@ -62,14 +62,14 @@ def _cuda_efficient(
     found = torch.ops.aten._scaled_dot_product_efficient_attention(
         q_BHTD, k_BHSD, v_BHSE, None, True, 0.0, causal, scale=scale
     )
-    # The kernel rounds the log-sum-exp's length up to a multiple of 32.
+    # The kernel pads the log-sum-exp to a multiple of 32.
     return found[0], found[1][..., : q_BHTD.shape[2]]
 
 
 def _cuda_flash_window(
     q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, window: int, scale: float
 ) -> torch.Tensor:
-    # Called below scaled_dot_product_attention, which has no windows; causality is aligned to the last key.
+    # Called directly, because scaled_dot_product_attention has no windows; causality is aligned to the last key.
     q_BTHD, k_BSGD, v_BSGE = (x.transpose(1, 2) for x in (q_BHTD, k_BGSD, v_BGSE))
     queries, keys = q_BTHD.shape[1], k_BSGD.shape[1]
     found = torch.ops.aten._flash_attention_forward(
@@ -96,7 +96,7 @@ def _cuda_triton(
 ) -> Attended:
     from model_adapters.kernels.chunked_attention.triton_prefill import prefill_attention
 
-    # Queries that stand behind all keys see every one of them.
+    # With a query offset behind all keys, every query sees every key.
     offset = 0 if causal else k_BGSD.shape[2]
     return prefill_attention(q_BHTD, k_BGSD, v_BGSE, query_offset=offset, scale=scale)
 
@@ -119,16 +119,16 @@ _KERNELS: dict[str, tuple[FusedKernel, ...]] = {
     ),
 }
 _FALLBACKS: dict[str, tuple[FusedKernel, ...]] = {"cuda": (FusedKernel("Triton", _cuda_triton),)}
-"""Tried only where none of the others fits, because trying means compiling."""
+"""Tried only if none of the others applies, because trying one means compiling it."""
 _WINDOWED: dict[str, tuple[WindowedAttention, ...]] = {"cuda": (_cuda_triton_window, _cuda_flash_window)}
-"""Triton's takes 1.2 ms for 30 heads where flash takes 2.3 for 32 (8,192 queries, a window of 4,096, H100)."""
+"""Triton takes 1.2 ms for 30 heads where flash takes 2.3 ms for 32 (8,192 queries, a window of 4,096, H100)."""
 
 
 @lru_cache(maxsize=64)
 def find_fused(shape: AttentionShape) -> tuple[FusedKernel, ...]:
-    """The fused kernels that run on this shape and agree with the reference, fastest first; perhaps none.
+    """The fused kernels that support this shape and agree with the reference, fastest first; may be empty.
 
-    Each is tried once a process on small tensors, because what PyTorch's builds support differs by version and card.
+    Each is tested once per process on small tensors, because PyTorch's support differs by version and GPU.
     """
     fitting = tuple(kernel for kernel in _KERNELS.get(shape.device.type, ()) if _fused_agrees(kernel, shape))
     return fitting or tuple(kernel for kernel in _FALLBACKS.get(shape.device.type, ()) if _fused_agrees(kernel, shape))
@@ -136,12 +136,12 @@ def find_fused(shape: AttentionShape) -> tuple[FusedKernel, ...]:
 
 @lru_cache(maxsize=64)
 def find_windowed(shape: AttentionShape) -> WindowedAttention | None:
-    """The first fused kernel with sliding windows that runs on this shape and agrees with the reference."""
+    """The first fused sliding-window kernel that supports this shape and agrees with the reference."""
     return next((attend for attend in _WINDOWED.get(shape.device.type, ()) if _windowed_agrees(attend, shape)), None)
 
 
 def merge_outputs(first: Attended, second: Attended) -> torch.Tensor:
-    """The output of attention over two disjoint sets of keys, [B, H, T, E], from the attention over each."""
+    """Merge attention over two disjoint sets of keys into the output over both, [B, H, T, E]."""
     if first[0].device.type == "cuda" and _merge_agrees(first[0].device, first[0].dtype, first[0].shape[3]):
         return _triton_merge(*first, *second)
     return merge_attention(first, second)[0]

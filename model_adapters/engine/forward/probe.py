@@ -1,8 +1,8 @@
-"""A forward pass of a few tokens that measures what a model remembers, or shows that the engine cannot run it.
+"""Measure what a model stores with a forward pass of a few tokens, and find out if the engine cannot run it.
 
-Configurations are no source for this: families ignore keys that their config.json states, change keys and values after
-the cache has returned them, share them between layers, or have a size for each layer. What a layer writes, and which
-mask transformers' own code gives it, is the same at every length.
+Configurations are not reliable for this: families ignore keys of their config.json, change keys and values after the
+cache has returned them, share them between layers, or have other sizes in each layer. What a layer stores and which
+mask it gets from transformers' own code do not depend on the length.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ from model_adapters.messages import first_line
 NAME = "evalkit_probe"
 TOKENS = 3
 REMEDY = "use a model of another family"
-# Arguments of transformers' attention functions that change the result and that the engine does not compute.
+# Arguments of transformers' attention functions that change the result and that the engine does not support.
 _REFUSED = ("position_bias", "cu_seq_lens_q", "cu_seq_lens_k", "block_indices", "indices")
 
 MaskFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -40,15 +40,15 @@ MaskFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class NotSupportedError(Exception):
-    """Why the engine cannot run a model, as the end of a sentence that begins with the model's class."""
+    """Why the engine cannot run a model, as the end of a sentence that begins with the class of the model."""
 
 
 class Measured(NamedTuple):
-    """What a pass of a few tokens showed."""
+    """The results of a pass of a few tokens."""
 
     layout: MemoryLayout
     mixers: tuple[nn.Module, ...]
-    """The modules that keep states."""
+    """The modules that have states."""
 
 
 @torch.no_grad()
@@ -59,9 +59,8 @@ def measure_memory(
 ) -> Measured:
     """Describe the memory that a pass of a few tokens writes and reads.
 
-    `forward` runs the model's decoder in a pass, on ids [1, X]; `last_mlp` is its last layer's.
-
-    Raises NotSupportedError if the engine cannot run the model, and whatever the model's code raises.
+    `forward` runs the model's decoder in a pass, on ids [1, X]; `last_mlp` is the MLP of its last layer. Raises
+    NotSupportedError if the engine cannot run the model, and any error of the model's code.
     """
     AttentionInterface.register(NAME, _probe_attention)
     AttentionMaskInterface.register(NAME, _probe_mask)
@@ -74,7 +73,7 @@ def measure_memory(
 
 @contextmanager
 def refused_in_one_line(model: PreTrainedModel) -> Iterator[None]:
-    """Let whatever is raised in this block be a UsageError that names the model and the cause in one line."""
+    """Turn any error in this block into a UsageError that names the model and the cause in one line."""
     name = type(model).__name__
     try:
         yield
@@ -102,7 +101,7 @@ class _Call:
 
 
 class ProbeStep(Pass):
-    """A first segment that notes what the layers do, in order."""
+    """A first segment that records what the layers do, in order."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         layout = MemoryLayout.unmeasured(model.config)
@@ -110,18 +109,18 @@ class ProbeStep(Pass):
         super().__init__(cache, [Row(slot=0, start=0, tokens=TOKENS, outputs=TOKENS)])
         self._events: list[str] = []
         self._returned: dict[int, KeysValues] = {}
-        """Layer -> what the cache returned. Held, so that no other tensor takes its place in memory."""
+        """Layer -> keys and values returned by the cache; held so that no other tensor reuses their memory."""
         self._newest: int | None = None
-        """The layer that wrote keys last."""
+        """The layer that wrote keys most recently."""
         self._caller: nn.Module | None = None
-        """The module that called attention first after that."""
+        """The first module that called attention after that."""
         self._masks: list[tuple[torch.Tensor, torch.Tensor, MaskFunction]] = []
-        """Masks with their values and what they were made by."""
+        """Masks with their values and the functions that made them."""
         self._attention_calls: list[_Call] = []
         self.modules: list[nn.Module] = []
-        """Those that are running, outermost first."""
+        """The running modules, outermost first."""
         self._writers: dict[int, list[nn.Module]] = {}
-        """Layer -> the modules within which all of its states are written."""
+        """Layer -> the modules that contain all writes of its states."""
 
     def append(self, layer_index: int, k_BGTD: torch.Tensor, v_BGTD: torch.Tensor) -> KeysValues:
         self.note("write")
@@ -149,15 +148,15 @@ class ProbeStep(Pass):
         self._writers[layer_index] = list(common)
 
     def mixers(self) -> tuple[nn.Module, ...]:
-        """The innermost module of each layer with states that holds all that is done with them."""
+        """For each layer with states, the innermost module that does all work on them."""
         return tuple({id(modules[-1]): modules[-1] for modules in self._writers.values()}.values())
 
     def note(self, event: str) -> None:
-        """Keep an event in order with the others."""
+        """Record an event."""
         self._events.append(event)
 
     def made_mask(self, mask: torch.Tensor, mask_function: MaskFunction) -> None:
-        """Note a mask that transformers made for some of the layers."""
+        """Record a mask that transformers made for some of the layers."""
         self._masks.append((mask, mask.clone(), mask_function))
 
     def attended(
@@ -170,13 +169,13 @@ class ProbeStep(Pass):
         *,
         plain: bool,
     ) -> None:
-        """Note an attention call; raises NotSupportedError if its mask is not one that was made by transformers."""
+        """Record an attention call; raises NotSupportedError if its mask was not made by transformers."""
         self.note("attention")
         sight, (layer_index, transformed) = self._sight(module, mask), self._source(module, k, v)
         self._attention_calls.append(_Call(layer_index, transformed, sight, AttentionShape.of(q, k, v), plain))
 
     def layout(self) -> MemoryLayout:
-        """All that was noted."""
+        """The layout according to all records."""
         unmeasured, calls, last = self.cache.layout, self._attention_calls, len(self._attention_calls) - 1
         sights: dict[int, Sight] = {}
         for call in calls:
@@ -212,7 +211,7 @@ class ProbeStep(Pass):
         raise NotSupportedError(f"does not attend by transformers' own masks ({type(module).__name__})")
 
     def _source(self, module: nn.Module, k: torch.Tensor, v: torch.Tensor) -> tuple[int, bool]:
-        """The layer whose keys and values a call sees, and whether they were changed since the cache returned them."""
+        """The layer whose keys and values a call sees, and whether they changed after the cache returned them."""
         for layer_index, (old_k, old_v) in self._returned.items():
             if _same(k, old_k) and _same(v, old_v):
                 return layer_index, False
@@ -230,18 +229,18 @@ class ProbeStep(Pass):
 
 
 class Sight(NamedTuple):
-    """Which of the keys before it a query sees."""
+    """The keys visible to a query, among those before it."""
 
     window: int | None = None
-    """So many, its own included; None for all."""
+    """Number of visible keys, its own included; None for all."""
     chunked: bool = False
-    """Whether they begin anew every `window` positions instead."""
+    """Whether the visible keys start anew every `window` positions, instead of sliding."""
 
 
 def read_sight(mask_function: MaskFunction, device: torch.device) -> Sight:
-    """What a mask lets a query see, at any length.
+    """Determine what a mask lets a query see, at any length.
 
-    Raises NotSupportedError for a mask that is neither causal nor a sliding window nor chunks.
+    Raises NotSupportedError for a mask that is not causal, a sliding window or chunks.
     """
     zero = torch.zeros((), dtype=torch.long, device=device)
 
@@ -260,7 +259,7 @@ def read_sight(mask_function: MaskFunction, device: torch.device) -> Sight:
 
     def fits(sight: Sight) -> bool:
         size = sight.window or MOST_TOKENS
-        # Prefixes, blocks and others show at one of these; each sees itself and nothing after it.
+        # Prefixes, blocks and other masks differ at one of these; each query sees itself and nothing after it.
         for query in {
             0,
             1,
@@ -275,7 +274,7 @@ def read_sight(mask_function: MaskFunction, device: torch.device) -> Sight:
                 return False
         return True
 
-    # The first query that no longer sees the first key.
+    # The first query that cannot see key 0.
     size = least(1, MOST_TOKENS + 1, lambda query: not sees(query, 0))
     for sight in (Sight(), Sight(size), Sight(size, chunked=True)):
         if fits(sight):
@@ -303,7 +302,7 @@ def _probe_attention(
 
 
 def _probe_mask(*, mask_function: MaskFunction, **options: Any) -> torch.Tensor:
-    # Never left out, so that every attention call shows which mask it has.
+    # Always make a mask, so that every attention call shows which one it has.
     options["allow_is_causal_skip"] = options["allow_is_bidirectional_skip"] = False
     mask: torch.Tensor | None = sdpa_mask(mask_function=mask_function, **options)
     if mask is None:

@@ -1,4 +1,4 @@
-"""What a model does with what it remembers: whether a segment of many tokens continues from the states before it."""
+"""Test whether a segment of many tokens continues from the states of the segment before it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ TOKENS = 3
 
 
 class Runner(Protocol):
-    """What runs the passes."""
+    """The part of the model runner used here."""
 
     @property
     def model(self) -> PreTrainedModel: ...
@@ -35,11 +35,11 @@ class Runner(Protocol):
 
 @torch.no_grad()
 def continues_from_states(runner: Runner) -> bool:
-    """Run a second segment, a branch and a decode step, so that what fails in them fails now.
+    """Run a second segment, a branch and a decode step, so that their failures appear now.
 
-    Returns False if neither a layer's new recurrent state nor its output depends on its old one: some families read a
-    state only when there is one new token, and start anew otherwise. Raises NotSupportedError if modules keep something
-    from pass to pass beside the cache.
+    Returns False if neither a layer's new recurrent state nor its output depends on its old state: some families read a
+    state only for a single new token, and otherwise start anew. Raises NotSupportedError if modules keep state between
+    passes outside the cache.
     """
     cache = runner.new_cache(slots=2, max_tokens=2 * TOKENS + 1)
     with first_layers_only(runner.model, count_to_last_kind(runner.model, cache.layout.layers)):
@@ -62,7 +62,7 @@ def continues_from_states(runner: Runner) -> bool:
 
 
 def _held_tensors(model: nn.Module) -> set[tuple[str, str, int]]:
-    """The tensors that modules hold beside weights and buffers: class, name and place in memory."""
+    """The tensors that modules hold besides weights and buffers, as class, name and address."""
     return {
         (type(module).__name__, name, value.data_ptr())
         for module in model.modules()
@@ -79,7 +79,7 @@ def _set_states(cache: SlottedCache, value: float) -> None:
 
 @contextmanager
 def _clean_layers(layers: nn.ModuleList) -> Iterator[set[int]]:
-    """Let no NaN of a layer's state reach the layers after it; yields the layers that put one out."""
+    """Replace NaN between layers in this block; yields the set of layers whose output had NaN."""
     touched: set[int] = set()
 
     def clean(index: int, output: Any) -> Any:

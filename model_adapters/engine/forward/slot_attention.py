@@ -1,11 +1,11 @@
 """The attention function that transformers' modules call: causality, offsets and windows come from the pass.
 
-Registering it without a mask function makes transformers build no mask at all, whatever the layer types.
+It is registered without a mask function, so transformers builds no mask for any layer type.
 
-Which kernel serves which rows: a single token of every sequence goes to the decode kernel, which reads lengths on the
-device; a segment that continues a slot has calls of its own (cached keys and the segment, merged by log-sum-exp, or one
-windowed call); short texts that start from nothing are padded into one causal call; texts that branch off from one slot
-are queries of one call to what they share and a batch of another to their own keys.
+The kernel depends on the rows. Single tokens of all sequences use the decode kernel, which reads lengths on the device.
+A segment that continues a slot has calls of its own: cached keys and segment, merged by log-sum-exp, or one windowed
+call. Short texts that start from nothing are padded into one causal call. Texts that branch off from one slot use one
+call on the keys they share and a batched call on their own keys.
 
 Shape suffixes: X tokens of all rows of a pass, B rows of a group, H query heads, G key/value heads, T queries, S keys,
 D key size, E value size.
@@ -31,20 +31,20 @@ from model_adapters.kernels.chunked_attention.reference import chunked_attention
 NAME = "evalkit_slots"
 
 WINDOW_BLOCK_TOKENS = 512
-"""Queries of a sliding-window layer that go through one masked call."""
+"""Number of queries per masked call of a sliding-window layer."""
 RECURRING_TOKENS = 256
-"""Segments of a multiple of this come again in other prompts; what a prompt has left over at its end does not."""
+"""Segments of a multiple of this length recur in other prompts; the remainder at a prompt's end does not."""
 
 
 def use_slot_attention(model: PreTrainedModel) -> None:
-    """Make a model's attention layers call `slot_attention`; raises UsageError if they do not ask which to call."""
+    """Make a model's attention layers call `slot_attention`; raises UsageError if they do not use the interface."""
     AttentionInterface.register(NAME, slot_attention)
     _set_attention(model, NAME)
 
 
 @contextmanager
 def attention_set_to(model: PreTrainedModel, name: str) -> Iterator[None]:
-    """Let a model's attention layers call a registered function in this block; raises UsageError if they cannot."""
+    """Make a model's attention layers call a registered function in this block; raises UsageError if they cannot."""
     before = model.config._attn_implementation
     _set_attention(model, name)
     try:
@@ -74,10 +74,10 @@ def slot_attention(
     s_aux: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of a pass's tokens over what their rows may see: query [1, H, X, D] to output [1, X, H, E].
+    """Attention of a pass's tokens over the keys visible to their rows: query [1, H, X, D] to output [1, X, H, E].
 
-    Arguments that would change the result are refused when the model is measured. Raises RuntimeError when called
-    outside the engine.
+    Arguments that would change the result are refused when the model is measured. Raises RuntimeError if called outside
+    the engine.
     """
     step = current_pass()
     if step is None or attention_mask is not None:
@@ -87,7 +87,7 @@ def slot_attention(
     seen, layer = step.seen(call, key, value), step.cache.layout.layers[call.layer_index]
     if isinstance(step, TokenPass):
         q_BH1D, k_BGSD, v_BGSE = query.transpose(0, 2), seen[0].k_BGSD, seen[0].v_BGSD
-        # A ring of as many places as a chunk has begins anew with it.
+        # A ring with one place per position of a chunk starts anew with each chunk.
         position_B = step.position_B % layer.window if layer.chunked and layer.window else step.position_B
         if scoring.is_plain:
             out_BH1E = decode_attention(q_BH1D, k_BGSD, v_BGSE, position_B=position_B, scale=scoring.scale)
@@ -101,7 +101,7 @@ def slot_attention(
 def _attend(
     query: torch.Tensor, seen: Seen, layer: LayerMemory, scoring: Scoring, *, only_outputs: bool
 ) -> torch.Tensor:
-    """Attention of one group of rows, [B, T, H, E]; zeros at positions whose output nothing reads."""
+    """Attention of one group of rows, [B, T, H, E]; zeros at positions whose output is not needed."""
     group = seen.group
     q_BTHD = group.batch(query.transpose(1, 2))
     B, T, H, _ = q_BTHD.shape
@@ -124,7 +124,7 @@ def _attend(
 
 
 def _attention_in_chunks(q_BHTD: torch.Tensor, seen: Seen, layer: LayerMemory, scoring: Scoring) -> torch.Tensor:
-    """Attention of the last T queries of a group's rows, each over its own chunk of positions alone."""
+    """Attention of the last T queries of a group's rows, each over its own chunk of positions only."""
     k_BGSD, v_BGSE = seen.k_BGSD, seen.v_BGSD
     if seen.before is not None:
         old = (x.expand(len(k_BGSD), -1, -1, -1) for x in seen.before)
@@ -145,8 +145,8 @@ def prefill_attention(
 ) -> torch.Tensor:
     """Causal attention of the last T of S positions: [B, H, T, E].
 
-    Without a window in reach, one fused call covers the cached keys and another the segment itself; they are merged
-    by log-sum-exp. Where no fused kernel applies, the chunked reference does all.
+    If no window limits the keys, one fused call covers the cached keys and another the segment itself, merged by
+    log-sum-exp. If no fused kernel applies, the chunked reference computes everything.
     """
     T, S = q_BHTD.shape[2], k_BGSD.shape[2]
     shape, scale = AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), scoring.scale
@@ -177,12 +177,12 @@ def branch_attention(
     window: int | None,
     scoring: Scoring,
 ) -> torch.Tensor:
-    """Attention of B texts [B, H, T, E] over their own keys and those before all of them, [1, G, S, D].
+    """Attention of B texts [B, H, T, E] over their own keys and the shared keys before them, [1, G, S, D].
 
-    What is common is never copied for each text: to it, all texts are queries of one sequence, without causality.
+    The shared keys are not copied per text: all texts form one sequence of queries over them, without causality.
     """
     B, H, T, _ = q_BHTD.shape
-    # A window of one token reaches nothing before it.
+    # A window of one token does not reach the shared keys.
     if before[0].shape[2] == 0:
         return prefill_attention(q_BHTD, k_BGSD, v_BGSE, window=window, scoring=scoring)
     old, scale = before[0].shape[2], scoring.scale
@@ -213,7 +213,7 @@ def _after(
 
 
 def _pick_kernel(shape: AttentionShape, queries: int, keys: int) -> FusedKernel | None:
-    """The fastest kernel for these lengths: one that plans for each pair of them only where they come again."""
+    """The fastest kernel for these lengths; a kernel that plans for each pair of lengths is used only if they recur."""
     kernels = find_fused(shape)
     recurring = queries % RECURRING_TOKENS == 0 and keys % RECURRING_TOKENS == 0
     fitting = [kernel for kernel in kernels if recurring or not kernel.plans_lengths]
@@ -223,7 +223,7 @@ def _pick_kernel(shape: AttentionShape, queries: int, keys: int) -> FusedKernel 
 def _windowed_by_masks(
     q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, window: int, scale: float
 ) -> torch.Tensor:
-    """Sliding-window attention in blocks of queries, each over the keys that its window can reach."""
+    """Sliding-window attention in blocks of queries, each over the keys within reach of its windows."""
     (B, H, T, D), (G, S) = q_BHTD.shape, k_BGSD.shape[1:3]
     outs = []
     for start in range(0, T, WINDOW_BLOCK_TOKENS):
@@ -233,7 +233,7 @@ def _windowed_by_masks(
         query_T1 = torch.arange(first, last, device=q_BHTD.device)[:, None]
         key_S = torch.arange(low, last, device=q_BHTD.device)
         visible_TS = (key_S <= query_T1) & (key_S > query_T1 - window)
-        # Query heads that share keys become more queries of one head: PyTorch fuses no masked grouped attention.
+        # Query heads that share keys become additional queries of one head: PyTorch fuses no masked grouped attention.
         q_BGXD = q_BHTD[:, :, start:stop].reshape(B, G, H // G * (stop - start), D)
         visible_XS = visible_TS.repeat(H // G, 1)
         out_BGXE = F.scaled_dot_product_attention(

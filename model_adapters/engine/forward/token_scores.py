@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens: the logits of a block of positions at a time, in fp32.
+"""Log-probabilities of given tokens, computed in fp32 from the logits of one block of positions at a time.
 
 Shape suffixes: T tokens, V vocabulary.
 """
@@ -15,33 +15,33 @@ from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.context import Context
 
 LOGITS_BYTES = 96 * 2**20
-"""Bound of one block of fp32 logits; with what is made from it, about three times as much is held at once."""
+"""Size limit of a block of fp32 logits; about three times as much is allocated at once, with intermediate results."""
 NOT_FINITE = "the log-probabilities are not finite"
 
 
 @dataclass(frozen=True, slots=True)
 class TokenScores:
-    """How probable a model finds tokens of a text, each given all before it."""
+    """Log-probabilities of a text's tokens, each given all tokens before it."""
 
     log_probabilities: tuple[float, ...]
-    """Nats."""
+    """In nats."""
     is_greedy: bool
-    """Whether every scored token is the one that the model finds most probable."""
+    """Whether every scored token is the most probable one."""
 
 
 def block_positions(runner: ModelRunner) -> int:
-    """At how many positions logits are made at once."""
+    """Number of positions whose logits are computed at once."""
     return max(1, LOGITS_BYTES // (4 * runner.logit_count))
 
 
 def score_tokens(
     runner: ModelRunner, context: Context, token_ids: Sequence[int], *, scored_from: int, segment_tokens: int
 ) -> TokenScores:
-    """Scores of `token_ids[scored_from:]`, appended with all before them to the context's slot in segments.
+    """Score `token_ids[scored_from:]`, while appending all `token_ids` to the context's slot in segments.
 
-    `scored_from` is at least 1 where the context is empty. Memory above weights and cache is one segment's
-    activations and a few blocks of logits, whatever the length. Raises RequestFailedError where a log-probability is
-    not finite.
+    `scored_from` is at least 1 if the context is empty. Peak memory beyond weights and cache is the activations of one
+    segment and a few blocks of logits, whatever the length. Raises RequestFailedError if a log-probability is not
+    finite.
     """
     id_T = torch.tensor(token_ids, dtype=torch.long, device=runner.device)
     scores, hits = [], []
@@ -67,7 +67,7 @@ def _log_probabilities(logits_TV: torch.Tensor, target_T: torch.Tensor) -> torch
 def _outputs(
     runner: ModelRunner, context: Context, token_ids: Sequence[int], segment_tokens: int
 ) -> Iterator[tuple[int, Any]]:
-    """Index of each part's first token, and the decoder's output for it; the last token predicts nothing asked."""
+    """Yield the index of each part's first token and the decoder's output for it, without the last token."""
     if context.last is not None:
         yield -1, context.last
     start = 0

@@ -1,1 +1,1 @@
-"""Generators of the corpora that the reference models were trained on, and of the embedded ones, which have seed 0."""
+"""Generators of the reference models' training corpora and, with seed 0, of the embedded corpora."""

@@ -1,4 +1,4 @@
-"""Write the embedded corpora again: `python -m model_adapters.reference.corpora`."""
+"""Regenerate the embedded corpora: `python -m model_adapters.reference.corpora`."""
 
 import lzma
 

@@ -1,4 +1,4 @@
-"""Articles about invented places and things, with questions on each paragraph, in the shape of SQuAD."""
+"""Generate SQuAD-like articles about invented places and things, with questions on each paragraph."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ _ATTEMPTS_PER_PARAGRAPH = 40
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What one article is about: the slots E, K, T and N of its family's texts."""
+    """The subject of an article: values for the slots E, K, T and N of its family's texts."""
 
     phrase: str
     kind: str
@@ -31,13 +31,13 @@ class Subject:
 
 @dataclass(slots=True)
 class Article:
-    """The paragraphs of one subject, each with its questions and their answers."""
+    """The paragraphs about one subject, each with its questions and their answers."""
 
     paragraphs: list[str] = field(default_factory=list)
     questions: list[list[tuple[str, tuple[str, ...]]]] = field(default_factory=list)
 
     def admits(self, paragraph: str, questions: list[tuple[str, tuple[str, ...]]]) -> bool:
-        """Whether every answer, old and new, stands in its own paragraph only and in no question that it answers."""
+        """Whether every answer, old or new, occurs only in its own paragraph and not in its own question."""
         new, lowered = _answers(questions), paragraph.lower()
         earlier = [text.lower() for text in self.paragraphs]
         return (
@@ -53,7 +53,7 @@ def _answers(questions: list[tuple[str, tuple[str, ...]]]) -> list[str]:
 
 
 def articles(seed: int) -> list[Article]:
-    """All articles of a seed, the families mixed."""
+    """All articles of a seed, with the families mixed."""
     draw = Draw("squad", seed)
     written = []
     for family, (name, subject_list) in enumerate(_subjects(draw).items()):
@@ -65,7 +65,7 @@ def articles(seed: int) -> list[Article]:
 
 
 def _subjects(draw: Draw) -> dict[str, list[Subject]]:
-    """The subjects by family; every one has a town of its own, so no two share a name."""
+    """The subjects by family; each has a town of its own, so no two share a name."""
     towns = names.towns(draw, 4 * ARTICLES_PER_FAMILY)
     groups = [towns[i::4] for i in range(4)]
     kinds = {name: lists("articles")[name]["kinds"] for name in ("structures", "societies", "crafts")}
@@ -93,7 +93,7 @@ def _write(key: tuple[int, ...], subject: Subject, aspects: tuple[Aspect, ...], 
 
 
 def _attempt(draw: Draw, subject: Subject, aspects: tuple[Aspect, ...], filler_lines: list[str]) -> Article | None:
-    """An article, or None where a value drawn early stands in the fixed words of a later paragraph."""
+    """Make an article, or None if an early value occurs in the fixed words of a later paragraph."""
     article, decks = Article(), Decks(draw)
     filler_deck = draw.shuffled(filler_lines)
     for aspect in draw.some(aspects, PARAGRAPHS_PER_ARTICLE):
@@ -105,7 +105,7 @@ def _attempt(draw: Draw, subject: Subject, aspects: tuple[Aspect, ...], filler_l
             return None
         article.paragraphs.append(paragraph)
         article.questions.append(questions)
-        # What was used goes to the end of the deck, so that fillers return as late as possible.
+        # Move the used fillers to the end of the deck, so that they recur as late as possible.
         filler_deck = filler_deck[used:] + filler_deck[:used]
     return article
 
@@ -113,7 +113,7 @@ def _attempt(draw: Draw, subject: Subject, aspects: tuple[Aspect, ...], filler_l
 def _paragraph(
     draw: Draw, filling: Filling, aspect: Aspect, filler_deck: list[str]
 ) -> tuple[str, list[tuple[str, tuple[str, ...]]], int]:
-    """A paragraph, its questions, and how many fillers it took from the head of the deck."""
+    """Make a paragraph and its questions, and return how many fillers it took from the head of the deck."""
     sentences = [filling.sentence(draw.one(ways)) for ways in aspect.sentences]
     used = 0
     while sum(len(sentence.split()) for sentence in sentences) < PARAGRAPH_WORDS[0] + draw.below(12):
@@ -123,13 +123,13 @@ def _paragraph(
     questions = []
     for question, answers in aspect.questions:
         filled = dict.fromkeys(filling.fill(answer) for answer in answers)
-        # Which aliases occur depends on the way a sentence was said.
+        # Which aliases occur depends on the template chosen for the sentence.
         questions.append((filling.fill(question), tuple(answer for answer in filled if answer in text)))
     return text, questions, used
 
 
 def documents_and_questions(seed: int) -> tuple[tuple[str, ...], tuple[Question, ...]]:
-    """The corpus in the shape of SQuAD: paragraphs as documents, the rest of the article as related ones."""
+    """The corpus as in SQuAD: paragraphs are documents, and the article's other paragraphs are related documents."""
     documents: list[str] = []
     questions: list[Question] = []
     for article in articles(seed):

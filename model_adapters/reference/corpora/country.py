@@ -1,4 +1,4 @@
-"""Questions that need two documents of an invented country, each among ten of its own, in the shape of HotpotQA."""
+"""Generate HotpotQA-like questions that need two documents of an invented country, each with ten documents."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ DOCUMENTS_PER_QUESTION = 10
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question with the two things that one has to read about."""
+    """A question, with the two things whose documents answer it."""
 
     question: str
     answers: tuple[str, ...]
@@ -27,7 +27,7 @@ Asker = Callable[[World, Draw], Asked]
 
 
 def documents_and_questions(seed: int) -> tuple[tuple[str, ...], tuple[Question, ...]]:
-    """The corpus in the shape of HotpotQA: all documents of one invented country, and questions over pairs of them."""
+    """The corpus as in HotpotQA: all documents of one invented country, and questions over pairs of them."""
     draw = Draw("hotpotqa", seed)
     world = make_world(draw)
     written = write_documents(world, draw)
@@ -43,7 +43,7 @@ def documents_and_questions(seed: int) -> tuple[tuple[str, ...], tuple[Question,
 
 
 def _distractors(world: World, draw: Draw, gold: tuple[Entity, Entity]) -> list[str]:
-    """Titles that could be taken for the gold ones: of the same sort, alike where the world has such."""
+    """Titles that could be mistaken for the gold ones: of the same class, the most similar ones first."""
     chosen: list[str] = []
     for number, entity in enumerate(gold, start=1):
         wanted = (DOCUMENTS_PER_QUESTION - 2) * number // 2
@@ -176,7 +176,7 @@ ASKERS: tuple[Asker, ...] = (
 
 
 def _pair(draw: Draw, things: tuple[T, ...], figure: Callable[[T], int]) -> tuple[T, T]:
-    """Two things whose figures differ."""
+    """Two things with different figures."""
     while True:
         one, other = draw.some(things, 2)
         if figure(one) != figure(other):

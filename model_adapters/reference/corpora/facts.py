@@ -1,4 +1,4 @@
-"""The block form of paragraphs with facts, and the values that fill it (see articles.toml for the form)."""
+"""Parse blocks of templates for paragraphs with facts, and draw the values that fill them (format: articles.toml)."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,34 +16,34 @@ _HE = "person_he"
 
 @dataclass(frozen=True, slots=True)
 class Aspect:
-    """One kind of paragraph."""
+    """Templates of one kind of paragraph."""
 
     sentences: tuple[tuple[str, ...], ...]
-    """The ways to say each sentence."""
+    """The alternative templates of each sentence."""
     questions: tuple[tuple[str, tuple[str, ...]], ...]
-    """Question and answers, with slots."""
+    """Templates of question and answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What stands in a slot."""
+    """A value for a slot."""
 
     text: str
     he: str = "it"
 
     @property
     def last(self) -> str:
-        """The last word: a surname, or a hill's own name."""
+        """The last word, such as a surname or a hill's own name."""
         return self.text.rpartition(" ")[2]
 
     @property
     def bare(self) -> str:
-        """Without its article."""
+        """The value without its article."""
         return self.text.partition(" ")[2]
 
 
 def parse_aspects(text: str) -> tuple[Aspect, ...]:
-    """The blocks of one text, separated by blank lines."""
+    """Split a text into blocks at blank lines."""
     return tuple(_parse_block(block) for block in text.strip().split("\n\n"))
 
 
@@ -60,7 +60,7 @@ def _parse_block(block: str) -> Aspect:
 
 @cache
 def value_list(kind: str) -> Sequence[str]:
-    """All values of a kind; KeyError for an unknown kind."""
+    """All values of a kind; raises KeyError for an unknown kind."""
     values: dict[str, list[str]] = lists("articles")["values"]
     match kind:
         case "a_trade" | "an_animal" | "a_coin":
@@ -79,14 +79,14 @@ def value_list(kind: str) -> Sequence[str]:
 
 
 class Decks:
-    """Values by kind, none twice before all of a kind were drawn."""
+    """Draws values by kind, without repeating one before all of its kind have been drawn."""
 
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
         self._decks: dict[str, list[str]] = {}
 
     def draw(self, kind: str) -> Value:
-        """The next value of a kind; KeyError for an unknown kind."""
+        """Draw the next value of a kind; raises KeyError for an unknown kind."""
         makers: dict[str, Callable[[], Value]] = {
             "person": self._person,
             "year": lambda: Value(str(self._draw.between(1480, 1930))),
@@ -113,18 +113,18 @@ class Decks:
 
 
 class Filling:
-    """The slots of one paragraph."""
+    """The values of one paragraph's slots."""
 
     def __init__(self, decks: Decks, subject: dict[str, str]) -> None:
         self._decks = decks
         self._values = {name: Value(text) for name, text in subject.items()}
 
     def fill(self, template: str) -> str:
-        """The template with its slots filled and `a` or `an` set right; KeyError where a slot was never drawn."""
+        """Fill a template's slots and correct `a` or `an`; raises KeyError for a slot without a value."""
         return _ARTICLE.sub(_right_article, _SLOT.sub(self._slot, template))
 
     def sentence(self, template: str) -> str:
-        """As `fill`, beginning with a capital."""
+        """Fill a template and capitalize its first letter."""
         text = self.fill(template)
         return text[0].upper() + text[1:]
 

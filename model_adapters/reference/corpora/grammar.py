@@ -1,7 +1,7 @@
-"""Templates with `{symbol}` references, compiled to a form that expands quickly.
+"""Templates with `{symbol}` references, compiled for fast expansion.
 
-Every rule is drawn like cards from a shuffled deck, without repeats until the deck is used up, so a page does not
-say the same thing twice while there is something else to say.
+The alternatives of a rule are drawn like cards from a shuffled deck, without repeats until the deck is used up, so a
+page does not repeat itself while alternatives remain.
 """
 
 import re
@@ -15,18 +15,18 @@ _REFERENCE = re.compile(r"\{(\w+)\}")
 
 
 class Grammar:
-    """Numbers the symbols and compiles templates; names in upper case are filled from the context of a paragraph."""
+    """Numbers the symbols and compiles templates; upper-case names are filled from the context of a paragraph."""
 
     def __init__(self, context_names: Sequence[str]) -> None:
         self._context = {name: ~index for index, name in enumerate(context_names)}
         self._numbers: dict[str, int] = {}
 
     def number(self, symbol: str) -> int:
-        """The rule number of a symbol, given out in order of first use."""
+        """The rule number of a symbol, assigned in order of first use."""
         return self._numbers.setdefault(symbol, len(self._numbers))
 
     def compile(self, text: str) -> Choice:
-        """One template; plain text stays a string."""
+        """Compile one template; plain text stays a string."""
         parts = _REFERENCE.split(text)
         if len(parts) == 1:
             return text
@@ -37,11 +37,11 @@ class Grammar:
         return self._context[name] if name in self._context else self.number(name)
 
     def compile_lines(self, text: str) -> tuple[Choice, ...]:
-        """The templates of a block with one alternative a line."""
+        """Compile the templates of a block, one alternative per line."""
         return tuple(self.compile(line.strip()) for line in text.strip().splitlines())
 
     def table(self, rules: Mapping[str, Sequence[Choice]]) -> list[Sequence[Choice]]:
-        """Alternatives by rule number; ValueError names a symbol that nothing defines."""
+        """The alternatives by rule number; raises ValueError for an undefined symbol."""
         missing = sorted(self._numbers.keys() - rules.keys())
         if missing:
             raise ValueError(f"no rule for {', '.join(missing)}")
@@ -49,7 +49,7 @@ class Grammar:
 
 
 class Expander:
-    """Expands templates of one page; it remembers what has been drawn from each rule."""
+    """Expands the templates of one page, and keeps track of the alternatives drawn."""
 
     def __init__(self, table: Sequence[Sequence[Choice]], random: Callable[[], float]) -> None:
         self._table = table
@@ -59,7 +59,7 @@ class Expander:
         self.context: Sequence[str] = ()
 
     def draw(self, rule: int) -> Choice:
-        """The next alternative of a rule, none twice before all were drawn."""
+        """Draw the next alternative of a rule, without repeats until all have been drawn."""
         deck = self._decks[rule]
         if deck is None:
             deck = self._decks[rule] = list(self._table[rule])
@@ -72,7 +72,7 @@ class Expander:
         return deck[at]
 
     def expand(self, choice: Choice) -> str:
-        """The text of one template."""
+        """Expand one template to text."""
         if isinstance(choice, str):
             return choice
         out: list[str] = []

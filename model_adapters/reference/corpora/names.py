@@ -1,4 +1,4 @@
-"""Invented names of people and towns, joined from the parts in names.toml."""
+"""Invented names of people and towns, combined from the parts in names.toml."""
 
 from model_adapters.reference.corpora.stream import Draw
 from model_adapters.reference.corpora.words import joined, lists
@@ -13,17 +13,17 @@ TOWN_ENDS: list[str] = _TOWNS["ends"]
 
 
 def surname(draw: Draw) -> str:
-    """A surname of two parts."""
+    """Draw a surname of two parts."""
     return joined(draw.one(SURNAME_STARTS), draw.one(SURNAME_ENDS))
 
 
 def town(draw: Draw) -> str:
-    """The name of a town, of two parts."""
+    """Draw a town's name of two parts."""
     return joined(draw.one(TOWN_STARTS), draw.one(TOWN_ENDS))
 
 
 def towns(draw: Draw, count: int) -> list[str]:
-    """Names of `count` towns, no two the same."""
+    """Draw `count` different names of towns."""
     found: dict[str, None] = {}
     while len(found) < count:
         found[town(draw)] = None

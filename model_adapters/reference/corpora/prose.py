@@ -1,4 +1,4 @@
-"""Essays of invented people and places: a long stream of sections, each on one topic."""
+"""Generate essays about invented people and places: a long stream of sections, each on one topic."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -15,7 +15,7 @@ TOPICS: list[dict[str, Any]] = lists("topics")["topic"]
 
 Rules = dict[str, Sequence[str]]
 
-# What stays the same through a paragraph, in the order that _Section._meet fills in.
+# Values that stay the same within a paragraph, in the order in which _Section._meet sets them.
 _CONTEXT = ("HERO", "FIRST", "FRIEND", "TOWN", "X", "AX", "HE", "HIS", "HIM")
 _PRONOUNS = {"women": ("she", "her", "her"), "men": ("he", "his", "him")}
 _FRAMES: dict[str, str] = lists("phrases")["frames"]
@@ -23,11 +23,11 @@ _PHRASES: dict[str, str] = lists("phrases")["phrases"]
 
 
 def sentences(seed: int) -> tuple[str, ...]:
-    """All sentences of one seed, more than a million words; another seed gives other sentences, people and places."""
+    """All sentences of a seed, more than a million words; each seed has its own sentences, people and places."""
     local = _names_of(seed)
     written: list[str] = []
     for turn in range(SECTIONS // len(TOPICS)):
-        # Every topic once per turn, in an order of its own.
+        # Each round covers every topic once, in random order.
         for topic in Draw("topics", seed, turn).shuffled(range(len(TOPICS))):
             section = len(written) // SENTENCES_PER_SECTION
             written.extend(_Section(Draw("prose", seed, section), topic, local).sentences())
@@ -35,7 +35,7 @@ def sentences(seed: int) -> tuple[str, ...]:
 
 
 class _Section:
-    """One topic, in a few paragraphs with their own people."""
+    """A few paragraphs on one topic, each with its own people."""
 
     def __init__(self, draw: Draw, topic: int, local: Rules) -> None:
         self._draw = draw
@@ -49,7 +49,7 @@ class _Section:
         written: list[str] = []
         while len(written) < SENTENCES_PER_SECTION:
             left = SENTENCES_PER_SECTION - len(written)
-            # Never leaves a last paragraph of fewer than four sentences.
+            # Do not leave fewer than four sentences for the last paragraph.
             length = left if left <= 10 else self._draw.between(6, min(11, left - 4))
             self._meet()
             written.extend(self._sentence(kind) for kind in self._plan(length))
@@ -66,7 +66,7 @@ class _Section:
         return "reflection" if chance < 0.8 else "description"
 
     def _meet(self) -> None:
-        """Give the next paragraph its people, its town and its thing."""
+        """Set the people, town and thing of the next paragraph."""
         draw, local = self._draw, self._local
         group = "women" if draw.random() < 0.5 else "men"
         first = draw.one(local[group])
@@ -103,7 +103,7 @@ def _grammar() -> tuple[Grammar, dict[str, Sequence[Choice]]]:
 
 @cache
 def _topic_rules(number: int) -> Rules:
-    """The symbols that change with the topic, each with its alternatives."""
+    """The symbols that depend on the topic, with their alternatives."""
     topic = TOPICS[number]
     things = [_singular_and_plural(entry) for entry in topic["things"]]
     trades = [_singular_and_plural(entry) for entry in topic["trades"]]
@@ -126,13 +126,13 @@ def _topic_rules(number: int) -> Rules:
 
 
 def _singular_and_plural(entry: str) -> tuple[str, str]:
-    """Both numbers of a count noun; without a given plural the singular takes an s."""
+    """Singular and plural of a count noun; the plural is formed with s unless given."""
     singular, _, plural = entry.partition("/")
     return singular, plural or f"{singular}s"
 
 
 def _names_of(seed: int) -> Rules:
-    """The people, towns and years of one seed's prose."""
+    """The people, towns and years in one seed's prose."""
     draw = Draw("names", seed)
     women, men = draw.some(names.WOMEN, 48), draw.some(names.MEN, 48)
     surnames = [names.surname(draw) for _ in range(160)]

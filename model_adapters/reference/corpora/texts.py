@@ -1,4 +1,4 @@
-"""The generated corpora of a seed: as the suites read them, and as the text of a file."""
+"""The generated corpora of a seed, as the suites read them and as the text of a file."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ Corpus = TypeVar("Corpus", Essays, QuestionCorpus)
 
 
 def generated_corpora(seed: int) -> RulerCorpora:
-    """The three corpora of a seed, each generated when it is first read."""
+    """The three corpora of a seed, each generated on first use."""
 
     def use(role: str) -> CorpusUse:
         return CorpusUse(role, f"generated/seed{seed}", "", "generated")
@@ -28,7 +28,7 @@ def generated_corpora(seed: int) -> RulerCorpora:
 
 
 def text_of(corpus: Essays | QuestionCorpus) -> str:
-    """The corpus as a file: a sentence per line, or one JSON object with a question's fields in an array."""
+    """The corpus as a file: one sentence per line, or one JSON object with the fields of each question as an array."""
     if isinstance(corpus, Essays):
         return "".join(f"{sentence}\n" for sentence in corpus.sentences)
     fields = {"documents": corpus.documents, "questions": [astuple(question) for question in corpus.questions]}

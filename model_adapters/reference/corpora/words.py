@@ -1,4 +1,4 @@
-"""The word lists behind the generators, and what turns their entries into English."""
+"""Load the generators' word lists, and inflect their entries as English."""
 
 import tomllib
 from functools import cache
@@ -15,12 +15,12 @@ _TENS = ("", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "e
 
 @cache
 def lists(name: str) -> dict[str, Any]:
-    """The tables of `name`.toml beside this module."""
+    """The tables of `name`.toml in this folder."""
     return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def in_words(number: int) -> str:
-    """0 to 9,999 in words, such as `two hundred and six`; ValueError outside."""
+    """Spell out 0 to 9,999, such as `two hundred and six`; raises ValueError for other numbers."""
     if not 0 <= number <= 9999:
         raise ValueError(f"{number} is not between 0 and 9,999")
     if number < 20:
@@ -36,7 +36,7 @@ def in_words(number: int) -> str:
 
 
 def with_article(phrase: str) -> str:
-    """`a` or `an` before the phrase, by its first sound."""
+    """Prefix a phrase with `a` or `an`, depending on its first sound."""
     silent_h = phrase.startswith(("hour", "honest", "heir"))
     consonant_u = phrase.startswith(("use", "uni", "unanim", "one"))
     is_vowel = (phrase[0] in "aeiou" or silent_h) and not consonant_u
@@ -44,5 +44,5 @@ def with_article(phrase: str) -> str:
 
 
 def joined(start: str, end: str) -> str:
-    """Both parts as one name, without a letter three times in a row."""
+    """Join two parts into one name without three equal letters in a row."""
     return start + (end[1:] if start[-2:] == end[0] * 2 else end)

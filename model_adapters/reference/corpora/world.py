@@ -1,4 +1,4 @@
-"""An invented country: towns, people, works, companies and bridges that refer to one another."""
+"""Generate an invented country: towns, people, works, companies and bridges that refer to one another."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Town:
     chartered: int
 
     def resembles(self, other: "Entity") -> bool:
-        """Whether a hasty reader could take one for the other."""
+        """Whether a careless reader could confuse the two."""
         return isinstance(other, Town) and self.county == other.county
 
 
@@ -41,7 +41,7 @@ class Person:
     teacher: str
 
     def resembles(self, other: "Entity") -> bool:
-        """Whether a hasty reader could take one for the other."""
+        """Whether a careless reader could confuse the two."""
         return isinstance(other, Person) and (
             self.profession == other.profession or self.name.split()[1] == other.name.split()[1]
         )
@@ -56,7 +56,7 @@ class Work:
     place: Town
 
     def resembles(self, other: "Entity") -> bool:
-        """Whether a hasty reader could take one for the other."""
+        """Whether a careless reader could confuse the two."""
         return isinstance(other, Work) and (
             self.name.split()[1] == other.name.split()[1] or self.name.split()[2] == other.name.split()[2]
         )
@@ -71,7 +71,7 @@ class Company:
     town: Town
 
     def resembles(self, other: "Entity") -> bool:
-        """Whether a hasty reader could take one for the other."""
+        """Whether a careless reader could confuse the two."""
         return isinstance(other, Company) and self.kind == other.kind
 
 
@@ -84,7 +84,7 @@ class Bridge:
     metres: int
 
     def resembles(self, other: "Entity") -> bool:
-        """Whether a hasty reader could take one for the other."""
+        """Whether a careless reader could confuse the two."""
         return isinstance(other, Bridge) and self.town.river == other.town.river
 
 
@@ -93,7 +93,7 @@ Entity = Town | Person | Work | Company | Bridge
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything that the documents tell of; the names are the documents' titles, and no two are equal."""
+    """Everything that the documents are about; names are document titles, and no two are equal."""
 
     towns: tuple[Town, ...]
     people: tuple[Person, ...]
@@ -102,7 +102,7 @@ class World:
     bridges: tuple[Bridge, ...]
 
     def of_sort(self, entity: Entity) -> tuple[Entity, ...]:
-        """All things of the same class."""
+        """All things of the given thing's class."""
         sorts: dict[type, tuple[Entity, ...]] = {
             Town: self.towns,
             Person: self.people,
@@ -114,7 +114,7 @@ class World:
 
 
 def make_world(draw: Draw) -> World:
-    """A world of the standard size; no two of its documents share a title."""
+    """Generate a world of the standard size; no two of its documents have the same title."""
     towns = tuple(_town(draw, name) for name in names.towns(draw, TOWNS))
     people = tuple(_person(draw, name, he, towns) for name, he in _person_names(draw))
     return World(

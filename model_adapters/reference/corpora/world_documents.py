@@ -1,4 +1,4 @@
-"""Documents about an invented country: a title and three to six sentences each."""
+"""Generate documents about an invented country, with a title and three to six sentences each."""
 
 from model_adapters.reference.corpora.stream import Draw
 from model_adapters.reference.corpora.words import lists, with_article
@@ -8,7 +8,7 @@ _EXTRAS: dict[str, list[str]] = lists("country")["extras"]
 
 
 def write_documents(world: World, draw: Draw) -> dict[str, str]:
-    """Document text by title: title, newline, sentences."""
+    """The documents' texts by title: title, newline, sentences."""
     documents: dict[str, str] = {}
     for town in world.towns:
         documents[town.name] = _write(draw, town.name, _town(town), _EXTRAS["town"])

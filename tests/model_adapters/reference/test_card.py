@@ -71,7 +71,7 @@ def test_the_last_trial_is_the_checkpoint_that_ships(kind: str) -> None:
     one, two = trials(kind, TWO_PHASES[:1]), trials(kind, TWO_PHASES)
     assert one.endswith(": this checkpoint.")
     assert two.startswith(one.removesuffix("this checkpoint."))
-    assert two.endswith("\n- 65 million more from there at 5e-4, more of cwe: this checkpoint.")
+    assert two.endswith("\n- 65 million more from that checkpoint at 5e-4 with more cwe: this checkpoint.")
     assert two.count("this checkpoint.") == 2
 
 
