@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from tests.support import REPOSITORY, Evalkit
 
-# Time says nothing on a machine that does other things too; a CI run is the same each time.
+# Timings are unreliable on a machine with other load; CI runs are deterministic.
 settings.register_profile("evalkit", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("evalkit")
 

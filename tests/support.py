@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Shown:
-    """What a command printed, and its exit code."""
+    """A command's output and exit code."""
 
     out: str
     err: str
@@ -86,7 +86,7 @@ COMMANDS = sorted(commands())
 def run_python(
     *arguments: str | Path, folder: Path = REPOSITORY, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Python in `folder`, with evalkit importable there; what `environment` names is set besides."""
+    """Run Python in `folder` with evalkit importable; `environment` is added to its environment."""
     return _run([sys.executable, *map(str, arguments)], folder, environment)
 
 
@@ -96,7 +96,7 @@ def run_shell(line: str, *, folder: Path, **environment: str) -> "subprocess.Com
 
 
 def start_python(*arguments: str | Path, folder: Path = REPOSITORY) -> "subprocess.Popen[str]":
-    """Python that goes on beside the test; use it as a context, and read it with `communicate`."""
+    """Python as a background process; use it as a context, and read its output with `communicate`."""
     command = [sys.executable, *map(str, arguments)]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, cwd=folder, env=_environment({}), text=True, **pipes)

@@ -1,4 +1,4 @@
-"""One direction of flow: evalkit stands below its three siblings, and only its command line reaches up to them."""
+"""Imports go in one direction: evalkit is below its three siblings, and only its command line imports them."""
 
 import ast
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ ENGINE_ORDER = (("memory",), ("forward",), ("scheduling", "fast_modules"), ("eng
 
 
 def recipe(sources: Mapping[str, str]) -> set[str]:
-    """Modules of the program that trained the reference models: those beside them that nothing else imports.
+    """Modules of the training program of the reference models: those in its folder that nothing else imports.
 
     `sources` maps module names to their text.
     """

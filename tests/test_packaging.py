@@ -18,7 +18,7 @@ from tests.sources import SOURCES, imports
 from tests.support import REPOSITORY
 
 PACKAGES = ("evalkit", "suites", "model_adapters", "reports")
-# What running needs beside code; everything else in the packages is source.
+# Non-code files needed at run time; everything else in the packages is source.
 DATA_SUFFIXES = {
     ".json",
     ".jsonl",

@@ -9,7 +9,7 @@ from evalkit.analysis.finished_run import StoredRun
 from tests.evalkit.run_factory import RunSpec, Score, make_run
 
 QUESTIONS = np.random.default_rng(0).random((3, 60))
-"""How hard the questions of three tasks are: a checkpoint answers those below its level."""
+"""Difficulties of three tasks' questions: a checkpoint answers those below its level."""
 
 
 def checkpoint(folder: Path, name: str, level: float, tokens: int | None, **changes: object) -> StoredRun:

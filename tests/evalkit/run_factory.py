@@ -57,7 +57,7 @@ class RunSpec:
     scores: Mapping[tuple[str, int], Sequence[Score]]
     model: str = "./base"
     weights: str = "base"
-    """What the fingerprint is made of."""
+    """The parts of the fingerprint."""
     tokenizer: str = "dolma2"
     suite: str = "ruler"
     suite_version: str = "1"
@@ -90,7 +90,7 @@ class RunSpec:
     unscored_cells: tuple[UnscoredCell, ...] = ()
     question_settings: Mapping[str, Any] = field(default_factory=dict)
     excerpts: bool = True
-    """Whether pieces of the prompts are stored."""
+    """Whether excerpts of the prompts are stored."""
 
     def metric_for(self, task: str) -> str:
         return self.metrics.get(task, self.metric)

@@ -16,7 +16,7 @@ EVERY_SUM = TinySuite(tasks=("sum", "more"), ctxs=(512, 1024, 2048), samples=40)
 
 
 def write_script(path: Path, *rules: Rule, **model: Any) -> str:
-    """Write a script, and return what --model takes; `model` is its first line."""
+    """Write a script with `model` as its first line; returns the value for --model."""
     lines = [*([{"model": model}] if model else []), *rules]
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
     return f"scripted:{path}"

@@ -1,4 +1,4 @@
-"""The command that completes a light install starts from where evalkit was installed."""
+"""The command that completes a light install uses the source that evalkit was installed from."""
 
 import importlib.metadata
 import json

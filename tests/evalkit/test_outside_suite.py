@@ -80,7 +80,7 @@ OTHER = SuiteSpec(name="something-else", settings=Settings, build=SPEC.build)
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `pip install` leaves of the package: a module and its entry points."""
+    """Mimic a package installed with `pip install`: a module and its entry points."""
     site = tmp_path / "site"
     info = site / "team_suites-1.0.dist-info"
     info.mkdir(parents=True)

@@ -27,7 +27,7 @@ from evalkit.suite_spec import Reader, SuiteSpec
 from model_adapters.scripted import ScriptedTokenizer
 
 CORPUS = CorpusUse("numbers", "counted", "ab" * 32, "counted.txt")
-"""What all tasks read."""
+"""The corpus that all tasks read."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ class TinySuite:
 
 
 def corpus_of(task: str) -> CorpusUse:
-    """What one task alone reads, as in the suites of evalkit."""
+    """The corpus that only one task reads, as in evalkit's suites."""
     return CorpusUse(f"numbers/{task}", "counted", hashlib.sha256(task.encode()).hexdigest(), "counted.txt")
 
 
 @dataclass(frozen=True, slots=True)
 class TinySettings:
-    """What can be set of a `TinySuite`."""
+    """Settings of a `TinySuite`."""
 
     tasks: tuple[str, ...]
     ctxs: tuple[int, ...]
@@ -114,7 +114,7 @@ REGISTERED = f"{__name__}:SPEC"
 
 
 def right_answer(request: Request) -> str:
-    """What a model without fault replies to a request of this suite."""
+    """The correct reply to a request of this suite."""
     _, _, index, seed = request.id.split("/")
     return f"It is {int(index) + int(seed)}."
 

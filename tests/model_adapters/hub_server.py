@@ -1,4 +1,4 @@
-"""A local stand-in for the model hub: the HTTP interface that huggingface_hub uses, over folders on disk."""
+"""A local stand-in for the model hub: the HTTP interface used by huggingface_hub, over folders on disk."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What --model names, and every way in which a folder can fail to be a checkpoint."""
+"""Values of --model, and every reason why a folder is not a checkpoint."""
 
 import json
 from dataclasses import replace

@@ -34,7 +34,7 @@ def edit(file: Path, **changes: Any) -> None:
 
 
 def state_eos(folder: Path, *, config: Any, generation: Any, tokenizer: str | None = "<eos>") -> None:
-    """What the three files say about the end of a sequence; ... leaves a key out."""
+    """The end-of-sequence settings of the three files; ... omits a key."""
     edit(folder / "config.json", eos_token_id=config)
     edit(folder / "generation_config.json", eos_token_id=generation)
     edit(folder / "tokenizer_config.json", eos_token=... if tokenizer is None else tokenizer)
@@ -155,7 +155,7 @@ def test_several_settings_are_one_line_and_long_ones_are_cut(folder: Path) -> No
 
 
 def test_settings_of_config_json_count_only_without_a_generation_config(folder: Path) -> None:
-    """As in transformers, which reads one of the two files."""
+    """As in transformers, which reads only one of the two files."""
     edit(folder / "config.json", repetition_penalty=1.2)
     assert load(folder).warnings == ()
     (folder / "generation_config.json").unlink()

@@ -155,7 +155,7 @@ def test_any_other_failure_is_one_line(commits: dict[str, str], monkeypatch: pyt
 
 
 def shard(folder: Path, *, keep: bool) -> None:
-    """Put the weights into two files, of which the second is kept or not, beside the same in another format."""
+    """Put the weights into two files, the second optional, next to the same weights in another format."""
     first, second = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
     from safetensors.torch import load_file, save_file
 

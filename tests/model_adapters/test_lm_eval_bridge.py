@@ -85,7 +85,7 @@ def test_lm_evals_own_model_gives_the_same(model: PreTrainedModel, folder: Path)
     from model_adapters.lm_eval_bridge import EvalkitLM
 
     ours = evaluated(EvalkitLM(adapter(model), max_tokens=None), folder)["samples"]
-    # The same weights again: a model that our engine has taken over runs nowhere else.
+    # Load the weights again: a model used by our engine cannot run anywhere else.
     same = small_model(model.config.model_type)
     theirs = evaluated(HFLM(pretrained=same, tokenizer=byte_tokenizer(), batch_size=4), folder)["samples"]
     assert ours.keys() == theirs.keys() == set(KINDS)
@@ -97,7 +97,7 @@ def test_lm_evals_own_model_gives_the_same(model: PreTrainedModel, folder: Path)
 
 
 def test_stop_strings_end_answers_as_lm_evals_own_model_ends_them(model: PreTrainedModel) -> None:
-    """Of one, two and three tokens, of a special token, several, and one that never comes."""
+    """Stop strings of one, two and three tokens, of a special token, several, and one that never occurs."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 

@@ -66,7 +66,7 @@ def load(
 
 
 def refusal(model: str | Path, **options: Any) -> str:
-    """The one line that says why, without the folder's name before it."""
+    """The one-line reason, without the folder's name in front."""
     with pytest.raises(UsageError) as raised:
         load(model, **options)
     message = str(raised.value)
@@ -87,7 +87,7 @@ def edit_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-# What is loaded.
+# The model to load.
 
 
 @pytest.mark.parametrize("family", FAMILIES)

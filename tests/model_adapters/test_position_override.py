@@ -1,4 +1,4 @@
-"""Forced positions give the model that would have been built with them, and are named as a control experiment."""
+"""Forced positions give the same model as building it with them, and are reported as a control experiment."""
 
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ def test_positions_can_be_forced_on_a_model_without_any(tmp_path: Path) -> None:
 
 
 def test_positions_that_are_not_rotary_cannot_be_taken_out(tmp_path: Path) -> None:
-    """Nothing would change, and the record would say that nothing is left."""
+    """Nothing would change, although the record would report positions as removed."""
     GPT2LMHeadModel(GPT2Config(vocab_size=288, n_embd=16, n_layer=1, n_head=2, n_positions=64)).save_pretrained(
         tmp_path
     )

@@ -255,7 +255,7 @@ def test_full_attention_layers_may_be_extended_alone(tmp_path: Path, stated: Sta
 
 
 def test_a_theta_that_transformers_drops_for_some_layers_is_noticed(tmp_path: Path) -> None:
-    # transformers 5.23 gives a top-level θ to Olmo 3's full-attention layers and its own default to the others.
+    # transformers 5.23 applies a top-level θ to Olmo 3's full-attention layers and its own default to the others.
     config_json, model = build(tmp_path, "olmo3", {"rope_theta": 1e6})
     assert_frequencies(rotary(model).full_attention_inv_freq, 1e6, 16)
     assert_frequencies(rotary(model).sliding_attention_inv_freq, 5e5, 16)

@@ -73,7 +73,7 @@ def one_scale(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def dequantized(folder: Path) -> dict[str, torch.Tensor]:
-    """The weights that a checkpoint made by `blocks` stands for."""
+    """The dequantized weights of a checkpoint made by `blocks`."""
     stored = load_file(folder / "model.safetensors")
     weights = {}
     for name, weight in stored.items():
@@ -155,7 +155,7 @@ def test_a_quantized_cache_alone_does_not_quantize_weights(folder: Path) -> None
 
 GROUP, BITS = 32, 4
 ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
-"""The output whose integer stands in each place of AWQ's words."""
+"""The output whose integer is at each position of AWQ's words."""
 
 
 def words(integer: torch.Tensor, order: Sequence[int] = range(8)) -> torch.Tensor:
@@ -166,7 +166,7 @@ def words(integer: torch.Tensor, order: Sequence[int] = range(8)) -> torch.Tenso
 
 
 def groups_of(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Integers [I, O], zeros and scales [G, O] of a weight [O, I], and the weight that they stand for."""
+    """Integers [I, O], zeros and scales [G, O] of a weight [O, I], and the dequantized weight."""
     group_GIO = weight.T.reshape(-1, GROUP, weight.shape[0])
     low, high = group_GIO.amin(1), group_GIO.amax(1)
     scale_GO = ((high - low) / 15).half().float()
@@ -201,7 +201,7 @@ def awq(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
 def test_packed_integers_are_the_weights_that_they_stand_for(
     tmp_path: Path, family: str, pack: Quantize, file: str, stated: dict[str, Any], shown: str, beside: bool
 ) -> None:
-    """Also where the weights of all experts become one parameter."""
+    """Also if the weights of all experts become one parameter."""
     folder = save_small_checkpoint(tmp_path / "checkpoint", family)
     plain = load(folder)
     for name, weight in plain.model.state_dict().items():
@@ -301,7 +301,7 @@ def test_scales_of_what_the_model_leaves_out_anyway_are_left_out_with_it() -> No
     assert unused_scales(["layers.0.q_proj.weight_scale", "layers.0.q_proj.input_scale"]) == [
         "layers.0.q_proj.weight_scale"
     ]
-    # Of a layer that is unused as a whole, of other modalities, of activations, and of a quantized cache.
+    # Scales of an unused layer, of other modalities, of activations, and of a quantized cache.
     assert unused_scales(["layers.9.q_proj.weight", "layers.9.q_proj.weight_scale_inv"]) == []
     assert unused_scales(["vision_tower.layers.0.fc.weight_scale", "mtp.layers.0.fc.weight_scale"]) == []
     assert unused_scales(["layers.0.self_attn.k_scale", "layers.0.self_attn.v_scale", "layers.0.kv_scale"]) == []
@@ -329,7 +329,7 @@ def test_a_method_whose_package_is_missing_names_it(
 
 @pytest.mark.parametrize(
     ("options", "shown", "tolerance"),
-    # bitsandbytes multiplies 4-bit weights in bf16, and quantizes activations beside 8-bit ones.
+    # bitsandbytes multiplies 4-bit weights in bf16, and with 8-bit weights also quantizes activations.
     [
         ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}, "4 bits", 0.03),
         ({"load_in_8bit": True}, "8 bits", 0.1),
@@ -349,7 +349,7 @@ def test_bitsandbytes_is_what_transformers_runs(
     loaded, id_1T = load(saved), torch.arange(20)[None]
     assert loaded.identity.quantization == f"bitsandbytes, {shown}; dequantized while loading"
     assert (loaded.identity.parameters, loaded.identity.dtype) == (load(folder).identity.parameters, "float32")
-    # Before the first pass, in which bitsandbytes packs them anew.
+    # Before the first pass, in which bitsandbytes repacks them.
     name = "model.layers.1.mlp.up_proj"
     stored, kept = quantized.get_submodule(name).weight, loaded.model.get_submodule(name).weight
     if shown == "4 bits":

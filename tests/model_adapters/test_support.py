@@ -1,4 +1,4 @@
-"""What the engine needs to know of a model is measured without weights, and is what the loaded model then shows."""
+"""The engine's needs of a model are measured without weights and agree with those of the loaded model."""
 
 import copy
 from pathlib import Path

@@ -83,7 +83,7 @@ def test_bytes_are_lossless_and_offsets_cover_the_text(text: str) -> None:
 
 
 def assert_covering(text: str, offsets: list[tuple[int, int]]) -> None:
-    """Each span starts where the one before it ends, or shares one character with it that two tokens split."""
+    """Each span starts at the end of the previous one, or shares one character with it that two tokens split."""
     end_before = 0
     for start, end in offsets:
         assert end_before - 1 <= start <= end_before <= end

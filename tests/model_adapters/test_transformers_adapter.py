@@ -47,7 +47,7 @@ def test_text_is_what_transformers_generates(family: str, tmp_path: Path) -> Non
     folder = save_small_checkpoint(tmp_path / "checkpoint", family)
     loaded = load_model(ModelOptions(str(folder), device="cpu", dtype="float32"))
     asked = [request(loaded, TEXT * repeats, 12, str(repeats)) for repeats in (1, 4, 2)]
-    # Before the adapter, which takes the model over.
+    # Before the adapter is made, which changes the model.
     expected = {one.id: reference_text(loaded, one) for one in asked}
     completions = list(adapter_of(loaded).generate(asked))
     assert {one.request_id: (one.text, one.completion_tokens) for one in completions} == expected

@@ -1,4 +1,4 @@
-"""What a gate says to people, to CI systems and to GitHub, hostile text included."""
+"""A gate's reports for people, CI systems and GitHub, with hostile text."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -119,7 +119,7 @@ def test_a_written_policy_is_read_and_passed_by_its_baseline(
     text = policy_template([run.record for run in runs])
     check_golden("reports/gate_policy.yaml", text)
     assert gate(runs, runs, parse_policy(text)).passed
-    # What is commented out is sound too.
+    # The commented-out lines are valid too.
     commented = re.findall(r"^  # (\S+: \{.*\})", text, re.MULTILINE)
     assert parse_policy("rules:\n" + "\n".join(f"  {line}" for line in commented))
 

@@ -1,4 +1,4 @@
-"""Markdown shows text as text: what a reader's parser finds is exactly what the report says."""
+"""Markdown shows text verbatim: a reader's parser finds exactly the text of the report."""
 
 import html
 import re

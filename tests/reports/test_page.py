@@ -104,7 +104,7 @@ def test_a_page_stays_small(tmp_path: Path, samples: int, lengths: int, limit: i
 
 
 def _pieces(needle: str, write: "Writer") -> tuple[Piece, ...]:
-    """As RULER's prompts give them: a tenth of the text is the task's, the rest this sample's."""
+    """Excerpts as in RULER's prompts: a tenth of the text is the task's, the rest the sample's."""
     return (
         Piece("start of the prompt", 0, ("Some of what all samples of a task have in common. " * 2 + write(20),)),
         Piece("40% into the prompt", 4000, (write(16), needle, write(16))),

@@ -161,7 +161,7 @@ def test_hostile_text_is_shown_and_does_nothing(show: Callable[[Page], Any], tmp
 
 
 def test_a_screenshot_shows_tables_charts_and_samples(show: Callable[[Page], Any], tmp_path: Path) -> None:
-    """Looked at by a program: the places where charts stand hold many colours, and none of the page is blank."""
+    """Check screenshots: charts contain many colours, and no part of the page is blank."""
     import io
 
     from PIL import Image

@@ -48,7 +48,7 @@ def plan(*ctxs: int, samples: int = 1) -> SuitePlan:
 def watch(
     clock: Clock, asked: SuitePlan, ended: list[tuple[float, SampleRecord]], *, kept: int = 0, together: int = 1
 ) -> list[str]:
-    """The lines a log file gets; `ended` says after how many seconds each sample ends, `together` how many are sent."""
+    """The lines of a log file; `ended` has the seconds when samples end, `together` the number sent at once."""
     file, sent = io.StringIO(), 0
     with ProgressBar(Console(file=file, width=200)) as bar:
         bar.started(asked, asked.keys[kept:])
@@ -79,7 +79,7 @@ def test_prompts_that_are_read_before_the_first_answer_count_as_far_as_they_are(
 ) -> None:
     mostly_prefill = replace(sample, prefill_seconds=9.0, decode_seconds=1.0)
     lines = watch(clock, plan(4096, samples=13), [(80.0, mostly_prefill)], together=8)
-    # 8 of 13 prompts are read, 1 of 13 answers given: 0.9 * 8 / 13 + 0.1 * 1 / 13 = 56 % are done.
+    # 8 of 13 prompts are read and 1 of 13 answers given: 0.9 * 8 / 13 + 0.1 * 1 / 13 = 56 % are done.
     assert lines == ["first answer after 80.0 s; about 1 min 02 s for the other 12"]
 
 

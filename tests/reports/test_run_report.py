@@ -1,4 +1,4 @@
-"""The report of a run says every figure once, with what must be known to read it."""
+"""The report of a run shows every figure once, with the information needed to interpret it."""
 
 from collections.abc import Callable
 from dataclasses import replace

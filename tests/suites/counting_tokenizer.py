@@ -1,4 +1,4 @@
-"""A tokenizer that keeps account of what it is given."""
+"""A tokenizer that counts its calls."""
 
 from model_adapters.scripted import ScriptedTokenizer
 

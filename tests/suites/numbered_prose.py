@@ -1,4 +1,4 @@
-"""Essays whose every sentence is another, for prompts that must be told apart."""
+"""Essays of unique sentences, for prompts that must be distinguishable."""
 
 from evalkit.records import CorpusUse
 from suites.corpora import Essays

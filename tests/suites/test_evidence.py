@@ -1,4 +1,4 @@
-"""What is kept of a long prompt shows what the right answer rests on."""
+"""Excerpts of a long prompt show the evidence for the right answer."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def evidence_of(sample: Sample) -> list[str]:
 
 
 def marked(sample: Sample) -> list[str]:
-    """What the excerpts of a sample mark, and each with the text around it."""
+    """The marked parts of a sample's excerpts, each with the text around it."""
     return [piece.text[start:end] for piece in excerpts(sample) for start, end in piece.marks]
 
 

@@ -1,4 +1,4 @@
-"""What a comparison says of each row, and that it says the mirror image from the other side."""
+"""A comparison's statements on each row, and its symmetry when the runs are swapped."""
 
 import tempfile
 from dataclasses import replace

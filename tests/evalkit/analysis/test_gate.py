@@ -89,7 +89,7 @@ def test_how_many_more_samples_would_decide(tmp_path: Path) -> None:
     verdict = drops(tmp_path / "a", "{max_drop: 0}", 12, 8)
     assert verdict.more_samples is not None
     assert verdict.reason.endswith(f"about {verdict.more_samples:,} more samples would")
-    # The same shares at that size are decided, and at two thirds of it they are not.
+    # The same proportions are significant at that size, and not at two thirds of it.
     times = (500 + verdict.more_samples) / 500
     for share, outcome in ((1.1, "fail"), (0.66, "undecided")):
         size = times * share

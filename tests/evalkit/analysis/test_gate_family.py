@@ -1,4 +1,4 @@
-"""What a whole policy does: tests that share an error rate, tiers, and how often it fails without a reason."""
+"""Policies as a whole: tests that share an error rate, tiers, and the rate of false failures."""
 
 from pathlib import Path
 
@@ -137,6 +137,6 @@ def test_a_rule_that_must_show_something_fails_for_lack_of_samples(tmp_path: Pat
 
 
 def missed(share: float, margin: float, draws: int = 400) -> float:
-    """How often an upper bound of N simulated pairs without a drop is above the margin."""
+    """How often the upper bound of N simulated pairs without a drop exceeds the margin."""
     rng = np.random.default_rng(4)
     return float(np.mean([(answers(rng, N, share, 0.0).interval() or (0, 1))[1] > margin for _ in range(draws)]))

@@ -1,4 +1,4 @@
-"""`evalkit bench`: a line per row, a table at the end, the record in a file, and bad input in one line."""
+"""`evalkit bench` prints a line per row and a table, stores the record, and refuses bad input in one line."""
 
 import json
 import re

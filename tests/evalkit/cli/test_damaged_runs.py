@@ -109,7 +109,7 @@ def test_files_of_another_run(name: str, run_all: RunAll) -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_values_that_were_changed(seed: int, run_all: RunAll) -> None:
-    """Anything in the place of anything: refused, or shown as what it says."""
+    """Replace any value by any other: the record is refused, or shown as it is."""
     rng = random.Random(seed)
 
     def change(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `evalkit` exits with: 1 means that a check did not pass, and nothing else does."""
+"""Exit codes of `evalkit`: 1 means only that a check did not pass."""
 
 import signal
 import subprocess

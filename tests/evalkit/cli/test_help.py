@@ -9,7 +9,7 @@ import typer
 from evalkit.cli import app
 from tests.support import COMMANDS, REPOSITORY, Evalkit, run_python
 
-# What no help may wait for; rich and typer are what it is made of.
+# Modules that help must not import; rich and typer are what it is printed with.
 HEAVY = ("torch", "transformers", "numpy", "scipy", "datasets", "lm_eval", "tokenizers", "yaml", "wonderwords")
 
 

@@ -20,7 +20,7 @@ KILLS = 6
 
 
 def start(folder: Path, *arguments: str, seconds: float = SECONDS) -> subprocess.Popen[str]:
-    """`evalkit track` with 40 samples and a model that takes its time."""
+    """Run `evalkit track` with 40 samples and a slow model."""
     # One sample in three has another answer, so that equal scores mean something.
     rules = [{"match": f"*/{index}/42", "text": "even", "wait_seconds": seconds} for index in range(0, SAMPLES, 3)]
     script = folder / "script"

@@ -19,7 +19,7 @@ EVALUATE = "lm-eval --include-path tasks --model scripted:one --out results.json
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path) -> None:
-    """Own tasks, and two models that take the first choice, find every text alike and give one answer."""
+    """Custom tasks, and two models that pick the first choice, score all texts alike and always give one answer."""
     for model in ("one", "two"):
         write_script(tmp_path / model, {"text": " 4\nand more", "nats": 0.5}, identity={"path": model})
     write_tasks(tmp_path / "tasks")
@@ -40,7 +40,7 @@ def test_a_run_is_stored_and_continued(evalkit: Evalkit) -> None:
     figures = {figure.label: figure.value for figure in run.record.figures}
     assert figures["colours/acc"] == 2 / 7
     assert figures["group/things/acc"] == (2 + 3) / 12
-    # Of five sums, 2 + 2 is 4; the stop string is cut off, and only the filter finds the digits.
+    # One of the five sums is 4; the stop string is cut off, and only the filter finds the digits.
     assert (figures["sums/exact_match,as-is"], figures["sums/exact_match,digits"]) == (0.0, 0.2)
     assert run.samples["sums/0/0/1234"].prediction == " 4"
     assert run.samples["colours/0/0/1234"].prediction == "red"

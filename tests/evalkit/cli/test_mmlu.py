@@ -73,7 +73,7 @@ def test_questions_beyond_the_trained_length_are_named(evalkit: Evalkit) -> None
 def test_compare_gate_and_leaderboard_take_the_mean_over_questions(evalkit: Evalkit) -> None:
     for model in PREFERS:
         evalkit(f"{BOTH} --model scripted:{model} --out runs/{model}")
-    # Of six answers 0, 1, 2, 3, 0, 1 two are right for either, of two answers 0, 1 one is.
+    # Either model has two of the six answers 0, 1, 2, 3, 0, 1 right, and one of the two answers 0, 1.
     for option, expected in ("", (37.5, 37.5, 8)), ("--unpaired", (37.5, 37.5, 8)):
         (comparison,) = evalkit(f"compare runs/first runs/second --format json {option}").json()["comparisons"]
         (mean,) = (row for row in comparison["rows"] if row["task"] is None)

@@ -1,4 +1,4 @@
-"""Predictions made elsewhere, stored as a run that the other commands take."""
+"""Predictions of other tools, stored as a run for the other commands."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def predictions(tmp_path: Path) -> None:
 
 @pytest.fixture
 def stored(evalkit: Evalkit) -> Evalkit:
-    """`evalkit` where both are stored as runs."""
+    """Run `evalkit` in a folder where both are stored as runs."""
     evalkit("score ruler good --out runs/good --model lab/good")
     evalkit("score ruler poor --out runs/poor")
     return evalkit

@@ -1,4 +1,4 @@
-"""Records survive the way to JSON and back, and what is no record is refused by field."""
+"""Records survive a round trip through JSON, and invalid records are refused with the field's name."""
 
 import dataclasses
 import json
@@ -63,7 +63,7 @@ def test_what_json_cannot_hold_is_not_written() -> None:
 
 @pytest.mark.parametrize("cls", [Manifest, RunRecord, RunStart, SampleRecord, SessionList])
 def test_no_stored_record_refuses_words_of_a_newer_version(cls: type) -> None:
-    """As a Literal would, which is an enumeration in a schema."""
+    """A Literal would: it becomes an enumeration in the JSON schema."""
     assert '"enum"' not in json.dumps(msgspec.json.schema(cls))
 
 

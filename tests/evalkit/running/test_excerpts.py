@@ -1,4 +1,4 @@
-"""What is kept of a prompt is its own text at its own place, and never much."""
+"""Excerpts of a prompt are its own text at the recorded place, and short."""
 
 from itertools import pairwise
 

@@ -23,7 +23,7 @@ groups = st.lists(st.lists(quarters, min_size=1, max_size=12), min_size=1, max_s
 
 
 def changes(up: int, down: int, same: int, tasks: int = 1) -> PairedDifferences:
-    """So many right-or-wrong samples that went up, went down and stayed, dealt to `tasks` of equal size."""
+    """Right-or-wrong samples, as counts of those that rose, fell and stayed, split into `tasks` of equal size."""
     values = np.concatenate([np.ones(up), -np.ones(down), np.zeros(same)])
     return pool(np.split(values, tasks), bounded=True)
 
@@ -149,7 +149,7 @@ def test_holms_textbook_example() -> None:
 
 @pytest.mark.parametrize(("up", "down", "same"), [(0, 0, 60), (3, 3, 54), (5, 0, 55), (5, 20, 475), (50, 50, 20)])
 def test_right_and_wrong_answers_have_the_same_interval_under_any_spread(up: int, down: int, same: int) -> None:
-    """Except for the end near zero of a significant difference, where the sign test is slightly more conservative."""
+    """Except near zero: there the sign test of a significant difference is slightly more conservative."""
     pairs = changes(up, down, same)
     low, high = pairs.interval() or (0, 0)
     other_low, other_high = any_spread_interval(pairs) or (0, 0)

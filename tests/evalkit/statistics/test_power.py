@@ -8,12 +8,12 @@ from evalkit.statistics.power import Spread, above, at_most, detectable_drop, pa
 from tests.evalkit.drawn_answers import answers
 
 TOLERANCE = 0.06
-"""Of a probability; two standard errors of 500 draws at 80 % are 0.036."""
+"""Tolerance for a probability; two standard errors of 500 draws at 80 % are 0.036."""
 DRAWS = 500
 
 
 def shares(pairs: int, changed: float, drop: float, limit: float, tail: float) -> tuple[float, float]:
-    """How often simulated lower bounds are above the limit, and upper bounds at or below it."""
+    """How often simulated lower bounds exceed the limit, and upper bounds do not."""
     rng = np.random.default_rng(1)
     intervals = [answers(rng, pairs, changed, drop).interval(1 - 2 * tail) or (-1.0, 1.0) for _ in range(DRAWS)]
     return (

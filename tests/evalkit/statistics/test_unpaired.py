@@ -99,7 +99,7 @@ def test_equal_models_are_rarely_distinguished_without_pairs() -> None:
 
 
 def test_fractions_that_agree_leave_doubt() -> None:
-    """The spread of scores that agree is no evidence: 20 scores of 0.9 do not prove a mean of 0.9."""
+    """Identical scores are no evidence of a small spread: 20 scores of 0.9 do not prove a mean of 0.9."""
     base, new = MeanScore.of([[0.9] * 20]), MeanScore.of([[0.8] * 20])
     low, high = difference_interval(base, new)
     assert high - low > 0.1

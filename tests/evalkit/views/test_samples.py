@@ -1,4 +1,4 @@
-"""What a reader browses: answers, and pieces of the prompts with what the right answer rests on."""
+"""Samples as a reader browses them: answers, and excerpts of prompts with the evidence for the right answer."""
 
 from pathlib import Path
 

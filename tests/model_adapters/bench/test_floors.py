@@ -16,7 +16,7 @@ def test_the_larger_of_two_times_is_the_floor() -> None:
 
 
 def test_a_llama_prompt_by_hand() -> None:
-    """Two layers of width 64: queries and outputs 64 × 64, keys and values 64 × 32, three matrices of the MLP."""
+    """Two layers of width 64: query and output 64 × 64, key and value 64 × 32, and the three MLP matrices."""
     model = small_model("llama")
     layer = 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96
     pairs = 100 * 101 // 2

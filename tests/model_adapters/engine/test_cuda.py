@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 # Relative to the size of all logits: bf16 rounds at 4e-3, and each of a few dozen operators does so.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 DTYPES = list(TOLERANCE)
-# In bf16 a near tie between experts goes either way: where that would be compared, each token takes all of them.
+# In bf16, rounding decides near ties between experts; in such comparisons each token uses all experts.
 CONTINUOUS: dict[str, dict[str, Any]] = {"qwen3_next": {"num_experts_per_tok": 4}}
 TOKENS = 500
 PROMPTS = tuple(random_prompt(TOKENS, seed=seed) for seed in range(6))
@@ -48,12 +48,12 @@ def own_logits(family: str, dtype: torch.dtype, *, rounded_to: torch.dtype) -> t
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_segments_give_what_one_pass_of_transformers_gives(family: str, dtype: torch.dtype) -> None:
-    # First: it leaves transformers with its own operators, where it would take FLA's on a CPU too if that is installed.
+    # This comes first: it makes transformers use its own operators, because it would use an installed FLA on a CPU too.
     runner = ModelRunner(on_gpu(family, dtype, **CONTINUOUS.get(family, {})))
     expected = own_logits(family, torch.float32, rounded_to=dtype)
     tolerance = TOLERANCE[dtype]
     if dtype == torch.bfloat16:
-        # transformers itself loses 1e-2 to 6e-2 on these prompts, by family: a fixed bound would say little of most.
+        # transformers itself loses 1e-2 to 6e-2 on these prompts, depending on the family: no fixed bound fits all.
         tolerance = 1.5 * gap(own_logits(family, dtype, rounded_to=dtype), expected)
     for segment_tokens in (TOKENS, 256, 77):
         found = torch.cat([prefilled(runner, prompt, segment_tokens) for prompt in PROMPTS])

@@ -48,7 +48,7 @@ def answers(engine: Engine, requests: list[Request]) -> dict[str, Generation]:
 def fail_when(
     monkeypatch: pytest.MonkeyPatch, method: str, condition: Callable[..., bool], error: Exception
 ) -> list[tuple[Any, ...]]:
-    """Let a method of the runner raise where the condition holds for its arguments; the calls are recorded."""
+    """Let a method of the runner raise if the condition holds for its arguments; its calls are recorded."""
     original = getattr(ModelRunner, method)
     calls: list[tuple[Any, ...]] = []
 
@@ -234,7 +234,7 @@ def test_what_counts_as_out_of_memory() -> None:
 
 
 def test_a_lack_of_memory_that_ends_in_another_error_counts() -> None:
-    """As a recording does that ran out of memory."""
+    """Fail like a recording that ran out of memory."""
     error = RuntimeError("CUDA error: operation failed due to a previous error during capture")
     error.__context__ = OUT_OF_MEMORY[0]
     assert is_out_of_memory(error)

@@ -33,7 +33,7 @@ def test_tokens_equal_transformers_whatever_the_batch(family: str, slots: int) -
 
 @pytest.mark.parametrize("family", ["olmo_hybrid", "olmo3"])
 def test_first_tokens_read_late_are_the_same(family: str) -> None:
-    """As on a GPU; budgets of one token end in the very slots that others wait for."""
+    """As on a GPU; sequences with a budget of one token end in slots that others wait for."""
     requests = [
         Request(str(index), random_prompt(tokens), budget)
         for index, (tokens, budget) in enumerate(zip(LENGTHS, (3, 1, 1, 5, 1, 2, 1), strict=True))

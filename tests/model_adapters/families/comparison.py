@@ -34,11 +34,11 @@ TOLERANCE = 5e-4
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the table says of a family."""
+    """The table's entry for a family."""
 
     family: str
     mixer: str = ""
-    """What its layers remember."""
+    """What its layers store."""
     outcome: str = "equal"
     """equal, refused, wrong, failed (an exception), or not built."""
     reason: str = ""
@@ -48,7 +48,7 @@ class Row:
 
 
 def compare_family(family: str) -> Row:
-    """Build a family small, run it in the engine in every way, and say what came of it."""
+    """Build a small model of a family, run it in the engine in every way, and describe the outcome."""
     row = Row(family)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # transformers' and torch's own
@@ -72,13 +72,13 @@ def compare_family(family: str) -> Row:
 
 
 class Truth:
-    """What transformers' own code makes of some texts; the engine runs a copy of the model."""
+    """The results of transformers' own code for some texts; the engine runs a copy of the model."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         model.set_attn_implementation("eager")
         self._model = model
         self._generated = {tokens: self._answer(random_prompt(tokens)) for tokens in PROMPT_TOKENS}
-        # What one prompt says in the middle ends it, and any other that says it.
+        # A token from the middle of one prompt's answer ends that answer, and any other answer that contains it.
         self._stop = self._generated[PROMPT_TOKENS[1]][NEW_TOKENS // 2]
         self.engine_model = copy.deepcopy(model)
         self.engine_model.generation_config.eos_token_id = self._stop
@@ -139,7 +139,7 @@ class Truth:
         return logits_TV.double().log_softmax(-1)
 
     def _answer(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
-        """What `generate` makes of a prompt; if it fails or contradicts the forward pass, what that makes of it."""
+        """The answer of `generate`, or of repeated forward passes if `generate` fails or contradicts them."""
         try:
             answer = self._generate(token_ids)
         except Exception:  # noqa: BLE001 - some families' own generation is at fault
@@ -160,7 +160,7 @@ class Truth:
         return tuple(output[0, len(token_ids) :].tolist())
 
     def _behind(self, token_ids: tuple[int, ...], answer: tuple[int, ...]) -> float:
-        """How far the forward pass puts a token of the answer below the best, at most."""
+        """The largest difference between the best logit and that of an answer's token, in the forward pass."""
         log_TV = self._logs(token_ids + answer)[len(token_ids) - 1 : -1]
         chosen = log_TV.gather(1, torch.tensor(answer)[:, None])[:, 0]
         return (log_TV.max(-1).values - chosen).max().item()

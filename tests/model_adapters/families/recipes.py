@@ -19,7 +19,7 @@ MOST_PARAMETERS = 4_000_000
 
 _ROPE: dict[str, Any] = {"rope_type": "default", "rope_theta": 10_000.0}
 _TOKENS: dict[str, Any] = {"pad_token_id": PAD_ID, "bos_token_id": BOS_ID, "eos_token_id": None}
-# What a family's configuration class has of these, it takes; what it must have otherwise stands in _RECIPES.
+# Each family takes those of these values that its configuration class has; exceptions are in _RECIPES.
 _COMMON: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,
     "hidden_size": 64,
@@ -70,7 +70,7 @@ _COMMON: dict[str, Any] = {
     "decoder_ffn_dim": 96,
     "encoder_ffn_dim": 96,
     "ffn_dim": 96,
-    # Families that are encoders unless told otherwise.
+    # Families that are encoders by default.
     "is_decoder": True,
     "image_size": 28,
     "patch_size": 14,
@@ -142,7 +142,7 @@ _QWEN_4: dict[str, Any] = {
     "indexer_budget": 32,
     "indexer_compress_ratio": 4,
 }
-# `...` takes a value of _COMMON away.
+# `...` removes a value of _COMMON.
 _RECIPES: dict[str, dict[str, Any]] = {
     "axk1": _MLA,
     "axk2": _MLA,
@@ -321,7 +321,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
 
 
 def small_config(family: str) -> PreTrainedConfig:
-    """A family's configuration with small sizes and, where it has several, layers of every type."""
+    """A small configuration of a family, with layers of every type if it has several types."""
     kind = CONFIG_MAPPING[family]
     return kind(**{**_TOKENS, **_values(kind, _RECIPES.get(family, {}))})
 
@@ -329,7 +329,7 @@ def small_config(family: str) -> PreTrainedConfig:
 def build(family: str) -> PreTrainedModel:
     """A random model of a family in fp32 and evaluation mode, the same each time.
 
-    Raises ValueError for a recipe that misses a size of its family, and whatever the family's code raises.
+    Raises ValueError for a recipe without one of its family's sizes, and any error of the family's code.
     """
     parameters = sum(one.numel() for one in build_skeleton(family).parameters())
     if parameters > MOST_PARAMETERS:
@@ -342,7 +342,7 @@ def build(family: str) -> PreTrainedModel:
 
 
 def build_skeleton(family: str) -> PreTrainedModel:
-    """The same model on the meta device, without numbers."""
+    """The same model on the meta device, without weights."""
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(small_config(family), attn_implementation="eager")  # type: ignore[no-untyped-call]
     return model

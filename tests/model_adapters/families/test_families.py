@@ -1,4 +1,4 @@
-"""The engine does with every causal family of transformers what docs/families.md says, and the file is whole."""
+"""Every causal family of transformers behaves in the engine as docs/families.md states, and the file is complete."""
 
 import pytest
 

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this process interprets"),
 ]
 HOPPER_SHARED_BYTES = 227 * 1024
-"""Of one program, at most."""
+"""Limit for one program."""
 
 
 class HopperDriver:

@@ -216,7 +216,7 @@ def test_unlike_projections_are_not_merged() -> None:
 
 
 def test_rows_of_a_pass_are_what_each_of_them_is_by_itself() -> None:
-    """Kept rows of unequal lengths, fresh and continued, beside texts that branch off from another slot."""
+    """Kept rows of different lengths, fresh and continued, together with branches of another slot."""
     layers = ["linear_attention", "full_attention"]
     model = small_model("olmo_hybrid", num_hidden_layers=2, layer_types=layers).to(DEVICE)
     place_layers(model)

@@ -20,13 +20,13 @@ UNUSUAL_FAMILIES = (
     *("jetmoe", "diffllama", "deepseek_v3"),
     # Their decoder layers do not hand keyword arguments on.
     *("nemotron", "stablelm"),
-    # Their layers run several times, or stand elsewhere than usual.
+    # Their layers run several times or are not where they usually are.
     *("hrm_text", "bert", "modernbert-decoder"),
     # Layers share keys, or have heads of different sizes.
     *("gemma3n_text", "gemma4_text"),
     # Layers have keys and a state, or neither.
     *("falcon_h1", "nemotron_h"),
-    # Scores have caps or sinks, or attention begins anew every few tokens.
+    # Scores have caps or sinks, or attention is chunked.
     *("gemma2", "gpt_oss", "llama4_text"),
     # It insists on a class of cache of its own.
     "minimax",
@@ -42,6 +42,6 @@ def other_model(family: str) -> PreTrainedModel:
 
 
 def other_subject(family: str) -> Subject:
-    """The same model for preflight, with a tokenizer of bytes."""
+    """The same model for preflight, with a byte tokenizer."""
     identity = replace(SCRIPTED_IDENTITY, path=family, family=family, trained_length=4096)
     return Subject(other_model(family), HfTokenizer(byte_tokenizer().backend_tokenizer, name="bytes"), identity)

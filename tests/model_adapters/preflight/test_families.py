@@ -24,7 +24,7 @@ def test_every_way_of_running_gives_the_same_logits(family: str) -> None:
 
 @pytest.mark.parametrize("family", OTHER_FAMILIES)
 def test_a_state_that_is_lost_shows(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise the equality above would say nothing about states."""
+    """Otherwise the equality above would not test states."""
     keep = LinearState.set_recurrent
 
     def forget(self: LinearState, rows: slice, state: torch.Tensor, *, index: int) -> torch.Tensor:

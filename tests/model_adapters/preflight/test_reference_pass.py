@@ -1,4 +1,4 @@
-"""In half precision the truth is a pass in fp32, and what transformers' own code loses is measured beside it."""
+"""In half precision the expected values come from an fp32 pass, and the error of transformers' own code is measured."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The cards that ship are what the records of history say."""
+"""The shipped cards match the records under history."""
 
 import json
 from pathlib import Path

@@ -14,7 +14,7 @@ Fault = Callable[[dict[str, Any], int], "tuple[int, dict[str, str]] | str | None
 
 @dataclass
 class FakeServer:
-    """What it serves; every field may be changed while it runs."""
+    """The server's settings; every field may be changed while it runs."""
 
     url: str
     model: str = "served"
@@ -32,7 +32,7 @@ class FakeServer:
 
 
 def log_probability(token: int) -> float:
-    """What the server finds of a token, whatever comes before it; it prefers another to those that divide by three."""
+    """The logprob of a token, whatever comes before it; tokens divisible by three are not the most probable."""
     return -((token % 7) + 1) / 10
 
 

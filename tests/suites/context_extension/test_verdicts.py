@@ -35,7 +35,7 @@ def run_of(samples: Sequence[SampleRecord], name: str = "new") -> StoredRun:
 
 
 def grid(shares: Sequence[float], n: int = 40) -> list[SampleRecord]:
-    """So many right at each length, spread evenly."""
+    """Samples with the given number of right answers at each length, evenly spread."""
     return [
         sample_record(task, ctx, index, float(index < round(share * n)))
         for ctx, share in zip(SETTINGS.ctxs, shares, strict=True)

@@ -65,7 +65,7 @@ def test_data_that_are_not_there(own_tasks: Path, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(900)
 def test_an_unknown_name_has_a_hint(own_tasks: Path) -> None:
-    # lm-eval's own index is read once: that takes seconds, and the name could be in it.
+    # lm-eval reads its own index once, which takes seconds, because the name could be in it.
     with pytest.raises(UsageError, match=r"^lm-eval has no task 'hellaswga'; did you mean 'hellaswag'\?$"):
         load(own_tasks, "hellaswga")
 

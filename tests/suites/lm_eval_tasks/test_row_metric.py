@@ -1,4 +1,4 @@
-"""A row is of all documents on a known scale, or it says why it is of none."""
+"""A row covers all documents on a known scale, or gives the reason why it does not."""
 
 from pathlib import Path
 

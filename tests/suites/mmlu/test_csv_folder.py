@@ -1,4 +1,4 @@
-"""MMLU's CSV files in both layouts, and one line with file and line number for whatever is wrong with them."""
+"""MMLU's CSV files in both layouts; each error is one line with file and line number."""
 
 from pathlib import Path
 

@@ -21,7 +21,7 @@ def suite_of(folder: Path, *, max_tokens: int | None = None, **settings: Any) ->
 
 
 def answer_all(suite: MmluSuite) -> SuiteSummary:
-    """What the suite makes of a model that always prefers the first choice."""
+    """The suite's scores for a model that always prefers the first choice."""
     records = []
     for key in suite.plan().keys:
         asked, first = suite.ask(key), completion(-1.0, -2.0, -3.0, -4.0)

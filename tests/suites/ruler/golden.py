@@ -1,8 +1,8 @@
-"""Golden prompts: `python -m tests.suites.ruler.golden` writes them anew.
+"""Golden prompts: `python -m tests.suites.ruler.golden` regenerates them.
 
 `prompts/<task>.txt` holds whole prompts over small corpora: read the difference before committing it.
-`embedded.json` pins the sha256 of prompts over the embedded corpora. A change there means that runs made before
-cannot be compared with new ones: raise suites.ruler.suite.VERSION, or that of the corpus, in the same commit.
+`embedded.json` pins the sha256 of prompts over the embedded corpora. If one changes, earlier runs cannot be compared
+with new ones: raise suites.ruler.suite.VERSION, or the version of the corpus, in the same commit.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ def pinned_prompts(tokenizer: Tokenizer) -> dict[str, str]:
 
 
 def pinned() -> dict[str, object]:
-    """What `embedded.json` says."""
+    """The contents of `embedded.json`."""
     return {"suite version": VERSION, "prompts": pinned_prompts(ScriptedTokenizer())}
 
 

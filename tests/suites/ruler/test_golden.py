@@ -6,6 +6,6 @@ from tests.suites.ruler import golden
 
 
 def test_pinned_prompts_are_unchanged() -> None:
-    """Where this fails, see tests/suites/ruler/golden.py before writing the file anew."""
+    """If this fails, read tests/suites/ruler/golden.py before regenerating the file."""
     expected = json.loads(golden.EMBEDDED.read_text(encoding="utf-8"))
     assert golden.pinned() == expected

@@ -1,4 +1,4 @@
-"""What a run asks for, and what it refuses to ask."""
+"""The samples of a run, and the settings it refuses."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Predictions made elsewhere are scored as ours, and mistakes in them are named."""
+"""Predictions of other tools are scored like ours, and errors in them are reported."""
 
 import json
 from pathlib import Path

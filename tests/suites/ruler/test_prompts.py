@@ -29,7 +29,7 @@ def sample(task: str, ctx: int = 4096, index: int = 0) -> Sample:
 
 
 def context_of(prompt: str) -> str:
-    """What stands between the first line and the question."""
+    """The text between the first line and the question."""
     return prompt.partition("\n")[2].rpartition("\n")[0]
 
 
@@ -192,7 +192,7 @@ def worked_example(suite: RulerSuite, ctx: int, index: int) -> tuple[str, int]:
 
 
 def check_worked_examples(tokenizer: Tokenizer, lines: set[int]) -> None:
-    """Each takes at most 500 tokens, and one more line would be too much, whatever the context."""
+    """Each has at most 500 tokens, and one more line would exceed them, whatever the context."""
     suite = small_corpora.suite(tokenizer, ctxs=(1024, 4096))
     found = [worked_example(suite, ctx, index) for ctx in (1024, 4096) for index in range(8)]
     assert {count for _, count in found} == lines
@@ -314,7 +314,7 @@ def test_questions_stand_over_numbered_documents(task: str, index: int) -> None:
     (question,) = (question for question in corpus.questions if question.question == match[2])
     assert asked.targets == question.answers
     assert [texts[place] for place in asked.gold_positions] == [corpus.documents[gold] for gold in question.gold]
-    # What is related is taken first: the same article, or the question's own documents.
+    # Related documents come first: the same article, or the question's own documents.
     assert {corpus.documents[document] for document in question.related} <= set(texts)
 
 

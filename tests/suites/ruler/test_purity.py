@@ -65,7 +65,7 @@ def test_what_is_asked_does_not_depend_on_the_tokenizer(key: SampleKey) -> None:
 
 
 def needles(sample: Sample) -> list[str]:
-    """The sentences that are asked for."""
+    """The requested sentences."""
     found = re.findall(r"One of the special magic [^:]*: [\w-]+\.", sample.prompt)
     return sorted(sentence for sentence in found if any(target in sentence for target in sample.targets))
 

@@ -56,7 +56,7 @@ def test_no_prompt_is_over_its_length(name: str, dialect: str, task: str, ctx: i
 @pytest.mark.parametrize("name", ["scripted", "with BOS", "characters"])
 @pytest.mark.parametrize("task", TASKS)
 def test_prompts_fill_their_length(name: str, task: str) -> None:
-    # A character takes a token, so that these prompts hold a quarter of the text; their length is scaled.
+    # One token per character, so these prompts hold a quarter of the text; lengths are scaled accordingly.
     ctx = 16_384 if name == "characters" else 4096
     suite = SUITES[name, "nvidia"]
     samples = [suite.ask(SampleKey(task, ctx, index, 7)).sample for index in range(4)]

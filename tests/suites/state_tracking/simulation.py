@@ -98,7 +98,7 @@ def _recall(body: str) -> str:
 
 
 def _origin(place: str, cycles: list[tuple[str, ...]] | list[list[str]]) -> str:
-    """Place (1 … 5) where the thing that ends at `place` began: columns of the product of permutation matrices."""
+    """Original place (1 … 5) of the thing that ends at `place`: columns of the product of permutation matrices."""
     product = np.eye(5, dtype=np.int64)
     for cycle in cycles:
         product = _cycle_matrix([int(digit) - 1 for digit in cycle]) @ product

@@ -1,4 +1,4 @@
-"""A whole run with a model that keeps track up to 16 updates and says the same word beyond."""
+"""A whole run with a model that tracks up to 16 updates and gives a constant answer beyond."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -59,7 +59,7 @@ def test_the_number_of_updates_is_as_asked(task: str) -> None:
 @pytest.mark.parametrize("updates", [4, 11])
 @pytest.mark.parametrize("task", TASKS)
 def test_no_answer_is_more_probable_than_chance(task: str, updates: int) -> None:
-    """By word where the words are fixed, and by order of mention in the opening where they are drawn."""
+    """Ordered by word if the words are fixed, and by first mention if they are drawn."""
     ranks: Counter[str | int] = Counter()
     for index in range(DRAWS):
         episode = TASKS[task].draw(Draws(f"balance/{index}"), updates)
@@ -88,7 +88,7 @@ def _deviation(chance: float) -> float:
 
 
 def _sees_only(shown: slice, task: str, index: int, updates: int) -> bool | None:
-    """Whether the simulation finds the answer when it sees only some updates; None where they cannot be followed."""
+    """Whether the simulation finds the answer from only some of the updates; None if they cannot be followed."""
     episode = TASKS[task].draw(Draws(f"shortcut/{index}"), updates)
     lines = [*episode.opening, " ".join(episode.updates[shown]) or "Nothing.", episode.question]
     if task == "parity" and not episode.updates[shown]:
@@ -117,7 +117,7 @@ def test_the_first_state_and_the_last_update_tell_nothing(task: str, shown: slic
 
 @pytest.mark.parametrize("task", ["s5_shell", "s5_symbols", "a5_shell", "a5_symbols", "state_recall"])
 def test_most_of_a_few_updates_do_tell_something(task: str) -> None:
-    """What cannot be avoided: a walk of four is likelier to agree with its last three. The test above can fail."""
+    """Unavoidable: a walk of four agrees with its last three more often. This shows that the test above can fail."""
     found = [_sees_only(slice(-3, None), task, index, 4) for index in range(DRAWS)]
     chance = TASKS[task].chance
     assert sum(outcome is True for outcome in found) / DRAWS > chance + TOLERANCE * _deviation(chance)

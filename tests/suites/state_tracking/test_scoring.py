@@ -1,4 +1,4 @@
-"""Exact match of one word, with the reason where it is wrong."""
+"""Exact match of one word, with a failure kind for wrong answers."""
 
 import pytest
 

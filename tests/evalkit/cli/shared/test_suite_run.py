@@ -1,4 +1,4 @@
-"""What every suite command does between its options and its exit code."""
+"""The steps common to all suite commands, from options to exit code."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from tests.support import Evalkit, Shown, limited_file_size
 
 
 class Command:
-    """`evalkit run --suite tiny` with a scripted model; what its script says of it, and its rules, can be set."""
+    """Run `evalkit run --suite tiny` with a scripted model whose script and rules can be set."""
 
     def __init__(self, evalkit: Evalkit) -> None:
         self.model: dict[str, Any] = {"identity": {"path": "scripted"}, "log": "asked"}

@@ -1,4 +1,4 @@
-"""The choice of kernels where there is no GPU, and how patches come and go."""
+"""Choosing kernels without a GPU, and adding and removing patches."""
 
 import sys
 

@@ -18,7 +18,7 @@ from tests.model_adapters.small_models import FAMILIES, VOCAB_SIZE, small_model
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("segment_tokens", [64, 1024])
 def test_continuations_of_one_and_of_many_tokens(family: str, segment_tokens: int) -> None:
-    """By one pass over all of them, and by a slot where a pass is too small: then the longest goes through the slot."""
+    """Score in one pass over all of them, or in a slot if a pass is too small for the longest."""
     prompt = random_prompt(150)
     continuations = ((5,), random_prompt(90), (6,), random_prompt(9), random_prompt(66), random_prompt(40))
     expected = plain_scores(small_model(family), prompt, continuations)
@@ -46,7 +46,7 @@ def test_every_family_branches(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_padding_to_few_shapes_changes_nothing(family: str) -> None:
-    """As on a GPU."""
+    """Sizes as on a GPU."""
     prefix, continuations = random_prompt(70), ((5,), random_prompt(9))
     engine = Engine(small_model(family), segment_tokens=512, slots=1)
     engine.runner.row_multiple = 32
@@ -99,7 +99,7 @@ def test_what_cannot_be_scored_is_refused_in_one_line(request_: Request, message
 
 
 def peak_bytes(model: PreTrainedModel, requests: list[Request]) -> int:
-    """The most allocated at once while requests are answered after one of their kind, keys and values included."""
+    """Peak allocation, KV cache included, while requests are answered after a warm-up request of their kind."""
     engine = Engine(model, segment_tokens=1024, slots=1)
     list(engine.generate(requests))
     counter = AllocationCounter()

@@ -1,4 +1,4 @@
-"""A decode kernel is used only where it agrees with PyTorch's attention and never looks past a sequence's length."""
+"""A decode kernel is used only if it agrees with PyTorch's attention and reads nothing past a sequence's length."""
 
 import pytest
 import torch

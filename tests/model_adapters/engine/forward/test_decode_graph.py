@@ -1,6 +1,6 @@
-"""A recorded decode step gives what ordinary steps give, whatever stands in the slots beside the active ones.
+"""A recorded decode step gives the same tokens as ordinary steps, whatever inactive slots contain.
 
-Without a GPU the step's work is done again at each replay, on the same fixed addresses.
+Without a GPU, a replay repeats the step's work on the same fixed addresses.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ SLOTS, MAX_TOKENS = 5, 160
 
 
 class Repeater:
-    """Records by remembering the work, and counts what it was asked for."""
+    """Records by storing the work, and counts the requests."""
 
     def __init__(self) -> None:
         self.runs = self.replays = 0

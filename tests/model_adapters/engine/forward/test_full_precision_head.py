@@ -1,4 +1,4 @@
-"""Logits are fp32 sums whatever the model's dtype, and the model is left as it was."""
+"""Logits are computed in fp32 for every dtype of the model, and the model is not modified."""
 
 import pytest
 import torch

@@ -44,12 +44,12 @@ def own_logits(model: PreTrainedModel, token_ids: tuple[int, ...]) -> torch.Tens
 
 @dataclass(frozen=True)
 class Cut:
-    """How texts are spread over passes."""
+    """The distribution of texts over passes."""
 
     lengths: tuple[int, ...]
-    """Of the texts, each in a slot of its own."""
+    """Lengths of the texts, each in its own slot."""
     passes: tuple[tuple[tuple[int, int, bool], ...], ...]
-    """For each pass: text, tokens, and whether they are kept; a text is continued where its kept tokens end."""
+    """Text, tokens and whether they are kept, for each pass; a text continues after its kept tokens."""
 
 
 @st.composite
@@ -76,7 +76,7 @@ def cuts(draw: st.DrawFn) -> Cut:
 
 
 def run(runner: ModelRunner, cache: SlottedCache, texts: list[tuple[int, ...]], cut: Cut) -> list[Any]:
-    """For each row of each pass: its text, where it begins in it, and its logits."""
+    """Text, start and logits of each row of each pass."""
     found = []
     for rows in cut.passes:
         starts = [cache.lengths[text] for text, _, _ in rows]

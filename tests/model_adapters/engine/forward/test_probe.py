@@ -1,4 +1,4 @@
-"""What a model remembers is measured: every family gives transformers' own numbers or is refused in one line."""
+"""What a model stores is measured: every family gives transformers' own results or is refused in one line."""
 
 from collections.abc import Sequence
 from typing import Any

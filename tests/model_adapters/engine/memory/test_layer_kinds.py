@@ -1,4 +1,4 @@
-"""Layers are told apart by the configuration before weights are read, and unknown kinds are refused by name."""
+"""The kinds of layers are read from the configuration before weights, and unknown kinds are refused by name."""
 
 import pytest
 from transformers import Gemma3nTextConfig, LlamaConfig, MistralConfig

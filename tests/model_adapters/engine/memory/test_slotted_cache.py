@@ -42,7 +42,7 @@ def test_a_slot_that_adopted_a_sequence_continues_exactly_as_its_own(family: str
     cache.adopt(2, kept, 0)
     assert cache.lengths == [333, 0, 263]
     assert torch.equal(runner.prefill(cache, 2, random_prompt(70, seed=1), 64), expected)
-    # What is adopted is a copy: the kept sequence is still where it was.
+    # The slot gets a copy: the original sequence is unchanged.
     cache.adopt(1, kept, 0)
     assert torch.equal(runner.prefill(cache, 1, random_prompt(70, seed=1), 64), expected)
 
@@ -130,7 +130,7 @@ def test_window_buffer_returns_what_the_window_reaches(window: int, segments: li
         assert torch.equal(v, 2 * expected)
         start += size
     for position in range(start, start + tokens):
-        # Slot 0 decodes beside it from its first token on.
+        # Slot 0 decodes in the same steps from its first token on.
         lengths = torch.tensor([position - start, position])
         new = torch.cat(
             [history_1GTD[:, :, position - start : position - start + 1], history_1GTD[:, :, position, None]]

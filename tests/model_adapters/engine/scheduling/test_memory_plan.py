@@ -78,7 +78,7 @@ def test_slots_and_segments_shrink_with_memory(monkeypatch: pytest.MonkeyPatch) 
     assert planned(model, 65_536).slots == 2
     free(monkeypatch, 2000 * activation / 0.9)
     assert planned(model, 512).segment_tokens == 256
-    # Smaller segments than a quarter of the memory would hold, where that lets one sequence in.
+    # Segments are smaller than a quarter of the memory would allow if only then a sequence fits.
     free(monkeypatch, (slot + 300 * activation) / 0.9)
     assert planned(model, 65_536) == EnginePlan(256, 1, 65_536, 256)
 
@@ -155,14 +155,14 @@ def test_kept_prefixes_have_room_beside_a_slot(monkeypatch: pytest.MonkeyPatch) 
         plan = planned(model, 65_536, segment_tokens=256, kept_bytes=kept_bytes)
         return plan.slots, plan.prefix_bytes
 
-    # A quarter where there is plenty, less where a slot needs it, and nothing set aside where none is shared.
+    # A quarter if memory is plentiful, less if a slot needs it, and nothing if no prefix is shared.
     plenty = 64 * GIB
     assert shared(plenty) == (CPU_SLOTS, pytest.approx(plenty / 4, abs=4))
     assert shared(activation + slot) == (1, pytest.approx(0, abs=4))
     assert shared(activation + slot * 1.1) == (1, pytest.approx(slot * 0.1, abs=4))
     assert shared(activation + 4 * slot) == (2, pytest.approx((activation + 4 * slot) / 4, abs=4))
     assert shared(activation + 4 * slot, None) == (CPU_SLOTS, None)
-    # What prefixes take already is theirs.
+    # Memory already used by prefixes counts towards their share.
     assert shared(activation + 3 * slot, slot) == shared(activation + 4 * slot)
 
 

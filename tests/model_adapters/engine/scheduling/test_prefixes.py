@@ -1,4 +1,4 @@
-"""A prefix that is read once and continued gives what reading everything gives, wherever it ends."""
+"""A cached prefix gives the same results as reading the whole prompt, wherever the prefix ends."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -111,7 +111,7 @@ def test_generation_and_scoring_continue_a_prefix(family: str) -> None:
 
 @pytest.mark.parametrize("family", ["olmo_hybrid", "olmo3"])
 def test_interleaved_prefixes_are_told_apart_by_their_tokens(family: str) -> None:
-    """Also where they claim the same name."""
+    """Also if they have the same prefix id."""
     prefixes = {name: random_prompt(tokens, seed=tokens) for name, tokens in (("a", 140), ("b", 70))}
     requests = [
         asking(f"{name}{index}", prefixes[name], random_prompt(20 + index), ENDINGS, prefix_id="the same")
@@ -133,7 +133,7 @@ def shared_model(family: str) -> PreTrainedModel:
 
 
 def poisoned(family: str) -> PreTrainedModel:
-    """A model that gives no numbers after the last id of its vocabulary."""
+    """A model whose logits are NaN after the last id of its vocabulary."""
     model = small_model(family)
     with torch.no_grad():
         model.get_input_embeddings().weight[VOCAB_SIZE - 1] = float("nan")
@@ -275,7 +275,7 @@ def streams(draw: st.DrawFn) -> list[Request]:
 def test_sharing_and_batching_change_nothing(
     family: str, requests: list[Request], segment_tokens: int, slots: int
 ) -> None:
-    """Whatever is asked in whatever order gives what each request gives by itself."""
+    """Any requests in any order give the same results as each request alone."""
     model = shared_model(family)
     found = answers(Engine(model, segment_tokens=segment_tokens, slots=slots), requests)
     for request in requests:

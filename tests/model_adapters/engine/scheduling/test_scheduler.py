@@ -1,4 +1,4 @@
-"""What a scheduler decides, as values, with results made up; and prompts that share a pass in a real engine."""
+"""The scheduler's decisions for given results, and prompts that share a pass in a real engine."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -65,7 +65,7 @@ def test_short_prompts_share_a_pass_and_are_then_decoded_together() -> None:
     work = scheduler.next()
     assert isinstance(work, Decode)
     assert ids(work) == ["0", "1", "3"]
-    # The last takes the place of one that ends.
+    # The last sequence moves into the slot of one that ends.
     (ended,) = scheduler.apply(work, Picked([EOS_ID, 8, 8], 0.3))
     assert (ended.request_id, ended.token_ids, ended.decode_seconds) == ("0", (7, EOS_ID), pytest.approx(0.1))
     assert [sequence.request.id for sequence in scheduler.active] == ["3", "1"]

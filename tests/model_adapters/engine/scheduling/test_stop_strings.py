@@ -49,7 +49,7 @@ def stops_of(text: str) -> list[tuple[str, ...]]:
 
 
 def expected(answer: Sequence[int], stop: tuple[str, ...]) -> tuple[str, int]:
-    """The text and the number of tokens up to a stop string, told from transformers' whole answer."""
+    """The text and number of tokens up to a stop string, found in transformers' whole answer."""
     counts = range(1, len(answer) + 1)
     reached = (count for count in counts if any(one in TOKENIZER.decode(answer[:count]) for one in stop if one))
     count = next(reached, len(answer))
@@ -73,7 +73,7 @@ def test_each_answer_of_a_batch_ends_at_its_own_stop_string(family: str) -> None
 
 
 def generated(requests: Sequence[Request], monkeypatch: pytest.MonkeyPatch, error: Exception) -> dict[str, Completion]:
-    """Answers where looking for the stop string "broken" raises."""
+    """Answers to requests while the search for the stop string "broken" raises `error`."""
     spell = HfTokenizer.spell
 
     def fail(self: HfTokenizer, token_ids: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ def test_transformers_computes_the_same(tokens: int) -> None:
     found = causal_convolution(x, weight, bias, context)
     expected = module.causal_conv1d_fn(x.transpose(1, 2), weight, bias, activation="silu")
     torch.testing.assert_close(found, expected.transpose(1, 2))
-    # What follows is a step from the context that is left.
+    # Then continue with a step from the remaining context.
     step = torch.randn(2, 1, 6)
     again = context.clone()
     expected = module.causal_conv1d_update(step.transpose(1, 2), again, weight, bias, activation="silu")

@@ -19,7 +19,7 @@ def dense_attention(
     window: int | None,
     scale: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """All scores at once, in the inputs' dtype; a query that sees nothing gives zeros and -inf."""
+    """Attention with all scores at once, in the inputs' dtype; a query that sees no key gives zeros and -inf."""
     groups = q_BHTD.shape[1] // k_BGSD.shape[1]
     k_BHSD, v_BHSE = (x.repeat_interleave(groups, dim=1) for x in (k_BGSD, v_BGSE))
     position_BT1 = offset_B[:, None, None] + torch.arange(q_BHTD.shape[2])[:, None]

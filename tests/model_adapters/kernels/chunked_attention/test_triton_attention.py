@@ -19,7 +19,7 @@ on_gpu = pytest.mark.skipif(DEVICE != "cuda", reason="needs a GPU: too large for
 def dense(
     q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, position_BT: torch.Tensor, window: int | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention and log-sum-exp by one fp64 softmax; the queries' positions are given one by one."""
+    """Attention and log-sum-exp by one fp64 softmax, for queries at the given positions."""
     group = q_BHTD.shape[1] // k_BGSD.shape[1]
     k, v = (x.double().repeat_interleave(group, dim=1) for x in (k_BGSD, v_BGSE))
     scores = q_BHTD.double() @ k.transpose(-1, -2) * q_BHTD.shape[-1] ** -0.5
@@ -125,7 +125,7 @@ def test_decode_reads_each_length(heads: tuple[int, int], window: int | None, dt
     q, k, v = random_qkv(1, keys, sequences=4, heads=heads[0], key_heads=heads[1], size=48, dtype=dtype)
     counts = torch.tensor([1, 65, keys // 2, keys], device=DEVICE, dtype=torch.int32)
     truth, truth_lse = dense(q, k, v, counts[:, None] - 1, window)
-    # What lies past a sequence's length may hold anything.
+    # Places past a sequence's length may hold any value.
     k, v = k.clone(), v.clone()
     for row, count in enumerate(counts.tolist()):
         k[row, :, count:], v[row, :, count:] = torch.nan, torch.nan

@@ -52,7 +52,7 @@ class Inputs:
         )
 
     def tokens(self, start: int, stop: int) -> "Inputs":
-        """The same from token `start` to `stop`."""
+        """The tokens from `start` to `stop`."""
         parts = (x[:, start:stop] for x in (self.q, self.k, self.v, self.log_decay, self.beta))
         return Inputs(*parts, state=self.state)
 

@@ -92,7 +92,7 @@ def test_the_range_of_half_precision_follows_values_and_state(values: float, sta
     inputs = replace(inputs, q=asked, v=inputs.v * values, state=inputs.state * states)
     truth, truth_state = inputs.truth()
     out, state = prefill_poisoned(inputs)
-    # Of a large state much is taken away again, its rounding errors are not.
+    # Much of a large state is subtracted again, but its rounding errors remain.
     assert gap(state, truth_state) <= 5e-3
     assert (out - truth).abs().max() <= 5e-3 * truth.abs().max()
 
@@ -110,7 +110,7 @@ def test_values_that_grow_and_vanish_within_a_call() -> None:
 
 
 def test_rounding_errors_of_reflections_stay_small() -> None:
-    # Nothing decays, so every rounding error stays; operands rounded to bf16 give 2e-2 here.
+    # Without decay every rounding error remains; operands rounded to bf16 give 2e-2 here.
     inputs = make_inputs(Case(tokens=320, decay=0.0, lowest_beta=1.99, value_heads=1, dtype=torch.float16))
     _, truth_state = inputs.truth()
     assert gap(prefill_poisoned(inputs)[1], truth_state) <= 3e-3
@@ -197,7 +197,7 @@ def test_half_precision_keys_of_any_norm() -> None:
 
 def test_raw_gates_are_computed_on_the_way() -> None:
     inputs = make_inputs(Case(tokens=70))
-    # Inputs up to ±30, where a plain log(1 + exp(x)) would already be off.
+    # Inputs up to ±30, where a plain log(1 + exp(x)) would already be inaccurate.
     decay_input, beta_input = 60 * inputs.log_decay / 0.3 + 30, 5 * (inputs.beta - 1)
     rate_log, bias = torch.tensor([-2.0, 0.5], device=DEVICE), torch.tensor([0.3, -0.7], device=DEVICE)
     ready = replace(
@@ -276,7 +276,7 @@ def test_addresses_past_two_to_the_31_elements() -> None:
     out, state = prefill_gated_delta_rule(
         q, k, v, log_decay_BTH=log_decay, beta_BTH=beta, launch=PrefillLaunch(piece_tokens=tokens)
     )
-    # What lies thousands of tokens back has decayed to nothing, so the tail alone gives the truth.
+    # Contributions from thousands of tokens back have decayed to nothing, so the tail alone gives the expected values.
     tail = slice(tokens - 4000, tokens)
     truth, truth_state = chunk_gated_delta_rule(
         *(x[:, tail].double() for x in (q, k, v)), log_decay_BTH=log_decay[:, tail], beta_BTH=beta[:, tail]

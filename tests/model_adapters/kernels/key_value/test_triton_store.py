@@ -1,4 +1,4 @@
-"""New keys and values at their places, and nothing else touched."""
+"""New keys and values are written to their places, and nothing else is changed."""
 
 import pytest
 import torch

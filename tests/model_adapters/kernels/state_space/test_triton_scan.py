@@ -38,7 +38,7 @@ class Case:
             return torch.randn(shape, generator=generator).to(DEVICE)
 
         rows, inner = (self.sequences, self.tokens), self.heads * self.size
-        # As a layer has them: parts of one tensor, so that rows have gaps between them.
+        # Parts of one tensor, as in a layer, so that there are gaps between rows.
         mixed = normal(*rows, inner + 2 * self.groups * self.state_size).to(self.dtype)
         x, keys, queries = mixed.split([inner, *[self.groups * self.state_size] * 2], dim=-1)
         return {
