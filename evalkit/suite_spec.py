@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, get_
 from evalkit.did_you_mean import check_known, did_you_mean
 from evalkit.errors import UsageError
 from evalkit.records.codec import RecordError, from_dict
-from evalkit.running.model_options import REFERENCE_PREFIX
+from evalkit.running.chat import Chat
+from evalkit.running.model_options import REFERENCE_PREFIX, ChatMode
 from evalkit.running.protocols import Suite, Tokenizer
 from evalkit.values import read_value
 
@@ -54,6 +55,11 @@ class Reader:
     tokenizer: Tokenizer
     max_tokens: int | None = None
     """Longer questions are left out, never truncated; None if there is no limit."""
+    chat: ChatMode = ChatMode.OFF
+
+    def prompts(self) -> Chat:
+        """What renders the prompts of a suite; raises UsageError if the tokenizer has no template for it."""
+        return Chat(self.tokenizer, self.chat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +89,8 @@ class SuiteSpec(Generic[Settings]):
     """Names of the rows of the whole suite, if they are known without a run."""
     scores_only: bool = False
     """True if no request generates text, so that decoding needs no batch."""
+    renders_chat: bool = False
+    """Whether `build` renders prompts by `Reader.prompts`, so that --chat has a meaning."""
 
     def read(
         self, values: Mapping[str, Any], models: Iterable[str] = (), *, where: str = "", folder: Path | None = None
@@ -107,6 +115,11 @@ class SuiteSpec(Generic[Settings]):
         if self.own_questions not in given and used and all(model.startswith(REFERENCE_PREFIX) for model in used):
             settings = self.settings.of(**{**self.quick, **given})
         return settings
+
+    def check_chat(self, mode: ChatMode) -> None:
+        """Raise UsageError if the suite cannot put its questions in this convention."""
+        if mode is not ChatMode.OFF and not self.renders_chat:
+            raise UsageError(f"--chat {mode}: {self.name} has no chat convention; leave --chat out")
 
     def runs_first(self, settings: Settings) -> Mapping[str, tuple[str, Settings]]:
         """Models that have to run before, with their settings, by role."""

@@ -89,6 +89,8 @@ def _read_one(value: Any, kind: Any, name: str) -> Any:
     elif kind is float:
         read = _number(value)
     elif issubclass(kind, StrEnum):
+        # YAML reads a bare `off` as false.
+        value = "off" if value is False else value
         if value not in list(kind):
             raise UsageError(
                 f"{name}: {value!r} is unknown{did_you_mean(str(value), [member.value for member in kind])}"

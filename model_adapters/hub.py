@@ -10,7 +10,7 @@ from evalkit.errors import UsageError
 from model_adapters.messages import first_line
 
 _HUB_NAME = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?)(@(?P<revision>[^@\s]+))?")
-DEFINITION = ["*.json", "*.model", "*.tiktoken", "vocab.txt", "merges.txt"]
+DEFINITION = ["*.json", "*.jinja", "*.model", "*.tiktoken", "vocab.txt", "merges.txt"]
 CODE = ["*.py"]
 SHOWN_REVISIONS = 5
 ANSWER_SECONDS = 10

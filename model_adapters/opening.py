@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from evalkit.errors import UsageError
 from evalkit.records import ModelIdentity, PreflightCheck
-from evalkit.running.model_options import SCRIPTED_PREFIX, ModelOptions
+from evalkit.running.chat import Chat
+from evalkit.running.model_options import SCRIPTED_PREFIX, ChatMode, ModelOptions
 from evalkit.running.protocols import Adapter, Tokenizer
 
 
@@ -31,43 +32,51 @@ def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
 
     Raises UsageError if it cannot run, or must not.
     """
+    chat_template = None if options.chat is ChatMode.OFF else open_chat(options).template_sha256
     if options.model.startswith(SCRIPTED_PREFIX):
-        return _open_script(options)
+        return _open_script(options, chat_template)
     if options.server is not None:
-        return _open_server(options, ctxs)
+        return _open_server(options, ctxs, chat_template)
     from model_adapters.loading import load_model
     from model_adapters.preflight import Subject, refuse_stopped, short_preflight
     from model_adapters.transformers_adapter import TransformersAdapter
 
     loaded = load_model(options, ctxs)
+    identity = replace(loaded.identity, chat_template=chat_template)
     checks: tuple[PreflightCheck, ...] = ()
     if not options.skip_preflight:
-        checks = short_preflight(Subject(loaded.model, loaded.tokenizer, loaded.identity))
+        checks = short_preflight(Subject(loaded.model, loaded.tokenizer, identity))
         refuse_stopped(options.model, checks)
 
     def make_adapter() -> Adapter:
         return TransformersAdapter(
             loaded.model,
             loaded.tokenizer,
-            loaded.identity,
+            identity,
             segment_tokens=options.segment_tokens,
             batch_sequences=options.batch_sequences,
         )
 
-    return OpenedModel(
-        loaded.identity, loaded.tokenizer, make_adapter, loaded.tokens_seen, loaded.warnings, preflight=checks
-    )
+    return OpenedModel(identity, loaded.tokenizer, make_adapter, loaded.tokens_seen, loaded.warnings, preflight=checks)
 
 
 def open_tokenizer(options: ModelOptions) -> Tokenizer:
     """The tokenizer of the model that `open_model` would open, without weights; raises UsageError."""
     if options.model.startswith(SCRIPTED_PREFIX):
+        from model_adapters.script import Script
         from model_adapters.scripted import ScriptedTokenizer
 
-        return ScriptedTokenizer()
+        # The script is only read for its template: the tokenizer itself needs no file.
+        raw = options.chat is ChatMode.OFF
+        return ScriptedTokenizer(chat_template=None if raw else Script(options).model.chat_template)
     from model_adapters.loading import load_tokenizer
 
     return load_tokenizer(options if options.tokenizer is None else replace(options, model=options.tokenizer))
+
+
+def open_chat(options: ModelOptions) -> Chat:
+    """The chat convention of the options on the model's tokenizer; raises UsageError if it has no fitting template."""
+    return Chat(open_tokenizer(options), options.chat, model=options.model)
 
 
 def check_options(options: ModelOptions) -> None:
@@ -129,12 +138,12 @@ def memory_forecast(options: ModelOptions, ctx: int) -> str | None:
     return forecast_memory(options, ctx)
 
 
-def _open_server(options: ModelOptions, ctxs: Sequence[int]) -> OpenedModel:
+def _open_server(options: ModelOptions, ctxs: Sequence[int], chat_template: str | None) -> OpenedModel:
     from model_adapters.served.opening import open_server
 
     check_options(options)
     tokenizer = open_tokenizer(options)
-    identity, abilities, make_adapter = open_server(options, tokenizer, ctxs)
+    identity, abilities, make_adapter = open_server(options, tokenizer, ctxs, chat_template)
     warnings = []
     if not abilities.token_ids:
         warnings.append("the server takes text instead of token ids and tokenizes it itself")
@@ -149,15 +158,16 @@ def _open_server(options: ModelOptions, ctxs: Sequence[int]) -> OpenedModel:
     )
 
 
-def _open_script(options: ModelOptions) -> OpenedModel:
+def _open_script(options: ModelOptions, chat_template: str | None) -> OpenedModel:
     from model_adapters.script import Script
-    from model_adapters.scripted import ScriptedAdapter, ScriptedTokenizer
+    from model_adapters.scripted import ScriptedAdapter
 
-    script = Script(options)
+    script, tokenizer = Script(options), open_tokenizer(options)
+    identity = replace(script.identity, chat_template=chat_template)
 
     def make_adapter() -> Adapter:
-        return ScriptedAdapter(script.reply, identity=script.identity, batch_sequences=options.batch_sequences or 1)
+        return ScriptedAdapter(
+            script.reply, tokenizer=tokenizer, identity=identity, batch_sequences=options.batch_sequences or 1
+        )
 
-    return OpenedModel(
-        script.identity, ScriptedTokenizer(), make_adapter, script.model.tokens_seen, script.model.warnings
-    )
+    return OpenedModel(identity, tokenizer, make_adapter, script.model.tokens_seen, script.model.warnings)

@@ -36,6 +36,8 @@ class ScriptedModel:
     """Fields of the model's identity that differ from the default."""
     warnings: tuple[str, ...] = ()
     tokens_seen: int | None = None
+    chat_template: str | None = None
+    """A Jinja template of its tokenizer."""
     log: str | None = None
     """File, relative to the script, to which the id of every request is appended."""
 

@@ -24,6 +24,7 @@ from evalkit.records import (
 )
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import cut_at
+from model_adapters.chat_template import JinjaTemplate
 
 # At most six word characters, or one mark, each with the space before it; other characters are separate. A piece then
 # has at most seven bytes, and its id fits a signed 64-bit integer.
@@ -38,13 +39,19 @@ class ScriptedTokenizer:
     one it may join across a seam: `encode(a + b)` can be shorter than `encode(a) + encode(b)`.
     """
 
-    def __init__(self, *, adds_bos: bool = False) -> None:
+    def __init__(self, *, adds_bos: bool = False, chat_template: str | None = None) -> None:
+        """`chat_template` is a Jinja template; it names no special tokens."""
         self._prefix = [BOS] if adds_bos else []
+        self._chat_template = None if chat_template is None else JinjaTemplate(chat_template, {})
 
     @property
     def fingerprint(self) -> str:
         """Not a digest, because this class is the definition."""
         return f"sha256:scripted-{len(self._prefix)}"
+
+    @property
+    def chat_template(self) -> JinjaTemplate | None:
+        return self._chat_template
 
     def encode(self, text: str) -> list[int]:
         return [_spell(match[0]) for match in PIECE.finditer(text)]

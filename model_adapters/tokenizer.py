@@ -11,6 +11,7 @@ import tokenizers
 
 from evalkit.errors import UsageError
 from evalkit.installation import is_installed
+from model_adapters.chat_template import JinjaTemplate, chat_template_of
 from model_adapters.checkpoint import refuse_lfs_pointer
 from model_adapters.messages import first_line, quiet_transformers
 
@@ -34,7 +35,15 @@ class HfTokenizer:
     tokens in a text are recognized, as in transformers.
     """
 
-    def __init__(self, backend: Any, *, name: str, text_start: int | None = None, text_end: int | None = None) -> None:
+    def __init__(
+        self,
+        backend: Any,
+        *,
+        name: str,
+        text_start: int | None = None,
+        text_end: int | None = None,
+        chat_template: JinjaTemplate | None = None,
+    ) -> None:
         """Wrap `backend`, a `tokenizers.Tokenizer`; raises UsageError if it has no vocabulary.
 
         `text_start` is the BOS that a checkpoint names, else its EOS; by default what stands before a prompt.
@@ -53,6 +62,7 @@ class HfTokenizer:
         self._prefix = _ids_before_text(backend)
         self._text_start = text_start if text_start is not None else next(iter(self._prefix), None)
         self._text_end = text_end
+        self._chat_template = chat_template
         # It only adds special tokens, which are known now, and may remove spaces from the offsets.
         backend.post_processor = None
         self._backend = backend
@@ -95,12 +105,22 @@ class HfTokenizer:
                 f"{name}: {type(loaded).__name__} has no fast form, so token offsets are unknown; add a tokenizer.json"
             )
         bos, eos = loaded.bos_token_id, loaded.eos_token_id
-        return HfTokenizer(backend, name=name, text_start=eos if bos is None else bos, text_end=eos)
+        return HfTokenizer(
+            backend,
+            name=name,
+            text_start=eos if bos is None else bos,
+            text_end=eos,
+            chat_template=chat_template_of(loaded),
+        )
 
     @property
     def fingerprint(self) -> str:
         """sha256 of the definition as `tokenizers` writes it, without truncation and padding."""
         return self._fingerprint
+
+    @property
+    def chat_template(self) -> JinjaTemplate | None:
+        return self._chat_template
 
     @property
     def text_tokens(self) -> int:

@@ -50,6 +50,7 @@ def lm_eval(
     from suites.lm_eval_tasks import SPEC
 
     values = {"tasks": tasks, "shots": shots, "samples": samples, "include_path": include_path, "seed": seed}
+    SPEC.check_chat(model_options.chat)
     settings = SPEC.read(values, where="--")
     if out is not None:
         _check_writable(out)

@@ -55,11 +55,14 @@ def ruler(
 
 
 def _prepare(values: dict[str, Any], model_options: "ModelOptions", out: Path) -> None:
-    from evalkit.errors import SampleDoesNotFitError
+    from evalkit.errors import SampleDoesNotFitError, UsageError
+    from evalkit.running.model_options import ChatMode
     from model_adapters.opening import open_tokenizer
     from suites.ruler import SPEC, build
     from suites.ruler.prepared import PreparedWriter
 
+    if model_options.chat is not ChatMode.OFF:
+        raise UsageError(f"--chat {model_options.chat}: --prepare-only writes raw text; leave --chat out")
     settings = SPEC.read(values, [model_options.model], where="--")
     suite = build(settings, open_tokenizer(model_options))
     plan = suite.plan()

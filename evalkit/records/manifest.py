@@ -17,6 +17,7 @@ _DECIDING = (
     "seed",
     "fingerprint",
     "tokenizer",
+    "chat_template",
     "dtype",
     "quantization",
     "evalkit",
@@ -59,6 +60,8 @@ class Manifest:
     """Kernel of the gated delta rule."""
     device: str | None = None
     """Type of the device, such as `cuda`."""
+    chat_template: str | None = None
+    """sha256 of the chat template; None if prompts are raw text."""
     question_settings: dict[str, Any] = field(default_factory=dict)
     """Settings that change a question or its score and are not part of a sample key, dialect or corpus."""
 
@@ -87,6 +90,7 @@ class Manifest:
             corpora=by_role(corpora),
             position_scheme=identity.positions,
             quantization=identity.quantization or UNQUANTIZED,
+            chat_template=identity.chat_template,
             question_settings=dict(question_settings or {}),
         )
 
@@ -146,6 +150,8 @@ class Manifest:
             **{name: getattr(self, name) for name in ("fingerprint", "tokenizer", "dtype", "quantization", "corpora")},
             "override": None if self.position_scheme is None else self.position_scheme.override,
             "question_settings": self.question_settings,
+            # Left out for raw text, whose folders are called as before there were templates.
+            **({} if self.chat_template is None else {"chat_template": self.chat_template}),
         }
 
 

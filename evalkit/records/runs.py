@@ -63,6 +63,8 @@ class ModelIdentity:
     """Commit of the hub repository; None for a model that is not from the hub."""
     base: str | None = None
     """The model that an adapter was merged into; None if `path` is a whole model."""
+    chat_template: str | None = None
+    """sha256 of the chat template that renders the prompts, as `sha256:<hex>`; None if prompts are raw text."""
 
     @property
     def name(self) -> str:

@@ -9,7 +9,8 @@ from evalkit.errors import UsageError
 from evalkit.values import SCRIPTED_PREFIX, read_value
 
 __all__ = [
-    "MODEL_OPTIONS", "REFERENCE_PREFIX", "SCRIPTED_PREFIX", "Dtype", "GdnKernel", "ModelOptions", "read_model_options",
+    "MODEL_OPTIONS", "REFERENCE_PREFIX", "SCRIPTED_PREFIX", "ChatMode", "Dtype", "GdnKernel", "ModelOptions",
+    "read_model_options",
 ]  # fmt: skip
 
 REFERENCE_PREFIX = "reference:"
@@ -34,6 +35,14 @@ class GdnKernel(StrEnum):
     TORCH = "torch"
 
 
+class ChatMode(StrEnum):
+    """How questions are put to a model; `evalkit.running.chat.Chat` defines the conventions."""
+
+    OFF = "off"
+    PREFILL = "prefill"
+    USER = "user"
+
+
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
     """A model's name, with the options for loading and running it."""
@@ -56,6 +65,7 @@ class ModelOptions:
     """URL of an OpenAI-compatible server that runs the model; None runs it here."""
     tokenizer: str | None = None
     """Where the tokenizer of a served model is, if not where `model` says."""
+    chat: ChatMode = ChatMode.OFF
 
 
 MODEL_OPTIONS: Mapping[str, str] = {

@@ -21,12 +21,33 @@ AskedT = TypeVar("AskedT", bound=Asked)
 """`Asked`, or a subclass with what the suite's judge also needs."""
 
 
+class ChatTemplate(Protocol):
+    """A tokenizer's chat template."""
+
+    @property
+    def sha256(self) -> str:
+        """`sha256:<hex>` of the template."""
+        ...
+
+    def render(self, question: str, answer: str = "", *, closed: bool = False) -> str:
+        """The text of a conversation up to the assistant's answer, which begins with `answer`.
+
+        With `closed`, the answer is complete and its turn has ended. Raises ValueError if the template fails.
+        """
+        ...
+
+
 class Tokenizer(Protocol):
     """A model's tokenizer, as suites use it."""
 
     @property
     def fingerprint(self) -> str:
         """`sha256:<hex>` of the tokenizer's definition."""
+        ...
+
+    @property
+    def chat_template(self) -> ChatTemplate | None:
+        """None if the tokenizer has none."""
         ...
 
     def encode(self, text: str) -> list[int]:

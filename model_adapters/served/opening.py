@@ -19,7 +19,7 @@ _WINDOW_FIELDS = ("max_model_len", "context_length", "n_ctx_train")
 
 
 def open_server(
-    options: ModelOptions, tokenizer: Tokenizer, ctxs: Sequence[int]
+    options: ModelOptions, tokenizer: Tokenizer, ctxs: Sequence[int], chat_template: str | None = None
 ) -> tuple[ModelIdentity, Abilities, Callable[[], Adapter]]:
     """The model of this name on a server: who it is as far as that is known, what the server takes, and its adapter.
 
@@ -49,6 +49,7 @@ def open_server(
         positions=PositionScheme("other", UNKNOWN),
         trained_length=None,
         parameters=0,
+        chat_template=chat_template,
     )
 
     def make_adapter() -> Adapter:

@@ -6,6 +6,7 @@ Hsieh et al., RULER: What's the Real Context Size of Your Long-Context Language 
 from pathlib import Path
 
 from evalkit.records import Asked
+from evalkit.running.model_options import ChatMode
 from evalkit.running.protocols import Suite, Tokenizer
 from evalkit.suite_spec import SuiteSpec
 from suites.ruler.corpora import RulerCorpora
@@ -18,19 +19,25 @@ from suites.ruler.tasks import TASKS
 __all__ = ["SPEC", "TASKS", "PreparedSuite", "RulerCorpora", "RulerSettings", "RulerSuite", "build"]
 
 
-def build(settings: RulerSettings, tokenizer: Tokenizer, corpora: RulerCorpora | None = None) -> Suite[Asked]:
+def build(
+    settings: RulerSettings,
+    tokenizer: Tokenizer,
+    corpora: RulerCorpora | None = None,
+    chat: ChatMode = ChatMode.OFF,
+) -> Suite[Asked]:
     """The suite of `settings`: prepared samples of its data folder, or native ones from `corpora`."""
     if settings.data is not None:
-        return PreparedSuite(settings, tokenizer, Path(settings.data))
-    return RulerSuite(settings, tokenizer, RulerCorpora.default() if corpora is None else corpora)
+        return PreparedSuite(settings, tokenizer, Path(settings.data), chat)
+    return RulerSuite(settings, tokenizer, RulerCorpora.default() if corpora is None else corpora, chat)
 
 
 SPEC = SuiteSpec(
     name="ruler",
     settings=RulerSettings,
-    build=lambda settings, reader: build(settings, reader.tokenizer),
+    build=lambda settings, reader: build(settings, reader.tokenizer, chat=reader.chat),
     quick={"samples": QUICK_SAMPLES},
     own_questions="data",
     summarize=lambda _, samples: summarize(samples),
     tasks=tuple(TASKS),
+    renders_chat=True,
 )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from evalkit.errors import SampleDoesNotFitError
+from evalkit.running.chat import Prompt
 from suites.ruler.measure import Measure
 
 SizeT = TypeVar("SizeT")
@@ -57,13 +58,12 @@ class Fitted:
     """A draft in the size that fills its limit."""
 
     layout: Layout
-    prompt: str
-    token_ids: list[int]
+    prompt: Prompt
 
 
 def smallest_tokens(draft: Draft[SizeT], opening: str, measure: Measure) -> int:
     """Prompt tokens at the smallest size; `opening` is the dialect's answer prefix."""
-    return len(_laid_out(draft, draft.smallest, opening, measure).token_ids)
+    return len(_laid_out(draft, draft.smallest, opening, measure).prompt.token_ids)
 
 
 def fit(draft: Draft[SizeT], opening: str, limit: int, measure: Measure) -> Fitted:
@@ -73,19 +73,18 @@ def fit(draft: Draft[SizeT], opening: str, limit: int, measure: Measure) -> Fitt
     if even the smallest size is over the limit.
     """
     smallest = _laid_out(draft, draft.smallest, opening, measure)
-    least = len(smallest.token_ids)
+    least = len(smallest.prompt.token_ids)
     if least > limit:
         raise SampleDoesNotFitError(f"its smallest prompt has {least:,} tokens of {limit:,}")
     allowance = limit - least - SEAM_TOKENS
     while allowance > 0 and (size := draft.largest(allowance)) != draft.smallest:
         fitted = _laid_out(draft, size, opening, measure)
-        if len(fitted.token_ids) <= limit:
+        if len(fitted.prompt.token_ids) <= limit:
             return fitted
-        allowance -= len(fitted.token_ids) - limit
+        allowance -= len(fitted.prompt.token_ids) - limit
     return smallest
 
 
 def _laid_out(draft: Draft[SizeT], size: SizeT, opening: str, measure: Measure) -> Fitted:
     layout = draft.layout(size)
-    prompt = layout.body + opening
-    return Fitted(layout, prompt, measure.prompt_ids(prompt))
+    return Fitted(layout, measure.prompt(layout.body, opening))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.running.protocols import Tokenizer
+from evalkit.running.chat import Chat, Prompt
 
 
 class Measure:
@@ -15,8 +15,9 @@ class Measure:
     approximate for others, so callers count the finished prompt as well.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self.tokenizer = chat.tokenizer
         self.kept: dict[Hashable, Any] = {}
         """Cache of counts that many samples need; they depend only on the tokenizer."""
 
@@ -24,9 +25,9 @@ class Measure:
         """Number of tokens of `text`, without special tokens."""
         return len(self.tokenizer.encode(text))
 
-    def prompt_ids(self, prompt: str) -> list[int]:
-        """Token ids of a prompt, including special tokens."""
-        return self.tokenizer.encode_prompt(prompt)
+    def prompt(self, question: str, opening: str) -> Prompt:
+        """The whole prompt, in the convention of the run."""
+        return self.chat.render(question, opening)
 
     def unit_tokens(self, units: Sequence[str], joint: str, *, before: str) -> list[int]:
         """Tokens that each of `units` adds to a running text, including the `joint` before it.

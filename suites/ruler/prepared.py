@@ -21,6 +21,8 @@ from evalkit.records import (
     SuiteSummary,
     UnscoredCell,
 )
+from evalkit.running.chat import Chat
+from evalkit.running.model_options import ChatMode
 from evalkit.running.protocols import Tokenizer
 from suites.ruler import needles, tasks
 from suites.ruler.answer_prefix import full_prompt
@@ -58,11 +60,12 @@ class PreparedSuite(RulerJudge):
     Their lengths are those of the tokenizer they were prepared for; lengths in this tokenizer are reported.
     """
 
-    def __init__(self, settings: RulerSettings, tokenizer: Tokenizer, folder: Path) -> None:
+    def __init__(
+        self, settings: RulerSettings, tokenizer: Tokenizer, folder: Path, chat: ChatMode = ChatMode.OFF
+    ) -> None:
         """Read the requested files. Raises UsageError, with file and line for a malformed line."""
-        super().__init__(settings.dialect)
+        super().__init__(settings.dialect, Chat(tokenizer, chat))
         self._settings = settings
-        self._tokenizer = tokenizer
         self._folder = folder
         self._files: dict[tuple[str, int], PreparedFile] = {}
         for ctx in settings.ctxs:
@@ -100,24 +103,24 @@ class PreparedSuite(RulerJudge):
         """The sample of line `key.index`, its prompt put together by the dialect's rule."""
         row = self._files[key.task, key.ctx].read(key.index)
         targets = row.references()
-        prompt, opening = full_prompt(self.dialect, key.task, row.text("input"), _opening(row), targets)
-        hidden = needles.found(prompt) if key.task in tasks.NEEDLE_TASKS else []
+        whole, opening = full_prompt(self._dialect, key.task, row.text("input"), _opening(row), targets)
+        prompt = self._chat.render(whole.removesuffix(opening), opening)
+        hidden = needles.found(whole) if key.task in tasks.NEEDLE_TASKS else []
         depths = {needle.value: needle.depth for needle in reversed(hidden)}
-        token_ids = tuple(self._tokenizer.encode_prompt(prompt))
-        budget = tasks.generation_tokens(self.dialect, key.task, key.ctx)
+        budget = tasks.generation_tokens(self._dialect, key.task, key.ctx)
         sample = Sample(
             key=key,
-            prompt=prompt,
-            answer_prefix=opening,
+            prompt=prompt.text,
+            answer_prefix=prompt.opening,
             targets=targets,
             generation_tokens=budget,
-            prompt_tokens=len(token_ids),
-            metric=tasks.metric(self.dialect, key.task),
+            prompt_tokens=len(prompt.token_ids),
+            metric=tasks.metric(self._dialect, key.task),
             depths=tuple(depths[target] for target in targets if target in depths),
             distractors=tuple(value for value in dict.fromkeys(n.value for n in hidden) if value not in targets),
-            evidence=tasks.evidence(key.task, prompt, targets),
+            evidence=tasks.evidence(key.task, prompt.text, targets),
         )
-        return Asked(sample, (Request(key.id, token_ids, budget),))
+        return Asked(sample, (Request(key.id, tuple(prompt.token_ids), budget, stop=self._chat.stop),))
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         """The table, with a warning for each length that prompts exceed."""
@@ -129,7 +132,7 @@ class PreparedSuite(RulerJudge):
             sample = self.ask(SampleKey(task, ctx, file.longest, self._settings.seed)).sample
             taken = sample.prompt_tokens + sample.generation_tokens
             label = file.read(file.longest).fields.get("length", ctx)
-            if taken > ctx or taken - len(self._tokenizer.add_special_tokens([])) > label:
+            if taken > ctx or taken - len(self._chat.tokenizer.add_special_tokens([])) > label:
                 limit = f"--ctx {ctx:,}" if taken > ctx else f"its own label, `length` {label:,}"
                 yield (
                     f"{task} at {ctx:,}: the longest prompt takes {taken:,} tokens of this tokenizer with its "

@@ -17,6 +17,8 @@ from evalkit.records import (
     SuiteSummary,
     UnscoredCell,
 )
+from evalkit.running.chat import Chat
+from evalkit.running.model_options import ChatMode
 from evalkit.running.protocols import Tokenizer
 from suites.draws import Draws
 from suites.ruler import metrics, summary, tasks
@@ -51,25 +53,37 @@ class RulerJudge:
     name = "ruler"
     version = VERSION
 
-    def __init__(self, dialect: tasks.Dialect) -> None:
-        self.dialect: tasks.Dialect = dialect
+    def __init__(self, dialect: tasks.Dialect, chat: Chat) -> None:
+        self._dialect: tasks.Dialect = dialect
+        self._chat = chat
+
+    @property
+    def dialect(self) -> str:
+        """The dialect of prompts and metrics, with the convention of chat."""
+        return self._chat.dialect(self._dialect)
 
     def judge(self, asked: Asked, completion: Completion) -> Score:
         """RULER's metric of the one answer."""
-        return judge(self.dialect, asked.sample, completion)
+        return judge(self._dialect, asked.sample, completion)
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         return summary.summarize(records)
 
 
 class RulerSuite(RulerJudge):
-    """Native samples: each is a function of its key, the dialect, the corpora and the tokenizer."""
+    """Native samples: each is a function of its key, the dialect, the corpora, the tokenizer and its chat template."""
 
-    def __init__(self, settings: RulerSettings, tokenizer: Tokenizer, corpora: RulerCorpora) -> None:
-        super().__init__(settings.dialect)
+    def __init__(
+        self,
+        settings: RulerSettings,
+        tokenizer: Tokenizer,
+        corpora: RulerCorpora,
+        chat: ChatMode = ChatMode.OFF,
+    ) -> None:
+        super().__init__(settings.dialect, Chat(tokenizer, chat))
         self._settings = settings
         self._corpora = LoadedCorpora(corpora)
-        self._measure = Measure(tokenizer)
+        self._measure = Measure(self._chat)
 
     def plan(self) -> SuitePlan:
         """All keys, by length and task; a cell that no sample fits is listed as left out.
@@ -94,23 +108,25 @@ class RulerSuite(RulerJudge):
     def ask(self, key: SampleKey) -> Asked:
         """The sample of `key`, even if it is not in the plan. Raises SampleDoesNotFitError."""
         draft = self._draft(key)
-        budget = tasks.generation_tokens(self.dialect, key.task, key.ctx)
-        opening = tasks.opening(self.dialect, draft.prefix)
+        budget = tasks.generation_tokens(self._dialect, key.task, key.ctx)
+        opening = tasks.opening(self._dialect, draft.prefix)
         fitted = fit(draft, opening, key.ctx - budget, self._measure)
+        prompt, start = fitted.prompt, fitted.prompt.question_start
+        evidence = tuple((start + first, start + end) for first, end in fitted.layout.evidence)
         sample = Sample(
             key=key,
-            prompt=fitted.prompt,
-            answer_prefix=opening,
+            prompt=prompt.text,
+            answer_prefix=prompt.opening,
             targets=draft.targets,
             generation_tokens=budget,
-            prompt_tokens=len(fitted.token_ids),
-            metric=tasks.metric(self.dialect, key.task),
+            prompt_tokens=len(prompt.token_ids),
+            metric=tasks.metric(self._dialect, key.task),
             depths=fitted.layout.depths,
             gold_positions=fitted.layout.gold_positions,
             distractors=fitted.layout.distractors,
-            evidence=fitted.layout.evidence or tasks.evidence(key.task, fitted.prompt, draft.targets),
+            evidence=evidence or tasks.evidence(key.task, prompt.text, draft.targets),
         )
-        return Asked(sample, (Request(key.id, tuple(fitted.token_ids), budget),))
+        return Asked(sample, (Request(key.id, tuple(prompt.token_ids), budget, stop=self._chat.stop),))
 
     @property
     def _samples(self) -> int:
@@ -123,8 +139,8 @@ class RulerSuite(RulerJudge):
         reason = None
         for key in keys:
             draft = self._draft(key)
-            limit = key.ctx - tasks.generation_tokens(self.dialect, key.task, key.ctx)
-            least = smallest_tokens(draft, tasks.opening(self.dialect, draft.prefix), self._measure)
+            limit = key.ctx - tasks.generation_tokens(self._dialect, key.task, key.ctx)
+            least = smallest_tokens(draft, tasks.opening(self._dialect, draft.prefix), self._measure)
             if least <= limit:
                 return None
             reason = reason or str(SampleDoesNotFitError(f"its smallest prompt has {least:,} tokens of {limit:,}"))

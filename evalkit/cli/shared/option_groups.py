@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from evalkit.cli.shared import options
-from evalkit.running.model_options import Dtype, GdnKernel, ModelOptions
+from evalkit.running.model_options import ChatMode, Dtype, GdnKernel, ModelOptions
 
 if TYPE_CHECKING:
     from evalkit.cli.shared.suite_run import RunOptions
@@ -83,6 +83,7 @@ MODEL = Bundle(
         "model": (str, options.MODEL),
         "server": (str | None, options.SERVER),
         "tokenizer": (str | None, options.TOKENIZER),
+        "chat": (ChatMode, options.CHAT),
         "device": (str, options.DEVICE),
         "dtype": (Dtype, options.DTYPE),
         "gdn_kernel": (GdnKernel, options.GDN_KERNEL),
@@ -94,7 +95,7 @@ MODEL = Bundle(
     lambda _, values: ModelOptions(**values),
 )
 """A `ModelOptions`: which model runs, and how."""
-LOADING = MODEL.without("segment_tokens", "batch_sequences", "skip_preflight", "server", "tokenizer")
+LOADING = MODEL.without("segment_tokens", "batch_sequences", "skip_preflight", "server", "tokenizer", "chat")
 """A `ModelOptions` of commands that load a model and run it in ways of their own."""
 RUN = Bundle(
     "run_options",

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from evalkit.running.model_options import REFERENCE_PREFIX, Dtype, GdnKernel
+from evalkit.running.model_options import REFERENCE_PREFIX, ChatMode, Dtype, GdnKernel
 
 DEFAULT_MODEL = f"{REFERENCE_PREFIX}hybrid"
 
@@ -67,6 +67,13 @@ TOKENIZER = typer.Option(
     "--tokenizer",
     help="Directory or hub id with the tokenizer of a served model.",
     show_default="--model",
+    rich_help_panel=MODEL_PANEL,
+)
+CHAT = typer.Option(
+    ChatMode.OFF,
+    "--chat",
+    help="Put questions through the tokenizer's chat template. off: raw text; prefill: the answer prefix begins the "
+    "assistant's turn; user: question and answer prefix are the user's turn.",
     rich_help_panel=MODEL_PANEL,
 )
 SEGMENT = typer.Option(

@@ -169,7 +169,10 @@ def _is_current(spec: SuiteSpec[Any], settings: Any, options: ModelOptions, fold
         return False
     if fingerprints(options) != (record.model.fingerprint, record.model.tokenizer):
         return False
-    suite = spec.build(settings, Reader(open_tokenizer(options), readable_tokens(record.model)))
+    reader = Reader(open_tokenizer(options), readable_tokens(record.model), options.chat)
+    if reader.prompts().template_sha256 != record.model.chat_template:
+        return False
+    suite = spec.build(settings, reader)
     corpora = {(corpus.role, corpus.name, corpus.sha256) for corpus in suite.plan().corpora}
     return (suite.version, suite.dialect, corpora) == (
         record.suite_version,

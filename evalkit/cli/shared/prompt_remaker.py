@@ -4,7 +4,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import EvalkitError, UsageError
-from evalkit.running.model_options import ModelOptions
+from evalkit.running.model_options import ChatMode, ModelOptions
 from evalkit.suite_spec import Reader, find_suite
 
 if TYPE_CHECKING:
@@ -38,10 +38,14 @@ def _suite_of(record: "RunRecord") -> "Suite[Any]":
     if "predictions" in record.config:
         raise UsageError(f"the prompts were made by another tool; they are in {record.config['predictions']}")
     spec = find_suite(record.suite)
-    tokenizer = open_tokenizer(ModelOptions(record.model.path))
+    mode = ChatMode(record.config.get("chat", ChatMode.OFF))
+    tokenizer = open_tokenizer(ModelOptions(record.model.path, chat=mode))
     if tokenizer.fingerprint != record.model.tokenizer:
         raise UsageError(f"{record.model.path} has a different tokenizer now, and the tokenizer decides the prompts")
-    suite = spec.build(spec.stored(record.config), Reader(tokenizer, readable_tokens(record.model)))
+    reader = Reader(tokenizer, readable_tokens(record.model), mode)
+    if reader.prompts().template_sha256 != record.model.chat_template:
+        raise UsageError(f"{record.model.path} has a different chat template now, and the template decides the prompts")
+    suite = spec.build(spec.stored(record.config), reader)
     if (suite.version, suite.dialect) != (record.suite_version, record.dialect):
         raise UsageError(f"the run is of version {record.suite_version} of {record.suite}, this is {suite.version}")
     return suite

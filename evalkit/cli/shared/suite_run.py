@@ -111,6 +111,7 @@ def perform(
     notes = notes_console()
     note(notes, f"{settings.headline()}, model {model_options.model}{f' ({role})' if role else ''}")
     folder = run_options.out
+    spec.check_chat(model_options.chat)
     try:
         with ExitStack() as stack:
             check_place(run_options)
@@ -227,7 +228,7 @@ def _prepare(
     opened: "OpenedModel",
     others: Mapping[str, "StoredRun"],
 ) -> _Prepared:
-    suite = spec.build(settings, Reader(opened.tokenizer, readable_tokens(opened.identity)))
+    suite = spec.build(settings, Reader(opened.tokenizer, readable_tokens(opened.identity), model_options.chat))
     plan = suite.plan()
     if plan.log_probabilities and not opened.log_probabilities:
         raise UsageError(

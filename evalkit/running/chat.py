@@ -1,0 +1,79 @@
+"""Conventions of chat: how a question and the opening of its answer become a prompt."""
+
+from dataclasses import dataclass
+
+from evalkit.errors import UsageError
+from evalkit.running.model_options import ChatMode
+from evalkit.running.protocols import ChatTemplate, Tokenizer
+
+_QUESTION, _OPENING, _ANSWER = "What is the pass key?", "The pass key is", "The pass key is 12345."
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt as it is sent."""
+
+    text: str
+    token_ids: list[int]
+    question_start: int
+    """Index in `text` of the question's first character."""
+    opening: str
+    """The end of `text` that opens the answer; empty if the answer has no opening, or it is part of the question."""
+
+
+class Chat:
+    """Renders prompts in one convention for one tokenizer.
+
+    off: raw text, the opening of the answer directly after the question.
+    prefill: the question is the user's turn; its answer is the assistant's turn, begun with the opening, whose outer
+    spaces are removed. A question without an opening is rendered as in `user`.
+    user: question and opening, joined as in raw text, are the user's turn, and the assistant's turn is empty.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, mode: ChatMode = ChatMode.OFF, *, model: str = "the model") -> None:
+        """Raises UsageError, naming `model`, if its tokenizer has no template or one that loses what it is given."""
+        self.tokenizer = tokenizer
+        self._mode, self._model = mode, model
+        self._template = None if mode is ChatMode.OFF else _template_of(tokenizer, mode, model)
+        self.stop: tuple[str, ...] = ()
+        """Stop strings of an answer: the end of the assistant's turn, if the template marks one."""
+        if self._template is not None:
+            self.render(_QUESTION, _OPENING)
+            closed = self._template.render(_QUESTION, _ANSWER, closed=True)
+            end = closed.rpartition(_ANSWER)[2].strip()
+            self.stop = (end,) if end else ()
+
+    @property
+    def template_sha256(self) -> str | None:
+        """`sha256:<hex>` of the template; None for raw text."""
+        return None if self._template is None else self._template.sha256
+
+    def dialect(self, name: str) -> str:
+        """The suite's dialect `name` with the convention: `nvidia+chat-prefill`."""
+        return name if self._template is None else f"{name}+chat-{self._mode}"
+
+    def render(self, question: str, opening: str) -> Prompt:
+        """The prompt; raises UsageError if the template fails, or does not contain the question as it is."""
+        if self._template is None:
+            text = question + opening
+            return Prompt(text, self.tokenizer.encode_prompt(text), 0, opening)
+        begun = opening.strip() if self._mode is ChatMode.PREFILL else ""
+        asked = question if begun else question + opening
+        try:
+            text = self._template.render(asked, begun)
+        except ValueError as error:
+            raise UsageError(f"{self._model}: its chat template failed: {error}; use --chat off") from None
+        start = text.find(asked.strip())
+        if start < 0 or not text.endswith(begun):
+            raise UsageError(f"{self._model}: its chat template changes what it is given; use --chat off")
+        # The template writes its own special tokens, BOS among them.
+        return Prompt(text, self.tokenizer.encode(text), start - len(asked) + len(asked.lstrip()), begun)
+
+
+def _template_of(tokenizer: Tokenizer, mode: ChatMode, model: str) -> ChatTemplate:
+    if tokenizer.chat_template is None:
+        raise UsageError(
+            f"--chat {mode}: the tokenizer of {model} has no chat template; use --chat off, or add its "
+            "chat_template.jinja"
+        )
+    return tokenizer.chat_template

@@ -1,0 +1,56 @@
+"""Chat templates of tokenizers, rendered by transformers."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from model_adapters.messages import first_line
+
+# Templates that ask for today's date would make another prompt every day. The date is Llama 3's own default.
+_FIXED_DATE = (
+    "{%- macro strftime_now(format) -%}"
+    "{%- if format == '%Y-%m-%d' -%} 2024-07-26 {%- else -%} 26 Jul 2024 {%- endif -%}"
+    "{%- endmacro %}"
+)
+
+
+class JinjaTemplate:
+    """evalkit.running.protocols.ChatTemplate over a Jinja template; safe to use from several threads."""
+
+    def __init__(self, source: str, special_tokens: Mapping[str, Any]) -> None:
+        """`special_tokens` are the tokenizer's by name, such as bos_token, which templates refer to."""
+        self._source = source
+        self._special_tokens = dict(special_tokens)
+        self._sha256 = f"sha256:{hashlib.sha256(source.encode()).hexdigest()}"
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256
+
+    def render(self, question: str, answer: str = "", *, closed: bool = False) -> str:
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        messages = [{"role": "user", "content": question}]
+        if answer:
+            messages.append({"role": "assistant", "content": answer})
+        try:
+            # It returns the texts and the spans of answers, whatever its annotation says.
+            made: Any = render_jinja_template(
+                conversations=[messages],
+                chat_template=_FIXED_DATE + self._source if "strftime_now" in self._source else self._source,
+                continue_final_message=bool(answer) and not closed,
+                add_generation_prompt=not answer,
+                **self._special_tokens,
+            )
+        except Exception as error:  # a template is a program, which may fail in any way
+            raise ValueError(first_line(error)) from error
+        return str(made[0][0])
+
+
+def chat_template_of(tokenizer: Any) -> JinjaTemplate | None:
+    """The template of a tokenizer of transformers, its default if it has several; None if it has none."""
+    try:
+        source = tokenizer.get_chat_template()
+    except ValueError:
+        return None
+    return JinjaTemplate(source, tokenizer.special_tokens_map)

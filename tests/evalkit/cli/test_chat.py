@@ -1,0 +1,106 @@
+"""--chat as it is typed: what is refused, what is stored, and runs of both engines."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chat_templates import CHATML, LLAMA
+from tests.evalkit.scripts import asked, write_script
+from tests.model_adapters.small_models import byte_tokenizer, small_model
+from tests.support import Evalkit
+
+NEEDLES = "ruler --tasks niah_single_1 --ctx 1024 --samples 2"
+SAMPLE = "--sample niah_single_1/1024/0/42 --format json"
+
+
+def record_of(folder: str) -> Any:
+    return json.loads((Path(folder) / "run.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    """A scripted model with a chat template, which logs the ids of its requests."""
+    return write_script(tmp_path / "chat.jsonl", {"text": "no idea"}, chat_template=CHATML, log="asked.txt")
+
+
+def test_the_convention_is_stored_and_kept_apart(evalkit: Evalkit, model: str, tmp_path: Path) -> None:
+    for mode in ("off", "prefill", "user"):
+        evalkit(f"{NEEDLES} --model {model} --chat {mode} --out {mode}")
+    records = {mode: record_of(mode) for mode in ("off", "prefill", "user")}
+    assert [record["dialect"] for record in records.values()] == ["nvidia", "nvidia+chat-prefill", "nvidia+chat-user"]
+    assert [record["config"]["chat"] for record in records.values()] == ["off", "prefill", "user"]
+    templates = [record["model"]["chat_template"] for record in records.values()]
+    assert templates[0] is None
+    assert templates[1] == templates[2]
+    assert json.loads(Path("user/manifest.json").read_text(encoding="utf-8"))["chat_template"] == templates[1]
+    assert "dialect" in evalkit.refuses("compare off prefill")
+    assert "nvidia+chat-prefill -> nvidia+chat-user" in evalkit.refuses(
+        f"{NEEDLES} --model {model} --chat user --out prefill --resume"
+    )
+    prompt = evalkit(f"show prefill {SAMPLE}").json()["prompt"]
+    assert prompt.startswith("<|im_start|>user\n")
+    assert "<|im_start|>assistant\n" in prompt
+
+
+def test_another_template_is_not_resumed(evalkit: Evalkit, tmp_path: Path) -> None:
+    checkpoint = tiny_chat_model(tmp_path / "checkpoint", CHATML)
+    command = f"{NEEDLES} --model {checkpoint} --skip-preflight --chat prefill --out run"
+    evalkit(command)
+    record = record_of("run")
+    assert record["counts"]["errors"] == 0
+    assert record["dialect"] == "nvidia+chat-prefill"
+    evalkit(f"{command} --resume")
+    (checkpoint / "chat_template.jinja").write_text(LLAMA, encoding="utf-8")
+    assert "chat_template: sha256:" in evalkit.refuses(f"{command} --resume")
+    assert "different chat template now" in evalkit(f"show run {SAMPLE}").json()["prompt_missing"]
+
+
+@pytest.mark.parametrize("command", ["ruler --ctx 1024 --tasks niah_single_1", "run plan.yaml"])
+def test_a_tokenizer_without_template_is_refused(evalkit: Evalkit, tmp_path: Path, command: str) -> None:
+    model = write_script(tmp_path / "raw.jsonl", {"text": "no"}, log="asked.txt")
+    plan = f"models: ['{model}']\nsuites:\n  ruler: {{ctx: 1024, tasks: niah_single_1, samples: 1, chat: user}}\n"
+    Path("plan.yaml").write_text(plan, encoding="utf-8")
+    if command.startswith("ruler"):
+        line = evalkit.refuses(f"{command} --model {model} --chat user --out run")
+        assert line.startswith(f"--chat user: the tokenizer of {model} has no chat template; use --chat off")
+    else:
+        assert "has no chat template" in evalkit(command, code=2).err
+    assert asked(tmp_path / "asked.txt") == []
+
+
+@pytest.mark.parametrize("suite", ["mmlu", "loss --ctx 1024", "lm-eval --tasks arc_easy"])
+def test_suites_without_a_convention_refuse_it(evalkit: Evalkit, model: str, suite: str) -> None:
+    name = suite.split()[0]
+    line = evalkit.refuses(f"{suite} --model {model} --chat user")
+    assert line == f"--chat user: {name} has no chat convention; leave --chat out"
+
+
+def test_unknown_values(evalkit: Evalkit, model: str) -> None:
+    assert "'users' is not one of 'off', 'prefill', 'user'" in evalkit(f"{NEEDLES} --chat users", code=2).err
+    Path("plan.yaml").write_text(
+        f"models: ['{model}']\nsuites: {{ruler: {{ctx: 1024, chat: users}}}}\n", encoding="utf-8"
+    )
+    assert "suites.ruler.chat: 'users' is unknown; did you mean 'user'" in evalkit.refuses("run plan.yaml --dry-run")
+
+
+def test_a_plan_says_off_as_yaml_reads_it(evalkit: Evalkit, model: str) -> None:
+    text = f"models: ['{model}']\nsuites:\n  ruler: {{ctx: 1024, tasks: niah_single_1, samples: 1, chat: off}}\n"
+    Path("plan.yaml").write_text(text, encoding="utf-8")
+    evalkit("run plan.yaml --out plan")
+    (run,) = Path("plan").rglob("run.json")
+    assert json.loads(run.read_text(encoding="utf-8"))["dialect"] == "nvidia"
+
+
+def test_samples_for_other_tools_are_raw(evalkit: Evalkit, model: str) -> None:
+    assert "--prepare-only writes raw text" in evalkit.refuses(f"{NEEDLES} --model {model} --chat user --prepare-only")
+
+
+def tiny_chat_model(folder: Path, template: str) -> Path:
+    """A small random checkpoint on disk, whose tokenizer has a chat template."""
+    small_model("olmo_hybrid").save_pretrained(folder)
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
+    return folder
