@@ -14,7 +14,7 @@ from tests.support import REPOSITORY, Evalkit
 settings.register_profile("evalkit", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("evalkit")
 
-# A job in the background is started with interrupts ignored, and so would be every run that the tests interrupt.
+# Shells start background jobs with interrupts ignored, and the runs that tests interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GOLDEN = REPOSITORY / "tests" / "golden"
@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def check_golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """`check_golden(name, text)`: the whole `text` is what tests/golden/`name` holds."""
+    """`check_golden(name, text)` compares the whole `text` with tests/golden/`name`."""
 
     def check(name: str, text: str) -> None:
         path = GOLDEN / name

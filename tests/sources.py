@@ -1,4 +1,4 @@
-"""The source text of all packages, and what each module of it imports."""
+"""The source text of all packages, and the imports of each module."""
 
 import ast
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def module_name(path: Path) -> str:
 
 
 def imports(node: ast.AST, *, late: bool = False) -> Iterator[tuple[str, bool]]:
-    """Absolute names that are imported, and whether that happens late: in a function, or for type checkers only."""
+    """Absolute names of imports, and whether each is late: in a function, or for type checkers only."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from ((name.name, late) for name in child.names)

@@ -40,13 +40,13 @@ class Shown:
 
 @dataclass(frozen=True)
 class Evalkit:
-    """The command line, in this process; the fixture `evalkit` is one."""
+    """Runs the command line in this process; the fixture `evalkit` is an instance."""
 
     monkeypatch: pytest.MonkeyPatch
     capsys: pytest.CaptureFixture[str]
 
     def __call__(self, line: str = "", *more: str | Path, code: int | None = 0) -> Shown:
-        """Run `evalkit LINE MORE…` and check its exit code (None: any); LINE is split as a shell does, MORE is not."""
+        """Run `evalkit LINE MORE…` and check its exit code (None: any); LINE is split as in a shell, MORE is not."""
         self.capsys.readouterr()
         with self.monkeypatch.context() as typed:
             typed.setattr(sys, "argv", ["evalkit", *shlex.split(line), *map(str, more)])
@@ -57,7 +57,7 @@ class Evalkit:
         return shown
 
     def refuses(self, line: str, *more: str | Path) -> str:
-        """The line with which the command refuses bad input: the last on stderr, nothing on stdout, exit code 2."""
+        """The command's one-line refusal of bad input: last on stderr, nothing on stdout, exit code 2."""
         shown = self(line, *more, code=2)
         assert shown.out == ""
         (complaint,) = shown.complaints
@@ -67,7 +67,7 @@ class Evalkit:
 
 
 def commands() -> Iterator[str]:
-    """Every command that does something, as it is typed after `evalkit`."""
+    """All commands, as typed after `evalkit`, without groups."""
     root = typer.main.get_command(app)
     groups = [((), root)]
     while groups:
@@ -91,7 +91,7 @@ def run_python(
 
 
 def run_shell(line: str, *, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """A script of bash in `folder`, ended by the first command that fails."""
+    """A bash script in `folder` that ends at the first failing command."""
     return _run(["bash", "-e", "-c", line], folder, environment)
 
 
@@ -112,7 +112,7 @@ def _environment(more: dict[str, str]) -> dict[str, str]:
 
 @contextmanager
 def limited_file_size(bytes: int) -> Iterator[None]:
-    """A disk that is full: no file may grow beyond `bytes`. Python ignores the signal that comes with it."""
+    """Simulate a full disk: no file may exceed `bytes`. Python ignores the signal that is sent then."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes, before[1]))
     try:
@@ -123,7 +123,7 @@ def limited_file_size(bytes: int) -> Iterator[None]:
 
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[ThreadingHTTPServer]:
-    """An HTTP server on a free port of this machine."""
+    """An HTTP server on a free local port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

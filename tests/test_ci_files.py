@@ -71,7 +71,7 @@ def test_an_error_of_evalkit_is_not_a_failed_check(folder: Path, code: int) -> N
 def run_action(
     folder: Path, new: str, commands: Path = Path(sys.executable).parent
 ) -> "subprocess.CompletedProcess[str]":
-    """The step of the action that judges, with the commands in `commands`."""
+    """The action's judging step, with the commands in `commands`."""
     step = next(step for step in action()["runs"]["steps"] if step.get("id") == "gate")
     values = {name: entry.get("default", "") for name, entry in action()["inputs"].items()} | {
         "base": "base",

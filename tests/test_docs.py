@@ -17,7 +17,7 @@ GENERATED = {"docs/commands.md", "docs/adding-a-suite.md", "docs/changelog.md"}
 
 
 def links(text: str) -> Iterator[str]:
-    """Targets of links that lead to files or headings, code left out."""
+    """Targets of links to files or headings, except in code."""
     text = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
     yield from (target for target in re.findall(r"\]\(([^)\s]+)\)", text) if ":" not in target)
 

@@ -32,7 +32,7 @@ def recipe(sources: Mapping[str, str]) -> set[str]:
 
 
 def forbidden(module: str, source: str) -> list[str]:
-    """Imports of `module` that break the rule."""
+    """The imports of `module` that violate the rule."""
     package = module.split(".")[0]
     in_command_line = f"{module}.".startswith("evalkit.cli.")
     broken = []
@@ -51,7 +51,7 @@ def test_a_module_imports_only_what_it_may(module: str) -> None:
 
 
 def layer(name: str) -> int | None:
-    """Position in ORDER of the package that `name` belongs to; None outside these packages."""
+    """Index in ORDER of the package of `name`; None outside these packages."""
     top, _, rest = name.partition(".")
     package = rest.partition(".")[0]
     return ORDER.index(package) if top == "evalkit" and package in ORDER else None
@@ -66,7 +66,7 @@ def test_imports_inside_evalkit_run_one_way(module: str) -> None:
 
 
 def engine_floor(name: str) -> tuple[int, str] | None:
-    """Floor and part of the engine that `name` belongs to; None outside the engine."""
+    """Level and part of the engine that `name` belongs to; None outside the engine."""
     package = "model_adapters.engine."
     part = name.removeprefix(package).partition(".")[0] if name.startswith(package) else ""
     return next(((floor, part) for floor, parts in enumerate(ENGINE_ORDER) if part in parts), None)
@@ -93,7 +93,7 @@ def test_no_module_is_in_an_import_cycle(package: str) -> None:
 
 
 def imported_modules(source: str) -> set[str]:
-    """Modules that a source imports when it is itself imported."""
+    """Modules imported when the given source is imported."""
     names = [name for name, late in imports(ast.parse(source)) if not late]
     return set(names) | {name.rpartition(".")[0] for name in names}
 

@@ -38,7 +38,7 @@ OPTIONAL = {"flash-linear-attention"}
 
 @pytest.fixture(scope="module")
 def wheel_contents(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The unpacked wheel, built from a copy, because a build leaves its folders in the tree."""
+    """The unpacked wheel, built from a copy, because building leaves folders in the tree."""
     copy, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for package in PACKAGES:
         shutil.copytree(REPOSITORY / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -58,7 +58,7 @@ def files_of(folder: Path) -> set[str]:
 
 
 def run_outside(path: Iterable[Path], folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
-    """Output and errors of Python with `path` before everything else on its path, in a folder of its own."""
+    """Output and errors of Python in a separate folder, with `path` first on its path."""
     environment = {"PYTHONPATH": os.pathsep.join(map(str, path)), "PATH": "", "HOME": str(folder)}
     done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == code, done.stderr
@@ -95,7 +95,7 @@ def test_the_licence_and_the_command_are_declared(wheel_contents: Path) -> None:
 
 
 def requirements(distribution: importlib.metadata.Distribution, extra: str = "") -> set[str]:
-    """Names of the distributions that one requires, without extras or with `extra`."""
+    """Names of the distributions required by one, without extras or with `extra`."""
     stated = [line.partition(";") for line in distribution.requires or ()]
     wanted = [line for line, _, marker in stated if ("extra" in marker) == bool(extra) and extra in marker]
     return {normal(match[0]) for line in wanted if (match := re.match(r"[\w.-]+", line))}
@@ -112,7 +112,7 @@ def wheel_metadata(wheel_contents: Path) -> importlib.metadata.Distribution:
 
 @pytest.fixture(scope="module")
 def light_path(wheel_contents: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A path on which the wheel sees only the distributions that it requires without extras, and what these require."""
+    """A path on which the wheel sees only the distributions required without extras, and their requirements."""
     light, waiting = set[str](), requirements(wheel_metadata(wheel_contents))
     while waiting:
         name = waiting.pop()
@@ -120,7 +120,7 @@ def light_path(wheel_contents: Path, tmp_path_factory: pytest.TempPathFactory) -
         try:
             waiting |= requirements(importlib.metadata.distribution(name)) - light
         except importlib.metadata.PackageNotFoundError:
-            continue  # for another platform or another version of Python
+            continue  # for another platform or Python version
     owners = importlib.metadata.packages_distributions()
     hidden = [module for module, names in owners.items() if not {normal(name) for name in names} & {*light, "evalkit"}]
     folder = tmp_path_factory.mktemp("light")

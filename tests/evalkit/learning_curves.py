@@ -21,6 +21,6 @@ def checkpoint(folder: Path, name: str, level: float, tokens: int | None, **chan
 
 
 def curve(folder: Path, name: str, speed: float, last: int = 5) -> list[StoredRun]:
-    """A model whose level depends on speed × tokens alone: one twice as fast needs half the tokens."""
+    """A model whose level depends only on speed × tokens: twice the speed needs half the tokens."""
     tokens = [10**6 * 2**step for step in range(last + 1)]
     return [checkpoint(folder, name, 0.95 - 0.9 * (speed * n / 1e6) ** -0.3, n) for n in tokens]

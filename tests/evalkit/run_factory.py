@@ -52,7 +52,7 @@ GPU = {"name": "NVIDIA H100 80GB HBM3", "count": 1}
 
 @dataclass(frozen=True)
 class RunSpec:
-    """A run to be made; scores by task and context length."""
+    """Description of a run: scores by task and context length, and settings."""
 
     scores: Mapping[tuple[str, int], Sequence[Score]]
     model: str = "./base"
@@ -65,7 +65,7 @@ class RunSpec:
     seed: int = 42
     metric: str = "all"
     metrics: Mapping[str, str] = field(default_factory=dict)
-    """Metrics of tasks that have another than `metric`."""
+    """Metrics of tasks whose metric is not `metric`."""
     corpora: Mapping[str, str] = field(default_factory=lambda: {"essays": "novels"})
     """Role -> content."""
     gpu: Mapping[str, Any] | None = field(default_factory=lambda: dict(GPU))
@@ -81,12 +81,12 @@ class RunSpec:
     config: Mapping[str, Any] = field(default_factory=dict)
     prediction: str = "the answer"
     run_id: str | None = None
-    """The folder's name by default."""
+    """Defaults to the folder's name."""
     override: str | None = None
-    """Positions that were forced on the model."""
+    """Positions forced on the model."""
     corpus_source: str = "file.txt"
     whole_suite: bool = True
-    """False for a run of some of the suite's tasks."""
+    """False for a run with only some of the suite's tasks."""
     unscored_cells: tuple[UnscoredCell, ...] = ()
     question_settings: Mapping[str, Any] = field(default_factory=dict)
     excerpts: bool = True
@@ -121,12 +121,12 @@ def stop_run(folder: Path, samples: int) -> Path:
 
 
 def make_run(folder: Path, spec: RunSpec) -> StoredRun:
-    """Write the run and load it as commands do."""
+    """Write the run and load it as the commands do."""
     return load_run(write_run(folder, spec))
 
 
 def board_run(run: StoredRun) -> BoardRun:
-    """A run for the leaderboard, loaded already."""
+    """A loaded run for the leaderboard."""
     return BoardRun(run.record, lambda: run)
 
 
@@ -243,7 +243,7 @@ def _effective_length(spec: RunSpec) -> list[Figure]:
 
 
 def figure_values(record: RunRecord | SuiteSummary) -> dict[str, float | None]:
-    """Values of figures by label."""
+    """The values of figures by label."""
     return {figure.label: figure.value for figure in record.figures}
 
 

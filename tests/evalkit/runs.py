@@ -18,7 +18,7 @@ from tests.evalkit.tiny_suite import right_answer
 
 @dataclass
 class Observer:
-    """Remembers what it saw."""
+    """Records its calls."""
 
     pending: list[SampleKey] = field(default_factory=list)
     sent: list[SampleKey] = field(default_factory=list)
@@ -72,7 +72,7 @@ def run_in(
     resume: bool = False,
     observer: RunObserver | None = None,
 ) -> RunRecord:
-    """One run of any suite from start to run.json and report.md, as the command line does it."""
+    """Run any suite once, from start to run.json and report.md, as the command line does."""
     adapter = adapter or right_adapter()
     manifest = manifest_of(suite, adapter.identity, engine=adapter.describe())
     with RunStore.open(folder, manifest, resume=resume) as store:

@@ -6,7 +6,7 @@ from evalkit.records import SampleRecord
 
 
 def sample_record(task: str, ctx: int, index: int, score: float | None, **fields: Any) -> SampleRecord:
-    """An answered sample, with some fields changed; a score of None is a request that failed."""
+    """An answered sample, with some fields changed; a score of None means a failed request."""
     seed = fields.get("seed", 42)
     values: dict[str, Any] = {
         "id": f"{task}/{ctx}/{index}/{seed}",

@@ -23,7 +23,7 @@ def write_script(path: Path, *rules: Rule, **model: Any) -> str:
 
 
 def sums(*, wrong: Iterable[int] = ()) -> list[Rule]:
-    """Rules that answer every question of `TinySuite` rightly, but for samples with an index in `wrong`."""
+    """Rules with the right answer to every question of `TinySuite`, except for samples with an index in `wrong`."""
     left_out = set(wrong)
     return [
         {"match": key.id, "text": "no idea" if key.index in left_out else EVERY_SUM.ask(key).sample.targets[0]}
@@ -33,7 +33,7 @@ def sums(*, wrong: Iterable[int] = ()) -> list[Rule]:
 
 @contextmanager
 def interrupted_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Ctrl-C at the first answer that a script waits for."""
+    """Press Ctrl-C at the first answer that a script waits for."""
 
     def stop(_: float) -> None:
         raise KeyboardInterrupt

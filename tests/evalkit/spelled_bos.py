@@ -4,7 +4,7 @@ from model_adapters.scripted import BOS, ScriptedTokenizer
 
 
 class SpellsBos(ScriptedTokenizer):
-    """`<s>` at the start of a text is its BOS."""
+    """A tokenizer that reads `<s>` at the start of a text as its BOS."""
 
     def encode(self, text: str) -> list[int]:
         return self.encode_with_offsets(text)[0]

@@ -32,7 +32,7 @@ CORPUS = CorpusUse("numbers", "counted", "ab" * 32, "counted.txt")
 
 @dataclass(frozen=True)
 class TinySuite:
-    """`index + seed` for each task; the task `too_long` fits no context, and `never` is not even planned."""
+    """`index + seed` for each task; the task `too_long` fits no context, and `never` is not planned."""
 
     tasks: tuple[str, ...] = ("sum",)
     ctxs: tuple[int, ...] = (512,)

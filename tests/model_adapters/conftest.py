@@ -11,9 +11,9 @@ from tests.model_adapters.hub_server import HubServer, serve_hub
 
 @pytest.fixture
 def hub_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
-    """An empty hub, with an empty cache before it."""
+    """An empty hub, and an empty cache in front of it."""
     with serve_hub() as server:
-        # Read once when huggingface_hub is imported, so the environment comes too late here.
+        # huggingface_hub reads it once on import, so setting the environment would be too late.
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
         monkeypatch.setattr(
             constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"

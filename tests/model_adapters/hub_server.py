@@ -26,7 +26,7 @@ class HubServer:
     requests: list[str] = field(default_factory=list)
 
     def push(self, repository: str, folder: Path, *, branch: str = "main", tag: str | None = None) -> str:
-        """Make the files of a folder the head of a branch; the commit."""
+        """Commit the files of a folder as the head of a branch; returns the commit."""
         listed = [f"{file.name} {hashlib.sha1(file.read_bytes()).hexdigest()}" for file in sorted(folder.iterdir())]
         commit = hashlib.sha1("\n".join(listed).encode()).hexdigest()
         self.commits.setdefault(repository, {})[commit] = folder
@@ -42,7 +42,7 @@ class HubServer:
 
 @contextmanager
 def serve_hub() -> Iterator[HubServer]:
-    """A hub on a free port of this machine."""
+    """A hub on a free local port."""
     with serving(_Handler) as server:
         hub = HubServer(f"http://127.0.0.1:{server.server_port}")
         server.hub = hub  # type: ignore[attr-defined]

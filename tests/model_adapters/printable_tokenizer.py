@@ -1,4 +1,4 @@
-"""A tokenizer for small models in which every id is text, so that what a random model answers can be read."""
+"""A tokenizer for small models in which every id has text, so that a random model's answers are readable."""
 
 import string
 from itertools import islice, product

@@ -1,4 +1,4 @@
-"""Small random models of four families, and small checkpoints on disk, for tests of everything that runs a model.
+"""Small random models of four families, and small checkpoints on disk, for all tests that run a model.
 
 model = small_model("olmo_hybrid")
 model = small_model("olmo3", sliding_window=100, num_hidden_layers=2)
@@ -34,7 +34,7 @@ _SHARED: dict[str, Any] = {
     "intermediate_size": 96,
     "num_attention_heads": 4,
     "max_position_embeddings": 4096,
-    # Wide enough for logits of about one: with transformers' 0.02 they would agree within 1e-4 by being small.
+    # Wide enough for logits of about one: with transformers' 0.02 they would agree within 1e-4 only by being small.
     "initializer_range": 0.15,
     "pad_token_id": PAD_ID,
     "bos_token_id": BOS_ID,
@@ -65,7 +65,7 @@ def save_small_checkpoint(folder: Path, family: str, *, seed: int = 0, **overrid
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer with one token a byte, ids 0-255 in the byte-level alphabet's order, and no BOS before a prompt."""
+    """A tokenizer with one token per byte, ids 0-255 in the order of the byte-level alphabet, and no BOS."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {character: index for index, character in enumerate(alphabet)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -82,7 +82,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _slow_decay(model: PreTrainedModel) -> None:
-    """Let random recurrent states remember hundreds of tokens, so that a state lost between segments shows."""
+    """Let random recurrent states remember hundreds of tokens, so that a state lost between segments is noticed."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("A_log"):
@@ -97,7 +97,7 @@ def _olmo_hybrid(**overrides: Any) -> PreTrainedConfig:
             "num_key_value_heads": 4,
             "linear_key_head_dim": 12,
             "linear_value_head_dim": 24,
-            # A stated null means no positions; leaving it out would make transformers inject a θ.
+            # An explicit null means no positions; if the key is missing, transformers inserts a θ.
             "rope_parameters": {"rope_type": "default", "rope_theta": None},
             **overrides,
         }

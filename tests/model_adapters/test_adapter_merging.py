@@ -1,4 +1,4 @@
-"""LoRA folders: the base model with the adapter in its weights, as peft itself runs the two, or one line."""
+"""LoRA folders: the base model with the adapter merged answers as peft does, or is refused in one line."""
 
 import importlib.util
 import json
@@ -21,7 +21,7 @@ from tests.model_adapters.hub_server import HubServer
 from tests.model_adapters.small_models import save_small_checkpoint
 
 TARGETS = ["q_proj", "down_proj"]
-# peft asks transformers' models by names that these deprecate.
+# peft uses names of transformers' models that these have deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
 
@@ -32,7 +32,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def adapter(base: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Saves an adapter of `base` that changes what it answers."""
+    """Save an adapter of `base` that changes its answers."""
 
     def save(**options: Any) -> Path:
         model = AutoModelForCausalLM.from_pretrained(base)

@@ -20,7 +20,7 @@ from tests.support import run_python
 
 @pytest.fixture
 def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand-ins for the reference pair, in a folder of their own."""
+    """Stand-ins for the reference pair in a separate folder."""
     for name, family in (("hybrid", "olmo_hybrid"), ("transformer", "olmo3")):
         folder = tmp_path / name
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""A fingerprint follows the bytes: not the folder, not the clock, and never a stale cache."""
+"""A fingerprint depends only on the bytes, not on folder or time, and is never taken from a stale cache."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ def cached() -> list[Path]:
 
 
 def large(path: Path, fill: bytes, *, age_seconds: float = 3600) -> Path:
-    """A file that is large and old enough for its checksum to be kept."""
+    """A file large and old enough for its checksum to be cached."""
     path.write_bytes(fill * SMALL_BYTES)
     stamp = time.time() - age_seconds
     os.utime(path, (stamp, stamp))

@@ -1,4 +1,4 @@
-"""Weights that are not finite are refused by name before anything runs."""
+"""Weights that are not finite are refused with the tensor's name before anything runs."""
 
 import json
 from pathlib import Path

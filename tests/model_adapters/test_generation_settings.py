@@ -1,4 +1,4 @@
-"""Answers end at the tokens of the checkpoint or its tokenizer, and settings that are not applied are named."""
+"""Answers end at the tokens of the checkpoint or its tokenizer, and settings that are not applied are reported."""
 
 import json
 import shutil
@@ -106,7 +106,7 @@ def test_an_end_that_is_no_token_is_refused(folder: Path, wrong: Any) -> None:
 
 
 def test_a_damaged_generation_config_is_not_passed_over(folder: Path) -> None:
-    """transformers would fall back on config.json in silence."""
+    """transformers would silently fall back to config.json."""
     (folder / "generation_config.json").write_text("{")
     with pytest.raises(UsageError, match=r"generation_config\.json is not JSON: .*; restore or repair it"):
         load(folder)

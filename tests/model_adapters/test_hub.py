@@ -33,7 +33,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def commits(hub_server: HubServer, checkpoints: dict[str, Path]) -> dict[str, str]:
-    """org/name with the newer checkpoint on main and the older on a branch, which has a tag."""
+    """org/name with the newer checkpoint on main, and the older one on a branch and a tag."""
     old = hub_server.push(NAME, checkpoints["old"], branch="stage1/step1000", tag="v0.1")
     return {"new": hub_server.push(NAME, checkpoints["new"]), "old": old}
 

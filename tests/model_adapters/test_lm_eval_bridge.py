@@ -50,7 +50,7 @@ def evaluated(lm: Any, folder: Path, tasks: tuple[str, ...] = TASKS) -> dict[str
 
 
 def answered(model: PreTrainedModel, folder: Path, *, max_tokens: int | None) -> SuiteSummary:
-    """Our suite's summary, without a run store in between."""
+    """Our suite's summary, without storing a run."""
     loaded = load_tasks(LmEvalSettings.of(tasks=TASKS, include_path=folder))
     suite = LmEvalSuite(LmEvalSettings.of(tasks=TASKS, include_path=folder), tokenizer(), max_tokens, loaded)
     every = [suite.ask(key) for key in suite.plan().keys]
@@ -64,7 +64,7 @@ def answered(model: PreTrainedModel, folder: Path, *, max_tokens: int | None) ->
 def test_the_numbers_are_those_of_our_suite_to_the_last_digit(
     model: PreTrainedModel, folder: Path, max_tokens: int | None
 ) -> None:
-    """A limit makes rolling texts take several windows; no other prompt is as long."""
+    """A limit small enough for rolling texts to need several windows; no other prompt is as long."""
     from model_adapters.lm_eval_bridge import EvalkitLM
 
     theirs = evaluated(EvalkitLM(adapter(model), max_tokens=max_tokens), folder)
@@ -125,7 +125,7 @@ def test_stop_strings_end_answers_as_lm_evals_own_model_ends_them(model: PreTrai
 
 
 def assert_same(ours: Any, theirs: Any) -> None:
-    """Texts and greedy choices are equal, log-likelihoods within 1e-4 per token, of a few hundred."""
+    """Texts and greedy choices are equal; log-likelihoods of a few hundred agree within 1e-4 per token."""
     if isinstance(ours, tuple):
         assert ours[0] == pytest.approx(theirs[0], abs=1e-3)
         assert ours[1] == theirs[1]

@@ -1,4 +1,4 @@
-"""Loading: four families from real checkpoints on disk, and every refusal as one whole line."""
+"""Loading: four families from real checkpoints on disk, and the full line of every refusal."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ BELONG = "check that config.json and weights belong together"
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A checkpoint of each family, written once; never changed by a test."""
+    """A checkpoint of each family, written once and never changed by a test."""
     root = tmp_path_factory.mktemp("originals")
 
     def original(family: str) -> Path:
@@ -48,7 +48,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 @pytest.fixture
 def folder(originals: Callable[[str], Path], tmp_path: Path) -> Path:
-    """A llama checkpoint that a test may spoil."""
+    """A llama checkpoint that a test may damage."""
     return Path(shutil.copytree(originals("llama"), tmp_path / "checkpoint"))
 
 
@@ -248,7 +248,7 @@ def test_code_of_a_checkpoint_is_not_run_unasked(folder: Path) -> None:
 
 @pytest.fixture
 def _module_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """transformers copies trusted code to a folder that it imports from; here it is a temporary one."""
+    """transformers copies trusted code into a folder on its import path, which is a temporary one here."""
     monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
@@ -497,7 +497,7 @@ def test_a_model_that_does_not_fit_its_device(folder: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_go_straight_to_their_device(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From several files, by the way that a GPU's weights take: the same model, with nothing around its modules."""
+    """Weights in several files, loaded in the way used for a GPU: the same model, with unwrapped modules."""
     model = small_model(family)
     model.save_pretrained(tmp_path, max_shard_size="60KB")
     byte_tokenizer().save_pretrained(tmp_path)

@@ -1,4 +1,4 @@
-"""The memory of a run is forecast before weights are read, and is what the engine then uses."""
+"""A run's memory is forecast before weights are read, and agrees with the engine's later use."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ GIB = 2**30
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with 2 GiB free, wherever it is looked at."""
+    """A machine with 2 GiB free, wherever it is measured."""
     monkeypatch.setattr(memory_forecast, "available_bytes", lambda place: 2 * GIB)
 
 
@@ -45,7 +45,7 @@ def test_the_forecast_is_the_plan_that_the_engine_makes(family: str, ctx: int, t
 
 @pytest.mark.usefixtures("free")
 def test_what_is_said_to_fit_is_not_refused_by_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also a length whose rounded one does not fit: both plan for the length itself then."""
+    """Also for a length whose rounded length does not fit: then both plan for the length itself."""
     folder = save_small_checkpoint(tmp_path / "checkpoint", "llama")
     model = load_model(ModelOptions(str(folder), device="cpu", dtype="float32")).model
     weights = sum(parameter.nbytes for parameter in model.parameters())

@@ -22,14 +22,14 @@ Stated = dict[str, Any]
 
 @cache
 def config_text(family: str) -> str:
-    """The small model's config.json without a word on positions."""
+    """The small model's config.json without any keys about positions."""
     values = json.loads(small_model(family).config.to_json_string())
     del values["rope_parameters"]
     return json.dumps(values)
 
 
 def build(folder: Path, family: str, stated: Stated) -> tuple[Stated, PreTrainedModel]:
-    """config.json with `stated` added, and the model that transformers builds from it."""
+    """A config.json with `stated` added, and the model that transformers builds from it."""
     config_json = {**json.loads(config_text(family)), **stated}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config_json))
@@ -45,7 +45,7 @@ def assert_frequencies(inv_freq: torch.Tensor, theta: float, rotated: int) -> No
     torch.testing.assert_close(inv_freq, theta ** -(torch.arange(0, rotated, 2) / rotated), rtol=1e-5, atol=0.0)
 
 
-# The three cases of OLMo Hybrid, and the older spellings of each.
+# The three cases of OLMo Hybrid, each with its older spellings.
 
 
 @pytest.mark.parametrize("stated", [{"rope_parameters": {"rope_theta": None}}, {"rope_theta": None}])
@@ -281,7 +281,7 @@ def test_half_precision_does_not_blur_the_theta(tmp_path: Path) -> None:
     assert read_positions(config_json, model.to(torch.bfloat16)) == PositionScheme("rope", "RoPE θ=500000", theta=5e5)
 
 
-# Families with other positions, or none.
+# Families with other kinds of positions, or none.
 
 
 def small(model_type: str, **values: Any) -> Callable[[], PreTrainedModel]:
@@ -385,7 +385,7 @@ TABLES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("family", TABLES)
 def test_a_table_of_positions_ends_where_transformers_fails(family: str) -> None:
-    """Whatever rows a family leaves out at its beginning; the same on the meta device, before weights are read."""
+    """However many rows a family skips at the start; the same on the meta device, before weights are read."""
     length = "n_positions" if "n_embd" in TABLES[family] else "max_position_embeddings"
     values = {
         "vocab_size": 40,

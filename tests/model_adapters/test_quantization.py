@@ -1,4 +1,4 @@
-"""Quantized checkpoints: the weights with their scales applied, or one line before they are read."""
+"""Quantized checkpoints: the weights with scales applied, or a refusal in one line before they are read."""
 
 import importlib.util
 import json
@@ -49,7 +49,7 @@ def state(folder: Path, quantization: Any, **others: Any) -> None:
 
 
 def requantize(folder: Path, quantize: Quantize, *, others: torch.dtype = torch.float32) -> None:
-    """Replace the weights of all projections by what `quantize` makes of them, and store the others in `others`."""
+    """Replace the weights of all projections by the results of `quantize`, and store the others in `others`."""
     stored: dict[str, torch.Tensor] = {}
     for name, weight in load_file(folder / "model.safetensors").items():
         stored |= quantize(name, weight) if name.endswith("proj.weight") else {name: weight.to(others)}
@@ -57,7 +57,7 @@ def requantize(folder: Path, quantize: Quantize, *, others: torch.dtype = torch.
 
 
 def blocks(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-    """FP8 with one scale for each block, as DeepSeek and Qwen store it."""
+    """FP8 with one scale per block, as in checkpoints of DeepSeek and Qwen."""
     rows, columns = weight.shape
     tiles = weight.reshape(rows // BLOCK, BLOCK, columns // BLOCK, BLOCK)
     scale = tiles.abs().amax(dim=(1, 3)) / 448
@@ -66,7 +66,7 @@ def blocks(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def one_scale(name: str, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-    """FP8 with one scale for each matrix, under the names of ModelOpt and of vLLM's static FP8."""
+    """FP8 with one scale per matrix, under the names used by ModelOpt and by vLLM's static FP8."""
     scale = weight.abs().max() / 448
     packed = (weight / scale).to(torch.float8_e4m3fn)
     return {name: packed, f"{name}_scale": scale.clone(), name.replace("weight", "input_scale"): torch.tensor(1.0)}
@@ -159,7 +159,7 @@ ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 
 
 def words(integer: torch.Tensor, order: Sequence[int] = range(8)) -> torch.Tensor:
-    """Rows of 4-bit integers with eight of them in each int32, the first in `order` lowest."""
+    """Rows of 4-bit integers, eight packed in each int32, the first of `order` in the lowest bits."""
     rows = integer.reshape(integer.shape[0], -1, 8)[:, :, list(order)].to(torch.int64)
     packed = (rows << torch.arange(0, 32, BITS)).sum(-1)
     return torch.where(packed >= 2**31, packed - 2**32, packed).to(torch.int32)
@@ -278,7 +278,7 @@ def test_quantized_weights_without_a_method_are_refused(
 
 
 def test_integers_that_are_no_matrices_are_not_taken_for_weights(folder: Path) -> None:
-    """Masks and position ids, which older checkpoints hold."""
+    """Masks and position ids, which older checkpoints contain."""
     weights = load_file(folder / "model.safetensors")
     weights["model.position_ids"] = torch.arange(64)[None]
     weights["model.layers.0.attn.bias"] = torch.ones(1, 1, 8, 8, dtype=torch.uint8)

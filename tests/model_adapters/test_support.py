@@ -57,7 +57,7 @@ def test_a_family_is_refused_before_weights_are_read(
 
 
 def test_layers_of_one_kind_are_measured_once_each_and_run_together_once() -> None:
-    """A deep model costs one pass through all layers; the other passes stop behind the last new kind of layer."""
+    """A deep model costs one pass through all layers; other passes stop after the last new kind of layer."""
     model = skeleton_of(small_model("olmo_hybrid", num_hidden_layers=32))
     calls = []
     for layer in model.model.layers:

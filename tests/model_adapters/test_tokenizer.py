@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer: lossless, never truncating, with true offsets and a fingerprint that stays."""
+"""A checkpoint's tokenizer is lossless, never truncates, and has correct offsets and a stable fingerprint."""
 
 import base64
 import gzip
@@ -26,7 +26,7 @@ TEXT = "A magic number, 1234567, for héllo 🙂\n\n  two  spaces"
 
 
 def byte_backend() -> Backend:
-    """One token a byte, in a fresh backend that a test may spoil."""
+    """One token per byte, in a fresh backend that a test may damage."""
     return Backend.from_str(byte_tokenizer().backend_tokenizer.to_str())
 
 
@@ -186,7 +186,7 @@ def test_the_fingerprint_is_that_of_the_definition() -> None:
 
 def test_the_fingerprint_is_the_same_in_another_process(tmp_path: Path) -> None:
     file = tmp_path / "tokenizer.json"
-    # Words in a hash map: their order must not show.
+    # A hash map of words, whose order must not matter.
     Backend(models.WordLevel({f"word{index}": index for index in range(1000)}, unk_token="word0")).save(str(file))
     program = (
         "import sys, pathlib; from model_adapters.tokenizer import HfTokenizer; "
@@ -249,7 +249,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def sentencepiece_model() -> bytes:
-    """A small byte-pair vocabulary that SentencePiece itself has learned."""
+    """A small byte-pair vocabulary trained with SentencePiece itself."""
     sentencepiece = pytest.importorskip("sentencepiece")
     learned = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(

@@ -1,4 +1,4 @@
-"""The adapter over a checkpoint on disk: text, reasons and records of how it ran."""
+"""The adapter for a checkpoint on disk: texts, finish reasons, and records of how it ran."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_text_is_what_transformers_generates(family: str, tmp_path: Path) -> Non
     ],
 )
 def test_what_ran_can_be_described(family: str, attention: str | None, loaded: LoadedModel) -> None:
-    """Whatever a family's configuration calls its sizes, or has none."""
+    """For any names of sizes in a family's configuration, or none."""
     adapter = TransformersAdapter(other_model(family), loaded.tokenizer, loaded.identity)
     assert [completion.error for completion in adapter.generate([request(loaded, TEXT, 2)])] == [None]
     assert adapter.describe().attention == attention
@@ -78,7 +78,7 @@ def test_what_ran_can_be_described(family: str, attention: str | None, loaded: L
 
 
 def speak(monkeypatch: pytest.MonkeyPatch, pick: Callable[[], int]) -> None:
-    """Let both prefill and decode pick other tokens."""
+    """Make both prefill and decode pick other tokens."""
     for module in ("scheduling.executor", "forward.decode_graph"):
         monkeypatch.setattr(f"model_adapters.engine.{module}.greedy_choice", lambda logits_BV: torch.tensor([pick()]))
 
@@ -123,7 +123,7 @@ def test_it_says_how_it_ran(loaded: LoadedModel) -> None:
         max_tokens=64,
     )
     memory = adapter.memory()
-    # Keys and values of 4 heads of 16 in fp32, two slots of 64 places.
+    # KV cache of 4 heads of 16 in fp32, for two slots of 64 places.
     assert memory.kv_bytes == 2 * 4 * 16 * 4 * 64 * 2
     assert memory.weights_bytes == sum(parameter.nbytes for parameter in loaded.model.parameters())
     assert (memory.peak_bytes or 0) > (memory.weights_bytes or 0)

@@ -1,4 +1,4 @@
-"""Weights are safetensors, whole, and exactly those that transformers would load; anything else is one line."""
+"""Weights must be complete safetensors, exactly those that transformers would load; otherwise there is one line."""
 
 import json
 from pathlib import Path

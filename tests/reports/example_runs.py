@@ -1,4 +1,4 @@
-"""Run records with everything that a report can show, and one with hostile text in every text."""
+"""Run records with everything that a report can show, and one with hostile text in every text field."""
 
 from dataclasses import replace
 from typing import Any
@@ -93,7 +93,7 @@ EMBEDDED = replace(
 
 
 def hostile(text: str) -> RunRecord:
-    """`FULL` with `text` in every field that is shown as text."""
+    """`FULL` with `text` in every field shown as text."""
     identity: dict[str, Any] = dict.fromkeys(("path", "family", "fingerprint", "tokenizer", "dtype"), text)
     return replace(
         FULL,

@@ -1,4 +1,4 @@
-"""Pages to test: a run's and a comparison's, with any text wherever a model or a name can put one."""
+"""Pages of a run and of a comparison, with any text in every place for a model's output or a name."""
 
 from dataclasses import replace
 from pathlib import Path

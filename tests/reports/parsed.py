@@ -1,4 +1,4 @@
-"""Reports as their readers' parsers find them, to see that text from outside is only text."""
+"""Parse reports as their readers do, to check that foreign text is only text."""
 
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-# CommonMark with GitHub's tables and strike-through, raw HTML allowed, as GitHub's parser has it before it sanitises.
+# CommonMark with GitHub's tables and strike-through and with raw HTML, like GitHub's parser before it sanitizes.
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
 
@@ -15,7 +15,7 @@ def blocks(tokens: list[Token]) -> list[str]:
 
 
 def inline_texts(tokens: list[Token]) -> list[str]:
-    """The text of each block, empty comments left out; fails on any other markup within a line."""
+    """The text of each block, without empty comments; fails on any other markup within a line."""
     texts = []
     for token in tokens:
         if token.type != "inline":
@@ -29,7 +29,7 @@ def inline_texts(tokens: list[Token]) -> list[str]:
 
 
 def check_markdown(render: Callable[[str], str], text: str) -> None:
-    """The document that `render` makes of a text has the blocks of one of harmless text, and no markup within lines."""
+    """Check that `render` gives the same blocks for a text as for a harmless one, without markup within lines."""
     document = render(text)
     tokens = PARSER.parse(document)
     assert blocks(tokens) == blocks(PARSER.parse(render("harmless")))
@@ -38,7 +38,7 @@ def check_markdown(render: Callable[[str], str], text: str) -> None:
 
 
 class Tags(HTMLParser):
-    """The tags of a page, without the classes that depend on what cells hold, and the text between them."""
+    """The tags of a page, without classes that depend on the contents of cells, and the text between them."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

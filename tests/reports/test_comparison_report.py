@@ -1,4 +1,4 @@
-"""Whole comparisons as people read them, and hostile text in every field of theirs."""
+"""Whole comparisons in every format, and hostile text in each of their fields."""
 
 import json
 from collections.abc import Callable

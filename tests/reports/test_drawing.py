@@ -40,7 +40,7 @@ def tooltips(chart: Chart) -> list[str]:
 
 
 def parsed(chart: Chart) -> Element:
-    """The chart as a parser of XML has it, without the namespace."""
+    """The chart as parsed by an XML parser, without the namespace."""
     svg = fromstring(tostring(draw(chart, "chart"), "unicode"))
     for element in svg.iter():
         element.tag = element.tag.removeprefix("{http://www.w3.org/2000/svg}")

@@ -1,4 +1,4 @@
-"""Token efficiency as people read it, and as a chart."""
+"""Reports of token efficiency, and the chart."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -70,7 +70,7 @@ def test_annotations(result: GateResult, check_golden: Callable[[str, str], None
 
 
 def spoiled(result: GateResult, text: str) -> GateResult:
-    """`result` with `text` wherever a run or a policy can put text."""
+    """`result` with `text` in every text field from a run or a policy."""
     verdicts = tuple(replace(verdict, rule=text, target=text, reason=text) for verdict in result.verdicts)
     run = replace(result.base[0], run_id=text, model=replace(result.base[0].model, path=text, family=text))
     return replace(result, verdicts=verdicts, policy=text, base=(run,), new=(run,))

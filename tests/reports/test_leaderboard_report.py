@@ -1,4 +1,4 @@
-"""Leaderboards as files: whole outputs, formulas made harmless, hostile names in every format."""
+"""Leaderboards as files: whole outputs, formulas made harmless, and hostile names in every format."""
 
 import csv
 import io
@@ -68,7 +68,7 @@ def test_html(board: Leaderboard, foreign: list[ForeignResult], check_golden: Ca
 
 
 def spoiled(board: Leaderboard, text: str) -> tuple[Leaderboard, list[ForeignResult]]:
-    """`board`, and a result of another tool, with `text` in every place for text from outside."""
+    """`board` and a result of another tool, with `text` in every place for foreign text."""
     boards = tuple(
         replace(
             one,

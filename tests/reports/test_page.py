@@ -1,4 +1,4 @@
-"""The page as a document: small, self-contained, with nothing in it that came from outside but text."""
+"""The page as a document: small, self-contained, and foreign content only as text."""
 
 import base64
 import hashlib
@@ -80,7 +80,7 @@ def test_the_data_block_holds_the_samples(page: Page) -> None:
 
 @pytest.mark.parametrize(("samples", "lengths", "limit"), [(5, 3, 400_000), (10, 5, 600_000)])
 def test_a_page_stays_small(tmp_path: Path, samples: int, lengths: int, limit: int) -> None:
-    """RULER of 13 tasks, answers as long as its budgets allow: a tenth of 6,500 samples in a tenth of 6 MB."""
+    """RULER with 13 tasks and answers as long as their budgets: a tenth of 6,500 samples in a tenth of 6 MB."""
     cells = [(f"niah_multikey_{task}", 4096 << length) for task in range(13) for length in range(lengths)]
     spec = RunSpec({cell: [1.0] * samples for cell in cells})
     worse = changed(spec, {cell: [0.5, *[1.0] * (samples - 1)] for cell in cells})
@@ -113,7 +113,7 @@ def _pieces(needle: str, write: "Writer") -> tuple[Piece, ...]:
 
 
 class Writer:
-    """Writes words of one to twelve letters, as frequent as words of a language are: the n-th with weight 1/n."""
+    """Writes words of one to twelve letters with a natural distribution: the n-th word has weight 1/n."""
 
     def __init__(self) -> None:
         self._rng = random.Random(0)
@@ -128,13 +128,13 @@ class Writer:
 def test_hostile_text_adds_no_element(page: Page, text: str) -> None:
     document = Tags(SCRIPTS.sub("", render_page(spoiled(page, text))))
     harmless = Tags(SCRIPTS.sub("", render_page(spoiled(page, "harmless"))))
-    # Charts are laid out by the width of their labels, so that their places and lines of text differ.
+    # The width of labels determines a chart's layout, so positions and line breaks differ.
     assert kinds(document) == kinds(harmless)
     assert all(value.startswith("#") for _, attributes in document.tags for name, value in attributes if name == "href")
 
 
 def kinds(document: Tags) -> set[tuple[str, ...]]:
-    """Which elements there are, with the names of their attributes."""
+    """The elements of a page, with the names of their attributes."""
     return {(tag, *(name for name, _ in attributes)) for tag, attributes in document.tags}
 
 

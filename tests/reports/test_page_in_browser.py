@@ -16,7 +16,7 @@ DRIVER = Path("/usr/bin/chromedriver")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM.exists() and DRIVER.exists()), reason="needs /usr/bin/chromium and /usr/bin/chromedriver"
 )
-# Each of these would leave a mark if it became script or markup.
+# Each of these would leave a trace if it became script or markup.
 HOSTILE = (
     "</script><script>window.pwned=1</script><img src=x onerror='window.pwned=1'>"
     "<svg onload=window.pwned=1> &lt;b&gt; \u2028 {{7*7}} ${7*7} %{x} javascript:window.pwned=1 ]]> <!--"
@@ -46,7 +46,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def show(browser: Any, tmp_path: Path) -> Callable[[Page], Any]:
-    """Opens a page from disk, waits for its samples, and fails on anything in the console."""
+    """Open a page from disk, wait for its samples, and fail on any message in the console."""
 
     def open_page(page: Page) -> Any:
         path = tmp_path / "page.html"

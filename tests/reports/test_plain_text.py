@@ -1,4 +1,4 @@
-"""Text from outside becomes one harmless line, and harmless text stays as it is."""
+"""Foreign text becomes one harmless line, and harmless text does not change."""
 
 import pytest
 from hypothesis import given

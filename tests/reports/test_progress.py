@@ -1,4 +1,4 @@
-"""The progress of a run: its speed, and the time that is left."""
+"""The progress of a run: its speed and remaining time."""
 
 import io
 import re
@@ -18,7 +18,7 @@ from tests.evalkit.tiny_suite import TinySuite
 
 
 class Clock:
-    """Replaces `time`; each reading is set by a test."""
+    """Replaces `time`; tests set each reading."""
 
     def __init__(self) -> None:
         self.seconds = 100.0
@@ -52,7 +52,7 @@ def watch(
     file, sent = io.StringIO(), 0
     with ProgressBar(Console(file=file, width=200)) as bar:
         bar.started(asked, asked.keys[kept:])
-        clock.seconds += 30.0  # corpora are read, the first prompt is made
+        clock.seconds += 30.0  # corpora are read, and the first prompt is made
         waiting, answered = deque(asked.keys[kept:]), 0
         for seconds, record in ended:
             while record.unscored is None and waiting and sent < answered + together:

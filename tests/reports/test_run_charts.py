@@ -1,4 +1,4 @@
-"""Which charts there are and what they show."""
+"""Which charts a run has, and what they show."""
 
 from dataclasses import replace
 from pathlib import Path

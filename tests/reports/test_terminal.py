@@ -41,7 +41,7 @@ def test_hostile_text_moves_no_cursor_and_makes_no_style(text: str) -> None:
     plain = printed(hostile(text))
     assert not [c for c in plain if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160)]
     plain.encode()
-    # With colour on, the only escape sequences are those of the same report with harmless text.
+    # With colour, the only escape sequences are those that the report has with harmless text.
     assert escapes(printed(hostile(text), color=True, width=2000)) == escapes(
         printed(hostile("harmless"), color=True, width=2000)
     )

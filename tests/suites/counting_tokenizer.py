@@ -4,7 +4,7 @@ from model_adapters.scripted import ScriptedTokenizer
 
 
 class CountingTokenizer(ScriptedTokenizer):
-    """Notes every text."""
+    """Records every text."""
 
     def __init__(self, *, adds_bos: bool = False) -> None:
         super().__init__(adds_bos=adds_bos)

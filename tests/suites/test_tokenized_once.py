@@ -88,7 +88,7 @@ def test_a_prompt_is_tokenized_once(build: Build, tmp_path: Path, *, adds_bos: b
         assert not tokenizer.texts, "judging tokenizes nothing"
     assert prompts
     assert {asked_texts[prompt] for prompt in prompts if prompt} == {1}
-    # To cut a text into windows, each is tokenized once before any is asked; of prepared files, the longest prompt is.
+    # Texts are tokenized once to cut them into windows, before any request; of prepared files, the longest prompt is.
     early = sum(planned[prompt] for prompt in prompts)
     windows = sum(key.task in ("text", "long_text", "short_text") for key in keys)
     assert early == (2 if build is prepared_suite else windows)

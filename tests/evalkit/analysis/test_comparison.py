@@ -94,7 +94,7 @@ def test_rows_and_the_mean_over_tasks(tmp_path: Path) -> None:
 
 
 def test_one_look_among_many_is_corrected(tmp_path: Path) -> None:
-    """6 of 6 changes are significant in one row and not among twenty."""
+    """6 of 6 changes are significant in a single row, but not among twenty."""
     cells = {(f"task_{number}", 4096): [1.0] * 50 for number in range(20)}
     new = dict(cells) | {("task_0", 4096): [0.0] * 6 + [1.0] * 44}
     alone = comparison_of(

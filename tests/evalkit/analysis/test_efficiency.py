@@ -78,7 +78,7 @@ def test_a_model_against_itself_saves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_interval_of_a_saving_holds_the_true_one_for_few_questions() -> None:
-    """Three checkpoints of a model that needs half the tokens; of three questions each task, most draws all agree."""
+    """Three checkpoints of a model that needs half the tokens; with three questions per task, most resamples agree."""
     levels, tokens = {"hybrid": (0.5, 0.9, 0.98), "baseline": (0.2, 0.5, 0.9)}, np.array([1e6, 2e6, 4e6])
     rng, held, ends = np.random.default_rng(0), 0, 0
     for _ in range(100):

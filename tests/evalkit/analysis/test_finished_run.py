@@ -153,7 +153,7 @@ damage = st.one_of(
 def test_a_damaged_run_is_refused_in_one_line_or_says_the_same(
     tmp_path: Path, name: str, damaged: tuple[Any, ...]
 ) -> None:
-    """Never a traceback, and never other scores than those that were stored."""
+    """Never a traceback, and never scores other than the stored ones."""
     sound = tmp_path / "sound"
     if not sound.exists():
         write_run(sound, SPEC)

@@ -188,7 +188,7 @@ def test_the_side_that_lacks_times_is_named(tmp_path: Path) -> None:
     assert only(judge(tmp_path / "a", rule, base, untimed)).reason == "NEW has no prefill seconds"
     with pytest.raises(UsageError, match="BASE has no prefill seconds for ruler/prefill_seconds@4096, though NEW has"):
         judge(tmp_path / "b", rule, untimed, base)
-    # If neither spends any time, such as a suite of log-probabilities on decoding, nothing increased.
+    # If neither run spends time, such as decoding time for log-probabilities, nothing has increased.
     assert judge(tmp_path / "c", rule, untimed, untimed).passed
 
 

@@ -22,7 +22,7 @@ THREE_TASKS = RunSpec({("vt", 4096): RIGHT, ("cwe", 4096): [0.0] * 4, ("fwe", 40
 
 
 def reason(folder: Path, rules: str, base: RunSpec, new: RunSpec, settings: str = "") -> str:
-    """Why the only check fails on results that are not complete."""
+    """The reason why the only check fails on incomplete results."""
     verdict = only(judge(folder, rules, base, new, settings))
     assert (verdict.outcome, verdict.passes, verdict.complete) == ("fail", False, False)
     return verdict.reason
@@ -100,7 +100,7 @@ def test_a_floor_on_the_mean_of_some_tasks_fails_unless_the_policy_names_them(tm
         named = judge(tmp_path / f"b{number}", rule, some, some, f"expect: {{ruler: {{tasks: {tasks}}}}}")
         assert named.passed
         assert only(named).new == pytest.approx(100 / 3)
-    # The difference of two such means is sound: both are over the same tasks.
+    # The difference of two such means is valid, because both are over the same tasks.
     assert judge(tmp_path / "c", "ruler@4096: {max_drop: 0}", some, some).passed
 
 
@@ -161,7 +161,7 @@ def test_a_task_that_could_not_be_asked_fails_a_floor_with_its_reason(tmp_path: 
     row, mean = judge(tmp_path, "ruler/q*@512: {min: 1}, ruler@512: {min: 1}", spec, spec).verdicts
     assert row.reason == "missing in NEW: qa_1@512 (its smallest prompt has 700 tokens)"
     assert "covers vt, without qa_1 (its smallest prompt has 700 tokens)" in mean.reason
-    # No run has it, so its drop is nothing that a glob could mean.
+    # No run has this row, so a glob cannot select its drop.
     assert judge(tmp_path / "drop", "'ruler/*@512': {max_drop: 1}", spec, spec).passed
 
 

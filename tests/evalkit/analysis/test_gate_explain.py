@@ -56,7 +56,7 @@ def test_a_base_says_what_is_selected_and_how_many_samples_there_are(tmp_path: P
         ("ruler/cwe@4096", 30),
         ("ruler/vt@8192", 10),
     ]
-    # Fractions get the wider interval, so the same number of samples shows less.
+    # Intervals are wider for fractions, so the same number of samples detects less.
     fractions, whole = checks[2], checks[3]
     assert (fractions.fails_without_drop or 0) > (whole.fails_without_drop or 0)
     assert [check.pairs for check in explained("rules: {ruler: {max_drop: 0}}", base, samples=50).checks] == [100, 50]
@@ -97,7 +97,7 @@ def test_losses_need_pairs(tmp_path: Path) -> None:
     assert explained(text, sides[0]).false_alarm.not_shown == 1.0
     (known,) = explained(text, *sides).checks
     assert known.unit == "bits per byte"
-    # It must be shown that a drop is at most 0.01, which one of nearly that size is not in most runs.
+    # The test must show that a drop is at most 0.01; if the drop is close to that, most runs do not show it.
     assert 0.005 < (known.detectable or 0) < 0.01
 
 

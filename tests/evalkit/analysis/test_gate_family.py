@@ -17,7 +17,7 @@ BASE = RunSpec({(task, 4096): right_and_wrong(N - 5, 5) for task in TASKS})
 
 
 def with_losses(losses: dict[str, int]) -> RunSpec:
-    """A candidate that loses so many answers of some tasks and gains none."""
+    """A candidate that loses the given number of answers in some tasks and gains none."""
     scores: dict[tuple[str, int], list[Score]] = {
         (task, 4096): [0.0] * losses.get(task, 0) + [1.0] * (N - 5 - losses.get(task, 0)) + [0.0] * 5 for task in TASKS
     }
@@ -122,7 +122,7 @@ def test_the_false_alarms_of_drops(tmp_path: Path, rules: str, settings: str, by
 def test_a_rule_that_must_show_something_fails_for_lack_of_samples(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     noise = rng.random(N)
-    # One answer in five changes, as many for the better as for the worse.
+    # One answer in five changes, equally often in both directions.
     base = RunSpec({("t0", 4096): [float(value > 0.1) for value in noise]})
     new = changed(base, {("t0", 4096): [float(not 0.1 < value < 0.2) for value in noise]})
     rules = "ruler/t0: {max_drop: 0}, 'ruler/t*': {non_inferior: 5}, ruler: {max_drop: 5, undecided: fail}"

@@ -87,7 +87,7 @@ def test_lengths_of_one_model_may_come_from_two_runs_but_no_cell_does(tmp_path: 
 
 
 def test_a_run_that_was_made_again_stands_for_the_older_one(tmp_path: Path) -> None:
-    """A command typed twice makes ruler-x and ruler-x-2."""
+    """Running the same command twice makes ruler-x and ruler-x-2."""
     first = replace(spec("a", 0.9), run_id="ruler-x")
     again = replace(spec("a", 0.5), run_id="ruler-x-2")
     tenth = replace(spec("a", 0.3), run_id="ruler-x-10")
@@ -181,7 +181,7 @@ def test_the_samples_of_many_runs_are_not_kept_in_memory(tmp_path: Path) -> None
         manifest = (folder / "manifest.json").read_text()
         (folder / "manifest.json").write_text(manifest.replace("./base", f"model-{number}"))
     runs = read_runs([tmp_path / "runs"])
-    build_leaderboard(runs[:2])  # what it imports is not counted
+    build_leaderboard(runs[:2])  # exclude the time of imports
     tracemalloc.start()
     board = build_leaderboard(runs)
     _, peak_bytes = tracemalloc.get_traced_memory()

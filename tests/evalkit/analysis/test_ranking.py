@@ -52,7 +52,7 @@ def test_a_rank_never_falls_as_a_value_rises(values: list[float], drawn: random.
 
 
 def test_pairs_separate_what_overlapping_intervals_do_not(tmp_path: Path) -> None:
-    """Twelve samples of 200 lost and none won: the intervals overlap by far, and the sign test has p = 0.0005."""
+    """Twelve samples of 200 lost and none won: the intervals overlap widely, but the sign test has p = 0.0005."""
     better = simulate(np.random.default_rng(0), dict.fromkeys(TASKS, 0.8), 50)
     worse = {cell: _without_the_first_right(scores, 3) for cell, scores in better.items()}
     assert ranks(tmp_path / "paired", model("a", better), model("b", worse)) == {"a": 1, "b": 2}

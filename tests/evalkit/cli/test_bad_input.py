@@ -150,7 +150,7 @@ class TestRuns:
     def test_a_place_that_cannot_be_written(self, evalkit: Evalkit) -> None:
         Path("file").write_text("")
         told = evalkit.refuses("ruler --ctx 512 --model ./nowhere --out file/run")
-        # Reported before the model is opened, so that nothing is loaded in vain.
+        # Reported before the model is opened, so that it is not loaded in vain.
         assert re.fullmatch(r"cannot write to file/run: .* is not a folder; choose another folder with --out", told)
 
     def test_a_full_disk_keeps_what_was_written_and_the_run_goes_on(self, evalkit: Evalkit, checkpoint: Path) -> None:

@@ -26,7 +26,7 @@ def runs(tmp_path: Path) -> None:
 
 @pytest.fixture
 def tiny_run(evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run whose first answer is right; the prompt of its second, wrong one is another now."""
+    """A run whose first answer is right; its second one is wrong, and the prompt of that has changed since."""
     monkeypatch.setitem(SUITES, "tiny", REGISTERED)
     model = write_script(Path("script"), *sums(wrong=[1]))
     evalkit("run --suite tiny --samples 2 --out run --model", model)

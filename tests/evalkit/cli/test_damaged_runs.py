@@ -63,7 +63,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run_all(sound: Path, evalkit: Evalkit) -> RunAll:
-    """Damage a copy of the candidate and try every command, or some, on it; returns exit codes."""
+    """Damage a copy of the candidate and run all or some commands on it; returns exit codes."""
 
     def run(damage: Damage, commands: Sequence[str] = COMMANDS) -> dict[str, int]:
         shutil.copytree(sound, Path(), dirs_exist_ok=True)
@@ -114,7 +114,7 @@ def test_values_that_were_changed(seed: int, run_all: RunAll) -> None:
 
     def change(folder: Path) -> None:
         if seed % 2:
-            # Nothing but the record and its samples to hold against each other.
+            # Leave only the record and its samples to check against each other.
             (folder / "manifest.json").unlink()
         if seed % 3:
             record = json.loads((folder / "run.json").read_text())
@@ -125,7 +125,7 @@ def test_values_that_were_changed(seed: int, run_all: RunAll) -> None:
             lines[number] = json.dumps(_changed(json.loads(lines[number]), rng))
             (folder / "samples.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
-    # A third of the commands each: every one meets a dozen changes and more.
+    # Each change is tried with a third of the commands, so that each command meets a dozen changes or more.
     run_all(change, COMMANDS[seed % 3 :: 3])
 
 

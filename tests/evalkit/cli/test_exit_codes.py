@@ -12,7 +12,7 @@ from tests.evalkit.run_factory import RunSpec, changed, write_run
 from tests.support import run_python, run_shell, start_python
 
 SPEC = RunSpec({("vt", 4096): [1.0] * 40})
-# The command with a bug in the gate, in a process of its own.
+# The command in a process of its own, with a bug in the gate.
 CRASHING = """
 import evalkit.analysis.gate, evalkit.cli, sys
 def crash(*arguments):
@@ -39,7 +39,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[str]":
-    """A line of bash in which $GATE is the command."""
+    """A line of bash with the command as $GATE."""
     return run_shell(line, folder=folder, GATE=f"{sys.executable} -m evalkit gate")
 
 
@@ -62,7 +62,7 @@ def test_a_bug_exits_70_with_its_traceback_and_one_line(runs: Path) -> None:
 
 @pytest.mark.parametrize(("new", "format"), [("worse", "terminal"), ("base", "markdown"), ("worse", "json")])
 def test_a_reader_that_leaves_is_met_in_silence(runs: Path, new: str, format: str) -> None:
-    # `true` reads nothing; the sleep lets it end before anything is written.
+    # `true` reads nothing; the sleep lets it exit before anything is written.
     line = f"{{ sleep 0.3; exec $GATE base {new} --format {format} --junit gate.xml; }} | true; echo ${{PIPESTATUS[0]}}"
     done = shell(runs, line)
     assert (done.stdout, done.stderr) == ("141\n", "")

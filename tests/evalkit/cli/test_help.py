@@ -36,7 +36,7 @@ def test_a_command_has_help_with_an_example(command: str, evalkit: Evalkit, monk
 
 
 def test_no_help_text_is_lost_as_markup() -> None:
-    """In square brackets it would be: defaults go into `show_default`."""
+    """Square brackets would be parsed as markup; defaults belong in `show_default`."""
     texts = [(name, param.help or "") for name in COMMANDS for param in find(name).params]
     assert [(name, text) for name, text in texts if "[" in text] == []
 

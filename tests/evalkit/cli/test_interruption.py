@@ -21,7 +21,7 @@ KILLS = 6
 
 def start(folder: Path, *arguments: str, seconds: float = SECONDS) -> subprocess.Popen[str]:
     """Run `evalkit track` with 40 samples and a slow model."""
-    # One sample in three has another answer, so that equal scores mean something.
+    # One sample in three has another answer, so that equal scores are informative.
     rules = [{"match": f"*/{index}/42", "text": "even", "wait_seconds": seconds} for index in range(0, SAMPLES, 3)]
     script = folder / "script"
     if not script.exists():
@@ -51,13 +51,13 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path, uninterrupted: P
     for _ in range(KILLS):
         before = len(read_samples(tmp_path / "run"))
         with start(tmp_path, "--resume") as process:
-            # Somewhere in the sample after some that ended, so that every kill lands in the middle of a run.
+            # Wait for a few samples and part of another, so that each kill comes in the middle of a run.
             wait_for_samples(tmp_path, min(SAMPLES, before + moments.randrange(1, 4)))
             time.sleep(moments.uniform(0, 2 * SECONDS))
             process.kill()
             process.communicate()
             if process.returncode == 0:
-                break  # on a busy machine it may come to its end before
+                break  # on a busy machine it may finish first
             assert process.returncode == -signal.SIGKILL
             kills += 1
     with start(tmp_path, "--resume") as process:
@@ -73,9 +73,9 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path, uninterrupted: P
     ]
     assert answers[0] == answers[1]
     assert len(answers[0]) == SAMPLES
-    # One request is in flight at a time, so each kill can cost one repetition at most.
+    # One request is in flight at a time, so each kill costs at most one repetition.
     assert Counter(asked(tmp_path / "asked")).total() - SAMPLES <= kills
-    # All that stored a sample are listed, the killed ones as such.
+    # All sessions that stored a sample are listed, the killed ones as such.
     assert sum(session.samples for session in interrupted.sessions) == SAMPLES
     ended = [session.ended for session in interrupted.sessions if session.samples]
     assert 1 <= ended.count(False) <= kills

@@ -16,7 +16,7 @@ PREFERS = {"first": 0, "second": 1}
 
 @pytest.fixture(autouse=True)
 def data(tmp_path: Path) -> None:
-    """The folder `mmlu` of two subjects, in which six and two questions are asked; and both models."""
+    """The folder `mmlu` with two subjects of six and two questions, and both models."""
     for model, preferred in PREFERS.items():
         write_script(tmp_path / model, {"prefer": preferred}, identity={"path": model})
     write_mmlu(tmp_path / "mmlu", ["virology"], test=6)

@@ -54,7 +54,7 @@ def test_every_run_has_its_own_time(evalkit: Evalkit) -> None:
     evalkit("run plan.yaml")
     slow, quick = (read_run(Path(f"runs/plan/scripted-{model}/tiny")).timing for model in ("weak", "strong"))
     assert slow.wall_seconds > 0.3
-    # Not the process's: the first run alone took longer than from the start of the second to its first prompt.
+    # Not the process's time: the first run alone took longer than the second from its start to its first prompt.
     track = read_run(Path("runs/plan/scripted-weak/track")).timing
     assert track.first_prompt_seconds is not None
     assert track.first_prompt_seconds < slow.wall_seconds + track.wall_seconds - 0.3
@@ -78,7 +78,7 @@ def test_a_plan_that_asks_for_less_keeps_the_old_run_elsewhere(evalkit: Evalkit)
 
 
 def test_weights_that_were_overwritten_are_run_and_judged_again(evalkit: Evalkit) -> None:
-    """The nightly case: one folder, `checkpoint-latest`, holds other weights every time."""
+    """A nightly run: the folder `checkpoint-latest` holds other weights every time."""
     Path("gate.yaml").write_text("rules: {tiny: {min: 60}}")
     Path("plan.yaml").write_text(PLAN + GATE)
     write_script(Path("weak"), PARITY, *sums())

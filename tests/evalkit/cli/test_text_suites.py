@@ -17,7 +17,7 @@ def rows(run: StoredRun) -> list[tuple[str, int, float | None, int]]:
 
 
 def rows_without_record(folder: Path) -> list[tuple[str, int, float | None, int]]:
-    """The table of a run that is killed before it writes its record, from its other files."""
+    """The table of a run that was killed before it wrote its record, from its other files."""
     record = (folder / "run.json").rename(folder / "record")
     try:
         return rows(open_run(folder))
@@ -51,7 +51,7 @@ def test_loss(evalkit: Evalkit, hybrid: Path) -> None:
     assert "bits per byte" in evalkit(f"{ask} body --out run").out
     run = load_run(Path("run"))
     assert rows_without_record(Path("run")) == rows(run)
-    # Each document but its first byte, which has nothing before it.
+    # Every document except its first byte, which has no context.
     assert figure_values(run.record)["scored_bytes"] == sum(len(f"Text {n}. " * 60) - 1 for n in range(3))
     evalkit.refuses(f"{ask} body --out run --resume --ngram 5")
     Path("a.jsonl").write_text(Path("a.jsonl").read_text().replace('{"body"', '{"title": "x", "body"'))

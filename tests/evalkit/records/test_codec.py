@@ -46,7 +46,7 @@ def test_any_text_becomes_one_line_that_utf_8_can_hold(text: str) -> None:
     written = to_json(UnscoredCell(text, 0, ""))
     assert len(written.splitlines()) == 1
     assert not any(character < " " or "\x7f" <= character <= "\x9f" for character in written)
-    # Two lone halves side by side are one character to every JSON reader.
+    # JSON readers combine two adjacent lone surrogates into one character.
     assert from_json(UnscoredCell, written.encode().decode()).task == text.encode("utf-16", "surrogatepass").decode(
         "utf-16", "surrogatepass"
     )
@@ -187,7 +187,7 @@ def _sample() -> dict[str, Any]:
 
 
 def _without(name: str) -> dict[str, Any]:
-    """Fields of a run record before `name`, filled in."""
+    """The fields of a run record before `name`, with values."""
     return {
         **dict.fromkeys(("schema", "run_id", "suite", "suite_version", "dialect"), ""),
         "seed": 0,

@@ -38,7 +38,7 @@ def test_what_holds_anything_stays(tmp_path: Path) -> None:
 
 
 def test_a_lock_whose_file_was_removed_is_no_lock(tmp_path: Path) -> None:
-    """However often holders come and go, there is never more than one."""
+    """However often the holder changes, there is never more than one."""
     holders, most, rounds = [0], [0], 200
 
     def hold() -> None:

@@ -89,7 +89,7 @@ def test_an_interrupt_while_waiting_stops_the_thread() -> None:
         asked.wait(60)
         wait_until(lambda: sys._current_frames()[main].f_code.co_name == "wait")
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.05)  # the item at work ends after the interrupt has arrived
+        time.sleep(0.05)  # the current item ends after the interrupt has arrived
         release.set()
 
     main = threading.get_ident()

@@ -110,7 +110,7 @@ class TestOneRun:
 
 
 class Rereading(TinySuite):
-    """Sends sample n in n + 1 requests; the answers are judged together."""
+    """A suite that sends sample n as n + 1 requests and judges the answers together."""
 
     def ask(self, key: SampleKey) -> Asked:
         asked = TinySuite.ask(self, key)
@@ -348,7 +348,7 @@ class TestPreparation:
             return right_answer(request)
 
         run_in(tmp_path, Counting(samples=30, ctxs=(65_536,)), ScriptedAdapter(reply))
-        # The one at work, and those after it.
+        # The current one, and those after it.
         assert max(ahead) <= PREPARED_AHEAD + 1
 
     def test_the_time_to_the_first_prompt_is_reported(self, tmp_path: Path) -> None:

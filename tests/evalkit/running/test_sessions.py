@@ -23,7 +23,7 @@ from tests.evalkit.tiny_suite import TinySuite, right_answer
 
 
 class Machine(ScriptedAdapter):
-    """A model on a GPU of some name, with a peak of memory."""
+    """A model on a named GPU, with a peak of memory."""
 
     def __init__(self, peak_bytes: int, replies: Callable[[Request], Reply] = right_answer) -> None:
         super().__init__(replies, prefill_seconds=0.5, decode_seconds=0.25)
@@ -41,7 +41,7 @@ Run = Callable[..., RunRecord]
 
 @pytest.fixture
 def run_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Run `samples` of the tiny suite on a GPU, resuming what is there."""
+    """Run `samples` of the tiny suite on a GPU, resuming an earlier run."""
 
     def run_samples(
         gpu: str,
@@ -83,7 +83,7 @@ def test_times_and_memory_are_of_all_sessions(run_on: Run) -> None:
 
 def test_a_killed_process_is_listed_with_what_it_took(run_on: Run, tmp_path: Path) -> None:
     def reply(request: Request) -> str:
-        if "/2/" in request.id:  # its state when the process is killed in its third sample
+        if "/2/" in request.id:  # the state when the process is killed in its third sample
             shutil.copytree(tmp_path / "run", tmp_path / "killed")
         return right_answer(request)
 
@@ -148,7 +148,7 @@ def test_with_nothing_to_ask_the_record_is_of_this_command(run_on: Run) -> None:
 
 
 def as_earlier_version(folder: Path) -> None:
-    """The files of a version that recorded neither sessions nor what answered."""
+    """The files of a version that recorded neither sessions nor the engine."""
     (folder / SESSIONS).unlink()
     (folder / STARTED).unlink()
     if (folder / RUN).exists():

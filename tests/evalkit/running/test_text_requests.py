@@ -17,7 +17,7 @@ TEXTS = TextRequests(ScriptedTokenizer(), max_tokens=None)
 
 
 class OneTokenEach(ScriptedTokenizer):
-    """A token for each character."""
+    """A tokenizer with one token per character."""
 
     def encode(self, text: str) -> list[int]:
         return [ord(character) + 2 for character in text]
@@ -44,7 +44,7 @@ class TestPairs:
         try:
             ((before, after),) = TEXTS.pairs(context, [continuation])
         except SampleDoesNotFitError:
-            return  # a continuation that melts into the context leaves nothing to score
+            return  # a continuation that merges with the context leaves nothing to score
         whole = tuple(ScriptedTokenizer().encode(context + continuation))
         assert len(before) + len(after) == len(whole) + (context == "")
         assert whole[-len(after) :] == after
@@ -78,7 +78,7 @@ class TestPairs:
 
     def test_a_tokenizer_that_looks_back_over_lines_is_read_whole(self) -> None:
         class Joins(ScriptedTokenizer):
-            """Reads "b" after a line that begins with "Q" as another token."""
+            """Encodes "b" differently after a line that begins with "Q"."""
 
             def encode(self, text: str) -> list[int]:
                 ids = super().encode(text)
@@ -132,7 +132,7 @@ class TestSharedPrefix:
         prefix = TEXTS.shared_prefix("x", [start + rest for rest in rests])
         assert prefix is not None
         assert all(prefix.begins(TEXTS.prompt((start + rest).rstrip())) for rest in rests)
-        # All but the last word that all have.
+        # All common words but the last.
         assert ScriptedTokenizer().decode(prefix.token_ids).count("one way or") == 2
 
     def test_special_tokens_belong_to_it(self) -> None:

@@ -48,9 +48,9 @@ def test_it_is_below_the_mean_and_on_the_scale(values: list[float], tail: float)
 
 @pytest.mark.parametrize(("gains", "loss"), [(1, 0.1), (2, 0.25), (4, 0.1)])
 def test_rare_gains_that_were_missed_are_allowed_for(gains: int, loss: float) -> None:
-    """The mean is zero: a tenth is lost often, all is gained rarely, and many samples hold no gain at all.
+    """With mean zero, small losses are frequent and large gains rare, so that many samples contain no gain.
 
-    Student's interval claims a loss in a tenth to a third of them.
+    Student's interval reports a loss in a tenth to a third of them.
     """
     rng = np.random.default_rng(gains)
     n, rate = 100, gains / 100

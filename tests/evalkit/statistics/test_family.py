@@ -27,7 +27,7 @@ def rejected(estimates: Z, error_rate: float = 0.05, level: float = 0.5) -> list
 @given(st.lists(st.floats(-1, 5), min_size=1, max_size=8))
 def test_the_decisions_are_those_of_holms_p_values(estimates: Z) -> None:
     adjusted = holm([float(stats.norm.sf(estimate)) for estimate in estimates])
-    # Next to the threshold rounding decides.
+    # Close to the threshold, rounding decides.
     if all(abs(p - 0.05) > 1e-6 for p in adjusted):
         assert rejected(estimates) == [p < 0.05 for p in adjusted]
 

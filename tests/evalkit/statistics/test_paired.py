@@ -77,7 +77,7 @@ def test_more_confidence_is_a_wider_interval(values: list[list[float]]) -> None:
 
 
 def test_nothing_changed_says_what_a_count_of_zero_says() -> None:
-    """Clopper and Pearson's bound for 0 of 100, both ways."""
+    """Clopper and Pearson's bound for 0 of 100, in both directions."""
     low, high = changes(0, 0, 100).interval() or (0, 0)
     bound = stats.binomtest(0, 100).proportion_ci(0.95, method="exact").high
     assert high == pytest.approx(bound)
@@ -159,7 +159,7 @@ def test_right_and_wrong_answers_have_the_same_interval_under_any_spread(up: int
 
 
 def test_the_detectable_difference_of_fractions_is_detected_four_times_in_five() -> None:
-    """Samples that lose one or two answers of ten, or win one, and keep doing so a little more often."""
+    """Samples that lose one or two answers of ten, or win one, with losses slightly more frequent."""
     rng = np.random.default_rng(0)
     n, changed = 200, 0.4
     values = np.array([-0.2, -0.1, 0.1])
@@ -168,7 +168,7 @@ def test_the_detectable_difference_of_fractions_is_detected_four_times_in_five()
         return pool([rng.choice([*values, 0.0], size=n, p=[*shares, 1 - sum(shares)])], bounded=True)
 
     named = drawn([0.1, 0.1, 0.3]).detectable() or 0
-    # Shares with a mean of -named, and `changed` of the samples changed.
+    # Distributions with mean -named in which `changed` of the samples change.
     worse = (named + 0.1 * changed) / 0.25
     shares = [worse / 2, worse / 2, changed - worse]
     assert values @ shares == pytest.approx(-named)
@@ -191,7 +191,7 @@ def test_windows_weigh_by_their_bytes() -> None:
 
 
 def test_the_detectable_difference_is_detected_four_times_in_five() -> None:
-    """Right-or-wrong pairs whose true difference is the one named, at the spread it was named for."""
+    """Right-or-wrong pairs whose true difference is the detectable one, at the spread for which it was computed."""
     samples, changed_share = 1000, 0.2
     named = changes(100, 100, samples - 200).detectable() or 0
     share_up = (changed_share + named) / 2 / changed_share
@@ -211,7 +211,7 @@ def test_no_difference_is_seen_with_fewer_changes_than_the_sign_test_needs() -> 
 
 @pytest.mark.parametrize("windows", [2, 3, 5, 12, 60])
 def test_few_losses_see_only_what_a_t_test_would_see(windows: int) -> None:
-    """Compared with the power of Student's t-test by the noncentral distribution, and with drawing."""
+    """Compared with the power of Student's t-test by the noncentral distribution, and with simulation."""
     spread = np.array([-1.0, 1.0] * (windows // 2) + [0.0] * (windows % 2))
     named = pool([spread], bounded=False).detectable() or 0
     error = spread.std(ddof=1) / windows**0.5
@@ -244,7 +244,7 @@ def test_nothing_can_be_said_about_no_pairs() -> None:
 
 @pytest.mark.parametrize("rate", [0.02, 0.3, 0.95])
 def test_two_equal_models_are_rarely_distinguished(rate: float) -> None:
-    """Coverage at 13 tasks × 20 samples, for hard, middling and easy questions; docs/statistics.md has the rest."""
+    """Coverage at 13 tasks × 20 samples, for hard, medium and easy questions; see docs/statistics.md for the rest."""
     rng = np.random.default_rng(int(rate * 100))
     outside = 0
     for _ in range(150):

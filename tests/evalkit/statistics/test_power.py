@@ -45,7 +45,7 @@ def test_the_needed_pairs_show_that_there_is_no_drop(changed: float, limit: floa
 
 
 def fractions(rng: np.random.Generator, drop: float) -> PairedDifferences:
-    """Thirteen tasks of twenty samples with four answers each, of which NEW loses one a little more often."""
+    """Thirteen tasks of twenty samples with four answers each; NEW loses one slightly more often."""
     tasks = []
     for _ in range(13):
         size = rng.choice([-0.5, -0.25, 0.0, 0.25, 0.5], size=20, p=[0.05, 0.1, 0.7, 0.1, 0.05])
@@ -60,7 +60,7 @@ def test_fractions_are_detected_about_as_often_as_predicted() -> None:
     drop = detectable_drop(lambda drop: above(spread, drop, 0.0, 0.025), 1.0)
     assert drop is not None
     fails = np.mean([(fractions(rng, drop).interval() or (-1.0, 1.0))[0] > 0 for _ in range(120)])
-    # An approximation, and 120 draws: two standard errors are 0.07.
+    # An approximation with 120 draws: two standard errors are 0.07.
     assert 0.65 <= fails <= 0.95
 
 

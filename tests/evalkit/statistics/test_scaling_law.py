@@ -31,7 +31,7 @@ def test_one_curve_is_found_again(floor: float, exponent: float, bend: float) ->
 
 
 def test_two_curves_share_what_they_are_made_of() -> None:
-    """The published coefficients: 35 % fewer tokens follow from them at the exponent that they were made with."""
+    """The published coefficients imply 35 % fewer tokens, at the exponent that they were fitted with."""
     exponent = 0.291
     shared = fit([points(1.7, 83.7, exponent), points(1.7, 94.9, exponent)])
     assert shared is not None

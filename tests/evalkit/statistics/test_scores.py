@@ -40,7 +40,7 @@ def test_equal_means_of_tasks_have_nearly_the_interval_of_their_pooled_answers()
 
 
 def test_spread_between_tasks_is_no_uncertainty() -> None:
-    """Six tasks at 1 and six at 0 are known to a few points, although single answers vary by the whole scale."""
+    """A mean of six tasks at 1 and six at 0 has a narrow interval, although single answers vary by the whole scale."""
     pooled = MeanScore.of([answers(600, 1200)]).interval()
     low, high = MeanScore.of([answers(100, 100)] * 6 + [answers(0, 100)] * 6).interval()
     assert high - low < 0.4 * (pooled[1] - pooled[0])
@@ -97,7 +97,7 @@ def test_one_length_against_a_share_of_another() -> None:
     low, high = margin.interval()
     assert margin.mean == pytest.approx(0.80 - 0.85 * 0.95)
     assert low < margin.mean < high
-    # Wald's interval is a fair guide at a hundred answers.
+    # Wald's interval is a good approximation for a hundred answers.
     error = math.sqrt(0.8 * 0.2 / 100 + 0.85**2 * 0.95 * 0.05 / 100)
     assert high - low == pytest.approx(2 * 1.96 * error, rel=0.15)
 

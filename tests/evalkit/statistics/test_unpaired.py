@@ -43,7 +43,7 @@ def test_the_other_way_round_is_the_mirror(left: int, right: int) -> None:
 
 
 def test_a_mean_over_tasks_carries_more_than_its_pooled_answers() -> None:
-    """Tasks that are all right or all wrong vary less than answers drawn from the mean."""
+    """Answers vary less if each task is all right or all wrong than if they are drawn from the mean."""
     groups = [np.ones(50), np.zeros(50), (np.arange(50) < 25).astype(float)]
     mean = MeanScore.of(groups)
     assert mean.mean == pytest.approx(0.5)

@@ -28,7 +28,7 @@ def test_a_llama_prompt_by_hand() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_steps_add_up_to_the_prompt_they_make(family: str) -> None:
-    """Decoding token by token computes what prefill does, and the head each time."""
+    """Decoding token by token does the same work as prefill, plus the head at each step."""
     model = small_model(family)
     head = 2 * 288 * 64
     stepped = sum(decode_work(model, before, 1).flops - head for before in range(300))

@@ -99,7 +99,7 @@ def test_suite_rows() -> None:
     bench_suite(session, model, [case], segment_tokens=16, slots=2, against=True)
     ours, theirs = session.record.rows
     assert (ours.failure, theirs.failure) == (None, None)
-    # Every answer ran to its budget, stop tokens or not.
+    # Every answer used its whole budget, regardless of stop tokens.
     assert ours.details["new_tokens"] == 3 * 20
     assert (ours.details["samples"], theirs.details["samples"]) == (3, 3)
     assert ours.timing is not None

@@ -20,7 +20,7 @@ def test_peak_above_weights_and_kv_does_not_grow_with_the_context(family: str) -
         assert row.kv_bytes == cost.bytes(row.context_tokens) - cost.state_bytes
         assert row.state_bytes == cost.state_bytes
         assert row.all_seconds[0] > 0
-    # A residual stream in and out of a layer is the least that a segment can take.
+    # A segment takes at least the residual stream at a layer's input and output.
     assert min(peaks) > 2 * 128 * model.config.hidden_size * 4
     assert measured[0].weights_bytes == sum(parameter.nbytes for parameter in model.parameters())
 

@@ -1,4 +1,4 @@
-"""Random prompts and what transformers itself makes of them: the truth that the engine is held to."""
+"""Random prompts and transformers' own results for them, which the engine is compared with."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,13 +12,13 @@ from tests.model_adapters.small_models import small_model
 
 
 def random_prompt(tokens: int, *, seed: int = 0) -> tuple[int, ...]:
-    """Ids of bytes, never of special tokens."""
+    """Ids of bytes, without special tokens."""
     generator = torch.Generator().manual_seed(1000 * tokens + seed)
     return tuple(torch.randint(0, 256, (tokens,), generator=generator).tolist())
 
 
 def make_requests(lengths: tuple[int, ...], budget: int) -> list[Request]:
-    """Requests `0`, `1`, … with random prompts; each budget is one longer than the one before."""
+    """Requests `0`, `1`, … with random prompts; budgets increase by one."""
     return [Request(str(index), random_prompt(tokens), budget + index) for index, tokens in enumerate(lengths)]
 
 
@@ -31,7 +31,7 @@ def one_shot_logits(family: str, prompt: tuple[int, ...]) -> torch.Tensor:
 
 
 def transformers_generate(family: str, request: Request) -> tuple[int, ...]:
-    """New tokens of `transformers.generate`, greedy, the end-of-sequence token included."""
+    """Greedy tokens from `transformers.generate`, including the end-of-sequence token."""
     input_ids = torch.tensor([request.token_ids])
     output = small_model(family).generate(
         input_ids,
@@ -45,7 +45,7 @@ def transformers_generate(family: str, request: Request) -> tuple[int, ...]:
 def plain_scores(
     model: PreTrainedModel, prompt: Sequence[int], continuations: Sequence[Sequence[int]]
 ) -> list[ContinuationScore]:
-    """By forward passes of transformers over the prompt with each continuation; those of one token have one pass."""
+    """Scores from transformers' forward passes over the prompt with each continuation; one pass for single tokens."""
     found = []
     passes_: dict[tuple[int, ...], torch.Tensor] = {}
     for continuation in continuations:

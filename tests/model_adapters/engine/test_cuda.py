@@ -13,7 +13,7 @@ from tests.model_adapters.small_models import FAMILIES, small_model
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-# Relative to the size of all logits: bf16 rounds at 4e-3, and each of a few dozen operators does so.
+# Relative to the size of all logits: bf16 rounds at 4e-3, and so does each of a few dozen operators.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 DTYPES = list(TOLERANCE)
 # In bf16, rounding decides near ties between experts; in such comparisons each token uses all experts.
@@ -39,7 +39,7 @@ def prefilled(runner: ModelRunner, token_ids: tuple[int, ...], segment_tokens: i
 
 
 def own_logits(family: str, dtype: torch.dtype, *, rounded_to: torch.dtype) -> torch.Tensor:
-    """transformers' own on the CPU, computed in a dtype, of weights that were rounded to another before."""
+    """transformers' own logits on the CPU, computed in one dtype with weights rounded to another."""
     model = small_model(family, **CONTINUOUS.get(family, {})).to(rounded_to).to(dtype)
     with torch.no_grad():
         return torch.cat([model(torch.tensor([prompt])).logits[:, -1] for prompt in PROMPTS]).cuda()
@@ -66,7 +66,7 @@ def test_generation_equals_transformers_in_fp32(family: str) -> None:
     engine = Engine(on_gpu(family, torch.float32), segment_tokens=100, slots=3)
     found = {generation.request_id: generation.token_ids for generation in engine.generate(requests)}
     assert found == {request.id: transformers_generate(family, request) for request in requests}
-    # In fp32 transformers multiplies by experts in a loop over counts that the host waits for.
+    # In fp32, transformers multiplies by experts in a loop that synchronizes with the host.
     assert engine.decoder.path == ("single launches" if family == "qwen3_next" else "CUDA graphs")
 
 

@@ -138,7 +138,7 @@ def test_any_other_error_in_a_pass_of_branches_is_theirs(monkeypatch: pytest.Mon
 
 
 def test_shorter_prompts_get_their_segments_and_slots_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory ran out for long prompts: those that need a quarter of the places are planned as ever."""
+    """If memory ran out for long prompts, prompts that need a quarter of the places are planned as before."""
     engine = Engine(small_model("llama"), slots=4)
     fail_when(monkeypatch, "prefill", lambda cache, slot, ids, segment: len(ids) > 500 < segment, OUT_OF_MEMORY[0])
     plans = []
@@ -151,14 +151,14 @@ def test_shorter_prompts_get_their_segments_and_slots_back(monkeypatch: pytest.M
 
 
 def poison(model: torch.nn.Module, token_id: int) -> None:
-    """Let one token's embedding, and so every state after it, be NaN."""
+    """Make one token's embedding NaN, and with it all later states."""
     with torch.no_grad():
         model.get_input_embeddings().weight[token_id] = float("nan")  # type: ignore[operator, union-attr]
 
 
 @pytest.mark.parametrize("family", ["olmo_hybrid", "olmo3"])
 def test_nan_logits_are_an_error_and_leave_nothing_behind(family: str) -> None:
-    """The poisoned sequence shares the batch with others, and its slot is used again."""
+    """The poisoned sequence is in a batch with others, and its slot is reused."""
     bad_id = VOCAB_SIZE - 1
     model = small_model(family)
     poison(model, bad_id)

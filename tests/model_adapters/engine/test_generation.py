@@ -81,7 +81,7 @@ def test_requests_are_pulled_when_a_slot_is_free() -> None:
 
     def stream() -> Iterator[Request]:
         for index in range(8):
-            # Never more than the slots hold: what is pulled and unanswered stays bounded.
+            # Never more than the number of slots: pulled but unanswered requests are bounded.
             assert len(pulled) - len(finished) < 2
             pulled.append(str(index))
             yield Request(str(index), random_prompt(20 + index), 3 + index % 3)
@@ -100,7 +100,7 @@ def test_nothing_is_pulled_before_the_first_answer_is_asked_for() -> None:
 
 
 def test_a_finished_sequence_frees_its_slot_at_once() -> None:
-    """One long answer and many short ones: they pass by it, through the other slot."""
+    """One long answer and many short ones, which pass through the other slot."""
     requests = [Request("long", random_prompt(50), 40)] + [Request(str(i), random_prompt(30 + i), 2) for i in range(6)]
     model = small_model("llama")
     assert model.generation_config is not None

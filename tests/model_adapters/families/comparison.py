@@ -184,7 +184,7 @@ def _described(row: Row, engine: Engine) -> Row:
 
 
 def _mixer(layout: MemoryLayout) -> str:
-    """Every kind of layer once, in the order in which they come first."""
+    """One layer of each kind, in order of first occurrence."""
     kinds = []
     for layer in layout.layers:
         seen = "chunked" if layer.chunked else "window" if layer.window else "full"

@@ -29,7 +29,7 @@ _COMMON: dict[str, Any] = {
     "num_key_value_heads": 2,
     "head_dim": 16,
     "max_position_embeddings": 512,
-    # Wide enough for logits of about one: with transformers' 0.02 they would agree by being small.
+    # Wide enough for logits of about one: with transformers' 0.02 they would agree only because they are small.
     "initializer_range": 0.15,
     "num_local_experts": 4,
     "num_experts": 4,
@@ -349,7 +349,7 @@ def build_skeleton(family: str) -> PreTrainedModel:
 
 
 def _values(kind: type[PreTrainedConfig], own: dict[str, Any]) -> dict[str, Any]:
-    """The values of a configuration class, and of the configurations inside it."""
+    """The values of a configuration class, including its nested configurations."""
     names = set(inspect.signature(kind.__init__).parameters)
     for base in kind.__mro__:
         names |= set(getattr(base, "__annotations__", {}))
@@ -365,7 +365,7 @@ def _values(kind: type[PreTrainedConfig], own: dict[str, Any]) -> dict[str, Any]
 
 
 def _enliven(model: nn.Module) -> None:
-    """Let what is built as zeros or ones matter, and random states remember hundreds of tokens."""
+    """Make weights initialized to zeros or ones matter, and random states remember hundreds of tokens."""
     for name, parameter in model.named_parameters():
         if name.endswith("A_log"):
             parameter.data.uniform_(-6.0, -1.0)

@@ -1,4 +1,4 @@
-"""docs/families.md: what the engine makes of every causal family, measured.
+"""Measure how the engine runs every causal family, for docs/families.md.
 
 `python -m tests.model_adapters.families.table [FAMILY ...]` measures all families, or some, and writes the table.
 """
@@ -32,7 +32,7 @@ model; bytes per token of a window are paid for at most as many tokens as it has
 
 
 def table(rows: Iterable[Row]) -> str:
-    """The whole file."""
+    """The text of the whole file."""
     rows = list(rows)
     counts = Counter(row.outcome for row in rows)
     counted = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items(), key=lambda one: -one[1]))
@@ -54,7 +54,7 @@ def read_lines() -> dict[str, str]:
 
 
 def read_row(line: str) -> Row:
-    """The row that a line was made from."""
+    """The row that a line was written from."""
     parts = line.replace("\\|", "\0").strip("|").split("|")
     family, mixer, outcome, reason, kernel, *sizes = (part.strip().replace("\0", "|") for part in parts)
     token_bytes, state_bytes = (int(size.replace(",", "")) if size else None for size in sizes)
@@ -66,7 +66,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def main() -> None:
-    """Measure the families named, and keep the lines of all others; without names measure all."""
+    """Measure the named families and keep the lines of all others; without names, measure all."""
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     wanted = sys.argv[1:] or CAUSAL_FAMILIES
     rows = {family: read_row(line) for family, line in read_lines().items()}

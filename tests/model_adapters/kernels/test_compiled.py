@@ -19,7 +19,7 @@ HOPPER_SHARED_BYTES = 227 * 1024
 
 
 class HopperDriver:
-    """The part of a driver that compiling needs."""
+    """The part of a GPU driver needed for compiling."""
 
     def get_current_target(self) -> Any:
         from triton.backends.compiler import GPUTarget
@@ -34,7 +34,7 @@ class HopperDriver:
 
 
 class Compiled:
-    """In a kernel's place: a launch compiles and runs nothing."""
+    """Replaces a kernel: a launch compiles it but runs nothing."""
 
     def __init__(self, kernel: Any, found: dict[str, Any]) -> None:
         self._kernel, self._found = kernel, found
@@ -48,14 +48,14 @@ class Compiled:
 
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
-    """Name -> the kernels that launches have compiled, none taken from an earlier run's cache."""
+    """Name -> the kernels compiled by launches, none of them from an earlier run's cache."""
     from triton.runtime import driver
 
     from model_adapters.kernels.gated_delta import triton_prefill
     from model_adapters.kernels.state_space import triton_scan
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")  # as before Triton 3.10; unset, 3.9 warns
+    monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")  # the default before Triton 3.10; 3.9 warns if unset
     found: dict[str, Any] = {}
     for module, name in (
         (triton_prefill, "prepare_chunks"),
@@ -65,7 +65,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         (triton_scan, "_outputs"),
     ):
         monkeypatch.setattr(module, name, Compiled(getattr(module, name), found))
-    # `reset_active` would want a real one.
+    # `reset_active` would require a real driver.
     monkeypatch.setattr(driver, "_active", HopperDriver())
     return found
 

@@ -1,4 +1,4 @@
-"""The Triton kernels' tests on the processor, in a process that interprets Triton."""
+"""The Triton kernels' tests on a CPU, in a process with Triton's interpreter."""
 
 import importlib.util
 import os

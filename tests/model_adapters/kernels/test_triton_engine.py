@@ -1,4 +1,4 @@
-"""The kernels inside transformers' modules: found right, found wrong, and the engine's answers with them."""
+"""The kernels inside transformers' modules: accepted if right, rejected if wrong, and the engine's answers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +31,7 @@ HYBRIDS = ("olmo_hybrid", "qwen3_next")
 
 @pytest.fixture(autouse=True)
 def _own_rules() -> None:
-    """Let transformers compute with its own operators: a library's run on no CPU, and are less exact in fp32."""
+    """Let transformers use its own operators: those of a library do not run on a CPU and are less exact in fp32."""
     for family in HYBRIDS:
         choose_kernels(small_model(family), "torch")
 
@@ -76,7 +76,7 @@ def _spoiled(kernel: Callable[..., Any]) -> Callable[..., Any]:
     def spoiled(*args: Any, **kwargs: Any) -> Any:
         result = kernel(*args, **kwargs)
         out = result[0] if isinstance(result, tuple) else result
-        # One token of the segment, or one head; a factor would be lost in the norm.
+        # Change one token of the segment, or one head; a factor on everything would be lost in the norm.
         one = out.select(1, -1)
         one.copy_(one.flip(-1))
         return result
@@ -120,7 +120,7 @@ def test_answers_are_those_of_transformers(family: str, lengths: tuple[int, ...]
 def test_elementwise_modules_are_found_by_what_they_compute(family: str, expected: set[str]) -> None:
     token_ids = random_prompt(40)
     model = small_model(family).to(DEVICE)
-    # Weights of one: a norm whose weight is added to one would pass for one that only scales.
+    # With weights of one, a norm that adds one to its weight would pass for one that only scales.
     for name, parameter in model.named_parameters():
         if "norm" in name:
             parameter.data.uniform_(0.5, 1.5)
@@ -149,7 +149,7 @@ def test_single_tokens_on_the_vector_product(family: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(linear, "KERNEL_DEVICES", (DEVICE,))
     model = small_model(family).to(DEVICE)
     linear_layers = sum(type(module) is torch.nn.Linear for module in model.modules())
-    # All but the output embeddings, which stay the engine's.
+    # All except the output embeddings, which the engine computes itself.
     assert place_vector_products(model, patches_of(model)) == linear_layers - 1
     assert any("MLP" in name for name in place_elementwise(model, patches_of(model)))
     place_layers(model)
@@ -165,7 +165,7 @@ def test_layers_with_their_residual_sums(family: str) -> None:
     model, token_ids = small_model(family).to(DEVICE), random_prompt(50)
     patches = patches_of(model)
     expected = prefill(model, token_ids, 50)
-    assert place_fused_layers(model, patches, fast_rule=True) == 0  # nothing to fuse them into yet
+    assert place_fused_layers(model, patches, fast_rule=True) == 0  # there is nothing yet to fuse them into
     place_elementwise(model, patches)
     place_layers(model)
     attention_layers = len(model.config.layer_types) - model.config.layer_types.count("linear_attention")

@@ -16,9 +16,9 @@ from tests.model_adapters.small_models import byte_tokenizer
 
 OTHER_FAMILIES = ("qwen3_5_text", "kimi_linear", "mamba2", "bamba", "granitemoehybrid")
 UNUSUAL_FAMILIES = (
-    # They change what the cache returned: repeated heads, halves of heads, latent vectors.
+    # They transform what the cache returns: repeated heads, halves of heads, latent vectors.
     *("jetmoe", "diffllama", "deepseek_v3"),
-    # Their decoder layers do not hand keyword arguments on.
+    # Their decoder layers do not pass keyword arguments on.
     *("nemotron", "stablelm"),
     # Their layers run several times or are not where they usually are.
     *("hrm_text", "bert", "modernbert-decoder"),
@@ -28,9 +28,9 @@ UNUSUAL_FAMILIES = (
     *("falcon_h1", "nemotron_h"),
     # Scores have caps or sinks, or attention is chunked.
     *("gemma2", "gpt_oss", "llama4_text"),
-    # It insists on a class of cache of its own.
+    # It requires a cache class of its own.
     "minimax",
-    # They continue from a state by single tokens only.
+    # They continue from a state one token at a time only.
     *("mamba", "jamba"),
 )
 REFUSED_FAMILIES = ("doge", "xlstm", "bloom")

@@ -1,4 +1,4 @@
-"""Families beyond those that the engine was made for: equal logits every way, states that count, and known sizes."""
+"""Families beyond the engine's first ones: equal logits in every way to run them, states that matter, known sizes."""
 
 from typing import Any
 

@@ -118,7 +118,7 @@ def test_a_state_lost_between_segments_is_named(hybrid: Path, fault: str, monkey
 
 
 def swapped(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """The rule with beta and the decay in each other's place: same shapes, nothing raises."""
+    """The rule with beta and decay swapped: same shapes, no exception."""
 
     def with_gates_swapped(*tensors: torch.Tensor, g: torch.Tensor, beta: torch.Tensor, **options: Any) -> Any:
         return rule(*tensors, g=-beta, beta=g.exp(), **options)
@@ -232,7 +232,7 @@ def test_positions_that_change_with_the_length_are_crossed(
         torch.testing.assert_close(buffer, frequencies[name], rtol=0, atol=0)
     assert before.model.config.max_position_embeddings == 4096
     assert before.model.config.rope_parameters == load_model(ModelOptions(str(folder))).model.config.rope_parameters
-    # An engine that did not refuse them, or chose factors by the pass, would read them wrongly.
+    # An engine that did not refuse them, or selected factors per pass, would read them wrongly.
     monkeypatch.setattr(equivalence, "position_limit", lambda model: None)
     monkeypatch.setattr(model_runner, "factors_by_prompt", lambda rotaries, step: nullcontext())
     assert stopped(short_preflight(subject(folder))) == {"rope length"}
@@ -306,13 +306,13 @@ def test_an_exception_before_the_first_check_is_one_too(hybrid: Path, monkeypatc
     assert stopped(short_preflight(checked)) == {"tokenizer"}
 
 
-# phimoe picks by `max` and not by `topk`. In these, the engine loses more than 1.5 times what one pass of transformers'
-# own code loses: rounding sends other tokens to other experts.
+# phimoe selects experts with `max` instead of `topk`. For these models the engine's error exceeds 1.5 times that of one
+# pass of transformers' own code, because rounding sends other tokens to other experts.
 TIES = [("olmoe", 1), ("glm4_moe_lite", 0), ("phimoe", 2), ("hunyuan_v1_moe", 1)]
 
 
 def mixture(family: str, seed: int) -> PreTrainedModel:
-    """A small mixture of experts in fp32, some of whose routers' scores nearly tie."""
+    """A small mixture of experts in fp32, with near ties among router scores."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(family)
@@ -347,7 +347,7 @@ def test_a_fault_in_a_mixture_of_experts_is_not_taken_for_ties(monkeypatch: pyte
 
 
 def test_in_bf16_values_that_are_a_tenth_too_large_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault of less than a tenth of the logits, which a mixture of experts may lose by rounding alone."""
+    """A fault of less than a tenth of the logits, which rounding alone may cause in a mixture of experts."""
     folder = save_small_checkpoint(tmp_path / "model", "llama")
     append = Pass.append
 

@@ -58,5 +58,5 @@ def test_only_models_that_pick_experts_are_rounded_otherwise(family: str, picks:
     assert found.compare("kernels", "far away", far, range(len(PROMPT))).outcome == "stop"
     assert (found.bounds.logits > bound) == picks
     assert found.compare("kernels", "its own", own, range(len(PROMPT))).outcome == "pass"
-    # Disturbed embeddings leave nothing behind.
+    # The perturbation of embeddings is removed afterwards.
     torch.testing.assert_close(plain_trace(model, PROMPT).logits_TV, own.logits_TV, rtol=0, atol=0)

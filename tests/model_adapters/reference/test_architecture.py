@@ -1,4 +1,4 @@
-"""The shapes that the recipe trains, and the checkpoints that come with evalkit."""
+"""The model shapes of the recipe, and the checkpoints that ship with evalkit."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The generators: they write the embedded corpora, and another text for every other seed."""
+"""The generators write the embedded corpora for seed 0, and other texts for every other seed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Training goes through functions that compute what transformers' own compute, gradients included."""
+"""The functions that training uses give the same results and gradients as transformers' own."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def test_logits_and_gradients_are_those_of_the_plain_model(kind: str) -> None:
     model = AutoModelForCausalLM.from_config(make_config(kind, 128))
     for name, parameter in model.named_parameters():
         if name.endswith("q_proj.weight"):
-            # Attention of fresh weights is nearly uniform: a wrong window would not be noticed.
+            # Attention of fresh weights is almost uniform, so a wrong window would not be noticed.
             parameter.data.mul_(20.0)
     token_ids_BT = torch.randint(2, 128, (2, TOKENS))
 

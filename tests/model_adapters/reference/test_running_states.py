@@ -1,4 +1,4 @@
-"""States read back from prompts are those that the tasks' own answers follow from."""
+"""States read back from prompts agree with the tasks' own answers."""
 
 import re
 
@@ -30,7 +30,7 @@ def test_the_last_state_agrees_with_the_answer_where_it_tells_it(name: str) -> N
 
 
 def answer_from(name: str, state: str, opening: tuple[str, ...], last: str, question: str) -> str | None:
-    """The answer that the last state implies; None if it is about another place than the question."""
+    """The answer implied by the last state; None if the state is about another place than the question."""
     if name in ("parity", "counter"):
         return state
     if name == "state_recall":

@@ -1,4 +1,4 @@
-"""A training from fresh weights, and one that goes on from a checkpoint: what each starts from, keeps and refuses."""
+"""Training from fresh weights and from a checkpoint: what each starts from, stores and refuses."""
 
 import json
 import sys
@@ -45,7 +45,7 @@ def small_batch(seed: int) -> Batch:
 
 
 def plain_answer_loss(kind: str, batch: Batch) -> float:
-    """The loss by transformers' own code, in float32."""
+    """The loss computed by transformers' own code in float32."""
     model = load_model(ModelOptions(str(folder(kind)), device="cpu", dtype="float32")).model
     with torch.no_grad():
         logits_TV = model(torch.from_numpy(batch.token_ids_BT)).logits[0]
@@ -82,7 +82,7 @@ def test_a_checkpoint_goes_on_from_its_own_loss_and_tokens(
 
 
 class Command:
-    """Runs the program with the training itself replaced by a note of what it was asked."""
+    """Runs the program, with the training itself replaced by a record of its arguments."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
@@ -124,7 +124,7 @@ def test_what_is_stated_comes_before_what_is_usual(command: Command, tmp_path: P
 
 
 def altered(target: Path, **files: dict[str, object]) -> Path:
-    """A folder with the hybrid's config.json and evalkit.json, some of their values changed."""
+    """A folder with the hybrid's config.json and evalkit.json, with some values changed."""
     target.mkdir()
     for name in ("config", "evalkit"):
         values = json.loads((folder("hybrid") / f"{name}.json").read_text()) | files.get(name, {})

@@ -19,7 +19,7 @@ class FakeServer:
     url: str
     model: str = "served"
     listing: dict[str, Any] = field(default_factory=dict)
-    """More of the model's entry in /v1/models."""
+    """Additional fields of the model's entry in /v1/models."""
     takes_ids: bool = True
     tokenize: Callable[[str], list[int]] = lambda text: list(text.encode())
     gives_log_probabilities: bool = True
@@ -38,7 +38,7 @@ def log_probability(token: int) -> float:
 
 @contextmanager
 def serve() -> Iterator[FakeServer]:
-    """A server on a free port of this machine."""
+    """A server on a free local port."""
     http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     http.daemon_threads = True
     fake = FakeServer(f"http://127.0.0.1:{http.server_address[1]}")
@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Any
 
     def log_message(self, *_: Any) -> None:
-        """Nothing on the terminal."""
+        """Print nothing."""
 
     def do_GET(self) -> None:
         fake: FakeServer = self.server.fake

@@ -1,4 +1,4 @@
-"""A served model: every request answered once, and nothing counted that the server did not read as it was sent."""
+"""A served model: every request is answered once, and prompts that the server changed are not counted."""
 
 from collections import Counter
 from collections.abc import Iterator

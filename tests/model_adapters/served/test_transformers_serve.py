@@ -1,4 +1,4 @@
-"""`transformers serve`, a server that nobody here wrote: the same answers as this engine."""
+"""`transformers serve`, a server that is not ours, gives the same answers as this engine."""
 
 import importlib.util
 import json

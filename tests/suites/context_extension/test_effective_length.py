@@ -48,7 +48,7 @@ def test_the_mean_is_over_tasks_and_not_over_samples() -> None:
 
 
 def test_twelve_right_answers_do_not_show_an_effective_length() -> None:
-    """Three tasks of four right answers: the exact lower bound of their mean is 73.5, below 85.6."""
+    """Three tasks with four right answers: the exact lower bound of their mean is 73.5, below 85.6."""
     cells = {8192: [answers(4, 4)] * 3}
     found = fixed(cells)
     assert (found.tokens, found.low, found.high) == (8192, 0, 8192)
@@ -73,7 +73,7 @@ def test_few_samples_near_the_threshold_leave_it_open() -> None:
 
 
 def test_the_interval_covers_the_true_length() -> None:
-    """True accuracies 95, 90 and 70: the effective length is 8,192, and at most about 5 % of intervals miss it."""
+    """With true accuracies 95, 90 and 70 the effective length is 8,192, and at most about 5 % of intervals miss it."""
     rng = random.Random(0)
     missed = 0
     for _ in range(60):

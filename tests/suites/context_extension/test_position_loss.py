@@ -1,4 +1,4 @@
-"""Sums by bucket of position."""
+"""Sums of losses by position bucket."""
 
 import math
 

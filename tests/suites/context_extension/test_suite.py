@@ -100,7 +100,7 @@ def test_verdicts_say_where_it_breaks(stored: tuple[RunRecord, Path]) -> None:
 
 def test_figures_tell_grid_and_positions(stored: tuple[RunRecord, Path]) -> None:
     figures = {figure.label: figure.value for figure in stored[0].figures}
-    # niah_multivalue has four needles, so it is in no depth of the grid; the mean is over both tasks.
+    # niah_multivalue has four needles, so it is not in the depth grid; the mean is over both tasks.
     assert {name: value for name, value in figures.items() if name.startswith("grid/")} == {
         f"grid/{ctx}/{depth}": value
         for ctx, value in ((1024, 100.0), (2048, 100.0), (4096, 0.0))

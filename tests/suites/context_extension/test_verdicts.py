@@ -45,7 +45,7 @@ def grid(shares: Sequence[float], n: int = 40) -> list[SampleRecord]:
 
 
 def document(index: int, loss_at: Sequence[float]) -> SampleRecord:
-    """A document with one loss for each quarter of the context."""
+    """A document with one loss per quarter of the context."""
     width = bucket_width(8192)
     positions = tuple(
         PositionSums(start, start + width, width * loss_at[start * 4 // 8192], width, 1)
@@ -87,7 +87,7 @@ class TestPositionLoss:
         assert found.detectable > 0.3
 
     def test_a_healthy_model_is_failed_at_most_one_time_in_twenty(self) -> None:
-        """Losses are equal but for noise, and the margin is nothing at all."""
+        """Losses are equal except for noise, and the margin is zero."""
         noise = random.Random(2)
         failed = 0
         for _ in range(150):

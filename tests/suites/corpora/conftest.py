@@ -28,7 +28,7 @@ class Site:
         self.answers: dict[str, bytes | int] = {}
         """Body or status by path."""
         self.missing_bytes = 0
-        """By how much every body is cut short of its announced length."""
+        """Number of bytes by which every body is shorter than announced."""
         self.asked: list[str] = []
 
     def url(self, path: str) -> str:
@@ -64,7 +64,7 @@ def place(site: Site, path: str, published: bytes) -> Download:
 
 @pytest.fixture
 def sources(site: Site, monkeypatch: pytest.MonkeyPatch) -> dict[str, Source]:
-    """All three corpora, each at home on the site; HotpotQA has a mirror."""
+    """All three corpora on the site; HotpotQA also has a mirror."""
     urls = [site.url("/taste.html"), site.url("/main/lisp.txt")]
     listing = "\n".join([*urls, ""]).encode()
     site.answers = {

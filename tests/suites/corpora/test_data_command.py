@@ -1,4 +1,4 @@
-"""`evalkit data`: what it prints, and how it exits."""
+"""Output and exit codes of `evalkit data`."""
 
 from pathlib import Path
 

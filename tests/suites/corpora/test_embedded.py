@@ -1,4 +1,4 @@
-"""The embedded corpora: unchanged since they were first published, and fit for what the suites ask of them."""
+"""The embedded corpora: unchanged since their first publication, and sufficient for the suites."""
 
 import hashlib
 import lzma
@@ -32,7 +32,7 @@ def test_a_corpus_is_identified_by_its_uncompressed_text(role: str) -> None:
 
 
 def test_prompts_see_what_they_always_saw() -> None:
-    """Digests of what the generators returned before their output was stored."""
+    """Digests of the generators' output from before it was stored in files."""
     essays, questions = embedded_essays(), (embedded_squad(), embedded_hotpotqa())
     texts = ["\n".join(essays.sentences), *(repr((corpus.documents, corpus.questions)) for corpus in questions)]
     assert [hashlib.sha256(text.encode()).hexdigest() for text in texts] == [

@@ -1,4 +1,4 @@
-"""Fetching over loopback: whole and published files arrive, nothing else does."""
+"""Fetching over loopback: complete files with the published contents are accepted, nothing else is."""
 
 import contextlib
 import hashlib
@@ -310,7 +310,7 @@ def test_the_lock_says_where_each_file_came_from(sources: dict[str, Source], sit
 def test_processes_that_fetch_side_by_side_lose_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     def slow_read() -> dict[str, Entry]:
         entries = read_lock()
-        time.sleep(0.01)  # without the lock, every writer has read before the first has written
+        time.sleep(0.01)  # without the lock, all writers would read before the first one writes
         return entries
 
     monkeypatch.setattr("suites.corpora.lock.read_lock", slow_read)

@@ -1,4 +1,4 @@
-"""A folder of corpora: what is taken, what is passed over, and what is refused."""
+"""A folder of corpora: which files are used, skipped and refused."""
 
 import bz2
 import gzip

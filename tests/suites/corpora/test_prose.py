@@ -1,4 +1,4 @@
-"""Running text becomes sentences: all of the book, nothing around it."""
+"""Running text is split into sentences, with all of the book and nothing around it."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Tasks of one's own, written once; a small model on disk, and runs of both."""
+"""Custom tasks, written once, a small model on disk, and runs of both."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Small tasks of every kind that lm-eval has, as YAML files over local JSON data: nothing needs the network."""
+"""Small tasks of every lm-eval kind, as YAML files with local JSON data, so that no network is needed."""
 
 import json
 from itertools import pairwise

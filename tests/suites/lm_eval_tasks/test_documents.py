@@ -1,4 +1,4 @@
-"""A task's instances are those that lm-eval builds, in any order of requests."""
+"""A task's instances equal those that lm-eval builds, in any order of requests."""
 
 from pathlib import Path
 

@@ -15,7 +15,7 @@ def load(folder: Path, *tasks: str, **settings: Any) -> Any:
 
 
 def changed(own_tasks: Path, folder: Path, name: str, **config: Any) -> Path:
-    """A folder with one of the tasks, changed and called `changed`."""
+    """A folder with a changed copy of one of the tasks, called `changed`."""
     task = yaml.safe_load((own_tasks / f"{name}.yaml").read_text())
     folder.mkdir(exist_ok=True)
     (folder / "changed.yaml").write_text(yaml.safe_dump({**task, "task": "changed", **config}))

@@ -38,7 +38,7 @@ def results(doc, results):
 
 
 def run(folder: Path, returned: str, *metrics: str, right: int = 4) -> tuple[SuiteSummary, list[SampleRecord]]:
-    """The summary of a model that answers the first `right` of 6 documents rightly."""
+    """The summary for a model with right answers to the first `right` of 6 documents."""
     folder.mkdir(exist_ok=True)
     listed = "".join(METRIC % name for name in metrics)
     (folder / "own.yaml").write_text(TASK.format(kind="multiple_choice") + listed)

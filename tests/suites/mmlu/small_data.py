@@ -11,7 +11,7 @@ Row = tuple[str, ...]
 
 
 def rows(topic: str, count: int, *, letters: bool = False) -> list[Row]:
-    """Questions without sense, whose answers go round; every third has quotes, commas or a line break in it."""
+    """Meaningless questions with rotating answers; every third has quotes, commas or a line break."""
     made = []
     for n in range(count):
         odd = ('a "quoted", listed thing', "one line\nand another", "plain")[n % 3]
@@ -27,7 +27,7 @@ def as_csv(lines: Sequence[Row], *, header: Row | None = HEADER) -> str:
 
 
 def write_mmlu(folder: Path, subjects: Sequence[str], *, test: int = 6, dev: int = 5, letters: bool = False) -> Path:
-    """`test/<subject>_test.csv` and `dev/<subject>_dev.csv`, headerless with letters, else with a header."""
+    """Write `test/<subject>_test.csv` and `dev/<subject>_dev.csv`, headerless with letters, or with a header."""
     for split, count in (("test", test), ("dev", dev)):
         (folder / split).mkdir(parents=True, exist_ok=True)
         for subject in subjects:

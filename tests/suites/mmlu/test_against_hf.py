@@ -53,7 +53,7 @@ def test_every_choice_is_hfs(real_mmlu: Path, make: Callable[[], Loaded]) -> Non
     samples = [one.sample for one in asked]
     theirs = of_hf(model, hf_tokenizer, samples)
     requests = [one.requests[0] for one in asked]
-    # All but the question itself is read once.
+    # Everything except the question itself is read once.
     assert all(request.prefix_tokens > len(request.token_ids) // 2 for request in requests)
     adapter = TransformersAdapter(model, tokenizer, SCRIPTED_IDENTITY)
     found = {completion.request_id: completion.continuations or () for completion in adapter.generate(requests)}

@@ -39,7 +39,7 @@ def task_over(variant: str, subject: str, data: Path, cache: Path) -> Any:
 
 
 def write_rows(subject: str, data: Path, cache: Path) -> Path:
-    """The hub's shape of a subject: question, a list of choices, and the answer's number."""
+    """A subject in the hub's format: question, list of choices, and the answer's index."""
     import json
 
     from suites.mmlu.csv_folder import CsvFolder

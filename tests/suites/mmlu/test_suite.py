@@ -1,4 +1,4 @@
-"""MMLU asks what lm-eval asks, and judges by the most probable choice."""
+"""MMLU uses lm-eval's prompts, and scores the most probable choice."""
 
 import math
 from pathlib import Path
@@ -35,7 +35,7 @@ def completion(*nats: float) -> Completion:
 
 
 class WithAnEmptyChoice:
-    """A source whose third choice is empty, which a CSV file may not have."""
+    """A source whose third choice is empty, which is not allowed in a CSV file."""
 
     def load(self, subject: str) -> SubjectQuestions:
         return SubjectQuestions((Question("Which?", ("one", "two", "", "four"), 0),), (), "tests")
@@ -81,7 +81,7 @@ class TestQuestions:
             assert {request.prefix_id for request in here} == {f"mmlu/{subject}/5-shot mc"}
             (shared,) = {request.token_ids[: request.prefix_tokens] for request in here}
             text = tokenizer.decode(shared)
-            # All examples, and nothing but a beginning that the questions have in common.
+            # All examples, and nothing else but a beginning that all questions share.
             assert text.count("Answer:") == 5
             assert text.endswith(("\n\nWhat", f"What about {subject} test,"))
 

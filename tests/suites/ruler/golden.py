@@ -25,7 +25,7 @@ PINNED = tuple(SampleKey(task, ctx, index, SEED) for ctx in (1024, 4096) for tas
 
 
 def whole_prompt(task: str) -> str:
-    """The prompt of sample 0 and what is right, over small corpora."""
+    """The prompt and right answers of sample 0, over small corpora."""
     ctx = WHOLE_PROMPT_TOKENS[task]
     suite = small_corpora.suite(ScriptedTokenizer(), ctxs=(ctx,), tasks=(task,))
     sample = suite.ask(SampleKey(task, ctx, 0, SEED)).sample

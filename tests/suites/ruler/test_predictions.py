@@ -75,7 +75,7 @@ def test_malformed_and_repeated_lines_are_named(tmp_path: Path, rows: list[dict[
 
 
 def offset(index: int, key: str, value: str, pred: str) -> dict[str, Any]:
-    """A line whose `index` is a needle's character, as RULER writes it since May 2025."""
+    """A line whose `index` is a needle's character offset, as RULER writes it since May 2025."""
     needle = f"One of the special magic numbers for {key} is: {value}."
     text = f"Remember.\n{needle}\nWhat is the special magic number for {key} mentioned in the provided text?"
     return {**row(index, pred, value), "input": text}
@@ -90,7 +90,7 @@ OFFSETS = [
 
 
 def ids(folder: Path) -> dict[str, str]:
-    """Sample id -> question, of all predictions in a folder."""
+    """Sample id -> question, for all predictions in a folder."""
     return {record.id: record.prompt_sha256 for record in read_predictions(folder, "nvidia").records}
 
 

@@ -211,7 +211,7 @@ def test_the_worked_example_of_variable_tracking_takes_500_tokens() -> None:
 @pytest.mark.shared_data
 @pytest.mark.parametrize(("definition", "lines"), [("allenai_dolma2", {16}), ("gpt2", {15})])
 def test_the_worked_example_under_real_tokenizers(shared_data: Path, definition: str, lines: set[int]) -> None:
-    """16 is what RULER's own generator finds for dolma2."""
+    """RULER's own generator finds 16 for dolma2."""
     check_worked_examples(HfTokenizer.from_file(shared_data / "tokenizers" / f"{definition}.tokenizer.json"), lines)
 
 

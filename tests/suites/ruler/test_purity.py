@@ -94,7 +94,7 @@ def test_another_process_with_another_hash_seed_makes_the_same_prompts() -> None
 
 
 def digest() -> str:
-    """All tasks at two lengths, in one number."""
+    """One digest over all tasks at two lengths."""
     suite = small_corpora.suite(ScriptedTokenizer())
     prompts = [suite.ask(SampleKey(task, ctx, 3, 42)).sample.prompt for task in TASKS for ctx in (1024, 4096)]
     return hashlib.sha256("\0".join(prompts).encode()).hexdigest()

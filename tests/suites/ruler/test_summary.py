@@ -14,7 +14,7 @@ from tests.evalkit.sample_records import sample_record
 
 
 def run(scores: dict[int, float]) -> list[SampleRecord]:
-    """Every task at every length, each with that score in [0, 1]."""
+    """Results with the given score in [0, 1] for every task and length."""
     return [
         sample_record(task, ctx, index, score) for ctx, score in scores.items() for task in TASKS for index in (0, 1)
     ]

@@ -6,7 +6,7 @@ from model_adapters.scripted import ScriptedTokenizer
 
 
 class CharacterTokenizer:
-    """A token a character, and three special ones before a prompt."""
+    """One token per character, and three special tokens before a prompt."""
 
     fingerprint = "sha256:characters"
 
@@ -27,7 +27,7 @@ class CharacterTokenizer:
 
 
 class LongTextsCostMore(ScriptedTokenizer):
-    """One more token for every forty: no count of parts adds up to the whole."""
+    """One additional token for every forty, so that the parts' counts do not add up to the whole."""
 
     fingerprint = "sha256:superadditive"
 

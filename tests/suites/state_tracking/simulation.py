@@ -57,7 +57,7 @@ def _symbols(body: str) -> str:
 
 def _registers(body: str) -> str:
     names = "ABCD"
-    # A row vector [A B C D 1] times one matrix an instruction; the last column is the constant.
+    # A row vector [A B C D 1] times one matrix per instruction; the last column is the constant.
     state = np.array([*(int(_one(rf"{name} holds (\d)\.", body)) for name in names), 1])
     for match in INSTRUCTION.finditer(body):
         matrix = np.eye(5, dtype=np.int64)

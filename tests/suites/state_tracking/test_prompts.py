@@ -23,7 +23,7 @@ PROSE = numbered_essays(500)
 
 
 class WordTokenizer(ScriptedTokenizer):
-    """Another tokenizer: as many tokens as there are words."""
+    """A tokenizer with one token per word."""
 
     def encode(self, text: str) -> list[int]:
         return [len(word) for word in text.split()]

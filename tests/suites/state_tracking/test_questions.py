@@ -15,7 +15,7 @@ from tests.suites.state_tracking.simulation import solve
 
 SUITE = build(StateTrackingSettings.of(shots=0), ScriptedTokenizer())
 DRAWS = 1200
-# Four standard deviations of a share over so many draws: about one false alarm in 16,000, and seeds are fixed.
+# Four standard deviations of a share of that many draws: one false alarm in about 16,000, and seeds are fixed.
 TOLERANCE = 4.0
 
 
@@ -34,7 +34,7 @@ def test_the_answer_is_what_the_text_says_after_512_updates(task: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_simulation_notices_a_missing_update(task: str) -> None:
-    """Without one update the simulated answer must often differ; otherwise the tests above would prove nothing."""
+    """Leaving out one update must often change the simulated answer; otherwise the tests above prove nothing."""
     changed = 0
     for index in range(200):
         episode = TASKS[task].draw(Draws(index), 16)
@@ -42,7 +42,7 @@ def test_the_simulation_notices_a_missing_update(task: str) -> None:
         body = "\n".join([*episode.opening, " ".join(kept), episode.question])
         try:
             changed += solve(task, body) != episode.answer
-        except ValueError:  # the box asked about is empty without its last move
+        except ValueError:  # the box in question is empty without its last move
             changed += 1
     assert changed > 20
 
@@ -96,7 +96,7 @@ def _sees_only(shown: slice, task: str, index: int, updates: int) -> bool | None
     try:
         return solve(task, "\n".join(lines)) == episode.answer
     except (ValueError, AssertionError):
-        # A box that is empty, or full, without the updates before.
+        # A box is empty, or full, without the earlier updates.
         assert task == "entities"
         return None
 
@@ -104,9 +104,9 @@ def _sees_only(shown: slice, task: str, index: int, updates: int) -> bool | None
 @pytest.mark.parametrize("shown", [slice(0, 0), slice(-1, None)], ids=["no update", "the last update"])
 @pytest.mark.parametrize("task", TASKS)
 def test_the_first_state_and_the_last_update_tell_nothing(task: str, shown: slice) -> None:
-    """At four updates, the hardest case: a free random walk is still near its start.
+    """At four updates, the hardest case, a free random walk is still close to its start.
 
-    The share must not be below chance either, for then the answer would be one of the others.
+    The share must not be below chance either, because then the answer would be one of the others.
     """
     found = [_sees_only(shown, task, index, 4) for index in range(DRAWS)]
     followed = [outcome for outcome in found if outcome is not None]

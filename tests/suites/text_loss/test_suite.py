@@ -27,7 +27,7 @@ TEXT = "".join(f"Line {number} of a text that says the same thing, more or less.
 
 
 def half_a_nat_each(request: Request) -> ScriptedReply:
-    """0.5 nats for every token of even index, 1.5 for the others."""
+    """0.5 nats for every token of even index, and 1.5 for the others."""
     assert request.scored_from is not None
     indices = range(request.scored_from, len(request.token_ids))
     return ScriptedReply(log_probabilities=tuple(-0.5 if index % 2 == 0 else -1.5 for index in indices))
@@ -118,7 +118,7 @@ def test_all_numbers_agree_with_sums_by_hand(text_file: Path, tmp_path: Path) ->
 
 
 def test_a_real_model_gives_what_one_forward_pass_gives(text_file: Path, tmp_path: Path) -> None:
-    """No window, segment or block border shows in the loss of a byte-level hybrid."""
+    """The loss of a byte-level hybrid does not depend on the edges of windows, segments or blocks."""
     tokenizer = HfTokenizer(byte_tokenizer().backend_tokenizer, name="bytes")
     suite = suite_of(text_file, tokenizer, ctx=300, samples=3)
     adapter = TransformersAdapter(small_model("olmo_hybrid"), tokenizer, SCRIPTED_IDENTITY, segment_tokens=70)

@@ -26,7 +26,7 @@ SIZES = st.tuples(st.integers(12, 200), st.integers(0, 6)).map(lambda pair: Wind
 
 
 def texts_of(source: Source, size: WindowSize) -> list[tuple[str, str]]:
-    """(context, scored text) of every window, read back by position."""
+    """(context, scored text) of every window, reconstructed from positions."""
     return [
         (source.read(w.document, w.context, w.start), source.read(w.document, w.start, w.end))
         for w in cut_windows(source, TOKENIZER, size)

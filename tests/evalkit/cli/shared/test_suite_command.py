@@ -15,7 +15,7 @@ from tests.support import Evalkit
 
 @pytest.fixture(autouse=True)
 def models(monkeypatch: pytest.MonkeyPatch, evalkit: Evalkit) -> None:
-    """`strong` knows every sum, `weak` half of them, `broken` fails on one and `mute` on all."""
+    """`strong` answers every sum rightly and `weak` half of them; `broken` fails on one, and `mute` on all."""
     monkeypatch.setitem(SUITES, "tiny", REGISTERED)
     write_script(Path("strong"), *sums())
     write_script(Path("weak"), *sums(wrong=range(0, 40, 2)))

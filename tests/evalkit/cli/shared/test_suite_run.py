@@ -27,7 +27,7 @@ class Command:
     def __init__(self, evalkit: Evalkit) -> None:
         self.model: dict[str, Any] = {"identity": {"path": "scripted"}, "log": "asked"}
         self.rules: list[Rule] = []
-        """Before the right answers."""
+        """Rules that come before the right answers."""
         self._evalkit = evalkit
 
     def __call__(self, options: str = "", *, code: int | None = 0, **settings: object) -> Shown:
@@ -190,7 +190,7 @@ class TestFolders:
 
     def test_a_run_that_is_there_is_reported_before_loading(self, command: Command) -> None:
         command("--out here")
-        command.model["identity"] = {"dtype": 3}  # would be refused when it is loaded
+        command.model["identity"] = {"dtype": 3}  # loading it would be refused
         assert command.refuses("--out here").startswith("here already holds a run; pass --resume")
 
     def test_a_folder_in_use_is_reported_before_loading(self, command: Command) -> None:
@@ -248,7 +248,7 @@ class TestFolders:
 
 
 class TestReports:
-    """The record is stored before anything is made of it."""
+    """The record is stored before reports are made from it."""
 
     def test_a_fault_in_a_renderer_costs_one_line(self, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(record: object) -> str:

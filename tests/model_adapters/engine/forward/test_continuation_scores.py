@@ -30,7 +30,7 @@ def test_continuations_of_one_and_of_many_tokens(family: str, segment_tokens: in
 
 @pytest.mark.parametrize("family", OTHER_FAMILIES)
 def test_every_family_branches(family: str) -> None:
-    """State spaces, latent attention and experts too, from a prefix and from nothing."""
+    """Also for state spaces, latent attention and experts, with and without a prefix."""
     prefix, continuations = random_prompt(75), ((5,), (6,), random_prompt(9))
     texts = [random_prompt(tokens, seed=tokens) for tokens in (1, 30, 12)]
     requests = [
@@ -136,7 +136,7 @@ def test_what_texts_share_is_not_copied_for_each() -> None:
         ]
 
     short, long = (peak_bytes(small_model("llama"), requests(tokens)) for tokens in (100, 3000))
-    keys_and_values = 2 * 2 * 16 * 4 * (3000 - 100)  # of one layer: two heads of 16 in fp32
+    keys_and_values = 2 * 2 * 16 * 4 * (3000 - 100)  # for one layer: two heads of 16 in fp32
     assert long - short < keys_and_values
 
 
@@ -170,7 +170,7 @@ def test_passes_hold_no_more_than_their_budget() -> None:
 
 
 def test_a_long_text_with_several_endings_is_read_once() -> None:
-    """Where all are of one token there is one row, however long the text."""
+    """If all have one token there is only one row, however long the text."""
     endings = tuple(random_prompt(5, seed=seed) for seed in range(4))
     long = random_prompt(800)
     assert pays_alone(Branch(long, endings), 8192, on_gpu=False)

@@ -12,7 +12,7 @@ SHAPE = AttentionShape(torch.device("cpu"), torch.float32, 4, 2, 16, 24)
 def exact(
     q_BHD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, key_counts_B: torch.Tensor, scale: float
 ) -> torch.Tensor:
-    """Row by row over the keys that count, and no others."""
+    """Attention row by row, over the visible keys only."""
     rows = []
     for row, count in enumerate(key_counts_B.tolist()):
         k_GSD, v_GSE = k_BGSD[row : row + 1, :, :count], v_BGSE[row : row + 1, :, :count]
@@ -30,7 +30,7 @@ def test_a_right_kernel_is_taken() -> None:
     [
         lambda q, k, v, counts, scale: exact(q, k, v, counts, scale * 1.01),
         lambda q, k, v, counts, scale: exact(q, k, v, counts.clamp(max=299), scale),
-        # Masked places that are read all the same turn to NaN.
+        # Places that are masked but still read would give NaN.
         lambda q, k, v, counts, scale: masked_attention(q[:, :, None], k, v, position_B=counts - 1, scale=scale)[
             :, :, 0
         ],

@@ -66,7 +66,7 @@ def tensors_of(cache: SlottedCache, slots: int) -> list[torch.Tensor]:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("lengths", [(30,), (90, 3, 61)])
 def test_a_static_step_is_an_ordinary_step(family: str, lengths: tuple[int, ...]) -> None:
-    """With one more slot in the step than are active, and that slot full to its last place."""
+    """The step has one more slot than active sequences, and that slot is completely full."""
     runner = ModelRunner(small_model(family, sliding_window=40) if family == "olmo3" else small_model(family))
     expected_cache, cache = filled_cache(runner, lengths), filled_cache(runner, lengths)
     runner.prefill(cache, len(lengths), random_prompt(MAX_TOKENS), 50)
@@ -88,7 +88,7 @@ def test_a_static_step_is_an_ordinary_step(family: str, lengths: tuple[int, ...]
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_generation_through_recorded_steps_equals_transformers(family: str) -> None:
-    """Sequences end at different times: slots are released, moved and filled again under the same recordings."""
+    """Sequences end at different times: slots are released, moved and refilled under the same recordings."""
     requests = make_requests((350, 37, 1, 233, 64, 500, 130), budget=10)
     engine = Engine(small_model(family), segment_tokens=100, slots=3)
     recorders: list[Repeater] = []
@@ -128,7 +128,7 @@ class Starved(Repeater):
 
 
 def test_a_lack_of_memory_for_recordings_is_forgotten_with_the_cache() -> None:
-    """The next cache is smaller, so its steps are recorded again."""
+    """The next cache is smaller, so steps are recorded again."""
     runner, recorder = ModelRunner(small_model("llama")), Repeater()
     recorders = iter([Starved(), recorder])
     decoder = DecodeSteps(runner, make_recorder=lambda: next(recorders))
@@ -153,7 +153,7 @@ def test_recordings_are_dropped_with_their_cache() -> None:
 
 
 def test_a_failed_sequence_does_not_reach_the_others() -> None:
-    """NaN in one slot's keys and states: its token is None, the neighbour's is right, the slot serves again."""
+    """With NaN in one slot's keys and states, its token is None, the neighbour's is right, and the slot is reusable."""
     runner = ModelRunner(small_model("olmo_hybrid"))
     clean, cache = filled_cache(runner, (40, 41)), filled_cache(runner, (40, 41))
     for tensor in cache._tensors(1, 41):
@@ -163,7 +163,7 @@ def test_a_failed_sequence_does_not_reach_the_others() -> None:
     found = decoder.step(cache, [3, 4])
     assert found == [expected[0], None]
     cache.erase(1)
-    # The slot is in the recorded step of one sequence and a free neighbour, and is then filled again.
+    # The slot is the free neighbour in a recorded step of one sequence, and is then refilled.
     for _ in range(3):
         decoder.step(cache, [3])
     runner.prefill(cache, 1, random_prompt(41), 50)

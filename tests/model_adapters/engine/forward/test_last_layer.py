@@ -10,7 +10,7 @@ from tests.model_adapters.small_models import small_model
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    """In fp64: products of few rows and of many differ by rounding alone, which fp32 lets reach any bound one day."""
+    """In fp64, because products of few and of many rows differ by rounding, for which fp32 has no reliable bound."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 

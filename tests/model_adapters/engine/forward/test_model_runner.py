@@ -26,14 +26,14 @@ def prefill(
 def test_logits_equal_one_shot(family: str, segment_tokens: int) -> None:
     prompt = random_prompt(1100)
     expected = one_shot_logits(family, prompt)
-    # The comparison means something only for logits that are far from all alike.
+    # The comparison is meaningful only if logits differ enough from each other.
     assert expected.std() > 0.5
     torch.testing.assert_close(prefill(family, prompt, segment_tokens), expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logits_equal_one_shot_with_segments_of_one_token(family: str) -> None:
-    # Longer than olmo3's window of 200, so that its ring turns.
+    # Longer than olmo3's window of 200, so that its ring wraps around.
     prompt = random_prompt(230)
     torch.testing.assert_close(prefill(family, prompt, 1), one_shot_logits(family, prompt), atol=1e-4, rtol=0)
 

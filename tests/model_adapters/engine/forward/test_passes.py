@@ -24,7 +24,7 @@ MODELS = (*FAMILIES, "olmo3 fp64", "mamba2", "deepseek_v3", "kimi_linear", "gemm
 
 @lru_cache(maxsize=1)
 def models(name: str) -> tuple[PreTrainedModel, ModelRunner]:
-    """A model as transformers runs it, and the same in the engine."""
+    """A model in transformers, and the same model in the engine."""
 
     def make() -> PreTrainedModel:
         family = name.removesuffix(" fp64")

@@ -34,7 +34,7 @@ def plain_log_probabilities(model: PreTrainedModel, token_ids: Sequence[int]) ->
 
 
 def assert_equals_transformers(engine: Engine, model: PreTrainedModel) -> None:
-    """Scores of a text in segments, continuations of a shared prefix, and what is decoded in a batch."""
+    """Scores of a text in segments, continuations of a shared prefix, and batched decoding."""
     text, prefix, continuations = random_prompt(150), random_prompt(75), ((5,), random_prompt(9))
     requests = [Request("text", text, 0, scored_from=1)]
     for tokens in (7, 33):
@@ -91,7 +91,7 @@ def test_a_window_that_is_null_is_refused_in_one_line() -> None:
 
 def test_layers_are_measured() -> None:
     layout = ModelRunner(other_model("gemma3n_text")).layout
-    # Two layers with keys of their own, the first with a window; the last two attend to theirs.
+    # Two layers with their own keys, the first with a window; the last two attend to these keys.
     per_token = 2 * 2 * 16 * 4
     assert [(layer.window, layer.kv_bytes) for layer in layout.layers] == [(40, per_token), (None, per_token)] + [
         (None, 0)
@@ -101,7 +101,7 @@ def test_layers_are_measured() -> None:
     assert not any(layer.transformed for layer in layout.layers)
     layout = ModelRunner(other_model("deepseek_v3")).layout
     assert [(layer.transformed, layer.kv_bytes) for layer in layout.layers] == [(True, (16 + 8) * 4)] * 4
-    # Attention that a state of the same layer follows is not the last that counts.
+    # Attention followed by a state of the same layer is not the last call.
     layout = ModelRunner(small_model("olmo_hybrid")).layout
     assert [layer.state_bytes > 0 for layer in layout.layers] == [True, True, True, False]
 

@@ -101,7 +101,7 @@ def test_kernels_that_plan_for_lengths_get_those_that_come_again(monkeypatch: py
 def test_no_more_than_the_last_position_of_the_last_layer_is_computed(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last layer's queries whose output nobody reads are left out; the others all count."""
+    """Only the last layer's queries whose output is not needed are skipped."""
     runner = ModelRunner(small_model(family))
     cache = runner.new_cache(slots=1, max_tokens=300)
     counts: list[int] = []
@@ -135,7 +135,7 @@ def test_attention_path_names_the_kernel(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("softcap", [None, 2.0])
 @pytest.mark.parametrize("sinks", [False, True])
 def test_caps_and_sinks_are_those_of_the_definition(softcap: float | None, sinks: bool) -> None:
-    """The sink is one more score in the softmax, whose weight no value gets."""
+    """The sink is an additional score in the softmax whose weight goes to no value."""
     generator = torch.Generator().manual_seed(0)
     q_BHTD = torch.randn(2, 4, 9, 8, generator=generator)
     k_BGSD, v_BGSE = torch.randn(2, 2, 2, 30, 8, generator=generator)

@@ -20,7 +20,7 @@ def ids(length: int, seed: int = 0) -> list[int]:
 
 
 def plain(model: PreTrainedModel, token_ids: Sequence[int]) -> torch.Tensor:
-    """Log-probabilities of all tokens but the first, by one forward pass of transformers."""
+    """Log-probabilities of all tokens but the first, from one forward pass of transformers."""
     id_1T = torch.tensor([token_ids])
     with torch.no_grad():
         logits = model(input_ids=id_1T, use_cache=False).logits[0].float()
@@ -44,7 +44,7 @@ def test_segments_and_blocks_change_nothing(family: str, segment_tokens: int, mo
     expected = plain(small_model(family), token_ids)
     model = small_model(family)
     monkeypatch.setattr(token_scores, "LOGITS_BYTES", 4 * model.config.vocab_size * 23)
-    # Every kind of beginning: the first token, inside a segment, at a segment's border, the last token.
+    # Start at the first token, inside a segment, at a segment's edge, and at the last token.
     starts = [1, 30, 63, 64, 65, 75, LENGTH - 1]
     found = score(model, [Request(str(start), tuple(token_ids), 0, start) for start in starts], segment_tokens)
     for start in starts:

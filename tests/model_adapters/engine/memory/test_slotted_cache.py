@@ -21,7 +21,7 @@ def make(family: str, slots: int = 3, max_tokens: int = 400) -> tuple[ModelRunne
 
 
 def held(cache: SlottedCache, slot: int) -> list[torch.Tensor]:
-    """A copy of all that a slot remembers."""
+    """A copy of everything stored for a slot."""
     return [tensor.clone() for tensor in cache._tensors(slot, cache.lengths[slot])]
 
 
@@ -34,7 +34,7 @@ def decode(runner: ModelRunner, cache: SlottedCache, token_ids: list[int]) -> to
 def test_a_slot_that_adopted_a_sequence_continues_exactly_as_its_own(family: str) -> None:
     runner, cache = make(family)
     kept = runner.new_cache(slots=1, max_tokens=263)
-    # Beyond olmo3's window of 200, and not at a multiple of anything.
+    # Beyond olmo3's window of 200, and not a multiple of any size.
     runner.prefill(kept, 0, random_prompt(263), 64)
     runner.prefill(cache, 0, random_prompt(263), 64)
     expected = runner.prefill(cache, 0, random_prompt(70, seed=1), 64)
@@ -76,7 +76,7 @@ def test_decode_does_not_touch_slots_beyond_its_own(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_addresses_never_change_after_the_first_write(family: str) -> None:
-    """A decode step that was captured once must read and write the same memory for ever."""
+    """A captured decode step must always read and write the same memory."""
     runner, cache = make(family)
     runner.prefill(cache, 0, random_prompt(40), 16)
     addresses = [tensor.data_ptr() for tensor in cache._tensors(0, 1)]

@@ -104,7 +104,7 @@ def test_a_length_is_rounded_up_only_as_far_as_memory_goes(monkeypatch: pytest.M
 def test_a_plan_never_takes_more_than_is_free(
     free_bytes: int, max_tokens: int, slot_bytes: int, activation: int, kept: bool, on_gpu: bool
 ) -> None:
-    """Several slots have room for a pass that their prompts share; a single one for its own prompt's segment."""
+    """Several slots leave memory for a pass shared by their prompts; a single slot for its own prompt's segment."""
     needs = Needs(SlotCost(slot_bytes, 0, 0, 0), activation, on_gpu)
     try:
         plan = fit_plan(needs, free_bytes, max_tokens, kept_bytes=0 if kept else None)

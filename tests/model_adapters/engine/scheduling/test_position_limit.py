@@ -46,7 +46,7 @@ LONGROPE = {
 
 @pytest.mark.parametrize("slots", [1, 3])
 def test_longrope_takes_the_factors_of_each_prompts_length(slots: int) -> None:
-    """Prompts within the original length, beyond it and up to it, decoded together; the last crosses it."""
+    """Prompts within, at and beyond the original length, decoded together; decoding takes one of them across it."""
     model = small_model("llama", rope_parameters=LONGROPE, max_position_embeddings=256, eos_token_id=None)
     own = small_model("llama", rope_parameters=LONGROPE, max_position_embeddings=256, eos_token_id=None)
     own.set_attn_implementation("eager")

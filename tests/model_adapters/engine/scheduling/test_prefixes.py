@@ -39,7 +39,7 @@ def asking(
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("prefix_tokens", [0, 1, 63, 64, 65, 128, 260])
 def test_log_likelihoods_are_those_of_a_plain_pass(family: str, prefix_tokens: int) -> None:
-    """The prefix ends right before, at and behind the borders of segments and of chunks, and beyond olmo3's window."""
+    """Prefixes that end just before, at and after the edges of segments and chunks, and beyond olmo3's window."""
     prefix = random_prompt(prefix_tokens)
     requests = [
         asking(str(index), prefix, random_prompt(tokens, seed=index), continuations)
@@ -89,7 +89,7 @@ def test_generation_and_scoring_continue_a_prefix(family: str) -> None:
         for index in range(3)
     ]
     scored = [
-        # From the first token after the prefix, from a later one, and from inside it: then it cannot be continued.
+        # From the first token after the prefix, a later one, and one inside it: then the prefix cannot be used.
         Request(f"s{scored_from}", prefix + text, 0, scored_from, prefix_id="a", prefix_tokens=210)
         for scored_from in (210, 225, 100)
     ]
@@ -128,7 +128,7 @@ def test_interleaved_prefixes_are_told_apart_by_their_tokens(family: str) -> Non
 
 @lru_cache(maxsize=2)
 def shared_model(family: str) -> PreTrainedModel:
-    """One model for all examples of a property."""
+    """One model for all examples of a property test."""
     return small_model(family)
 
 
@@ -242,7 +242,7 @@ def test_requests_are_pulled_a_few_passes_at_a_time() -> None:
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[Request]:
-    """Requests of all kinds over a few prefixes, none of them in an order that anything could lean on."""
+    """Requests of all kinds over a few prefixes, in arbitrary order."""
     prefixes = [
         random_prompt(tokens, seed=seed)
         for seed, tokens in enumerate(draw(st.lists(st.integers(0, 90), min_size=1, max_size=3)))

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 def scheduler_of(requests: Sequence[Request]) -> Scheduler:
-    """A scheduler in a room of three slots of about 110 tokens, for passes of 100."""
+    """A scheduler with a room of three slots of about 110 tokens, and passes of 100."""
     engine = Engine(small_model("llama"), segment_tokens=100, slots=3)
     scheduler = engine._schedule(iter(requests), None)
     longest = Progress(Request("room", random_prompt(105), 5, prefix_id="a", prefix_tokens=5))
@@ -46,7 +46,7 @@ def test_short_prompts_share_a_pass_and_are_then_decoded_together() -> None:
     scheduler = scheduler_of([Request(str(i), random_prompt(tokens), 5) for i, tokens in enumerate((60, 30, 20, 99))])
     work = scheduler.next()
     assert isinstance(work, Prefill)
-    # The third would be too much for the pass.
+    # The third would exceed the pass.
     assert (ids(work), work.first_slot) == (["0", "1"], 0)
     assert list(scheduler.apply(work, prefilled(work))) == []
     read = scheduler.next()
@@ -95,7 +95,7 @@ def test_continuations_of_one_prefix_go_through_passes_and_scores_through_slots(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_prompts_that_share_a_pass_give_what_transformers_gives(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unequal lengths, some of them behind a shared prefix, some in a slot that was used before."""
+    """Prompts of different lengths, some with a shared prefix, some in a slot used before."""
     prefix = random_prompt(40)
     requests = make_requests((50, 13, 1, 33, 20, 50, 5), budget=4)
     requests += [Request(f"s{i}", prefix + random_prompt(9 + i), 4, prefix_id="a", prefix_tokens=40) for i in range(3)]

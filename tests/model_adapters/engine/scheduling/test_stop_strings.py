@@ -43,7 +43,7 @@ def test_a_character_stops_with_its_last_byte() -> None:
 
 
 def stops_of(text: str) -> list[tuple[str, ...]]:
-    """Stop strings of one to five characters that occur in a text, one that does not, and several at once."""
+    """Stop strings of one to five characters in a text, one that does not occur, and several at once."""
     texts = [text[place : place + length] for place, length in ((9, 1), (14, 2), (19, 3), (24, 5))]
     return [*((one,) for one in texts), ("nowhere in it",), (texts[2], "nowhere", texts[0]), ("",), ()]
 

@@ -16,7 +16,7 @@ Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor]
 def make(
     tokens: int, channels: int, width: int, *, sequences: int = 2, dtype: torch.dtype = torch.float32, bias: bool = True
 ) -> Tensors:
-    """Input as a slice of a wider projection, and a context as a slice of a wider state."""
+    """The input as a slice of a wider projection, and the context as a slice of a wider state."""
     generator = torch.Generator(DEVICE).manual_seed(tokens + channels)
     normal = {"device": DEVICE, "generator": generator}
     x = torch.randn(sequences, tokens, channels + 40, **normal).to(dtype)[..., 8 : 8 + channels]

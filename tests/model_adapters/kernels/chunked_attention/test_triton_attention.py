@@ -10,7 +10,7 @@ from model_adapters.kernels.chunked_attention.triton_prefill import AttentionLau
 from model_adapters.kernels.trial import gap
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-# bf16 products are wrong in Triton's interpreter, so the processor tests fp32 alone.
+# bf16 products are wrong in Triton's interpreter, so on a CPU only fp32 is tested.
 DTYPES = (torch.float32, torch.bfloat16) if DEVICE == "cuda" else (torch.float32,)
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-3}
 on_gpu = pytest.mark.skipif(DEVICE != "cuda", reason="needs a GPU: too large for the interpreter")

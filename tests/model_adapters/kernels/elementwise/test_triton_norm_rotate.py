@@ -1,4 +1,4 @@
-"""Queries and keys normed over all heads and turned, against the two operators one after the other in fp64."""
+"""Queries and keys normalized over all heads and rotated, against the two operators in sequence in fp64."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def test_both_in_one_pass(
     heads: int, kv_heads: int, size: int, sequences: int, rows: int, rotated: bool, dtype: torch.dtype
 ) -> None:
     tokens = 5
-    # Slices of one product, as the projections leave them.
+    # Slices of one product, as projections produce them.
     both = normal(sequences, tokens, (heads + kv_heads) * size + 3, dtype=dtype)
     sides = both[..., : heads * size], both[..., heads * size : (heads + kv_heads) * size]
     weights = normal(heads * size, dtype=dtype, seed=1), normal(kv_heads * size, dtype=dtype, seed=2)

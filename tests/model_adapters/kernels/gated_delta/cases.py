@@ -1,4 +1,4 @@
-"""Inputs for the gated delta rule as a model makes them, and the measure of agreement."""
+"""Inputs for the gated delta rule as they occur in a model, and the measure of agreement."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from model_adapters.kernels.gated_delta.reference import recurrent_gated_delta_rule
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-# bf16 products are wrong in Triton's interpreter, so the processor tests fp32 alone.
+# bf16 products are wrong in Triton's interpreter, so on a CPU only fp32 is tested.
 DTYPES = (torch.float32, torch.bfloat16) if DEVICE == "cuda" else (torch.float32,)
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-3}
 
@@ -41,7 +41,7 @@ class Inputs:
     state: torch.Tensor
 
     def truth(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Outputs and final state by the definition in fp64."""
+        """Outputs and final state by the definition, in fp64."""
         return recurrent_gated_delta_rule(
             self.q.double(),
             self.k.double(),

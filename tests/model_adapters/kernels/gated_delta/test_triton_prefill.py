@@ -80,14 +80,14 @@ def test_reflections_for_8192_tokens(decay: float, lowest_beta: float) -> None:
     assert_right(make_inputs(Case(tokens=8192, decay=decay, lowest_beta=lowest_beta, dtype=torch.bfloat16)))
 
 
-# Half precision that the interpreter multiplies rightly, as bf16 inputs are multiplied too.
+# Half precision, which the interpreter multiplies correctly; bf16 inputs are multiplied in the same way.
 HALF_ERROR = 6e-4
 
 
 @pytest.mark.parametrize(("values", "states"), [(1e-6, 1e-6), (1.0, 1.0), (1.0, 1e-9), (3e3, 1e6), (3e3, 1e12)])
 def test_the_range_of_half_precision_follows_values_and_state(values: float, states: float) -> None:
     inputs = make_inputs(Case(tokens=200, value_heads=1, decay=0.05, dtype=torch.float16))
-    # fp16 outputs hold neither the largest nor the smallest of these: these are not tested.
+    # fp16 outputs can represent neither the largest nor the smallest of these, so they are not tested.
     asked = inputs.q if values == 1 else torch.zeros_like(inputs.q)
     inputs = replace(inputs, q=asked, v=inputs.v * values, state=inputs.state * states)
     truth, truth_state = inputs.truth()
@@ -184,7 +184,7 @@ def test_ready_norms_are_left_alone() -> None:
 
 def test_half_precision_keys_of_any_norm() -> None:
     inputs = make_inputs(Case(dtype=torch.float16))
-    # Norms around 1.1, with which the state grows in some directions.
+    # Norms around 1.1, for which the state grows in some directions.
     scaled = [1.1 * torch.nn.functional.normalize(x.float(), dim=-1).half() for x in (inputs.q, inputs.k)]
     gates = {"log_decay_BTH": inputs.log_decay, "beta_BTH": inputs.beta, "initial_state_BHKV": inputs.state}
     truth, truth_state = chunk_gated_delta_rule(*(x.double() for x in (*scaled, inputs.v)), **gates, normalize_qk=False)

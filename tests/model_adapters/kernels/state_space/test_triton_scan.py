@@ -13,7 +13,7 @@ from model_adapters.kernels.state_space.triton_scan import ScanLaunch, scan_stat
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SMALL = ScanLaunch(chunk=32, rows=16)
-# The interpreter multiplies bf16 as if its bits were integers.
+# The interpreter multiplies bf16 values as if their bits were integers.
 DTYPES = (torch.float32, torch.float16, *([torch.bfloat16] if DEVICE == "cuda" else []))
 TOLERANCE = {torch.float32: 1e-5 if DEVICE == "cpu" else 1e-4, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 
