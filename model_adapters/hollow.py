@@ -1,4 +1,4 @@
-"""Models whose weights take no memory, to be run for what they do with memory and not for their numbers.
+"""Hollow models: their weights take no memory, and they run to measure memory use instead of results.
 
 make_hollow(skeleton, torch.bfloat16)
 with products_skipped():
@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
 LEAST_VALUES = 4096
-"""Tensors with fewer are real zeros, since modules may write to them."""
+"""Smaller tensors are real zeros, because modules may write to them."""
 _FACTORS: dict[Any, int] = {
     torch.ops.aten.mm.default: 0,
     torch.ops.aten.bmm.default: 0,
@@ -23,13 +23,13 @@ _FACTORS: dict[Any, int] = {
     torch.ops.aten.addmm.default: 1,
     torch.ops.aten.baddbmm.default: 1,
 }
-"""Operator -> which argument is the first factor; the second follows it."""
+"""Operator -> index of the first factor among its arguments; the second one follows."""
 
 
 def make_hollow(model: PreTrainedModel, dtype: torch.dtype) -> None:
-    """Give a model on the meta device zeros for weights, each of which is one number that is shown many times.
+    """Replace the weights of a model on the meta device by zeros: a single value each, expanded to the weight's shape.
 
-    Floating-point weights are of `dtype`.
+    Floating-point weights get `dtype`.
     """
     made: dict[torch.Tensor, torch.Tensor] = {}  # tied weights stay tied
     for module in model.modules():
@@ -44,7 +44,7 @@ def make_hollow(model: PreTrainedModel, dtype: torch.dtype) -> None:
 
 
 def _hollow_tensor(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    if name == "position_ids":  # the one table whose numbers everybody knows
+    if name == "position_ids":  # the only buffer whose values are known
         return torch.arange(tensor.shape[-1]).expand(tensor.shape)
     kind = dtype if tensor.is_floating_point() else tensor.dtype
     return torch.zeros(tensor.shape if tensor.numel() < LEAST_VALUES else (), dtype=kind).expand(tensor.shape)
@@ -52,7 +52,7 @@ def _hollow_tensor(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch
 
 @contextmanager
 def products_skipped() -> Iterator[None]:
-    """Let a product with a hollow weight be zeros at once, or NaN if the other factor has one: all that it can be."""
+    """Skip products with a hollow weight in this block: the result is zeros, or NaN if the other factor has NaN."""
     with _SkippedProducts():  # type: ignore[no-untyped-call]
         yield
 
@@ -68,7 +68,7 @@ class _SkippedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # t
         first = _FACTORS.get(func)
         if first is None or not (_is_hollow(args[first]) or _is_hollow(args[first + 1])):
             return func(*args, **(kwargs or {}))
-        # A bias is hollow too.
+        # The bias is hollow too.
         one, other = args[first], args[first + 1]
         value = torch.nan if _has_nan(one) or _has_nan(other) else 0.0
         return one.new_full((*one.shape[:-1], other.shape[-1]), value)

@@ -1,4 +1,4 @@
-"""Weights that GPTQ and AWQ pack into integers, dequantized by transformers' loader as it reads them.
+"""Weights packed into integers by GPTQ and AWQ, dequantized by transformers' loader while it reads them.
 
 transformers itself reads such checkpoints into layers of another package only. Both methods store for each linear layer
 integers of `bits` bits, eight or more in an int32, with a scale and a zero for each group of inputs (Frantar et al.
@@ -19,15 +19,15 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 METHOD = "evalkit-packed"
-"""The name under which transformers knows this way of loading."""
+"""The name of this loading method in transformers."""
 WORD_BITS = 32
 AWQ_BITS = 4
 AWQ_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)
-"""Place of each output's integer in a word, which AWQ's kernels for matrix products interleave."""
+"""Position of each output's integer in a word, which AWQ interleaves for its matrix product kernels."""
 
 
 def unread_layout(stated: Mapping[str, Any]) -> str | None:
-    """What is read of a `gptq` or `awq` configuration's method, if its own weights are not; None if they are."""
+    """Name the supported layouts if a `gptq` or `awq` configuration has another one; otherwise return None."""
     bits = stated.get("bits", stated.get("w_bit"))
     if stated["quant_method"] == "awq":
         read = bits == AWQ_BITS and str(stated.get("version") or "gemm").lower() == "gemm"
@@ -46,7 +46,7 @@ def dequantize_gptq(
     bits: int,
     zero_offset: int,
 ) -> torch.Tensor:
-    """The fp32 weight [O, I] of a layer; `zero_offset` is 1 for GPTQ's first layout, which stores zeros less one."""
+    """The fp32 weight [O, I] of a layer; `zero_offset` is 1 for GPTQ's first layout, which stores zeros minus one."""
     shift_W = torch.arange(0, WORD_BITS, bits, device=packed_PO.device)
     mask = (1 << bits) - 1
     integer_IO = (packed_PO[:, None] >> shift_W[None, :, None] & mask).flatten(0, 1)
@@ -70,7 +70,7 @@ def dequantize_awq(packed_IP: torch.Tensor, zero_GP: torch.Tensor, scale_GO: tor
 
 @register_quantization_config(METHOD)
 class PackedConfig(QuantizationConfigMixin):
-    """A `gptq` or `awq` configuration under the name of this way of loading."""
+    """A `gptq` or `awq` configuration under the name of this loading method."""
 
     def __init__(self, *, stated: Mapping[str, Any], **_: Any) -> None:
         self.quant_method = METHOD  # type: ignore[assignment]  # transformers' enumeration has its own methods only
@@ -87,7 +87,7 @@ class _Dequantize(ConversionOps):
     def convert(
         self,
         input_dict: dict[str, Any],
-        source_patterns: list[str],  # noqa: ARG002 - of the base class
+        source_patterns: list[str],  # noqa: ARG002 - signature of the base class
         target_patterns: list[str],  # noqa: ARG002
         **options: Any,
     ) -> dict[str, list[torch.Tensor]]:
@@ -122,7 +122,7 @@ class _Dequantize(ConversionOps):
 
 @register_quantizer(METHOD)
 class PackedQuantizer(HfQuantizer):
-    """Lets transformers' loader gather what belongs to a weight and dequantize it."""
+    """Lets transformers' loader collect the tensors of a weight and dequantize it."""
 
     requires_calibration = True
     serialized_names = {"weight": ["weight", "qweight", "qzeros", "scales", "g_idx"]}  # noqa: RUF012 - as in the base

@@ -30,9 +30,9 @@ DEQUANTIZED_METHODS: Mapping[str, str | None] = {
     "compressed-tensors": "compressed_tensors",
     BITSANDBYTES: BITSANDBYTES,
 }
-"""Methods whose weights are multiplied by their scales while they are loaded -> the package that this needs."""
+"""Methods whose weights are dequantized while they are loaded -> the package required for that."""
 PACKED_METHODS = frozenset({"gptq", "awq"})
-"""Those that transformers reads with another package's layers only; `packed_weights` reads them instead."""
+"""Methods that transformers only supports with another package's layers; `packed_weights` reads them instead."""
 REMEDY = "name the unquantized checkpoint, or dequantize this one and save it with save_pretrained"
 _BESIDE = {"hf_quant_config.json": "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
 """Files next to config.json in which quantizers describe their method, some of them only there."""
@@ -48,7 +48,7 @@ _OTHER_PARTS = re.compile(r"(^|\.)(vision|visual|audio|mtp)\w*\.")
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """How the weights of a checkpoint are stored, by a method of DEQUANTIZED_METHODS."""
+    """The storage format of a checkpoint's weights, for one of DEQUANTIZED_METHODS."""
 
     method: str
     description: str
@@ -106,7 +106,7 @@ def read_quantization(checkpoint: Checkpoint) -> Quantization | None:
 
 
 def unused_scales(unused: Iterable[str]) -> list[str]:
-    """Among unused tensors, the scales of weights that the model uses."""
+    """The scales among unused tensors that belong to weights in use."""
     unused = sorted(unused)
     scales = [name for name in unused if _SCALE.search(name) and not _NOT_OF_WEIGHTS.search(name)]
     modules = {name.rpartition(".")[0] for name in unused if not _SCALE.search(name)}
@@ -114,7 +114,7 @@ def unused_scales(unused: Iterable[str]) -> list[str]:
 
 
 def _stated(checkpoint: Checkpoint) -> Mapping[str, Any] | None:
-    """The quantization that config.json names, in its language model's part if not at its top, or a file beside it."""
+    """The quantization in config.json (at the top or for the language model), or in a file next to it."""
     text = checkpoint.config.get("text_config")
     for part in (checkpoint.config, text):
         if isinstance(part, Mapping) and isinstance(value := part.get(KEY), Mapping):
@@ -137,7 +137,7 @@ def _method(stated: Mapping[str, Any]) -> str:
 
 
 def _describe(stated: Mapping[str, Any]) -> str:
-    """The method and its number format, in the words of the configuration."""
+    """The method and its number format, as the configuration names them."""
     bits = (
         4
         if stated.get("load_in_4bit")
@@ -151,7 +151,7 @@ def _describe(stated: Mapping[str, Any]) -> str:
 
 
 def refuse_packed(checkpoint: Checkpoint, files: Iterable[Path]) -> None:
-    """Raise UsageError for quantized tensors in a checkpoint that names no quantization."""
+    """Raise UsageError for quantized tensors in a checkpoint that states no quantization."""
     for file in files:
         if file.suffix != ".safetensors":
             continue
@@ -164,7 +164,7 @@ def refuse_packed(checkpoint: Checkpoint, files: Iterable[Path]) -> None:
 
 
 def _is_quantized(tensor: str, header: TensorHeader) -> bool:
-    """Whether a tensor holds floating-point numbers of less than 16 bits, or integers in the place of a matrix."""
+    """Whether a tensor holds floating-point numbers of less than 16 bits, or integers instead of a matrix of floats."""
     if re.match(r"F[468]", header.dtype) and header.dtype != "F64":
         return True
     return header.dtype[0] in "IU" and len(header.shape) > 1 and _PACKED.search(tensor) is not None

@@ -1,4 +1,4 @@
-"""Whether the engine runs a model, and what a sequence of it keeps in memory, measured before weights are read."""
+"""Measure, before weights are read, whether the engine runs a model and what its layers store."""
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -14,9 +14,9 @@ from model_adapters.messages import quiet_transformers
 
 
 def measure_support(model: PreTrainedModel, dtype: torch.dtype) -> MemoryLayout:
-    """What a model on the meta device, whose weights become hollow, keeps in memory if it runs in `dtype`.
+    """The memory layout of a model on the meta device if it runs in `dtype`; its weights become hollow.
 
-    A few tokens go through it on the CPU, in segments, a branch and a decode step. Raises UsageError, in one line, if
+    A few tokens run through it on the CPU, in segments, a branch and a decode step. Raises UsageError, in one line, if
     the engine cannot run it.
     """
     with quiet_transformers(), products_skipped():
@@ -28,9 +28,9 @@ def measure_support(model: PreTrainedModel, dtype: torch.dtype) -> MemoryLayout:
 def checkpoint_support(
     checkpoint: Checkpoint, config: PreTrainedConfig, dtype: torch.dtype | str, trust_remote_code: bool
 ) -> MemoryLayout | None:
-    """The same for a checkpoint; None for one with its own code, which may need its weights or a GPU.
+    """The memory layout of a checkpoint; None for one with its own code, which may need its weights or a GPU.
 
-    A `dtype` of "auto" is the checkpoint's own.
+    `dtype` "auto" is the checkpoint's own.
     """
     if "auto_map" in checkpoint.config and trust_remote_code:
         return None
@@ -42,7 +42,7 @@ def checkpoint_support(
 
 
 def number_format(config: PreTrainedConfig, dtype: torch.dtype | str) -> torch.dtype:
-    """The dtype of an option, which may be the checkpoint's own."""
+    """The dtype of a --dtype option, where `auto` is the checkpoint's own."""
     if isinstance(dtype, torch.dtype):
         return dtype
     return config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32

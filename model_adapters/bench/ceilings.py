@@ -36,7 +36,7 @@ def measure_ceilings(device: torch.device) -> Ceilings:
 
 
 def _fitting(wanted: int, device: torch.device) -> int:
-    """As many bytes as leave most of a card's free memory alone; half of the wanted at a time."""
+    """Reduce the size by halves until it leaves most of the device's free memory unused."""
     free, _ = torch.cuda.mem_get_info(device)
     while wanted > 2**26 and 4 * wanted > free:
         wanted //= 2

@@ -14,7 +14,7 @@ from model_adapters.engine.memory.layer_sizes import head_size
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What has to be computed and moved, however it is done."""
+    """The minimum of operations and bytes, for any implementation."""
 
     flops: float
     bytes: float
@@ -25,14 +25,14 @@ class Work:
 
 
 def prefill_work(model: PreTrainedModel, tokens: int) -> Work:
-    """A prompt of `tokens` tokens, and the logits after its last; the gated delta rule's own operations left out."""
+    """A prompt of `tokens` tokens, and the logits after its last; excludes the gated delta rule's own operations."""
     head = output_embeddings(model).weight
     flops = _matrix_flops(model) * tokens + 2 * head.numel() + _attention_flops(model, tokens)
     return Work(flops, _weight_bytes(model) + slot_cost(model.config, model.dtype).bytes(tokens))
 
 
 def decode_work(model: PreTrainedModel, tokens: int, sequences: int) -> Work:
-    """One more token for each of `sequences` that hold `tokens` tokens."""
+    """One more token for each of `sequences` sequences of `tokens` tokens."""
     head = output_embeddings(model).weight
     per_sequence = _matrix_flops(model) + 2 * head.numel() + _attention_flops(model, tokens + 1, queries=1)
     cost = slot_cost(model.config, model.dtype)
@@ -42,7 +42,7 @@ def decode_work(model: PreTrainedModel, tokens: int, sequences: int) -> Work:
 
 
 def _matrix_flops(model: PreTrainedModel) -> float:
-    """Operations of one token in all matrices but the embeddings; of experts, those that a token is sent to."""
+    """Operations per token in all matrices except embeddings; of the experts, only those that a token uses."""
     config = model.config
     experts, chosen = getattr(config, "num_experts", None), getattr(config, "num_experts_per_tok", None)
     left_out = {id(model.get_input_embeddings().weight), id(output_embeddings(model).weight)}
@@ -75,7 +75,7 @@ def _pairs(tokens: int, queries: int, window: int) -> int:
 
 
 def _weight_bytes(model: PreTrainedModel) -> int:
-    """Bytes of the weights that every pass reads: not the table of input embeddings, unless the head shares it."""
+    """Bytes of the weights read in every pass, without the input embeddings unless the head shares them."""
     table: nn.Parameter = model.get_input_embeddings().weight  # type: ignore[assignment]
     total = sum(parameter.nbytes for parameter in model.parameters())
     return total if table is output_embeddings(model).weight else total - table.nbytes

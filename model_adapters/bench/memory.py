@@ -22,9 +22,9 @@ class PrefillMeasurement:
     context_tokens: int
     segment_tokens: int
     all_seconds: tuple[float, ...]
-    """Of each prefill after others, without what kernels tune and compile on their first calls."""
+    """Time of repeated prefills, without tuning and compilation on first calls."""
     first_seconds: float
-    """Of the first two segments: tuning, compiling and the cache's allocation included."""
+    """Time of the first two segments, with tuning, compilation and the allocation of the cache."""
     peak_bytes_above_weights_and_kv: int
     """Activations of one segment and the states of linear-attention layers."""
     kv_bytes: int
@@ -85,7 +85,7 @@ def random_prompt(model: PreTrainedModel, tokens: int, *, seed: int = PROMPT_SEE
 
 
 def peak_bytes(work: Callable[[], T], device: torch.device) -> tuple[int, T]:
-    """The most that is allocated at once during the work, above what was there before it; and the work's result."""
+    """Peak allocation during the work, relative to its start, and the work's result."""
     if device.type != "cuda":
         counter = AllocationCounter()
         with counter:

@@ -15,7 +15,7 @@ from model_adapters.engine.forward.slot_attention import use_slot_attention
 
 PLAIN, WITH_FLA = "transformers", "transformers + FLA"
 PIECE_TOKENS = 8192
-"""Prompts for decoding are prefilled in such pieces; how fast that goes is not what is measured then."""
+"""Segment size for prefilling the prompts of decode measurements; its speed is not measured."""
 
 
 def plain_variants(model: PreTrainedModel) -> tuple[str, ...]:

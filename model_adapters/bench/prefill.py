@@ -16,7 +16,7 @@ from model_adapters.engine.memory.cost import Needs
 from model_adapters.engine.scheduling.memory_plan import choose_plan
 
 PLAIN_SECONDS = 10.0
-"""What transformers takes long for is measured fewer times."""
+"""Above this duration, transformers is measured fewer times."""
 
 
 def bench_prefill(

@@ -10,7 +10,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Repeated measurements of one thing, in seconds."""
+    """Repeated measurements of one quantity, in seconds."""
 
     median_seconds: float
     first_quartile_seconds: float
@@ -34,7 +34,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """What a device reached in this run."""
+    """Performance that a device reached in this run."""
 
     product_flops: float
     """Operations per second of a large matrix product; a multiply-add counts as two."""
@@ -50,11 +50,11 @@ class BenchRow:
     what: str
     """`prefill`, `decode`, `suite`, or a kernel's name."""
     case: str
-    """Sizes, for people."""
+    """Sizes, as readable text."""
     by: str
     """`evalkit`, or the implementation it is compared with."""
     tokens: int = 0
-    """New tokens that the time is for."""
+    """Number of new tokens in that time."""
     timing: Timing | None = None
     floor_seconds: float | None = None
     """The larger of operations / product rate and bytes / copy rate."""
@@ -65,7 +65,7 @@ class BenchRow:
 
     @property
     def over_floor(self) -> float | None:
-        """How many times the floor the median is."""
+        """The median as a multiple of the floor."""
         if self.timing is None or not self.floor_seconds:
             return None
         return self.timing.median_seconds / self.floor_seconds
@@ -77,7 +77,7 @@ class BenchRow:
         return self.tokens / self.timing.median_seconds
 
     def to_json(self) -> dict[str, Any]:
-        """Fields and what follows from them."""
+        """The fields and the values derived from them."""
         return {**asdict(self), "over_floor": self.over_floor, "tokens_per_second": self.tokens_per_second}
 
 
@@ -95,9 +95,9 @@ class BenchRecord:
     ceilings: Ceilings | None = None
     rows: list[BenchRow] = field(default_factory=list)
     seconds: float = 0.0
-    """Of the whole run, loading included."""
+    """Duration of the whole run, loading included."""
     stopped_early: bool = False
-    """Whether the budget of seconds ended before everything was measured."""
+    """Whether the time budget ended before everything was measured."""
 
     def to_json(self) -> dict[str, Any]:
         rest = {name: getattr(self, name) for name in ("mode", "model", "device", "dtype", "seed", "versions")}

@@ -36,7 +36,7 @@ class BenchSession:
 
     @property
     def ceilings(self) -> Ceilings:
-        """What the device reaches; measured once a run."""
+        """The device's limits; measured once per run."""
         if self.record.ceilings is None:
             self.record.ceilings = measure_ceilings(self.device)
         return self.record.ceilings
@@ -90,7 +90,7 @@ class BenchSession:
         return Timing.of(seconds)
 
     def close(self) -> None:
-        """Note how long the run took."""
+        """Record the duration of the run."""
         self.record.seconds = time.monotonic() - self._started
 
     def wait(self) -> None:
@@ -98,7 +98,7 @@ class BenchSession:
             torch.cuda.synchronize(self.device)
 
     def free(self) -> None:
-        """Give memory that nothing holds any more back to the device."""
+        """Return unused cached memory to the device."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -117,7 +117,7 @@ def new_record(mode: str, name: str, model: PreTrainedModel, *, seed: int, optio
 
 
 def device_name(device: torch.device) -> str:
-    """The card, or the processor with the threads that PyTorch uses."""
+    """The GPU, or the CPU with the number of PyTorch's threads."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads, {sys.platform}"

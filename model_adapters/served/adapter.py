@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible server as an adapter."""
+"""An adapter for a model behind an OpenAI-compatible server."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -18,20 +18,20 @@ from model_adapters.served.client import ServerClient
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a server takes, found out by asking it."""
+    """The requests that a server supports, found out by trying them."""
 
     token_ids: bool
-    """Prompts as token ids; otherwise as text, which the server tokenizes itself."""
+    """Prompts as token ids; otherwise the server gets text and tokenizes it."""
     log_probabilities: bool
-    """Of the tokens of a given text."""
+    """Log-probabilities of the tokens of a given text."""
     max_tokens: int | None = None
-    """Prompt and answer together; None if the server does not say."""
+    """Maximum length of prompt plus answer; None if the server does not report one."""
     engine: str = "server"
     """Name and version, such as `server (vllm 0.26.0)`."""
 
 
 class ServedAdapter:
-    """Answers requests greedily through a server, several at a time, each by itself and in any order."""
+    """Answers requests greedily with a server, several at a time, each separately and in any order."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class ServedAdapter:
         return self._tokenizer
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
-        """Answer requests as the server does; at most `concurrency` are pulled and not yet answered."""
+        """Answer requests with the server; at most `concurrency` requests are pulled ahead of their answers."""
         stream, running = iter(requests), set[Future[Completion]]()
         with (
             ServerClient(self._url, connections=self._concurrency) as client,
@@ -72,7 +72,7 @@ class ServedAdapter:
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     yield from (each.result() for each in done)
             except BaseException:
-                # Whoever stops reading must not wait for retries.
+                # If the consumer stops reading, do not wait for retries.
                 client.stop()
                 raise
             finally:
@@ -90,7 +90,7 @@ class ServedAdapter:
             return self._answered(client, request)
         except RequestFailedError as error:
             return self._failed(request, str(error))
-        except Exception as error:  # noqa: BLE001 - what one answer raises must not end the run
+        except Exception as error:  # noqa: BLE001 - an exception in one answer must not end the run
             return self._failed(request, f"{type(error).__name__}: {first_line(error)}")
 
     def _answered(self, client: ServerClient, request: Request) -> Completion:
@@ -102,7 +102,7 @@ class ServedAdapter:
             return self._scored(request, continuations=tuple(self._continued(client, request)))
         stop = {"stop": list(request.stop)} if request.stop else {}
         answer = self._ask(client, request.token_ids, max_tokens=request.generation_tokens, **stop)
-        # Some servers leave the stop string in the text, and some know none.
+        # Some servers leave the stop string in the text, and some do not support stop strings.
         text, written = cut_at(answer.text, request.stop), answer.completion_tokens
         return Completion(
             request_id=request.id,
@@ -154,7 +154,7 @@ class ServedAdapter:
 
 
 def text_of(tokenizer: Tokenizer, token_ids: tuple[int, ...]) -> str:
-    """The text that a server with this tokenizer reads as exactly these tokens; raises RequestFailedError for none."""
+    """Text that the server, with this tokenizer, encodes to exactly these tokens; raises RequestFailedError if none."""
     text = tokenizer.decode(token_ids)
     if tuple(tokenizer.encode_prompt(text)) != token_ids:
         raise RequestFailedError("the server takes only text, and no text is tokenized as this prompt is")

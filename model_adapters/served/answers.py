@@ -1,4 +1,4 @@
-"""What a server's answer has to say before anything of it counts."""
+"""Checks of a server's answers before they are used."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from evalkit.errors import RequestFailedError
 from evalkit.records import FinishReason
 
 _GREEDY_MARGIN = 1e-6
-"""Nats; servers round what they print."""
+"""Tolerance in nats, because servers print rounded values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A checked answer of /v1/completions."""
+    """A validated answer of /v1/completions."""
 
     text: str
     finish_reason: FinishReason
@@ -28,7 +28,7 @@ def read_answer(body: Mapping[str, Any], *, model: str, prompt_tokens: int) -> A
     answered, or if the answer did not end by itself or at its budget.
     """
     answered = body.get("model")
-    # transformers' server adds the revision.
+    # The server of transformers adds the revision.
     if answered is not None and answered != model and str(answered).partition("@")[0] != model:
         raise RequestFailedError(f"{str(answered)[:80]!r} answered instead of {model}")
     usage = body.get("usage")

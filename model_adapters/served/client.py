@@ -1,4 +1,4 @@
-"""The HTTP side of an OpenAI-compatible server: retries, and errors of one line without secrets."""
+"""HTTP client of an OpenAI-compatible server: retries, and one-line errors without secrets."""
 
 import os
 import random
@@ -21,11 +21,11 @@ _MESSAGE_CHARACTERS = 300
 
 
 class RejectedError(RequestFailedError):
-    """The server answered that it does not take this request."""
+    """The server rejected the request as unsupported."""
 
 
 def server_root(url: str) -> str:
-    """The URL of a server without /v1; raises UsageError for what is no URL, or holds a password."""
+    """The URL of a server without /v1; raises UsageError for an invalid URL or one with a password."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"--server {url!r} is no URL of a server; write one such as http://localhost:8000")
@@ -38,7 +38,7 @@ def server_root(url: str) -> str:
 
 
 class ServerClient:
-    """Requests to one server, within a `with`; safe to use from several threads."""
+    """Sends requests to one server, inside a `with` block; safe to use from several threads."""
 
     def __init__(self, url: str, *, connections: int, timeout_seconds: float = 1800.0) -> None:
         """The key, if any, is read from the environment (KEY_VARIABLES); a request may take `timeout_seconds`."""
@@ -54,7 +54,7 @@ class ServerClient:
         self._random = random.Random()
 
     def get(self, path: str) -> Any:
-        """The JSON behind a path that not every server has; None if it cannot be had."""
+        """The JSON at a path that not every server has; None if it is not available."""
         try:
             return self._json("GET", path, tries=2)
         except RequestFailedError:
@@ -71,7 +71,7 @@ class ServerClient:
         return answer
 
     def _json(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, tries: int = TRIES) -> Any:
-        """What an answer holds, None if that is no JSON."""
+        """The parsed JSON of an answer, or None if it is not JSON."""
         reason = "stopped"
         for number in range(tries):
             if self._stopped.is_set():
@@ -93,7 +93,7 @@ class ServerClient:
         raise RequestFailedError(f"the server failed {tries} times, last with {reason}")
 
     def stop(self) -> None:
-        """End waiting and retries; later requests fail."""
+        """Stop waiting and retrying; later requests fail."""
         self._stopped.set()
 
     def __enter__(self) -> Self:
@@ -104,11 +104,11 @@ class ServerClient:
 
     def _delay(self, number: int, asked_seconds: float | None) -> float:
         delay = _FIRST_DELAY_SECONDS * 2.0**number if asked_seconds is None else asked_seconds
-        # Spread out, so that requests which failed together do not come back together.
+        # Random, so that requests that failed together are not retried together.
         return min(_LONGEST_DELAY_SECONDS, delay) * self._random.uniform(0.75, 1.25)
 
     def _clean(self, message: object) -> str:
-        """One line of a message from outside, without the key."""
+        """The first line of a server's message, without the key."""
         line = first_line(message if isinstance(message, Exception) else Exception(str(message)))
         return (line if self._key is None else line.replace(self._key, "[key]"))[:_MESSAGE_CHARACTERS]
 
@@ -121,7 +121,7 @@ def _json(response: httpx2.Response) -> Any:
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
-    """Seconds that the server asks to wait; None if it names none, or names a date."""
+    """Seconds to wait according to the server; None if it gives none, or a date."""
     try:
         seconds = float(response.headers.get("retry-after", ""))
     except ValueError:

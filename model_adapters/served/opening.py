@@ -1,4 +1,4 @@
-"""From --server to a model that answers: the server is asked what it takes before anything is run."""
+"""Open the model of --server, after finding out which requests the server supports."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from model_adapters.served.answers import read_answer, read_log_probabilities
 from model_adapters.served.client import RejectedError, ServerClient
 
 CONCURRENCY = 16
-"""Requests that are under way at a time."""
+"""Number of concurrent requests."""
 _QUESTION = "The capital of France is"
 _WINDOW_FIELDS = ("max_model_len", "context_length", "n_ctx_train")
-"""What vLLM and SGLang, hosted servers, and llama.cpp call the longest sequence."""
+"""Names of the maximum sequence length in vLLM and SGLang, hosted servers, and llama.cpp."""
 
 
 def open_server(
@@ -59,12 +59,12 @@ def open_server(
 
 
 def served_fingerprint(name: str) -> str:
-    """In the place of a fingerprint of weights, which no server tells: a run is continued under the same name."""
+    """Stands in for the fingerprint of weights, which servers do not report: runs are resumed under the same name."""
     return f"{SERVED}{name}"
 
 
 def find_abilities(client: ServerClient, model: str, tokenizer: Tokenizer) -> Abilities:
-    """What the server takes, from one short prompt in up to three forms; raises RequestFailedError."""
+    """Find out what the server supports with one short prompt in up to three forms; raises RequestFailedError."""
     ids = tokenizer.encode_prompt(_QUESTION)
     body = {"model": model, "max_tokens": 1, "temperature": 0.0, "stream": False}
     try:
@@ -94,7 +94,7 @@ def _gives_log_probabilities(client: ServerClient, body: Mapping[str, Any], mode
 
 
 def _listed(listing: Any, model: str) -> Mapping[str, Any]:
-    """The model's entry of /v1/models; empty if there is none."""
+    """The model's entry in /v1/models; empty if there is none."""
     entries = listing.get("data") if isinstance(listing, Mapping) else None
     found = (entry for entry in entries or () if isinstance(entry, Mapping) and entry.get("id") == model)
     return next(found, {})
@@ -108,7 +108,7 @@ def _window(entry: Mapping[str, Any]) -> int | None:
 
 
 def _engine(client: ServerClient, entry: Mapping[str, Any]) -> str:
-    """`server`, with the name and the version of what serves, as far as it says."""
+    """`server`, with the name and version of the server software if it reports them."""
     owner = str(entry.get("owned_by") or "")
     told = client.get("/version")
     version = str(told.get("version") or "") if isinstance(told, Mapping) else ""

@@ -64,7 +64,7 @@ class Pass:
 
     @property
     def length(self) -> int:
-        """Tokens before this pass (the most of any row)."""
+        """Number of tokens before this pass, for the row with the most."""
         return max(row.start for row in self.rows)
 
     @cached_property
@@ -78,13 +78,13 @@ class Pass:
 
     @cached_property
     def prompt_tokens(self) -> torch.Tensor:
-        """The length of the prompt that every token belongs to."""
+        """The length of each token's prompt."""
         prompts = [self.cache.prompts[row.slot] for row in self.rows for _ in range(row.tokens)]
         return torch.tensor([prompts], device=self.cache.device)
 
     @cached_property
     def last_places(self) -> torch.Tensor:
-        """Where every row's last token is among all tokens."""
+        """Index of each row's last token among all tokens."""
         ends, end = [], 0
         for row in self.rows:
             end += row.tokens
@@ -93,7 +93,7 @@ class Pass:
 
     @cached_property
     def read(self) -> int | torch.Tensor:
-        """The tokens whose output is read: so many at the end, or their places."""
+        """The tokens whose output is needed: how many at the end, or their indices."""
         if len(self.rows) == 1:
             return self.rows[0].outputs
         if all(row.outputs >= row.tokens for row in self.rows):
@@ -107,27 +107,27 @@ class Pass:
 
     @cached_property
     def attention_groups(self) -> Grouping:
-        """The rows as attention takes them."""
+        """The rows in groups for attention."""
         return attention_groups(self.rows, self.cache.device, multiple=self._row_multiple)
 
     @cached_property
     def state_groups(self) -> Grouping:
-        """The rows as layers with a state take them: padding would reach a state that is kept."""
+        """The rows in groups for layers with states; kept rows are not padded, which would change their states."""
         return state_groups(self.rows, self.cache.device, multiple=self._row_multiple, padded=False)
 
     @cached_property
     def padded_state_groups(self) -> Grouping:
-        """The rows as layers take them that know how to keep padding out of a state."""
+        """The rows in groups for layers that keep padding out of their states."""
         return state_groups(self.rows, self.cache.device, multiple=self._row_multiple, padded=True)
 
     def advance(self) -> None:
-        """Count the tokens of rows that are kept, after every layer has seen them."""
+        """Add the tokens of kept rows to their slots' lengths, once every layer has seen them."""
         for row in self.rows:
             if row.keeps:
                 self.cache.advance_slot(row.slot, row.tokens)
 
     def next_call(self) -> AttentionCall:
-        """The attention call that the forward pass makes now; a model makes the same calls in every pass."""
+        """The current attention call; a model makes the same calls in every pass."""
         calls = self.cache.layout.calls
         if self._calls == len(calls):
             raise RuntimeError(f"the model calls attention more than the {len(calls)} times of its first forward pass")
