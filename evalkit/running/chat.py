@@ -1,5 +1,6 @@
 """Conventions of chat: how a question and the opening of its answer become a prompt."""
 
+import re
 from dataclasses import dataclass
 
 from evalkit.errors import UsageError
@@ -68,6 +69,18 @@ class Chat:
             raise UsageError(f"{self._model}: its chat template changes what it is given; use --chat off")
         # The template writes its own special tokens, BOS among them.
         return Prompt(text, self.tokenizer.encode(text), start - len(asked) + len(asked.lstrip()), begun)
+
+    def repeat_tokens(self, opening: str) -> int:
+        """New tokens that an answer may spend, beyond its own, on repeating the opening in a turn of its own."""
+        return len(self.tokenizer.encode(opening)) if self._mode is ChatMode.USER else 0
+
+    def answer(self, text: str, opening: str) -> str:
+        """The answer in `text`: in a turn of its own a model may repeat the opening, which is then left out."""
+        words, answer = opening.split(), text.lstrip()
+        if self._mode is not ChatMode.USER or not words:
+            return text
+        repeated = re.match(r"\s+".join(map(re.escape, words)), answer, re.IGNORECASE)
+        return text if repeated is None else answer[repeated.end() :]
 
 
 def _template_of(tokenizer: Tokenizer, mode: ChatMode, model: str) -> ChatTemplate:

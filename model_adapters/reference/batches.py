@@ -157,7 +157,7 @@ def training_suite(tokenizer: Tokenizer, prose_seed: int) -> Suite[Asked]:
     return ruler.build(settings, tokenizer, generated_corpora(prose_seed))
 
 
-def track_suite(tokenizer: Tokenizer) -> Suite[Asked]:
+def track_suite(tokenizer: Tokenizer) -> Suite[Any]:
     """State tracking without distractor text, ready to make samples of any key."""
     return state_tracking.build(StateTrackingSettings.of(seed=FIRST_TRAINING_SEED), tokenizer)
 

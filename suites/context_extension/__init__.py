@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from evalkit.running.model_options import ChatMode
 from evalkit.running.protocols import Tokenizer
 from evalkit.suite_spec import SuiteSpec
 from suites import mmlu
@@ -29,10 +30,11 @@ def build(
     source: Source | None = None,
     corpora: RulerCorpora | None = None,
     max_tokens: int | None = None,
+    chat: ChatMode = ChatMode.OFF,
 ) -> ContextExtensionSuite:
     """The suite for one tokenizer; long documents and haystacks are by default those of the settings and of RULER.
 
-    MMLU questions longer than `max_tokens` are left out.
+    MMLU questions longer than `max_tokens` are left out. `chat` is the convention of the needles alone.
     """
     corpora = corpora or RulerCorpora.default()
     if source is None:
@@ -40,7 +42,7 @@ def build(
             EssayText(corpora.essays()) if settings.path is None else open_source(Path(settings.path), settings.field)
         )
     questions = None if settings.mmlu is None else mmlu.build(settings.mmlu, tokenizer, max_tokens=max_tokens)
-    return ContextExtensionSuite(settings, tokenizer, source, corpora, mmlu=questions)
+    return ContextExtensionSuite(settings, tokenizer, source, corpora, mmlu=questions, chat=chat)
 
 
 def _others(settings: ExtensionSettings) -> Mapping[str, tuple[str, ExtensionSettings]]:
@@ -50,11 +52,12 @@ def _others(settings: ExtensionSettings) -> Mapping[str, tuple[str, ExtensionSet
 SPEC = SuiteSpec(
     name="extend",
     settings=ExtensionSettings,
-    build=lambda settings, reader: build(settings, reader.tokenizer, max_tokens=reader.max_tokens),
+    build=lambda settings, reader: build(settings, reader.tokenizer, max_tokens=reader.max_tokens, chat=reader.chat),
     quick={"samples": QUICK_SAMPLES, "windows": QUICK_WINDOWS},
     others=_others,
     conclude=conclude,
     stores_charts=True,
     summarize=summarize,
+    renders_chat=True,
     report="reports.context_extension:report",
 )

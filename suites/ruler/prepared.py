@@ -107,7 +107,7 @@ class PreparedSuite(RulerJudge):
         prompt = self._chat.render(whole.removesuffix(opening), opening)
         hidden = needles.found(whole) if key.task in tasks.NEEDLE_TASKS else []
         depths = {needle.value: needle.depth for needle in reversed(hidden)}
-        budget = tasks.generation_tokens(self._dialect, key.task, key.ctx)
+        budget = self._budget(key, opening)
         sample = Sample(
             key=key,
             prompt=prompt.text,

@@ -62,6 +62,10 @@ class RulerJudge:
         """The dialect of prompts and metrics, with the convention of chat."""
         return self._chat.dialect(self._dialect)
 
+    def _budget(self, key: SampleKey, opening: str) -> int:
+        """Maximum number of new tokens."""
+        return tasks.generation_tokens(self._dialect, key.task, key.ctx) + self._chat.repeat_tokens(opening)
+
     def judge(self, asked: Asked, completion: Completion) -> Score:
         """RULER's metric of the one answer."""
         return judge(self._dialect, asked.sample, completion)
@@ -108,8 +112,8 @@ class RulerSuite(RulerJudge):
     def ask(self, key: SampleKey) -> Asked:
         """The sample of `key`, even if it is not in the plan. Raises SampleDoesNotFitError."""
         draft = self._draft(key)
-        budget = tasks.generation_tokens(self._dialect, key.task, key.ctx)
         opening = tasks.opening(self._dialect, draft.prefix)
+        budget = self._budget(key, opening)
         fitted = fit(draft, opening, key.ctx - budget, self._measure)
         prompt, start = fitted.prompt, fitted.prompt.question_start
         evidence = tuple((start + first, start + end) for first, end in fitted.layout.evidence)
@@ -139,8 +143,9 @@ class RulerSuite(RulerJudge):
         reason = None
         for key in keys:
             draft = self._draft(key)
-            limit = key.ctx - tasks.generation_tokens(self._dialect, key.task, key.ctx)
-            least = smallest_tokens(draft, tasks.opening(self._dialect, draft.prefix), self._measure)
+            opening = tasks.opening(self._dialect, draft.prefix)
+            limit = key.ctx - self._budget(key, opening)
+            least = smallest_tokens(draft, opening, self._measure)
             if least <= limit:
                 return None
             reason = reason or str(SampleDoesNotFitError(f"its smallest prompt has {least:,} tokens of {limit:,}"))

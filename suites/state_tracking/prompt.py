@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from evalkit.errors import SampleDoesNotFitError
+from evalkit.running.chat import Chat, Prompt
 from evalkit.running.protocols import Tokenizer
 from suites.draws import Draws
 from suites.state_tracking.episode import Episode, Task
@@ -79,33 +80,37 @@ class DistractedPrompt:
         return (*self.episode.opening, *(self.task.marker + update for update in self.episode.updates))
 
 
-def fill(prompt: DistractedPrompt, tokenizer: Tokenizer, prompt_tokens: int) -> tuple[str, list[int]]:
-    """The prompt with as many sentences as fit `prompt_tokens`, special tokens included, and its tokens.
+def fill(prompt: DistractedPrompt, chat: Chat, prompt_tokens: int) -> Prompt:
+    """The prompt with as many sentences as fit `prompt_tokens`, special tokens and chat template included.
 
     Raises SampleDoesNotFitError if the statements alone are longer.
     """
-    bare = prompt.text(0)
-    bare_ids = tokenizer.encode_prompt(bare)
-    if len(bare_ids) > prompt_tokens:
+    bare = _rendered(prompt, chat, 0)
+    least = len(bare.token_ids)
+    if least > prompt_tokens:
         raise SampleDoesNotFitError(
-            f"{prompt.task.name} with {len(prompt.episode.updates):,} updates needs {len(bare_ids):,} prompt tokens "
+            f"{prompt.task.name} with {len(prompt.episode.updates):,} updates needs {least:,} prompt tokens "
             f"and {prompt_tokens:,} are left for it; raise --ctx"
         )
-    count, budget = 0, prompt_tokens - len(bare_ids)
-    while (cost := _sentence_tokens(prompt, tokenizer, count)) <= budget:
+    count, budget = 0, prompt_tokens - least
+    while (cost := _sentence_tokens(prompt, chat.tokenizer, count)) <= budget:
         budget -= cost
         count += 1
     # Token counts at seams differ slightly from those of separate sentences, in both directions.
     while count > 0:
-        text = prompt.text(count)
-        token_ids = tokenizer.encode_prompt(text)
-        over = len(token_ids) - prompt_tokens
+        rendered = _rendered(prompt, chat, count)
+        over = len(rendered.token_ids) - prompt_tokens
         if over <= 0:
-            return text, token_ids
+            return rendered
         while over > 0 and count > 0:
             count -= 1
-            over -= _sentence_tokens(prompt, tokenizer, count)
-    return bare, bare_ids
+            over -= _sentence_tokens(prompt, chat.tokenizer, count)
+    return bare
+
+
+def _rendered(prompt: DistractedPrompt, chat: Chat, sentence_count: int) -> Prompt:
+    opening = prompt.episode.question
+    return chat.render(prompt.text(sentence_count).removesuffix(opening), opening)
 
 
 def _sentence_tokens(prompt: DistractedPrompt, tokenizer: Tokenizer, number: int) -> int:

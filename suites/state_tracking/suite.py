@@ -1,6 +1,7 @@
 """The state-tracking suite; questions depend only on task, number of updates, index and seed."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from evalkit.records import (
     Asked,
@@ -13,6 +14,8 @@ from evalkit.records import (
     SuitePlan,
     SuiteSummary,
 )
+from evalkit.running.chat import Chat
+from evalkit.running.model_options import ChatMode
 from evalkit.running.protocols import Tokenizer
 from suites.corpora import Essays
 from suites.draws import Draws
@@ -29,6 +32,13 @@ EXAMPLE_UPDATES = 6
 """Maximum number of updates in a worked example, and never more than in the question."""
 
 
+@dataclass(frozen=True, slots=True)
+class AskedEpisode(Asked):
+    """A question with the opening of its answer."""
+
+    opening: str
+
+
 class StateTrackingSuite:
     """State tracking in text, with exact match.
 
@@ -40,15 +50,21 @@ class StateTrackingSuite:
     version = "2"
     """Raised with every change to the prompt of a key or to the score of an answer."""
 
-    def __init__(self, settings: StateTrackingSettings, tokenizer: Tokenizer, prose: Essays | None) -> None:
+    def __init__(
+        self,
+        settings: StateTrackingSettings,
+        tokenizer: Tokenizer,
+        prose: Essays | None,
+        chat: ChatMode = ChatMode.OFF,
+    ) -> None:
         self._settings = settings
-        self._tokenizer = tokenizer
+        self._chat = Chat(tokenizer, chat)
         self._prose = prose
 
     @property
     def dialect(self) -> str:
-        """The number of worked examples: scores with another number are not comparable."""
-        return f"{self._settings.shots}-shot"
+        """The number of worked examples and the convention of chat: scores with others are not comparable."""
+        return self._chat.dialect(f"{self._settings.shots}-shot")
 
     def plan(self) -> SuitePlan:
         settings = self._settings
@@ -61,7 +77,7 @@ class StateTrackingSuite:
         )
         return SuitePlan(keys=keys, unscored=(), corpora=() if self._prose is None else (self._prose.use,))
 
-    def ask(self, key: SampleKey) -> Asked:
+    def ask(self, key: SampleKey) -> AskedEpisode:
         """The question of `key`, whose task is named with its number of updates: `parity:64`.
 
         Any task, number of updates and context is possible, not only those of the settings. Raises
@@ -70,22 +86,29 @@ class StateTrackingSuite:
         task, updates = split_row_name(key.task)
         episode = task.draw(_draws("question", key), updates)
         examples = self._examples(task, updates, key)
-        prompt, token_ids = self._prompt(task, examples, episode, key)
+        budget = GENERATION_TOKENS + self._chat.repeat_tokens(episode.question)
+        distracted = self._distracted(task, examples, episode, key)
+        if distracted is None:
+            text = plain_prompt(task, examples, episode)
+            prompt = self._chat.render(text.removesuffix(episode.question), episode.question)
+        else:
+            prompt = fill(distracted, self._chat, key.ctx - budget)
         sample = Sample(
             key=key,
-            prompt=prompt,
-            answer_prefix=episode.question,
+            prompt=prompt.text,
+            answer_prefix=prompt.opening,
             targets=(episode.answer,),
-            generation_tokens=GENERATION_TOKENS,
-            prompt_tokens=len(token_ids),
+            generation_tokens=budget,
+            prompt_tokens=len(prompt.token_ids),
             metric=METRIC,
             distractors=episode.alternatives,
         )
-        return Asked(sample, (Request(key.id, tuple(token_ids), GENERATION_TOKENS),))
+        request = Request(key.id, tuple(prompt.token_ids), budget, stop=self._chat.stop)
+        return AskedEpisode(sample, (request,), episode.question)
 
-    def judge(self, asked: Asked, completion: Completion) -> Score:
-        sample = asked.sample
-        return score_answer(completion.text, sample.targets[0], sample.distractors, completion.finish_reason)
+    def judge(self, asked: AskedEpisode, completion: Completion) -> Score:
+        sample, text = asked.sample, self._chat.answer(completion.text, asked.opening)
+        return score_answer(text, sample.targets[0], sample.distractors, completion.finish_reason)
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         return summarize(self._settings, records)
@@ -94,17 +117,15 @@ class StateTrackingSuite:
         draws = _draws("examples", key)
         return [task.draw(draws, min(updates, EXAMPLE_UPDATES)) for _ in range(self._settings.shots)]
 
-    def _prompt(
+    def _distracted(
         self, task: Task, examples: Sequence[Episode], episode: Episode, key: SampleKey
-    ) -> tuple[str, list[int]]:
-        """The prompt and its tokens."""
+    ) -> DistractedPrompt | None:
+        """The question among prose; None if it stands alone."""
         if key.ctx == NO_CTX:
-            prompt = plain_prompt(task, examples, episode)
-            return prompt, self._tokenizer.encode_prompt(prompt)
+            return None
         if self._prose is None:
             raise ValueError(f"{key.id} needs prose to fill its context; build the suite with prose")
-        distracted = DistractedPrompt.draw(_draws("prose", key), task, examples, episode, self._prose.sentences)
-        return fill(distracted, self._tokenizer, key.ctx - GENERATION_TOKENS)
+        return DistractedPrompt.draw(_draws("prose", key), task, examples, episode, self._prose.sentences)
 
 
 def _draws(role: str, key: SampleKey) -> Draws:

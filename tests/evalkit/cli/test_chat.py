@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoTokenizer
 
 from tests.chat_templates import CHATML, LLAMA
 from tests.evalkit.scripts import asked, write_script
@@ -104,3 +106,27 @@ def tiny_chat_model(folder: Path, template: str) -> Path:
     tokenizer.chat_template = template
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def test_answers_are_those_of_transformers(evalkit: Evalkit, tmp_path: Path) -> None:
+    checkpoint = tiny_chat_model(tmp_path / "checkpoint", LLAMA)
+    evalkit(f"{NEEDLES} --model {checkpoint} --device cpu --chat prefill --out run")
+    lines = map(json.loads, Path("run/samples.jsonl").read_text(encoding="utf-8").splitlines())
+    stored = {line["id"]: line for line in lines}
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    model = small_model("olmo_hybrid")
+    for name, line in stored.items():
+        prompt = evalkit(f"show run --sample {name} --format json").json()["prompt"]
+        head, _, rest = prompt.partition("user<|end_header_id|>\n\n")
+        question, _, rest = rest.partition("<|eot_id|>")
+        assert head == "<bos><|start_header_id|>"
+        messages = [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": rest.partition("assistant<|end_header_id|>\n\n")[2]},
+        ]
+        ids = tokenizer.apply_chat_template(
+            messages, return_tensors="pt", return_dict=False, continue_final_message=True
+        )
+        assert ids.shape[1] == line["prompt_tokens"]
+        answer = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=128, do_sample=False)
+        assert line["prediction"] == tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True)

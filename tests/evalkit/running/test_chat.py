@@ -70,6 +70,17 @@ def test_an_answer_ends_with_its_turn() -> None:
     assert chat("user", "{% for message in messages %}{{ message.content }}{% endfor %}").stop == ()
 
 
+def test_an_answer_may_repeat_its_opening_in_a_turn_of_its_own() -> None:
+    user, opening = chat("user"), " The\nsum is"
+    assert user.answer("\nthe SUM  is 2.", opening) == " 2."
+    assert user.answer("2, the sum is 2.", opening) == "2, the sum is 2."
+    assert user.answer("2", "") == "2"
+    assert user.repeat_tokens(opening) == len(user.tokenizer.encode(opening))
+    for other in (chat("prefill"), chat("off")):
+        assert other.answer("The sum is 2.", opening) == "The sum is 2."
+        assert other.repeat_tokens(opening) == 0
+
+
 def test_dialects_name_the_convention_and_digests_the_template() -> None:
     assert [chat(mode).dialect("nvidia") for mode in ("off", "prefill", "user")] == [
         "nvidia", "nvidia+chat-prefill", "nvidia+chat-user",

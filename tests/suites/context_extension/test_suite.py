@@ -8,6 +8,7 @@ import pytest
 from evalkit.analysis.finished_run import StoredRun, load_run
 from evalkit.errors import UsageError
 from evalkit.records import Request, RunRecord
+from evalkit.running.model_options import ChatMode
 from evalkit.running.runner import run
 from evalkit.running.store import RunStore
 from model_adapters.scripted import ScriptedAdapter, ScriptedReply, ScriptedTokenizer
@@ -22,6 +23,7 @@ from suites.corpora import Essays
 from suites.mmlu import MmluSettings
 from suites.ruler import RulerCorpora
 from suites.text_loss.sources import EssayText
+from tests.chat_templates import CHATML
 from tests.evalkit.run_factory import figure_values
 from tests.evalkit.runs import Observer, manifest_of, settings
 from tests.evalkit.sample_records import sample_record
@@ -177,3 +179,16 @@ def test_questions_of_mmlu_are_part_of_the_suite(tmp_path: Path) -> None:
     }
     (figure,) = [figure for figure in told.figures if figure.name == "mmlu"]
     assert (figure.value, figure.n) == (50.0, 4)
+
+
+def test_needles_take_the_template_and_documents_do_not() -> None:
+    tokenizer = ScriptedTokenizer(chat_template=CHATML)
+    checked = build(SETTINGS, tokenizer, source=EssayText(PROSE), corpora=CORPORA, chat=ChatMode.USER)
+    assert checked.dialect == "nvidia+chat-user"
+    for key in checked.plan().keys:
+        asked = checked.ask(key)
+        text = tokenizer.decode(asked.requests[0].token_ids)
+        assert ("<|im_start|>assistant" in text) == (key.task in SETTINGS.tasks)
+        assert asked.sample.prompt_tokens + asked.sample.generation_tokens <= key.ctx
+        stop = ("<|im_end|>",) if key.task in SETTINGS.tasks else ()
+        assert {request.stop for request in asked.requests} == {stop}

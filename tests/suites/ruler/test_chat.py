@@ -65,6 +65,7 @@ def test_prompts_fill_their_length_and_show_where_the_answers_are(task: str, mod
     for index in range(2):
         key = SampleKey(task, 4096, index, 7)
         sample, other = suite.ask(key).sample, raw.ask(key).sample
+        assert (sample.generation_tokens > other.generation_tokens) == (mode is ChatMode.USER)
         assert sample.prompt_tokens + sample.generation_tokens >= 0.96 * 4096
         found, expected = ([each.prompt[first:end] for first, end in each.evidence] for each in (sample, other))
         assert found == expected
