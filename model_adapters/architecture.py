@@ -23,7 +23,7 @@ ATTENTION = "eager"
 
 
 def read_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedConfig:
-    """A checkpoint's configuration, completed by its family; raises UsageError for what is no causal language model."""
+    """A checkpoint's configuration, completed by its family; raises UsageError if it is not a causal language model."""
     name, family = checkpoint.name, checkpoint.family
     code = checkpoint.config.get("auto_map")
     remote = isinstance(code, dict) and "AutoConfig" in code

@@ -53,7 +53,7 @@ class Checkpoint:
     snapshot: hub.HubSnapshot | None = None
     """The folder on the hub; None for a local one."""
     adapter: Adapter | None = None
-    """What is merged into the weights; `folder` is then its base model's."""
+    """The adapter to merge into the weights; `folder` is then that of its base model."""
 
     @property
     def family(self) -> str:
@@ -62,7 +62,7 @@ class Checkpoint:
 
     @property
     def commit(self) -> str | None:
-        """The commit of what the user named; None if that is not on the hub."""
+        """The commit of the model that the user named; None if it is not on the hub."""
         named = self.snapshot if self.adapter is None else self.adapter.snapshot
         return None if named is None else named.commit
 

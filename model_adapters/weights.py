@@ -49,7 +49,7 @@ def weight_files(checkpoint: Checkpoint) -> tuple[Path, ...]:
     """
     folder, name = checkpoint.folder, checkpoint.name
     if (folder / ADAPTER_CONFIG).exists():
-        raise UsageError(f"{name}: holds an adapter beside its weights; merge it into them, or remove {ADAPTER_CONFIG}")
+        raise UsageError(f"{name}: holds both weights and an adapter; merge it into them, or remove {ADAPTER_CONFIG}")
     if checkpoint.config.get("transformers_weights") is not None or any(folder.glob("shard-*-model-*.safetensors")):
         raise UsageError(
             f"{name}: its weights are not in {WEIGHTS} or {WEIGHTS_INDEX}; save the model again with save_pretrained"
@@ -108,7 +108,7 @@ def _shards(checkpoint: Checkpoint) -> list[str]:
         # An honest index has no paths to other folders or formats.
         if Path(shard).name != shard or not shard.endswith(".safetensors"):
             raise UsageError(
-                f"{checkpoint.name}: {WEIGHTS_INDEX} names {shard!r}, no safetensors file beside it; {SAVE_AGAIN}"
+                f"{checkpoint.name}: {WEIGHTS_INDEX} names {shard!r}, no safetensors file in its folder; {SAVE_AGAIN}"
             )
     return shards
 

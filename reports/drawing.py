@@ -217,6 +217,6 @@ def _box(x: float, y: float, width: float, height: float) -> tuple[tuple[float, 
 
 
 def _short(text: str) -> str:
-    """`text` as a label; a long one is cut to its end, where paths differ."""
+    """`text` as a label; of long text only the end is kept, because paths differ there."""
     shown = one_line(text)
     return shown if len(shown) <= _LONGEST_LABEL else f"…{shown[1 - _LONGEST_LABEL :]}"

@@ -38,7 +38,7 @@ class RunSamples:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page shows."""
+    """The contents of a page."""
 
     report: Report
     charts: Sequence[Chart] = ()

@@ -32,7 +32,7 @@ def _holds_numbers(cells: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SuiteReport:
-    """What a suite says of its run: tables, and facts as name and value."""
+    """A suite's report of its run: tables, and facts as name and value."""
 
     tables: tuple[Table, ...]
     facts: tuple[tuple[str, str], ...] = ()

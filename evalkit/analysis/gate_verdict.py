@@ -29,7 +29,7 @@ class GateVerdict(Verdict):
     """Confidence of the interval of the drop."""
     n: int = 0
     more_samples: int | None = None
-    """How many more pairs would decide an undecided check if the drop stays what it is."""
+    """Number of additional pairs that would decide an undecided check if the drop does not change."""
     tier: Tier = "critical"
     complete: bool = True
     """False if results that the check needs are missing, errored or unscored in NEW."""

@@ -98,7 +98,7 @@ def _refuse_unlike(runs: Sequence[StoredRun]) -> None:
         if run.record.tokens_seen is None:
             raise UsageError(
                 f"{run.folder} does not state the training tokens of its checkpoint; write "
-                '{"tokens_seen": N} into evalkit.json beside its config.json, and run it again'
+                '{"tokens_seen": N} into evalkit.json next to its config.json, and run it again'
             )
 
 

@@ -29,7 +29,7 @@ class Selector:
 
     @staticmethod
     def parse(text: str) -> "Selector":
-        """Raises UsageError for what is no selector."""
+        """Raises UsageError for an invalid selector."""
         match = _SELECTOR.fullmatch(text)
         if match is None:
             raise UsageError(

@@ -74,7 +74,7 @@ def misfit(error: msgspec.MsgspecError, root: str = "") -> str:
 def from_json(cls: type[T], text: str) -> T:
     """Build `cls` from one JSON text; RecordError if it is not JSON or not that record."""
     if text.count("[") + text.count("{") <= MAX_NESTING and _HUGE_NUMBER.search(text) is None:
-        # What msgspec cannot read, such as lone surrogates, is read the slower way, which also says what is wrong.
+        # Input that msgspec cannot read, such as lone surrogates, takes a slower path, which also reports the error.
         with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
             return msgspec.json.decode(text, type=cls)
     return from_dict(cls, parse_json(text))

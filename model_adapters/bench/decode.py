@@ -34,8 +34,8 @@ def bench_decode(
 ) -> None:
     """A row for each length, number of sequences and implementation; ours first.
 
-    Sequences hold a short prompt and, up to the length, random keys and values: what a step costs does not depend on
-    what they are.
+    Sequences hold a short prompt and, up to the length, random keys and values, because the cost of a step does not
+    depend on their values.
     """
     cases = [(tokens, sequences) for tokens in contexts for sequences in batches]
     for tokens, sequences in cases if ours else ():

@@ -27,7 +27,7 @@ def plain_variants(model: PreTrainedModel) -> tuple[str, ...]:
 
 @contextmanager
 def plain_transformers(model: PreTrainedModel, variant: str) -> Iterator[PreTrainedModel]:
-    """While it lasts, the model is as transformers made it, with sdpa attention; afterwards the engine's again."""
+    """Restore the model as transformers made it, with sdpa attention, in this block; then the engine's code again."""
     ours = gdn_kernel(model)
     if ours is not None:
         choose_kernels(model, "fla" if variant == WITH_FLA else "torch")

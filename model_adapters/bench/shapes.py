@@ -1,4 +1,4 @@
-"""Models of published shapes with random weights, made on the device: what they cost needs no checkpoint."""
+"""Models of published shapes with random weights, made on the device to measure their cost without a checkpoint."""
 
 from collections.abc import Callable
 

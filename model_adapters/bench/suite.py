@@ -20,7 +20,7 @@ NEW_TOKENS = 128
 """The budget of RULER's needle tasks."""
 WARM_PROMPT, WARM_TOKENS, WARM_SAMPLES = 256, 3, 33
 PLAIN_BATCH, PLAIN_BATCH_TOKENS = 16, 8192
-"""`generate` is given so many prompts at once up to this length, and one beyond."""
+"""Batch size of `generate` for prompts up to this length; longer prompts are run one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def bench_suite(
 
 
 def _row(session: BenchSession, model: PreTrainedModel, case: SuiteCase, slots: int | None) -> BenchRow:
-    """The floor: each prompt read once, and each token decoded together with as many others as fit."""
+    """The floor: each prompt is read once, and decode steps are shared by as many sequences as fit."""
     needs = Needs.of(model.config, model.dtype, on_gpu=model.device.type == "cuda")
     plan = choose_plan(needs, model.device, case.context_tokens, slots=slots)
     together = min(plan.slots, len(case.requests))

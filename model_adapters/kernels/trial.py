@@ -12,7 +12,7 @@ from model_adapters.failures import is_out_of_memory
 from model_adapters.messages import first_line
 
 KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
-"""What the Triton kernels take."""
+"""Dtypes supported by the Triton kernels."""
 TOLERANCE: Mapping[torch.dtype, float] = {
     torch.float64: 1e-10,
     torch.float32: 1e-4,

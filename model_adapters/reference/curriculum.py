@@ -52,8 +52,8 @@ _LATER_TASKS: Mapping[str, float] = {
     "qa_2": 0.03,
     TRACK: 0.16,
 }
-# Common words are learned last: in a further phase they are over half of what is asked, about three times their part in
-# the first phase, and the other tasks keep their proportions, so that nothing is unlearned.
+# Common words are learned last: in a further phase they are over half of the questions, about three times their share
+# in the first phase, and the other tasks keep their proportions, so that nothing is unlearned.
 _CONTINUED_TASKS: Mapping[str, float] = {**_LATER_TASKS, "cwe": 0.98}
 _FIRST_UNTIL = 0.15
 TASKS = tuple(task for task in _FIRST_TASKS if task != TRACK)
@@ -78,7 +78,7 @@ LENGTHS = tuple(sorted({length for _, shares in _LENGTHS for length in shares}))
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A part of the training with a learning-rate schedule of its own; `progress` in [0, 1] is the way through it."""
+    """A part of the training with its own learning-rate schedule; `progress` in [0, 1] is the completed fraction."""
 
     first_seed: int
     """Its samples have `PHASE_SEEDS` seeds from here on."""

@@ -1,4 +1,4 @@
-"""What a phase of training starts from: fresh weights, or those of a finished checkpoint."""
+"""Starting points of a training phase: fresh weights, or those of a finished checkpoint."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -21,7 +21,7 @@ _WINDOW_FIELDS = ("max_model_len", "context_length", "n_ctx_train")
 def open_server(
     options: ModelOptions, tokenizer: Tokenizer, ctxs: Sequence[int], chat_template: str | None = None
 ) -> tuple[ModelIdentity, Abilities, Callable[[], Adapter]]:
-    """The model of this name on a server: who it is as far as that is known, what the server takes, and its adapter.
+    """A server's model with its known identity, the requests that the server supports, and an adapter.
 
     Raises UsageError if the server does not answer, does not serve the model, reads prompts otherwise than `tokenizer`
     does, or has too short a window for `ctxs`.

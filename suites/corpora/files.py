@@ -1,4 +1,4 @@
-"""Files that hold a corpus, plain or compressed; what a file is, its first bytes say and not its name.
+"""Plain and compressed corpus files; the format is detected from the first bytes, not from the name.
 
 pooch unpacks by a file's name, onto the disk and without a limit to the size.
 """

@@ -111,7 +111,7 @@ def test_a_missing_shard(folder: Path) -> None:
 def test_an_index_that_leads_elsewhere(folder: Path, shard: str) -> None:
     write_index(folder, {"a": shard})
     assert refusal(folder) == (
-        f"model.safetensors.index.json names {shard!r}, no safetensors file beside it; {SAVE_AGAIN}"
+        f"model.safetensors.index.json names {shard!r}, no safetensors file in its folder; {SAVE_AGAIN}"
     )
 
 
@@ -151,7 +151,7 @@ def test_an_unreadable_file(folder: Path) -> None:
 def test_an_adapter_beside_the_weights(folder: Path) -> None:
     save(folder / "model.safetensors")
     (folder / "adapter_config.json").write_text("{}")
-    assert refusal(folder) == "holds an adapter beside its weights; merge it into them, or remove adapter_config.json"
+    assert refusal(folder) == "holds both weights and an adapter; merge it into them, or remove adapter_config.json"
 
 
 def test_weights_that_transformers_would_look_for_elsewhere(folder: Path) -> None:

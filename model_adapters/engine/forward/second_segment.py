@@ -49,7 +49,7 @@ def continues_from_states(runner: Runner) -> bool:
         with _clean_layers(decoder_layers(runner.model)) as touched:
             runner.read(cache, 0, range(TOKENS), TOKENS)
         if changed := held.symmetric_difference(_held_tensors(runner.model)):
-            raise NotSupportedError(f"keeps a state of its own beside the cache ({min(changed)[0]})")
+            raise NotSupportedError(f"keeps state outside the cache ({min(changed)[0]})")
         continued = all(
             index in touched or state[0].isnan().any()
             for index, layer in enumerate(cache.states)

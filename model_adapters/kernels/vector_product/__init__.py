@@ -1,1 +1,1 @@
-"""Products of one token's features with a weight matrix: what a decode step of one sequence consists of."""
+"""Products of one token's features with a weight matrix, the main work of a decode step of one sequence."""

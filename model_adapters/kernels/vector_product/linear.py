@@ -37,12 +37,12 @@ def add_product(residual: torch.Tensor, x: torch.Tensor, layer: nn.Linear) -> to
 
 
 def is_one_vector(x: torch.Tensor, weight_ND: torch.Tensor) -> bool:
-    """Whether x is what the kernel takes with this matrix."""
+    """Whether the kernel supports x with this matrix."""
     return x.numel() == weight_ND.shape[1] and x.dtype == weight_ND.dtype and x.is_contiguous()
 
 
 def has_vector_product(weight_ND: torch.Tensor) -> bool:
-    """Whether the kernel runs on a matrix's device and agrees with PyTorch there; tried once for each width."""
+    """Whether the kernel runs on a matrix's device and agrees with PyTorch there; tested once per width."""
     plain = weight_ND.is_contiguous() and type(weight_ND) in (torch.Tensor, nn.Parameter)
     return (
         plain
