@@ -24,6 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write tests/golden anew; read the diff afterwards")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the single test that takes minutes first, so that no other process waits for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_interpreted.py")
+
+
 @pytest.fixture
 def check_golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """`check_golden(name, text)` compares the whole `text` with tests/golden/`name`."""
