@@ -39,7 +39,7 @@ def _suite_of(record: "RunRecord") -> "Suite[Any]":
         raise UsageError(f"the prompts were made by another tool; they are in {record.config['predictions']}")
     spec = find_suite(record.suite)
     mode = ChatMode(record.config.get("chat", ChatMode.OFF))
-    tokenizer = open_tokenizer(ModelOptions(record.model.path, chat=mode))
+    tokenizer = open_tokenizer(ModelOptions(record.model.path, tokenizer=record.config.get("tokenizer"), chat=mode))
     if tokenizer.fingerprint != record.model.tokenizer:
         raise UsageError(f"{record.model.path} has a different tokenizer now, and the tokenizer decides the prompts")
     reader = Reader(tokenizer, readable_tokens(record.model), mode)

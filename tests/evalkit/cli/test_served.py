@@ -44,6 +44,8 @@ def test_a_run_on_a_server_is_stored_like_any_other(
     for file in Path("run").rglob("*"):
         assert file.is_dir() or b"sk-secret" not in file.read_bytes()
     assert "unknown, unknown" in evalkit("show run --sample niah_single_1/512/0/42").out
+    whole = evalkit("show run --sample niah_single_1/512/0/42 --format json").json()
+    assert len(json.dumps(whole)) > 512, "the prompt is built again with the tokenizer of the run"
     assert "no significant difference" in evalkit("compare run run --format markdown").out
     assert record["counts"] == {"n": 6, "errors": 0, "unscored": 0}
 
