@@ -15,11 +15,13 @@ KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 """Dtypes supported by the Triton kernels."""
 TOLERANCE: Mapping[torch.dtype, float] = {
     torch.float64: 1e-10,
-    torch.float32: 1e-4,
+    torch.float32: 1e-5,
     torch.float16: 4e-3,
     torch.bfloat16: 2e-2,
 }
 """Relative, for a few operators in a row."""
+ATTENTION_TOLERANCE: Mapping[torch.dtype, float] = {**TOLERANCE, torch.float32: 1e-4}
+"""For sums over many keys."""
 LAYER_TOLERANCE: Mapping[torch.dtype, float] = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 4e-2}
 """For a whole layer, or a recurrence over hundreds of tokens; kernels on a GPU split fp32 operands into halves."""
 

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model_adapters.engine.forward.scoring import Scoring
 from model_adapters.engine.memory.layout import AttentionShape
-from model_adapters.kernels.trial import random_sample, trial
+from model_adapters.kernels.trial import ATTENTION_TOLERANCE, random_sample, trial
 
 DecodeKernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
 """(q_BHD, k_BGSD, v_BGSE, key_counts_B, scale) -> out_BHE."""
@@ -102,4 +102,6 @@ def decode_trial(kernel: DecodeKernel, shape: AttentionShape) -> str | None:
     for row, count in enumerate(SAMPLE_COUNTS):
         k[row, :, count:] = v[row, :, count:] = torch.nan
     counts_B = torch.tensor(SAMPLE_COUNTS, device=shape.device)
-    return trial(kernel, reference, [(q, k, v, counts_B, shape.key_size**-0.5)], shape.dtype)
+    return trial(
+        kernel, reference, [(q, k, v, counts_B, shape.key_size**-0.5)], shape.dtype, tolerance=ATTENTION_TOLERANCE
+    )

@@ -19,8 +19,8 @@ def test_the_gap_is_relative() -> None:
 
 
 def test_what_a_number_format_allows() -> None:
-    assert tried(1 + 5e-5, torch.float32) is None
-    assert tried(1 + 5e-4, torch.float32) == "is off by 5.0e-04 of its size, more than 1e-04"
+    assert tried(1 + 5e-6, torch.float32) is None
+    assert tried(1 + 5e-5, torch.float32) == "is off by 5.0e-05 of its size, more than 1e-05"
     assert tried(1.01, torch.bfloat16) is None
     assert tried(1.05, torch.bfloat16) is not None
     found = trial(lambda x: x, lambda x: x, [(ONES,)], torch.float64, tolerance=LAYER_TOLERANCE)
@@ -33,13 +33,13 @@ def test_every_sample_and_every_result_counts() -> None:
 
     samples = [(ONES,), (ONES[:1],)]
     assert trial(kernel, lambda x: (x, x), samples[:1], torch.float32) is None
-    assert trial(kernel, lambda x: (x, x), samples, torch.float32) == "is off by 1.0e+00 of its size, more than 1e-04"
+    assert trial(kernel, lambda x: (x, x), samples, torch.float32) == "is off by 1.0e+00 of its size, more than 1e-05"
 
 
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        (torch.full((100,), torch.nan), "is off by nan of its size, more than 1e-04"),
+        (torch.full((100,), torch.nan), "is off by nan of its size, more than 1e-05"),
         (ONES[:99], "gives the shape torch.Size([99]) instead of torch.Size([100])"),
         (ONES.double(), "gives the dtype torch.float64 instead of torch.float32"),
     ],

@@ -240,8 +240,10 @@ def test_rows_of_a_pass_are_what_each_of_them_is_by_itself() -> None:
 
     found = logits(together, rows, texts)
     expected = torch.cat([logits(alone, [row], [text]) for row, text in zip(rows, texts, strict=True)])
-    assert gap(found, expected) <= LAYER_TOLERANCE[torch.float32]
+    # Kernels on a GPU split fp32 operands.
+    allowed = 1e-4 if DEVICE == "cpu" else LAYER_TOLERANCE[torch.float32]
+    assert gap(found, expected) <= allowed
     id_B1 = torch.tensor([[5], [6], [7], [8]], device=DEVICE)
     decoded = [runner.decode(cache, id_B1, max(cache.lengths) + 1) for cache in (together, alone)]
-    assert gap(*decoded) <= LAYER_TOLERANCE[torch.float32]
+    assert gap(*decoded) <= allowed
     patches_of(model).clear()
