@@ -28,7 +28,7 @@ def row(comparison: Comparison, task: str | None, ctx: int) -> RowComparison:
     return next(row for row in comparison.rows if (row.task, row.ctx) == (task, ctx))
 
 
-@settings(max_examples=20)
+@settings(max_examples=40)
 @given(runs, runs)
 def test_comparing_is_antisymmetric(
     left: dict[tuple[str, int], list[Score]], right: dict[tuple[str, int], list[Score]]

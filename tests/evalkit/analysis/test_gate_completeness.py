@@ -191,7 +191,7 @@ RULES = (
 marks = st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=3, max_size=8)
 
 
-@settings(max_examples=15)
+@settings(max_examples=40)
 @given(st.data())
 def test_a_gate_never_improves_when_samples_are_removed_from_new(data: st.DataObject) -> None:
     base: Scores = {cell: list(data.draw(marks)) for cell in CELLS}
