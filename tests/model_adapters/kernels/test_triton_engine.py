@@ -173,8 +173,10 @@ def test_layers_with_their_residual_sums(family: str) -> None:
     assert place_fused_layers(model, patches, fast_rule=True) == len(model.config.layer_types)
     for segment_tokens in (50, 17):
         assert torch.allclose(prefill(model, token_ids, segment_tokens), expected, atol=1e-4)
+    # The merged weights lie elsewhere in memory, for which cuBLAS may choose another kernel.
+    tolerance = 0.0 if DEVICE == "cpu" else 1e-5
     with patches.off():
-        assert torch.equal(prefill(model, token_ids, 50), expected)
+        assert torch.allclose(prefill(model, token_ids, 50), expected, rtol=0.0, atol=tolerance)
 
 
 def test_a_wrong_norm_and_rotation_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

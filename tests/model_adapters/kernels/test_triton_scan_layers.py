@@ -9,6 +9,7 @@ from model_adapters.engine.engine import Engine
 from model_adapters.engine.fast_modules import state_space
 from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.fast_modules.state_space import find_scan_fault, place_scan, scan_layers
+from model_adapters.engine.forward.model_runner import GPU_ROW_MULTIPLE
 from tests.model_adapters.engine.prompts import make_requests
 from tests.model_adapters.kernels.gated_delta.cases import DEVICE
 from tests.model_adapters.preflight.other_families import other_model
@@ -55,8 +56,8 @@ def test_the_engine_answers_as_generate_does(family: str, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(state_space, "_triton_scan", counted)
     place_scan(scan_layers(model)[0], patches_of(model))
-    engine = Engine(model, slots=2, segment_tokens=16)
+    engine = Engine(model, slots=2, segment_tokens=GPU_ROW_MULTIPLE)
     answers = {one.request_id: list(one.token_ids) for one in engine.generate(requests)}
     patches_of(model).clear()
-    assert max(scanned) == 16
+    assert max(scanned) == GPU_ROW_MULTIPLE  # a shorter segment is padded to it on a GPU
     assert answers == {request.id: tokens for request, tokens in zip(requests, expected, strict=True)}
