@@ -77,7 +77,7 @@ def extend(
     """Check a context extension: loss by position, needles by depth and length, effective length, what was lost.
 
     Each check passes, fails or is undecided, and reports the difference it detects with 80 % power. Charts are written
-    into the run folder.
+    into the run folder. The command exits 1 if a check fails.
     """
     from evalkit.cli.shared.suite_command import run_suite
 

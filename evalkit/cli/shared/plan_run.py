@@ -15,8 +15,11 @@ from evalkit import files
 from evalkit.cli.shared.options import Format
 from evalkit.cli.shared.suite_command import run_all
 from evalkit.cli.shared.suite_run import (
+    CHECK_FAILED,
     HAS_ERRORS,
+    INTERNAL_ERROR,
     INTERRUPTED,
+    Finished,
     RunOptions,
     engine_options,
     note,
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from evalkit.analysis.finished_run import StoredRun
     from evalkit.records import Environment, RunRecord
 
-GATE_FAILED, FAILED, INTERNAL = 1, 2, 70
+FAILED = EvalkitError.exit_code
 ENGINE_LIBRARIES = ("torch", "transformers", "tokenizers", "triton")
 
 
@@ -58,7 +61,7 @@ class _Outcome:
 
     @property
     def exit_code(self) -> int:
-        return next((code for code in (INTERNAL, FAILED, HAS_ERRORS, GATE_FAILED) if code in self.codes), 0)
+        return next((code for code in (INTERNAL_ERROR, FAILED, HAS_ERRORS, CHECK_FAILED) if code in self.codes), 0)
 
 
 def check(plan: RunPlan) -> None:
@@ -108,6 +111,7 @@ def _run(planned: PlannedRun, plan: RunPlan, outcome: _Outcome, notes: "Console"
         finished = _finished(planned, superseded, notes)
         if finished is not None:
             note(notes, f"finished before: {planned.folder}")
+            outcome.codes.add(Finished(finished).exit_code)
         else:
             run_options = RunOptions(
                 out=planned.folder,
@@ -127,7 +131,7 @@ def _run(planned: PlannedRun, plan: RunPlan, outcome: _Outcome, notes: "Console"
         note(notes, outcome.missing[-1], style="red")
     except Exception as error:  # noqa: BLE001  # a bug in one run must not cost the others
         traceback.print_exc()
-        outcome.codes.add(INTERNAL)
+        outcome.codes.add(INTERNAL_ERROR)
         outcome.missing.append(f"{planned.name}: internal error, {type(error).__name__}: {error}")
 
 
@@ -247,7 +251,7 @@ def _gate(report: PlannedReport, outcome: _Outcome, notices: Sequence[str]) -> i
     result = gate(base, new, load_policy(report.path))
     shown = gate_report(result)
     print_report(stdout_console(), replace(shown, notices=(*notices, *shown.notices)))
-    return 0 if result.passed else GATE_FAILED
+    return 0 if result.passed else CHECK_FAILED
 
 
 def _sides(report: PlannedReport, outcome: _Outcome) -> "tuple[list[StoredRun], list[StoredRun]]":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.cli.compare import Compared, show_compared
 from evalkit.cli.shared import options
 from evalkit.cli.shared.suite_run import (
+    CHECK_FAILED,
     INTERRUPTED,
     Finished,
     Interrupted,
@@ -87,7 +88,8 @@ def show_both(base: Finished, new: Finished, format: options.Format) -> int:
     If one side errored throughout, nothing can be compared, and the exit code is that of a run with errors.
     """
     notes, folder = notes_console(), new.run.folder
-    codes = [base.exit_code, new.exit_code]
+    # The verdicts of BASE are not what was asked for.
+    codes = [0 if base.exit_code == CHECK_FAILED else base.exit_code, new.exit_code]
     compared: list[Compared] = []
 
     def make(what: str, action: Callable[[], object]) -> None:

@@ -34,6 +34,7 @@ RUNS = Path("runs")
 FIGURES = "figures"
 
 # Exit codes other than 0 and the 2 of every EvalkitError.
+CHECK_FAILED = 1
 HAS_ERRORS = 3
 INTERNAL_ERROR = 70
 INTERRUPTED = 130
@@ -74,7 +75,10 @@ class Finished:
 
     @property
     def exit_code(self) -> int:
-        return self.report_code or (HAS_ERRORS if self.run.record.counts["errors"] else 0)
+        """That of the reports, of samples that errored, or of a failed verdict, in this order."""
+        if self.report_code or self.run.record.counts["errors"]:
+            return self.report_code or HAS_ERRORS
+        return CHECK_FAILED if any(verdict.outcome == "fail" for verdict in self.run.record.verdicts) else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,9 @@ def test_extend_with_all_that_it_compares(
         f"extend --ctx 1K --model {hybrid} --before {checkpoint} --baseline {checkpoint} --samples 2 --windows 2 "
         "--tasks niah_single_1 --trained 512 --override rope:theta=500 --out run"
     )
-    shown = evalkit(ask).out
+    shown = evalkit(ask, code=1).out
     assert "CONTROL EXPERIMENT: positions forced to rope:theta=500" in shown
+    assert "effective_length/fixed     │ FAIL" in shown, "a failed check, which exits 1"
     run = load_run(Path("run"))
     assert [verdict.target for verdict in run.record.verdicts] == [
         "position_loss/512-1024",
