@@ -24,7 +24,12 @@ def leaderboard_report(leaderboard: Leaderboard, foreign: Sequence[ForeignResult
     return Report(
         headline="Leaderboard",
         notices=tuple(_notices(leaderboard, foreign)),
-        tables=(*boards, *foreign_tables, *([_runs_table(leaderboard)] if leaderboard.runs else [])),
+        tables=(
+            *boards,
+            *foreign_tables,
+            *([_runs_table(leaderboard)] if leaderboard.runs else []),
+            *([_left_out_table(leaderboard)] if leaderboard.left_out else []),
+        ),
         facts=tuple(fact for number, board in enumerate(leaderboard.boards) for fact in _protocol_facts(board, number)),
     )
 
@@ -73,8 +78,8 @@ def _notices(leaderboard: Leaderboard, foreign: Sequence[ForeignResult]) -> Iter
         yield "Models marked UNTRAINED WEIGHTS have random weights: their scores test the harness, not a model."
     if leaderboard.older:
         yield (
-            f"Older runs of the same model, questions and seed are left out: {', '.join(leaderboard.older)}; "
-            "name one of them alone to see it."
+            f"Older runs of the same model are left out: {', '.join(leaderboard.older)}; name one of them alone to "
+            "see it."
         )
     if foreign:
         yield "Results of other tools are not comparable with the rest: their questions and prompts differ."
@@ -115,7 +120,7 @@ def _cell(cell: Cell | None, column: Column) -> str:
     if cell is None:
         return "-"
     if column.unit == "tokens":
-        return f"{cell.value:,.0f}"
+        return f"{cell.value:,.0f}" if cell.value else "below the shortest"
     shown = measured(cell.value, cell.ci95, decimals(column.unit))
     return shown if cell.complete else f"{shown}, incomplete"
 
@@ -170,6 +175,10 @@ def _runs_table(leaderboard: Leaderboard) -> Table:
             for run in leaderboard.runs
         ),
     )
+
+
+def _left_out_table(leaderboard: Leaderboard) -> Table:
+    return Table("Left out", ("folder", "reason"), tuple((one.folder, one.reason) for one in leaderboard.left_out))
 
 
 def _protocol_facts(board: Board, number: int) -> Iterator[tuple[str, str]]:

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from evalkit.analysis.costs import describe_hardware
 from evalkit.analysis.finished_run import StoredRun, all_run_folders, check_record, load_run
 from evalkit.analysis.ranking import rank, worse_than
 from evalkit.analysis.selectors import Selector, spelled
 from evalkit.did_you_mean import did_you_mean
-from evalkit.errors import IncompatibleRunError, UsageError
+from evalkit.errors import EvalkitError, IncompatibleRunError, UsageError
 from evalkit.files import reading
 from evalkit.records import EFFECTIVE_LENGTH, RunRecord, generated_roles
 from evalkit.records.metrics import metric_of
@@ -141,43 +140,64 @@ class UsedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A folder whose run is not in the tables."""
+
+    folder: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Leaderboard:
     """The main table, then one per protocol that few runs share, and all runs behind them."""
 
     boards: tuple[Board, ...]
     runs: tuple[UsedRun, ...]
     older: tuple[str, ...] = ()
-    """Ids of runs replaced by a newer one of the same model, questions and seed."""
+    """Ids of runs of which newer runs of the same model give every cell."""
+    left_out: tuple[LeftOut, ...] = ()
 
 
+Cells = Mapping[Model, Mapping[Column, Cell]]
 Sources = Mapping[tuple[Model, Column], BoardRun]
 
 
-def read_runs(paths: Sequence[Path]) -> list[BoardRun]:
-    """All runs in `paths`, at any depth.
+def read_runs(paths: Sequence[Path]) -> tuple[list[BoardRun], tuple[LeftOut, ...]]:
+    """All runs in `paths`, at any depth, and the folders below them whose runs cannot be used.
 
-    Raises UsageError naming a folder that is no run, and IncompatibleRunError if a record does not belong to its folder
-    or disagrees with samples.jsonl on the number of samples.
+    Such a run has not finished, cannot be read, or disagrees with its own files. If it is itself one of `paths`, this
+    raises UsageError or IncompatibleRunError, and so does a path without any run.
     """
+    named = {os.path.realpath(path) for path in paths}
     folders = {os.path.realpath(folder): folder for path in paths for folder in all_run_folders(path)}
-    runs = []
-    for folder in folders.values():
-        record = read_run(folder)
-        of_run = folder if os.path.isdir(folder) else folder.parent
-        _check_lines(of_run, record)
-        check_record(of_run, record)
-        runs.append(BoardRun(record, partial(load_run, folder)))
-    return runs
+    runs, left_out = [], []
+    for place, folder in folders.items():
+        try:
+            runs.append(_read_run(folder))
+        except EvalkitError as error:
+            if place in named:
+                raise
+            left_out.append(LeftOut(str(folder), str(error)))
+    return runs, tuple(sorted(left_out, key=lambda one: one.folder))
 
 
-def build_leaderboard(runs: Sequence[BoardRun], rank_by: str | None = None) -> Leaderboard:
+def _read_run(folder: Path) -> BoardRun:
+    record = read_run(folder)
+    of_run = folder if os.path.isdir(folder) else folder.parent
+    _check_lines(of_run, record)
+    check_record(of_run, record)
+    return BoardRun(record, partial(load_run, folder))
+
+
+def build_leaderboard(
+    runs: Sequence[BoardRun], rank_by: str | None = None, left_out: tuple[LeftOut, ...] = ()
+) -> Leaderboard:
     """Build the tables, whose content does not depend on the order of the runs.
 
     `rank_by` is a column, such as `ruler@65536`; by default the longest context of the first suite that most models
-    share. Of runs that answered the same questions with the same model the newest counts. Raises UsageError for an
-    unknown column, and if two other runs give one model's cell.
+    share. Of several runs with one model's cell the newest counts, and for the effective length the one with the
+    longest contexts. Raises UsageError for an unknown column.
     """
-    runs, older = _newest(runs)
     groups: dict[str, dict[Protocol, list[BoardRun]]] = defaultdict(lambda: defaultdict(list))
     ordered = sorted(runs, key=lambda run: _record_key(run.record))
     for run in ordered:
@@ -189,23 +209,20 @@ def build_leaderboard(runs: Sequence[BoardRun], rank_by: str | None = None) -> L
         main.append(first)
         others += rest
     chosen = [main, *([protocol] for protocol in others)]
-    boards = [_board(protocols, groups, rank_by if number == 0 else None) for number, protocols in enumerate(chosen)]
-    return Leaderboard(tuple(boards), tuple(_used(run.record) for run in ordered), older)
-
-
-def _newest(runs: Sequence[BoardRun]) -> tuple[list[BoardRun], tuple[str, ...]]:
-    """The newest of the runs of one model, protocol, seed and table, and the ids of the others."""
-    by_questions: dict[Any, list[BoardRun]] = defaultdict(list)
-    for run in runs:
-        record = run.record
-        cells = frozenset((row.task, row.ctx) for row in record.results)
-        by_questions[_model(record), Protocol.of(record), record.seed, cells].append(run)
-    kept, older = [], []
-    for alike in by_questions.values():
-        *others, newest = sorted(alike, key=lambda run: _age_key(run.record))
-        kept.append(newest)
-        older += [run.record.run_id for run in others]
-    return kept, tuple(sorted(older))
+    collected = [
+        _collect([run for protocol in protocols for run in groups[protocol.suite][protocol]]) for protocols in chosen
+    ]
+    boards = [
+        _board(protocols, cells, sources, rank_by if number == 0 else None)
+        for number, (protocols, (cells, sources)) in enumerate(zip(chosen, collected, strict=True))
+    ]
+    used = {id(run) for _, sources in collected for run in sources.values()}
+    return Leaderboard(
+        tuple(boards),
+        tuple(_used(run.record) for run in ordered if id(run) in used),
+        tuple(sorted(run.record.run_id for run in ordered if id(run) not in used)),
+        left_out,
+    )
 
 
 def _age_key(record: RunRecord) -> tuple[str, int, str]:
@@ -240,17 +257,13 @@ def _protocol_key(protocol: Protocol, runs: Sequence[BoardRun]) -> tuple[int, in
     return -len(models), -len(protocol.tasks), repr(protocol)
 
 
-def _board(
-    protocols: Sequence[Protocol],
-    groups: Mapping[str, Mapping[Protocol, Sequence[BoardRun]]],
-    rank_by: str | None,
-) -> Board:
-    runs = [run for protocol in protocols for run in groups[protocol.suite][protocol]]
-    records = [run.record for run in runs]
-    cells, sources = _collect(runs)
+def _board(protocols: Sequence[Protocol], cells: Cells, sources: Sources, rank_by: str | None) -> Board:
     columns = sorted({column for of_model in cells.values() for column in of_model}, key=_column_key)
     ranked = _ranked_column(columns, cells, rank_by)
     models = sorted(cells)
+    records = {
+        model: [source.record for (of_model, _), source in sources.items() if of_model == model] for model in models
+    }
     ranks = {} if ranked is None else _ranks(ranked, cells, sources)
     rows = [
         ModelRow(
@@ -258,8 +271,8 @@ def _board(
             fingerprint=model[1],
             rank=ranks.get(model),
             cells=tuple(cells[model].get(column) for column in columns),
-            costs=_costs([record for record in records if _model(record) == model]),
-            trained=all(record.model.trained for record in records if _model(record) == model),
+            costs=_costs(records[model]),
+            trained=all(record.model.trained for record in records[model]),
         )
         for model in models
     ]
@@ -271,7 +284,7 @@ def _model(record: RunRecord) -> Model:
     return record.model.name, record.model.fingerprint
 
 
-def _ranks(ranked: Column, cells: Mapping[Model, Mapping[Column, Cell]], sources: Sources) -> dict[Model, int]:
+def _ranks(ranked: Column, cells: Cells, sources: Sources) -> dict[Model, int]:
     """The rank of every model that has samples in the column."""
     models = [model for model in sorted(cells) if ranked in cells[model] and cells[model][ranked].n > 0]
     sign = 1 if ranked.higher_is_better else -1
@@ -280,21 +293,22 @@ def _ranks(ranked: Column, cells: Mapping[Model, Mapping[Column, Cell]], sources
     return dict(zip(models, rank(values, worse), strict=True))
 
 
-def _collect(runs: Sequence[BoardRun]) -> tuple[dict[Model, dict[Column, Cell]], Sources]:
-    """Cells of every model, each with its run."""
+def _collect(runs: Sequence[BoardRun]) -> tuple[Cells, Sources]:
+    """Cells of every model, each with its run: the newest, and for the effective length the longest."""
     cells: dict[Model, dict[Column, Cell]] = defaultdict(dict)
     sources: dict[tuple[Model, Column], BoardRun] = {}
-    for run in runs:
-        record = run.record
-        for column, cell in _cells(record):
-            before = sources.setdefault((_model(record), column), run)
-            if before is not run:
-                first, second = sorted((before.record.run_id, record.run_id))
-                raise UsageError(
-                    f"runs {first} and {second} both give {column.label} of {record.model.name}; name one of them"
-                )
-            cells[_model(record)][column] = cell
+    for run in sorted(runs, key=lambda run: _age_key(run.record)):
+        model = _model(run.record)
+        for column, cell in _cells(run.record):
+            before = sources.get((model, column))
+            if before is not None and column.name == EFFECTIVE_LENGTH and _longest(before) > _longest(run):
+                continue
+            cells[model][column], sources[model, column] = cell, run
     return dict(cells), sources
+
+
+def _longest(run: BoardRun) -> int:
+    return max((row.ctx for row in run.record.results), default=0)
 
 
 def _cells(record: RunRecord) -> Iterator[tuple[Column, Cell]]:
@@ -311,7 +325,7 @@ def _cells(record: RunRecord) -> Iterator[tuple[Column, Cell]]:
             column = Column(record.suite, row.name, row.ctx or None, metric.unit, metric.higher_is_better)
             yield column, Cell(row.value, row.ci95, row.n, complete=not row.errors)
     length = record.figure(EFFECTIVE_LENGTH)
-    if length is not None and length.value:
+    if length is not None and length.value is not None:
         column = Column(record.suite, EFFECTIVE_LENGTH, None, length.unit, higher_is_better=True)
         yield column, Cell(length.value, None, 0, complete=True)
 
@@ -321,9 +335,7 @@ def _column_key(column: Column) -> tuple[tuple[int, str], bool, str, int]:
     return suite_position(column.suite), column.name == EFFECTIVE_LENGTH, column.name, column.ctx or 0
 
 
-def _ranked_column(
-    columns: Sequence[Column], cells: Mapping[tuple[str, str], Mapping[Column, Cell]], rank_by: str | None
-) -> Column | None:
+def _ranked_column(columns: Sequence[Column], cells: Cells, rank_by: str | None) -> Column | None:
     if rank_by is not None:
         selector = Selector.parse(rank_by)
         wanted = selector.name, selector.task or "", selector.ctx
@@ -349,8 +361,8 @@ def _row_key(row: ModelRow, ranked: tuple[int, Column] | None) -> tuple[float, f
 
 
 def _costs(records: Sequence[RunRecord]) -> Costs:
-    """Costs of the model's run with the longest context."""
-    longest = max(records, key=lambda record: (max((row.ctx for row in record.results), default=0), record.run_id))
+    """Costs of the model's run with the longest context, the newest of several."""
+    longest = max(records, key=lambda record: (max((row.ctx for row in record.results), default=0), _age_key(record)))
     return Costs(
         prefill_tokens_per_second=longest.timing.prefill_tokens_per_second,
         decode_tokens_per_second=longest.timing.decode_tokens_per_second,

@@ -34,6 +34,7 @@ from evalkit.cli import (  # noqa: E402
     resummarize,
     ruler,
     run,
+    runs,
     score,
     show,
     track,
@@ -65,6 +66,7 @@ app.command("preflight", epilog=preflight.EXAMPLES)(preflight.preflight)
 app.command("show", epilog=show.EXAMPLES)(show.show)
 app.command("resummarize", epilog=resummarize.EXAMPLES)(resummarize.resummarize)
 app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.leaderboard)

@@ -65,14 +65,18 @@ def leaderboard(
     """Compare models in one table: scores by length, effective length, losses, speed and memory, ranked with ties.
 
     The output does not depend on the order of the runs, so that every difference in git is a real change. Runs of
-    another dialect, suite version or corpora, and results of other tools, have separate tables.
+    another dialect, suite version or corpora, and results of other tools, have separate tables. Runs in a folder that
+    have not finished or cannot be read are listed with the reason; of several runs of one model the newest counts.
     """
     from evalkit.analysis.foreign_results import is_foreign, read_foreign_results
     from evalkit.analysis.leaderboard import build_leaderboard, read_runs
 
     chosen = format or format_of(out)
     foreign = read_foreign_results(path for path in runs if is_foreign(path))
-    board = build_leaderboard(read_runs([path for path in runs if not is_foreign(path)]), rank_by)
+    own, left_out = read_runs([path for path in runs if not is_foreign(path)])
+    if not own and not foreign:
+        raise UsageError(f"no run can be ranked; {left_out[0].folder}: {left_out[0].reason}")
+    board = build_leaderboard(own, rank_by, left_out)
     text = render(board, foreign, chosen)
     if figures is not None:
         _draw(board, figures)

@@ -90,13 +90,19 @@ def is_begun(folder: Path) -> bool:
     return any(os.path.lexists(folder / name) for name in (SAMPLES, STARTED))
 
 
+def count_samples(folder: Path) -> int:
+    """Number of whole lines of samples.jsonl, 0 without the file; raises UsageError if it cannot be read."""
+    if not (folder / SAMPLES).exists():
+        return 0
+    with reading(folder / SAMPLES), (folder / SAMPLES).open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
 def _progress(folder: Path) -> str:
     """Progress such as ` (12 of 40 samples)`, if the files state it."""
     try:
-        with (folder / SAMPLES).open("rb") as file:
-            stored = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
-        return f" ({stored:,} of {read_start(folder).planned:,} samples)"
-    except (OSError, UsageError):
+        return f" ({count_samples(folder):,} of {read_start(folder).planned:,} samples)"
+    except UsageError:
         return ""
 
 

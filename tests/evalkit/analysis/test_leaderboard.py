@@ -2,8 +2,10 @@
 
 import json
 import random
+import re
 import shutil
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.records.codec import to_json
 from reports.leaderboard_report import leaderboard_report, render_csv
 from reports.markdown import render
-from tests.evalkit.run_factory import ERRORED, RunSpec, Score, board_run, make_run, simulate, write_run
+from tests.evalkit.run_factory import ERRORED, RunSpec, Score, board_run, make_run, simulate, stop_run, write_run
 
 CELLS = [("vt", 4096), ("cwe", 4096), ("vt", 65536), ("cwe", 65536)]
 
@@ -77,13 +79,11 @@ def test_unlike_protocols_stand_in_tables_of_their_own(tmp_path: Path) -> None:
     assert [board.protocols[0].dialect for board in boards] == ["nvidia", "nvidia", "olmes", "nvidia"]
 
 
-def test_lengths_of_one_model_may_come_from_two_runs_but_no_cell_does(tmp_path: Path) -> None:
+def test_lengths_of_one_model_may_come_from_two_runs(tmp_path: Path) -> None:
     short = replace(spec("a", 0.9), scores={cell: [1.0, 0.0] for cell in CELLS[:2]}, effective_length=None)
     long = replace(spec("a", 0.9), scores={cell: [1.0, 0.0] for cell in CELLS[2:]}, effective_length=None)
     (main,) = build_leaderboard(runs_of(tmp_path / "a", short, long)).boards
     assert [cell is not None for cell in main.rows[0].cells] == [True, True]
-    with pytest.raises(UsageError, match="runs run-0 and run-1 both give ruler@4096 of a; name one of them"):
-        build_leaderboard(runs_of(tmp_path / "b", short, replace(short, seed=7)))
 
 
 def test_a_run_that_was_made_again_stands_for_the_older_one(tmp_path: Path) -> None:
@@ -95,9 +95,26 @@ def test_a_run_that_was_made_again_stands_for_the_older_one(tmp_path: Path) -> N
         board = build_leaderboard(runs_of(tmp_path / str(len(list(tmp_path.iterdir()))), *given_specs))
         assert [run.run_id for run in board.runs] == ["ruler-x-10"]
         assert board.older == ("ruler-x", "ruler-x-2")
-        assert "Older runs of the same model, questions and seed are left out: ruler-x, ruler-x-2" in render(
-            leaderboard_report(board)
-        )
+        assert "Older runs of the same model are left out: ruler-x, ruler-x-2" in render(leaderboard_report(board))
+
+
+def test_the_newest_run_gives_a_cell_and_the_longest_the_effective_length(tmp_path: Path) -> None:
+    """A quick run at one length, with another seed, does not replace what it did not measure."""
+    long = replace(spec("a", 0.9), run_id="ruler-x", effective_length=65536)
+    quick = RunSpec(
+        {cell: [1.0, 0.0] for cell in CELLS[:2]}, model="a", weights="a", seed=7, run_id="ruler-x-2", effective_length=0
+    )
+    for runs in ((long, quick), (quick, long)):
+        board = build_leaderboard(runs_of(tmp_path / str(len(list(tmp_path.iterdir()))), *runs))
+        (row,) = board.boards[0].rows
+        labels = [column.label for column in board.boards[0].columns]
+        values = {label: cell and cell.value for label, cell in zip(labels, row.cells, strict=True)}
+        assert values["ruler@4096"] == 50
+        assert values["ruler@65536"] == pytest.approx(90, abs=5)
+        assert values["ruler/effective_length"] == 65536
+        assert [run.run_id for run in board.runs] == ["ruler-x-2", "ruler-x"]
+        assert board.older == ()
+    assert "below the shortest" in render(leaderboard_report(build_leaderboard(runs_of(tmp_path / "alone", quick))))
 
 
 def test_runs_of_plans_and_baselines_are_found(tmp_path: Path) -> None:
@@ -106,7 +123,9 @@ def test_runs_of_plans_and_baselines_are_found(tmp_path: Path) -> None:
     write_run(tmp_path / "run" / "baseline", spec("c", 0.7))
     write_run(tmp_path / "plan" / "superseded" / "model-a-ruler", spec("a", 0.1))
     write_run(tmp_path / ".hidden", spec("d", 0.1))
-    assert [run.record.model.path for run in read_runs([tmp_path])] == ["a", "b", "c"]
+    runs, left_out = read_runs([tmp_path])
+    assert [run.record.model.path for run in runs] == ["a", "b", "c"]
+    assert left_out == ()
 
 
 def test_errors_and_untrained_weights_are_marked(tmp_path: Path) -> None:
@@ -139,27 +158,40 @@ def _some(tmp_path_factory: pytest.TempPathFactory) -> None:
 _SOME: list[BoardRun] = []
 
 
-def test_runs_are_found_once_and_broken_ones_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (
+            lambda b: (b / "samples.jsonl").write_bytes((b / "samples.jsonl").read_bytes()[:-9]),
+            IncompatibleRunError,
+            r"b: run\.json counts 240 samples, samples\.jsonl holds 239 and a part",
+        ),
+        (
+            lambda b: (b / "samples.jsonl").write_text((b / "samples.jsonl").read_text().partition("\n")[2]),
+            IncompatibleRunError,
+            r"samples\.jsonl holds 239; run it again",
+        ),
+        (lambda b: (b / "samples.jsonl").unlink(), UsageError, r"samples\.jsonl cannot be read"),
+        (lambda b: (b / "run.json").write_text("[]"), UsageError, r"b/run\.json is not a run record"),
+        (lambda b: stop_run(b, 100), UsageError, r"the run has not finished \(100 of 240 samples\)"),
+    ],
+)
+def test_a_run_that_cannot_be_used_is_left_out_by_name(
+    tmp_path: Path, damage: Callable[[Path], object], error: type[Exception], message: str
+) -> None:
     write_run(tmp_path / "runs" / "a", spec("a", 0.9))
-    write_run(tmp_path / "runs" / "b", spec("b", 0.8))
-    both = [tmp_path / "runs", tmp_path / "runs" / "a"]
-    assert len(read_runs(both)) == 2
-    samples = tmp_path / "runs" / "b" / "samples.jsonl"
-    whole = samples.read_bytes()
-    samples.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(
-        IncompatibleRunError, match=r"b: run\.json counts 240 samples, samples\.jsonl holds \d+ and a part"
-    ):
-        read_runs(both)
-    samples.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
-    with pytest.raises(IncompatibleRunError, match=r"samples\.jsonl holds 239; run it again"):
-        read_runs(both)
-    samples.unlink()
-    with pytest.raises(UsageError, match=r"samples\.jsonl cannot be read"):
-        read_runs(both)
-    (tmp_path / "runs" / "b" / "run.json").write_text("[]")
-    with pytest.raises(UsageError, match=r"b/run\.json is not a run record"):
-        read_runs(both)
+    broken = write_run(tmp_path / "runs" / "b", spec("b", 0.8))
+    runs, left_out = read_runs([tmp_path / "runs", tmp_path / "runs" / "a"])
+    assert (len(runs), left_out) == (2, ())
+    damage(broken)
+    runs, left_out = read_runs([tmp_path / "runs"])
+    assert [run.record.model.path for run in runs] == ["a"]
+    (one,) = left_out
+    assert one.folder == str(broken)
+    assert re.search(message, one.reason)
+    assert one.reason[:40] in render(leaderboard_report(build_leaderboard(runs, left_out=left_out)))
+    with pytest.raises(error, match=message):
+        read_runs([tmp_path / "runs", broken])
 
 
 RUNS = 60
@@ -180,7 +212,7 @@ def test_the_samples_of_many_runs_are_not_kept_in_memory(tmp_path: Path) -> None
         shutil.copy(first / "manifest.json", folder)
         manifest = (folder / "manifest.json").read_text()
         (folder / "manifest.json").write_text(manifest.replace("./base", f"model-{number}"))
-    runs = read_runs([tmp_path / "runs"])
+    runs, _ = read_runs([tmp_path / "runs"])
     build_leaderboard(runs[:2])  # exclude the time of imports
     tracemalloc.start()
     board = build_leaderboard(runs)
@@ -216,7 +248,7 @@ def test_a_record_that_is_of_another_run_is_named(tmp_path: Path, change: dict[s
     record = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**record, **change}))
     if said is None:
-        assert read_runs([folder])
+        assert read_runs([folder])[0]
         return
     with pytest.raises(IncompatibleRunError) as error:
         read_runs([folder])
