@@ -91,6 +91,8 @@ class SuiteSpec(Generic[Settings]):
     """True if no request generates text, so that decoding needs no batch."""
     renders_chat: bool = False
     """Whether `build` renders prompts by `Reader.prompts`, so that --chat has a meaning."""
+    chat_settings: Sequence[str] = ()
+    """Settings that have a meaning only with --chat, and are None by default."""
 
     def read(
         self, values: Mapping[str, Any], models: Iterable[str] = (), *, where: str = "", folder: Path | None = None
@@ -116,10 +118,16 @@ class SuiteSpec(Generic[Settings]):
             settings = self.settings.of(**{**self.quick, **given})
         return settings
 
-    def check_chat(self, mode: ChatMode) -> None:
-        """Raise UsageError if the suite cannot put its questions in this convention."""
+    def check_chat(self, mode: ChatMode, settings: Settings) -> None:
+        """Raise UsageError if the suite cannot put the questions of `settings` in this convention."""
         if mode is not ChatMode.OFF and not self.renders_chat:
-            raise UsageError(f"--chat {mode}: {self.name} has no chat convention; leave --chat out")
+            others = ", ".join(name for name in suite_names() if find_suite(name).renders_chat)
+            raise UsageError(
+                f"--chat {mode}: {self.name} has no chat form; leave --chat out, or run a suite that has one: {others}"
+            )
+        for name in self.chat_settings if mode is ChatMode.OFF else ():
+            if getattr(settings, name) is not None:
+                raise UsageError(f"{name} has a meaning only in a chat; add --chat user, or leave it out")
 
     def runs_first(self, settings: Settings) -> Mapping[str, tuple[str, Settings]]:
         """Models that have to run before, with their settings, by role."""

@@ -1,7 +1,7 @@
 """Chat templates of tokenizers, rendered by transformers."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model_adapters.messages import first_line
@@ -27,19 +27,29 @@ class JinjaTemplate:
     def sha256(self) -> str:
         return self._sha256
 
-    def render(self, question: str, answer: str = "", *, closed: bool = False) -> str:
-        from transformers.utils.chat_template_utils import render_jinja_template
+    @property
+    def source(self) -> str:
+        return self._source
 
+    def render(self, question: str, answer: str = "", *, closed: bool = False) -> str:
         messages = [{"role": "user", "content": question}]
         if answer:
             messages.append({"role": "assistant", "content": answer})
+        return self._render(messages, continued=bool(answer) and not closed, opened=not answer)
+
+    def conversation(self, messages: Sequence[Mapping[str, str]], *, continued: bool = False) -> str:
+        return self._render(messages, continued=continued, opened=not continued)
+
+    def _render(self, messages: Sequence[Mapping[str, str]], *, continued: bool, opened: bool) -> str:
+        from transformers.utils.chat_template_utils import render_jinja_template
+
         try:
             # It returns the texts and the spans of answers, whatever its annotation says.
             made: Any = render_jinja_template(
-                conversations=[messages],
+                conversations=[[dict(message) for message in messages]],
                 chat_template=_FIXED_DATE + self._source if "strftime_now" in self._source else self._source,
-                continue_final_message=bool(answer) and not closed,
-                add_generation_prompt=not answer,
+                continue_final_message=continued,
+                add_generation_prompt=opened,
                 **self._special_tokens,
             )
         except Exception as error:  # a template is a program, which may fail in any way

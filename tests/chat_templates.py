@@ -16,3 +16,5 @@ LLAMA = (
 )
 """Begins with BOS, and removes outer spaces."""
 TEMPLATES = {"chatml": CHATML, "llama": LLAMA}
+NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
+"""Refuses system messages, as Gemma's does."""

@@ -30,6 +30,7 @@ def mmlu(
     samples: int | None = options.samples("Questions per subject, taken from the start", "all"),
     variant: str = typer.Option("mc", "--variant", help="mc scores the letter of a choice, cloze its text."),
     data: Path | None = typer.Option(None, "--data", help="Folder of MMLU's CSV files.", show_default="the hub"),
+    fewshot_as_multiturn: bool | None = options.MULTITURN,
     *,
     model_options: "ModelOptions",
     run_options: "RunOptions",
@@ -41,4 +42,5 @@ def mmlu(
     from evalkit.cli.shared.suite_command import run_suite
 
     values = {"subjects": subjects, "shots": shots, "samples": samples, "variant": variant, "data": data}
+    values["fewshot_as_multiturn"] = fewshot_as_multiturn
     raise typer.Exit(run_suite("mmlu", values, model_options, run_options))

@@ -1,6 +1,7 @@
 """Conventions of chat: how a question and the opening of its answer become a prompt."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.errors import UsageError
@@ -49,9 +50,27 @@ class Chat:
         """`sha256:<hex>` of the template; None for raw text."""
         return None if self._template is None else self._template.sha256
 
-    def dialect(self, name: str) -> str:
-        """The suite's dialect `name` with the convention: `nvidia+chat-prefill`."""
-        return name if self._template is None else f"{name}+chat-{self._mode}"
+    def dialect(self, name: str, *, single_turn: bool = False) -> str:
+        """The suite's dialect `name` with the convention: `nvidia+chat-prefill`.
+
+        `single_turn` says that worked examples are not turns of their own.
+        """
+        return name if self._template is None else f"{name}+chat-{self._mode}{'-single-turn' if single_turn else ''}"
+
+    def conversation(self, messages: Sequence[Mapping[str, str]], *, continued: bool = False) -> str:
+        """The text of a conversation, of which `continued` leaves the last turn open; UsageError if it has no form.
+
+        As in lm-eval's `hf` model, system messages are left out if the template refuses them. Raw text is no
+        conversation: the convention must not be `off`.
+        """
+        assert self._template is not None
+        try:
+            return self._template.conversation(messages, continued=continued)
+        except ValueError as error:
+            others = [message for message in messages if message["role"] != "system"]
+            if len(others) < len(messages):
+                return self.conversation(others, continued=continued)
+            raise self._failed(error) from None
 
     def render(self, question: str, opening: str) -> Prompt:
         """The prompt; raises UsageError if the template fails, or does not contain the question as it is."""
@@ -63,7 +82,7 @@ class Chat:
         try:
             text = self._template.render(asked, begun)
         except ValueError as error:
-            raise UsageError(f"{self._model}: its chat template failed: {error}; use --chat off") from None
+            raise self._failed(error) from None
         start = text.find(asked.strip())
         if start < 0 or not text.endswith(begun):
             raise UsageError(f"{self._model}: its chat template changes what it is given; use --chat off")
@@ -81,6 +100,9 @@ class Chat:
             return text
         repeated = re.match(r"\s+".join(map(re.escape, words)), answer, re.IGNORECASE)
         return text if repeated is None else answer[repeated.end() :]
+
+    def _failed(self, error: ValueError) -> UsageError:
+        return UsageError(f"{self._model}: its chat template failed: {error}; use --chat off")
 
 
 def _template_of(tokenizer: Tokenizer, mode: ChatMode, model: str) -> ChatTemplate:

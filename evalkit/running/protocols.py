@@ -1,6 +1,6 @@
 """Protocols of a tokenizer, a model adapter and a suite."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from evalkit.records import (
@@ -29,10 +29,22 @@ class ChatTemplate(Protocol):
         """`sha256:<hex>` of the template."""
         ...
 
+    @property
+    def source(self) -> str:
+        """The template itself."""
+        ...
+
     def render(self, question: str, answer: str = "", *, closed: bool = False) -> str:
         """The text of a conversation up to the assistant's answer, which begins with `answer`.
 
         With `closed`, the answer is complete and its turn has ended. Raises ValueError if the template fails.
+        """
+        ...
+
+    def conversation(self, messages: Sequence[Mapping[str, str]], *, continued: bool = False) -> str:
+        """The text of messages with a role and a content, followed by the start of the assistant's turn.
+
+        With `continued`, the last message is not ended instead. Raises ValueError if the template fails.
         """
         ...
 

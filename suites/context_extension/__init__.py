@@ -34,14 +34,16 @@ def build(
 ) -> ContextExtensionSuite:
     """The suite for one tokenizer; long documents and haystacks are by default those of the settings and of RULER.
 
-    MMLU questions longer than `max_tokens` are left out. `chat` is the convention of the needles alone.
+    MMLU questions longer than `max_tokens` are left out. `chat` is the convention of needles and MMLU.
     """
     corpora = corpora or RulerCorpora.default()
     if source is None:
         source = (
             EssayText(corpora.essays()) if settings.path is None else open_source(Path(settings.path), settings.field)
         )
-    questions = None if settings.mmlu is None else mmlu.build(settings.mmlu, tokenizer, max_tokens=max_tokens)
+    questions = (
+        None if settings.mmlu is None else mmlu.build(settings.mmlu, tokenizer, max_tokens=max_tokens, chat=chat)
+    )
     return ContextExtensionSuite(settings, tokenizer, source, corpora, mmlu=questions, chat=chat)
 
 

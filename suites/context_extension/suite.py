@@ -40,7 +40,7 @@ class ContextExtensionSuite:
         mmlu: MmluSuite | None = None,
         chat: ChatMode = ChatMode.OFF,
     ) -> None:
-        """`mmlu` is the suite of `settings.mmlu`; `chat` is the convention of the needles, documents are raw text."""
+        """`mmlu` is the suite of `settings.mmlu`; `chat` is the convention of the needles; documents are raw text."""
         self._settings = settings
         self._source = source
         self._ruler = RulerSuite(

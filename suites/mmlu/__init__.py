@@ -3,6 +3,7 @@
 Hendrycks et al., Measuring Massive Multitask Language Understanding (2021).
 """
 
+from evalkit.running.model_options import ChatMode
 from evalkit.running.protocols import Tokenizer
 from evalkit.suite_spec import SuiteSpec
 from suites.mmlu.questions import QuestionSource
@@ -15,13 +16,18 @@ __all__ = ["SPEC", "MmluSettings", "MmluSuite", "build"]
 
 
 def build(
-    settings: MmluSettings, tokenizer: Tokenizer, *, max_tokens: int | None = None, source: QuestionSource | None = None
+    settings: MmluSettings,
+    tokenizer: Tokenizer,
+    *,
+    max_tokens: int | None = None,
+    source: QuestionSource | None = None,
+    chat: ChatMode = ChatMode.OFF,
 ) -> MmluSuite:
     """The suite for one tokenizer and for a model that was trained to `max_tokens` (None: reads any number).
 
     `source` is by default that of the settings.
     """
-    return MmluSuite(settings, tokenizer, max_tokens, source or _source(settings))
+    return MmluSuite(settings, tokenizer, max_tokens, source or _source(settings), chat)
 
 
 def _source(settings: MmluSettings) -> QuestionSource:
@@ -39,8 +45,10 @@ def _source(settings: MmluSettings) -> QuestionSource:
 SPEC = SuiteSpec(
     name="mmlu",
     settings=MmluSettings,
-    build=lambda settings, reader: build(settings, reader.tokenizer, max_tokens=reader.max_tokens),
+    build=lambda settings, reader: build(settings, reader.tokenizer, max_tokens=reader.max_tokens, chat=reader.chat),
     summarize=summarize,
     report="reports.mmlu:report",
     tasks=SUBJECTS,
+    renders_chat=True,
+    chat_settings=("fewshot_as_multiturn",),
 )

@@ -30,6 +30,8 @@ class MmluSettings:
     """mc: the choices are listed and letters are scored; cloze: the texts of the choices are scored."""
     data: str | None
     """Folder of CSV files; None for the hub."""
+    fewshot_as_multiturn: bool | None = None
+    """In a chat, whether worked examples are turns of their own; None for yes, as in lm-eval."""
 
     @staticmethod
     def of(
@@ -39,6 +41,7 @@ class MmluSettings:
         samples: int | None = None,
         variant: str = "mc",
         data: Path | None = None,
+        fewshot_as_multiturn: bool | None = None,
     ) -> "MmluSettings":
         """Settings completed by defaults; a group includes its subjects.
 
@@ -60,6 +63,7 @@ class MmluSettings:
             samples=samples,
             variant="cloze" if variant == "cloze" else "mc",
             data=None if data is None else str(data),
+            fewshot_as_multiturn=fewshot_as_multiturn,
         )
 
     def headline(self) -> str:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.records import Asked, Completion, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
+from evalkit.running.chat import Chat
+from evalkit.running.model_options import ChatMode
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import PROBES, SharedPrefix, TextRequests
-from suites.mmlu.prompt import ANSWER, ask, choices, header, labels, right_choice
+from suites.mmlu.prompt import ANSWER, ask, choices, conversation, header, labels, right_choice
 from suites.mmlu.questions import Question, QuestionSource, SubjectQuestions
 from suites.mmlu.settings import SEED, MmluSettings
 from suites.mmlu.summary import ACC, summarize
@@ -31,18 +33,26 @@ class MmluSuite:
     version = "1"
 
     def __init__(
-        self, settings: MmluSettings, tokenizer: Tokenizer, max_tokens: int | None, source: QuestionSource
+        self,
+        settings: MmluSettings,
+        tokenizer: Tokenizer,
+        max_tokens: int | None,
+        source: QuestionSource,
+        chat: ChatMode = ChatMode.OFF,
     ) -> None:
         """Questions longer than `max_tokens` are left out, never truncated."""
         self._settings, self._source = settings, source
+        self._chat, self._mode = Chat(tokenizer, chat), chat
+        self._multiturn = settings.fewshot_as_multiturn is not False
         self._texts = TextRequests(tokenizer, max_tokens=max_tokens)
         self._loaded: dict[str, SubjectQuestions] = {}
         self._prefixes: dict[str, SharedPrefix | None] = {}
 
     @property
     def dialect(self) -> str:
-        """Scores with another number of shots or another variant are not comparable."""
-        return f"{self._settings.shots}-shot {self._settings.variant}"
+        """Scores with another number of shots, another variant or another convention of chat are not comparable."""
+        name = f"{self._settings.shots}-shot {self._settings.variant}"
+        return self._chat.dialect(name, single_turn=not self._multiturn)
 
     def plan(self) -> SuitePlan:
         """Keys by subject; reads all questions. Raises UsageError if a subject has too few for that many shots."""
@@ -57,7 +67,9 @@ class MmluSuite:
         """Question number `key.index` of the subject. Raises SampleDoesNotFitError if it is too long."""
         question, variant = self._asked(key.task)[key.index], self._settings.variant
         prompt = self._prompt(key.task, question)
-        pairs = [(prompt, choice) for choice in choices(question, variant)]
+        # The assistant's empty turn needs no space before the answer.
+        space = " " if self._mode is ChatMode.USER else ""
+        pairs = [(prompt, choice.removeprefix(space)) for choice in choices(question, variant)]
         try:
             (request,) = self._texts.continuations(key.id, pairs, self._prefix(key.task))
         except SampleDoesNotFitError as error:
@@ -65,7 +77,7 @@ class MmluSuite:
         sample = Sample(
             key=key,
             prompt=prompt,
-            answer_prefix=ANSWER,
+            answer_prefix="" if self._mode is ChatMode.USER else ANSWER,
             targets=(labels(question, variant)[question.answer],),
             generation_tokens=0,
             prompt_tokens=len(request.token_ids),
@@ -95,8 +107,13 @@ class MmluSuite:
 
     def _prompt(self, subject: str, question: Question) -> str:
         examples = self._questions(subject).dev[: self._settings.shots]
-        variant = self._settings.variant
-        return header(subject, examples, variant) + ask(question, variant)
+        variant, prefill = self._settings.variant, self._mode is ChatMode.PREFILL
+        if self._mode is ChatMode.OFF:
+            return header(subject, examples, variant) + ask(question, variant)
+        messages = conversation(
+            subject, examples, question, variant, prefill=prefill, multiturn=self._multiturn
+        )
+        return self._chat.conversation(messages, continued=prefill)
 
     def _prefix(self, subject: str) -> SharedPrefix | None:
         """The prefix shared by the prompts of a subject, found from some spread evenly over them."""

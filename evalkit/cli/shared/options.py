@@ -76,6 +76,12 @@ CHAT = typer.Option(
     "assistant's turn; user: question and answer prefix are the user's turn.",
     rich_help_panel=MODEL_PANEL,
 )
+MULTITURN = typer.Option(
+    None,
+    "--fewshot-as-multiturn/--no-fewshot-as-multiturn",
+    help="With --chat: worked examples are turns of their own, or part of the user's one turn.",
+    show_default="turns of their own",
+)
 SEGMENT = typer.Option(
     None,
     "--segment-tokens",

@@ -115,7 +115,7 @@ def perform(
     notes = notes_console()
     note(notes, f"{settings.headline()}, model {model_options.model}{f' ({role})' if role else ''}")
     folder = run_options.out
-    spec.check_chat(model_options.chat)
+    spec.check_chat(model_options.chat, settings)
     try:
         with ExitStack() as stack:
             check_place(run_options)
