@@ -6,6 +6,7 @@ lm_eval.evaluator.evaluate(lm, task_dict)
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import chain, groupby
 from typing import Any
 
@@ -15,6 +16,8 @@ from lm_eval.models.utils import normalize_gen_kwargs
 
 from evalkit.errors import RequestFailedError, SampleDoesNotFitError, UsageError
 from evalkit.records import Completion, Request
+from evalkit.running.chat import Chat
+from evalkit.running.model_options import ChatMode
 from evalkit.running.protocols import Adapter
 from evalkit.running.text_requests import SharedPrefix, TextRequests
 
@@ -38,6 +41,24 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval publishes no types
         super().__init__()
         self._adapter = adapter
         self._texts = TextRequests(adapter.tokenizer, max_tokens=max_tokens)
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The text of a conversation, as lm-eval's `hf` model renders it; UsageError if there is no template."""
+        return self._chat.conversation(chat_history, add_generation_prompt)
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """The tokenizer's template, for lm-eval's results; None if it is not applied."""
+        template = self._adapter.tokenizer.chat_template
+        return template.source if chat_template and template is not None else None
+
+    @property
+    def tokenizer_name(self) -> str:
+        """What decides the text of a conversation, for lm-eval's cache of requests."""
+        return f"{self._adapter.tokenizer.fingerprint}-{self._chat.template_sha256}"
+
+    @cached_property
+    def _chat(self) -> Chat:
+        return Chat(self._adapter.tokenizer, ChatMode.PREFILL, model=self._adapter.identity.path)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """(nats, is_greedy) of each continuation; those of one document are scored together."""

@@ -160,9 +160,10 @@ def _open_server(options: ModelOptions, ctxs: Sequence[int], chat_template: str 
 
 def _open_script(options: ModelOptions, chat_template: str | None) -> OpenedModel:
     from model_adapters.script import Script
-    from model_adapters.scripted import ScriptedAdapter
+    from model_adapters.scripted import ScriptedAdapter, ScriptedTokenizer
 
-    script, tokenizer = Script(options), open_tokenizer(options)
+    script = Script(options)
+    tokenizer = ScriptedTokenizer(chat_template=script.model.chat_template)
     identity = replace(script.identity, chat_template=chat_template)
 
     def make_adapter() -> Adapter:

@@ -1,6 +1,7 @@
 """`evalkit lm-eval`: run lm-eval's own evaluator on this engine."""
 
 import contextlib
+import hashlib
 import json
 import sys
 from importlib.metadata import version
@@ -13,9 +14,12 @@ from evalkit import files
 from evalkit.cli.shared import options
 from evalkit.cli.shared.option_groups import MODEL, takes
 from evalkit.errors import UsageError
+from evalkit.running.chat import unused_template
+from evalkit.running.model_options import ChatMode
 
 if TYPE_CHECKING:
     from evalkit.running.model_options import ModelOptions
+    from model_adapters.lm_eval_bridge import EvalkitLM
     from suites.lm_eval_tasks import LmEvalSettings
 
 EXAMPLES = (
@@ -37,6 +41,7 @@ def lm_eval(
         None, "--include-path", help="Folder of YAML files that define your own tasks."
     ),
     seed: int = typer.Option(1234, "--seed", help="Seed that draws the worked examples; the default is lm-eval's."),
+    fewshot_as_multiturn: bool | None = options.MULTITURN,
     out: Path | None = typer.Option(None, "--out", "-o", help="Write lm-eval's results to this file, as JSON."),
     format: options.Format = options.FORMAT,
     *,
@@ -50,8 +55,9 @@ def lm_eval(
     from suites.lm_eval_tasks import SPEC
 
     values = {"tasks": tasks, "shots": shots, "samples": samples, "include_path": include_path, "seed": seed}
-    SPEC.check_chat(model_options.chat)
+    values["fewshot_as_multiturn"] = fewshot_as_multiturn
     settings = SPEC.read(values, where="--")
+    SPEC.check_chat(model_options.chat, settings)
     if out is not None:
         _check_writable(out)
     results = _evaluate(settings, model_options)
@@ -65,27 +71,49 @@ def _evaluate(settings: "LmEvalSettings", model_options: "ModelOptions") -> dict
     from evalkit.cli.shared.suite_run import readable_tokens
     from model_adapters.opening import open_model
     from reports.plain_text import one_line
-    from suites.lm_eval_tasks import load_tasks
+    from suites.lm_eval_tasks import check_chat, load_tasks
 
     loaded_tasks = load_tasks(settings)
+    check_chat(loaded_tasks, model_options.chat)
     opened = open_model(model_options)
     for warning in opened.warnings:
         typer.echo(f"warning: {one_line(warning)}", err=True)
+    if (unused := unused_template(opened.tokenizer, model_options.chat)) is not None:
+        typer.echo(f"note: {unused}", err=True)
     # After the model is loaded: lm-eval's evaluator imports many packages.
     from lm_eval.evaluator import evaluate
 
     from model_adapters.lm_eval_bridge import EvalkitLM
 
+    chats = model_options.chat is not ChatMode.OFF
     lm = EvalkitLM(opened.make_adapter(), max_tokens=readable_tokens(opened.identity))
     # It reports on stdout which metrics it bootstraps, and only the results belong there.
     with contextlib.redirect_stdout(sys.stderr):
-        results: dict[str, Any] = evaluate(lm, loaded_tasks.task_dict(), limit=settings.samples, log_samples=False)
+        results: dict[str, Any] = evaluate(
+            lm,
+            loaded_tasks.task_dict(),
+            limit=settings.samples,
+            log_samples=False,
+            apply_chat_template=chats,
+            fewshot_as_multiturn=chats and settings.multiturn,
+        )
     return {
         **results,
+        **(_chat_details(lm, settings) if chats else {}),
         "model": opened.identity.path,
         "fingerprint": opened.identity.fingerprint,
         "warnings": list(opened.warnings),
         "lm_eval_version": version("lm_eval"),
+    }
+
+
+def _chat_details(lm: "EvalkitLM", settings: "LmEvalSettings") -> dict[str, Any]:
+    """The fields in which lm-eval's own results say how prompts were rendered."""
+    source = lm.chat_template(True) or ""
+    return {
+        "chat_template": source,
+        "chat_template_sha": hashlib.sha256(source.encode()).hexdigest(),
+        "fewshot_as_multiturn": settings.multiturn,
     }
 
 

@@ -57,19 +57,19 @@ class Chat:
         """
         return name if self._template is None else f"{name}+chat-{self._mode}{'-single-turn' if single_turn else ''}"
 
-    def conversation(self, messages: Sequence[Mapping[str, str]], *, continued: bool = False) -> str:
-        """The text of a conversation, of which `continued` leaves the last turn open; UsageError if it has no form.
+    def conversation(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
+        """The text of messages with a role and a content, as lm-eval's `hf` model renders it.
 
-        As in lm-eval's `hf` model, system messages are left out if the template refuses them. Raw text is no
-        conversation: the convention must not be `off`.
+        The start of the assistant's turn follows, or the last message is left open. System messages are left out if
+        the template refuses them. Raises UsageError if the template fails. In raw text there is no conversation.
         """
         assert self._template is not None
         try:
-            return self._template.conversation(messages, continued=continued)
+            return self._template.conversation(messages, continued=not add_generation_prompt)
         except ValueError as error:
             others = [message for message in messages if message["role"] != "system"]
             if len(others) < len(messages):
-                return self.conversation(others, continued=continued)
+                return self.conversation(others, add_generation_prompt)
             raise self._failed(error) from None
 
     def render(self, question: str, opening: str) -> Prompt:
@@ -103,6 +103,13 @@ class Chat:
 
     def _failed(self, error: ValueError) -> UsageError:
         return UsageError(f"{self._model}: its chat template failed: {error}; use --chat off")
+
+
+def unused_template(tokenizer: Tokenizer, mode: ChatMode) -> str | None:
+    """A line that says that prompts do not use the tokenizer's chat template; None if they do, or if it has none."""
+    if mode is not ChatMode.OFF or tokenizer.chat_template is None:
+        return None
+    return "the tokenizer has a chat template, and --chat off does not use it; see --chat prefill and --chat user"
 
 
 def _template_of(tokenizer: Tokenizer, mode: ChatMode, model: str) -> ChatTemplate:

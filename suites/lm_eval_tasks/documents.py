@@ -1,8 +1,11 @@
 """Documents of a task and their instances, in lm-eval's order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
+
+ChatTemplate = Callable[..., str]
+"""(messages, add_generation_prompt=True) -> text, as lm-eval calls it."""
 
 
 class TaskDocuments:
@@ -12,8 +15,12 @@ class TaskDocuments:
     stream of random numbers, so those of a document depend on the number of documents before it.
     """
 
-    def __init__(self, task: Any, limit: int | None) -> None:
+    def __init__(
+        self, task: Any, limit: int | None, template: ChatTemplate | None = None, *, multiturn: bool = True
+    ) -> None:
+        """`template` renders lm-eval's messages; None for raw text. `multiturn` is its `fewshot_as_multiturn`."""
         self._task, self._limit = task, limit
+        self._template, self._multiturn = template, multiturn
         self._made: list[tuple[Any, ...]] = []
 
     @cached_property
@@ -58,16 +65,16 @@ class TaskDocuments:
             doc,
             num_fewshot=task.get_config("num_fewshot") or 0,
             system_instruction=None,
-            apply_chat_template=False,
-            fewshot_as_multiturn=False,
-            chat_template=None,
+            apply_chat_template=self._template is not None,
+            fewshot_as_multiturn=self._template is not None and self._multiturn,
+            chat_template=self._template,
             gen_prefix=task.doc_to_prefix(doc),
         )
         made = task.construct_requests(
             doc=doc,
             ctx=context,
             metadata=(task.task_name, index, self._repeats),
-            apply_chat_template=False,
-            chat_template=None,
+            apply_chat_template=self._template is not None,
+            chat_template=self._template,
         )
         return tuple(made) if isinstance(made, list) else (made,)

@@ -13,6 +13,7 @@ from typing import Any
 
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
+from evalkit.running.model_options import ChatMode
 from suites.lm_eval_tasks.settings import LmEvalSettings
 
 DEFAULT_BUDGET = 256
@@ -63,6 +64,20 @@ def load_tasks(settings: LmEvalSettings) -> LoadedTasks:
         task.set_fewshot_seed(seed=settings.seed)
         _refuse(name, task)
     return LoadedTasks(loaded["tasks"], loaded.get("groups", {}), loaded.get("group_map", {}))
+
+
+def check_chat(loaded: LoadedTasks, mode: ChatMode) -> None:
+    """Raise UsageError for a task that has no form in this convention."""
+    if mode is ChatMode.OFF:
+        return
+    for name, task in loaded.tasks.items():
+        if output_type(task) == "loglikelihood_rolling":
+            raise UsageError(f"--chat {mode}: task {name} scores whole texts, which have no turns; leave it out")
+        if mode is ChatMode.USER and task.get_config("gen_prefix") is not None:
+            raise UsageError(
+                f"--chat {mode}: task {name} states the beginning of an answer (gen_prefix), which lm-eval puts into "
+                f"the assistant's turn; use --chat {ChatMode.PREFILL}"
+            )
 
 
 def quiet_lm_eval() -> None:

@@ -23,6 +23,8 @@ class LmEvalSettings:
     include_path: str | None
     """Folder of YAML files with more tasks."""
     seed: int
+    fewshot_as_multiturn: bool | None = None
+    """In a chat, whether worked examples are turns of their own; None for yes, as in lm-eval."""
 
     @staticmethod
     def of(
@@ -32,6 +34,7 @@ class LmEvalSettings:
         samples: int | None = None,
         include_path: Path | None = None,
         seed: int = SEED,
+        fewshot_as_multiturn: bool | None = None,
     ) -> "LmEvalSettings":
         """Settings completed by defaults; UsageError names the value, the limit and the remedy."""
         if not tasks:
@@ -48,7 +51,13 @@ class LmEvalSettings:
             samples=samples,
             include_path=None if include_path is None else str(include_path),
             seed=seed,
+            fewshot_as_multiturn=fewshot_as_multiturn,
         )
+
+    @property
+    def multiturn(self) -> bool:
+        """Whether worked examples are turns of their own in a chat."""
+        return self.fewshot_as_multiturn is not False
 
     def headline(self) -> str:
         """The questions in one line, for the first line of output."""

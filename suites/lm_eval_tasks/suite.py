@@ -19,11 +19,13 @@ from evalkit.records import (
     SuitePlan,
     SuiteSummary,
 )
+from evalkit.running.chat import Chat
 from evalkit.running.excerpts import places_of
+from evalkit.running.model_options import ChatMode
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import SharedPrefix, TextRequests
 from suites.lm_eval_tasks.documents import TaskDocuments
-from suites.lm_eval_tasks.harness import LoadedTasks, generation, output_type
+from suites.lm_eval_tasks.harness import LoadedTasks, check_chat, generation, output_type
 from suites.lm_eval_tasks.responses import judge, responses_of
 from suites.lm_eval_tasks.row_metric import rolling_score, row_metric, score_of
 from suites.lm_eval_tasks.settings import LmEvalSettings
@@ -37,12 +39,23 @@ class LmEvalSuite:
     name = "lm-eval"
 
     def __init__(
-        self, settings: LmEvalSettings, tokenizer: Tokenizer, max_tokens: int | None, loaded: LoadedTasks
+        self,
+        settings: LmEvalSettings,
+        tokenizer: Tokenizer,
+        max_tokens: int | None,
+        loaded: LoadedTasks,
+        chat: ChatMode = ChatMode.OFF,
     ) -> None:
         """Documents longer than `max_tokens` are left out, never truncated; rolling texts are split into windows."""
+        check_chat(loaded, chat)
         self._settings, self._loaded = settings, loaded
+        self._chat = Chat(tokenizer, chat)
         self._texts = TextRequests(tokenizer, max_tokens=max_tokens)
-        self._documents = {name: TaskDocuments(task, settings.samples) for name, task in loaded.tasks.items()}
+        template = None if chat is ChatMode.OFF else self._chat.conversation
+        self._documents = {
+            name: TaskDocuments(task, settings.samples, template, multiturn=settings.multiturn)
+            for name, task in loaded.tasks.items()
+        }
         # Here, not when first needed: documents have to be built in order, and later another thread builds them.
         self._metrics = {name: row_metric(task, self._documents[name]) for name, task in loaded.tasks.items()}
         self._prefixes: dict[str, SharedPrefix | None] = {}
@@ -54,7 +67,8 @@ class LmEvalSuite:
 
     @property
     def dialect(self) -> str:
-        return "each task's own shots" if self._settings.shots is None else f"{self._settings.shots}-shot"
+        name = "each task's own shots" if self._settings.shots is None else f"{self._settings.shots}-shot"
+        return self._chat.dialect(name, single_turn=not self._settings.multiturn)
 
     def plan(self) -> SuitePlan:
         keys = tuple(

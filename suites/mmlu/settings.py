@@ -66,6 +66,11 @@ class MmluSettings:
             fewshot_as_multiturn=fewshot_as_multiturn,
         )
 
+    @property
+    def multiturn(self) -> bool:
+        """Whether worked examples are turns of their own in a chat."""
+        return self.fewshot_as_multiturn is not False
+
     def headline(self) -> str:
         """The questions in one line, for the first line of output."""
         number = "all questions" if self.samples is None else f"{self.samples} questions each"

@@ -43,7 +43,6 @@ class MmluSuite:
         """Questions longer than `max_tokens` are left out, never truncated."""
         self._settings, self._source = settings, source
         self._chat, self._mode = Chat(tokenizer, chat), chat
-        self._multiturn = settings.fewshot_as_multiturn is not False
         self._texts = TextRequests(tokenizer, max_tokens=max_tokens)
         self._loaded: dict[str, SubjectQuestions] = {}
         self._prefixes: dict[str, SharedPrefix | None] = {}
@@ -52,7 +51,7 @@ class MmluSuite:
     def dialect(self) -> str:
         """Scores with another number of shots, another variant or another convention of chat are not comparable."""
         name = f"{self._settings.shots}-shot {self._settings.variant}"
-        return self._chat.dialect(name, single_turn=not self._multiturn)
+        return self._chat.dialect(name, single_turn=not self._settings.multiturn)
 
     def plan(self) -> SuitePlan:
         """Keys by subject; reads all questions. Raises UsageError if a subject has too few for that many shots."""
@@ -111,9 +110,9 @@ class MmluSuite:
         if self._mode is ChatMode.OFF:
             return header(subject, examples, variant) + ask(question, variant)
         messages = conversation(
-            subject, examples, question, variant, prefill=prefill, multiturn=self._multiturn
+            subject, examples, question, variant, prefill=prefill, multiturn=self._settings.multiturn
         )
-        return self._chat.conversation(messages, continued=prefill)
+        return self._chat.conversation(messages, add_generation_prompt=not prefill)
 
     def _prefix(self, subject: str) -> SharedPrefix | None:
         """The prefix shared by the prompts of a subject, found from some spread evenly over them."""

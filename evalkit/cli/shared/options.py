@@ -73,7 +73,8 @@ CHAT = typer.Option(
     ChatMode.OFF,
     "--chat",
     help="Put questions through the tokenizer's chat template. off: raw text; prefill: the answer prefix begins the "
-    "assistant's turn; user: question and answer prefix are the user's turn.",
+    "assistant's turn; user: question and answer prefix are the user's turn. mmlu and lm-eval follow lm-eval's "
+    "apply_chat_template.",
     rich_help_panel=MODEL_PANEL,
 )
 MULTITURN = typer.Option(

@@ -16,8 +16,9 @@ from evalkit.cli.shared.output import print_result
 from evalkit.errors import EvalkitError, IncompatibleRunError, UsageError
 from evalkit.files import plain_name
 from evalkit.records import Manifest, generated_roles
+from evalkit.running.chat import unused_template
 from evalkit.running.folder_lock import FolderInUseError, FolderLock
-from evalkit.running.model_options import ModelOptions
+from evalkit.running.model_options import ChatMode, ModelOptions
 from evalkit.running.runner import RunSettings, run
 from evalkit.running.store import RunStore, check_out, numbered_folder
 from evalkit.suite_spec import Reader, SuiteSpec
@@ -94,6 +95,7 @@ class _Prepared:
     make_adapter: "Callable[[], Adapter]"
     """Makes the adapter, once."""
     others: Mapping[str, "StoredRun"]
+    chat: ChatMode
 
 
 def perform(
@@ -260,7 +262,8 @@ def _prepare(
         tokens_seen=opened.tokens_seen,
         preflight=opened.preflight,
     )
-    return _Prepared(spec, settings, suite, plan, manifest, run_settings, cache(opened.make_adapter), others)
+    make_adapter = cache(opened.make_adapter)
+    return _Prepared(spec, settings, suite, plan, manifest, run_settings, make_adapter, others, model_options.chat)
 
 
 def _carry_out(prepared: _Prepared, lock: FolderLock, run_options: RunOptions, notes: "Console") -> Finished:
@@ -334,6 +337,9 @@ def _describe(notes: "Console", opened: "OpenedModel", prepared: _Prepared, fold
 
     note(notes, f"model: {describe_model(opened.identity)}")
     note(notes, f"positions: {opened.identity.positions.description}")
+    unused = unused_template(opened.tokenizer, prepared.chat) if prepared.spec.renders_chat else None
+    if unused is not None:
+        note(notes, f"note: {unused}")
     if roles := generated_roles(prepared.plan.corpora):
         named = ", ".join(roles)
         note(

@@ -11,6 +11,8 @@ from transformers import AutoTokenizer
 from tests.chat_templates import CHATML, LLAMA
 from tests.evalkit.scripts import asked, write_script
 from tests.model_adapters.small_models import byte_tokenizer, small_model
+from tests.suites.lm_eval_tasks.own_tasks import write_tasks
+from tests.suites.mmlu.small_data import write_mmlu
 from tests.support import Evalkit
 
 NEEDLES = "ruler --tasks niah_single_1 --ctx 1024 --samples 2"
@@ -72,11 +74,63 @@ def test_a_tokenizer_without_template_is_refused(evalkit: Evalkit, tmp_path: Pat
     assert asked(tmp_path / "asked.txt") == []
 
 
-@pytest.mark.parametrize("suite", ["mmlu", "loss --ctx 1024", "lm-eval --tasks arc_easy"])
-def test_suites_without_a_convention_refuse_it(evalkit: Evalkit, model: str, suite: str) -> None:
-    name = suite.split()[0]
-    line = evalkit.refuses(f"{suite} --model {model} --chat user")
-    assert line == f"--chat user: {name} has no chat convention; leave --chat out"
+def test_a_suite_without_a_convention_names_those_that_have_one(evalkit: Evalkit, model: str) -> None:
+    assert evalkit.refuses(f"loss --ctx 1024 --model {model} --chat user") == (
+        "--chat user: loss has no chat form; leave --chat out, or run a suite that has one: ruler, mmlu, track, "
+        "extend, lm-eval"
+    )
+
+
+def test_worked_examples_are_turns_or_not(evalkit: Evalkit, model: str, tmp_path: Path) -> None:
+    command = f"mmlu --data {write_mmlu(tmp_path / 'mmlu', ['virology'], test=2)} --subjects virology --model {model}"
+    dialects = {"--chat user": "5-shot mc+chat-user", "--chat prefill": "5-shot mc+chat-prefill"}
+    dialects["--chat user --no-fewshot-as-multiturn"] = "5-shot mc+chat-user-single-turn"
+    for number, (options, dialect) in enumerate(dialects.items()):
+        evalkit(f"{command} {options} --out run{number}")
+        record = record_of(f"run{number}")
+        assert record["dialect"] == dialect
+        assert record["model"]["chat_template"].startswith("sha256:")
+        prompt = evalkit(f"show run{number} --sample virology/0/1/0 --format json").json()["prompt"]
+        assert prompt.count("<|im_start|>user") == (1 if "single" in dialect else 6)
+    assert record_of("run2")["config"]["fewshot_as_multiturn"] is False
+    assert "dialect" in evalkit.refuses("compare run0 run2")
+    assert "dialect: 5-shot mc+chat-user -> 5-shot mc+chat-user-single-turn" in evalkit.refuses(
+        f"{command} --chat user --no-fewshot-as-multiturn --out run0 --resume"
+    )
+    for options in ("--fewshot-as-multiturn", "--no-fewshot-as-multiturn"):
+        assert evalkit.refuses(f"{command} {options}") == (
+            "fewshot_as_multiturn has a meaning only in a chat; add --chat user, or leave it out"
+        )
+
+
+def test_lm_evals_tasks_take_the_template_in_both_commands(evalkit: Evalkit, model: str, tmp_path: Path) -> None:
+    given = f"--model {model} --include-path {write_tasks(tmp_path / 'tasks')} --chat user"
+    evalkit(f"lm-eval {given} --tasks colours,sums --no-fewshot-as-multiturn --out results.json")
+    evalkit(f"run {given} --suite lm-eval:colours,sums --set fewshot_as_multiturn=false --out run")
+    results, record = json.loads(Path("results.json").read_text(encoding="utf-8")), record_of("run")
+    assert results["chat_template"] == CHATML
+    assert f"sha256:{results['chat_template_sha']}" == record["model"]["chat_template"]
+    assert results["fewshot_as_multiturn"] is record["config"]["fewshot_as_multiturn"] is False
+    assert record["dialect"] == "each task's own shots+chat-user-single-turn"
+    prompt = evalkit("show run --sample colours/0/0/1234 --format json").json()["prompt"]
+    assert prompt.startswith("<|im_start|>system\nColours of things.\n\n<|im_end|>\n<|im_start|>user\nWhat is")
+    # Refused before the model is loaded.
+    assert "task prose scores whole texts" in evalkit.refuses(f"lm-eval {given} --tasks prose")
+    assert "task prose scores whole texts" in evalkit.refuses(f"run {given} --suite lm-eval:prose")
+
+
+@pytest.mark.parametrize("mode", ["off", "user"])
+def test_a_template_that_is_not_used_is_noted_once(evalkit: Evalkit, model: str, tmp_path: Path, mode: str) -> None:
+    tasks = write_tasks(tmp_path / "tasks")
+    noted = (
+        "note: the tokenizer has a chat template, and --chat off does not use it; see --chat prefill and --chat user"
+    )
+    for command in (NEEDLES, f"lm-eval --tasks sums --include-path {tasks}"):
+        lines = evalkit(f"{command} --model {model} --chat {mode}").err.splitlines()
+        assert lines.count(noted) == (mode == "off")
+    assert noted not in evalkit(f"loss --ctx 256 --samples 1 --model {model}").err
+    raw = write_script(tmp_path / "raw.jsonl", {"text": "no"})
+    assert noted not in evalkit(f"{NEEDLES} --model {raw}").err
 
 
 def test_unknown_values(evalkit: Evalkit, model: str) -> None:
