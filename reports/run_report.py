@@ -76,6 +76,11 @@ def _notices(record: RunRecord) -> tuple[str, ...]:
             f"UNFINISHED: {record.counts['n']:,} of {record.planned or 0:,} samples so far. "
             "Continue the run with --resume."
         )
+    if record.shard is not None:
+        notices.append(
+            f"PART: {record.shard.label}, with {record.counts['n']:,} of {record.shard.planned:,} samples. "
+            "Merge all shards with `evalkit merge`."
+        )
     errors = record.counts["errors"]
     if errors:
         notices.append(
@@ -94,7 +99,7 @@ def _run_facts(record: RunRecord) -> list[tuple[str, str]]:
     facts.append(preflight_fact(record.preflight))
     facts += _corpus_facts(record.corpora)
     facts += _cost_facts(record)
-    facts += _session_facts(record.sessions)
+    facts += _session_facts(record.sessions) if record.merged_shards is None else _shard_facts(record)
     facts.append(("run", f"{record.run_id}, seed {record.seed}, suite version {record.suite_version}"))
     return facts
 
@@ -145,7 +150,11 @@ def _cost_facts(record: RunRecord) -> list[tuple[str, str]]:
         ("prefill", timing.prefill_seconds, timing.prefill_tokens_per_second),
         ("decode", timing.decode_seconds, timing.decode_tokens_per_second),
         ("start to first prompt", timing.first_prompt_seconds, None),
-        ("wall time", timing.wall_seconds, None),
+        (
+            "wall time" if record.merged_shards is None else "wall time of all shards together",
+            timing.wall_seconds,
+            None,
+        ),
     ):
         if seconds is not None:
             facts.append((phase, f"{seconds:,.1f} s" + ("" if rate is None else f", {rate:,.0f} tokens/s")))
@@ -157,6 +166,18 @@ def _session_facts(sessions: Sequence[Session]) -> list[tuple[str, str]]:
     if len(sessions) < 2:
         return []
     return [(f"session {session.number}", _session(session)) for session in sessions]
+
+
+def _shard_facts(record: RunRecord) -> list[tuple[str, str]]:
+    """One line for the shards of each kind of hardware."""
+    by_hardware: dict[str, dict[int, int]] = {}
+    for session in record.sessions:
+        here = by_hardware.setdefault(session.hardware or "hardware not recorded", {})
+        here[session.shard or 0] = here.get(session.shard or 0, 0) + session.samples
+    return [
+        (f"merged from {record.merged_shards} shards", f"{len(here)} on {hardware}, {sum(here.values()):,} samples")
+        for hardware, here in by_hardware.items()
+    ]
 
 
 def _session(session: Session) -> str:

@@ -13,6 +13,7 @@ from evalkit.files import reading
 from evalkit.records import Manifest, ResultRow, RunRecord, SampleRecord
 from evalkit.records.metrics import metric_of
 from evalkit.running.run_files import MANIFEST, RUN, SAMPLES, STARTED, read_manifest, read_run, read_samples
+from evalkit.running.shards import SHARDS
 from evalkit.statistics.rows import cells_of, row_value
 
 Cell = tuple[str, int]
@@ -40,9 +41,29 @@ class StoredRun:
 def load_run(path: Path) -> StoredRun:
     """The run in folder `path`, or whose run.json is `path`.
 
-    Raises UsageError if it is missing, unfinished, truncated or not a run, and IncompatibleRunError if its record
-    disagrees with its own samples; both name the file.
+    Raises UsageError if it is missing, unfinished, truncated, a shard or not a run, and IncompatibleRunError if its
+    record disagrees with its own samples; both name the file.
     """
+    return refuse_shard(load_run_or_shard(path))
+
+
+def refuse_shard(run: StoredRun) -> StoredRun:
+    """The run; UsageError if it is a shard, from whose samples nothing follows for the whole run."""
+    refuse_shard_record(run.folder, run.record)
+    return run
+
+
+def refuse_shard_record(folder: Path, record: RunRecord) -> None:
+    """Raise UsageError if `record`, which is of `folder`, is that of a shard."""
+    if record.shard is not None:
+        raise UsageError(
+            f"{folder} is {record.shard.label} of a run; merge the shards with "
+            "`evalkit merge FOLDER... --out FOLDER`, and name the merged run"
+        )
+
+
+def load_run_or_shard(path: Path) -> StoredRun:
+    """As `load_run`, for commands that take a shard too."""
     record = read_run(path)
     folder = path if os.path.isdir(path) else path.parent
     _refuse_cut_off(folder / SAMPLES)
@@ -115,15 +136,15 @@ def run_folders(path: Path) -> list[Path]:
 def all_run_folders(path: Path) -> list[Path]:
     """Every run folder at `path` and below it, such as those of a plan and of baselines, by name.
 
-    Folders whose name begins with a dot, and runs that a plan has superseded, are passed over. Raises UsageError if
-    there is none.
+    Folders whose name begins with a dot, runs that a plan has superseded, and shards of runs are passed over. Raises
+    UsageError if there is none.
     """
     if not os.path.isdir(path):
         return [path]
     found = []
     for folder, below, _ in os.walk(path):
         # os.walk descends into the folders that stay in this list.
-        below[:] = [name for name in below if not name.startswith(".") and name != SUPERSEDED]
+        below[:] = [name for name in below if not name.startswith(".") and name not in (SUPERSEDED, SHARDS)]
         if _holds_run(Path(folder)):
             found.append(Path(folder))
     if not found:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from evalkit.analysis.costs import describe_hardware
-from evalkit.analysis.finished_run import StoredRun, all_run_folders, check_record, load_run
+from evalkit.analysis.finished_run import StoredRun, all_run_folders, check_record, load_run, refuse_shard_record
 from evalkit.analysis.ranking import rank, worse_than
 from evalkit.analysis.selectors import Selector, spelled
 from evalkit.did_you_mean import did_you_mean
@@ -183,6 +183,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[BoardRun], tuple[LeftOut, ...
 
 def _read_run(folder: Path) -> BoardRun:
     record = read_run(folder)
+    refuse_shard_record(folder, record)
     of_run = folder if os.path.isdir(folder) else folder.parent
     _check_lines(of_run, record)
     check_record(of_run, record)

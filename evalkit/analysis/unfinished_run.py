@@ -8,7 +8,7 @@ from pathlib import Path
 from evalkit.analysis.finished_run import StoredRun, check_record, check_samples
 from evalkit.errors import UsageError
 from evalkit.records import RunStart, SampleRecord, SuiteSummary
-from evalkit.running.assembly import assemble
+from evalkit.running.assembly import assemble, summary_of_part
 from evalkit.running.run_files import RUN, is_begun, read_samples, read_sessions, read_start
 from evalkit.statistics.rows import cells_of, result_row
 
@@ -36,10 +36,8 @@ def load_unfinished(folder: Path, summarize: Summarize) -> StoredRun:
             "continue it with --resume"
         )
     check_samples(folder, samples)
-    summary = summarize(start, samples)
-    means = tuple(replace(row, complete=False) for row in summary.summary)
-    partial = replace(summary, summary=means, figures=tuple(figure for figure in summary.figures if figure.n))
-    record = replace(assemble(start, samples, partial, read_sessions(folder)), unfinished=True)
+    part = summary_of_part(summarize(start, samples))
+    record = replace(assemble(start, samples, part, read_sessions(folder)), unfinished=True)
     check_record(folder, record)
     return StoredRun(folder, record, {sample.id: sample for sample in samples})
 

@@ -28,6 +28,7 @@ from evalkit.cli import (  # noqa: E402
     leaderboard,
     lm_eval,
     loss,
+    merge,
     mmlu,
     models,
     preflight,
@@ -67,6 +68,7 @@ app.command("show", epilog=show.EXAMPLES)(show.show)
 app.command("resummarize", epilog=resummarize.EXAMPLES)(resummarize.resummarize)
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
+app.command("merge", epilog=merge.EXAMPLES)(merge.merge)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.leaderboard)

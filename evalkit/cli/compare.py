@@ -77,9 +77,9 @@ def compare(
 def compare_folders(base: Path, new: Path, *, unpaired: bool = False) -> list[Compared]:
     """One comparison per suite that both folders hold; IncompatibleRunError if there is none."""
     from evalkit.analysis.finished_run import load_runs
-    from evalkit.cli.shared.stored_runs import open_run
+    from evalkit.cli.shared.stored_runs import open_whole_run
 
-    return compare_runs(load_runs(base, open_run), load_runs(new, open_run), unpaired=unpaired)
+    return compare_runs(load_runs(base, open_whole_run), load_runs(new, open_whole_run), unpaired=unpaired)
 
 
 def compare_runs(base: "Sequence[StoredRun]", new: "Sequence[StoredRun]", *, unpaired: bool = False) -> list[Compared]:

@@ -22,11 +22,11 @@ def resummarize(
 
     No model runs. In run.json only the fields computed from samples are replaced; report.md is written again.
     """
-    from evalkit.analysis.finished_run import all_run_folders, load_run
+    from evalkit.analysis.finished_run import all_run_folders, load_run_or_shard
     from evalkit.running.folder_lock import FolderLock
 
     for folder in dict.fromkeys(folder for path in runs for folder in all_run_folders(path)):
-        run = load_run(folder)
+        run = load_run_or_shard(folder)
         with FolderLock(run.folder):
             _replace(run.folder, _again(run))
         typer.echo(f"summarized again: {run.folder}", err=True)
@@ -37,6 +37,7 @@ def _again(run: "StoredRun") -> "RunRecord":
     from dataclasses import replace
 
     from evalkit.cli.shared.stored_runs import summarize_stored
+    from evalkit.running.assembly import summary_of_part
 
     record, samples = run.record, tuple(run.samples.values())
     summary = summarize_stored(record.suite, record.config, samples)
@@ -45,6 +46,7 @@ def _again(run: "StoredRun") -> "RunRecord":
             f"{run.folder}: a run of {record.suite} cannot be summarized from its files alone; "
             "run its command again with --resume"
         )
+    summary = summary if record.shard is None else summary_of_part(summary)
     record = replace(
         record,
         results=summary.results,

@@ -1,8 +1,8 @@
 """`evalkit run`: run a plan of models and suites, or one suite by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,7 +18,7 @@ EXAMPLES = (
     "evalkit run --suite lm-eval:arc_challenge,hellaswag --model ./my-checkpoint · "
     "evalkit run --suite my-suite --set ctx=4096,64K --model ./my-checkpoint"
 )
-_OF_PLAN = ("plan", "out", "dry_run")
+_OF_PLAN = ("plan", "out", "dry_run", "shard")
 
 
 @takes(MODEL, RUN)
@@ -51,7 +51,7 @@ def run(
     others go on. Exits 2 if a run or report failed, 3 if samples errored, 1 if a gate of the plan failed.
     """
     if suite is None:
-        raise typer.Exit(_run_plan(plan, run_options.passed, out, dry_run=dry_run))
+        raise typer.Exit(_run_plan(plan, out, run_options, dry_run=dry_run))
     if plan is not None or dry_run:
         raise UsageError("--suite runs one suite and no plan; leave out the plan and --dry-run, or --suite")
     from evalkit.cli.shared.suite_command import run_suite
@@ -74,17 +74,17 @@ def _assigned(settings: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def _run_plan(plan: str | None, passed: Mapping[str, Any], out: Path | None, *, dry_run: bool) -> int:
+def _run_plan(plan: str | None, out: Path | None, run_options: "RunOptions", *, dry_run: bool) -> int:
     from evalkit.cli.shared.plan_run import carry_out, check, describe
     from evalkit.running.plan import read_plan
 
     if plan is None:
         raise UsageError("neither a plan nor --suite is named; see `evalkit run --help`")
-    others = [name for name in passed if name not in _OF_PLAN]
+    others = [name for name in run_options.passed if name not in _OF_PLAN]
     if others:
         flag = "set" if others[0] == "settings" else others[0].replace("_", "-")
         raise UsageError(f"--{flag} is an option of --suite; write it below a suite of the plan instead")
-    read = read_plan(plan, out)
+    read = read_plan(plan, out, run_options.shard)
     check(read)
     if not dry_run:
         return carry_out(read)

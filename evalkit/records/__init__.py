@@ -45,6 +45,7 @@ from evalkit.records.samples import (
     Score,
 )
 from evalkit.records.sessions import Session, SessionList
+from evalkit.records.shards import KeySpan, Shard, keys_of, spans_of
 
 __all__ = [
     "EFFECTIVE_LENGTH",
@@ -63,6 +64,7 @@ __all__ = [
     "Figure",
     "FinishReason",
     "Gpu",
+    "KeySpan",
     "Manifest",
     "MemoryUse",
     "ModelIdentity",
@@ -80,6 +82,7 @@ __all__ = [
     "Score",
     "Session",
     "SessionList",
+    "Shard",
     "SuitePlan",
     "SuiteSummary",
     "SummaryRow",
@@ -87,4 +90,6 @@ __all__ = [
     "UnscoredCell",
     "Verdict",
     "generated_roles",
+    "keys_of",
+    "spans_of",
 ]

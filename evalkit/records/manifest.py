@@ -6,6 +6,7 @@ from typing import Any
 
 from evalkit.records.execution import EngineDescription
 from evalkit.records.runs import CorpusUse, ModelIdentity, PositionScheme, RunRecord
+from evalkit.records.shards import Shard
 
 MANIFEST_SCHEMA = "evalkit.manifest/2"
 UNQUANTIZED = "none"
@@ -64,6 +65,8 @@ class Manifest:
     """sha256 of the chat template; None if prompts are raw text."""
     question_settings: dict[str, Any] = field(default_factory=dict)
     """Settings that change a question or its score and are not part of a sample key, dialect or corpus."""
+    shard: str = ""
+    """The shard of a run that the samples are, such as `3/8`; empty for a whole run."""
 
     @staticmethod
     def of(
@@ -75,6 +78,7 @@ class Manifest:
         identity: ModelIdentity,
         corpora: Iterable[CorpusUse],
         question_settings: Mapping[str, Any] | None = None,
+        shard: Shard | None = None,
     ) -> "Manifest":
         return Manifest(
             schema=MANIFEST_SCHEMA,
@@ -92,6 +96,7 @@ class Manifest:
             quantization=identity.quantization or UNQUANTIZED,
             chat_template=identity.chat_template,
             question_settings=dict(question_settings or {}),
+            shard="" if shard is None else shard.name,
         )
 
     @staticmethod
@@ -105,6 +110,7 @@ class Manifest:
             identity=record.model,
             corpora=record.corpora,
             question_settings=record.question_settings,
+            shard=record.shard,
         ).answered_by(record.engine, record.environment.evalkit)
 
     def answered_by(self, engine: EngineDescription, evalkit: str | None) -> "Manifest":
@@ -125,6 +131,8 @@ class Manifest:
         ]
         if self.position_scheme and other.position_scheme and self.position_scheme.key != other.position_scheme.key:
             found.append(("positions", self.positions, other.positions))
+        if self.shard != other.shard:
+            found.append(("shard", self.shard or "the whole run", other.shard or "the whole run"))
         found += differing_settings(self.question_settings, other.question_settings)
         found += corpus_conflicts(self.corpora, other.corpora)
         return [f"{name}: {here} -> {there}" for name, here, there in found]

@@ -8,6 +8,7 @@ from evalkit.records.execution import EngineDescription, Environment, MemoryUse,
 from evalkit.records.results import Figure, ResultRow, SummaryRow, UnscoredCell, Verdict
 from evalkit.records.samples import SampleKey
 from evalkit.records.sessions import Session
+from evalkit.records.shards import Shard
 
 SCHEMA = "evalkit.run/2"
 START_SCHEMA = "evalkit.start/1"
@@ -125,6 +126,10 @@ class SuitePlan:
     """Warnings before the run starts, one line each."""
     log_probabilities: bool = False
     """Whether a request asks for log-probabilities of given text, which not every server gives."""
+    prefix_tasks: tuple[str, ...] = ()
+    """Tasks whose samples share a prefix, which an engine reads once if they stay together."""
+    shard: Shard | None = None
+    """The shard that `keys` are; None if they are all samples of the suite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +149,14 @@ class RunStart:
     """The configuration as the user passed it."""
     corpora: tuple[CorpusUse, ...]
     planned: int
-    """Number of samples in the plan."""
+    """Number of samples in the plan, or in the shard."""
     unscored: tuple[UnscoredCell, ...]
     warnings: tuple[str, ...]
     tokens_seen: int | None = None
     preflight: tuple[PreflightCheck, ...] = ()
     question_settings: dict[str, Any] = field(default_factory=dict)
+    shard: Shard | None = None
+    """None for a whole run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +205,11 @@ class RunRecord:
     unfinished: bool = False
     """True for the record of a stopped run, which is shown and never written to run.json."""
     planned: int | None = None
-    """Number of samples in the plan; None in older records."""
+    """Number of samples in the plan, or in the shard; None in older records."""
+    shard: Shard | None = None
+    """Which part of a run this is; None for a whole run. A shard is merged with the others before it is judged."""
+    merged_shards: int | None = None
+    """Number of shards that a whole run was merged from; None if it was not. `Session.shard` says which."""
 
     def figure(self, name: str, part: str = "") -> Figure | None:
         """The figure of this name and part; None if the run has none."""

@@ -23,6 +23,8 @@ class Session:
     memory: MemoryUse = field(default_factory=MemoryUse)
     ended: bool = False
     """False if it was stopped before its last sample or is still running."""
+    shard: int | None = None
+    """Number of the shard that it worked on, in a run merged from shards."""
 
     @property
     def hardware(self) -> str:

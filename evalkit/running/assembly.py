@@ -58,7 +58,17 @@ def assemble(
         sessions=tuple(sessions),
         question_settings=start.question_settings,
         planned=start.planned,
+        shard=start.shard,
     )
+
+
+def summary_of_part(summary: SuiteSummary) -> SuiteSummary:
+    """The summary of some of a run's samples: its means are incomplete.
+
+    Figures that follow from the rows of a whole run, such as the effective length, are left out.
+    """
+    means = tuple(replace(row, complete=False) for row in summary.summary)
+    return replace(summary, summary=means, figures=tuple(figure for figure in summary.figures if figure.n))
 
 
 def _timing(samples: Sequence[SampleRecord], sessions: Sequence[Session]) -> Timing:

@@ -14,7 +14,9 @@ from msgspec import Meta
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
 from evalkit.files import plain_name, reading
+from evalkit.records import Shard
 from evalkit.running.model_options import MODEL_OPTIONS, ModelOptions, read_model_options
+from evalkit.running.shards import SHARDS, shard_folder
 from evalkit.strict_yaml import read_fields, read_yaml
 from evalkit.suite_spec import SuiteSpec, find_suite, split_tasks
 from evalkit.values import ModelName
@@ -68,6 +70,8 @@ class RunPlan:
     folder: Path
     runs: tuple[PlannedRun, ...]
     reports: tuple[PlannedReport, ...]
+    shard: Shard | None = None
+    """The part of every run to answer; None for all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +111,16 @@ def shipped_plans() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")))
 
 
-def read_plan(name: str, out: Path | None = None) -> RunPlan:
+def read_plan(name: str, out: Path | None = None, shard: Shard | None = None) -> RunPlan:
     """The plan in file `name`, or the shipped one called so, with every value of every run checked.
 
     Runs and reports go below `out`, by default runs/<name of the plan> next to the plan's file (below the working
-    directory for a shipped plan). Raises UsageError naming the plan, and the suite and setting that are wrong.
+    directory for a shipped plan); those of a shard go below shards/ there. Raises UsageError naming the plan, and the
+    suite and setting that are wrong.
     """
     text, folder = _plan_text(name)
     try:
-        return _plan(read_yaml(text), Path(name).stem, folder, out)
+        return _plan(read_yaml(text), Path(name).stem, folder, out, shard)
     except UsageError as error:
         raise UsageError(f"plan {name}: {error}") from None
 
@@ -138,16 +143,17 @@ def _plan_text(name: str) -> tuple[str, Path]:
         return path.read_text(encoding="utf-8"), path.parent
 
 
-def _plan(data: Any, stem: str, folder: Path, out: Path | None) -> RunPlan:
+def _plan(data: Any, stem: str, folder: Path, out: Path | None, shard: Shard | None) -> RunPlan:
     plan = read_fields(_PlanFile, data)
     name = plan.name or stem
     place = out or folder / "runs" / folder_name(name)
+    place = place if shard is None or out is not None else place / SHARDS / shard_folder(shard)
     _refuse_twice(plan)
     models = {model: ModelName(model).below(folder) for model in plan.models}
     by_suite = [_runs_of(key, values or {}, models, folder, place) for key, values in plan.suites.items()]
     # All suites of a model before the next model.
     runs = tuple(run for of_model in zip(*by_suite, strict=True) for run in of_model)
-    return RunPlan(name, place, runs, tuple(_report(entry, models, folder, place) for entry in plan.reports))
+    return RunPlan(name, place, runs, tuple(_report(entry, models, folder, place) for entry in plan.reports), shard)
 
 
 def _refuse_twice(plan: _PlanFile) -> None:

@@ -21,7 +21,7 @@ from evalkit.records import (
     Score,
     SuitePlan,
 )
-from evalkit.running.assembly import assemble
+from evalkit.running.assembly import assemble, summary_of_part
 from evalkit.running.excerpts import excerpts
 from evalkit.running.prefetch import prefetch
 from evalkit.running.protocols import Adapter, AskedT, Suite
@@ -86,7 +86,8 @@ def run(
     if pending:
         _answer(suite, adapter, store, observer, pending, SessionLog(store, adapter, settings.started_at))
     records = [store.records[key.id] for key in plan.keys]
-    return assemble(start, records, suite.summarize(records), store.sessions)
+    summary = suite.summarize(records)
+    return assemble(start, records, summary if plan.shard is None else summary_of_part(summary), store.sessions)
 
 
 def _start(suite: Suite[Any], adapter: Adapter, settings: RunSettings, plan: SuitePlan, store: RunStore) -> RunStart:
@@ -107,6 +108,7 @@ def _start(suite: Suite[Any], adapter: Adapter, settings: RunSettings, plan: Sui
         tokens_seen=settings.tokens_seen,
         preflight=settings.preflight,
         question_settings=plan.question_settings,
+        shard=plan.shard,
     )
 
 

@@ -85,16 +85,19 @@ class ContextExtensionSuite:
         for task, ctx in ((SHORT_TEXT, settings.short_ctx), (LONG_TEXT, settings.ctx)):
             keys += [SampleKey(task, ctx, index, settings.seed) for index in range(self._document_count(task, ctx))]
         corpora = dict.fromkeys((*ruler.corpora, self._source.use))
+        prefix_tasks: tuple[str, ...] = ()
         if self._mmlu is not None:
             questions = self._mmlu.plan()
             keys += questions.keys
             corpora |= dict.fromkeys(questions.corpora)
+            prefix_tasks = questions.prefix_tasks
         return SuitePlan(
             keys=tuple(keys),
             unscored=ruler.unscored,
             log_probabilities=True,
             corpora=tuple(corpora),
             question_settings=question_settings(settings.path, settings.field),
+            prefix_tasks=prefix_tasks,
         )
 
     def ask(self, key: SampleKey) -> Asked:

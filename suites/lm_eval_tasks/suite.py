@@ -78,7 +78,9 @@ class LmEvalSuite:
         )
         corpora = tuple(task_use(task) for task in self._loaded.tasks.values())
         scored = any(output_type(task) != "generate_until" for task in self._loaded.tasks.values())
-        return SuitePlan(keys=keys, unscored=(), corpora=corpora, log_probabilities=scored)
+        return SuitePlan(
+            keys=keys, unscored=(), corpora=corpora, log_probabilities=scored, prefix_tasks=tuple(self._documents)
+        )
 
     def ask(self, key: SampleKey) -> Asked:
         """Document number `key.index` of the task.

@@ -60,7 +60,7 @@ class MmluSuite:
             SampleKey(subject, 0, index, SEED) for subject in subjects for index in range(len(self._asked(subject)))
         )
         corpora = tuple(self._questions(subject).use(subject) for subject in subjects)
-        return SuitePlan(keys=keys, unscored=(), corpora=corpora, log_probabilities=True)
+        return SuitePlan(keys=keys, unscored=(), corpora=corpora, log_probabilities=True, prefix_tasks=subjects)
 
     def ask(self, key: SampleKey) -> AskedQuestion:
         """Question number `key.index` of the subject. Raises SampleDoesNotFitError if it is too long."""

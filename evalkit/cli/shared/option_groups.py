@@ -73,7 +73,9 @@ def takes(*bundles: Bundle) -> Callable[[Command], Command]:
 def _run_options(context: typer.Context, values: dict[str, Any]) -> "RunOptions":
     from evalkit.cli import STARTED_AT
     from evalkit.cli.shared.suite_run import RunOptions
+    from evalkit.running.shards import read_shard
 
+    values["shard"] = None if values["shard"] is None else read_shard(values["shard"])
     return RunOptions(**values, passed=options.passed_options(context), started_at=STARTED_AT)
 
 
@@ -103,6 +105,7 @@ RUN = Bundle(
         "baseline": (str | None, options.BASELINE),
         "out": (Path | None, options.OUT),
         "resume": (bool, options.RESUME),
+        "shard": (str | None, options.SHARD),
         "format": (options.Format, options.FORMAT),
     },
     _run_options,

@@ -110,6 +110,14 @@ OUT = typer.Option(
 RESUME = typer.Option(
     False, "--resume", help="Continue a stopped run, or start it if there is none.", rich_help_panel=RUN_PANEL
 )
+SHARD = typer.Option(
+    None,
+    "--shard",
+    metavar="NUMBER/COUNT",
+    help="Run one of COUNT equal parts, such as 3/8, in a folder of its own; `evalkit merge` joins them.",
+    show_default="the whole run",
+    rich_help_panel=RUN_PANEL,
+)
 REMOTE_CODE = typer.Option(
     False, "--trust-remote-code", help="Run Python code that comes with the checkpoint.", rich_help_panel=MODEL_PANEL
 )

@@ -30,6 +30,7 @@ from evalkit.cli.shared.suite_run import (
     show_finished,
 )
 from evalkit.errors import EvalkitError, UsageError
+from evalkit.records import Shard
 from evalkit.running.environment import describe_environment
 from evalkit.running.model_options import ModelOptions
 from evalkit.running.plan import PlannedReport, PlannedRun, RunPlan
@@ -92,13 +93,15 @@ def carry_out(plan: RunPlan) -> int:
         for number, planned in enumerate(plan.runs, start=1):
             note(notes, f"run {number} of {len(plan.runs)}: {planned.name}")
             _run(planned, plan, outcome, notes)
-        for report in plan.reports:
+        for report in plan.reports if plan.shard is None else ():
             _report(report, outcome, notes)
     except KeyboardInterrupt:
         note(notes, f"stopped; continue with: {shlex.join(['evalkit', *sys.argv[1:]])}")
         return INTERRUPTED
     for missing in outcome.missing:
         note(notes, f"failed: {missing}", style="red")
+    if plan.shard is not None:
+        note(notes, f"{plan.shard.label} is in {plan.folder}; merge all shards, then run the plan for its reports")
     return outcome.exit_code
 
 
@@ -108,7 +111,7 @@ def _run(planned: PlannedRun, plan: RunPlan, outcome: _Outcome, notes: "Console"
 
     superseded = plan.folder / SUPERSEDED
     try:
-        finished = _finished(planned, superseded, notes)
+        finished = _finished(planned, plan.shard, superseded, notes)
         if finished is not None:
             note(notes, f"finished before: {planned.folder}")
             outcome.codes.add(Finished(finished).exit_code)
@@ -120,6 +123,7 @@ def _run(planned: PlannedRun, plan: RunPlan, outcome: _Outcome, notes: "Console"
                 passed=planned.passed,
                 started_at=time.perf_counter(),
                 superseded=superseded,
+                shard=plan.shard,
             )
             made = run_all(planned.spec, planned.settings, planned.options, run_options)[""]
             outcome.codes.add(show_finished(made, Format.TERMINAL))
@@ -135,17 +139,17 @@ def _run(planned: PlannedRun, plan: RunPlan, outcome: _Outcome, notes: "Console"
         outcome.missing.append(f"{planned.name}: internal error, {type(error).__name__}: {error}")
 
 
-def _finished(planned: PlannedRun, superseded: Path, notes: "Console") -> "StoredRun | None":
+def _finished(planned: PlannedRun, shard: Shard | None, superseded: Path, notes: "Console") -> "StoredRun | None":
     """The run in the planned folder if it is finished, without errors, and still what the plan requests.
 
     A run that is damaged or was made by another engine is moved to `superseded`: resuming would keep it.
     """
-    from evalkit.analysis.finished_run import load_run
+    from evalkit.analysis.finished_run import load_run, load_run_or_shard
 
     if not (planned.folder / RUN).exists():
         return None
     try:
-        run = load_run(planned.folder)
+        run = (load_run if shard is None else load_run_or_shard)(planned.folder)
         reason = _other_engine(run.record)
     except EvalkitError as error:
         reason = str(error)
@@ -155,7 +159,8 @@ def _finished(planned: PlannedRun, superseded: Path, notes: "Console") -> "Store
     wanted = {"": (planned.options, planned.settings)}
     for role, (model, asked) in planned.spec.runs_first(planned.settings).items():
         wanted[role] = (replace(planned.options, model=model, override=None), asked)
-    current = all(
+    stored, named = run.record.shard, shard and shard.name
+    current = (stored and stored.name) == named and all(
         _is_current(planned.spec, settings, options, planned.folder / role)
         for role, (options, settings) in wanted.items()
     )

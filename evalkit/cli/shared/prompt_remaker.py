@@ -8,7 +8,7 @@ from evalkit.running.model_options import ChatMode, ModelOptions
 from evalkit.suite_spec import Reader, find_suite
 
 if TYPE_CHECKING:
-    from evalkit.records import RunRecord, Sample, SampleRecord
+    from evalkit.records import RunRecord, RunStart, Sample, SampleRecord
     from evalkit.running.protocols import Suite
 
 
@@ -19,7 +19,7 @@ def remake(record: "RunRecord", stored: "SampleRecord") -> "Sample":
     """
     from evalkit.records import SampleKey
 
-    suite = _suite_of(record)
+    suite = suite_of(record)
     try:
         sample: Sample = suite.ask(SampleKey(stored.task, stored.ctx, stored.index, stored.seed)).sample
     except (EvalkitError, LookupError, ValueError) as error:
@@ -31,7 +31,8 @@ def remake(record: "RunRecord", stored: "SampleRecord") -> "Sample":
     return sample
 
 
-def _suite_of(record: "RunRecord") -> "Suite[Any]":
+def suite_of(record: "RunRecord | RunStart") -> "Suite[Any]":
+    """The suite of a stored run, with its settings and its model's tokenizer; raises UsageError as `remake`."""
     from evalkit.cli.shared.suite_run import readable_tokens
     from model_adapters.opening import open_tokenizer
 

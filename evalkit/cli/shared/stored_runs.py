@@ -12,11 +12,18 @@ if TYPE_CHECKING:
 
 
 def open_run(path: Path) -> "StoredRun":
-    """The run in folder `path`, finished or not; raises as `load_run` and `load_unfinished`."""
-    from evalkit.analysis.finished_run import load_run
+    """The run or shard in folder `path`, finished or not; raises as `load_run` and `load_unfinished`."""
+    from evalkit.analysis.finished_run import load_run_or_shard
     from evalkit.analysis.unfinished_run import is_unfinished, load_unfinished
 
-    return load_unfinished(path, summarize) if is_unfinished(path) else load_run(path)
+    return load_unfinished(path, summarize) if is_unfinished(path) else load_run_or_shard(path)
+
+
+def open_whole_run(path: Path) -> "StoredRun":
+    """As `open_run`; UsageError also for a shard."""
+    from evalkit.analysis.finished_run import refuse_shard
+
+    return refuse_shard(open_run(path))
 
 
 def summarize(start: "RunStart", samples: "Sequence[SampleRecord]") -> "SuiteSummary":

@@ -24,7 +24,7 @@ from evalkit.cli.shared.suite_run import (
     show_finished,
     show_record,
 )
-from evalkit.errors import IncompatibleRunError
+from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.running.model_options import ModelOptions
 from evalkit.suite_spec import find_suite
 
@@ -54,7 +54,7 @@ def run_suite(
             hint = f"continue with: {_resume_command(stopped.folder, run_options)}"
         note(notes_console(), f"stopped; {hint}")
         return INTERRUPTED
-    if BASELINE in runs:
+    if BASELINE in runs and run_options.shard is None:
         return show_both(runs[BASELINE], runs[""], run_options.format)
     return show_finished(runs[""], run_options.format)
 
@@ -66,6 +66,11 @@ def run_all(
     others = dict(spec.runs_first(settings))
     if run_options.baseline is not None:
         others[BASELINE] = (run_options.baseline, settings)
+    if others and run_options.shard is not None and run_options.out is None:
+        raise UsageError(
+            f"--shard {run_options.shard.name} with --{next(iter(others))}: name the folder of the shard with --out, "
+            "so that both runs are merged together"
+        )
     places = {role: _place(run_options, role) for role in others}
     for place in (run_options, *places.values()):
         check_place(place)

@@ -15,11 +15,12 @@ from evalkit.cli.shared import options
 from evalkit.cli.shared.output import print_result
 from evalkit.errors import EvalkitError, IncompatibleRunError, UsageError
 from evalkit.files import plain_name
-from evalkit.records import Manifest, generated_roles
+from evalkit.records import Manifest, Shard, generated_roles, keys_of
 from evalkit.running.chat import unused_template
 from evalkit.running.folder_lock import FolderInUseError, FolderLock
 from evalkit.running.model_options import ChatMode, ModelOptions
 from evalkit.running.runner import RunSettings, run
+from evalkit.running.shards import SHARDS, part_of, shard_folder
 from evalkit.running.store import RunStore, check_out, numbered_folder
 from evalkit.suite_spec import Reader, SuiteSpec
 
@@ -64,6 +65,8 @@ class RunOptions:
     """A model that runs on the same samples first."""
     superseded: Path | None = None
     """Folder to which a run in `out` is moved if it cannot be continued; None refuses it."""
+    shard: Shard | None = None
+    """The part of the run to answer; None for all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +239,7 @@ def _prepare(
 ) -> _Prepared:
     suite = spec.build(settings, Reader(opened.tokenizer, readable_tokens(opened.identity), model_options.chat))
     plan = suite.plan()
+    plan = plan if run_options.shard is None else part_of(plan, run_options.shard)
     if plan.log_probabilities and not opened.log_probabilities:
         raise UsageError(
             f"{suite.name} asks for log-probabilities of given text, and the server at {model_options.server} gives "
@@ -251,6 +255,7 @@ def _prepare(
         identity=opened.identity,
         corpora=plan.corpora,
         question_settings=plan.question_settings,
+        shard=plan.shard,
     )
     roles = {role: other.record.model.path for role, other in others.items()}
     run_settings = RunSettings(
@@ -278,13 +283,13 @@ def _carry_out(prepared: _Prepared, lock: FolderLock, run_options: RunOptions, n
         with ProgressBar(notes) as progress:
             record = run(prepared.suite, adapter, store, prepared.run_settings, progress, plan)
         finished = StoredRun(lock.folder, record, {key.id: store.records[key.id] for key in plan.keys})
-        if prepared.spec.conclude is not None:
+        if prepared.spec.conclude is not None and plan.shard is None:
             finished = replace(finished, record=prepared.spec.conclude(prepared.settings, finished, prepared.others))
         store.finish(finished.record)
-        return Finished(finished, _make_reports(notes, store, finished, charts=prepared.spec.stores_charts))
+        return Finished(finished, make_reports(notes, store, finished, charts=prepared.spec.stores_charts))
 
 
-def _make_reports(notes: "Console", store: RunStore, finished: "StoredRun", *, charts: bool) -> int:
+def make_reports(notes: "Console", store: RunStore, finished: "StoredRun", *, charts: bool) -> int:
     """Write report.md and the charts of a stored run; returns the exit code of a failure, else 0."""
     from reports import markdown
     from reports.chart_files import write_charts
@@ -316,14 +321,18 @@ def _warnings(opened: "OpenedModel", plan: "SuitePlan") -> tuple[str, ...]:
 def _lock_default_folder(prepared: _Prepared, *, resume: bool) -> FolderLock:
     """The locked folder runs/<suite>-<model>-<digest of settings and model>.
 
-    The digest ignores the number of samples, so that --resume with more --samples extends the same run.
+    The digest ignores the number of samples, so that --resume with more --samples extends the same run. The shards of
+    a run have folders such as runs/shards/<suite>-<model>-<digest>/3-of-8.
     """
-    manifest = prepared.manifest
-    cells = sorted({(key.task, key.ctx) for key in prepared.plan.keys})
+    manifest, shard = prepared.manifest, prepared.plan.shard
+    keys = prepared.plan.keys if shard is None else keys_of(shard.plan)
+    cells = sorted({(key.task, key.ctx) for key in keys})
     digest = hashlib.sha256(json.dumps([manifest.asked, cells], sort_keys=True).encode()).hexdigest()[:8]
     model = plain_name(manifest.model)[-40:].lstrip("-.")
+    name = f"{manifest.suite}-{model}-{digest}"
+    place = (RUNS, name) if shard is None else (RUNS / SHARDS / name, shard_folder(shard))
     while True:
-        folder = numbered_folder(RUNS, f"{manifest.suite}-{model}-{digest}", resume=resume)
+        folder = numbered_folder(*place, resume=resume)
         try:
             return FolderLock(folder)
         except FolderInUseError:
