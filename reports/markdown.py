@@ -39,12 +39,13 @@ def render(report: Report) -> str:
     for notice in report.notices:
         lines += [f"> {escape(notice)}", ""]
     for table in report.tables:
-        lines += [f"## {escape(table.title)}", "", *_table(table), ""]
+        lines += [f"## {escape(table.title)}", "", *table_lines(table), ""]
     lines += [f"- {escape(name)}: {escape(value)}" for name, value in report.facts]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _table(table: Table) -> Iterator[str]:
+def table_lines(table: Table) -> Iterator[str]:
+    """The lines of a table without its title."""
     yield _row(map(_escape_inline, table.columns))
     yield _row("---:" if is_numeric else "---" for is_numeric in table.numeric)
     yield from (_row(map(_escape_inline, row)) for row in table.rows)

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +13,6 @@ from evalkit.running.folder_lock import FolderInUseError, refuse_locked
 from evalkit.running.run_files import RUN, count_samples, read_run, read_sessions, read_start
 
 State = Literal["finished", "running", "stopped", "unreadable"]
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ def _finished(folder: Path, record: RunRecord) -> ListedRun:
         folder=str(folder),
         state="finished",
         started_at=_first_start(record.sessions),
-        ended_at=_end(record.sessions),
+        ended_at=record.sessions[-1].ended_at if record.sessions else None,
         model=record.model.name,
         suite=record.suite,
         dialect=record.dialect,
@@ -103,11 +101,3 @@ def _is_locked(folder: Path) -> bool:
 
 def _first_start(sessions: Sequence[Session]) -> str | None:
     return next((session.started_at for session in sessions if session.started_at is not None), None)
-
-
-def _end(sessions: Sequence[Session]) -> str | None:
-    """When the last session ended, from its start and its duration."""
-    if not sessions or sessions[-1].started_at is None or sessions[-1].wall_seconds is None:
-        return None
-    start = datetime.strptime(sessions[-1].started_at, _TIME).replace(tzinfo=UTC)
-    return (start + timedelta(seconds=sessions[-1].wall_seconds)).strftime(_TIME)

@@ -23,6 +23,7 @@ from evalkit.cli import (  # noqa: E402
     compare,
     data,
     efficiency,
+    export,
     extend,
     gate,
     leaderboard,
@@ -74,6 +75,7 @@ app.command("gate", epilog=gate.EXAMPLES)(gate.gate)
 app.command("leaderboard", epilog=leaderboard.EXAMPLES)(leaderboard.leaderboard)
 app.command("efficiency", cls=efficiency.BaselineCommand, epilog=efficiency.EXAMPLES)(efficiency.efficiency)
 app.add_typer(score.app, name="score")
+app.add_typer(export.app, name="export")
 app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
@@ -84,7 +86,7 @@ def _flowing(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
-for _group in (app, score.app, bench.app, data.app, models.app):
+for _group in (app, score.app, export.app, bench.app, data.app, models.app):
     for _entry in _group.registered_commands:
         _entry.help = _flowing(getattr(_entry.callback, "__doc__", None) or "")
 

@@ -1,8 +1,11 @@
 """Records of the processes that worked on a run."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from evalkit.records.execution import EngineDescription, Environment, MemoryUse
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,14 @@ class Session:
     """False if it was stopped before its last sample or is still running."""
     shard: int | None = None
     """Number of the shard that it worked on, in a run merged from shards."""
+
+    @property
+    def ended_at(self) -> str | None:
+        """UTC, as `started_at`; None while it runs, and if its start or duration is unknown."""
+        if self.started_at is None or self.wall_seconds is None or not self.ended:
+            return None
+        start = datetime.strptime(self.started_at, _TIME).replace(tzinfo=UTC)
+        return (start + timedelta(seconds=self.wall_seconds)).strftime(_TIME)
 
     @property
     def hardware(self) -> str:
