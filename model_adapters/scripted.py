@@ -56,6 +56,10 @@ class ScriptedTokenizer:
     def encode(self, text: str) -> list[int]:
         return [_spell(match[0]) for match in PIECE.finditer(text)]
 
+    def encode_rendered(self, text: str, plain: Sequence[tuple[int, int]]) -> list[int]:  # noqa: ARG002
+        """The same: there are no special tokens to spell."""
+        return self.encode(text)
+
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         matches = list(PIECE.finditer(text))
         return [_spell(match[0]) for match in matches], [match.span() for match in matches]

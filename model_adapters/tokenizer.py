@@ -14,6 +14,7 @@ from evalkit.installation import is_installed
 from model_adapters.chat_template import JinjaTemplate, chat_template_of
 from model_adapters.checkpoint import refuse_lfs_pointer
 from model_adapters.messages import first_line, quiet_transformers
+from model_adapters.rendered_text import RenderedText
 
 TOKENIZER_JSON = "tokenizer.json"
 # Files that transformers can convert to a fast tokenizer if there is no tokenizer.json.
@@ -66,6 +67,7 @@ class HfTokenizer:
         # It only adds special tokens, which are known now, and may remove spaces from the offsets.
         backend.post_processor = None
         self._backend = backend
+        self._rendered = RenderedText(backend)
 
     @staticmethod
     def from_file(tokenizer_json: Path) -> "HfTokenizer":
@@ -130,6 +132,10 @@ class HfTokenizer:
     def encode(self, text: str) -> list[int]:
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
+
+    def encode_rendered(self, text: str, plain: Sequence[tuple[int, int]]) -> list[int]:
+        """Token ids of a rendered prompt; raises SampleDoesNotFitError, see `RenderedText`."""
+        return self._rendered.encode(text, plain)
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids and (start, end) in characters, spaces included; a character that tokens split is in the span of each."""

@@ -37,6 +37,7 @@ class Chat:
         self.tokenizer = tokenizer
         self._mode, self._model = mode, model
         self._template = None if mode is ChatMode.OFF else _template_of(tokenizer, mode, model)
+        self._heads: dict[bool, str] = {}
         self.stop: tuple[str, ...] = ()
         """Stop strings of an answer: the end of the assistant's turn, if the template marks one."""
         if self._template is not None:
@@ -80,14 +81,25 @@ class Chat:
         begun = opening.strip() if self._mode is ChatMode.PREFILL else ""
         asked = question if begun else question + opening
         try:
-            text = self._template.render(asked, begun)
+            text, head = self._template.render(asked, begun), self._head(prefilled=bool(begun))
         except ValueError as error:
             raise self._failed(error) from None
-        start = text.find(asked.strip())
-        if start < 0 or not text.endswith(begun):
+        shown = asked.strip()
+        start = len(head) + len(text[len(head) :]) - len(text[len(head) :].lstrip())
+        end = start + len(shown)
+        if not text.startswith(head) or text[start:end] != shown or not text[end:].endswith(begun):
             raise UsageError(f"{self._model}: its chat template changes what it is given; use --chat off")
-        # The template writes its own special tokens, BOS among them.
-        return Prompt(text, self.tokenizer.encode(text), start - len(asked) + len(asked.lstrip()), begun)
+        # The template writes its own special tokens, BOS among them; in a question or an answer they are text.
+        token_ids = self.tokenizer.encode_rendered(text, ((start, end), (len(text) - len(begun), len(text))))
+        return Prompt(text, token_ids, start - len(asked) + len(asked.lstrip()), begun)
+
+    def _head(self, *, prefilled: bool) -> str:
+        """What the template writes before the question; raises ValueError if it fails."""
+        assert self._template is not None
+        if prefilled not in self._heads:
+            text = self._template.render(_QUESTION, _OPENING if prefilled else "")
+            self._heads[prefilled] = text.partition(_QUESTION)[0]
+        return self._heads[prefilled]
 
     def repeat_tokens(self, opening: str) -> int:
         """New tokens that an answer may spend, beyond its own, on repeating the opening in a turn of its own."""

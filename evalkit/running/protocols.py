@@ -66,6 +66,14 @@ class Tokenizer(Protocol):
         """Token ids of `text` without special tokens."""
         ...
 
+    def encode_rendered(self, text: str, plain: Sequence[tuple[int, int]]) -> list[int]:
+        """Token ids of a rendered prompt without added special tokens: those that it spells are its template's.
+
+        The ascending (start, end) `plain` are text, even if it spells special tokens. Raises SampleDoesNotFitError if
+        the vocabulary cannot write that text without them.
+        """
+        ...
+
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Token ids without special tokens, and each token's (start, end) in characters of `text`."""
         ...

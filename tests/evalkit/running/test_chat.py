@@ -13,6 +13,10 @@ from tests.chat_templates import CHATML, LLAMA, TEMPLATES
 QUESTION, OPENING = "What is 1 + 1?\n", " The sum is"
 
 
+HEADS = {CHATML: "user", LLAMA: "user<|end_header_id|>"}
+"""What stands before the question, without spaces."""
+
+
 def chat(mode: str, template: str | None = CHATML, *, adds_bos: bool = False) -> Chat:
     return Chat(ScriptedTokenizer(adds_bos=adds_bos, chat_template=template), ChatMode(mode), model="tiny")
 
@@ -51,7 +55,7 @@ def test_only_raw_text_gets_the_tokenizers_own_bos() -> None:
 
 
 @given(
-    question=st.text(min_size=1).filter(str.strip),
+    question=st.text(min_size=1).filter(str.strip) | st.sampled_from(["user", "im", "<|", "\n."]),
     opening=st.text(),
     mode=st.sampled_from(["off", "prefill", "user"]),
     template=st.sampled_from(list(TEMPLATES.values())),
@@ -60,6 +64,7 @@ def test_a_question_is_found_where_it_is_said_to_be(question: str, opening: str,
     prompt = chat(mode, template).render(question, opening)
     first = len(question) - len(question.lstrip())
     assert prompt.text[prompt.question_start + first :].startswith(question.strip())
+    assert prompt.text[: prompt.question_start + first].rstrip().endswith(HEADS[template] if mode != "off" else "")
     assert prompt.text.endswith(prompt.opening)
 
 
