@@ -9,7 +9,7 @@ from typing import Any, Literal
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from evalkit.errors import UsageError
-from reports.charts import Chart, HeatMap
+from reports.charts import Bars, Chart, HeatMap, Lines
 from reports.drawing import draw
 from reports.svg import INK, SIZE
 
@@ -33,7 +33,7 @@ def write_charts(charts: Sequence[Chart], folder: Path, prefix: str = "") -> lis
             folder.mkdir(parents=True, exist_ok=True)
             png, text = (folder / f"{prefix}{chart.name}.{suffix}" for suffix in ("png", "svg"))
             # A file has no samples that a cell could lead to.
-            svg = draw(replace(chart, links=()) if isinstance(chart, HeatMap) else chart, chart.name)
+            svg = draw(_without_links(chart), chart.name)
             _write_png(svg, png)
             SubElement(svg, "style").text = _STYLE
             text.write_text(tostring(svg, encoding="unicode") + "\n", encoding="utf-8", newline="\n")
@@ -41,6 +41,16 @@ def write_charts(charts: Sequence[Chart], folder: Path, prefix: str = "") -> lis
     except OSError as error:
         raise UsageError(f"charts cannot be written to {folder}: {error.strerror}") from None
     return written
+
+
+def _without_links(chart: Chart) -> Chart:
+    match chart:
+        case HeatMap():
+            return replace(chart, links=())
+        case Bars():
+            return replace(chart, links=())
+        case Lines():
+            return chart
 
 
 def _write_png(svg: Element, file: Path) -> None:

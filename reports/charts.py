@@ -22,6 +22,8 @@ class HeatMap:
     """Whether values are differences, with a colour per sign, and not scores from 0 to 100."""
     links: tuple[tuple[str, ...], ...] = ()
     """For each cell, the fragment of the page's address that filters its samples."""
+    marks: tuple[tuple[bool, ...], ...] = ()
+    """Which cells are outlined as significant differences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Bars:
     categories: tuple[str, ...]
     groups: tuple[tuple[str, tuple[float, ...]], ...]
     """Name and one value for each category."""
+    links: tuple[str, ...] = ()
+    """For each category, the fragment of the page's address that filters its samples."""
 
 
 Chart = HeatMap | Lines | Bars

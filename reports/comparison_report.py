@@ -1,39 +1,53 @@
-"""The report of a comparison of two runs."""
+"""The report of a comparison of runs with BASE."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from evalkit.analysis.comparison import ComparedRun, Comparison, FigureComparison, Flip, RowComparison
+from evalkit.analysis.comparison import ComparedRun, Comparison, Flip, RowComparison
 from evalkit.analysis.costs import CostComparison
-from reports.numbers import amount, figure, signed
-from reports.report import Report, Table
-from reports.run_report import describe_model, generated_label, labelled
+from evalkit.views.names import short_names
+from reports.charts import Lines
+from reports.length_chart import by_length, series_of
+from reports.numbers import amount, counted, figure, signed
+from reports.report import TONES, Report, Table, Tone
+from reports.run_report import describe_model, describe_origin, generated_label, labelled
+from reports.verdicts import comparison_verdict
 
 SHOWN_FLIPS = 20
 
 
-def comparison_report(comparison: Comparison, *, flips: int = SHOWN_FLIPS) -> Report:
-    """The report of one comparison, with at most `flips` of the samples that changed each way."""
-    generated = (*comparison.base.generated, *comparison.new.generated)
-    tables = [_rows_table(comparison)]
-    if comparison.flips:
-        tables.append(_flips_table(comparison.flips, flips))
-    if comparison.costs:
-        tables.append(_costs_table(comparison.costs))
-    if comparison.figures:
-        tables.append(_figures_table(comparison.figures))
+def comparison_report(*comparisons: Comparison, flips: int = SHOWN_FLIPS) -> Report:
+    """The report of runs of one suite against one BASE, with at most `flips` of the samples that changed each way."""
+    first = comparisons[0]
+    runs = [first.base, *(one.new for one in comparisons)]
+    names = comparison_names(comparisons)
+    generated = [role for run in runs for role in run.generated]
+    tables = [*_mean_tables(comparisons, names), *_cost_tables(comparisons, names), *_figure_tables(comparisons, names)]
+    for comparison, name in zip(comparisons, names[1:], strict=True):
+        tables += _task_tables(comparison, (names[0], name), several=len(comparisons) > 1)
+    for comparison, name in zip(comparisons, names[1:], strict=True):
+        if comparison.flips:
+            tables.append(_flips_table(comparison.flips, flips, names[0], name))
+    # Each table of differences is read alike, so that the first one alone says how.
+    first_of_rows = next(place for place, table in enumerate(tables) if "verdict" in table.columns)
+    tables[first_of_rows] = replace(tables[first_of_rows], note=_how(first, names))
+    models = dict(zip(names, (run.model for run in runs), strict=True))
     return Report(
-        headline=f"{comparison.suite} · {comparison.base.model.name} → {comparison.new.model.name}"
+        headline=f"{first.suite} · {first.base.model.name} → {', '.join(one.new.model.name for one in comparisons)}"
         + generated_label(generated),
-        notices=(_verdict(comparison), *comparison.notes),
-        tables=tuple(
-            labelled(table, {"BASE": comparison.base.model, "NEW": comparison.new.model}, generated) for table in tables
-        ),
-        facts=tuple(_facts(comparison)),
+        notices=tuple(dict.fromkeys(_notices(comparisons, names))),
+        tables=tuple(labelled(table, models, generated) for table in tables),
+        facts=tuple(_facts(comparisons, names)),
+        verdicts=tuple(comparison_verdict(one, name) for one, name in zip(comparisons, names[1:], strict=True)),
+        bars=_bars(comparisons, names),
+        origin=tuple(f"{name}: {_origin(run)}" for name, run in zip(names, runs, strict=True)),
     )
 
 
-def row_name(task: str | None) -> str:
-    return "mean over tasks" if task is None else task
+def comparison_names(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """A short name for BASE and for each run that is compared with it."""
+    runs = [comparisons[0].base, *(one.new for one in comparisons)]
+    return short_names([run.model for run in runs], [run.run_id for run in runs])
 
 
 def probability(p: float | None) -> str:
@@ -42,35 +56,95 @@ def probability(p: float | None) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.1 else f"{p:.2f}"
 
 
-def _verdict(comparison: Comparison) -> str:
-    """One sentence on the significant rows, beginning with the mean at the longest context."""
-    better = [row for row in comparison.rows if row.change == "better"]
-    worse = [row for row in comparison.rows if row.change == "worse"]
-    same = len(comparison.rows) - len(better) - len(worse)
-    unchanged = f"{same} row{' shows' if same == 1 else 's show'} no significant difference"
-    if not better and not worse:
-        return f"{unchanged}."
-    named = " and ".join(f"{word} {_named(rows)}" for rows, word in ((worse, "worse"), (better, "better")) if rows)
-    return f"NEW is {named}; {unchanged}."
+def _origin(run: ComparedRun) -> str:
+    return describe_origin(run.started_at, run.hardware, run.evalkit)
 
 
-def _named(rows: Sequence[RowComparison]) -> str:
-    first = min(rows, key=lambda row: (row.task is not None, -row.ctx))
-    more = len(rows) - 1
-    others = f" and on {more} other row{'' if more == 1 else 's'}" if more else ""
-    return f"on {'the ' if first.task is None else ''}{row_name(first.task)} at {first.ctx:,}{others}"
+def _notices(comparisons: Sequence[Comparison], names: Sequence[str]) -> Iterator[str]:
+    """The notes of each comparison, with the name of the run if there are several."""
+    for comparison, name in zip(comparisons, names[1:], strict=True):
+        for note in comparison.notes:
+            yield note if len(comparisons) == 1 else f"{name}: {note}"
 
 
-def _rows_table(comparison: Comparison) -> Table:
-    how = "paired by sample" if comparison.paired else "NOT PAIRED"
+def _bars(comparisons: Sequence[Comparison], names: Sequence[str]) -> Lines | None:
+    """The means of all runs by length; None if there are none, or they are no scores."""
+    points: dict[str, dict[float, float]] = {name: {} for name in names}
+    for comparison, name in zip(comparisons, names[1:], strict=True):
+        for row in comparison.rows:
+            if row.task is None and row.ctx and row.base is not None and row.new is not None:
+                points[names[0]].setdefault(row.ctx, row.base)
+                points[name][row.ctx] = row.new
+    series = [series_of(name, [(x, y, None) for x, y in found.items()]) for name, found in points.items() if found]
+    return by_length("lengths", "mean over tasks", series) if series else None
+
+
+def _mean_tables(comparisons: Sequence[Comparison], names: Sequence[str]) -> Iterator[Table]:
+    """The means over tasks by length; of several runs in one table, each with its difference."""
+    if not any(row.task is None for row in comparisons[0].rows):
+        return
+    if len(comparisons) == 1:
+        rows = [row for row in comparisons[0].rows if row.task is None]
+        yield _rows_table("Mean over tasks", comparisons[0], rows, names)
+        return
+    means = [{row.ctx: row for row in one.rows if row.task is None} for one in comparisons]
+    lines: list[tuple[str, ...]] = []
+    tones: list[Tone] = []
+    for ctx in sorted({ctx for one in means for ctx in one}):
+        found = [one.get(ctx) for one in means]
+        base = next(row for row in found if row is not None)
+        start = f"{ctx:,}" if ctx else "all", figure(base.base, base.unit)
+        lines.append((*start, *(cell for row in found for cell in _both(row))))
+        changes = {row.change for row in found if row is not None}
+        tones.append(next((change for change in TONES if change in changes), ""))
+    yield Table(
+        "Mean over tasks",
+        ("length", names[0], *(column for name in names[1:] for column in (name, "difference", "verdict"))),
+        tuple(lines),
+        tones=tuple(tones),
+    )
+
+
+def _both(row: RowComparison | None) -> tuple[str, str, str]:
+    if row is None:
+        return "-", "-", "-"
+    return figure(row.new, row.unit), signed(row.difference, row.ci95, row.unit), row.change
+
+
+def _task_tables(comparison: Comparison, names: tuple[str, str], *, several: bool) -> Iterator[Table]:
+    """The tasks, one table per length if there are several lengths."""
+    tasks = [row for row in comparison.rows if row.task is not None]
+    lengths = sorted({row.ctx for row in tasks})
+    has_means = len(tasks) < len(comparison.rows)
+    for ctx in lengths:
+        rows = [row for row in tasks if row.ctx == ctx]
+        place = f" at {ctx:,}" if ctx else ""
+        told = sum(row.change != "~" for row in rows)
+        of = f"{names[1]}, tasks" if several else "Tasks"
+        title = f"{of}{place}: {counted(told, 'significant difference') if told else 'no significant difference'}"
+        yield replace(_rows_table(title, comparison, rows, names), is_detail=has_means or len(lengths) > 1)
+
+
+def _how(comparison: Comparison, names: Sequence[str]) -> str:
+    difference = f"is {names[1]} - {names[0]}" if len(names) == 2 else f"from {names[0]}"
+    return (
+        f"difference {difference}, {_paired(comparison)}, with {comparison.confidence:.0%} interval; "
+        "~: not significant after Holm's correction over all tables"
+    )
+
+
+def _paired(comparison: Comparison) -> str:
+    return "paired by sample" if comparison.paired else "NOT PAIRED"
+
+
+def _rows_table(title: str, comparison: Comparison, rows: Sequence[RowComparison], names: Sequence[str]) -> Table:
+    """Rows of means by length, or of tasks at one length."""
+    by_length = rows[0].task is None
     return Table(
-        f"{comparison.suite}: difference is NEW - BASE, {how}, with {comparison.confidence:.0%} interval; "
-        "~: not significant after Holm's correction over the table",
+        title,
         (
-            "task",
-            "length",
-            "BASE",
-            "NEW",
+            "length" if by_length else "task",
+            *names,
             "difference",
             "verdict",
             "p",
@@ -79,35 +153,36 @@ def _rows_table(comparison: Comparison) -> Table:
             "changed (+/−)",
             "detectable (80 % power)",
         ),
-        tuple(_row(row, paired=comparison.paired) for row in comparison.rows),
+        tuple(
+            (
+                row.task or (f"{row.ctx:,}" if row.ctx else "all"),
+                figure(row.base, row.unit),
+                figure(row.new, row.unit),
+                signed(row.difference, row.ci95, row.unit),
+                row.change,
+                probability(row.p),
+                probability(row.p_holm),
+                str(row.n),
+                f"+{row.improved} -{row.worsened}" if comparison.paired else "-",
+                figure(row.detectable, row.unit),
+            )
+            for row in rows
+        ),
+        tones=tuple("" if row.change == "~" else row.change for row in rows),
     )
 
 
-def _row(row: RowComparison, *, paired: bool) -> tuple[str, ...]:
-    return (
-        row_name(row.task),
-        f"{row.ctx:,}",
-        figure(row.base, row.unit),
-        figure(row.new, row.unit),
-        signed(row.difference, row.ci95, row.unit),
-        row.change,
-        probability(row.p),
-        probability(row.p_holm),
-        str(row.n),
-        f"+{row.improved} -{row.worsened}" if paired else "-",
-        figure(row.detectable, row.unit),
-    )
-
-
-def _flips_table(flips: Sequence[Flip], shown: int) -> Table:
-    worse = [flip for flip in flips if not flip.improved]
-    better = [flip for flip in flips if flip.improved]
+def _flips_table(flips: Sequence[Flip], shown: int, base: str, new: str) -> Table:
+    """Samples that changed, first what got worse at the longest context."""
+    ordered = sorted(flips, key=lambda flip: (flip.improved, -flip.ctx, -abs(flip.new_score - flip.base_score)))
+    worse = [flip for flip in ordered if not flip.improved]
+    better = [flip for flip in ordered if flip.improved]
     listed = worse[:shown] + better[:shown]
     left_out = len(flips) - len(listed)
     rest = f"; {left_out} more with --flips {max(len(worse), len(better))}" if left_out else ""
     return Table(
-        f"Samples that changed: {len(worse)} worse, {len(better)} better{rest}",
-        ("sample", "change", "BASE", "NEW", "BASE's failure", "NEW's failure"),
+        f"Samples that changed: {new} is worse on {len(worse)}, better on {len(better)}{rest}",
+        ("sample", "change", base, new, f"failure of {base}", f"failure of {new}"),
         tuple(
             (
                 flip.id,
@@ -119,13 +194,25 @@ def _flips_table(flips: Sequence[Flip], shown: int) -> Table:
             )
             for flip in listed
         ),
+        is_detail=True,
     )
 
 
-def _costs_table(costs: Sequence[CostComparison]) -> Table:
+def _cost_tables(comparisons: Sequence[Comparison], names: Sequence[str]) -> Iterator[Table]:
+    for comparison, name in zip(comparisons, names[1:], strict=True):
+        if comparison.costs:
+            of = f" of {name}" if len(comparisons) > 1 else ""
+            yield _costs_table(
+                f"Times and memory{of} on the same hardware (times: medians per sample; change: median over pairs)",
+                comparison.costs,
+                (names[0], name),
+            )
+
+
+def _costs_table(title: str, costs: Sequence[CostComparison], names: Sequence[str]) -> Table:
     return Table(
-        "Times and memory on the same hardware (times: medians per sample; change: median over pairs)",
-        ("what", "length", "BASE", "NEW", "change", "n"),
+        title,
+        ("what", "length", *names, "change", "n"),
         tuple(
             (
                 cost.name.replace("_", " "),
@@ -140,12 +227,16 @@ def _costs_table(costs: Sequence[CostComparison]) -> Table:
     )
 
 
-def _figures_table(figures: Sequence[FigureComparison]) -> Table:
-    return Table(
-        "Derived figures (not tested)",
-        ("figure", "BASE", "NEW"),
-        tuple((figure.name.replace("_", " "), _plain(figure.base), _plain(figure.new)) for figure in figures),
-    )
+def _figure_tables(comparisons: Sequence[Comparison], names: Sequence[str]) -> Iterator[Table]:
+    """Figures of all runs, if any run has one."""
+    labels = dict.fromkeys(one.name for comparison in comparisons for one in comparison.figures)
+    rows = []
+    for label in labels:
+        found = [next((one for one in comparison.figures if one.name == label), None) for comparison in comparisons]
+        base = next((_plain(one.base) for one in found if one is not None), "none")
+        rows.append((label.replace("_", " "), base, *("none" if one is None else _plain(one.new) for one in found)))
+    if rows:
+        yield Table("Derived figures (not tested)", ("figure", *names), tuple(rows))
 
 
 def _plain(value: float | None) -> str:
@@ -154,21 +245,23 @@ def _plain(value: float | None) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
 
 
-def _facts(comparison: Comparison) -> list[tuple[str, str]]:
-    facts = [
-        ("BASE", describe_run(comparison.base)),
-        ("NEW", describe_run(comparison.new)),
-        ("dialect", comparison.dialect),
-    ]
-    if comparison.paired:
-        facts.append(("p", "exact sign test for right and wrong answers, seeded paired bootstrap for fractions"))
+def _facts(comparisons: Sequence[Comparison], names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    first = comparisons[0]
+    yield f"BASE, {names[0]}", describe_run(first.base)
+    for comparison, name in zip(comparisons, names[1:], strict=True):
+        yield f"NEW, {name}", describe_run(comparison.new)
+    yield "dialect", first.dialect
+    if first.paired:
+        yield "p", "exact sign test for right and wrong answers, seeded paired bootstrap for fractions"
     else:
-        facts.append(("p", "two samples of questions; one right-or-wrong task: Fisher's exact test"))
-    facts.append(("detectable", "the true difference that is found with 80 % power, before the correction"))
-    if comparison.flips:
-        facts.append(("see a sample", f"evalkit show {comparison.new.folder} --sample ID"))
-    return facts
+        yield "p", "two samples of questions; one right-or-wrong task: Fisher's exact test"
+    yield "detectable", "the true difference that is found with 80 % power, before the correction"
+    for comparison, name in zip(comparisons, names[1:], strict=True):
+        if comparison.flips:
+            of = f" of {name}" if len(comparisons) > 1 else ""
+            yield f"see a sample{of}", f"evalkit show {comparison.new.folder} --sample ID"
 
 
 def describe_run(run: ComparedRun) -> str:
-    return f"{run.run_id}: {run.model.name}; {describe_model(run.model)}"
+    """A run in one line: its id, model and origin."""
+    return f"{run.run_id}: {run.model.name}; {describe_model(run.model)}; {_origin(run)}"

@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element
 
 from reports.axes import Scale, tick_label
 from reports.charts import Bars, Chart, HeatMap, Lines, Series
+from reports.numbers import counted
 from reports.plain_text import one_line
 from reports.svg import INK, LINE, MARKERS, SIZE, Canvas, text_width
 
@@ -54,17 +55,24 @@ def _heat_map(chart: HeatMap, name: str) -> Element:
             if value is None:
                 canvas.muted(x + cell / 2, y + 16, "–", "middle")
                 continue
+            marked = bool(chart.marks) and chart.marks[i][j]
+            samples = counted(chart.counts[i][j], "sample") + (", significant" if marked else "")
             canvas.area(
                 _box(x + 1, y + 1, cell - 2, _CELL_HEIGHT - 2),
                 VERMILION if value < 0 else BLUE,
                 # Paler than the pure colour, so that text is readable on it on light and dark pages.
                 opacity=0.05 + 0.6 * min(1.0, abs(value) / full),
-                tooltip=f"{chart.rows[i]}, {chart.columns[j]}: {value:.1f} ({chart.counts[i][j]:,} samples)",
+                tooltip=f"{chart.rows[i]}, {chart.columns[j]}: {value:.1f} ({samples})",
                 link=chart.links[i][j] if chart.links else "",
             )
             shown = f"{round(value) + 0:+d}" if chart.is_difference else f"{value:.0f}"
-            canvas.text(x + cell / 2, y + 16, shown, "middle")
+            canvas.text(x + cell / 2, y + 16, shown, "middle", bold=marked)
+            if marked:
+                canvas.outline(_box(x + 2, y + 2, cell - 4, _CELL_HEIGHT - 4), INK, width=1.5)
         y += _CELL_HEIGHT
+    if any(map(any, chart.marks)):
+        y += LINE
+        canvas.muted(left, y, "outlined: significant")
     return canvas.finish(name, width, y + MARGIN)
 
 
@@ -79,11 +87,12 @@ def _bars(chart: Bars, name: str) -> Element:
     largest = max((value for _, values in chart.groups for value in values), default=0.0) or 1.0
     scale = Scale(0.0, largest, left, WIDTH - MARGIN - text_width(tick_label(largest)) - 6)
     for i, category in enumerate(categories):
+        link = chart.links[i] if chart.links else ""
         canvas.text(left - MARGIN, y + 8 * len(keys) + 4, category, "end")
         for key, (group, values) in zip(keys, chart.groups, strict=True):
             shown, end = tick_label(values[i]), scale(values[i])
             tooltip = f"{group}, {chart.categories[i]}: {shown}"
-            canvas.area(_box(left, y + 1, end - left, 14), key.colour, tooltip=tooltip)
+            canvas.area(_box(left, y + 1, end - left, 14), key.colour, tooltip=tooltip, link=link)
             canvas.text(end + 6, y + 12, shown)
             y += 16
         y += 8

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from evalkit.analysis.foreign_results import ForeignResult, ForeignRow
 from evalkit.analysis.leaderboard import Board, Cell, Column, Leaderboard, ModelRow, Protocol
-from reports.numbers import between, decimals, length, measured
+from reports.numbers import between, decimals, measured, tested_length
 from reports.plain_text import one_line
 from reports.report import Report, Table
 from reports.run_report import generated_label
@@ -120,7 +120,7 @@ def _cell(cell: Cell | None, column: Column) -> str:
     if cell is None:
         return "-"
     if column.unit == "tokens":
-        return length(cell.value)
+        return tested_length(cell.value, ())
     shown = measured(cell.value, cell.ci95, decimals(column.unit))
     return shown if cell.complete else f"{shown}, incomplete"
 

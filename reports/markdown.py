@@ -36,10 +36,13 @@ def render_run(record: RunRecord) -> str:
 def render(report: Report) -> str:
     """A report as a markdown document."""
     lines = [f"# {escape(report.headline)}", ""]
+    for verdict in report.verdicts:
+        lines += [escape(verdict), ""]
     for notice in report.notices:
         lines += [f"> {escape(notice)}", ""]
     for table in report.tables:
-        lines += [f"## {escape(table.title)}", "", *table_lines(table), ""]
+        note = [escape(table.note), ""] if table.note else []
+        lines += [f"## {escape(table.title)}", "", *note, *table_lines(table), ""]
     lines += [f"- {escape(name)}: {escape(value)}" for name, value in report.facts]
     return "\n".join(lines).rstrip("\n") + "\n"
 

@@ -39,17 +39,26 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def length(tokens: float) -> str:
-    """An effective length; 0 is less than every length that was run."""
-    return f"{tokens:,.0f}" if tokens else "below the shortest length"
+def tested_length(tokens: float, lengths: Iterable[int]) -> str:
+    """An effective length, as far as the lengths that were run can say; 0 is less than all of them."""
+    tested = [length for length in lengths if length]
+    if not tested:
+        return f"{tokens:,.0f}" if tokens else "below the shortest length"
+    if not tokens:
+        return f"below {min(tested):,}, the shortest tested"
+    return f"at least {tokens:,.0f}, the longest tested" if tokens >= max(tested) else f"{tokens:,.0f}"
 
 
 def signed(value: float | None, interval: Interval | None, unit: str) -> str:
     """A difference with its interval."""
     if value is None:
         return "-"
-    shown = _with_sign(value, unit)
-    return shown if interval is None else f"{shown} [{_with_sign(interval[0], unit)}, {_with_sign(interval[1], unit)}]"
+    return _with_sign(value, unit) + signed_interval(interval, unit)
+
+
+def signed_interval(interval: Interval | None, unit: str) -> str:
+    """The interval of a difference behind its value, with the space between them; empty if there is none."""
+    return "" if interval is None else f" [{_with_sign(interval[0], unit)}, {_with_sign(interval[1], unit)}]"
 
 
 def _with_sign(value: float, unit: str) -> str:

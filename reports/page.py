@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from evalkit.records.codec import to_dict
-from evalkit.views.samples import SampleView, tasks_and_lengths
+from evalkit.views.samples import Filters, SampleView
 from reports.charts import Chart
 from reports.drawing import draw
 from reports.plain_text import one_line, visible
@@ -29,11 +29,13 @@ from reports.report import Report
 
 @dataclass(frozen=True, slots=True)
 class RunSamples:
-    """Samples of one run."""
+    """Samples of one run, or of several with the same questions."""
 
     folder: str
-    """Where the run is stored."""
+    """Where a run with these prompts is stored."""
     views: Sequence[SampleView]
+    names: Sequence[str] = ("",)
+    """Of the models, in the order of the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,11 @@ def render_page(page: Page) -> str:
             charts=[
                 Markup(tostring(draw(chart, f"chart-{place}"), "unicode")) for place, chart in enumerate(page.charts)
             ],
-            is_comparison=any(view.base is not None for view in views),
-            data=_packed(page.samples, *tasks_and_lengths(views)) if views else "",
+            tables=[table for table in page.report.tables if not table.is_detail],
+            details=[table for table in page.report.tables if table.is_detail],
+            filters=Filters.of(views),
+            is_comparison=any(len(run.names) > 1 for run in page.samples),
+            data=_packed(page.samples) if views else "",
             script=Markup(script),
             allowed=Markup(_hash(script) if script else "'none'"),
         )
@@ -70,11 +75,14 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _packed(samples: Sequence[RunSamples], tasks: Sequence[str], lengths: Sequence[int]) -> str:
-    """Samples and filters as JSON, compressed with zlib, in base64: letters that end no element."""
-    listed = [{**to_dict(view), "command": _command(run.folder, view.id)} for run in samples for view in run.views]
-    data = _visible({"samples": listed, "tasks": tasks, "lengths": lengths})
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+def _packed(samples: Sequence[RunSamples]) -> str:
+    """Samples as JSON, compressed with zlib, in base64: letters that end no element."""
+    listed = [
+        {**to_dict(view), "command": _command(run.folder, view.id), "names": run.names}
+        for run in samples
+        for view in run.views
+    ]
+    text = json.dumps(_visible(listed), allow_nan=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
@@ -106,6 +114,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
+        lstrip_blocks=True,
     )
-    made.filters["one_line"] = one_line
+    made.filters |= {"one_line": one_line, "visible": visible}
     return made

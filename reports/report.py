@@ -3,6 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+from reports.charts import Lines
+
+Tone = Literal["", "worse", "better"]
+TONES: tuple[Tone, ...] = "worse", "better"
 
 # A number with its sign, comparison or bracket; longer text is a sentence that begins with one.
 _NUMBER = re.compile(r"(?:[-+~<≤≥±] ?)?\[?[-+]?\d.{0,50}")
@@ -17,6 +23,12 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     shades: tuple[tuple[float | None, ...], ...] = ()
     """Quality of each cell after the first from 0 to 1, for each row, if cells are coloured."""
+    tones: tuple[Tone, ...] = ()
+    """For each row, whether it is set off as worse or better."""
+    note: str = ""
+    """How to read it."""
+    is_detail: bool = False
+    """Whether a page shows only the title at first."""
 
     @property
     def numeric(self) -> tuple[bool, ...]:
@@ -46,3 +58,9 @@ class Report:
     notices: tuple[str, ...]
     tables: tuple[Table, ...]
     facts: tuple[tuple[str, str], ...]
+    verdicts: tuple[str, ...] = ()
+    """The results, each in one sentence."""
+    bars: Lines | None = None
+    """Scores by length, which a terminal draws as bars; pages have them among their charts."""
+    origin: tuple[str, ...] = ()
+    """When, on what and by which version each run was made, in one line each; other formats have it in the facts."""

@@ -4,18 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlencode
 
+from evalkit.analysis.compared_runs import ComparedRuns
 from evalkit.analysis.comparison import Comparison
 from evalkit.analysis.leaderboard import Board
-from evalkit.analysis.pairing import Pairing
 from evalkit.records import ResultRow, RunRecord, SampleRecord
 from evalkit.suite_spec import find_hook
-from evalkit.views.grids import Grid, depth_difference_grid, depth_grid, figure_grid, task_difference_grid, task_grid
-from reports.charts import Bars, Chart, HeatMap, Lines, Series
+from evalkit.views.grids import MEAN, Grid, depth_difference_grid, depth_grid, difference_grid, figure_grid, task_grid
+from reports.charts import Bars, Chart, HeatMap, Lines
+from reports.comparison_report import comparison_names
+from reports.length_chart import LENGTH, SCORE, SCORE_RANGE, Point, by_length, mean_lines, series_of
 from reports.plain_text import visible
 
-SCORE = "score (0-100)"
-SCORE_RANGE = (0.0, 100.0)
-LENGTH = "context length (tokens)"
 NATS = "nats per token"
 
 
@@ -30,32 +29,37 @@ def charts_of(record: RunRecord, samples: Sequence[SampleRecord]) -> list[Chart]
     depths = figure_grid(record.figures)
     has_updates = any(row.updates and row.value is not None for row in record.results)
     charts: list[Chart | None] = [
-        _mean_lines({name: record}),
+        mean_lines({name: record}),
         _updates(name, record.results) if has_updates else _task_map("tasks", f"{name}: scores", task_grid(record)),
-        _heat_map("depths", f"{name}: needles found", "needle depth", depths if depths.rows else depth_grid(samples)),
+        _heat_map("depths", f"{name}: needles found", "needle depth", depths)
+        if depths.rows
+        else _depth_map("depths", f"{name}: needles found", depth_grid(samples)),
         _positions({name: record}),
         _failures({name: record}),
     ]
     return [chart for chart in charts if chart is not None]
 
 
-def comparison_charts(comparison: Comparison, pairing: Pairing | None) -> list[Chart]:
-    """Charts of two runs: means by length and their difference, differences by task and by depth, losses, failures."""
-    if pairing is None:
-        charts: list[Chart | None] = [_differences(comparison)]
-    else:
-        base, new = pairing.base.record, pairing.new.record
-        records = {f"BASE {base.model.name}": base, f"NEW {new.model.name}": new}
-        depths = depth_difference_grid(pairing)
-        charts = [
-            _mean_lines(records),
-            _differences(comparison),
-            _task_map("task_differences", "NEW - BASE by task", task_difference_grid(pairing), is_difference=True),
-            _heat_map("depth_differences", "NEW - BASE, needles found", "needle depth", depths, is_difference=True),
-            _positions(records),
-            _failures(records),
-        ]
-    return [_of_suite(chart, comparison.suite) for chart in charts if chart is not None]
+def comparison_charts(compared: ComparedRuns) -> list[Chart]:
+    """Charts of compared runs: means by length, differences by length, task and depth, losses, failures."""
+    names = comparison_names(compared.comparisons)
+    records = dict(zip(names, (run.record for run in compared.runs), strict=True))
+    charts: list[Chart | None] = [
+        mean_lines(records),
+        _differences(compared.comparisons, names),
+        *(
+            _task_map("task_differences", f"{name} - {names[0]} by task", difference_grid(one), is_difference=True)
+            for name, one in zip(names[1:], compared.comparisons, strict=True)
+        ),
+        *(
+            _depth_map("depth_differences", f"{name} - {names[0]}, needles found", grid, is_difference=True)
+            for name, grid in zip(names[1:], map(depth_difference_grid, compared.pairings), strict=False)
+        ),
+        _positions(records),
+        _failures(records),
+    ]
+    suite = compared.comparisons[0].suite
+    return _numbered([_of_suite(chart, suite) for chart in charts if chart is not None])
 
 
 def board_charts(board: Board) -> list[Chart]:
@@ -73,23 +77,47 @@ def board_charts(board: Board) -> list[Chart]:
                 points = [(ctx, row.cells[index]) for index, ctx in places]
                 known = [(ctx, cell.value, cell.ci95) for ctx, cell in points if cell is not None and ctx is not None]
                 if known:
-                    series.append(_series(f"{row.model} ({row.fingerprint.removeprefix('sha256:')[:8]})", known))
+                    series.append(series_of(f"{row.model} ({row.fingerprint.removeprefix('sha256:')[:8]})", known))
             if series:
                 name = "".join(letter if letter.isalnum() else "_" for letter in suite)
-                charts.append(_by_length(f"lengths_{name}", f"{suite}: mean by length", series))
+                charts.append(by_length(f"lengths_{name}", f"{suite}: mean by length", series))
     return charts
+
+
+def _numbered(charts: Sequence[Chart]) -> list[Chart]:
+    """The charts, with a number after a name that was given before."""
+    names = [chart.name for chart in charts]
+    seen = [names[:place].count(name) + 1 for place, name in enumerate(names)]
+    return [
+        replace(chart, name=f"{chart.name}_{number}") if number > 1 else chart
+        for chart, number in zip(charts, seen, strict=True)
+    ]
 
 
 def _task_map(name: str, title: str, grid: Grid, *, is_difference: bool = False) -> HeatMap | None:
     """Heat map of tasks by length, each cell a link to its samples; None for a single cell."""
-    chart = _heat_map(name, title, "task", grid, is_difference=is_difference)
-    if chart is None or len(grid.rows) == len(grid.columns) == 1:
+    if len(grid.rows) == len(grid.columns) == 1:
         return None
-    links = (tuple(urlencode({"task": visible(row), "length": ctx}) for ctx in grid.columns) for row in grid.rows)
-    return replace(chart, links=tuple(links))
+    rows = [{} if row == MEAN else {"task": visible(row)} for row in grid.rows]
+    return _heat_map(name, title, "task", grid, rows, is_difference=is_difference)
 
 
-def _heat_map(name: str, title: str, y_label: str, grid: Grid, *, is_difference: bool = False) -> HeatMap | None:
+def _depth_map(name: str, title: str, grid: Grid, *, is_difference: bool = False) -> HeatMap | None:
+    """Heat map of needle depths by length, each cell a link to its samples."""
+    rows = [{"depth": row} for row in grid.rows]
+    return _heat_map(name, title, "needle depth", grid, rows, is_difference=is_difference)
+
+
+def _heat_map(
+    name: str,
+    title: str,
+    y_label: str,
+    grid: Grid,
+    filters: Sequence[Mapping[str, str]] = (),
+    *,
+    is_difference: bool = False,
+) -> HeatMap | None:
+    """A heat map; `filters` are what the links of each row filter by, besides the length."""
     if not grid.rows or not grid.columns:
         return None
     return HeatMap(
@@ -102,35 +130,21 @@ def _heat_map(name: str, title: str, y_label: str, grid: Grid, *, is_difference:
         values=grid.values,
         counts=grid.counts,
         is_difference=is_difference,
+        links=tuple(tuple(urlencode({**row, "length": ctx}) for ctx in grid.columns) for row in filters),
+        marks=grid.marks,
     )
 
 
 def _updates(model: str, rows: Sequence[ResultRow]) -> Lines:
     """Accuracy by number of updates, one line per task and context."""
-    lines: dict[str, list[tuple[float, float, tuple[float, float] | None]]] = {}
+    lines: dict[str, list[Point]] = {}
     for row in rows:
         if row.updates is not None and row.value is not None:
             name = f"{row.task} at {row.ctx:,}" if row.ctx else row.task
             lines.setdefault(name, []).append((row.updates, row.value, row.ci95))
-    series = tuple(_series(name, points) for name, points in lines.items())
+    series = tuple(series_of(name, points) for name, points in lines.items())
     title = f"{model}: accuracy against state updates"
     return Lines("updates", title, "updates", SCORE, series, log_x=True, y_range=SCORE_RANGE)
-
-
-def _mean_lines(records: Mapping[str, RunRecord]) -> Lines | None:
-    """The mean over tasks by length, if there are several lengths."""
-    series = []
-    for name, record in records.items():
-        points = [(row.ctx, row.mean, row.ci95) for row in record.summary if row.mean is not None and row.ctx]
-        if len(points) > 1:
-            series.append(_series(name, points))
-    if not series:
-        return None
-    return _by_length("lengths", _of_model("mean over tasks", records), series)
-
-
-def _by_length(name: str, title: str, series: Sequence[Series]) -> Lines:
-    return Lines(name, title, LENGTH, SCORE, tuple(series), log_x=True, y_range=SCORE_RANGE)
 
 
 def _positions(records: Mapping[str, RunRecord]) -> Lines | None:
@@ -143,23 +157,11 @@ def _positions(records: Mapping[str, RunRecord]) -> Lines | None:
             if figure.position is not None and figure.unit == NATS and figure.value is not None
         ]
         if points:
-            series.append(_series(name, points))
+            series.append(series_of(name, points))
     if not series:
         return None
     title = _of_model("loss by position", records)
     return Lines("positions", title, "position (tokens)", NATS, tuple(series), log_x=False, y_range=None)
-
-
-def _series(name: str, points: Sequence[tuple[float, float, tuple[float, float] | None]]) -> Series:
-    ordered = sorted(points, key=lambda point: point[0])
-    bounds = [interval or (value, value) for _, value, interval in ordered]
-    return Series(
-        name=name,
-        x=tuple(x for x, _, _ in ordered),
-        y=tuple(value for _, value, _ in ordered),
-        low=tuple(low for low, _ in bounds),
-        high=tuple(high for _, high in bounds),
-    )
 
 
 def _failures(records: Mapping[str, RunRecord]) -> Bars | None:
@@ -171,25 +173,30 @@ def _failures(records: Mapping[str, RunRecord]) -> Bars | None:
         title=_of_model("why answers were wrong", records),
         x_label="samples",
         categories=tuple(kind.replace("_", " ") for kind in kinds),
+        links=tuple(urlencode({"failure": visible(kind)}) for kind in kinds),
         groups=tuple(
             (name, tuple(float(one.failures.get(kind, 0)) for kind in kinds)) for name, one in records.items()
         ),
     )
 
 
-def _differences(comparison: Comparison) -> Lines | None:
-    """NEW - BASE by length with interval: of the mean over tasks, or of each task if there is no mean."""
-    rows = [row for row in comparison.rows if row.difference is not None and row.unit == "points"]
-    means = [row for row in rows if row.task is None]
-    points: dict[str, list[tuple[float, float, tuple[float, float] | None]]] = {}
-    for row in means or rows:
-        if row.difference is not None:
-            points.setdefault(row.task or "mean over tasks", []).append((row.ctx, row.difference, row.ci95))
-    if not points:
+def _differences(comparisons: Sequence[Comparison], names: Sequence[str]) -> Lines | None:
+    """Difference from BASE by length with interval: of the means, or of each task of two runs without means."""
+    has_means = any(row.task is None for one in comparisons for row in one.rows)
+    if not has_means and len(comparisons) > 1:
         return None
-    series = tuple(_series(name, of_task) for name, of_task in points.items())
+    points: dict[str, list[Point]] = {}
+    for comparison, name in zip(comparisons, names[1:], strict=True):
+        for row in comparison.rows:
+            if row.difference is not None and row.unit == "points" and (row.task is None) == has_means:
+                points.setdefault(row.task or name, []).append((row.ctx, row.difference, row.ci95))
+    # One length without a context has its figures in the table.
+    if not any(x for found in points.values() for x, _, _ in found):
+        return None
+    series = tuple(series_of(name, found) for name, found in points.items())
+    compared_with = f"{names[1]} - {names[0]}" if len(comparisons) == 1 else f"difference from {names[0]}"
+    title = f"{compared_with}{', mean over tasks,' if has_means else ''} with {comparisons[0].confidence:.0%} interval"
     log_x = all(x > 0 for one in series for x in one.x)
-    title = f"NEW - BASE{', mean over tasks,' if means else ''} with {comparison.confidence:.0%} interval"
     return Lines("differences", title, LENGTH, "points", series, log_x=log_x, y_range=None)
 
 

@@ -1,9 +1,11 @@
 """The report of one run."""
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from evalkit.analysis.costs import describe_hardware
 from evalkit.records import (
     SERVED,
     UNKNOWN,
@@ -15,9 +17,11 @@ from evalkit.records import (
     generated_roles,
 )
 from evalkit.suite_spec import find_hook
+from reports.length_chart import mean_lines
 from reports.preflight_report import preflight_fact
 from reports.report import Report, SuiteReport, Table
 from reports.scores import figure_facts, score_table
+from reports.verdicts import run_verdict
 
 UNTRAINED = "UNTRAINED WEIGHTS: the scores below test the harness, not a model."
 
@@ -35,6 +39,9 @@ def run_report(record: RunRecord) -> Report:
         notices=_notices(record),
         tables=tuple(_labelled(table, record) for table in tables),
         facts=(*of_suite.facts, *_run_facts(record)),
+        verdicts=tuple(filter(None, (run_verdict(record),))),
+        bars=mean_lines({record.model.name: record}, least=1),
+        origin=(_origin(record),),
     )
 
 
@@ -65,7 +72,7 @@ def scores_report(headline: str, summary: SuiteSummary) -> Report:
         headline=headline,
         notices=(),
         tables=(score_table(summary.results, summary.summary, ()),),
-        facts=figure_facts(summary.figures),
+        facts=figure_facts(summary.figures, summary.results),
     )
 
 
@@ -94,6 +101,31 @@ def _notices(record: RunRecord) -> tuple[str, ...]:
     return tuple(notices)
 
 
+def describe_origin(started_at: str | None, hardware: str, version: str | None) -> str:
+    """When and on what a run was made, and by which version of evalkit."""
+    parts = (
+        "date not recorded" if started_at is None else started_at.replace("T", " ").replace("Z", " UTC"),
+        hardware or "hardware not recorded",
+        "" if version is None else f"evalkit {version}",
+    )
+    return " · ".join(filter(None, parts))
+
+
+def _origin(record: RunRecord) -> str:
+    started = next((session.started_at for session in record.sessions if session.started_at is not None), None)
+    return describe_origin(started, describe_hardware(record), record.environment.evalkit)
+
+
+def _command_fact(record: RunRecord) -> tuple[str, str]:
+    """The command line of the last session; of a run that did not record it, the options."""
+    commands = [session.command for session in record.sessions if session.command]
+    if commands:
+        return "command", commands[-1]
+    given = {name: value for name, value in record.config_passed.items() if value not in (None, False)}
+    options = [f"{name}" if value is True else f"{name}={value}" for name, value in given.items()]
+    return "options", " ".join(shlex.quote(option) for option in options) or "none"
+
+
 def _run_facts(record: RunRecord) -> list[tuple[str, str]]:
     facts = [("model", describe_model(record.model)), ("positions", record.model.positions.description)]
     facts.append(preflight_fact(record.preflight))
@@ -101,6 +133,7 @@ def _run_facts(record: RunRecord) -> list[tuple[str, str]]:
     facts += _cost_facts(record)
     facts += _session_facts(record.sessions) if record.merged_shards is None else _shard_facts(record)
     facts.append(("run", f"{record.run_id}, seed {record.seed}, suite version {record.suite_version}"))
+    facts += [("made", _origin(record)), _command_fact(record)]
     return facts
 
 

@@ -3,28 +3,31 @@
 from collections.abc import Sequence
 
 from evalkit.records import Figure, ResultRow, RunRecord, SummaryRow, UnscoredCell
-from reports.numbers import counted, length, measured
+from reports.numbers import counted, measured, tested_length
 from reports.report import SuiteReport, Table
 
 
 def report(record: RunRecord) -> SuiteReport:
     """The report of a suite that brings none of its own."""
-    return SuiteReport((score_table(record.results, record.summary, record.unscored),), figure_facts(record.figures))
+    return SuiteReport(
+        (score_table(record.results, record.summary, record.unscored),), figure_facts(record.figures, record.results)
+    )
 
 
-def figure_facts(figures: Sequence[Figure]) -> tuple[tuple[str, str], ...]:
-    """A line for each figure that has a value."""
+def figure_facts(figures: Sequence[Figure], results: Sequence[ResultRow]) -> tuple[tuple[str, str], ...]:
+    """A line for each figure that has a value; `results` say which lengths were tested."""
+    lengths = [row.ctx for row in results]
     return tuple(
-        (figure.label.replace("_", " "), _figure(figure, figure.value))
+        (figure.label.replace("_", " "), _figure(figure, figure.value, lengths))
         for figure in figures
         if figure.value is not None
     )
 
 
-def _figure(figure: Figure, value: float) -> str:
+def _figure(figure: Figure, value: float, lengths: Sequence[int]) -> str:
     match figure.unit:
         case "tokens":
-            return length(value)
+            return tested_length(value, lengths)
         case "points":
             return measured(value, figure.ci95, 1)
         case unit:
@@ -32,14 +35,20 @@ def _figure(figure: Figure, value: float) -> str:
 
 
 def score_table(results: Sequence[ResultRow], summary: Sequence[SummaryRow], unscored: Sequence[UnscoredCell]) -> Table:
-    """Tasks by context length, then their mean."""
+    """Tasks by context length, after their mean."""
     ctxs = sorted({row.ctx for row in results} | {cell.ctx for cell in unscored})
     tasks = dict.fromkeys([row.name for row in results] + [cell.task for cell in unscored])
     cells = {row.cell: row for row in results}
     counts = {row.n for row in results if row.value is not None}
     chances = {row.name: f"{row.chance:.1f}" for row in results if row.chance is not None}
     chance = [*(("chance",) if chances else ())]
-    rows = [
+    means = {row.ctx: row for row in summary}
+    sizes = {row.tasks for row in summary}
+    rows = []
+    if means:
+        label = f"mean of {counted(sizes.pop(), 'task')}" if len(sizes) == 1 else "mean"
+        rows.append((label, *("" for _ in chance), *(_mean(means.get(ctx), show_tasks=bool(sizes)) for ctx in ctxs)))
+    rows += [
         (
             task,
             *(chances.get(task, "") for _ in chance),
@@ -47,11 +56,6 @@ def score_table(results: Sequence[ResultRow], summary: Sequence[SummaryRow], uns
         )
         for task in tasks
     ]
-    means = {row.ctx: row for row in summary}
-    sizes = {row.tasks for row in summary}
-    if means:
-        label = f"mean of {counted(sizes.pop(), 'task')}" if len(sizes) == 1 else "mean"
-        rows.append((label, *("" for _ in chance), *(_mean(means.get(ctx), show_tasks=bool(sizes)) for ctx in ctxs)))
     return Table(
         _title(results, counts), ("task", *chance, *(f"{ctx:,}" if ctx else "score" for ctx in ctxs)), tuple(rows)
     )
@@ -75,5 +79,5 @@ def _result(row: ResultRow | None, *, show_n: bool) -> str:
 def _mean(row: SummaryRow | None, *, show_tasks: bool) -> str:
     if row is None or row.mean is None:
         return "unscored"
-    remarks = [f"of {counted(row.tasks, 'task')}" if show_tasks else "", "" if row.complete else "incomplete"]
+    remarks = [f"of {counted(row.tasks, 'task')}" if show_tasks else "", "" if row.complete else "part of the suite"]
     return measured(row.mean, row.ci95, 1, remarks)

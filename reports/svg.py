@@ -34,6 +34,9 @@ class Canvas:
         stroke: _Attributes = {"stroke": colour, "stroke-width": width, "stroke-dasharray": dash}
         self._add("path", {"d": _path(points), "fill": "none", **stroke, "opacity": opacity})
 
+    def outline(self, points: Points, colour: str, *, width: float) -> None:
+        self._add("path", {"d": f"{_path(points)}z", "fill": "none", "stroke": colour, "stroke-width": width})
+
     def area(self, points: Points, colour: str, *, opacity: float = 1, tooltip: str = "", link: str = "") -> None:
         self._add("path", {"d": f"{_path(points)}z", "fill": colour, "opacity": opacity}, tooltip, link)
 

@@ -28,6 +28,8 @@ class Session:
     """False if it was stopped before its last sample or is still running."""
     shard: int | None = None
     """Number of the shard that it worked on, in a run merged from shards."""
+    command: str = ""
+    """The command line; empty if not recorded."""
 
     @property
     def ended_at(self) -> str | None:

@@ -61,6 +61,8 @@ class RunSettings:
     """`time.perf_counter()` at the start of the command."""
     tokens_seen: int | None = None
     preflight: tuple[PreflightCheck, ...] = ()
+    command: str = ""
+    """The command line."""
 
 
 def run(
@@ -84,7 +86,8 @@ def run(
     store.begin(start)
     observer.started(plan, pending)
     if pending:
-        _answer(suite, adapter, store, observer, pending, SessionLog(store, adapter, settings.started_at))
+        log = SessionLog(store, adapter, settings.started_at, settings.command)
+        _answer(suite, adapter, store, observer, pending, log)
     records = [store.records[key.id] for key in plan.keys]
     summary = suite.summarize(records)
     return assemble(start, records, summary if plan.shard is None else summary_of_part(summary), store.sessions)

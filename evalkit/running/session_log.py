@@ -18,7 +18,7 @@ SECONDS_BETWEEN_WRITES = 10.0
 class SessionLog:
     """The current session; use as a context manager around its samples."""
 
-    def __init__(self, store: RunStore, adapter: Adapter, started_at: float) -> None:
+    def __init__(self, store: RunStore, adapter: Adapter, started_at: float, command: str = "") -> None:
         """`started_at` is `time.perf_counter()` at the start of the command. Raises UsageError if the disk is full."""
         self._store, self._adapter, self._started_at = store, adapter, started_at
         engine = adapter.describe()
@@ -28,6 +28,7 @@ class SessionLog:
             started_at=datetime.fromtimestamp(time.time() - elapsed, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             environment=describe_environment(engine.device or ""),
             engine=engine,
+            command=command,
         )
         self._write()
 

@@ -2,14 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from evalkit.analysis.comparison import Comparison
 from evalkit.analysis.pairing import Pairing
 from evalkit.records import Figure, RunRecord, SampleRecord
 from evalkit.records.metrics import metric_of
 from evalkit.statistics.rows import depth_bin
 
 DEPTH_BINS = 10
+MEAN = "mean over tasks"
+"""The row of means in a grid of tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +25,32 @@ class Grid:
     values: tuple[tuple[float | None, ...], ...]
     counts: tuple[tuple[int, ...], ...]
     """Number of samples of each value."""
+    marks: tuple[tuple[bool, ...], ...] = ()
+    """Which values are significant differences; empty for scores."""
 
 
 def task_grid(record: RunRecord) -> Grid:
-    """Scores by task and length, in the order of the run's table; losses are left out."""
+    """Scores by task and length, in the order of the run's table, after their mean; losses are left out."""
     rows = [row for row in record.results if metric_of(row.metric).bounded or row.value is None]
     cells = {row.cell: (row.value, row.n) for row in rows}
-    return grid_of(list(dict.fromkeys(row.name for row in rows)), cells)
+    names = list(dict.fromkeys(row.name for row in rows))
+    if len(names) < 2 or not record.summary:
+        return grid_of(names, cells)
+    sizes = {row.ctx: sum(one.n for one in rows if one.ctx == row.ctx) for row in record.summary}
+    means = {(MEAN, row.ctx): (row.mean, sizes[row.ctx]) for row in record.summary}
+    return grid_of([MEAN, *names], {**means, **cells})
 
 
-def task_difference_grid(pairing: Pairing) -> Grid:
-    """NEW - BASE by task and length."""
-    rows = [row for row in pairing.rows if row.pairs and row.metric.bounded]
-    cells = {
-        (row.task, row.ctx): (
-            row.metric.scale * float(row.weights @ (row.new_values - row.base_values)),
-            len(row.pairs),
-        )
-        for row in rows
-    }
-    return grid_of(list(dict.fromkeys(row.task for row in rows)), cells)
+def difference_grid(comparison: Comparison) -> Grid:
+    """NEW - BASE in points by task and length, after the difference of the means, with significant ones marked."""
+    rows = [row for row in comparison.rows if row.difference is not None and row.unit == "points"]
+    found = {(MEAN if row.task is None else row.task, row.ctx): row for row in rows}
+    grid = grid_of(
+        sorted(dict.fromkeys(name for name, _ in found), key=lambda name: name != MEAN),
+        {cell: (row.difference, row.n) for cell, row in found.items()},
+    )
+    told = {cell for cell, row in found.items() if row.change != "~"}
+    return replace(grid, marks=tuple(tuple((row, ctx) in told for ctx in grid.columns) for row in grid.rows))
 
 
 def depth_grid(samples: Iterable[SampleRecord]) -> Grid:
@@ -59,9 +68,18 @@ def _depth_grid(scored: Iterable[tuple[SampleRecord, float | None]]) -> Grid:
     for sample, value in scored:
         if value is not None and len(sample.targets) == 1 and sample.depths and metric_of(sample.metric).bounded:
             found[depth_bin(sample.depths[0], DEPTH_BINS), sample.ctx].append(100 * value)
-    names = [f"{place / DEPTH_BINS:.1f}-{(place + 1) / DEPTH_BINS:.1f}" for place in range(DEPTH_BINS)]
+    names = [_bin_name(place) for place in range(DEPTH_BINS)]
     cells = {(names[place], ctx): (sum(values) / len(values), len(values)) for (place, ctx), values in found.items()}
     return grid_of(names if cells else [], cells)
+
+
+def depth_label(depth: float) -> str:
+    """The row of a grid by depth that a needle at `depth` counts in."""
+    return _bin_name(depth_bin(depth, DEPTH_BINS))
+
+
+def _bin_name(place: int) -> str:
+    return f"{place / DEPTH_BINS:.1f}-{(place + 1) / DEPTH_BINS:.1f}"
 
 
 def figure_grid(figures: Iterable[Figure]) -> Grid:

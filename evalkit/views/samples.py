@@ -1,12 +1,15 @@
-"""The samples of one run or of two as a reader browses them: answers, targets, and excerpts of the prompt."""
+"""The samples of one run or of several as a reader browses them: answers, targets, and excerpts of the prompt."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
 from evalkit.analysis.pairing import Pairing
 from evalkit.records import Excerpt, SampleRecord
+from evalkit.records.metrics import metric_of
 from evalkit.running.excerpts import LONGEST, PLACES
+from evalkit.views.grids import depth_label
 
 LONGEST_ANSWER = 4_000
 """Characters of an answer that are shown; more than any budget of RULER allows."""
@@ -17,6 +20,8 @@ class Answer:
     """One model's answer to a sample."""
 
     score: float | None
+    right: bool | None
+    """None for a loss, which is neither right nor wrong."""
     failure: str | None
     prediction: str
     problem: str | None
@@ -25,8 +30,10 @@ class Answer:
 
     @staticmethod
     def of(sample: SampleRecord) -> "Answer":
+        is_loss = sample.score is not None and not metric_of(sample.metric).bounded
         return Answer(
             score=sample.score,
+            right=None if is_loss else sample.score is not None and sample.failure is None,
             failure=sample.failure,
             prediction=sample.prediction[:LONGEST_ANSWER],
             problem=sample.error or sample.unscored,
@@ -47,30 +54,43 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class SampleView:
-    """One sample; `base` is None if a single run is shown."""
+    """One sample with the answers of all runs that are shown."""
 
     id: str
     task: str
     ctx: int
     depths: tuple[float, ...]
+    depth: str
+    """The bin of the requested needle in grids by depth; empty for none."""
     targets: tuple[str, ...]
-    new: Answer
-    base: Answer | None
+    answers: tuple[Answer | None, ...]
+    """BASE's first, if runs are compared; None for a run that has no score of it."""
     failed: bool
-    """Not fully right, errored, or not run."""
-    flipped: bool
+    """Not fully right, errored, or not run; of several runs, in one that is compared with BASE."""
+    change: Literal["", "worse", "better"]
+    """Against BASE; worse if one run is worse."""
     pieces: tuple[Piece, ...]
     """Excerpts of the prompt; empty if the run stored none."""
 
 
 def run_views(samples: Iterable[SampleRecord]) -> list[SampleView]:
-    """Views of one run's samples, in their stored order."""
-    return [_view(sample, None) for sample in samples]
+    """Views of one run's samples, failed ones first."""
+    return _worst_first(_view((sample,)) for sample in samples)
 
 
-def comparison_views(pairing: Pairing) -> list[SampleView]:
-    """Views of the samples that both runs scored, in the order of the table."""
-    return [_view(pair.new, pair.base) for pair in pairing.pairs()]
+def comparison_views(pairings: Sequence[Pairing]) -> list[SampleView]:
+    """Views of the samples that BASE and at least one other run scored; what got worse or failed comes first."""
+    of_base: dict[str, SampleRecord] = {}
+    of_new: list[dict[str, SampleRecord]] = []
+    for pairing in pairings:
+        of_new.append({pair.new.id: pair.new for pair in pairing.pairs()})
+        of_base |= {pair.base.id: pair.base for pair in pairing.pairs()}
+    return _worst_first(_view((base, *(runs.get(name) for runs in of_new))) for name, base in of_base.items())
+
+
+def _worst_first(views: Iterable[SampleView]) -> list[SampleView]:
+    """Worse than BASE, failed, better, right; within each kind the longest context first."""
+    return sorted(views, key=lambda view: (view.change != "worse", not view.failed, view.change != "better", -view.ctx))
 
 
 def pieces_of(excerpts: Sequence[Excerpt]) -> tuple[Piece, ...]:
@@ -93,25 +113,45 @@ def _parts(excerpt: Excerpt) -> tuple[str, ...]:
     return tuple(excerpt.text[start:end] for start, end in pairwise(borders))
 
 
-def _view(new: SampleRecord, base: SampleRecord | None) -> SampleView:
+def _view(samples: Sequence[SampleRecord | None]) -> SampleView:
+    """`samples` are the answers of all runs, BASE's first; at least one is there."""
+    known = [sample for sample in samples if sample is not None]
+    compared = known[1:] or known
+    shown = compared[-1]
+    answers = tuple(None if sample is None else Answer.of(sample) for sample in samples)
+    # Of real-valued losses every sample differs, so none counts as changed.
+    compared_scores = [sample.score or 0.0 for sample in known[1:] if metric_of(sample.metric).bounded]
+    changes = [score - (known[0].score or 0.0) for score in compared_scores]
     return SampleView(
-        id=new.id,
-        task=new.task,
-        ctx=new.ctx,
-        depths=new.depths,
-        targets=new.targets,
-        new=Answer.of(new),
-        base=None if base is None else Answer.of(base),
-        failed=not _is_right(new),
-        flipped=base is not None and base.score != new.score,
-        pieces=pieces_of(new.excerpts),
+        id=shown.id,
+        task=shown.task,
+        ctx=shown.ctx,
+        depths=shown.depths,
+        depth=depth_label(shown.depths[0]) if len(shown.targets) == 1 and shown.depths else "",
+        targets=shown.targets,
+        answers=answers,
+        failed=any(sample.score is None or sample.failure is not None for sample in compared),
+        change="worse" if any(change < 0 for change in changes) else "better" if any(changes) else "",
+        pieces=pieces_of(shown.excerpts),
     )
 
 
-def _is_right(sample: SampleRecord) -> bool:
-    return sample.score is not None and sample.failure is None
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Values to filter samples by."""
 
+    tasks: tuple[str, ...]
+    lengths: tuple[int, ...]
+    depths: tuple[str, ...]
+    failures: tuple[str, ...]
 
-def tasks_and_lengths(views: Sequence[SampleView]) -> tuple[list[str], list[int]]:
-    """Values to filter by, in the order of the samples."""
-    return list(dict.fromkeys(view.task for view in views)), sorted({view.ctx for view in views})
+    @staticmethod
+    def of(views: Iterable[SampleView]) -> "Filters":
+        views = sorted(views, key=lambda view: view.id)
+        answers = [answer for view in views for answer in view.answers if answer is not None]
+        return Filters(
+            tasks=tuple(dict.fromkeys(view.task for view in views)),
+            lengths=tuple(sorted({view.ctx for view in views})),
+            depths=tuple(sorted({view.depth for view in views if view.depth})),
+            failures=tuple(sorted({answer.failure for answer in answers if answer.failure is not None})),
+        )

@@ -7,14 +7,13 @@
   const data = await new Response(unpacked).json();
 
   const filters = [...document.querySelectorAll("#filters select, #filters input")];
-  const [task, length, failed, flipped, search] = ["task", "length", "failed", "flipped", "search"].map((id) =>
-    document.getElementById(id),
+  const [show, task, length, depth, failure, search] = ["show", "task", "length", "depth", "failure", "search"].map(
+    (id) => document.getElementById(id),
   );
-  const list = document.getElementById("samples");
-  const more = document.getElementById("more");
+  const [browser, list, more] = ["browser", "samples", "more"].map((id) => document.getElementById(id));
   let matching = [];
   let shown = 0;
-  let address = "";
+  let opened = "";
 
   function element(name, text, className) {
     const made = document.createElement(name);
@@ -25,69 +24,64 @@
     return made;
   }
 
-  function addOptions(select, values, describe) {
-    for (const value of values) {
-      const option = element("option", describe(value));
-      option.value = String(value);
-      select.append(option);
-    }
+  function button(text, action) {
+    const made = element("button", text);
+    made.type = "button";
+    made.addEventListener("click", action);
+    return made;
   }
 
   function haystack(sample) {
-    const answers = [sample.new, sample.base].filter(Boolean);
-    const parts = [sample.id, ...sample.targets];
-    for (const answer of answers) {
-      parts.push(answer.prediction, answer.failure || "", answer.problem || "");
+    if (!sample.haystack) {
+      const parts = [sample.id, ...sample.targets];
+      for (const answer of sample.answers.filter(Boolean)) {
+        parts.push(answer.prediction, answer.failure || "", answer.problem || "");
+      }
+      sample.haystack = parts.join("\n").toLowerCase();
     }
-    return parts.join("\n").toLowerCase();
+    return sample.haystack;
   }
 
   function matches(sample) {
     return (
       (!task.value || sample.task === task.value) &&
       (!length.value || String(sample.ctx) === length.value) &&
-      (!failed.checked || sample.failed) &&
-      (!flipped || !flipped.checked || sample.flipped) &&
+      (!depth || !depth.value || sample.depth === depth.value) &&
+      (!failure || !failure.value || sample.answers.some((answer) => answer && answer.failure === failure.value)) &&
+      (!show.value || (show.value === "failed" ? sample.failed : sample.change === show.value)) &&
       (!search.value || haystack(sample).includes(search.value.toLowerCase()))
     );
   }
 
   function verdict(answer) {
+    if (!answer) {
+      return "not compared";
+    }
     if (answer.score === null) {
       return answer.problem ? "not scored: " + answer.problem : "not scored";
     }
-    const failure = answer.failure ? ", " + answer.failure.replaceAll("_", " ") : "";
-    return answer.score.toFixed(2) + failure;
+    const shownScore = answer.score.toFixed(answer.right === null ? 4 : 2);
+    return shownScore + (answer.failure ? ", " + answer.failure.replaceAll("_", " ") : "");
   }
 
   function verdictElement(name, answer) {
-    const right = answer.score !== null && !answer.failure;
-    return element("span", name + verdict(answer), right ? "right" : "wrong");
+    const right = answer ? answer.right : null;
+    const text = (name ? name + " " : "") + verdict(answer);
+    return element("span", text, right === null ? "neither" : right ? "right" : "wrong");
   }
 
-  // The text with every place of a target marked.
+  // The text with every target in it marked; a single letter, such as that of a choice, is no evidence.
   function marked(text, targets) {
     const block = document.createElement("pre");
-    const lower = text.toLowerCase();
-    // A few letters are longer in lower case; then places in it are not places in the text.
-    const end = lower.length === text.length ? text.length : 0;
+    const wanted = targets.filter((target) => target.length > 1).sort((one, two) => two.length - one.length);
     let at = 0;
-    while (at < end) {
-      let next = -1;
-      let found = "";
-      for (const target of targets) {
-        // A single letter, as of a choice, is in nearly every word.
-        const place = target.length > 1 ? lower.indexOf(target.toLowerCase(), at) : -1;
-        if (place >= 0 && (next < 0 || place < next || (place === next && target.length > found.length))) {
-          next = place;
-          found = target;
-        }
+    if (wanted.length) {
+      const escaped = wanted.map((target) => target.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
+      const words = new RegExp("(?<![\\p{L}\\p{N}_])(?:" + escaped.join("|") + ")(?![\\p{L}\\p{N}_])", "giu");
+      for (const match of text.matchAll(words)) {
+        block.append(text.slice(at, match.index), element("mark", match[0]));
+        at = match.index + match[0].length;
       }
-      if (next < 0) {
-        break;
-      }
-      block.append(text.slice(at, next), element("mark", text.slice(next, next + found.length)));
-      at = next + found.length;
     }
     block.append(text.slice(at));
     return block;
@@ -97,38 +91,58 @@
     parent.append(element("h3", title), marked(text, targets));
   }
 
+  function addressOf(sample) {
+    return "#" + new URLSearchParams([["sample", sample.id]]);
+  }
+
   function fill(details, sample) {
-    addBlock(details, "targets", sample.targets.join("\n"), []);
-    if (sample.base) {
-      addBlock(details, "answer of BASE (" + sample.base.finish_reason + ")", sample.base.prediction, sample.targets);
-    }
-    const name = sample.base ? "answer of NEW (" : "answer (";
-    addBlock(details, name + sample.new.finish_reason + ")", sample.new.prediction, sample.targets);
+    const steps = element("p", "", "steps");
+    const link = element("a", "link to this sample");
+    link.href = addressOf(sample);
+    steps.append(button("previous", () => step(sample, -1)), button("next", () => step(sample, 1)), link);
+    details.append(steps);
+    addBlock(details, sample.targets.length === 1 ? "target" : "targets", sample.targets.join("\n"), []);
+    sample.answers.forEach((answer, place) => {
+      if (answer) {
+        const of = sample.names[place] ? " of " + sample.names[place] : "";
+        addBlock(details, "answer" + of + " (" + answer.finish_reason + ")", answer.prediction, sample.targets);
+      }
+    });
     for (const piece of sample.pieces) {
       const block = document.createElement("pre");
       block.append(...piece.parts.map((part, place) => (place % 2 ? element("mark", part) : part)));
       details.append(element("h3", piece.label + ", from character " + piece.start.toLocaleString("en")), block);
     }
     if (sample.depths.length) {
-      details.append(element("h3", "needle depths: " + sample.depths.map((depth) => depth.toFixed(2)).join(", ")));
+      details.append(element("h3", "needle depths: " + sample.depths.map((at) => at.toFixed(2)).join(", ")));
     }
     details.append(element("h3", "the whole prompt"), element("pre", sample.command));
+    for (const block of details.querySelectorAll("pre")) {
+      block.tabIndex = 0;
+    }
   }
 
   function row(sample) {
     const details = document.createElement("details");
     const summary = document.createElement("summary");
-    summary.append(sample.id + "  ");
-    if (sample.base) {
-      summary.append(verdictElement("BASE ", sample.base), "  ", verdictElement("NEW ", sample.new));
-    } else {
-      summary.append(verdictElement("", sample.new));
+    const scores = sample.answers.map((answer, place) => verdictElement(sample.names[place], answer));
+    summary.append(element("span", sample.id, "id"), " ");
+    if (sample.change) {
+      summary.append(element("strong", sample.change, sample.change), " ");
     }
+    summary.append(...scores.flatMap((score) => [score, " "]));
     details.append(summary);
+    details.dataset.sample = sample.id;
     details.addEventListener("toggle", () => {
-      if (details.open && details.children.length === 1) {
-        fill(details, sample);
+      if (details.open) {
+        if (details.children.length === 1) {
+          fill(details, sample);
+        }
+        opened = sample.id;
+      } else if (opened === sample.id) {
+        opened = "";
       }
+      toAddress();
     });
     return details;
   }
@@ -140,46 +154,104 @@
     more.hidden = shown >= matching.length;
   }
 
+  // Open the sample at a place of the list, close the one that was open, and move the focus there.
+  function open(place) {
+    while (shown <= place && shown < matching.length) {
+      showMore();
+    }
+    const details = list.children[place];
+    if (!details) {
+      return;
+    }
+    for (const other of list.querySelectorAll("details[open]")) {
+      other.open = other === details;
+    }
+    details.open = true;
+    details.firstChild.focus();
+    details.scrollIntoView({ block: "start" });
+  }
+
+  function step(sample, by) {
+    open(matching.indexOf(sample) + by);
+  }
+
   function update() {
-    matching = data.samples.filter(matches);
+    matching = data.filter(matches);
     shown = 0;
     list.replaceChildren();
-    document.getElementById("count").textContent = matching.length + " of " + data.samples.length + " samples";
+    const count = matching.length.toLocaleString("en") + " of " + data.length.toLocaleString("en") + " samples";
+    document.getElementById("count").textContent = count;
     showMore();
   }
 
-  // The filters are the fragment of the address, so that a link can name samples: #task=vt&length=4096&failed=on
-  function filtersToAddress() {
-    const chosen = filters.map((filter) => [filter.id, filter.type === "checkbox" ? filter.checked && "on" : filter.value]);
-    location.replace("#" + new URLSearchParams(chosen.filter(([, value]) => value)));
-    address = location.hash;
-    update();
+  // Filters and the open sample are the fragment of the address, so that a link can name them:
+  // #task=vt&length=4096&show=failed&sample=vt/4096/3/42
+  function toAddress() {
+    const chosen = filters.map((filter) => [filter.id, filter.value]).concat([["sample", opened]]);
+    const wanted = new URLSearchParams(chosen.filter(([, value]) => value));
+    history.replaceState(null, "", "#" + wanted);
   }
 
-  function filtersFromAddress() {
-    address = location.hash;
-    const wanted = new URLSearchParams(address.slice(1));
-    for (const filter of filters) {
-      filter.checked = wanted.has(filter.id);
-      if (filter.type !== "checkbox") {
-        filter.value = wanted.get(filter.id) || "";
-      }
+  // A fragment without = is a part of the page, and leaves the filters alone.
+  function fromAddress() {
+    const fragment = location.hash.slice(1);
+    if (fragment && !fragment.includes("=")) {
+      return;
     }
+    const wanted = new URLSearchParams(fragment);
+    for (const filter of filters) {
+      filter.value = wanted.get(filter.id) || "";
+    }
+    opened = "";
     update();
+    const place = matching.findIndex((sample) => sample.id === wanted.get("sample"));
+    if (place >= 0) {
+      open(place);
+    }
   }
 
-  addOptions(task, data.tasks, (name) => name);
-  addOptions(length, data.lengths, (ctx) => ctx.toLocaleString("en"));
-  filters.forEach((filter) => filter.addEventListener(filter === search ? "input" : "change", filtersToAddress));
-  document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
-  more.addEventListener("click", showMore);
-  for (const link of document.querySelectorAll("figure a")) {
-    link.addEventListener("click", () => document.getElementById("browser").scrollIntoView());
+  function filtersChanged() {
+    opened = "";
+    update();
+    toAddress();
   }
-  window.addEventListener("hashchange", () => {
-    if (location.hash !== address) {
-      filtersFromAddress();
+
+  filters.forEach((filter) => filter.addEventListener(filter === search ? "input" : "change", filtersChanged));
+  document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
+  document.getElementById("reset").addEventListener("click", () => {
+    filters.forEach((filter) => (filter.value = ""));
+    filtersChanged();
+  });
+  more.addEventListener("click", () => {
+    const place = shown;
+    showMore();
+    list.children[place].firstChild.focus();
+  });
+  // A cell of a chart leads to its samples, with the first one open: what got worse or failed comes first.
+  for (const link of document.querySelectorAll("figure a")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      if (location.hash !== link.getAttribute("href")) {
+        history.pushState(null, "", link.getAttribute("href"));
+      }
+      fromAddress();
+      open(0);
+      browser.scrollIntoView();
+    });
+  }
+  list.addEventListener("keydown", (event) => {
+    const by = { n: 1, p: -1 }[event.key];
+    const details = event.target.closest("details");
+    if (by && details && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      open([...list.children].indexOf(details) + by);
     }
   });
-  filtersFromAddress();
+  window.addEventListener("hashchange", fromAddress);
+  window.addEventListener("popstate", fromAddress);
+  if (location.hash.includes("=")) {
+    fromAddress();
+    browser.scrollIntoView();
+  } else {
+    update();
+  }
 })();

@@ -3,11 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from evalkit.analysis.comparison import compare
-from evalkit.analysis.pairing import pair_runs
+from evalkit.analysis.compared_runs import compare_with_base
 from evalkit.views.samples import Piece, SampleView, comparison_views, run_views
 from reports.charts import Bars, Chart, HeatMap, Lines
-from reports.comparison_report import comparison_report
+from reports.comparison_report import comparison_names, comparison_report
 from reports.page import Page, RunSamples
 from reports.run_charts import comparison_charts, run_charts
 from reports.run_report import run_report
@@ -24,11 +23,13 @@ def run_page(folder: Path) -> Page:
     return Page(run_report(run.record), charts, [RunSamples("base", run_views(samples))])
 
 
-def comparison_page(folder: Path) -> Page:
-    pairing = pair_runs(make_run(folder / "base", SPEC), make_run(folder / "new", WORSE))
-    compared = compare(pairing)
-    charts = tuple(comparison_charts(compared, pairing))
-    return Page(comparison_report(compared), charts, [RunSamples("new", comparison_views(pairing))])
+def comparison_page(folder: Path, *more: RunSpec) -> Page:
+    """A page of BASE, of a run that is worse, and of `more` runs."""
+    runs = [make_run(folder / str(place), spec) for place, spec in enumerate((SPEC, WORSE, *more))]
+    compared = compare_with_base(runs[0], runs[1:])
+    names = comparison_names(compared.comparisons)
+    samples = [RunSamples("new", comparison_views(compared.pairings), names)]
+    return Page(comparison_report(*compared.comparisons), tuple(comparison_charts(compared)), samples)
 
 
 def spoiled(page: Page, text: str) -> Page:
@@ -38,13 +39,20 @@ def spoiled(page: Page, text: str) -> Page:
         headline=text,
         notices=(text,),
         tables=tuple(
-            replace(table, title=text, columns=(text,) * len(table.columns), rows=((text,) * len(table.columns),))
+            replace(
+                table, title=text, note=text, columns=(text,) * len(table.columns), rows=((text,) * len(table.columns),)
+            )
             for table in page.report.tables
         ),
         facts=((text, text),),
+        verdicts=(text,),
+        origin=(text,),
     )
     charts = tuple(_spoiled_chart(chart, text) for chart in page.charts)
-    samples = [RunSamples(text, [_spoiled_view(view, text) for view in run.views]) for run in page.samples]
+    samples = [
+        RunSamples(text, [_spoiled_view(view, text) for view in run.views], [text] * len(run.names))
+        for run in page.samples
+    ]
     return Page(report, charts, samples)
 
 
@@ -59,11 +67,14 @@ def _spoiled_chart(chart: Chart, text: str) -> Chart:
             return replace(chart, title=text, x_label=text, y_label=text, series=series)
         case Bars():
             groups = tuple((text, values) for _, values in chart.groups)
-            return replace(chart, title=text, x_label=text, categories=(text,) * len(chart.categories), groups=groups)
+            categories, links = (text,) * len(chart.categories), (text,) * len(chart.links)
+            return replace(chart, title=text, x_label=text, categories=categories, groups=groups, links=links)
 
 
 def _spoiled_view(view: SampleView, text: str) -> SampleView:
-    new = replace(view.new, prediction=text, failure=text, problem=text, finish_reason=text)
-    base = None if view.base is None else replace(view.base, prediction=text, failure=text)
+    answers = tuple(
+        None if one is None else replace(one, prediction=text, failure=text, problem=text, finish_reason=text)
+        for one in view.answers
+    )
     pieces = (Piece(text, 0, (text, text)),)
-    return replace(view, id=view.id + text, task=text, targets=(text, text), new=new, base=base, pieces=pieces)
+    return replace(view, id=view.id + text, task=text, targets=(text, text), answers=answers, pieces=pieces)

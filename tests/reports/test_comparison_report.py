@@ -112,4 +112,4 @@ def test_forced_positions_are_in_the_title_of_every_table(tmp_path: Path) -> Non
     assert report.headline.endswith("[CONTROL EXPERIMENT: positions forced to ntk:factor=4]")
     assert len(report.tables) > 1
     for table in report.tables:
-        assert table.title.endswith("CONTROL EXPERIMENT: NEW with positions forced to ntk:factor=4")
+        assert table.title.endswith("CONTROL EXPERIMENT: new with positions forced to ntk:factor=4")

@@ -63,7 +63,7 @@ def test_a_chart_is_an_image_with_title_and_description() -> None:
 
 
 def test_marks_have_their_values_as_tooltips() -> None:
-    assert tooltips(heat_map())[:2] == ["map, 4,096: 1.0 (1 samples)", "map 2, 4,096: -4.0 (2 samples)"]
+    assert tooltips(heat_map())[:2] == ["map, 4,096: 1.0 (1 sample)", "map 2, 4,096: -4.0 (2 samples)"]
     assert tooltips(lines())[0] == "lines 0, 4,096: 90 [80, 95]"
     assert tooltips(bars())[:2] == ["bars, bars: 3", "bars 2, bars: 1"]
 

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evalkit.analysis.comparison import compare
-from evalkit.analysis.pairing import pair_runs
+from evalkit.analysis.compared_runs import compare_with_base
 from evalkit.views.samples import Piece, comparison_views
 from reports.comparison_report import comparison_report
 from reports.page import Page, RunSamples, render_page
@@ -69,13 +68,17 @@ def test_a_page_without_samples_has_no_script(page: Page) -> None:
 
 
 def test_the_data_block_holds_the_samples(page: Page) -> None:
-    data = data_of(render_page(page))
-    assert len(data["samples"]) == 240
-    assert (data["tasks"], data["lengths"]) == (["vt", "cwe"], [4096, 65536])
-    flipped = [sample for sample in data["samples"] if sample["flipped"]]
-    assert len(flipped) == 120
-    name = data["samples"][7]["id"]
-    assert data["samples"][7]["pieces"] == [{"label": "prompt", "start": 0, "parts": ["prompt of ", name, ""]}]
+    samples = data_of(render_page(page))
+    assert [sample["change"] for sample in samples] == [
+        *["worse"] * 60,
+        *[""] * 60,
+        *["better"] * 60,
+        *[""] * 60,
+    ]
+    assert [sample["failed"] for sample in samples] == [True] * 120 + [False] * 120
+    name = samples[7]["id"]
+    assert samples[7]["names"] == ["base", "new"]
+    assert samples[7]["pieces"] == [{"label": "prompt", "start": 0, "parts": ["prompt of ", name, ""]}]
 
 
 @pytest.mark.parametrize(("samples", "lengths", "limit"), [(5, 3, 400_000), (10, 5, 600_000)])
@@ -84,22 +87,19 @@ def test_a_page_stays_small(tmp_path: Path, samples: int, lengths: int, limit: i
     cells = [(f"niah_multikey_{task}", 4096 << length) for task in range(13) for length in range(lengths)]
     spec = RunSpec({cell: [1.0] * samples for cell in cells})
     worse = changed(spec, {cell: [0.5, *[1.0] * (samples - 1)] for cell in cells})
-    pairing = pair_runs(make_run(tmp_path / "base", spec), make_run(tmp_path / "new", worse))
+    compared = compare_with_base(make_run(tmp_path / "base", spec), [make_run(tmp_path / "new", worse)])
     write = Writer()
     views = [
         replace(
             view,
-            new=replace(view.new, prediction=write(60)),
-            base=replace(view.new, prediction=write(60)),
+            answers=tuple(replace(answer, prediction=write(60)) for answer in view.answers if answer is not None),
             pieces=_pieces(view.id, write),
         )
-        for view in comparison_views(pairing)
+        for view in comparison_views(compared.pairings)
     ]
     assert len(views) == 13 * lengths * samples
-    compared = compare(pairing)
-    document = render_page(
-        Page(comparison_report(compared), comparison_charts(compared, pairing), [RunSamples("new", views)])
-    )
+    report = comparison_report(*compared.comparisons)
+    document = render_page(Page(report, comparison_charts(compared), [RunSamples("new", views, ("base", "new"))]))
     assert len(document.encode()) < limit
 
 
@@ -144,14 +144,19 @@ def test_text_comes_back_from_the_data_as_text(page: Page, text: str, around: st
     hostile = around + text
     (run,) = spoiled(page, hostile).samples
     data = data_of(render_page(Page(page.report, (), [replace(run, views=run.views[:1])])))
-    sample = data["samples"][0]
-    assert sample["new"]["prediction"] == sample["targets"][0] == sample["pieces"][0]["parts"][1] == visible(hostile)
+    sample = data[0]
+    assert (
+        sample["answers"][0]["prediction"]
+        == sample["targets"][0]
+        == sample["pieces"][0]["parts"][1]
+        == visible(hostile)
+    )
 
 
 def test_each_sample_has_the_command_of_its_run(page: Page) -> None:
     views = page.samples[0].views
     runs = [RunSamples("runs/HYBRID", views[:1]), RunSamples("my runs", [replace(views[0], id="x; rm -rf ~/1")])]
-    commands = [sample["command"] for sample in data_of(render_page(Page(page.report, (), runs)))["samples"]]
+    commands = [sample["command"] for sample in data_of(render_page(Page(page.report, (), runs)))]
     assert commands == [
         f"evalkit show runs/HYBRID --sample {views[0].id} --format json",
         "evalkit show 'my runs' --sample 'x; rm -rf ~/1' --format json",

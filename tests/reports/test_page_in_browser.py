@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from reports.page import Page, RunSamples, render_page
-from tests.reports.page_factory import comparison_page, run_page, spoiled
+from tests.evalkit.run_factory import changed
+from tests.reports.page_factory import SPEC, comparison_page, run_page, spoiled
 
 CHROMIUM = Path("/usr/bin/chromium")
 DRIVER = Path("/usr/bin/chromedriver")
@@ -85,65 +86,134 @@ def count(browser: Any) -> str:
     return str(one(browser, "#count").text)
 
 
-def test_a_comparison_opens_and_its_filters_filter(show: Callable[[Page], Any], tmp_path: Path) -> None:
+def opened(browser: Any) -> list[str]:
+    return [str(details.get_attribute("data-sample")) for details in find(browser, "#samples details[open]")]
+
+
+def test_filters_filter_and_are_in_the_address(show: Callable[[Page], Any], tmp_path: Path) -> None:
     browser = show(comparison_page(tmp_path))
     assert count(browser) == "240 of 240 samples"
     assert len(find(browser, "#samples details")) == 50
     one(browser, "#more").click()
     assert len(find(browser, "#samples details")) == 100
-    choose(browser, "task", "vt")
-    assert count(browser) == "120 of 240 samples"
-    choose(browser, "length", "4096")
-    assert count(browser) == "60 of 240 samples"
-    one(browser, "#flipped").click()
-    assert count(browser) == "30 of 240 samples"
-    one(browser, "#failed").click()
-    assert count(browser) == "15 of 240 samples"
+    for name, value, left in (
+        ("task", "vt", 120),
+        ("length", "4096", 60),
+        ("depth", "0.5-0.6", 60),
+        ("failure", "wrong_needle", 45),
+        ("show", "failed", 30),
+        ("show", "better", 15),
+        ("show", "worse", 15),
+    ):
+        choose(browser, name, value)
+        assert count(browser) == f"{left} of 240 samples"
     one(browser, "#search").send_keys("vt/4096/2/42")
     assert count(browser) == "1 of 240 samples"
     assert not one(browser, "#more").is_displayed()
     one(browser, "#samples summary").click()
-    until(lambda: len(find(browser, "#samples pre")) == 5)
+    until(lambda: "sample=" in browser.current_url)
+    browser.refresh()
+    until(lambda: opened(browser) == ["vt/4096/2/42"])
+    assert count(browser) == "1 of 240 samples"
     shown = one(browser, "#samples details").text
     for part in (
-        "BASE 1.00",
-        "NEW 0.00, wrong needle",
+        "worse",
+        "base 1.00",
+        "new 0.00, wrong needle",
         "prompt of vt/4096/2/42",
         "evalkit show new --sample vt/4096/2/42 --format json",
     ):
         assert part in shown
     assert [mark.text for mark in find(browser, "#samples mark")] == ["vt/4096/2/42"]
+    one(browser, "#reset").click()
+    assert count(browser) == "240 of 240 samples"
+    assert opened(browser) == []
+
+
+def test_the_worst_cell_leads_to_its_failing_samples_in_one_click(show: Callable[[Page], Any], tmp_path: Path) -> None:
+    browser = show(comparison_page(tmp_path))
+    one(browser, "figure a[href='#task=vt&length=65536']").click()
+    until(lambda: count(browser) == "60 of 240 samples")
+    first = opened(browser)
+    assert len(first) == 1
+    assert first[0].startswith("vt/65536/")
+    assert "worse" in one(browser, "#samples details[open] summary").text
+    find(browser, "#samples .steps button")[1].click()
+    until(lambda: len(opened(browser)) == 1 and opened(browser) != first)
+    second = opened(browser)
+    # Of the keyboard, n and p are the same as the buttons.
+    browser.switch_to.active_element.send_keys("p")
+    until(lambda: opened(browser) == first)
+    browser.switch_to.active_element.send_keys("n")
+    until(lambda: opened(browser) == second)
+    assert browser.switch_to.active_element.tag_name == "summary"
+    browser.back()
+    until(lambda: count(browser) == "240 of 240 samples")
 
 
 def test_a_run_opens_without_what_only_a_comparison_has(show: Callable[[Page], Any], tmp_path: Path) -> None:
     browser = show(run_page(tmp_path))
-    assert find(browser, "#flipped") == []
-    one(browser, "#failed").click()
+    assert find(browser, "#show option[value='worse']") == []
+    choose(browser, "show", "failed")
     assert count(browser) == "120 of 240 samples"
-    find(browser, "#samples summary")[0].click()
-    until(lambda: len(find(browser, "#samples pre")) > 2)
+    find(browser, "nav a")[1].click()
+    assert count(browser) == "120 of 240 samples", "a link within the page leaves the filters alone"
 
 
-def test_a_cell_of_the_heat_map_leads_to_its_samples(show: Callable[[Page], Any], tmp_path: Path) -> None:
-    browser = show(run_page(tmp_path))
-    find(browser, "figure a")[1].click()
-    until(lambda: count(browser) == "60 of 240 samples")
-    assert browser.current_url.endswith("#task=vt&length=65536")
-    one(browser, "#failed").click()
-    until(lambda: browser.current_url.endswith("#task=vt&length=65536&failed=on"))
-    assert count(browser) == "30 of 240 samples"
-    browser.refresh()
-    until(lambda: count(browser) == "30 of 240 samples")
-    assert one(browser, "#failed").is_selected()
-
-
-def test_a_single_letter_is_not_marked_everywhere(show: Callable[[Page], Any], tmp_path: Path) -> None:
+def test_evidence_alone_is_marked(show: Callable[[Page], Any], tmp_path: Path) -> None:
     page = run_page(tmp_path)
-    views = [replace(view, targets=("d", "word")) for view in page.samples[0].views]
-    views = [replace(view, new=replace(view.new, prediction="a harder word"), pieces=()) for view in views]
-    browser = show(replace(page, samples=[RunSamples("base", views)]))
-    find(browser, "#samples summary")[0].click()
-    until(lambda: [mark.text for mark in find(browser, "#samples mark")] == ["word"])
+    view = page.samples[0].views[0]
+    (answer,) = view.answers
+    assert answer is not None
+    answers = (replace(answer, prediction="a harder (word), swords and Word"),)
+    shown = replace(view, targets=("d", "(word)", "word"), answers=answers, pieces=())
+    browser = show(replace(page, samples=[RunSamples("base", [shown])]))
+    one(browser, "#samples summary").click()
+    until(lambda: [mark.text for mark in find(browser, "#samples mark")] == ["(word)", "Word"])
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [420, 1400])
+def test_pages_fit_and_have_no_fault_that_axe_finds(
+    show: Callable[[Page], Any], tmp_path: Path, width: int, dark: bool
+) -> None:
+    """Names, roles, contrast and structure by axe-core's rules; nothing is wider than the window."""
+    from axe_core_python.selenium import Axe
+
+    third = changed(SPEC, SPEC.scores, model="./third", weights="third")
+    browser = show(comparison_page(tmp_path, third))
+    size = {"width": width, "height": 2400, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+    try:
+        find(browser, "#samples summary")[0].click()
+        for details in find(browser, "details.table"):
+            browser.execute_script("arguments[0].open = true", details)
+        until(lambda: len(opened(browser)) == 1)
+        found = Axe().run(browser)["violations"]
+        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_tables_and_charts_are_read_without_script(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(render_page(comparison_page(tmp_path)), encoding="utf-8")
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(path.as_uri())
+        assert one(browser, ".verdict").text == "new shows no significant difference at 4,096 and 65,536."
+        assert len(find(browser, "figure svg")) == 5
+        assert one(browser, "#table-1").is_displayed()
+        details = find(browser, "details.table")
+        details[0].find_element("css selector", "summary").click()
+        assert details[0].find_element("css selector", "table").is_displayed()
+        assert "shown by a script" in one(browser, "noscript").text
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 def test_hostile_text_is_shown_and_does_nothing(show: Callable[[Page], Any], tmp_path: Path) -> None:

@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from evalkit.analysis.comparison import compare
+from evalkit.analysis.compared_runs import compare_with_base
 from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.leaderboard import build_leaderboard
-from evalkit.analysis.pairing import pair_runs
-from evalkit.analysis.unpaired_comparison import compare_unpaired
 from evalkit.records import Figure, ResultRow
 from reports.charts import Bars, Chart, HeatMap, Lines
 from reports.drawing import draw
@@ -37,8 +35,9 @@ def test_charts_of_a_run(runs: tuple[StoredRun, StoredRun]) -> None:
     assert list(charts) == ["lengths", "tasks", "depths", "failures"]
     tasks, lengths, failures = charts["tasks"], charts["lengths"], charts["failures"]
     assert isinstance(tasks, HeatMap)
-    assert (tasks.rows, tasks.columns, tasks.values[0]) == (("vt", "cwe"), ("4,096", "65,536"), (62.5, 62.5))
-    assert tasks.links[1] == ("task=cwe&length=4096", "task=cwe&length=65536")
+    assert (tasks.rows, tasks.columns) == (("mean over tasks", "vt", "cwe"), ("4,096", "65,536"))
+    assert tasks.values == ((62.5, 62.5),) * 3
+    assert tasks.links[2] == ("task=cwe&length=4096", "task=cwe&length=65536")
     assert isinstance(lengths, Lines)
     assert (lengths.series[0].x, lengths.series[0].y) == ((4096, 65536), (62.5, 62.5))
     assert isinstance(failures, Bars)
@@ -66,24 +65,47 @@ def test_what_was_never_scored_can_be_drawn(runs: tuple[StoredRun, StoredRun]) -
 
 
 def test_charts_of_a_comparison(runs: tuple[StoredRun, StoredRun]) -> None:
-    pairing = pair_runs(*runs)
-    charts = {chart.name: chart for chart in comparison_charts(compare(pairing), pairing)}
+    compared = compare_with_base(runs[0], runs[1:])
+    charts = {chart.name: chart for chart in comparison_charts(compared)}
     assert list(charts) == ["lengths", "differences", "task_differences", "depth_differences", "failures"]
     differences, tasks = charts["differences"], charts["task_differences"]
     assert isinstance(differences, Lines)
-    assert [(series.name, series.y) for series in differences.series] == [("mean over tasks", (-25.0, -25.0))]
+    assert [(series.name, series.y) for series in differences.series] == [("new", (-25.0, -25.0))]
+    assert "new - base, mean over tasks" in differences.title
     assert isinstance(tasks, HeatMap)
     assert tasks.is_difference
-    unpaired = comparison_charts(compare_unpaired(*runs), None)
-    assert [chart.name for chart in unpaired] == ["differences"]
+    assert tasks.links[0][0] == "length=4096", "the cell of a mean leads to all tasks"
+    unpaired = comparison_charts(compare_with_base(runs[0], runs[1:], unpaired=True))
+    assert [chart.name for chart in unpaired] == ["lengths", "differences", "task_differences", "failures"]
     assert all(chart.title.startswith("ruler: ") for chart in (*charts.values(), *unpaired))
 
 
 def test_differences_of_tasks_are_shown_if_there_is_no_mean(runs: tuple[StoredRun, StoredRun]) -> None:
-    compared = compare(pair_runs(*runs))
-    (chart,) = comparison_charts(replace(compared, rows=tuple(row for row in compared.rows if row.task)), None)
+    compared = compare_with_base(runs[0], runs[1:])
+    rows = tuple(row for row in compared.comparisons[0].rows if row.task)
+    charts = comparison_charts(replace(compared, comparisons=(replace(compared.comparisons[0], rows=rows),)))
+    (chart,) = (one for one in charts if one.name == "differences")
     assert isinstance(chart, Lines)
     assert [series.name for series in chart.series] == ["vt", "cwe"]
+
+
+def test_several_runs_share_one_picture_and_have_a_map_each(runs: tuple[StoredRun, StoredRun], tmp_path: Path) -> None:
+    third = make_run(tmp_path / "third", changed(SPEC, SPEC.scores, model="./third", weights="third"))
+    charts = {chart.name: chart for chart in comparison_charts(compare_with_base(runs[0], [runs[1], third]))}
+    assert list(charts) == [
+        "lengths",
+        "differences",
+        "task_differences",
+        "task_differences_2",
+        "depth_differences",
+        "depth_differences_2",
+        "failures",
+    ]
+    lengths, second = charts["lengths"], charts["task_differences_2"]
+    assert isinstance(lengths, Lines)
+    assert [series.name for series in lengths.series] == ["base", "new", "third"]
+    assert isinstance(second, HeatMap)
+    assert (second.title, second.values[0]) == ("ruler: third - base by task", (0.0, 0.0))
 
 
 def test_an_extension_has_its_own_depth_bins(runs: tuple[StoredRun, StoredRun]) -> None:

@@ -52,7 +52,7 @@ def test_a_score_is_shown_with_chance() -> None:
     rows = (ResultRow("mc", 0, "acc", 40.0, 9, None, chance=25.0), ResultRow("free", 0, "all", 10.0, 9, None))
     table = scores_report("", SuiteSummary(rows, (SummaryRow(0, 25.0, None, 2, complete=True),))).tables[0]
     assert table.columns == ("task", "chance", "score")
-    assert table.rows == (("mc", "25.0", "40.0"), ("free", "", "10.0"), ("mean of 2 tasks", "", "25.0"))
+    assert table.rows == (("mean of 2 tasks", "", "25.0"), ("mc", "25.0", "40.0"), ("free", "", "10.0"))
 
 
 def test_an_effective_length_below_every_length_is_reported() -> None:

@@ -2,11 +2,13 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from evalkit.records import RunRecord
+from reports.length_chart import by_length, series_of
 from reports.report import Report, Table
 from reports.run_report import run_report
 from reports.terminal import WIDTH_OF_FILES, print_report, stdout_console
@@ -31,7 +33,7 @@ def test_a_narrow_terminal_loses_no_figure() -> None:
         if line.startswith("│") and line.count("│") == 4:
             columns = [column + cell.strip() for column, cell in zip(columns, line.split("│")[1:4], strict=True)]
     shown = [column.replace(" ", "") for column in columns]
-    assert shown[0] == "niah_single_2vtcwemean"
+    assert shown[0] == "meanniah_single_2vtcwe"
     assert "87.4[82.2,92.0](n=100)" in shown[1]
     assert "61.2[54.0,68.5](n=98,2errored)" in shown[2]
 
@@ -53,6 +55,49 @@ def test_rich_markup_is_shown_as_it_is(text: str) -> None:
     file = io.StringIO()
     print_report(Console(file=file, width=200, highlight=False), report)
     assert file.getvalue().count(text) == 9
+
+
+def test_a_table_without_room_for_its_words_is_a_list() -> None:
+    wide = Table("wide", ("task", "score", "interval"), (("niah_multikey_1", "100.0", "[99.9, 100.0]"),))
+    file = io.StringIO()
+    print_report(Console(file=file, width=30, highlight=False), Report("", (), (wide,), ()))
+    assert file.getvalue().splitlines()[1:] == [
+        "wide",
+        "niah_multikey_1",
+        "  score 100.0 · interval",
+        "  [99.9, 100.0]",
+    ]
+
+
+@pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "█" * 32), ("ascii", "#" * 32)])
+def test_scores_by_length_are_bars(encoding: str, bar: str) -> None:
+    record = replace(FULL, summary=FULL.summary[1:])
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
+    print_report(Console(file=file, width=70, highlight=False), run_report(record))
+    file.seek(0)
+    assert f"65,536  80.1 [76.5, 83.6]  {bar}" in file.read().splitlines()
+
+
+def test_two_models_share_a_length() -> None:
+    bars = by_length("", "", [series_of("base", [(4096, 50.0, None)]), series_of("other", [(4096, 25.0, (20, 30))])])
+    file = io.StringIO()
+    print_report(Console(file=file, width=46, highlight=False), Report("", (), (), (), bars=bars))
+    assert file.getvalue().splitlines()[1:] == [
+        "4,096  base   50.0               ██████▌",
+        "       other  25.0 [20.0, 30.0]  ███▎",
+    ]
+
+
+def test_sentences_break_between_words_on_a_terminal_alone() -> None:
+    report = Report("", ("significant difference " * 5,), (), ())
+    for is_terminal, lines in ((True, 5), (False, 1)):
+        file = io.StringIO()
+        print_report(
+            Console(file=file, width=30, highlight=False, force_terminal=is_terminal, color_system=None), report
+        )
+        shown = file.getvalue().splitlines()[1:]
+        assert len(shown) == lines
+        assert all(line.strip() == " ".join(["significant difference"] * (5 // lines)) for line in shown)
 
 
 def test_long_lines_are_not_broken() -> None:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from evalkit.cli.compare import Compared
 from evalkit.views.samples import comparison_views, run_views
 
 if TYPE_CHECKING:
+    from evalkit.analysis.compared_runs import ComparedRuns
     from evalkit.analysis.finished_run import StoredRun
     from evalkit.records import SampleRecord
     from reports.charts import Chart
@@ -31,12 +31,12 @@ def run_page(run: "StoredRun") -> str:
     return render_page(Page(report, run_charts(run.record, samples), [RunSamples(str(run.folder), run_views(samples))]))
 
 
-def comparison_page(compared: Sequence[Compared], *, flips: int, notices: Sequence[str] = ()) -> str:
+def comparison_page(compared: "Sequence[ComparedRuns]", *, flips: int, notices: Sequence[str] = ()) -> str:
     """The page of comparisons, with `notices` first.
 
     Several suites follow one another; their tables and charts are named by suite.
     """
-    from reports.comparison_report import comparison_report
+    from reports.comparison_report import comparison_names, comparison_report
     from reports.page import Page, RunSamples, render_page
     from reports.run_charts import comparison_charts
 
@@ -44,12 +44,13 @@ def comparison_page(compared: Sequence[Compared], *, flips: int, notices: Sequen
     charts: list[Chart] = []
     samples: list[RunSamples] = []
     for one in compared:
-        report = comparison_report(one.comparison, flips=flips)
-        if one.pairing is not None:
-            samples.append(RunSamples(one.comparison.new.folder, comparison_views(one.pairing)))
-            report = _with_prompt_notice(report, (pair.new for pair in one.pairing.pairs()))
+        report = comparison_report(*one.comparisons, flips=flips)
+        if one.pairings:
+            views, names = comparison_views(one.pairings), comparison_names(one.comparisons)
+            samples.append(RunSamples(str(one.runs[-1].folder), views, names))
+            report = _with_prompt_notice(report, (pair.new for pairing in one.pairings for pair in pairing.pairs()))
         reports.append(report)
-        charts += comparison_charts(one.comparison, one.pairing)
+        charts += comparison_charts(one)
     report = _joined(reports)
     report = replace(report, notices=(*notices, *report.notices))
     return render_page(Page(report, charts, samples))
@@ -65,6 +66,8 @@ def _joined(reports: "Sequence[Report]") -> "Report":
         notices=tuple(notice for report in reports for notice in report.notices),
         tables=tuple(table for report in reports for table in report.tables),
         facts=tuple(fact for report in reports for fact in report.facts),
+        verdicts=tuple(verdict for report in reports for verdict in report.verdicts),
+        origin=tuple(dict.fromkeys(line for report in reports for line in report.origin)),
     )
 
 

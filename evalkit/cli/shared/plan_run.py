@@ -226,11 +226,12 @@ def _compare(report: PlannedReport, outcome: _Outcome, notices: Sequence[str]) -
     from reports import markdown
     from reports.comparison_report import comparison_report
 
-    compared = compare_runs(*_sides(report, outcome))
+    base, new = _sides(report, outcome)
+    compared = compare_runs(base, [new])
     if report.path.suffix == ".html":
         _write(report.path, comparison_page(compared, flips=20, notices=notices))
         return
-    reports = [comparison_report(one.comparison) for one in compared]
+    reports = [comparison_report(*one.comparisons) for one in compared]
     reports[0] = replace(reports[0], notices=(*notices, *reports[0].notices))
     _write(report.path, "\n".join(markdown.render(one) for one in reports))
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.cli.compare import Compared, show_compared
+from evalkit.cli.compare import show_compared
 from evalkit.cli.shared import options
 from evalkit.cli.shared.suite_run import (
     CHECK_FAILED,
@@ -29,6 +29,7 @@ from evalkit.running.model_options import ModelOptions
 from evalkit.suite_spec import find_suite
 
 if TYPE_CHECKING:
+    from evalkit.analysis.compared_runs import ComparedRuns
     from evalkit.analysis.finished_run import StoredRun
     from evalkit.suite_spec import SuiteSpec
 
@@ -95,7 +96,7 @@ def show_both(base: Finished, new: Finished, format: options.Format) -> int:
     notes, folder = notes_console(), new.run.folder
     # The verdicts of BASE are not what was asked for.
     codes = [0 if base.exit_code == CHECK_FAILED else base.exit_code, new.exit_code]
-    compared: list[Compared] = []
+    compared: list[ComparedRuns] = []
 
     def make(what: str, action: Callable[[], object]) -> None:
         codes.append(make_of_stored(notes, what, folder, action))
@@ -114,26 +115,25 @@ def _place(run_options: RunOptions, role: str) -> RunOptions:
     return replace(run_options, out=None if run_options.out is None else run_options.out / role)
 
 
-def _compare(base: "StoredRun", new: "StoredRun") -> Compared:
+def _compare(base: "StoredRun", new: "StoredRun") -> "ComparedRuns":
     """Compare two runs, paired if their questions are equal; windows of text differ between tokenizers."""
-    from evalkit.analysis.comparison import compare
-    from evalkit.analysis.pairing import pair_runs
-    from evalkit.analysis.unpaired_comparison import compare_unpaired
+    from evalkit.analysis.compared_runs import compare_with_base
 
     try:
-        pairing = pair_runs(base, new)
+        return compare_with_base(base, [new])
     except IncompatibleRunError as error:
-        apart = compare_unpaired(base, new)
-        return Compared(replace(apart, notes=(*apart.notes, f"Not paired: {error}.")), None)
-    return Compared(compare(pairing), pairing)
+        apart = compare_with_base(base, [new], unpaired=True)
+        (comparison,) = apart.comparisons
+        noted = replace(comparison, notes=(*comparison.notes, f"Not paired: {error}."))
+        return replace(apart, comparisons=(noted,))
 
 
-def _write(path: Path, compared: Sequence[Compared]) -> None:
+def _write(path: Path, compared: "Sequence[ComparedRuns]") -> None:
     from reports.comparison_report import comparison_report
     from reports.markdown import render
 
     for one in compared:
-        path.write_text(render(comparison_report(one.comparison)), encoding="utf-8")
+        path.write_text(render(comparison_report(*one.comparisons)), encoding="utf-8")
 
 
 def _resume_command(folder: Path, run_options: RunOptions) -> str:

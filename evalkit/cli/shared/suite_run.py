@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shlex
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -266,6 +268,7 @@ def _prepare(
         started_at=run_options.started_at,
         tokens_seen=opened.tokens_seen,
         preflight=opened.preflight,
+        command=shlex.join(["evalkit", *sys.argv[1:]]),
     )
     make_adapter = cache(opened.make_adapter)
     return _Prepared(spec, settings, suite, plan, manifest, run_settings, make_adapter, others, model_options.chat)

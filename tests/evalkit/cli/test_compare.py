@@ -39,9 +39,28 @@ def tiny_run(evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch) -> None:
 class TestCompare:
     def test_two_runs_on_the_terminal(self, evalkit: Evalkit) -> None:
         shown = evalkit("compare base new --flips 2").out
-        assert "NEW is worse on the mean over tasks at 4,096 and on 1 other row" in shown
-        assert "Samples that changed: 12 worse, 0 better; 10 more with --flips 12" in shown
+        assert shown.splitlines()[1] == "new loses 15.0 points at 4,096 [5.5, 24.7]; worse on vt at 4,096."
+        assert "Samples that changed: new is worse on 12, better on 0; 10 more with --flips 12" in shown
         assert "evalkit show new --sample ID" in shown
+
+    def test_several_runs_are_compared_with_one(self, evalkit: Evalkit) -> None:
+        write_run(Path("third"), changed(SPEC, SPEC.scores, model="./third", weights="third"))
+        both = evalkit("compare base new third --format json").json()["comparisons"]
+        assert [one["new"]["run_id"] for one in both] == ["new", "third"]
+        (alone,) = evalkit("compare base new --format json").json()["comparisons"]
+        # vt alone is tested in 3 rows; beside another run that is the same as BASE, in 6.
+        assert both[0]["rows"][0]["p_holm"] == 2 * alone["rows"][0]["p_holm"]
+        shown = evalkit("compare base new third").out.splitlines()
+        assert shown[1:3] == [
+            "new loses 15.0 points at 4,096 [5.5, 24.7]; worse on vt at 4,096.",
+            "third shows no significant difference at 4,096 [-4.5, +4.5].",
+        ]
+        assert (
+            "## third, tasks at 4,096: no significant difference"
+            in evalkit("compare base new third --format markdown").out
+        )
+        page = evalkit("compare base new third --format html").out
+        assert "ruler: third - base by task" in page
 
     def test_json_and_markdown(self, evalkit: Evalkit) -> None:
         data = evalkit("compare base new --format json").json()
@@ -77,7 +96,7 @@ class TestCompare:
         assert Path("page.html").read_text().startswith("<!doctype html>")
         page = evalkit("compare base new --format html").out
         assert page.startswith("<!doctype html>")
-        assert 'id="flipped"' in page
+        assert "worse than BASE" in page
         assert "without excerpts" not in page + Path("page.html").read_text()
         assert "absent/page.html cannot be written" in evalkit("show new --html absent/page.html", code=2).err
 

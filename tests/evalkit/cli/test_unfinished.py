@@ -30,7 +30,7 @@ def test_it_is_shown(runs: Path, evalkit: Evalkit) -> None:
     assert NOTICE in shown
     assert "(n=40)" in shown
     assert "(n=10)" in shown
-    assert "(incomplete)" in shown
+    assert "(part of the suite)" in shown
     assert "effective length" not in shown
     record = evalkit("show new --format=json --html=page.html --figures=charts").json()
     assert (record["unfinished"], record["planned"], record["counts"]["n"]) == (True, 80, 50)

@@ -10,33 +10,61 @@ from evalkit.records import Excerpt, Sample, SampleKey
 from evalkit.running.excerpts import LONGEST, excerpts
 from evalkit.views.samples import (
     LONGEST_ANSWER,
+    Filters,
     Piece,
     comparison_views,
     pieces_of,
     run_views,
-    tasks_and_lengths,
 )
 from tests.evalkit.run_factory import ERRORED, UNSCORED, RunSpec, changed, make_run, make_samples
 
 SPEC = RunSpec({("vt", 4096): [1.0, 0.0, ERRORED, UNSCORED, 1.0], ("cwe", 65536): [0.5]})
 
 
-def test_a_run_is_shown_in_its_order() -> None:
+def test_what_failed_comes_first() -> None:
     views = {view.id: view for view in run_views(make_samples(SPEC))}
     assert views["vt/4096/1/42"].pieces == (Piece("prompt", 0, ("prompt of ", "vt/4096/1/42", "")),)
-    assert [view.failed for view in views.values()] == [False, True, True, True, False, True]
-    assert (views["vt/4096/3/42"].new.problem, views["vt/4096/3/42"].pieces) == ("it does not fit", ())
-    assert tasks_and_lengths(list(views.values())) == (["vt", "cwe"], [4096, 65536])
+    assert [(view.id[:-3], view.failed) for view in views.values()] == [
+        ("cwe/65536/0", True),
+        ("vt/4096/1", True),
+        ("vt/4096/2", True),
+        ("vt/4096/3", True),
+        ("vt/4096/0", False),
+        ("vt/4096/4", False),
+    ]
+    (answer,) = views["vt/4096/3/42"].answers
+    assert answer is not None
+    assert (answer.problem, answer.right, views["vt/4096/3/42"].pieces) == ("it does not fit", False, ())
+    assert Filters.of(views.values()) == Filters(
+        ("cwe", "vt"), (4096, 65536), ("0.5-0.6",), ("partial", "wrong_needle")
+    )
+
+
+def test_a_loss_is_neither_right_nor_changed(tmp_path: Path) -> None:
+    base = RunSpec({("text", 4096): [0.5, 0.6]}, suite="loss", metric="bits_per_byte")
+    new = changed(base, {("text", 4096): [0.4, 0.7]})
+    views = comparison_views([pair_runs(make_run(tmp_path / "base", base), make_run(tmp_path / "new", new))])
+    assert [(view.failed, view.change) for view in views] == [(False, "")] * 2
+    assert {answer.right for view in views for answer in view.answers if answer} == {None}
 
 
 def test_a_comparison_shows_both_answers_to_one_prompt(tmp_path: Path) -> None:
     base = RunSpec({("vt", 4096): [1.0, 1.0, 0.0, 1.0]})
     new = changed(base, {("vt", 4096): [1.0, 0.0, 1.0, 0.5]}, prediction="x" * (LONGEST_ANSWER + 1))
-    views = comparison_views(pair_runs(make_run(tmp_path / "base", base), make_run(tmp_path / "new", new)))
+    third = changed(base, {("vt", 4096): [1.0, 1.0, 1.0]}, model="./third", weights="third")
+    of_base = make_run(tmp_path / "base", base)
+    others = [make_run(tmp_path / name, spec) for name, spec in (("new", new), ("third", third))]
+    views = comparison_views([pair_runs(of_base, other) for other in others])
     assert [len(view.pieces) for view in views] == [1, 1, 1, 1]
-    assert [view.flipped for view in views] == [False, True, True, True]
-    assert views[0].base is not None
-    assert len(views[0].new.prediction) == LONGEST_ANSWER
+    assert [(view.id, view.change, view.failed) for view in views] == [
+        ("vt/4096/1/42", "worse", True),
+        ("vt/4096/3/42", "worse", True),
+        ("vt/4096/2/42", "better", False),
+        ("vt/4096/0/42", "", False),
+    ]
+    scores = [[None if answer is None else answer.score for answer in view.answers] for view in views]
+    assert scores == [[1.0, 0.0, 1.0], [1.0, 0.5, None], [0.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    assert max(len(answer.prediction) for view in views for answer in view.answers if answer) == LONGEST_ANSWER
 
 
 def test_pieces_say_where_they_stand() -> None:
