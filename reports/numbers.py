@@ -70,3 +70,12 @@ def _with_sign(value: float, unit: str) -> str:
 def amount(value: float, unit: str) -> str:
     """A time or an amount of memory, in a readable unit."""
     return f"{value / 2**30:.2f} GiB" if unit == "bytes" else f"{value:.3g} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """A time for readers: `45 s`, `2 min 05 s`, `1 h 20 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

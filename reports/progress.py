@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from evalkit.records import SampleKey, SampleRecord, SuitePlan
+from reports.numbers import duration
 from reports.plain_text import one_line
 
 SECONDS_BETWEEN_LOG_LINES = 60.0
@@ -79,9 +80,9 @@ class ProgressBar:
         self._progress.update(self._bar, rate=rate, ends_at=now + seconds_left)
         left = self._pending - self._ended
         if left and self._pace.answered == 1:
-            self._say(f"first answer after {seconds:.1f} s; about {_duration(seconds_left)} for the other {left}")
+            self._say(f"first answer after {seconds:.1f} s; about {duration(seconds_left)} for the other {left}")
         elif left and not self._console.is_terminal and now - self._last_line_at > SECONDS_BETWEEN_LOG_LINES:
-            self._say(f"{self._ended} of {self._pending} samples, {rate}, about {_duration(seconds_left)} left")
+            self._say(f"{self._ended} of {self._pending} samples, {rate}, about {duration(seconds_left)} left")
 
     def _say(self, line: str) -> None:
         self._console.print(Text(line))
@@ -125,17 +126,9 @@ class _TimeLeft(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         ends_at = task.fields["ends_at"]
-        left = "–" if ends_at is None else _duration(max(0.0, ends_at - time.perf_counter()))
+        left = "–" if ends_at is None else duration(max(0.0, ends_at - time.perf_counter()))
         return Text(f"{left} left", style="progress.remaining")
 
 
 def _work(ctx: int) -> int:
     return max(1, ctx)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

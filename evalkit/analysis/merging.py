@@ -66,11 +66,28 @@ def merge_shards(folders: Sequence[Path]) -> MergedRun:
     shards and samples that are missing or there twice.
     """
     shards = sorted((read_stored_shard(folder) for folder in folders), key=lambda shard: shard.shard.number)
-    first = shards[0]
     for shard in shards[1:]:
-        if difference := _difference(first, shard):
-            raise IncompatibleRunError(f"{first.folder} and {shard.folder} are not of one run ({difference})")
+        if difference := _difference(shards[0], shard):
+            raise IncompatibleRunError(f"{shards[0].folder} and {shard.folder} are not of one run ({difference})")
     _refuse_other_numbers(shards)
+    merged = _joined(shards)
+    _refuse_missing(shards, merged)
+    return merged
+
+
+def join_shards(shards: Sequence[StoredShard]) -> MergedRun | None:
+    """What the shards of one run have stored so far; None if they are of different runs, or if a shard is there twice.
+
+    Raises UsageError as `merge_shards` for a sample that two shards have.
+    """
+    different = any(_difference(shards[0], shard) for shard in shards[1:])
+    if different or len({shard.shard.number for shard in shards}) < len(shards):
+        return None
+    return _joined(shards)
+
+
+def _joined(shards: Sequence[StoredShard]) -> MergedRun:
+    first = shards[0]
     manifest = replace(first.manifest, shard="")
     for shard in shards[1:]:
         manifest = manifest.extended(shard.manifest)
@@ -82,7 +99,12 @@ def merge_shards(folders: Sequence[Path]) -> MergedRun:
         warnings=tuple(dict.fromkeys(warning for shard in shards for warning in shard.start.warnings)),
     )
     samples, sessions = _renumbered(shards)
-    return MergedRun(manifest, start, _in_order(shards, samples), sessions, first.shard.count)
+    names = [key.id for key in keys_of(first.shard.plan)]
+    foreign = next((name for name in samples.keys() - set(names)), None)
+    if foreign is not None:
+        raise UsageError(f"sample {foreign} is in no plan of its shards; run the shard again")
+    in_order = tuple(samples[name] for name in names if name in samples)
+    return MergedRun(manifest, start, in_order, sessions, first.shard.count)
 
 
 def _difference(one: StoredShard, other: StoredShard) -> str | None:
@@ -139,20 +161,15 @@ def _renumbered(shards: Sequence[StoredShard]) -> tuple[dict[str, SampleRecord],
     return samples, tuple(sessions)
 
 
-def _in_order(shards: Sequence[StoredShard], samples: dict[str, SampleRecord]) -> tuple[SampleRecord, ...]:
-    """The samples in the order of the plan; UsageError naming those that are missing or not in it."""
-    names = [key.id for key in keys_of(shards[0].shard.plan)]
-    missing = [name for name in names if name not in samples]
-    unfinished = [shard for shard in shards if len(shard.samples) < shard.start.planned]
+def _refuse_missing(shards: Sequence[StoredShard], merged: MergedRun) -> None:
+    """Raise UsageError naming a sample of the plan that no shard has, and the shards that have not finished."""
+    stored = {sample.id for sample in merged.samples}
+    missing = [key.id for key in keys_of(shards[0].shard.plan) if key.id not in stored]
     if missing:
+        unfinished = [shard for shard in shards if len(shard.samples) < shard.start.planned]
         listed = "; ".join(
             f"{shard.folder} has {len(shard.samples):,} of {shard.start.planned:,}" for shard in unfinished[:3]
         )
         raise UsageError(
             f"{len(missing):,} samples are missing, such as {missing[0]} ({listed}); continue the shards with --resume"
         )
-    planned = set(names)
-    foreign = next((name for name in samples if name not in planned), None)
-    if foreign is not None:
-        raise UsageError(f"sample {foreign} is in no plan of its shards; run the shard again")
-    return tuple(samples[name] for name in names)

@@ -40,6 +40,7 @@ from evalkit.cli import (  # noqa: E402
     score,
     show,
     track,
+    watch,
 )
 from evalkit.cli.shared.suite_run import INTERRUPTED  # noqa: E402
 from evalkit.errors import EvalkitError, UsageError  # noqa: E402
@@ -69,6 +70,7 @@ app.command("show", epilog=show.EXAMPLES)(show.show)
 app.command("resummarize", epilog=resummarize.EXAMPLES)(resummarize.resummarize)
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
+app.command("watch", epilog=watch.EXAMPLES)(watch.watch)
 app.command("merge", epilog=merge.EXAMPLES)(merge.merge)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("gate", epilog=gate.EXAMPLES)(gate.gate)

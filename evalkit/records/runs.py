@@ -157,6 +157,8 @@ class RunStart:
     question_settings: dict[str, Any] = field(default_factory=dict)
     shard: Shard | None = None
     """None for a whole run."""
+    planned_tokens: int | None = None
+    """Requested tokens of those samples, by which time left is estimated; None in older files."""
 
 
 @dataclass(frozen=True, slots=True)

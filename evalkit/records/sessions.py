@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from evalkit.records.execution import EngineDescription, Environment, MemoryUse
 
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,18 @@ class Session:
     """The command line; empty if not recorded."""
 
     @property
+    def written_at(self) -> datetime | None:
+        """When the session was last written: at its end, or soon after a sample; None if unknown."""
+        if self.started_at is None or self.wall_seconds is None:
+            return None
+        started_at = datetime.strptime(self.started_at, TIME).replace(tzinfo=UTC)
+        return started_at + timedelta(seconds=self.wall_seconds)
+
+    @property
     def ended_at(self) -> str | None:
         """UTC, as `started_at`; None while it runs, and if its start or duration is unknown."""
-        if self.started_at is None or self.wall_seconds is None or not self.ended:
-            return None
-        start = datetime.strptime(self.started_at, _TIME).replace(tzinfo=UTC)
-        return (start + timedelta(seconds=self.wall_seconds)).strftime(_TIME)
+        written_at = self.written_at
+        return written_at.strftime(TIME) if written_at is not None and self.ended else None
 
     @property
     def hardware(self) -> str:

@@ -26,6 +26,7 @@ from evalkit.running.excerpts import excerpts
 from evalkit.running.prefetch import prefetch
 from evalkit.running.protocols import Adapter, AskedT, Suite
 from evalkit.running.session_log import SessionLog
+from evalkit.running.shards import cost
 from evalkit.running.store import RunStore
 
 # Two prompts ahead keep the model busy; at 65,536 tokens each holds about a megabyte. Short ones are batched.
@@ -112,6 +113,7 @@ def _start(suite: Suite[Any], adapter: Adapter, settings: RunSettings, plan: Sui
         preflight=settings.preflight,
         question_settings=plan.question_settings,
         shard=plan.shard,
+        planned_tokens=sum(map(cost, plan.keys)),
     )
 
 

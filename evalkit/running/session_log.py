@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 
 from evalkit.errors import UsageError
 from evalkit.records import Session
+from evalkit.records.sessions import TIME
 from evalkit.running.environment import describe_environment
 from evalkit.running.protocols import Adapter
 from evalkit.running.store import RunStore
 
-SECONDS_BETWEEN_WRITES = 10.0
-"""Seconds of a killed process that may be missing; a new peak of memory is written at once."""
+SECONDS_BETWEEN_WRITES = (1.0, 10.0)
+"""Seconds of a killed process that may be missing, at first and later; a new peak of memory is written at once."""
 
 
 class SessionLog:
@@ -21,11 +22,12 @@ class SessionLog:
     def __init__(self, store: RunStore, adapter: Adapter, started_at: float, command: str = "") -> None:
         """`started_at` is `time.perf_counter()` at the start of the command. Raises UsageError if the disk is full."""
         self._store, self._adapter, self._started_at = store, adapter, started_at
+        self._began_at = time.perf_counter()
         engine = adapter.describe()
         elapsed = time.perf_counter() - started_at
         self._session = Session(
             number=max((session.number for session in store.sessions), default=0) + 1,
-            started_at=datetime.fromtimestamp(time.time() - elapsed, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            started_at=datetime.fromtimestamp(time.time() - elapsed, UTC).strftime(TIME),
             environment=describe_environment(engine.device or ""),
             engine=engine,
             command=command,
@@ -46,7 +48,9 @@ class SessionLog:
         self._session = replace(self._session, samples=self._session.samples + 1)
         peak, known = self._adapter.memory().peak_bytes, self._session.memory.peak_bytes
         is_higher = peak is not None and (known is None or peak > known)
-        if is_higher or time.perf_counter() - self._written_at >= SECONDS_BETWEEN_WRITES:
+        now = time.perf_counter()
+        least, most = SECONDS_BETWEEN_WRITES
+        if is_higher or now - self._written_at >= min(max(least, (now - self._began_at) / 4), most):
             self._write()
 
     def __enter__(self) -> "SessionLog":

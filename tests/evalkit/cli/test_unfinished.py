@@ -9,6 +9,7 @@ from evalkit.analysis.finished_run import load_run
 from evalkit.cli.shared.stored_runs import open_run
 from evalkit.errors import UsageError
 from tests.evalkit.run_factory import ERRORED, RunSpec, changed, stop_run, write_run
+from tests.evalkit.scripts import asked, interrupted_waits, write_script
 from tests.support import REPOSITORY, Evalkit
 
 HISTORY = REPOSITORY / "model_adapters" / "reference" / "history" / "hybrid"
@@ -126,3 +127,24 @@ def test_any_part_of_a_run_is_shown(evalkit: Evalkit, tmp_path: Path, name: str,
     stop_run(tmp_path / "run", samples=int(share * planned))
     shown = evalkit("show run --html page.html").out
     assert f"UNFINISHED: {int(share * planned)} of {planned:,} samples" in shown
+
+
+def test_it_goes_on_from_a_copy_on_another_machine(
+    tmp_path: Path, evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    line = "track --tasks parity --updates 4 --samples 4 --shots 1 --model scripted:model"
+    for place in (here, there):
+        place.mkdir()
+        write_script(
+            place / "model", {"match": "*/2/42", "text": "even", "wait_seconds": 0.01}, {"text": "odd"}, log="log"
+        )
+    monkeypatch.chdir(here)
+    with interrupted_waits(monkeypatch):
+        evalkit(line, "--out", "run", code=130)
+    shutil.copytree("run", there / "copy")
+    monkeypatch.chdir(there)
+    assert "2 of 4" in evalkit("watch copy").out
+    evalkit(line, "--out", "copy", "--resume")
+    assert load_run(Path("copy")).record.counts["n"] == 4
+    assert asked(Path("log")) == ["parity:4/0/2/42", "parity:4/0/3/42"]
