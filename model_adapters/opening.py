@@ -139,6 +139,7 @@ def memory_forecast(options: ModelOptions, ctx: int) -> str | None:
 
 
 def _open_server(options: ModelOptions, ctxs: Sequence[int], chat_template: str | None) -> OpenedModel:
+    from model_adapters.served.facts import WINDOW_OPTIONS
     from model_adapters.served.opening import open_server
 
     check_options(options)
@@ -148,7 +149,9 @@ def _open_server(options: ModelOptions, ctxs: Sequence[int], chat_template: str 
     if not abilities.token_ids:
         warnings.append("the server takes text instead of token ids and tokenizes it itself")
     if abilities.max_tokens is None:
-        warnings.append("the server does not name its longest prompt; a prompt that it cuts becomes an error")
+        warnings.append(
+            f"the server's longest sequence is unknown; it is set by {WINDOW_OPTIONS}; a prompt that is cut is an error"
+        )
     return OpenedModel(
         identity,
         tokenizer,

@@ -98,6 +98,7 @@ class TransformersAdapter:
             log_probabilities=None if generation.scores is None else generation.scores.log_probabilities,
             is_greedy=None if generation.scores is None else generation.scores.is_greedy,
             continuations=generation.continuations,
+            token_ids=generation.token_ids,
         )
 
 

@@ -19,6 +19,7 @@ import typer  # noqa: E402
 
 from evalkit import __version__  # noqa: E402
 from evalkit.cli import (  # noqa: E402
+    agree,
     bench,
     compare,
     data,
@@ -65,6 +66,7 @@ app.command("lm-eval", epilog=lm_eval.EXAMPLES)(lm_eval.lm_eval)
 app.command("track", epilog=track.EXAMPLES)(track.track)
 app.command("extend", epilog=extend.EXAMPLES)(extend.extend)
 app.command("loss", epilog=loss.EXAMPLES)(loss.loss)
+app.command("agree", epilog=agree.EXAMPLES)(agree.agree)
 app.command("preflight", epilog=preflight.EXAMPLES)(preflight.preflight)
 app.command("show", epilog=show.EXAMPLES)(show.show)
 app.command("resummarize", epilog=resummarize.EXAMPLES)(resummarize.resummarize)

@@ -136,6 +136,10 @@ class Completion:
     """Whether each of those tokens is the model's most probable one."""
     continuations: tuple[ContinuationScore, ...] | None = None
     """Of the request's continuations, in their order; None if none were requested, and after an error."""
+    token_ids: tuple[int, ...] | None = None
+    """The answer's tokens, with the one that ended it if it is known; None if they are not known."""
+    token_log_probabilities: tuple[float, ...] | None = None
+    """Nats, of the answer's tokens from the first on; None if they are not known."""
 
     @staticmethod
     def joined(name: str, parts: "Sequence[Completion]") -> "Completion":

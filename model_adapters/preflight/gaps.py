@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from evalkit.analysis.agreement.rounding import Rounding
 from evalkit.records import PreflightCheck
 from model_adapters.preflight.trace import Trace
 
@@ -63,6 +64,7 @@ class Reference:
         self._own = [] if own is None else [own]
         self._rounded_otherwise = rounded_otherwise
         exact = GPU_BOUND if model.device.type == "cuda" else CPU_BOUND
+        self._dtype = model.dtype
         self._least_bound = exact if own is None else LEAST_BOUND[model.dtype]
 
     @property
@@ -84,6 +86,22 @@ class Reference:
             if check.outcome == "pass" or self._rounded_otherwise is None or len(self._own) >= MOST_ROUNDINGS:
                 return check
             self._own.append(self._rounded_otherwise(len(self._own)))
+
+    def rounding(self, token_ids: Sequence[int]) -> Rounding:
+        """The rounding error of the positions' log-probabilities, for `token_ids` as the text of this reference."""
+        truth_TV = self.truth.logits_TV
+        scale = float((truth_TV - truth_TV.mean(dim=-1, keepdim=True)).square().mean().sqrt())
+        tokens, margins = [], []
+        for own in self._own:
+            tokens += _gaps(own.logits_TV, truth_TV, torch.tensor(token_ids[1:])[:, None])
+            margins += _gaps(own.logits_TV, truth_TV, truth_TV.topk(2).indices)
+        return Rounding(
+            token_gaps=tuple(tokens),
+            margin_gaps=tuple(margins),
+            least=self._least_bound * scale,
+            allowed=ALLOWED_LOSS,
+            dtype=str(self._dtype).removeprefix("torch."),
+        )
 
     def _bounds(self, positions: Sequence[int]) -> Bounds:
         layers = len(self.truth.layers_TD)
@@ -136,6 +154,14 @@ def relative_gap(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Root mean square of the differences, relative to that of the expected values."""
     scale = float(expected.square().mean().sqrt())
     return float((found - expected).square().mean().sqrt()) / max(scale, 1e-12)
+
+
+def _gaps(found_TV: torch.Tensor, expected_TV: torch.Tensor, id_TK: torch.Tensor) -> list[float]:
+    """Absolute differences of log-probabilities of K = 1 token per position; for K = 2, of the pair's difference."""
+    positions = len(id_TK)
+    picked = [logits.log_softmax(-1)[:positions].gather(1, id_TK) for logits in (found_TV, expected_TV)]
+    found_TK, expected_TK = picked if id_TK.shape[1] == 1 else [each[:, :1] - each[:, 1:] for each in picked]
+    return (found_TK - expected_TK).abs().flatten().tolist()
 
 
 def _finite(value: float) -> float | None:

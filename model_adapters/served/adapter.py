@@ -1,9 +1,9 @@
 """An adapter for a model behind an OpenAI-compatible server."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from evalkit.records import Completion, ContinuationScore, EngineDescription, Me
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import cut_at
 from model_adapters.messages import first_line
-from model_adapters.served.answers import Answer, read_answer, read_log_probabilities
+from model_adapters.served.answers import Answer, read_answer, read_answer_tokens, read_log_probabilities
 from model_adapters.served.client import ServerClient
 
 
@@ -28,6 +28,8 @@ class Abilities:
     """Maximum length of prompt plus answer; None if the server does not report one."""
     engine: str = "server"
     """Name and version, such as `server (vllm 0.26.0)`."""
+    answer_tokens: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of a request for the ids and log-probabilities of the answer's tokens, as far as the server gives them."""
 
 
 class ServedAdapter:
@@ -101,7 +103,9 @@ class ServedAdapter:
         if request.continuations:
             return self._scored(request, continuations=tuple(self._continued(client, request)))
         stop = {"stop": list(request.stop)} if request.stop else {}
-        answer = self._ask(client, request.token_ids, max_tokens=request.generation_tokens, **stop)
+        options = {**stop, **self._abilities.answer_tokens}
+        answer = self._ask(client, request.token_ids, max_tokens=request.generation_tokens, **options)
+        token_ids, log_probabilities = read_answer_tokens(answer)
         # Some servers leave the stop string in the text, and some do not support stop strings.
         text, written = cut_at(answer.text, request.stop), answer.completion_tokens
         return Completion(
@@ -112,6 +116,8 @@ class ServedAdapter:
             finish_reason=answer.finish_reason if text == answer.text else "stop",
             prefill_seconds=None,
             decode_seconds=None,
+            token_ids=token_ids,
+            token_log_probabilities=log_probabilities,
         )
 
     def _continued(self, client: ServerClient, request: Request) -> Iterator[ContinuationScore]:

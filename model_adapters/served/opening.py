@@ -8,14 +8,15 @@ from evalkit.records import SERVED, UNKNOWN, ModelIdentity, PositionScheme
 from evalkit.running.model_options import ModelOptions
 from evalkit.running.protocols import Adapter, Tokenizer
 from model_adapters.served.adapter import Abilities, ServedAdapter, text_of
-from model_adapters.served.answers import read_answer, read_log_probabilities
+from model_adapters.served.answers import read_answer, read_answer_tokens, read_log_probabilities
 from model_adapters.served.client import RejectedError, ServerClient
+from model_adapters.served.facts import engine_name, listed, longest_sequence
 
 CONCURRENCY = 16
 """Number of concurrent requests."""
 _QUESTION = "The capital of France is"
-_WINDOW_FIELDS = ("max_model_len", "context_length", "n_ctx_train")
-"""Names of the maximum sequence length in vLLM and SGLang, hosted servers, and llama.cpp."""
+_ANSWER_TOKENS: tuple[Mapping[str, Any], ...] = ({"logprobs": 1, "return_token_ids": True}, {"logprobs": 1})
+"""Fields for ids and log-probabilities of the answer's tokens: vLLM's, then OpenAI's."""
 
 
 def open_server(
@@ -34,16 +35,31 @@ def open_server(
             abilities = find_abilities(client, options.model, tokenizer)
     except RequestFailedError as error:
         raise UsageError(f"--server {options.server}: {error}") from None
+    refuse_short_window(server, options.model, abilities, ctxs)
+    identity = served_identity(options.model, tokenizer, chat_template)
+
+    def make_adapter() -> Adapter:
+        return ServedAdapter(server, options.model, tokenizer, identity, abilities, concurrency=concurrency)
+
+    return identity, abilities, make_adapter
+
+
+def refuse_short_window(server: str, model: str, abilities: Abilities, ctxs: Sequence[int]) -> None:
+    """Raise UsageError if the server states a longest sequence that is shorter than a context."""
     longest = max(ctxs, default=0)
     if abilities.max_tokens is not None and longest > abilities.max_tokens:
         raise UsageError(
-            f"--server {options.server} reads at most {abilities.max_tokens:,} tokens of {options.model}, and the run "
-            f"has a context of {longest:,}; start the server with a longer one"
+            f"--server {server} reads at most {abilities.max_tokens:,} tokens of {model}, and the run has a context of "
+            f"{longest:,}; start the server with a longer one"
         )
-    identity = ModelIdentity(
-        path=options.model,
+
+
+def served_identity(name: str, tokenizer: Tokenizer, chat_template: str | None = None) -> ModelIdentity:
+    """What is known of a served model: its name and its tokenizer."""
+    return ModelIdentity(
+        path=name,
         family=UNKNOWN,
-        fingerprint=served_fingerprint(options.model),
+        fingerprint=served_fingerprint(name),
         tokenizer=tokenizer.fingerprint,
         dtype=UNKNOWN,
         positions=PositionScheme("other", UNKNOWN),
@@ -51,11 +67,6 @@ def open_server(
         parameters=0,
         chat_template=chat_template,
     )
-
-    def make_adapter() -> Adapter:
-        return ServedAdapter(server, options.model, tokenizer, identity, abilities, concurrency=concurrency)
-
-    return identity, abilities, make_adapter
 
 
 def served_fingerprint(name: str) -> str:
@@ -74,13 +85,27 @@ def find_abilities(client: ServerClient, model: str, tokenizer: Tokenizer) -> Ab
         answer = client.complete({**body, "prompt": text_of(tokenizer, tuple(ids))})
         read_answer(answer, model=model, prompt_tokens=len(ids))
         token_ids = False
-    entry = _listed(client.get("/v1/models"), model)
+    entry = listed(client, model)
     return Abilities(
         token_ids=token_ids,
         log_probabilities=token_ids and _gives_log_probabilities(client, {**body, "prompt": ids}, model),
-        max_tokens=_window(entry),
-        engine=_engine(client, entry),
+        max_tokens=longest_sequence(client, entry),
+        engine=engine_name(client, entry),
     )
+
+
+def find_answer_tokens(client: ServerClient, model: str, tokenizer: Tokenizer) -> Mapping[str, Any]:
+    """The fields of a request for which the server adds ids or log-probabilities of the answer's tokens."""
+    ids = tokenizer.encode_prompt(_QUESTION)
+    body = {"model": model, "prompt": ids, "max_tokens": 1, "temperature": 0.0, "stream": False}
+    for fields in _ANSWER_TOKENS:
+        try:
+            answer = read_answer(client.complete({**body, **fields}), model=model, prompt_tokens=len(ids))
+        except RequestFailedError:
+            continue
+        if any(read_answer_tokens(answer)):
+            return fields
+    return {}
 
 
 def _gives_log_probabilities(client: ServerClient, body: Mapping[str, Any], model: str) -> bool:
@@ -91,26 +116,3 @@ def _gives_log_probabilities(client: ServerClient, body: Mapping[str, Any], mode
     except RequestFailedError:
         return False
     return True
-
-
-def _listed(listing: Any, model: str) -> Mapping[str, Any]:
-    """The model's entry in /v1/models; empty if there is none."""
-    entries = listing.get("data") if isinstance(listing, Mapping) else None
-    found = (entry for entry in entries or () if isinstance(entry, Mapping) and entry.get("id") == model)
-    return next(found, {})
-
-
-def _window(entry: Mapping[str, Any]) -> int | None:
-    meta = entry.get("meta")
-    places = (entry, meta) if isinstance(meta, Mapping) else (entry,)
-    given = [place[name] for place in places for name in _WINDOW_FIELDS if isinstance(place.get(name), int)]
-    return min(given, default=None)
-
-
-def _engine(client: ServerClient, entry: Mapping[str, Any]) -> str:
-    """`server`, with the name and version of the server software if it reports them."""
-    owner = str(entry.get("owned_by") or "")
-    told = client.get("/version")
-    version = str(told.get("version") or "") if isinstance(told, Mapping) else ""
-    named = " ".join(part[:40] for part in (owner, version) if part)
-    return f"server ({named})" if named else "server"

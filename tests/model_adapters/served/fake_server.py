@@ -20,12 +20,17 @@ class FakeServer:
     model: str = "served"
     listing: dict[str, Any] = field(default_factory=dict)
     """Additional fields of the model's entry in /v1/models."""
+    pages: dict[str, Any] = field(default_factory=lambda: {"/version": {"version": "1.2"}})
+    """JSON at further paths."""
     takes_ids: bool = True
     tokenize: Callable[[str], list[int]] = lambda text: list(text.encode())
     gives_log_probabilities: bool = True
     fault: Fault = lambda body, before: None
     reply: Callable[[list[int]], dict[str, Any]] = lambda ids: {}
     """Changes to the answer: `text`, `finish_reason`, `prompt_tokens`, `model`."""
+    complete: "Callable[[dict[str, Any], list[int]], dict[str, Any]] | None" = None
+    """From a request and its tokens to the choice of the answer, instead of a made-up one; may be slow."""
+    at_once: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
     keys: set[str | None] = field(default_factory=set)
     most_at_once: int = 0
@@ -42,7 +47,7 @@ def serve() -> Iterator[FakeServer]:
     http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     http.daemon_threads = True
     fake = FakeServer(f"http://127.0.0.1:{http.server_address[1]}")
-    http.fake, http.lock, http.at_once = fake, threading.Lock(), 0  # type: ignore[attr-defined]
+    http.fake, http.lock = fake, threading.Lock()  # type: ignore[attr-defined]
     thread = threading.Thread(target=http.serve_forever, daemon=True)
     thread.start()
     try:
@@ -65,14 +70,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/models":
             self._send(200, {"data": [{"id": fake.model, "owned_by": "fake", **fake.listing}]})
         else:
-            self._send(200, {"version": "1.2"}) if self.path == "/version" else self._send(404, {})
+            self._send(200, fake.pages[self.path]) if self.path in fake.pages else self._send(404, {})
 
     def do_POST(self) -> None:
         fake: FakeServer = self.server.fake
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         with self.server.lock:
-            self.server.at_once += 1
-            fake.most_at_once = max(fake.most_at_once, self.server.at_once)
+            fake.at_once += 1
+            fake.most_at_once = max(fake.most_at_once, fake.at_once)
             before = sum(known["prompt"] == body["prompt"] for known in fake.bodies)
             fake.bodies.append(body)
             fake.keys.add(self.headers.get("authorization"))
@@ -91,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, _answer(fake, body))
         finally:
             with self.server.lock:
-                self.server.at_once -= 1
+                fake.at_once -= 1
 
     def _send(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(value).encode()
@@ -111,10 +116,12 @@ def _answer(fake: FakeServer, body: dict[str, Any]) -> dict[str, Any]:
     ids = prompt if isinstance(prompt, list) else fake.tokenize(prompt)
     changes = {"text": f"answer to {sum(ids)}", "finish_reason": "stop", "model": fake.model, "prompt_tokens": len(ids)}
     changes |= fake.reply(ids)
+    usage = {"prompt_tokens": changes["prompt_tokens"], "completion_tokens": 3}
+    if fake.complete is not None:
+        return {"model": changes["model"], "choices": [fake.complete(body, ids)], "usage": usage}
     choice: dict[str, Any] = {"text": changes["text"], "finish_reason": changes["finish_reason"]}
     if body.get("echo") and fake.gives_log_probabilities:
         scores = [log_probability(token) for token in (*ids, 0)]
         best = [{"x": -0.01 if token % 3 == 0 else score - 1} for token, score in zip((*ids, 0), scores, strict=True)]
         choice["logprobs"] = {"token_logprobs": [None, *scores[1:]], "top_logprobs": [None, *best[1:]]}
-    usage = {"prompt_tokens": changes["prompt_tokens"], "completion_tokens": 3}
     return {"model": changes["model"], "choices": [choice], "usage": usage}

@@ -8,9 +8,10 @@ import pytest
 from evalkit.errors import UsageError
 from evalkit.records import Completion, Request
 from evalkit.running.model_options import ModelOptions
-from model_adapters.opening import check_options, fingerprints
+from model_adapters.opening import check_options, fingerprints, open_model
 from model_adapters.scripted import ScriptedTokenizer
 from model_adapters.served import client
+from model_adapters.served.answers import Answer, read_answer_tokens
 from model_adapters.served.opening import open_server
 from tests.model_adapters.served.fake_server import FakeServer, log_probability, serve
 
@@ -147,6 +148,37 @@ def test_a_window_that_is_too_short_is_refused(server: FakeServer) -> None:
         open_server(options(server), ScriptedTokenizer(), (8192,))
 
 
+@pytest.mark.parametrize(
+    ("listing", "pages", "tokens"),
+    [
+        ({"owned_by": "vllm", "max_model_len": 4096}, {}, 4096),
+        ({"owned_by": "sglang", "max_model_len": 4096}, {"/get_server_info": {"max_total_num_tokens": 2048}}, 2048),
+        ({"owned_by": "sglang"}, {"/get_server_info": {"context_length": None}}, None),
+        (
+            {"owned_by": "llamacpp", "meta": {"n_ctx_train": 131_072}},
+            {"/props": {"default_generation_settings": {"n_ctx": 8192}, "total_slots": 4}},
+            8192,
+        ),
+        ({"owned_by": "llamacpp", "meta": {"n_ctx_train": 131_072}}, {}, None),
+        ({"context_length": 8192}, {}, 8192),
+        ({"max_model_len": "long"}, {}, None),
+    ],
+)
+def test_the_longest_sequence_of_each_kind_of_server(
+    server: FakeServer, listing: dict[str, object], pages: dict[str, object], tokens: int | None
+) -> None:
+    server.listing, server.pages = listing, pages
+    assert open_server(options(server), ScriptedTokenizer(), ())[1].max_tokens == tokens
+
+
+def test_an_unknown_longest_sequence_is_one_warning(server: FakeServer) -> None:
+    named = ModelOptions("served", server=server.url, tokenizer="reference:hybrid")
+    assert open_model(named).warnings == (
+        "the server's longest sequence is unknown; it is set by --max-model-len of vLLM, --context-length of SGLang, "
+        "--ctx-size of llama.cpp; a prompt that is cut is an error",
+    )
+
+
 def test_what_is_known_of_a_served_model(server: FakeServer) -> None:
     identity, abilities, make = open_server(options(server), ScriptedTokenizer(), ())
     assert (identity.fingerprint, identity.dtype, identity.trained_length) == ("served:served", "unknown", None)
@@ -174,3 +206,18 @@ def test_bad_addresses_are_one_line(server: FakeServer) -> None:
 def test_the_fingerprint_of_a_served_model_is_its_name(server: FakeServer) -> None:
     named = ModelOptions("served", server=server.url, tokenizer="reference:hybrid")
     assert fingerprints(named)[0] == "served:served"
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"token_ids": [1, 2], "logprobs": {"token_logprobs": [-0.5, -1]}}, ((1, 2), (-0.5, -1))),
+        ({"logprobs": {"content": [{"id": 7, "logprob": -0.25}]}}, ((7,), (-0.25,))),
+        ({"logprobs": {"content": [{"token": " a", "logprob": -0.25}]}}, (None, (-0.25,))),
+        ({"logprobs": {"token_logprobs": [None, -1.0]}, "token_ids": "12"}, (None, None)),
+        ({"logprobs": None}, (None, None)),
+        ({}, (None, None)),
+    ],
+)
+def test_tokens_of_an_answer_as_vllm_and_llama_cpp_give_them(choice: dict[str, object], expected: object) -> None:
+    assert read_answer_tokens(Answer("", "stop", None, choice)) == expected

@@ -59,6 +59,17 @@ def test_ruler_through_a_server_and_through_the_engine(evalkit: Evalkit, url: st
     assert "text instead of token ids" in Path("served/run.json").read_text(encoding="utf-8")
 
 
+def test_the_server_and_the_engine_agree(evalkit: Evalkit, url: str) -> None:
+    asked = "--ctx 512 --samples 2 --tasks niah_single_2,qa_1 --concurrency 2 --repeats 2 --new-tokens 4 --blocks 128"
+    engine = "--model reference:hybrid --dtype float32 --device cpu --segment-tokens 200 --skip-preflight"
+    found = evalkit(f"agree {engine} --server {url} --served-name {MODEL} {asked} --format json").json()
+    assert (found["verdict"], found["findings"], found["failures"]) == ("agrees", [], [])
+    assert not found["takes_token_ids"]
+    counts = {(group["way"], group["what"]): (group["requests"], group["equal"]) for group in found["answers"]}
+    assert counts["alone", "whole prompts"] == counts["repeated", "whole prompts"] == (2, 2)
+    assert counts["under load", "ends at, before and after: engine segment of 200"] == (3, 3)
+
+
 def test_a_suite_of_log_probabilities_is_refused(evalkit: Evalkit, url: str) -> None:
     Path("text.txt").write_text("Once upon a time. " * 90, encoding="utf-8")
     line = evalkit.refuses(f"loss text.txt --ctx 128 --model {MODEL} --server {url} --out loss")
