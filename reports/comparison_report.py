@@ -9,7 +9,7 @@ from evalkit.views.names import short_names
 from reports.charts import Lines
 from reports.length_chart import by_length, series_of
 from reports.numbers import amount, counted, figure, signed
-from reports.report import TONES, Report, Table, Tone
+from reports.report import Report, Table, Tone
 from reports.run_report import describe_model, describe_origin, generated_label, labelled
 from reports.verdicts import comparison_verdict
 
@@ -80,35 +80,39 @@ def _bars(comparisons: Sequence[Comparison], names: Sequence[str]) -> Lines | No
 
 
 def _mean_tables(comparisons: Sequence[Comparison], names: Sequence[str]) -> Iterator[Table]:
-    """The means over tasks by length; of several runs in one table, each with its difference."""
-    if not any(row.task is None for row in comparisons[0].rows):
+    """The means over tasks by length; of several runs in one table with a row each."""
+    means = [[row for row in one.rows if row.task is None] for one in comparisons]
+    if not any(means):
         return
     if len(comparisons) == 1:
-        rows = [row for row in comparisons[0].rows if row.task is None]
-        yield _rows_table("Mean over tasks", comparisons[0], rows, names)
+        yield _rows_table("Mean over tasks", comparisons[0], means[0], names)
         return
-    means = [{row.ctx: row for row in one.rows if row.task is None} for one in comparisons]
     lines: list[tuple[str, ...]] = []
     tones: list[Tone] = []
-    for ctx in sorted({ctx for one in means for ctx in one}):
-        found = [one.get(ctx) for one in means]
-        base = next(row for row in found if row is not None)
-        start = f"{ctx:,}" if ctx else "all", figure(base.base, base.unit)
-        lines.append((*start, *(cell for row in found for cell in _both(row))))
-        changes = {row.change for row in found if row is not None}
-        tones.append(next((change for change in TONES if change in changes), ""))
-    yield Table(
-        "Mean over tasks",
-        ("length", names[0], *(column for name in names[1:] for column in (name, "difference", "verdict"))),
-        tuple(lines),
-        tones=tuple(tones),
+    for ctx in sorted({row.ctx for rows in means for row in rows}):
+        found = [(name, row) for name, rows in zip(names[1:], means, strict=True) for row in rows if row.ctx == ctx]
+        base = found[0][1]
+        length = f"{ctx:,}" if ctx else "all"
+        lines.append((length, names[0], figure(base.base, base.unit), "", "", "", "", ""))
+        lines += [(length, name, *_against_base(row)) for name, row in found]
+        tones += ["", *(_tone(row) for _, row in found)]
+    columns = ("length", "model", "mean", "difference", "verdict", "p (Holm)", "n", "detectable (80 % power)")
+    yield Table("Mean over tasks", columns, tuple(lines), tones=tuple(tones))
+
+
+def _against_base(row: RowComparison) -> tuple[str, ...]:
+    return (
+        figure(row.new, row.unit),
+        signed(row.difference, row.ci95, row.unit),
+        row.change,
+        probability(row.p_holm),
+        str(row.n),
+        figure(row.detectable, row.unit),
     )
 
 
-def _both(row: RowComparison | None) -> tuple[str, str, str]:
-    if row is None:
-        return "-", "-", "-"
-    return figure(row.new, row.unit), signed(row.difference, row.ci95, row.unit), row.change
+def _tone(row: RowComparison) -> Tone:
+    return "" if row.change == "~" else row.change
 
 
 def _task_tables(comparison: Comparison, names: tuple[str, str], *, several: bool) -> Iterator[Table]:
@@ -168,7 +172,7 @@ def _rows_table(title: str, comparison: Comparison, rows: Sequence[RowComparison
             )
             for row in rows
         ),
-        tones=tuple("" if row.change == "~" else row.change for row in rows),
+        tones=tuple(map(_tone, rows)),
     )
 
 

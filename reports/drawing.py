@@ -103,12 +103,13 @@ def _lines(chart: Lines, name: str) -> Element:
     keys = [
         _Key(
             _short(series.name),
-            _colour(place if series.colour is None else series.colour),
-            marker="" if series.style in ("solid", *_DASHES) else list(MARKERS)[place % len(MARKERS)],
-            dash=_DASHES.get(series.style, _DASHES["dashed"] if place >= len(PALETTE) else ""),
+            _colour(look),
+            marker="" if series.style in ("solid", *_DASHES) else list(MARKERS)[look % len(MARKERS)],
+            dash=_DASHES.get(series.style, _DASHES["dashed"] if look >= len(PALETTE) else ""),
             joined=series.style != "points",
         )
         for place, series in enumerate(chart.series)
+        for look in [place if series.colour is None else series.colour]
     ]
     canvas, y = _titled(chart.title)
     y = _add_legend(canvas, keys, y)

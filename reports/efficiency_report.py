@@ -5,11 +5,21 @@ from typing import Literal
 
 import numpy as np
 
-from evalkit.analysis.efficiency import BASELINE, HYBRID, PUBLISHED_SOURCE, Checkpoint, Efficiency, LawFit, Saving
+from evalkit.analysis.efficiency import (
+    BASELINE,
+    HYBRID,
+    PUBLISHED_SOURCE,
+    Checkpoint,
+    Efficiency,
+    LawFit,
+    Saving,
+    Training,
+)
 from evalkit.statistics.paired import Array
 from reports.axes import short_number
 from reports.charts import Lines, Series
-from reports.numbers import between, decimals, figure
+from reports.length_chart import series_of
+from reports.numbers import between, counted, decimals, figure, measured
 from reports.report import Report, Table
 
 NAMES = ("hybrid", "baseline")
@@ -40,6 +50,46 @@ def efficiency_report(efficiency: Efficiency) -> Report:
     )
 
 
+def training_report(training: Training) -> Report:
+    """The report of one training run: its checkpoints by tokens."""
+    last, best = training.points[-1], _best(training)
+    at = "its best" if best is last else f"{figure(best.value, training.unit)} at {tokens_text(best.tokens)} was better"
+    rows = tuple(
+        (tokens_text(point.tokens), point.run_id, measured(point.value, point.ci95, decimals(training.unit)))
+        for point in training.points
+    )
+    return Report(
+        headline=f"training by {training.metric}, {counted(len(rows), 'checkpoint')}",
+        notices=(),
+        tables=(Table("Checkpoints, with 95 % interval", ("tokens", "run", training.metric), rows),),
+        facts=(),
+        verdicts=(
+            f"{training.metric} is {measured(last.value, last.ci95, decimals(training.unit))} {training.unit} after "
+            f"{tokens_text(last.tokens)} tokens; {at}.",
+        ),
+    )
+
+
+def _best(training: Training) -> Checkpoint:
+    """The latest of the best checkpoints."""
+    sign = 1 if training.higher_is_better else -1
+    return max(training.points, key=lambda point: (sign * point.value, point.tokens))
+
+
+def training_chart(training: Training) -> Lines:
+    """The scores of one training run over its tokens, with their intervals."""
+    points = [(point.tokens, point.value, point.ci95) for point in training.points]
+    return Lines(
+        name="training",
+        title=f"{training.metric} over training",
+        x_label="training tokens",
+        y_label=training.unit,
+        series=(series_of(training.metric, points),),
+        log_x=True,
+        y_range=None,
+    )
+
+
 def tokens_text(tokens: float | None) -> str:
     return "-" if tokens is None else short_number(tokens)
 
@@ -51,7 +101,7 @@ def headline(efficiency: Efficiency) -> str:
     if final.hybrid_tokens is None:
         return f"{what}: the hybrid does not reach the baseline's final {score}"
     marked = " (EXTRAPOLATED)" if final.reached == "extrapolated" else ""
-    return f"{what}: the baseline's final {score} with {_saving(final)} tokens{marked}"
+    return f"{what}: the baseline's final {score} with {_saving(final)} tokens {_interval(final)}{marked}"
 
 
 def _saving(saving: Saving) -> str:
@@ -87,8 +137,6 @@ def _savings_table(efficiency: Efficiency) -> Table:
 
 
 def _interval(saving: Saving) -> str:
-    if saving.ci95 == (None, None):
-        return "beyond the data"
     low, high = ("beyond the data" if end is None else f"{end:.1%}" for end in saving.ci95)
     return f"[{low}, {high}]"
 

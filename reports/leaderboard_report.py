@@ -9,7 +9,8 @@ from evalkit.analysis.leaderboard import Board, Cell, Column, Leaderboard, Model
 from reports.numbers import between, decimals, measured, tested_length
 from reports.plain_text import one_line
 from reports.report import Report, Table
-from reports.run_report import generated_label
+from reports.run_report import describe_origin, generated_label
+from reports.verdicts import board_verdict
 
 CSV_COLUMNS = ("table", "rank", "model", "fingerprint", "what", "unit", "value", "ci95_low", "ci95_high", "n", "note")
 # A spreadsheet reads a cell that begins with one of these as a formula.
@@ -31,6 +32,7 @@ def leaderboard_report(leaderboard: Leaderboard, foreign: Sequence[ForeignResult
             *([_left_out_table(leaderboard)] if leaderboard.left_out else []),
         ),
         facts=tuple(fact for number, board in enumerate(leaderboard.boards) for fact in _protocol_facts(board, number)),
+        verdicts=tuple(filter(None, map(board_verdict, leaderboard.boards[:1]))),
     )
 
 
@@ -65,12 +67,6 @@ def describe_protocol(protocol: Protocol) -> str:
 
 
 def _notices(leaderboard: Leaderboard, foreign: Sequence[ForeignResult]) -> Iterator[str]:
-    ranked = leaderboard.boards[0].ranked_by if leaderboard.boards else None
-    if ranked is not None:
-        yield (
-            f"Ranked by {ranked}: models that share a rank are not significantly worse than its best (Holm, 5 %); "
-            "values are with 95 % interval."
-        )
     hardware = {row.costs.hardware for board in leaderboard.boards for row in board.rows}
     if len(hardware) > 1:
         yield "Times and memory were measured on different hardware and cannot be compared."
@@ -91,6 +87,10 @@ def _board_table(board: Board, number: int) -> Table:
         + generated_label(role for protocol in board.protocols for role in protocol.generated),
         ("rank", "model", *(column_title(column) for column in board.columns), *COST_COLUMNS),
         tuple(_row(row, board.columns) for row in board.rows),
+        note=""
+        if board.ranked_by is None
+        else f"Ranked by {board.ranked_by}: models that share a rank are not significantly worse than its best (Holm, "
+        "5 %); values are with 95 % interval.",
     )
 
 
@@ -161,7 +161,7 @@ def _foreign_cell(row: ForeignRow | None) -> str:
 def _runs_table(leaderboard: Leaderboard) -> Table:
     return Table(
         "Runs behind these tables",
-        ("run", "model", "suite", "dialect", "seed", "samples", "errors"),
+        ("run", "model", "suite", "dialect", "seed", "samples", "errors", "made"),
         tuple(
             (
                 run.run_id,
@@ -171,6 +171,7 @@ def _runs_table(leaderboard: Leaderboard) -> Table:
                 str(run.seed),
                 str(run.n),
                 str(run.errors),
+                describe_origin(run.started_at, run.hardware, run.evalkit),
             )
             for run in leaderboard.runs
         ),

@@ -8,7 +8,6 @@ from typing import Literal
 from reports.charts import Lines
 
 Tone = Literal["", "worse", "better"]
-TONES: tuple[Tone, ...] = "worse", "better"
 
 # A number with its sign, comparison or bracket; longer text is a sentence that begins with one.
 _NUMBER = re.compile(r"(?:[-+~<≤≥±] ?)?\[?[-+]?\d.{0,50}")

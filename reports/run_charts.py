@@ -1,5 +1,6 @@
 """The charts of a run, of a comparison and of a leaderboard."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlencode
@@ -16,6 +17,8 @@ from reports.length_chart import LENGTH, SCORE, SCORE_RANGE, Point, by_length, m
 from reports.plain_text import visible
 
 NATS = "nats per token"
+_CHECKPOINT = re.compile(r"(.+)[/@:][^/@:]*\d[^/@:]*")
+"""A checkpoint's name, with that of its training run."""
 
 
 def run_charts(record: RunRecord, samples: Sequence[SampleRecord]) -> list[Chart]:
@@ -63,7 +66,7 @@ def comparison_charts(compared: ComparedRuns) -> list[Chart]:
 
 
 def board_charts(board: Board) -> list[Chart]:
-    """Scores by length, for each suite with several lengths."""
+    """Scores by length, for each suite with several lengths; and over the tokens of each training run."""
     charts: list[Chart] = []
     for suite in dict.fromkeys(column.suite for column in board.columns):
         places = [
@@ -81,7 +84,29 @@ def board_charts(board: Board) -> list[Chart]:
             if series:
                 name = "".join(letter if letter.isalnum() else "_" for letter in suite)
                 charts.append(by_length(f"lengths_{name}", f"{suite}: mean by length", series))
-    return charts
+    training = _training(board)
+    return charts if training is None else [*charts, training]
+
+
+def _training(board: Board) -> Lines | None:
+    """The ranking column over training tokens, one line per training run of which several checkpoints are known.
+
+    Checkpoints are of one training run if their names are alike up to a last part with a number, as in `run/step-10`.
+    """
+    place = next((at for at, column in enumerate(board.columns) if column.label == board.ranked_by), None)
+    if place is None:
+        return None
+    points: dict[str, dict[float, Point]] = {}
+    for row in board.rows:
+        cell, named = row.cells[place], _CHECKPOINT.fullmatch(row.model)
+        if cell is not None and row.tokens_seen and named:
+            points.setdefault(named[1], {})[row.tokens_seen] = (row.tokens_seen, cell.value, cell.ci95)
+    series = [series_of(name, list(found.values())) for name, found in points.items() if len(found) > 1]
+    if not series:
+        return None
+    unit = board.columns[place].unit
+    title, y_range = f"{board.ranked_by} over training", SCORE_RANGE if unit == "points" else None
+    return Lines("training", title, "training tokens", unit, tuple(series), log_x=True, y_range=y_range)
 
 
 def _numbered(charts: Sequence[Chart]) -> list[Chart]:
@@ -193,7 +218,11 @@ def _differences(comparisons: Sequence[Comparison], names: Sequence[str]) -> Lin
     # One length without a context has its figures in the table.
     if not any(x for found in points.values() for x, _, _ in found):
         return None
-    series = tuple(series_of(name, found) for name, found in points.items())
+    # In the colours that the models have in the chart of their scores.
+    first = 1 if has_means else 0
+    series = tuple(
+        replace(series_of(name, found), colour=place) for place, (name, found) in enumerate(points.items(), start=first)
+    )
     compared_with = f"{names[1]} - {names[0]}" if len(comparisons) == 1 else f"difference from {names[0]}"
     title = f"{compared_with}{', mean over tasks,' if has_means else ''} with {comparisons[0].confidence:.0%} interval"
     log_x = all(x > 0 for one in series for x in one.x)

@@ -112,8 +112,7 @@ def describe_origin(started_at: str | None, hardware: str, version: str | None) 
 
 
 def _origin(record: RunRecord) -> str:
-    started = next((session.started_at for session in record.sessions if session.started_at is not None), None)
-    return describe_origin(started, describe_hardware(record), record.environment.evalkit)
+    return describe_origin(record.started_at, describe_hardware(record), record.environment.evalkit)
 
 
 def _command_fact(record: RunRecord) -> tuple[str, str]:

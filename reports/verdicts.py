@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from evalkit.analysis.comparison import Comparison, RowComparison
+from evalkit.analysis.leaderboard import Board
 from evalkit.records import EFFECTIVE_LENGTH, ResultRow, RunRecord, SummaryRow
 from evalkit.records.metrics import metric_of
 from evalkit.views.names import short_names
@@ -142,6 +143,21 @@ def _where(row: RowComparison, with_task: bool) -> str:
 
 def _at(row: RowComparison) -> str:
     return f" at {row.ctx:,}" if row.ctx else ""
+
+
+def board_verdict(board: Board) -> str:
+    """Who leads a leaderboard, with its values; empty if nothing ranks the models."""
+    place = next((at for at, column in enumerate(board.columns) if column.label == board.ranked_by), None)
+    first = [row for row in board.rows if row.rank == 1]
+    if place is None or not first:
+        return ""
+    unit = board.columns[place].unit
+    cells = [(row.model, row.cells[place]) for row in first]
+    values = [
+        f"{name} with {measured(cell.value, cell.ci95, decimals(unit))}" for name, cell in cells if cell is not None
+    ]
+    ranks = "ranks first" if len(first) == 1 else "share the first rank"
+    return f"By {board.ranked_by} {_listed(values)} {ranks} of {counted(len(board.rows), 'model')}."
 
 
 def _listed(items: Sequence[str]) -> str:

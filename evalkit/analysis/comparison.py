@@ -43,7 +43,7 @@ class ComparedRun:
             model=run.record.model,
             hardware=describe_hardware(run.record),
             generated=generated_roles(run.record.corpora),
-            started_at=next((one.started_at for one in run.record.sessions if one.started_at is not None), None),
+            started_at=run.record.started_at,
             evalkit=run.record.environment.evalkit,
         )
 

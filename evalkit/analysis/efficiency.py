@@ -116,6 +116,27 @@ class Efficiency:
     published: tuple[PublishedFigure, ...] = PUBLISHED
 
 
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The checkpoints of one training run, by one metric."""
+
+    metric: str
+    unit: str
+    higher_is_better: bool
+    points: tuple[Checkpoint, ...]
+
+
+def follow_training(runs: Sequence[StoredRun], metric: str) -> Training:
+    """The checkpoints of one training run by `metric`, in the order of their tokens.
+
+    Raises UsageError for fewer than two, and as `read_curves` does.
+    """
+    if len(runs) < 2:
+        raise UsageError(f"there are {len(runs)} checkpoints by {metric}; a curve needs at least 2")
+    (curve,) = read_curves([runs], Selector.parse(metric))
+    return Training(metric, curve.metric.unit, curve.metric.higher_is_better, _checkpoints(curve))
+
+
 def measure_efficiency(
     hybrid: Sequence[StoredRun], baseline: Sequence[StoredRun], metric: str, *, extrapolate: bool = False
 ) -> Efficiency:
@@ -126,7 +147,8 @@ def measure_efficiency(
     for name, runs in (("the hybrid", hybrid), ("--baseline", baseline)):
         if len(runs) < 2:
             raise UsageError(f"{name} has {len(runs)} checkpoints by {metric}; a curve needs at least 2")
-    curves = read_curves(hybrid, baseline, Selector.parse(metric))
+    of_hybrid, of_baseline = read_curves([hybrid, baseline], Selector.parse(metric))
+    curves = of_hybrid, of_baseline
     laws = _fit_all(curves)
     law = laws.get("hybrid") or laws.get("shared")
     return Efficiency(

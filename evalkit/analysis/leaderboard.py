@@ -88,6 +88,8 @@ class ModelRow:
     cells: tuple[Cell | None, ...]
     costs: Costs
     trained: bool
+    tokens_seen: int | None = None
+    """Training tokens of the checkpoint, if known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,11 @@ class UsedRun:
     seed: int
     n: int
     errors: int
+    started_at: str | None = None
+    """UTC; None if unknown."""
+    hardware: str = ""
+    evalkit: str | None = None
+    """Its version; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +281,7 @@ def _board(protocols: Sequence[Protocol], cells: Cells, sources: Sources, rank_b
             cells=tuple(cells[model].get(column) for column in columns),
             costs=_costs(records[model]),
             trained=all(record.model.trained for record in records[model]),
+            tokens_seen=next((one.tokens_seen for one in records[model] if one.tokens_seen is not None), None),
         )
         for model in models
     ]
@@ -382,4 +390,7 @@ def _used(record: RunRecord) -> UsedRun:
         seed=record.seed,
         n=record.counts.get("n", 0),
         errors=record.counts.get("errors", 0),
+        started_at=record.started_at,
+        hardware=describe_hardware(record),
+        evalkit=record.environment.evalkit,
     )

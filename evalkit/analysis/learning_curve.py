@@ -71,19 +71,17 @@ class LearningCurve:
         return -interval[1], -interval[0]
 
 
-def read_curves(
-    hybrid: Sequence[StoredRun], baseline: Sequence[StoredRun], selector: Selector
-) -> tuple[LearningCurve, LearningCurve]:
-    """The curves of both models for what `selector` names.
+def read_curves(models: Sequence[Sequence[StoredRun]], selector: Selector) -> tuple[LearningCurve, ...]:
+    """The curve of each model for what `selector` names.
 
     Raises UsageError if runs lack `tokens_seen` or the selected row, and IncompatibleRunError naming what differs
     between their questions.
     """
-    runs = [*hybrid, *baseline]
+    runs = [run for of_model in models for run in of_model]
     _refuse_unlike(runs)
     cells = _selected_cells(runs, selector)
     scores = _Scores(runs, cells)
-    return scores.curve(hybrid), scores.curve(baseline)
+    return tuple(scores.curve(of_model) for of_model in models)
 
 
 def _refuse_unlike(runs: Sequence[StoredRun]) -> None:

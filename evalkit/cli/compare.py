@@ -1,13 +1,12 @@
 """`evalkit compare`: runs against a baseline, sample by sample."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from evalkit.cli.shared.options import Format, ReportFormat
+from evalkit.cli.shared.options import Format, PageFormat, ReportFormat
 from evalkit.cli.shared.output import print_result, write_chart_files
 from evalkit.errors import IncompatibleRunError
 from evalkit.files import plain_name
@@ -24,15 +23,6 @@ EXAMPLES = (
 SCHEMA = "evalkit.comparisons/1"
 
 
-class ComparisonFormat(StrEnum):
-    """How a comparison is printed."""
-
-    TERMINAL = "terminal"
-    MARKDOWN = "markdown"
-    JSON = "json"
-    HTML = "html"
-
-
 def compare(
     base: Path = typer.Argument(..., metavar="BASE", help="A run folder, or a folder of runs of several suites."),
     new: list[Path] = typer.Argument(..., metavar="NEW…", help="The runs to compare with BASE, or folders of them."),
@@ -40,8 +30,8 @@ def compare(
         False, "--unpaired", help="Compare runs whose samples differ. Less sensitive; the report says so."
     ),
     flips: int = typer.Option(20, "--flips", min=0, help="Changed samples to list, each way."),
-    format: ComparisonFormat = typer.Option(
-        ComparisonFormat.TERMINAL,
+    format: PageFormat = typer.Option(
+        PageFormat.TERMINAL,
         "--format",
         help="json prints all that was computed, html a page with charts and samples.",
     ),
@@ -53,7 +43,7 @@ def compare(
     compared, marked UNFINISHED. Times and memory are shown if the hardware was the same.
     """
     compared = compare_folders(base, new, unpaired=unpaired)
-    if format is ComparisonFormat.HTML:
+    if format is PageFormat.HTML:
         from evalkit.cli.shared.pages import comparison_page
 
         print(comparison_page(compared, flips=flips), end="")

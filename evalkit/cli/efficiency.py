@@ -1,4 +1,4 @@
-"""`evalkit efficiency`: training tokens that one architecture needs to reach the scores of another."""
+"""`evalkit efficiency`: scores over training tokens, and the tokens that one architecture needs for another's."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand
 
-from evalkit.cli.shared.options import ReportFormat
+from evalkit.cli.shared.options import PageFormat, ReportFormat
 from evalkit.cli.shared.output import print_result, write_chart_files
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     from evalkit.analysis.finished_run import StoredRun
+    from reports.charts import Chart
+    from reports.report import Report
 
 EXAMPLES = (
     "Example: evalkit efficiency history/hybrid --baseline history/transformer --metric ruler@4096 --figures charts"
@@ -44,10 +46,13 @@ def spread_baseline(arguments: Sequence[str]) -> list[str]:
 
 def efficiency(
     hybrid: list[Path] = typer.Argument(
-        ..., metavar="HYBRID_RUNS…", help="Runs along the hybrid's training, or folders of them."
+        ..., metavar="RUNS…", help="Runs along the (hybrid's) training, or folders of them."
     ),
-    baseline: list[Path] = typer.Option(
-        ..., _BASELINE, metavar="RUNS…", help="Runs along the baseline's training: all paths that follow."
+    baseline: list[Path] | None = typer.Option(
+        None,
+        _BASELINE,
+        metavar="RUNS…",
+        help="Runs along the baseline's training: all paths that follow. Without it one training run is shown.",
     ),
     metric: str = typer.Option(..., "--metric", help="Score to compare: mmlu, loss, ruler@65536, ruler/vt@4096 …"),
     extrapolate: bool = typer.Option(
@@ -55,23 +60,40 @@ def efficiency(
         "--extrapolate",
         help="If the runs end before a score is reached, extrapolate with the scaling law, and mark the row.",
     ),
-    format: ReportFormat = typer.Option(
-        ReportFormat.TERMINAL, "--format", help="json prints everything that was computed."
+    format: PageFormat = typer.Option(
+        PageFormat.TERMINAL, "--format", help="json prints everything that was computed, html a page with the curves."
     ),
     figures: Path | None = typer.Option(None, "--figures", help="Write the curves here, as PNG and SVG."),
 ) -> None:
     """Report how many training tokens the hybrid needs to reach each score of the baseline.
 
-    Runs must know their checkpoint's training tokens (`tokens_seen`). Savings come with a bootstrap interval and, where
-    there are points enough, with a fit of E + B / tokens^β.
+    Without --baseline the scores of one training run are shown by tokens. Runs must know their checkpoint's training
+    tokens (`tokens_seen`). Savings come with a bootstrap interval and, where there are points enough, with a fit of
+    E + B / tokens^β.
     """
-    from evalkit.analysis.efficiency import measure_efficiency
-    from reports.efficiency_report import efficiency_chart, efficiency_report
+    from evalkit.analysis.efficiency import follow_training, measure_efficiency
+    from reports.efficiency_report import efficiency_chart, efficiency_report, training_chart, training_report
 
-    measured = measure_efficiency(_runs(hybrid, metric), _runs(baseline, metric), metric, extrapolate=extrapolate)
-    print_result(format, measured, efficiency_report(measured))
+    runs = _runs(hybrid, metric)
+    if baseline:
+        measured = measure_efficiency(runs, _runs(baseline, metric), metric, extrapolate=extrapolate)
+        _show(measured, efficiency_report(measured), efficiency_chart(measured), format, figures)
+    elif extrapolate:
+        raise UsageError("--extrapolate has a meaning only with --baseline; name the baseline's runs")
+    else:
+        training = follow_training(runs, metric)
+        _show(training, training_report(training), training_chart(training), format, figures)
+
+
+def _show(values: object, report: "Report", chart: "Chart", format: PageFormat, figures: Path | None) -> None:
+    from reports.page import Page, render_page
+
+    if format is PageFormat.HTML:
+        print(render_page(Page(report, (chart,))), end="")
+    else:
+        print_result(ReportFormat(format), values, report)
     if figures is not None:
-        write_chart_files([efficiency_chart(measured)], figures)
+        write_chart_files([chart], figures)
 
 
 def _runs(paths: Sequence[Path], metric: str) -> "list[StoredRun]":

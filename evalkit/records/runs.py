@@ -213,6 +213,11 @@ class RunRecord:
     merged_shards: int | None = None
     """Number of shards that a whole run was merged from; None if it was not. `Session.shard` says which."""
 
+    @property
+    def started_at(self) -> str | None:
+        """Start of the first session in UTC, as `2026-05-01T12:00:00Z`; None if unknown."""
+        return next((session.started_at for session in self.sessions if session.started_at is not None), None)
+
     def figure(self, name: str, part: str = "") -> Figure | None:
         """The figure of this name and part; None if the run has none."""
         return next((figure for figure in self.figures if (figure.name, figure.part) == (name, part)), None)

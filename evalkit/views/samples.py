@@ -89,8 +89,14 @@ def comparison_views(pairings: Sequence[Pairing]) -> list[SampleView]:
 
 
 def _worst_first(views: Iterable[SampleView]) -> list[SampleView]:
-    """Worse than BASE, failed, better, right; within each kind the longest context first."""
-    return sorted(views, key=lambda view: (view.change != "worse", not view.failed, view.change != "better", -view.ctx))
+    """Worse than BASE, failed, better, right; within each kind the longest context first, then the lowest score."""
+
+    def place(view: SampleView) -> tuple[bool, bool, bool, int, float]:
+        compared = view.answers[1:] or view.answers
+        lowest = min((answer.score or 0.0 for answer in compared if answer is not None), default=0.0)
+        return view.change != "worse", not view.failed, view.change != "better", -view.ctx, lowest
+
+    return sorted(views, key=place)
 
 
 def pieces_of(excerpts: Sequence[Excerpt]) -> tuple[Piece, ...]:

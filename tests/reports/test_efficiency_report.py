@@ -49,7 +49,7 @@ def test_the_chart_has_points_curves_and_fits(measured: Efficiency) -> None:
         ("", "solid", 1),
     ]
     assert {series.name for series in chart.series} >= {"hybrid, shared fit", "baseline, own fit"}
-    assert chart.title.endswith("with 50.0% fewer tokens")
+    assert chart.title.endswith("with 50.0% fewer tokens [0.0%, 75.0%]")
 
 
 def test_a_chart_of_what_was_extrapolated_says_so(extrapolated: Efficiency) -> None:

@@ -128,3 +128,19 @@ def test_charts_of_a_leaderboard(runs: tuple[StoredRun, StoredRun]) -> None:
     assert isinstance(lengths, Lines)
     fingerprints = [run.record.model.fingerprint.removeprefix("sha256:")[:8] for run in runs]
     assert {series.name[-9:-1] for series in lengths.series} == set(fingerprints)
+
+
+def test_checkpoints_of_one_training_run_are_a_line_over_its_tokens(tmp_path: Path) -> None:
+    spec = RunSpec({(task, 4096): [1.0, 0.0] for task in ("vt", "cwe")})
+    checkpoints = [("runs/a/step-1", 1_000), ("runs/a/step-2", 2_000), ("runs/b/step-1", 1_000), ("other", 3_000)]
+    made = [
+        make_run(
+            tmp_path / str(tokens) / name, changed(spec, spec.scores, model=name, weights=name, tokens_seen=tokens)
+        )
+        for name, tokens in checkpoints
+    ]
+    (board,) = build_leaderboard([board_run(run) for run in made]).boards
+    (training,) = board_charts(board)
+    assert isinstance(training, Lines)
+    assert training.title == "ruler@4096 over training"
+    assert [(series.name, series.x) for series in training.series] == [("runs/a", (1_000, 2_000))]

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from evalkit.analysis.comparison import ComparedRun, Comparison, RowComparison
+from evalkit.analysis.leaderboard import Board, Cell, Column, Costs, ModelRow
 from evalkit.records import Figure, ModelIdentity, ResultRow, SummaryRow, Verdict
 from evalkit.views.names import short_names
-from reports.verdicts import comparison_verdict, run_verdict
+from reports.verdicts import board_verdict, comparison_verdict, run_verdict
 from tests.reports.example_runs import FULL
 
 
@@ -88,6 +89,24 @@ def test_comparisons(rows: tuple[RowComparison, ...], expected: str) -> None:
 )
 def test_runs(fields: dict[str, object], expected: str) -> None:
     assert run_verdict(replace(FULL, **fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("ranks", "expected"),
+    [
+        ((1, 2), "By ruler@4096 ./a with 90.0 [80.0, 95.0] ranks first of 2 models."),
+        ((1, 1), "By ruler@4096 ./a with 90.0 [80.0, 95.0] and ./b with 60.0 share the first rank of 2 models."),
+        ((None, None), ""),
+    ],
+)
+def test_leaderboards(ranks: tuple[int | None, ...], expected: str) -> None:
+    column = Column("ruler", "", 4096, "points", higher_is_better=True)
+    cells = Cell(90.0, (80.0, 95.0), 5, complete=True), Cell(60.0, None, 5, complete=True)
+    rows = tuple(
+        ModelRow(name, "sha256:0", rank, (cell,), Costs(None, None, None, ""), trained=True)
+        for name, rank, cell in zip(("./a", "./b"), ranks, cells, strict=True)
+    )
+    assert board_verdict(Board((), (column,), rows, "ruler@4096")) == expected
 
 
 def test_names_are_what_tells_models_apart() -> None:

@@ -26,6 +26,15 @@ class ReportFormat(StrEnum):
     JSON = "json"
 
 
+class PageFormat(StrEnum):
+    """How a report with charts is printed."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    HTML = "html"
+
+
 MODEL_PANEL, RUN_PANEL = "Model", "Run and output"
 
 MODEL = typer.Option(

@@ -34,6 +34,20 @@ def test_report_json_and_pictures(evalkit: Evalkit) -> None:
 
 
 @pytest.mark.usefixtures("history")
+def test_one_training_run_alone_is_a_line_over_its_tokens(evalkit: Evalkit) -> None:
+    common = "efficiency hybrid --metric ruler@4096"
+    shown = evalkit(common).out
+    assert "ruler@4096 is " in shown.splitlines()[1]
+    assert evalkit(f"{common} --format json").json()["points"][0]["tokens"] > 0
+    page = evalkit(f"{common} --format html").out
+    assert "ruler@4096 over training" in page
+    assert "training tokens" in page
+    assert "--extrapolate has a meaning only with --baseline" in evalkit.refuses(f"{common} --extrapolate")
+    one = sorted(Path("hybrid").iterdir())[0]
+    assert "there are 1 checkpoints by ruler" in evalkit.refuses("efficiency --metric ruler", one)
+
+
+@pytest.mark.usefixtures("history")
 def test_single_runs_can_be_named(evalkit: Evalkit) -> None:
     hybrids, bases = (sorted(Path(name).iterdir()) for name in ("hybrid", "base"))
     data = evalkit("efficiency --metric ruler --format json", *hybrids, "--baseline", *bases).json()
