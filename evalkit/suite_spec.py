@@ -16,7 +16,7 @@ from evalkit.did_you_mean import check_known, did_you_mean
 from evalkit.errors import UsageError
 from evalkit.records.codec import RecordError, from_dict
 from evalkit.running.chat import Chat
-from evalkit.running.model_options import REFERENCE_PREFIX, ChatMode
+from evalkit.running.model_options import RAW, REFERENCE_PREFIX, ChatMode, ChatOptions
 from evalkit.running.protocols import Suite, Tokenizer
 from evalkit.values import read_value
 
@@ -55,7 +55,7 @@ class Reader:
     tokenizer: Tokenizer
     max_tokens: int | None = None
     """Longer questions are left out, never truncated; None if there is no limit."""
-    chat: ChatMode = ChatMode.OFF
+    chat: ChatOptions = RAW
 
     def prompts(self) -> Chat:
         """What renders the prompts of a suite; raises UsageError if the tokenizer has no template for it."""
@@ -93,6 +93,8 @@ class SuiteSpec(Generic[Settings]):
     """Whether `build` renders prompts by `Reader.prompts`, so that --chat has a meaning."""
     chat_settings: Sequence[str] = ()
     """Settings that have a meaning only with --chat, and are None by default."""
+    thinks: bool = False
+    """Whether answers may follow a thought, so that --thinking has a meaning."""
 
     def read(
         self, values: Mapping[str, Any], models: Iterable[str] = (), *, where: str = "", folder: Path | None = None
@@ -118,8 +120,9 @@ class SuiteSpec(Generic[Settings]):
             settings = self.settings.of(**{**self.quick, **given})
         return settings
 
-    def check_chat(self, mode: ChatMode, settings: Settings) -> None:
+    def check_chat(self, chat: ChatOptions, settings: Settings) -> None:
         """Raise UsageError if the suite cannot put the questions of `settings` in this convention."""
+        mode = chat.mode
         if mode is not ChatMode.OFF and not self.renders_chat:
             others = ", ".join(name for name in suite_names() if find_suite(name).renders_chat)
             raise UsageError(
@@ -128,6 +131,13 @@ class SuiteSpec(Generic[Settings]):
         for name in self.chat_settings if mode is ChatMode.OFF else ():
             if getattr(settings, name) is not None:
                 raise UsageError(f"{name} has a meaning only in a chat; add --chat user, or leave it out")
+        chat.check()
+        if chat.thinking and not self.thinks:
+            others = ", ".join(name for name in suite_names() if find_suite(name).thinks)
+            raise UsageError(
+                f"--thinking {chat.thinking}: {self.name} takes no thoughts; use --thinking off, or run a suite that "
+                f"takes them: {others}"
+            )
 
     def runs_first(self, settings: Settings) -> Mapping[str, tuple[str, Settings]]:
         """Models that have to run before, with their settings, by role."""

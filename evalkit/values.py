@@ -31,11 +31,24 @@ class ModelName(str):
         return str(folder / self) if folder != Path() and (folder / self).is_dir() else str(self)
 
 
+class TokenBudget(int):
+    """A number of tokens, 0 or `off` for none."""
+
+
+def read_token_budget(value: Any, name: str) -> TokenBudget:
+    """`off`, `4096` or `4K`; UsageError naming `name` for anything else."""
+    # YAML reads a bare `off` as false.
+    number = 0 if value is False or value == "off" else _whole_number(value) if isinstance(value, str) else value
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < MAX_CONTEXT:
+        raise UsageError(f"{name}: {value!r} is not a number of tokens; write off, or a number such as 4096 or 4K")
+    return TokenBudget(number)
+
+
 def read_value(value: Any, hint: Any, name: str, folder: Path | None = None) -> Any:
     """`value` as the type `hint` asks for; UsageError naming `name` if it is not one.
 
-    A hint is int, float, bool, str, Path, ModelName, a StrEnum, a tuple of whole numbers or of names, or one of these
-    or None.
+    A hint is int, float, bool, str, Path, ModelName, TokenBudget, a StrEnum, a tuple of whole numbers or of names, or
+    one of these or None.
     Text is read by it: `64K` is 65536, `4096,64K` two whole numbers, `a, b` two names. Paths are relative to `folder`.
     """
     kinds = [kind for kind in get_args(hint) if kind is not NoneType] if _is_union(hint) else [hint]
@@ -81,6 +94,8 @@ def _read_list(value: Any, kind: Any, name: str) -> tuple[Any, ...]:
 
 
 def _read_one(value: Any, kind: Any, name: str) -> Any:
+    if kind is TokenBudget:
+        return read_token_budget(value, name)
     read = None
     if kind is bool:
         read = {"true": True, "false": False}.get(value) if isinstance(value, str) else value

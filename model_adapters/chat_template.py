@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from model_adapters.messages import first_line
@@ -20,7 +21,7 @@ class JinjaTemplate:
     def __init__(self, source: str, special_tokens: Mapping[str, Any]) -> None:
         """`special_tokens` are the tokenizer's by name, such as bos_token, which templates refer to."""
         self._source = source
-        self._special_tokens = dict(special_tokens)
+        self._variables = dict(special_tokens)
         self._sha256 = f"sha256:{hashlib.sha256(source.encode()).hexdigest()}"
 
     @property
@@ -30,6 +31,19 @@ class JinjaTemplate:
     @property
     def source(self) -> str:
         return self._source
+
+    @cached_property
+    def variables(self) -> frozenset[str]:
+        """Those that Jinja finds; none of a template that it cannot parse, which rendering reports."""
+        from transformers.utils.chat_template_utils import _get_template_variables
+
+        try:
+            return frozenset(_get_template_variables(self._source))
+        except Exception:  # noqa: BLE001  # a template that cannot be parsed; rendering it says so
+            return frozenset()
+
+    def with_variables(self, values: Mapping[str, Any]) -> "JinjaTemplate":
+        return JinjaTemplate(self._source, {**self._variables, **values})
 
     def render(self, question: str, answer: str = "", *, closed: bool = False) -> str:
         messages = [{"role": "user", "content": question}]
@@ -50,7 +64,7 @@ class JinjaTemplate:
                 chat_template=_FIXED_DATE + self._source if "strftime_now" in self._source else self._source,
                 continue_final_message=continued,
                 add_generation_prompt=opened,
-                **self._special_tokens,
+                **self._variables,
             )
         except Exception as error:  # a template is a program, which may fail in any way
             raise ValueError(first_line(error)) from error

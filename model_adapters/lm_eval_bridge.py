@@ -17,7 +17,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from evalkit.errors import RequestFailedError, SampleDoesNotFitError, UsageError
 from evalkit.records import Completion, Request
 from evalkit.running.chat import Chat
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import ChatMode, ChatOptions
 from evalkit.running.protocols import Adapter
 from evalkit.running.text_requests import SharedPrefix, TextRequests
 
@@ -58,7 +58,7 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval publishes no types
 
     @cached_property
     def _chat(self) -> Chat:
-        return Chat(self._adapter.tokenizer, ChatMode.PREFILL, model=self._adapter.identity.path)
+        return Chat(self._adapter.tokenizer, ChatOptions(ChatMode.PREFILL), model=self._adapter.identity.path)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """(nats, is_greedy) of each continuation; those of one document are scored together."""

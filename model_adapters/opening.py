@@ -1,7 +1,8 @@
 """Opening of a model from its options: a checkpoint on the engine, or a script."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from evalkit.errors import UsageError
 from evalkit.records import ModelIdentity, PreflightCheck
@@ -32,17 +33,17 @@ def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
 
     Raises UsageError if it cannot run, or must not.
     """
-    chat_template = None if options.chat is ChatMode.OFF else open_chat(options).template_sha256
+    chat = _chat_identity(options)
     if options.model.startswith(SCRIPTED_PREFIX):
-        return _open_script(options, chat_template)
+        return _open_script(options, chat)
     if options.server is not None:
-        return _open_server(options, ctxs, chat_template)
+        return _open_server(options, ctxs, chat)
     from model_adapters.loading import load_model
     from model_adapters.preflight import Subject, refuse_stopped, short_preflight
     from model_adapters.transformers_adapter import TransformersAdapter
 
     loaded = load_model(options, ctxs)
-    identity = replace(loaded.identity, chat_template=chat_template)
+    identity = replace(loaded.identity, **chat)
     checks: tuple[PreflightCheck, ...] = ()
     if not options.skip_preflight:
         checks = short_preflight(Subject(loaded.model, loaded.tokenizer, identity))
@@ -76,7 +77,15 @@ def open_tokenizer(options: ModelOptions) -> Tokenizer:
 
 def open_chat(options: ModelOptions) -> Chat:
     """The chat convention of the options on the model's tokenizer; raises UsageError if it has no fitting template."""
-    return Chat(open_tokenizer(options), options.chat, model=options.model)
+    return Chat(open_tokenizer(options), options.chat_options, model=options.model)
+
+
+def _chat_identity(options: ModelOptions) -> dict[str, Any]:
+    """The fields of a model's identity that its chat template decides; raises as `open_chat`."""
+    if options.chat is ChatMode.OFF:
+        return {}
+    chat = open_chat(options)
+    return {"chat_template": chat.template_sha256, "thinking": chat.thinking}
 
 
 def check_options(options: ModelOptions) -> None:
@@ -138,13 +147,13 @@ def memory_forecast(options: ModelOptions, ctx: int) -> str | None:
     return forecast_memory(options, ctx)
 
 
-def _open_server(options: ModelOptions, ctxs: Sequence[int], chat_template: str | None) -> OpenedModel:
+def _open_server(options: ModelOptions, ctxs: Sequence[int], chat: Mapping[str, Any]) -> OpenedModel:
     from model_adapters.served.facts import WINDOW_OPTIONS
     from model_adapters.served.opening import open_server
 
     check_options(options)
     tokenizer = open_tokenizer(options)
-    identity, abilities, make_adapter = open_server(options, tokenizer, ctxs, chat_template)
+    identity, abilities, make_adapter = open_server(options, tokenizer, ctxs, chat)
     warnings = []
     if not abilities.token_ids:
         warnings.append("the server takes text instead of token ids and tokenizes it itself")
@@ -161,13 +170,13 @@ def _open_server(options: ModelOptions, ctxs: Sequence[int], chat_template: str 
     )
 
 
-def _open_script(options: ModelOptions, chat_template: str | None) -> OpenedModel:
+def _open_script(options: ModelOptions, chat: Mapping[str, Any]) -> OpenedModel:
     from model_adapters.script import Script
     from model_adapters.scripted import ScriptedAdapter, ScriptedTokenizer
 
     script = Script(options)
     tokenizer = ScriptedTokenizer(chat_template=script.model.chat_template)
-    identity = replace(script.identity, chat_template=chat_template)
+    identity = replace(script.identity, **chat)
 
     def make_adapter() -> Adapter:
         return ScriptedAdapter(

@@ -6,7 +6,7 @@ it, `*` if left out:
     {"model": {"tokens_seen": 1000, "identity": {"trained_length": 4096}, "log": "asked.txt"}}
     {"match": "vt/4096/0/42", "text": "VAR A, VAR B"}
     {"match": "*/3/42", "error": "out of memory"}
-    {"text": "no idea", "prefer": 1, "nats": 0.5, "wait_seconds": 0.01}
+    {"text": "no idea", "thought": "Where was it?", "prefer": 1, "nats": 0.5, "wait_seconds": 0.01}
 
 An exact id takes precedence over patterns, and among patterns the first match counts. The file's sha256 is the model's
 fingerprint, so an edited file is another model.
@@ -58,6 +58,10 @@ class Rule:
     decode_seconds: float = 0.0
     wait_seconds: float = 0.0
     """Seconds before the reply."""
+    thought: str | None = None
+    """What it thinks before the answer, if the run lets it think."""
+    closes: bool = True
+    """Whether it closes its thought."""
 
 
 class Script:
@@ -104,6 +108,8 @@ class Script:
             decode_seconds=rule.decode_seconds,
             log_probabilities=(-rule.nats,) * scored if scored else None,
             continuations=continuations or None,
+            thought=rule.thought,
+            closes=rule.closes,
         )
 
     def _parse(self, line: str, number: int) -> Rule | ScriptedModel:

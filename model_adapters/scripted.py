@@ -21,9 +21,12 @@ from evalkit.records import (
     ModelIdentity,
     PositionScheme,
     Request,
+    Thinking,
+    ThoughtEnd,
 )
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import cut_at
+from evalkit.running.thinking import kept_tokens, read_response
 from model_adapters.chat_template import JinjaTemplate
 
 # At most six word characters, or one mark, each with the space before it; other characters are separate. A piece then
@@ -110,6 +113,10 @@ class ScriptedReply:
     """For requests with `scored_from`: one for each token from there on."""
     continuations: tuple[ContinuationScore, ...] | None = None
     """For requests with continuations: one for each."""
+    thought: str | None = None
+    """For requests with `thinking`: what is thought before `text`; None for no thought."""
+    closes: bool = True
+    """Whether it closes its thought; otherwise it ends its turn there, unless the thought is closed by force."""
 
 
 Reply = str | ScriptedReply
@@ -180,25 +187,45 @@ class ScriptedAdapter:
 
     def _answer(self, request: Request) -> Completion:
         reply = self._reply(request)
-        text = cut_at(reply.text, request.stop)
+        thought = None if request.thinking is None else self._thought(reply, request.thinking)
+        text = "" if thought is not None and thought.end == "unclosed" else cut_at(reply.text, request.stop)
         token_ids = self._tokenizer.encode(text)
         cut = len(token_ids) > request.generation_tokens
         if cut:
             token_ids = token_ids[: request.generation_tokens]
         failed = reply.error is not None
+        known = None if failed else thought
         _check_scores(request, reply)
         return Completion(
             request_id=request.id,
             text="" if failed else self._tokenizer.decode(token_ids) if cut else text,
             prompt_tokens=len(request.token_ids),
-            completion_tokens=0 if failed else len(token_ids),
+            completion_tokens=0 if failed else len(token_ids) + (0 if known is None else known.tokens),
             finish_reason="error" if failed else reply.finish_reason or ("length" if cut else "stop"),
             prefill_seconds=_first(reply.prefill_seconds, self._prefill_seconds),
             decode_seconds=_first(reply.decode_seconds, self._decode_seconds),
             error=reply.error,
             log_probabilities=reply.log_probabilities,
             continuations=reply.continuations,
+            thought=None if known is None else known.text,
+            thought_tokens=None if known is None else known.tokens,
+            thought_end=None if known is None else known.end,
         )
+
+    def _thought(self, reply: ScriptedReply, thinking: Thinking) -> "_Thought":
+        """The thought of a reply within its budget, with its tokens and those that are inserted."""
+        if reply.thought is None and not thinking.opened:
+            return _Thought("", 0, "absent")
+        written = ("" if thinking.opened else thinking.open) + (reply.thought or "")
+        token_ids = self._tokenizer.encode(written + (thinking.close if reply.closes else ""))
+        if len(token_ids) > thinking.budget_tokens:
+            kept = token_ids[: kept_tokens(token_ids, thinking, self._tokenizer)]
+            end: ThoughtEnd = "forced"
+            tokens = len(kept) + len(thinking.close_ids)
+        else:
+            kept, end = token_ids, "closed" if reply.closes else "unclosed"
+            tokens = len(kept) + (len(thinking.answer_ids) if reply.closes else 0)
+        return _Thought(read_response(self._tokenizer.decode(kept), thinking).thought, tokens, end)
 
     def _reply(self, request: Request) -> ScriptedReply:
         try:
@@ -206,6 +233,15 @@ class ScriptedAdapter:
         except RequestFailedError as error:
             return ScriptedReply(error=str(error))
         return ScriptedReply(reply) if isinstance(reply, str) else reply
+
+
+@dataclass(frozen=True, slots=True)
+class _Thought:
+    """A thought as a completion states it."""
+
+    text: str
+    tokens: int
+    end: ThoughtEnd
 
 
 def _check_scores(request: Request, reply: ScriptedReply) -> None:

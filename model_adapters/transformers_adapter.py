@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from evalkit.records import Completion, EngineDescription, MemoryUse, ModelIdentity, Request
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import cut_at
+from evalkit.running.thinking import read_tokens
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.fast_modules.choose import gdn_kernel
 from model_adapters.engine.forward.slot_attention import attention_path
@@ -85,10 +86,11 @@ class TransformersAdapter:
         return self._engine.runner.device
 
     def _completion(self, generation: Generation) -> Completion:
-        shown = [token_id for token_id in generation.token_ids if token_id not in self._engine.stop_ids]
+        thought, answer = self._texts(generation)
+        governed = generation.thought_end is not None
         return Completion(
             request_id=generation.request_id,
-            text=cut_at(self._tokenizer.decode(shown), generation.stop),
+            text=cut_at(answer, generation.stop),
             prompt_tokens=generation.prompt_tokens,
             completion_tokens=len(generation.token_ids),
             finish_reason=generation.finish_reason,
@@ -98,8 +100,21 @@ class TransformersAdapter:
             log_probabilities=None if generation.scores is None else generation.scores.log_probabilities,
             is_greedy=None if generation.scores is None else generation.scores.is_greedy,
             continuations=generation.continuations,
-            token_ids=generation.token_ids,
+            token_ids=generation.token_ids[generation.thought_tokens :],
+            thought=thought if governed else None,
+            thought_tokens=generation.thought_tokens if governed else None,
+            thought_end=generation.thought_end,
         )
+
+    def _texts(self, generation: Generation) -> tuple[str, str]:
+        """The thought, empty if the request governs none, and the answer."""
+        token_ids, count, end = generation.token_ids, generation.thought_tokens, generation.thought_end
+        answer = [token_id for token_id in token_ids[count:] if token_id not in self._engine.stop_ids]
+        if generation.thinking is None or end is None:
+            return "", self._tokenizer.decode(answer)
+        ended = end == "unclosed" and token_ids[-1] in self._engine.stop_ids
+        thought = token_ids[: count - ended]
+        return read_tokens(thought, answer, end, generation.thinking, self._tokenizer)
 
 
 def _peak_resident_bytes() -> int:

@@ -57,7 +57,7 @@ def lm_eval(
     values = {"tasks": tasks, "shots": shots, "samples": samples, "include_path": include_path, "seed": seed}
     values["fewshot_as_multiturn"] = fewshot_as_multiturn
     settings = SPEC.read(values, where="--")
-    SPEC.check_chat(model_options.chat, settings)
+    SPEC.check_chat(model_options.chat_options, settings)
     if out is not None:
         _check_writable(out)
     results = _evaluate(settings, model_options)

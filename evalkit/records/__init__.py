@@ -28,6 +28,7 @@ from evalkit.records.runs import (
     RunRecord,
     RunStart,
     SuitePlan,
+    ThinkingUse,
     generated_roles,
 )
 from evalkit.records.samples import (
@@ -43,6 +44,8 @@ from evalkit.records.samples import (
     SampleKey,
     SampleRecord,
     Score,
+    Thinking,
+    ThoughtEnd,
 )
 from evalkit.records.sessions import Session, SessionList
 from evalkit.records.shards import KeySpan, Shard, keys_of, spans_of
@@ -86,6 +89,9 @@ __all__ = [
     "SuitePlan",
     "SuiteSummary",
     "SummaryRow",
+    "Thinking",
+    "ThinkingUse",
+    "ThoughtEnd",
     "Timing",
     "UnscoredCell",
     "Verdict",

@@ -19,6 +19,7 @@ _DECIDING = (
     "fingerprint",
     "tokenizer",
     "chat_template",
+    "thinking",
     "dtype",
     "quantization",
     "evalkit",
@@ -63,6 +64,8 @@ class Manifest:
     """Type of the device, such as `cuda`."""
     chat_template: str | None = None
     """sha256 of the chat template; None if prompts are raw text."""
+    thinking: str | None = None
+    """Budget, template switches and tags of thought in one line; None if thinking is not governed."""
     question_settings: dict[str, Any] = field(default_factory=dict)
     """Settings that change a question or its score and are not part of a sample key, dialect or corpus."""
     shard: str = ""
@@ -95,6 +98,7 @@ class Manifest:
             position_scheme=identity.positions,
             quantization=identity.quantization or UNQUANTIZED,
             chat_template=identity.chat_template,
+            thinking=None if identity.thinking is None else identity.thinking.description,
             question_settings=dict(question_settings or {}),
             shard="" if shard is None else shard.name,
         )
@@ -160,6 +164,7 @@ class Manifest:
             "question_settings": self.question_settings,
             # Left out for raw text, whose folders are called as before there were templates.
             **({} if self.chat_template is None else {"chat_template": self.chat_template}),
+            **({} if self.thinking is None else {"thinking": self.thinking}),
         }
 
 

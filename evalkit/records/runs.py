@@ -41,6 +41,29 @@ class PositionScheme:
 
 
 @dataclass(frozen=True, slots=True)
+class ThinkingUse:
+    """How a model that can think was set, with its chat template."""
+
+    budget_tokens: int
+    """Maximum number of tokens of thought; 0 if thinking is off."""
+    switches: dict[str, Any] = field(default_factory=dict)
+    """Variables of the template that were set, by name, such as `enable_thinking`."""
+    open: str | None = None
+    """The opening tag; None if the template has none."""
+    close: str | None = None
+    """The closing tag."""
+    forced: str | None = None
+    """Text that is inserted where a thought is closed by force, before an answer prefix."""
+
+    @property
+    def description(self) -> str:
+        """One line for readers: `at most 1,024 tokens, enable_thinking=true, <think> … </think>`."""
+        budget = f"at most {self.budget_tokens:,} tokens" if self.budget_tokens else "off"
+        switches = [f"{name}={str(value).lower()}" for name, value in self.switches.items()]
+        return ", ".join([budget, *switches, *([f"{self.open} … {self.close}"] if self.open else [])])
+
+
+@dataclass(frozen=True, slots=True)
 class ModelIdentity:
     """Identity of the model that answered, by which mixing two models is refused."""
 
@@ -66,6 +89,8 @@ class ModelIdentity:
     """The model that an adapter was merged into; None if `path` is a whole model."""
     chat_template: str | None = None
     """sha256 of the chat template that renders the prompts, as `sha256:<hex>`; None if prompts are raw text."""
+    thinking: ThinkingUse | None = None
+    """How thinking was set; None if prompts are raw text, and for a template without switch and tags of thought."""
 
     @property
     def name(self) -> str:

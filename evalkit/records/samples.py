@@ -15,8 +15,13 @@ FailureKind = Literal[
     "wrong_choice",
     "partial",
     "prompt_echo",
+    "cut_while_thinking",
+    "unclosed_thought",
     "other",
 ]
+ThoughtEnd = Literal["closed", "forced", "unclosed", "absent"]
+"""closed: by the model; forced: at the budget of thought, where the closing tag was inserted; unclosed: the model ended
+its turn inside the thought, so that there is no answer; absent: the model answered without a thought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class SampleKey:
 
     task: str
     ctx: int
-    """Requested context length in tokens: prompt, answer prefix and generation budget together.
+    """Requested context length in tokens: prompt, answer prefix and budget of new tokens (thought, answer) together.
 
     0 if no length is requested: the prompt is as long as its question.
     """
@@ -49,7 +54,7 @@ class Sample:
     """The end of `prompt` that opens the answer; empty if the task has none."""
     targets: tuple[str, ...]
     generation_tokens: int
-    """Maximum number of new tokens."""
+    """Maximum number of new tokens, those of a thought included."""
     prompt_tokens: int
     """Length of `prompt` in tokens of the tokenizer it was sized for, including the model's special tokens."""
     metric: str
@@ -69,6 +74,33 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Thinking:
+    """What a model may think before its answer, which alone counts against the request's `generation_tokens`."""
+
+    budget_tokens: int
+    """Maximum number of tokens of thought, tags included; then `close_ids` are inserted and the answer begins."""
+    open: str
+    """The opening tag."""
+    close: str
+    """The closing tag."""
+    close_ids: tuple[int, ...]
+    """Tokens of the closing tag with what belongs around it, and of the answer prefix if there is one."""
+    answer_ids: tuple[int, ...] = ()
+    """Tokens inserted after a closing tag that the model wrote: an answer prefix; empty to let the model go on."""
+    opened: bool = True
+    """Whether the prompt ends inside the thought; otherwise the model opens one, or answers at once."""
+    open_tokens: int = 0
+    """New tokens within which it has to open one; 0 if the prompt does."""
+    stop: tuple[str, ...] = ()
+    """Strings that end the turn inside the thought."""
+
+    @property
+    def most_tokens(self) -> int:
+        """Maximum number of new tokens before the answer."""
+        return max(self.budget_tokens, self.open_tokens) + max(len(self.close_ids), len(self.answer_ids))
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One request to a model, without the gold answer."""
 
@@ -76,6 +108,7 @@ class Request:
     token_ids: tuple[int, ...]
     """The prompt, including special tokens."""
     generation_tokens: int
+    """Maximum number of tokens of the answer."""
     scored_from: int | None = None
     """Index, at least 1, of the first token whose log-probability is requested; nothing is generated then."""
     prefix_id: str | None = None
@@ -86,6 +119,8 @@ class Request:
     """Token sequences to score, each as a continuation of `token_ids`; nothing is generated then."""
     stop: tuple[str, ...] = ()
     """Stop strings: the first that the answer contains ends it, and is not part of it."""
+    thinking: Thinking | None = None
+    """The thought before the answer, if the model may think; None to take all new tokens as the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +157,10 @@ class Completion:
 
     request_id: str
     text: str
+    """The answer, without the thought before it."""
     prompt_tokens: int
     completion_tokens: int
+    """New tokens, those of the thought included."""
     finish_reason: FinishReason
     prefill_seconds: float | None
     decode_seconds: float | None
@@ -140,6 +177,11 @@ class Completion:
     """The answer's tokens, with the one that ended it if it is known; None if they are not known."""
     token_log_probabilities: tuple[float, ...] | None = None
     """Nats, of the answer's tokens from the first on; None if they are not known."""
+    thought: str | None = None
+    """Text of the thought, without its tags; None if the request has no `thinking`."""
+    thought_tokens: int | None = None
+    """New tokens before the answer: the thought, its tags, and what was inserted."""
+    thought_end: ThoughtEnd | None = None
 
     @staticmethod
     def joined(name: str, parts: "Sequence[Completion]") -> "Completion":
@@ -153,6 +195,8 @@ class Completion:
         scored = [part.log_probabilities for part in parts if part.log_probabilities is not None]
         continued = [part.continuations for part in parts if part.continuations is not None]
         greedy = [part.is_greedy for part in parts if part.is_greedy is not None]
+        thoughts = [part.thought for part in parts if part.thought is not None]
+        ends = [part.thought_end for part in parts if part.thought_end is not None]
         return Completion(
             request_id=name,
             text="" if failed else "".join(part.text for part in parts),
@@ -165,7 +209,13 @@ class Completion:
             log_probabilities=sum(scored, ()) if scored and not failed else None,
             is_greedy=all(greedy) if greedy and not failed else None,
             continuations=sum(continued, ()) if continued and not failed else None,
+            thought="".join(thoughts) if thoughts else None,
+            thought_tokens=sum(part.thought_tokens or 0 for part in parts) if thoughts else None,
+            thought_end=min(ends, key=_WORST_FIRST.index, default=None),
         )
+
+
+_WORST_FIRST: tuple[ThoughtEnd, ...] = ("unclosed", "forced", "closed", "absent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,3 +297,9 @@ class SampleRecord:
     """Of the sample's requests, in their order; empty if none were scored, or not recorded."""
     excerpts: tuple[Excerpt, ...] = ()
     """Pieces of the prompt in their order, the last one its end; empty if not recorded."""
+    thought: str | None = None
+    """Text of the thought before the answer, untrusted as the answer is; None if thinking was not governed."""
+    thought_tokens: int | None = None
+    """Tokens of `completion_tokens` before the answer: the thought, its tags, and what was inserted."""
+    thought_end: str | None = None
+    """A `ThoughtEnd`, or a word of a newer version."""

@@ -1,14 +1,19 @@
-"""Conventions of chat: how a question and the opening of its answer become a prompt."""
+"""Conventions of chat: how a question and the opening of its answer become a prompt, and what is read of a response."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from evalkit.errors import UsageError
-from evalkit.running.model_options import ChatMode
+from evalkit.records import Request, Thinking, ThinkingUse
+from evalkit.running.model_options import RAW, ChatMode, ChatOptions
 from evalkit.running.protocols import ChatTemplate, Tokenizer
+from evalkit.running.thinking import Place, Tags, find_tags, switches
 
 _QUESTION, _OPENING, _ANSWER = "What is the pass key?", "The pass key is", "The pass key is 12345."
+_SPARE_TOKENS = 4
+"""White space that a model may write before it opens a thought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +25,10 @@ class Prompt:
     question_start: int
     """Index in `text` of the question's first character."""
     opening: str
-    """The end of `text` that opens the answer; empty if the answer has no opening, or it is part of the question."""
+    """The end of `text` that opens the answer; empty if the answer has no opening, or it is elsewhere: part of the
+    question, or written after a thought."""
+    thinking: Thinking | None = None
+    """The thought that may come before the answer."""
 
 
 class Chat:
@@ -30,48 +38,93 @@ class Chat:
     prefill: the question is the user's turn; its answer is the assistant's turn, begun with the opening, whose outer
     spaces are removed. A question without an opening is rendered as in `user`.
     user: question and opening, joined as in raw text, are the user's turn, and the assistant's turn is empty.
+
+    A model that thinks does so before the opening of `prefill`, which is written once the thought is closed. With
+    thinking off, a thought that the template opens is closed again, and one that the model opens is closed at once.
     """
 
-    def __init__(self, tokenizer: Tokenizer, mode: ChatMode = ChatMode.OFF, *, model: str = "the model") -> None:
-        """Raises UsageError, naming `model`, if its tokenizer has no template or one that loses what it is given."""
+    def __init__(self, tokenizer: Tokenizer, options: ChatOptions = RAW, *, model: str = "the model") -> None:
+        """Raises UsageError, naming `model`, if its tokenizer has no template or one that does not do."""
+        options.check()
         self.tokenizer = tokenizer
-        self._mode, self._model = mode, model
-        self._template = None if mode is ChatMode.OFF else _template_of(tokenizer, mode, model)
+        self._options, self._mode, self._model = options, options.mode, model
+        self._template = None if self._mode is ChatMode.OFF else _template_of(tokenizer, self._mode, model)
         self._heads: dict[bool, str] = {}
         self.stop: tuple[str, ...] = ()
         """Stop strings of an answer: the end of the assistant's turn, if the template marks one."""
+        self._tags: Tags | None = None
+        self._switches: dict[str, Any] = {}
+        self._place: Place = "outside"
         if self._template is not None:
-            self.render(_QUESTION, _OPENING)
-            closed = self._template.render(_QUESTION, _ANSWER, closed=True)
-            end = closed.rpartition(_ANSWER)[2].strip()
-            self.stop = (end,) if end else ()
+            self._prepare(self._template)
+
+    def _prepare(self, template: ChatTemplate) -> None:
+        """Find out how the template marks turns and thoughts."""
+        self._switches = switches(template, self._options.thinking)
+        template = self._template = template.with_variables(self._switches)
+        text, _, end = self._rendered(_QUESTION)
+        self._tags = find_tags(template, self._options.tags, text[end:])
+        if self._tags is not None:
+            self._place = self._tags.place(text[end:])
+        self._check_thinking()
+        self.render(_QUESTION, _OPENING)
+        closed = template.render(_QUESTION, _ANSWER, closed=True)
+        marked = closed.rpartition(_ANSWER)[2].strip()
+        self.stop = (marked,) if marked else ()
+
+    def _check_thinking(self) -> None:
+        budget = self._options.thinking
+        if budget and self._tags is None:
+            raise UsageError(
+                f"--thinking {budget}: the chat template of {self._model} has no tags of thought, or several kinds; "
+                "name them with --think-tags OPEN CLOSE, or use --thinking off"
+            )
+        if budget and self._place == "closed":
+            raise UsageError(
+                f"--thinking {budget}: the chat template of {self._model} closes the thought before the model writes; "
+                "use --thinking off"
+            )
 
     @property
     def template_sha256(self) -> str | None:
         """`sha256:<hex>` of the template; None for raw text."""
         return None if self._template is None else self._template.sha256
 
+    @property
+    def thinking(self) -> ThinkingUse | None:
+        """How thinking is set; None for raw text, and for a template without switch and tags of thought."""
+        tags = self._tags
+        if tags is None:
+            return ThinkingUse(0, self._switches) if self._switches else None
+        return ThinkingUse(self._options.thinking, self._switches, tags.open, tags.close, tags.closing)
+
     def dialect(self, name: str, *, single_turn: bool = False) -> str:
-        """The suite's dialect `name` with the convention: `nvidia+chat-prefill`.
+        """The suite's dialect `name` with the convention: `nvidia+chat-prefill`, `nvidia+chat-user+think-1024`.
 
         `single_turn` says that worked examples are not turns of their own.
         """
-        return name if self._template is None else f"{name}+chat-{self._mode}{'-single-turn' if single_turn else ''}"
+        if self._template is None:
+            return name
+        thinking = f"+think-{self._options.thinking}" if self._options.thinking else ""
+        return f"{name}+chat-{self._mode}{'-single-turn' if single_turn else ''}{thinking}"
 
     def conversation(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
         """The text of messages with a role and a content, as lm-eval's `hf` model renders it.
 
-        The start of the assistant's turn follows, or the last message is left open. System messages are left out if
-        the template refuses them. Raises UsageError if the template fails. In raw text there is no conversation.
+        The start of the assistant's turn follows, where a thought that the template opens is closed again, or the last
+        message is left open. System messages are left out if the template refuses them. Raises UsageError if the
+        template fails. In raw text there is no conversation.
         """
         assert self._template is not None
         try:
-            return self._template.conversation(messages, continued=not add_generation_prompt)
+            text = self._template.conversation(messages, continued=not add_generation_prompt)
         except ValueError as error:
             others = [message for message in messages if message["role"] != "system"]
             if len(others) < len(messages):
                 return self.conversation(others, add_generation_prompt)
             raise self._failed(error) from None
+        is_open = add_generation_prompt and self._place == "open"
+        return text + self._tags.closing if is_open and self._tags is not None else text
 
     def render(self, question: str, opening: str) -> Prompt:
         """The prompt; raises UsageError if the template fails, or does not contain the question as it is."""
@@ -79,19 +132,21 @@ class Chat:
             text = question + opening
             return Prompt(text, self.tokenizer.encode_prompt(text), 0, opening)
         begun = opening.strip() if self._mode is ChatMode.PREFILL else ""
-        asked = question if begun else question + opening
-        try:
-            text, head = self._template.render(asked, begun), self._head(prefilled=bool(begun))
-        except ValueError as error:
-            raise self._failed(error) from None
-        shown = asked.strip()
-        start = len(head) + len(text[len(head) :]) - len(text[len(head) :].lstrip())
-        end = start + len(shown)
-        if not text.startswith(head) or text[start:end] != shown or not text[end:].endswith(begun):
-            raise UsageError(f"{self._model}: its chat template changes what it is given; use --chat off")
+        asked, tags = question if begun else question + opening, self._tags
+        if tags is None or (begun and not self._options.thinking and self._place == "outside"):
+            text, start, end = self._rendered(asked, begun)
+            if not text[end:].endswith(begun):
+                raise self._changed()
+        else:
+            text, start, end = self._rendered(asked)
+            if self._options.thinking:
+                text += tags.opening if begun and self._place == "outside" else ""
+                begun = ""
+            else:
+                text += (tags.closing if self._place == "open" else "") + begun
         # The template writes its own special tokens, BOS among them; in a question or an answer they are text.
         token_ids = self.tokenizer.encode_rendered(text, ((start, end), (len(text) - len(begun), len(text))))
-        return Prompt(text, token_ids, start - len(asked) + len(asked.lstrip()), begun)
+        return Prompt(text, token_ids, start - len(asked) + len(asked.lstrip()), begun, self._thinking(opening))
 
     def _head(self, *, prefilled: bool) -> str:
         """What the template writes before the question; raises ValueError if it fails."""
@@ -101,9 +156,19 @@ class Chat:
             self._heads[prefilled] = text.partition(_QUESTION)[0]
         return self._heads[prefilled]
 
-    def repeat_tokens(self, opening: str) -> int:
-        """New tokens that an answer may spend, beyond its own, on repeating the opening in a turn of its own."""
-        return len(self.tokenizer.encode(opening)) if self._mode is ChatMode.USER else 0
+    def budget(self, answer_tokens: int, opening: str) -> int:
+        """Maximum number of new tokens for an answer of `answer_tokens`.
+
+        It includes the thought before it, and what the answer may spend on repeating the opening in a turn of its own.
+        """
+        repeated = len(self.tokenizer.encode(opening)) if self._mode is ChatMode.USER else 0
+        thinking = self._thinking(opening)
+        return answer_tokens + repeated + (0 if thinking is None else thinking.most_tokens)
+
+    def request(self, name: str, prompt: Prompt, budget: int) -> Request:
+        """A request for at most `budget` new tokens, as `budget` counts them."""
+        before = 0 if prompt.thinking is None else prompt.thinking.most_tokens
+        return Request(name, tuple(prompt.token_ids), budget - before, stop=self.stop, thinking=prompt.thinking)
 
     def answer(self, text: str, opening: str) -> str:
         """The answer in `text`: in a turn of its own a model may repeat the opening, which is then left out."""
@@ -113,8 +178,48 @@ class Chat:
         repeated = re.match(r"\s+".join(map(re.escape, words)), answer, re.IGNORECASE)
         return text if repeated is None else answer[repeated.end() :]
 
+    def _thinking(self, opening: str) -> Thinking | None:
+        """The thought before an answer that begins with `opening`; None if the prompt leaves no room for one."""
+        tags, budget = self._tags, self._options.thinking
+        begun = opening.strip() if self._mode is ChatMode.PREFILL else ""
+        if tags is None or (not budget and (begun or self._place != "outside")):
+            return None
+        opened = self._place == "open" or bool(begun)
+        return Thinking(
+            budget_tokens=budget,
+            open=tags.open,
+            close=tags.close,
+            close_ids=self._inserted(tags.closing, begun),
+            answer_ids=self._inserted(tags.after, begun) if begun else (),
+            opened=opened,
+            open_tokens=0 if opened else len(self.tokenizer.encode(tags.open)) + _SPARE_TOKENS,
+            stop=tuple(text for text in self.stop if text not in tags.closing),
+        )
+
+    def _inserted(self, tag: str, begun: str) -> tuple[int, ...]:
+        """Tokens of a tag and of the opening of an answer, which spells no special tokens."""
+        text = tag + begun
+        return tuple(self.tokenizer.encode_rendered(text, ((len(tag), len(text)),)))
+
+    def _rendered(self, asked: str, begun: str = "") -> tuple[str, int, int]:
+        """The template's text, and where in it the question without outer spaces begins and ends."""
+        assert self._template is not None
+        try:
+            text, head = self._template.render(asked, begun), self._head(prefilled=bool(begun))
+        except ValueError as error:
+            raise self._failed(error) from None
+        shown = asked.strip()
+        start = len(head) + len(text[len(head) :]) - len(text[len(head) :].lstrip())
+        end = start + len(shown)
+        if not text.startswith(head) or text[start:end] != shown:
+            raise self._changed()
+        return text, start, end
+
     def _failed(self, error: ValueError) -> UsageError:
         return UsageError(f"{self._model}: its chat template failed: {error}; use --chat off")
+
+    def _changed(self) -> UsageError:
+        return UsageError(f"{self._model}: its chat template changes what it is given; use --chat off")
 
 
 def unused_template(tokenizer: Tokenizer, mode: ChatMode) -> str | None:

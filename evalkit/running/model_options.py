@@ -6,11 +6,11 @@ from enum import StrEnum
 from typing import Any, get_type_hints
 
 from evalkit.errors import UsageError
-from evalkit.values import SCRIPTED_PREFIX, read_value
+from evalkit.values import SCRIPTED_PREFIX, TokenBudget, read_value
 
 __all__ = [
-    "MODEL_OPTIONS", "REFERENCE_PREFIX", "SCRIPTED_PREFIX", "ChatMode", "Dtype", "GdnKernel", "ModelOptions",
-    "read_model_options",
+    "MODEL_OPTIONS", "RAW", "REFERENCE_PREFIX", "SCRIPTED_PREFIX", "ChatMode", "ChatOptions", "Dtype", "GdnKernel",
+    "ModelOptions", "read_model_options",
 ]  # fmt: skip
 
 REFERENCE_PREFIX = "reference:"
@@ -44,6 +44,30 @@ class ChatMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """A convention of chat, and what a model may think in it."""
+
+    mode: ChatMode = ChatMode.OFF
+    thinking: int = 0
+    """Maximum number of tokens of thought; 0 switches thinking off."""
+    tags: tuple[str, str] | None = None
+    """Opening and closing tag of thoughts; None finds them in the chat template."""
+
+    def check(self) -> None:
+        """Raise UsageError for options that do not go together."""
+        if self.mode is not ChatMode.OFF:
+            return
+        if self.thinking:
+            raise UsageError(f"--thinking {self.thinking}: raw text has no thoughts; add --chat user, or leave it out")
+        if self.tags is not None:
+            raise UsageError("--think-tags: raw text has no thoughts; add --chat user, or leave it out")
+
+
+RAW = ChatOptions()
+"""Raw text."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelOptions:
     """A model's name, with the options for loading and running it."""
 
@@ -66,6 +90,14 @@ class ModelOptions:
     tokenizer: str | None = None
     """Where the tokenizer of a served model is, if not where `model` says."""
     chat: ChatMode = ChatMode.OFF
+    thinking: TokenBudget = TokenBudget(0)  # noqa: RUF009  # immutable
+    """Maximum number of tokens of thought; 0 switches thinking off."""
+    think_tags: tuple[str, str] | None = None
+    """Opening and closing tag of thoughts; None finds them in the chat template."""
+
+    @property
+    def chat_options(self) -> ChatOptions:
+        return ChatOptions(self.chat, self.thinking, self.think_tags)
 
 
 MODEL_OPTIONS: Mapping[str, str] = {
@@ -87,4 +119,7 @@ def read_model_options(model: str, values: Mapping[str, Any], *, where: str) -> 
         number = read.get(MODEL_OPTIONS[name])
         if number is not None and number < 1:
             raise UsageError(f"{where}{name}: {number} is too small; write 1 or more")
+    tags = read.get("think_tags")
+    if tags is not None and len(tags) != 2:
+        raise UsageError(f"{where}think_tags: {', '.join(tags)} is not an opening and a closing tag")
     return ModelOptions(model, **read)

@@ -183,7 +183,7 @@ def _runs_of(
     settings = {option: value for option, value in given.items() if option not in MODEL_OPTIONS}
     try:
         checked = spec.read(settings, models.values(), where=where, folder=folder)
-        spec.check_chat(read_model_options("", own, where=where).chat, checked)
+        spec.check_chat(read_model_options("", own, where=where).chat_options, checked)
         return [
             PlannedRun(
                 model=model,

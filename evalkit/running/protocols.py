@@ -1,7 +1,7 @@
 """Protocols of a tokenizer, a model adapter and a suite."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from evalkit.records import (
     Asked,
@@ -34,10 +34,20 @@ class ChatTemplate(Protocol):
         """The template itself."""
         ...
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """Names of the variables that the template reads and does not only set itself."""
+        ...
+
+    def with_variables(self, values: Mapping[str, Any]) -> "ChatTemplate":
+        """The same template, with some of its variables set."""
+        ...
+
     def render(self, question: str, answer: str = "", *, closed: bool = False) -> str:
         """The text of a conversation up to the assistant's answer, which begins with `answer`.
 
-        With `closed`, the answer is complete and its turn has ended. Raises ValueError if the template fails.
+        With `closed`, the answer is complete and its turn has ended; `switches` are variables of the template. Raises
+        ValueError if the template fails.
         """
         ...
 
@@ -115,7 +125,8 @@ class Adapter(Protocol):
     def generate(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Answer requests greedily, lazily pulling from `requests`; each is answered exactly once, in any order.
 
-        A request that fails yields a Completion with `finish_reason == "error"`; it never ends the stream.
+        A request that fails yields a Completion with `finish_reason == "error"`; it never ends the stream. Of a request
+        with `thinking`, the text is the answer alone, and the thought before it is bounded and stated apart.
         """
         ...
 

@@ -11,6 +11,7 @@ from evalkit.records import (
     START_SCHEMA,
     Asked,
     Completion,
+    FailureKind,
     PreflightCheck,
     Request,
     RunRecord,
@@ -20,6 +21,7 @@ from evalkit.records import (
     SampleRecord,
     Score,
     SuitePlan,
+    ThoughtEnd,
 )
 from evalkit.running.assembly import assemble, summary_of_part
 from evalkit.running.excerpts import excerpts
@@ -225,7 +227,7 @@ def sample_record(asked: Asked, completion: Completion, score: Score, session: i
         finish_reason=completion.finish_reason,
         metric=sample.metric,
         score=score.value,
-        failure=score.failure,
+        failure=_failure(score, completion),
         error=completion.error,
         unscored=None,
         prefill_seconds=completion.prefill_seconds,
@@ -236,7 +238,19 @@ def sample_record(asked: Asked, completion: Completion, score: Score, session: i
         generation_tokens=sample.generation_tokens,
         session=session,
         excerpts=excerpts(sample),
+        thought=completion.thought,
+        thought_tokens=completion.thought_tokens,
+        thought_end=completion.thought_end,
     )
+
+
+def _failure(score: Score, completion: Completion) -> FailureKind | None:
+    """The kind of a failure: of a thought that ended badly, else the suite's."""
+    of_thought: dict[ThoughtEnd | None, FailureKind] = {
+        "forced": "cut_while_thinking",
+        "unclosed": "unclosed_thought",
+    }
+    return None if score.failure is None else of_thought.get(completion.thought_end, score.failure)
 
 
 def _not_asked(key: SampleKey, reason: str, session: int) -> SampleRecord:

@@ -21,16 +21,15 @@ from model_adapters.engine.scheduling.prefix_store import PrefixStore
 from model_adapters.engine.scheduling.refusal import refusal
 from model_adapters.engine.scheduling.room import RoomMaker
 from model_adapters.engine.scheduling.scheduler import Rules, Scheduler
-from model_adapters.engine.scheduling.sequence import Generation
-from model_adapters.engine.scheduling.stop_strings import is_ended
+from model_adapters.engine.scheduling.sequence import Generation, take
 
 
 class Engine:
     """Greedy generation with one model.
 
     `segment_tokens` and `slots` default to what fits the device's memory. `max_tokens` limits the prompt plus the
-    generation budget. Requests with stop strings need a `tokenizer`. Raises UsageError for a model that the engine
-    cannot run.
+    new tokens. Requests with stop strings or thinking need a `tokenizer`. Raises UsageError for a model that the
+    engine cannot run.
     """
 
     def __init__(
@@ -97,8 +96,8 @@ class Engine:
     def _schedule(self, stream: Iterator[Request], before: Scheduler | None) -> Scheduler:
         """Create a scheduler for a stream of requests that reuses the previous scheduler's room."""
         on_gpu = self.runner.device.type == "cuda"
-        ended = partial(is_ended, stop_ids=self.stop_ids, tokenizer=self._tokenizer)
-        rules = Rules(self._refusal, ended, on_gpu=on_gpu, reads_late=self.reads_late)
+        taken = partial(take, stop_ids=self.stop_ids, tokenizer=self._tokenizer)
+        rules = Rules(self._refusal, taken, on_gpu=on_gpu, reads_late=self.reads_late)
         if before is None:
             return Scheduler(stream, rules, self.prefixes)
         return Scheduler(stream, rules, self.prefixes, before.room, before.ran_out)

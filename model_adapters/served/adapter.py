@@ -8,12 +8,21 @@ from functools import partial
 from typing import Any
 
 from evalkit.errors import RequestFailedError
-from evalkit.records import Completion, ContinuationScore, EngineDescription, MemoryUse, ModelIdentity, Request
+from evalkit.records import (
+    Completion,
+    ContinuationScore,
+    EngineDescription,
+    MemoryUse,
+    ModelIdentity,
+    Request,
+    Thinking,
+)
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import cut_at
 from model_adapters.messages import first_line
 from model_adapters.served.answers import Answer, read_answer, read_answer_tokens, read_log_probabilities
 from model_adapters.served.client import ServerClient
+from model_adapters.served.thoughts import answer_after_thought
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +111,10 @@ class ServedAdapter:
             return self._scored(request, log_probabilities=tuple(values[first:]), is_greedy=all(greedy[first:]))
         if request.continuations:
             return self._scored(request, continuations=tuple(self._continued(client, request)))
-        stop = {"stop": list(request.stop)} if request.stop else {}
-        options = {**stop, **self._abilities.answer_tokens}
-        answer = self._ask(client, request.token_ids, max_tokens=request.generation_tokens, **options)
+        if request.thinking is not None:
+            return self._thoughtful(client, request, request.thinking)
+        options = self._abilities.answer_tokens
+        answer = self._generated(client, request.token_ids, request.generation_tokens, request.stop, **options)
         token_ids, log_probabilities = read_answer_tokens(answer)
         # Some servers leave the stop string in the text, and some do not support stop strings.
         text, written = cut_at(answer.text, request.stop), answer.completion_tokens
@@ -119,6 +129,23 @@ class ServedAdapter:
             token_ids=token_ids,
             token_log_probabilities=log_probabilities,
         )
+
+    def _generated(
+        self, client: ServerClient, token_ids: tuple[int, ...], max_tokens: int, stop: tuple[str, ...], **options: Any
+    ) -> Answer:
+        return self._ask(client, token_ids, max_tokens=max_tokens, **({"stop": list(stop)} if stop else {}), **options)
+
+    def _thoughtful(self, client: ServerClient, request: Request, thinking: Thinking) -> Completion:
+        """The answer to a request with a thought, for which the server has to show tags that are special tokens."""
+        tags = self._tokenizer.decode(self._tokenizer.encode(thinking.open + thinking.close))
+        hidden = {"skip_special_tokens": False} if tags != thinking.open + thinking.close else {}
+
+        def ask(token_ids: tuple[int, ...], max_tokens: int, stop: tuple[str, ...]) -> Answer:
+            if token_ids != request.token_ids and not self._abilities.token_ids:
+                token_ids = tuple(self._tokenizer.encode_prompt(self._tokenizer.spell(token_ids)))
+            return self._generated(client, token_ids, max_tokens, stop, **hidden)
+
+        return answer_after_thought(request, thinking, self._tokenizer, ask)
 
     def _continued(self, client: ServerClient, request: Request) -> Iterator[ContinuationScore]:
         first = len(request.token_ids) - 1
@@ -161,7 +188,10 @@ class ServedAdapter:
 
 def text_of(tokenizer: Tokenizer, token_ids: tuple[int, ...]) -> str:
     """Text that the server, with this tokenizer, encodes to exactly these tokens; raises RequestFailedError if none."""
-    text = tokenizer.decode(token_ids)
-    if tuple(tokenizer.encode_prompt(text)) != token_ids:
-        raise RequestFailedError("the server takes only text, and no text is tokenized as this prompt is")
-    return text
+    # Servers add the special tokens before a text themselves.
+    added = tuple(tokenizer.add_special_tokens([]))
+    rest = token_ids[len(added) :] if token_ids[: len(added)] == added else token_ids
+    for text in (tokenizer.decode(token_ids), tokenizer.spell(rest)):
+        if tuple(tokenizer.encode_prompt(text)) == token_ids:
+            return text
+    raise RequestFailedError("the server takes only text, and no text is tokenized as this prompt is")

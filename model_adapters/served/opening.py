@@ -1,6 +1,7 @@
 """Open the model of --server, after finding out which requests the server supports."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from evalkit.errors import RequestFailedError, UsageError
@@ -20,12 +21,13 @@ _ANSWER_TOKENS: tuple[Mapping[str, Any], ...] = ({"logprobs": 1, "return_token_i
 
 
 def open_server(
-    options: ModelOptions, tokenizer: Tokenizer, ctxs: Sequence[int], chat_template: str | None = None
+    options: ModelOptions, tokenizer: Tokenizer, ctxs: Sequence[int], chat: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[ModelIdentity, Abilities, Callable[[], Adapter]]:
     """A server's model with its known identity, the requests that the server supports, and an adapter.
 
-    Raises UsageError if the server does not answer, does not serve the model, reads prompts otherwise than `tokenizer`
-    does, or has too short a window for `ctxs`.
+    `chat` are the fields of the identity that the chat template decides. Raises UsageError if the server does not
+    answer, does not serve the model, reads prompts otherwise than `tokenizer` does, or has too short a window for
+    `ctxs`.
     """
     assert options.server is not None
     concurrency = options.batch_sequences or CONCURRENCY
@@ -36,7 +38,7 @@ def open_server(
     except RequestFailedError as error:
         raise UsageError(f"--server {options.server}: {error}") from None
     refuse_short_window(server, options.model, abilities, ctxs)
-    identity = served_identity(options.model, tokenizer, chat_template)
+    identity = served_identity(options.model, tokenizer, chat)
 
     def make_adapter() -> Adapter:
         return ServedAdapter(server, options.model, tokenizer, identity, abilities, concurrency=concurrency)
@@ -54,8 +56,8 @@ def refuse_short_window(server: str, model: str, abilities: Abilities, ctxs: Seq
         )
 
 
-def served_identity(name: str, tokenizer: Tokenizer, chat_template: str | None = None) -> ModelIdentity:
-    """What is known of a served model: its name and its tokenizer."""
+def served_identity(name: str, tokenizer: Tokenizer, chat: Mapping[str, Any] = MappingProxyType({})) -> ModelIdentity:
+    """What is known of a served model: its name, its tokenizer, and in `chat` the fields that its template decides."""
     return ModelIdentity(
         path=name,
         family=UNKNOWN,
@@ -65,7 +67,7 @@ def served_identity(name: str, tokenizer: Tokenizer, chat_template: str | None =
         positions=PositionScheme("other", UNKNOWN),
         trained_length=None,
         parameters=0,
-        chat_template=chat_template,
+        **chat,
     )
 
 

@@ -1,9 +1,10 @@
 """Checks of a context extension: loss, retrieval and effective length beyond the trained length."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import RAW, ChatOptions
 from evalkit.running.protocols import Tokenizer
 from evalkit.suite_spec import SuiteSpec
 from suites import mmlu
@@ -30,19 +31,21 @@ def build(
     source: Source | None = None,
     corpora: RulerCorpora | None = None,
     max_tokens: int | None = None,
-    chat: ChatMode = ChatMode.OFF,
+    chat: ChatOptions = RAW,
 ) -> ContextExtensionSuite:
     """The suite for one tokenizer; long documents and haystacks are by default those of the settings and of RULER.
 
-    MMLU questions longer than `max_tokens` are left out. `chat` is the convention of needles and MMLU.
+    MMLU questions longer than `max_tokens` are left out. `chat` is the convention of needles and MMLU, which is scored
+    without thoughts.
     """
     corpora = corpora or RulerCorpora.default()
     if source is None:
         source = (
             EssayText(corpora.essays()) if settings.path is None else open_source(Path(settings.path), settings.field)
         )
+    scored = replace(chat, thinking=0)
     questions = (
-        None if settings.mmlu is None else mmlu.build(settings.mmlu, tokenizer, max_tokens=max_tokens, chat=chat)
+        None if settings.mmlu is None else mmlu.build(settings.mmlu, tokenizer, max_tokens=max_tokens, chat=scored)
     )
     return ContextExtensionSuite(settings, tokenizer, source, corpora, mmlu=questions, chat=chat)
 
@@ -61,5 +64,6 @@ SPEC = SuiteSpec(
     stores_charts=True,
     summarize=summarize,
     renders_chat=True,
+    thinks=True,
     report="reports.context_extension:report",
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from evalkit.errors import UsageError
 from evalkit.records import Asked, Completion, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import RAW, ChatOptions
 from evalkit.running.protocols import Suite, Tokenizer
 from suites.context_extension.depth_grid import spread_keys
 from suites.context_extension.position_loss import LONG_TEXT, SHORT_TEXT, sums_by_position
@@ -38,7 +38,7 @@ class ContextExtensionSuite:
         corpora: RulerCorpora,
         *,
         mmlu: MmluSuite | None = None,
-        chat: ChatMode = ChatMode.OFF,
+        chat: ChatOptions = RAW,
     ) -> None:
         """`mmlu` is the suite of `settings.mmlu`; `chat` is the convention of the needles; documents are raw text."""
         self._settings = settings

@@ -3,7 +3,7 @@
 Gao et al., A framework for few-shot language model evaluation (https://github.com/EleutherAI/lm-evaluation-harness).
 """
 
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import RAW, ChatOptions
 from evalkit.running.protocols import Tokenizer
 from evalkit.suite_spec import SuiteSpec
 from suites.lm_eval_tasks.harness import LoadedTasks, check_chat, load_tasks
@@ -18,7 +18,7 @@ def build(
     tokenizer: Tokenizer,
     *,
     max_tokens: int | None = None,
-    chat: ChatMode = ChatMode.OFF,
+    chat: ChatOptions = RAW,
 ) -> LmEvalSuite:
     """The suite for one tokenizer and for a model that was trained to `max_tokens` (None: reads any number).
 

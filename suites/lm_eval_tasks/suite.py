@@ -21,7 +21,7 @@ from evalkit.records import (
 )
 from evalkit.running.chat import Chat
 from evalkit.running.excerpts import places_of
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import RAW, ChatMode, ChatOptions
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import SharedPrefix, TextRequests
 from suites.lm_eval_tasks.documents import TaskDocuments
@@ -44,14 +44,14 @@ class LmEvalSuite:
         tokenizer: Tokenizer,
         max_tokens: int | None,
         loaded: LoadedTasks,
-        chat: ChatMode = ChatMode.OFF,
+        chat: ChatOptions = RAW,
     ) -> None:
         """Documents longer than `max_tokens` are left out, never truncated; rolling texts are split into windows."""
-        check_chat(loaded, chat)
+        check_chat(loaded, chat.mode)
         self._settings, self._loaded = settings, loaded
         self._chat = Chat(tokenizer, chat)
         self._texts = TextRequests(tokenizer, max_tokens=max_tokens)
-        template = None if chat is ChatMode.OFF else self._chat.conversation
+        template = None if chat.mode is ChatMode.OFF else self._chat.conversation
         self._documents = {
             name: TaskDocuments(task, settings.samples, template, multiturn=settings.multiturn)
             for name, task in loaded.tasks.items()

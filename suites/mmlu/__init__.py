@@ -3,7 +3,7 @@
 Hendrycks et al., Measuring Massive Multitask Language Understanding (2021).
 """
 
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import RAW, ChatOptions
 from evalkit.running.protocols import Tokenizer
 from evalkit.suite_spec import SuiteSpec
 from suites.mmlu.questions import QuestionSource
@@ -21,7 +21,7 @@ def build(
     *,
     max_tokens: int | None = None,
     source: QuestionSource | None = None,
-    chat: ChatMode = ChatMode.OFF,
+    chat: ChatOptions = RAW,
 ) -> MmluSuite:
     """The suite for one tokenizer and for a model that was trained to `max_tokens` (None: reads any number).
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.records import Asked, Completion, Sample, SampleKey, SampleRecord, Score, SuitePlan, SuiteSummary
 from evalkit.running.chat import Chat
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import RAW, ChatMode, ChatOptions
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import PROBES, SharedPrefix, TextRequests
 from suites.mmlu.prompt import ANSWER, ask, choices, conversation, header, labels, right_choice
@@ -38,11 +38,11 @@ class MmluSuite:
         tokenizer: Tokenizer,
         max_tokens: int | None,
         source: QuestionSource,
-        chat: ChatMode = ChatMode.OFF,
+        chat: ChatOptions = RAW,
     ) -> None:
         """Questions longer than `max_tokens` are left out, never truncated."""
         self._settings, self._source = settings, source
-        self._chat, self._mode = Chat(tokenizer, chat), chat
+        self._chat, self._mode = Chat(tokenizer, chat), chat.mode
         self._texts = TextRequests(tokenizer, max_tokens=max_tokens)
         self._loaded: dict[str, SubjectQuestions] = {}
         self._prefixes: dict[str, SharedPrefix | None] = {}

@@ -6,7 +6,7 @@ Hsieh et al., RULER: What's the Real Context Size of Your Long-Context Language 
 from pathlib import Path
 
 from evalkit.records import Asked
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import RAW, ChatOptions
 from evalkit.running.protocols import Suite, Tokenizer
 from evalkit.suite_spec import SuiteSpec
 from suites.ruler.corpora import RulerCorpora
@@ -23,7 +23,7 @@ def build(
     settings: RulerSettings,
     tokenizer: Tokenizer,
     corpora: RulerCorpora | None = None,
-    chat: ChatMode = ChatMode.OFF,
+    chat: ChatOptions = RAW,
 ) -> Suite[Asked]:
     """The suite of `settings`: prepared samples of its data folder, or native ones from `corpora`."""
     if settings.data is not None:
@@ -40,4 +40,5 @@ SPEC = SuiteSpec(
     summarize=lambda _, samples: summarize(samples),
     tasks=tuple(TASKS),
     renders_chat=True,
+    thinks=True,
 )

@@ -75,7 +75,7 @@ def fit(draft: Draft[SizeT], opening: str, limit: int, measure: Measure) -> Fitt
     smallest = _laid_out(draft, draft.smallest, opening, measure)
     least = len(smallest.prompt.token_ids)
     if least > limit:
-        raise SampleDoesNotFitError(f"its smallest prompt has {least:,} tokens of {limit:,}")
+        raise misfit(least, limit)
     allowance = limit - least - SEAM_TOKENS
     while allowance > 0 and (size := draft.largest(allowance)) != draft.smallest:
         fitted = _laid_out(draft, size, opening, measure)
@@ -83,6 +83,12 @@ def fit(draft: Draft[SizeT], opening: str, limit: int, measure: Measure) -> Fitt
             return fitted
         allowance -= len(fitted.prompt.token_ids) - limit
     return smallest
+
+
+def misfit(least: int, limit: int) -> SampleDoesNotFitError:
+    """The error of a prompt of `least` tokens where `limit` are left for it."""
+    room = f"of {limit:,}" if limit > 0 else f"and the new tokens alone are {1 - limit:,} over the length"
+    return SampleDoesNotFitError(f"its smallest prompt has {least:,} tokens {room}")
 
 
 def _laid_out(draft: Draft[SizeT], size: SizeT, opening: str, measure: Measure) -> Fitted:

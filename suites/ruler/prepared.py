@@ -13,7 +13,6 @@ from evalkit.errors import UsageError
 from evalkit.records import (
     Asked,
     CorpusUse,
-    Request,
     Sample,
     SampleKey,
     SampleRecord,
@@ -22,7 +21,7 @@ from evalkit.records import (
     UnscoredCell,
 )
 from evalkit.running.chat import Chat
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import RAW, ChatOptions
 from evalkit.running.protocols import Tokenizer
 from suites.ruler import needles, tasks
 from suites.ruler.answer_prefix import full_prompt
@@ -60,9 +59,7 @@ class PreparedSuite(RulerJudge):
     Their lengths are those of the tokenizer they were prepared for; lengths in this tokenizer are reported.
     """
 
-    def __init__(
-        self, settings: RulerSettings, tokenizer: Tokenizer, folder: Path, chat: ChatMode = ChatMode.OFF
-    ) -> None:
+    def __init__(self, settings: RulerSettings, tokenizer: Tokenizer, folder: Path, chat: ChatOptions = RAW) -> None:
         """Read the requested files. Raises UsageError, with file and line for a malformed line."""
         super().__init__(settings.dialect, Chat(tokenizer, chat))
         self._settings = settings
@@ -120,7 +117,7 @@ class PreparedSuite(RulerJudge):
             distractors=tuple(value for value in dict.fromkeys(n.value for n in hidden) if value not in targets),
             evidence=tasks.evidence(key.task, prompt.text, targets),
         )
-        return Asked(sample, (Request(key.id, tuple(prompt.token_ids), budget, stop=self._chat.stop),))
+        return Asked(sample, (self._chat.request(key.id, prompt, budget),))
 
     def summarize(self, records: Sequence[SampleRecord]) -> SuiteSummary:
         """The table, with a warning for each length that prompts exceed."""

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from evalkit.errors import SampleDoesNotFitError, UsageError
+from evalkit.errors import UsageError
 from evalkit.records import (
     Asked,
     Completion,
     CorpusUse,
-    Request,
     Sample,
     SampleKey,
     SampleRecord,
@@ -18,14 +17,14 @@ from evalkit.records import (
     UnscoredCell,
 )
 from evalkit.running.chat import Chat
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import RAW, ChatOptions
 from evalkit.running.protocols import Tokenizer
 from suites.draws import Draws
 from suites.ruler import metrics, summary, tasks
 from suites.ruler.common_words import CommonWordsDraft
 from suites.ruler.corpora import LoadedCorpora, RulerCorpora
 from suites.ruler.failures import failure_kind
-from suites.ruler.fitting import Draft, fit, smallest_tokens
+from suites.ruler.fitting import Draft, fit, misfit, smallest_tokens
 from suites.ruler.frequent_words import FrequentWordsDraft
 from suites.ruler.haystacks import EssayHaystack, NeedleHaystack, NoiseHaystack, SentenceTokens
 from suites.ruler.measure import Measure
@@ -64,7 +63,7 @@ class RulerJudge:
 
     def _budget(self, key: SampleKey, opening: str) -> int:
         """Maximum number of new tokens."""
-        return tasks.generation_tokens(self._dialect, key.task, key.ctx) + self._chat.repeat_tokens(opening)
+        return self._chat.budget(tasks.generation_tokens(self._dialect, key.task, key.ctx), opening)
 
     def judge(self, asked: Asked, completion: Completion) -> Score:
         """RULER's metric of the one answer."""
@@ -82,7 +81,7 @@ class RulerSuite(RulerJudge):
         settings: RulerSettings,
         tokenizer: Tokenizer,
         corpora: RulerCorpora,
-        chat: ChatMode = ChatMode.OFF,
+        chat: ChatOptions = RAW,
     ) -> None:
         super().__init__(settings.dialect, Chat(tokenizer, chat))
         self._settings = settings
@@ -130,7 +129,7 @@ class RulerSuite(RulerJudge):
             distractors=fitted.layout.distractors,
             evidence=evidence or tasks.evidence(key.task, prompt.text, draft.targets),
         )
-        return Asked(sample, (Request(key.id, tuple(prompt.token_ids), budget, stop=self._chat.stop),))
+        return Asked(sample, (self._chat.request(key.id, prompt, budget),))
 
     @property
     def _samples(self) -> int:
@@ -148,7 +147,7 @@ class RulerSuite(RulerJudge):
             least = smallest_tokens(draft, opening, self._measure)
             if least <= limit:
                 return None
-            reason = reason or str(SampleDoesNotFitError(f"its smallest prompt has {least:,} tokens of {limit:,}"))
+            reason = reason or str(misfit(least, limit))
         return reason
 
     def _corpora_used(self) -> tuple[CorpusUse, ...]:

@@ -1,6 +1,6 @@
 """State tracking: how many updates of a state a model can follow."""
 
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import RAW, ChatOptions
 from evalkit.running.protocols import Tokenizer
 from evalkit.suite_spec import SuiteSpec
 from suites.corpora import Essays
@@ -15,7 +15,7 @@ def build(
     settings: StateTrackingSettings,
     tokenizer: Tokenizer,
     prose: Essays | None = None,
-    chat: ChatMode = ChatMode.OFF,
+    chat: ChatOptions = RAW,
 ) -> StateTrackingSuite:
     """The suite for one tokenizer; `prose` is the distractor text, by default RULER's essays."""
     if prose is None and any(ctx != NO_CTX for ctx in settings.ctxs):
@@ -32,5 +32,6 @@ SPEC = SuiteSpec(
     quick={"samples": QUICK_SAMPLES},
     summarize=summarize,
     renders_chat=True,
+    thinks=True,
     report="reports.state_tracking:report",
 )

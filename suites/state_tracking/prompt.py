@@ -90,7 +90,7 @@ def fill(prompt: DistractedPrompt, chat: Chat, prompt_tokens: int) -> Prompt:
     if least > prompt_tokens:
         raise SampleDoesNotFitError(
             f"{prompt.task.name} with {len(prompt.episode.updates):,} updates needs {least:,} prompt tokens "
-            f"and {prompt_tokens:,} are left for it; raise --ctx"
+            f"and {max(prompt_tokens, 0):,} are left for it; raise --ctx"
         )
     count, budget = 0, prompt_tokens - least
     while (cost := _sentence_tokens(prompt, chat.tokenizer, count)) <= budget:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from evalkit.records import (
     Asked,
     Completion,
-    Request,
     Sample,
     SampleKey,
     SampleRecord,
@@ -15,7 +14,7 @@ from evalkit.records import (
     SuiteSummary,
 )
 from evalkit.running.chat import Chat
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import RAW, ChatOptions
 from evalkit.running.protocols import Tokenizer
 from suites.corpora import Essays
 from suites.draws import Draws
@@ -55,7 +54,7 @@ class StateTrackingSuite:
         settings: StateTrackingSettings,
         tokenizer: Tokenizer,
         prose: Essays | None,
-        chat: ChatMode = ChatMode.OFF,
+        chat: ChatOptions = RAW,
     ) -> None:
         self._settings = settings
         self._chat = Chat(tokenizer, chat)
@@ -86,7 +85,7 @@ class StateTrackingSuite:
         task, updates = split_row_name(key.task)
         episode = task.draw(_draws("question", key), updates)
         examples = self._examples(task, updates, key)
-        budget = GENERATION_TOKENS + self._chat.repeat_tokens(episode.question)
+        budget = self._chat.budget(GENERATION_TOKENS, episode.question)
         distracted = self._distracted(task, examples, episode, key)
         if distracted is None:
             text = plain_prompt(task, examples, episode)
@@ -103,8 +102,7 @@ class StateTrackingSuite:
             metric=METRIC,
             distractors=episode.alternatives,
         )
-        request = Request(key.id, tuple(prompt.token_ids), budget, stop=self._chat.stop)
-        return AskedEpisode(sample, (request,), episode.question)
+        return AskedEpisode(sample, (self._chat.request(key.id, prompt, budget),), episode.question)
 
     def judge(self, asked: AskedEpisode, completion: Completion) -> Score:
         sample, text = asked.sample, self._chat.answer(completion.text, asked.opening)

@@ -8,7 +8,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from evalkit.running.chat import Chat
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import ChatMode, ChatOptions
 from model_adapters.checkpoint import open_checkpoint
 from model_adapters.tokenizer import HfTokenizer
 from tests.chat_templates import TEMPLATES
@@ -52,9 +52,9 @@ def theirs(folder: Path, mode: ChatMode, question: str, opening: str) -> list[in
 def test_prompts_are_those_of_transformers(folder: Path, mode: ChatMode, template: str) -> None:
     (folder / "chat_template.jinja").write_text(TEMPLATES[template], encoding="utf-8")
     tokenizer = HfTokenizer.from_folder(folder, name="here", trust_remote_code=False)
-    chat = Chat(tokenizer, mode)
+    chat = Chat(tokenizer, ChatOptions(mode))
     assert chat.render(QUESTION, OPENING).token_ids == theirs(folder, mode, QUESTION, OPENING)
-    suite = small_corpora.suite(tokenizer, chat=mode)
+    suite = small_corpora.suite(tokenizer, chat=ChatOptions(mode))
     for key in suite.plan().keys:
         asked = suite.ask(key)
         question = asked.sample.prompt.partition(HEADS[template])[2].partition(chat.stop[0])[0]
@@ -67,7 +67,7 @@ def test_bos_is_not_doubled(tmp_path: Path) -> None:
     fast.chat_template = TEMPLATES["llama"]
     fast.save_pretrained(tmp_path)
     tokenizer = HfTokenizer.from_folder(tmp_path, name="here", trust_remote_code=False)
-    ids = Chat(tokenizer, ChatMode.USER).render(QUESTION, OPENING).token_ids
+    ids = Chat(tokenizer, ChatOptions(ChatMode.USER)).render(QUESTION, OPENING).token_ids
     assert ids == theirs(tmp_path, ChatMode.USER, QUESTION, OPENING)
     assert ids.count(BOS_ID) == 1
     assert tokenizer.encode_prompt(QUESTION)[0] == BOS_ID

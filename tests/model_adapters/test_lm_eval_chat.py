@@ -7,7 +7,7 @@ import pytest
 
 from evalkit.errors import UsageError
 from evalkit.records import Asked, Completion
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import ChatMode, ChatOptions
 from evalkit.running.runner import sample_record
 from model_adapters.chat_template import chat_template_of
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedTokenizer
@@ -95,7 +95,7 @@ def test_prompts_and_answers_are_lm_evals(folder: Path, template: str, multiturn
             assert here["arguments"] == there["arguments"]
             for left, right in zip(here["resps"], there["resps"], strict=True):
                 assert left[0] == (right[0] if isinstance(right[0], str) else pytest.approx(right[0], abs=1e-3))
-    suite = build(settings, tokenizer, chat=ChatMode.PREFILL)
+    suite = build(settings, tokenizer, chat=ChatOptions(ChatMode.PREFILL))
     asked = [suite.ask(key) for key in suite.plan().keys]
     assert figures_of(suite, asked, adapter) == pytest.approx(reported(ours["results"]))
     # A sample of lm-eval's is there once per filter.
@@ -150,15 +150,15 @@ def encoded(hf: Any, arguments: tuple[str, Any]) -> Tokens:
 def test_what_has_no_form_in_a_convention_is_refused(folder: Path) -> None:
     tokenizer = ScriptedTokenizer(chat_template=CHATML)
     with pytest.raises(UsageError, match=r"--chat user: task begun states the beginning of an answer .* prefill"):
-        build(settings_of(folder, "sums", "begun"), tokenizer, chat=ChatMode.USER)
+        build(settings_of(folder, "sums", "begun"), tokenizer, chat=ChatOptions(ChatMode.USER))
     with pytest.raises(UsageError, match="--chat prefill: task prose scores whole texts, which have no turns"):
-        build(settings_of(folder, "prose"), tokenizer, chat=ChatMode.PREFILL)
+        build(settings_of(folder, "prose"), tokenizer, chat=ChatOptions(ChatMode.PREFILL))
 
 
 def test_tasks_without_a_beginning_have_one_form(folder: Path) -> None:
     tokenizer = ScriptedTokenizer(chat_template=CHATML)
     plain = settings_of(folder, *KINDS[:5])
-    suites = [build(plain, tokenizer, chat=mode) for mode in (ChatMode.USER, ChatMode.PREFILL)]
+    suites = [build(plain, tokenizer, chat=ChatOptions(mode)) for mode in (ChatMode.USER, ChatMode.PREFILL)]
     first, second = ([suite.ask(key) for key in suite.plan().keys] for suite in suites)
     assert first == second
     assert [suite.dialect for suite in suites] == [

@@ -15,6 +15,7 @@ import typer
 
 from evalkit.cli.shared import options
 from evalkit.running.model_options import ChatMode, Dtype, GdnKernel, ModelOptions
+from evalkit.values import TokenBudget
 
 if TYPE_CHECKING:
     from evalkit.cli.shared.suite_run import RunOptions
@@ -86,6 +87,8 @@ MODEL = Bundle(
         "server": (str | None, options.SERVER),
         "tokenizer": (str | None, options.TOKENIZER),
         "chat": (ChatMode, options.CHAT),
+        "thinking": (TokenBudget, options.THINKING),
+        "think_tags": (tuple[str, str] | None, options.THINK_TAGS),
         "device": (str, options.DEVICE),
         "dtype": (Dtype, options.DTYPE),
         "gdn_kernel": (GdnKernel, options.GDN_KERNEL),
@@ -97,7 +100,9 @@ MODEL = Bundle(
     lambda _, values: ModelOptions(**values),
 )
 """A `ModelOptions`: which model runs, and how."""
-LOADING = MODEL.without("segment_tokens", "batch_sequences", "skip_preflight", "server", "tokenizer", "chat")
+LOADING = MODEL.without(
+    "segment_tokens", "batch_sequences", "skip_preflight", "server", "tokenizer", "chat", "thinking", "think_tags"
+)
 """A `ModelOptions` of commands that load a model and run it in ways of their own."""
 RUN = Bundle(
     "run_options",

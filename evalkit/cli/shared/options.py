@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from evalkit.running.model_options import REFERENCE_PREFIX, ChatMode, Dtype, GdnKernel
+from evalkit.values import TokenBudget, read_token_budget
 
 DEFAULT_MODEL = f"{REFERENCE_PREFIX}hybrid"
 
@@ -33,6 +34,10 @@ class PageFormat(StrEnum):
     MARKDOWN = "markdown"
     JSON = "json"
     HTML = "html"
+
+
+def _read_thinking(text: Any) -> TokenBudget:
+    return read_token_budget(text, "--thinking")
 
 
 MODEL_PANEL, RUN_PANEL = "Model", "Run and output"
@@ -91,6 +96,23 @@ MULTITURN = typer.Option(
     "--fewshot-as-multiturn/--no-fewshot-as-multiturn",
     help="With --chat: worked examples are turns of their own, or part of the user's one turn.",
     show_default="turns of their own",
+)
+THINKING = typer.Option(
+    "off",
+    "--thinking",
+    metavar="off|N",
+    parser=_read_thinking,
+    help="Maximum tokens of thought before an answer, in addition to its own; a longer thought is closed by force. off "
+    "switches thinking off. Goes with --chat.",
+    rich_help_panel=MODEL_PANEL,
+)
+THINK_TAGS = typer.Option(
+    None,
+    "--think-tags",
+    metavar="OPEN CLOSE",
+    help="Tags of a thought, such as '<think>' '</think>'.",
+    show_default="those of the chat template",
+    rich_help_panel=MODEL_PANEL,
 )
 SEGMENT = typer.Option(
     None,

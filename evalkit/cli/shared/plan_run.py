@@ -178,7 +178,7 @@ def _is_current(spec: SuiteSpec[Any], settings: Any, options: ModelOptions, fold
         return False
     if fingerprints(options) != (record.model.fingerprint, record.model.tokenizer):
         return False
-    reader = Reader(open_tokenizer(options), readable_tokens(record.model), options.chat)
+    reader = Reader(open_tokenizer(options), readable_tokens(record.model), options.chat_options)
     if reader.prompts().template_sha256 != record.model.chat_template:
         return False
     suite = spec.build(settings, reader)

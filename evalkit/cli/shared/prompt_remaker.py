@@ -4,12 +4,15 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import EvalkitError, UsageError
-from evalkit.running.model_options import ChatMode, ModelOptions
+from evalkit.running.model_options import read_model_options
 from evalkit.suite_spec import Reader, find_suite
 
 if TYPE_CHECKING:
     from evalkit.records import RunRecord, RunStart, Sample, SampleRecord
     from evalkit.running.protocols import Suite
+
+_STATED = ("tokenizer", "chat", "thinking", "think_tags")
+"""Options of a model that decide its prompts."""
 
 
 def remake(record: "RunRecord", stored: "SampleRecord") -> "Sample":
@@ -39,11 +42,12 @@ def suite_of(record: "RunRecord | RunStart") -> "Suite[Any]":
     if "predictions" in record.config:
         raise UsageError(f"the prompts were made by another tool; they are in {record.config['predictions']}")
     spec = find_suite(record.suite)
-    mode = ChatMode(record.config.get("chat", ChatMode.OFF))
-    tokenizer = open_tokenizer(ModelOptions(record.model.path, tokenizer=record.config.get("tokenizer"), chat=mode))
+    stated = {name: record.config[name] for name in _STATED if record.config.get(name) is not None}
+    options = read_model_options(record.model.path, stated, where="")
+    tokenizer = open_tokenizer(options)
     if tokenizer.fingerprint != record.model.tokenizer:
         raise UsageError(f"{record.model.path} has a different tokenizer now, and the tokenizer decides the prompts")
-    reader = Reader(tokenizer, readable_tokens(record.model), mode)
+    reader = Reader(tokenizer, readable_tokens(record.model), options.chat_options)
     if reader.prompts().template_sha256 != record.model.chat_template:
         raise UsageError(f"{record.model.path} has a different chat template now, and the template decides the prompts")
     suite = spec.build(spec.stored(record.config), reader)

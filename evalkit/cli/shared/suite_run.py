@@ -122,7 +122,7 @@ def perform(
     notes = notes_console()
     note(notes, f"{settings.headline()}, model {model_options.model}{f' ({role})' if role else ''}")
     folder = run_options.out
-    spec.check_chat(model_options.chat, settings)
+    spec.check_chat(model_options.chat_options, settings)
     try:
         with ExitStack() as stack:
             check_place(run_options)
@@ -239,7 +239,7 @@ def _prepare(
     opened: "OpenedModel",
     others: Mapping[str, "StoredRun"],
 ) -> _Prepared:
-    suite = spec.build(settings, Reader(opened.tokenizer, readable_tokens(opened.identity), model_options.chat))
+    suite = spec.build(settings, Reader(opened.tokenizer, readable_tokens(opened.identity), model_options.chat_options))
     plan = suite.plan()
     plan = plan if run_options.shard is None else part_of(plan, run_options.shard)
     if plan.log_probabilities and not opened.log_probabilities:

@@ -28,6 +28,8 @@ def refusal(
         return "the generation budget is 0 tokens"
     if request.stop and not has_tokenizer:
         return "stop strings need a tokenizer, and this engine has none"
+    if request.thinking is not None and not has_tokenizer:
+        return "a thought is followed in its text, which needs a tokenizer, and this engine has none"
     if not 0 <= request.prefix_tokens <= len(token_ids):
         return f"a shared prefix of {request.prefix_tokens:,} tokens is not part of a prompt of {len(token_ids):,}"
     beyond = sequence.need_tokens - len(token_ids)
@@ -39,7 +41,8 @@ def refusal(
     too_far = position_limit is not None and sequence.need_tokens > position_limit.tokens
     if position_limit is not None and too_far and not (alone and position_limit.reads_alone):
         return f"{size} exceed {position_limit.tokens:,} tokens, beyond which {position_limit.reason}"
-    for ids in (token_ids, *request.continuations):
+    inserted = () if request.thinking is None else (request.thinking.close_ids, request.thinking.answer_ids)
+    for ids in (token_ids, *request.continuations, *filter(None, inserted)):
         if max(ids) >= vocabulary or min(ids) < 0:
             return f"the prompt has token ids outside the model's vocabulary of {vocabulary:,}"
     return None

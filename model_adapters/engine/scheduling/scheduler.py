@@ -38,8 +38,8 @@ class Rules:
     """What a scheduler needs to know about requests and the device."""
 
     refusal: Callable[[Sequence], str | None]
-    is_ended: Callable[[Sequence], bool]
-    """Whether the newest token ends an answer, regardless of its budget."""
+    take: Callable[[Sequence, int], bool]
+    """Appends a picked token to a sequence, and returns whether it ends the answer, regardless of its budget."""
     on_gpu: bool
     reads_late: bool
     """Whether first tokens are read only after all free slots are filled, so that a GPU works on one prompt while the
@@ -239,13 +239,12 @@ class Scheduler:
                     "error", f"the logits are not finite after {len(sequence.token_ids)} new tokens"
                 )
                 continue
-            sequence.token_ids.append(token_id)
-            ended = attempt(partial(self.rules.is_ended, sequence))
+            ended = attempt(partial(self.rules.take, sequence, token_id))
             if isinstance(ended, Failure):
                 yield self._release(slot).finish("error", ended.message)
             elif ended:
                 yield self._release(slot).finish("stop")
-            elif len(sequence.token_ids) >= sequence.request.generation_tokens:
+            elif sequence.answer_tokens >= sequence.request.generation_tokens:
                 yield self._release(slot).finish("length")
 
     def _release(self, slot: int, *, erase: bool = False) -> Sequence:

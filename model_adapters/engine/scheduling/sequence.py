@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from evalkit.records import ContinuationScore, FinishReason, Request
+from evalkit.records import ContinuationScore, FinishReason, Request, Thinking, ThoughtEnd
+from evalkit.running.protocols import Tokenizer
 from model_adapters.engine.forward.token_scores import TokenScores
+from model_adapters.engine.scheduling.stop_strings import reaches_stop
+from model_adapters.engine.scheduling.thought import ThoughtProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,12 @@ class Generation:
     """For a request with continuations: their scores, in order."""
     stop: tuple[str, ...] = ()
     """The request's stop strings; the decoded text may contain one, and text after it."""
+    thinking: Thinking | None = None
+    """The request's."""
+    thought_tokens: int = 0
+    """Number of the generated tokens before the answer, inserted ones included."""
+    thought_end: ThoughtEnd | None = None
+    """None if the request has no `thinking`."""
 
 
 @dataclass(slots=True)
@@ -38,12 +47,27 @@ class Sequence:
     token_ids: list[int] = field(default_factory=list)
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
+    thought: ThoughtProgress | None = field(init=False)
+    """The thought before the answer; None if the request has no `thinking`."""
+
+    def __post_init__(self) -> None:
+        self.thought = ThoughtProgress.of(self.request.thinking)
 
     @property
     def need_tokens(self) -> int:
         """Positions that the request needs in a slot; the last token of a continuation needs none."""
-        longest = max(map(len, self.request.continuations), default=1) - 1
-        return len(self.request.token_ids) + self.request.generation_tokens + longest
+        request, longest = self.request, max(map(len, self.request.continuations), default=1) - 1
+        thought = 0 if request.thinking is None else request.thinking.most_tokens
+        return len(request.token_ids) + thought + request.generation_tokens + longest
+
+    @property
+    def answer_tokens(self) -> int:
+        """Generated tokens that count against the budget of the answer."""
+        if self.thought is None:
+            return len(self.token_ids)
+        if self.thought.answer_start is None and (self.thought.is_open or self.thought.inserted):
+            return 0
+        return len(self.token_ids) - (self.thought.answer_start or 0)
 
     @property
     def is_scored(self) -> bool:
@@ -67,6 +91,7 @@ class Sequence:
         """Discard all progress after memory ran out."""
         self.attempts += 1
         self.token_ids.clear()
+        self.thought = ThoughtProgress.of(self.request.thinking)
         self.prefill_seconds = self.decode_seconds = 0.0
 
     def finish(
@@ -78,6 +103,7 @@ class Sequence:
         continuations: tuple[ContinuationScore, ...] | None = None,
     ) -> Generation:
         """Make the result; a failed request has no tokens."""
+        thought = None if error is not None else self.thought
         return Generation(
             request_id=self.request.id,
             prompt_tokens=len(self.request.token_ids),
@@ -89,4 +115,28 @@ class Sequence:
             scores=scores,
             continuations=continuations,
             stop=self.request.stop,
+            thinking=self.request.thinking,
+            thought_tokens=0 if thought is None else len(self.token_ids) - self.answer_tokens,
+            thought_end=None if thought is None else thought.end,
         )
+
+
+def take(sequence: Sequence, token_id: int, *, stop_ids: frozenset[int], tokenizer: Tokenizer | None) -> bool:
+    """Append the token that a model picked, or the one that takes its place; returns whether generation ends.
+
+    It ends with a stop token, or with a stop string of the answer, regardless of the answer's budget.
+    """
+    thought, token_ids, start = sequence.thought, sequence.token_ids, 0
+    if thought is None or tokenizer is None:
+        token_ids.append(token_id)
+    elif thought.answer_start is None:
+        if thought.take(token_ids, token_id, stop_ids, tokenizer):
+            return True
+        if thought.answer_start != 0:
+            return False
+    else:
+        token_ids.append(token_id)
+        start = thought.answer_start
+    if token_ids[-1] in stop_ids:
+        return True
+    return tokenizer is not None and reaches_stop(sequence.request.stop, token_ids[start:], tokenizer)

@@ -3,17 +3,9 @@
 from collections.abc import Iterable
 
 from evalkit.running.protocols import Tokenizer
-from model_adapters.engine.scheduling.sequence import Sequence
 
 SPARE_TOKENS = 4
 """Tokens decoded in addition, because decoders treat a text's first token differently (some drop its leading space)."""
-
-
-def is_ended(sequence: Sequence, *, stop_ids: frozenset[int], tokenizer: Tokenizer | None) -> bool:
-    """Whether the newest token ends an answer, either as a stop token or by completing a stop string."""
-    if sequence.token_ids[-1] in stop_ids:
-        return True
-    return tokenizer is not None and reaches_stop(sequence.request.stop, sequence.token_ids, tokenizer)
 
 
 def reaches_stop(stop: Iterable[str], token_ids: list[int], tokenizer: Tokenizer) -> bool:

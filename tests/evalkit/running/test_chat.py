@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import UsageError
 from evalkit.running.chat import Chat
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import ChatMode, ChatOptions
 from model_adapters.scripted import ScriptedTokenizer
 from tests.chat_templates import CHATML, LLAMA, TEMPLATES
 
@@ -18,7 +18,7 @@ HEADS = {CHATML: "user", LLAMA: "user<|end_header_id|>"}
 
 
 def chat(mode: str, template: str | None = CHATML, *, adds_bos: bool = False) -> Chat:
-    return Chat(ScriptedTokenizer(adds_bos=adds_bos, chat_template=template), ChatMode(mode), model="tiny")
+    return Chat(ScriptedTokenizer(adds_bos=adds_bos, chat_template=template), ChatOptions(ChatMode(mode)), model="tiny")
 
 
 @pytest.mark.parametrize(
@@ -80,10 +80,10 @@ def test_an_answer_may_repeat_its_opening_in_a_turn_of_its_own() -> None:
     assert user.answer("\nthe SUM  is 2.", opening) == " 2."
     assert user.answer("2, the sum is 2.", opening) == "2, the sum is 2."
     assert user.answer("2", "") == "2"
-    assert user.repeat_tokens(opening) == len(user.tokenizer.encode(opening))
+    assert user.budget(9, opening) == 9 + len(user.tokenizer.encode(opening))
     for other in (chat("prefill"), chat("off")):
         assert other.answer("The sum is 2.", opening) == "The sum is 2."
-        assert other.repeat_tokens(opening) == 0
+        assert other.budget(9, opening) == 9
 
 
 def test_dialects_name_the_convention_and_digests_the_template() -> None:

@@ -11,6 +11,8 @@ import httpx2
 import pytest
 
 import model_adapters.reference
+from tests.chat_templates import OPENS
+from tests.model_adapters.chat_model import save_chat_model
 from tests.support import Evalkit, start_python
 
 pytestmark = pytest.mark.skipif(
@@ -24,12 +26,12 @@ SERVE = "import sys; from transformers.cli.transformers import main; sys.argv[0]
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A server with the reference hybrid in fp32."""
+    """A server that loads in fp32 what is asked for."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = ["--port", str(port), "--host", "127.0.0.1", "--device", "cpu", "--dtype", "float32"]
-    with start_python("-c", SERVE, "serve", str(MODEL), *options) as process:
+    with start_python("-c", SERVE, "serve", *options) as process:
         try:
             root = f"http://127.0.0.1:{port}"
             while process.poll() is None:
@@ -74,3 +76,22 @@ def test_a_suite_of_log_probabilities_is_refused(evalkit: Evalkit, url: str) -> 
     Path("text.txt").write_text("Once upon a time. " * 90, encoding="utf-8")
     line = evalkit.refuses(f"loss text.txt --ctx 128 --model {MODEL} --server {url} --out loss")
     assert line.startswith("loss asks for log-probabilities of given text, and the server at")
+
+
+def test_thoughts_through_a_server_and_through_the_engine(evalkit: Evalkit, url: str, tmp_path: Path) -> None:
+    model = save_chat_model(tmp_path / "chat", OPENS)
+    asked = "ruler --tasks niah_single_1 --ctx 1536 --samples 2 --dtype float32 --device cpu --skip-preflight"
+    asked += f" --model {model} --chat prefill --thinking 24"
+    evalkit(f"{asked} --server {url} --batch 2 --out served")
+    evalkit(f"{asked} --out here")
+    served, here = (
+        [json.loads(line) for line in (Path(folder) / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+        for folder in ("served", "here")
+    )
+    names = ("id", "prediction", "thought", "thought_tokens", "thought_end", "completion_tokens", "failure", "error")
+    assert [[line[name] for name in names] for line in sorted(served, key=lambda line: str(line["id"]))] == [
+        [line[name] for name in names] for line in sorted(here, key=lambda line: str(line["id"]))
+    ]
+    assert {line["thought_end"] for line in here} == {"forced"}
+    assert {line["failure"] for line in here} == {"cut_while_thinking"}
+    assert all(line["thought"] for line in here)

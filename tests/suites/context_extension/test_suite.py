@@ -8,7 +8,7 @@ import pytest
 from evalkit.analysis.finished_run import StoredRun, load_run
 from evalkit.errors import UsageError
 from evalkit.records import Request, RunRecord
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import ChatMode, ChatOptions
 from evalkit.running.runner import run
 from evalkit.running.store import RunStore
 from model_adapters.scripted import ScriptedAdapter, ScriptedReply, ScriptedTokenizer
@@ -183,7 +183,7 @@ def test_questions_of_mmlu_are_part_of_the_suite(tmp_path: Path) -> None:
 
 def test_needles_take_the_template_and_documents_do_not() -> None:
     tokenizer = ScriptedTokenizer(chat_template=CHATML)
-    checked = build(SETTINGS, tokenizer, source=EssayText(PROSE), corpora=CORPORA, chat=ChatMode.USER)
+    checked = build(SETTINGS, tokenizer, source=EssayText(PROSE), corpora=CORPORA, chat=ChatOptions(ChatMode.USER))
     assert checked.dialect == "nvidia+chat-user"
     for key in checked.plan().keys:
         asked = checked.ask(key)

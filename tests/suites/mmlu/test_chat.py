@@ -9,7 +9,7 @@ import pytest
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from evalkit.records import Asked
-from evalkit.running.model_options import ChatMode, ModelOptions
+from evalkit.running.model_options import ChatMode, ChatOptions, ModelOptions
 from model_adapters.chat_template import chat_template_of
 from model_adapters.checkpoint import open_checkpoint
 from model_adapters.loading import load_model
@@ -80,7 +80,7 @@ def test_prompts_and_nats_are_lm_evals(data: Path, tmp_path: Path, variant: str,
         settings = MmluSettings.of(
             data=data, subjects=["virology"], variant=variant, fewshot_as_multiturn=None if multiturn else False
         )
-        suite = build(settings, ours, chat=mode)
+        suite = build(settings, ours, chat=ChatOptions(mode))
         asked, documents = asked_of(suite), by_document(task, lm, multiturn=multiturn)
         assert_same(asked, documents, lm)
         assert suite.dialect == f"5-shot {variant}+chat-{mode}" + ("" if multiturn else "-single-turn")
@@ -98,7 +98,7 @@ def test_real_questions_have_lm_evals_nats(real_mmlu: Path, tmp_path: Path, mode
     tokenizer.chat_template = CHATML
     ours = HfTokenizer(tokenizer.backend_tokenizer, name="reference", chat_template=chat_template_of(tokenizer))
     lm = hf(loaded.model, tokenizer)
-    whole = build(MmluSettings.of(data=real_mmlu, subjects=["formal_logic"]), ours, chat=mode)
+    whole = build(MmluSettings.of(data=real_mmlu, subjects=["formal_logic"]), ours, chat=ChatOptions(mode))
     task = task_of("mc", mode, "formal_logic", real_mmlu, tmp_path)
     asked, documents = asked_of(whole), by_document(task, lm, multiturn=True)
     assert_same(asked, documents, lm)
@@ -122,7 +122,7 @@ def nats_of(adapter: TransformersAdapter, asked: list[Asked]) -> list[list[float
 @pytest.mark.parametrize("mode", [ChatMode.OFF, *CHATS])
 def test_the_right_choice_is_marked_in_the_prompt(data: Path, mode: ChatMode, template: str) -> None:
     tokenizer = ScriptedTokenizer(chat_template=template)
-    suite = build(MmluSettings.of(data=data, subjects=["virology"]), tokenizer, chat=mode)
+    suite = build(MmluSettings.of(data=data, subjects=["virology"]), tokenizer, chat=ChatOptions(mode))
     for asked in asked_of(suite):
         ((start, end),) = asked.sample.evidence
         assert asked.sample.prompt[start:end].startswith(f"{asked.sample.targets[0]}. virology test choice")

@@ -1,7 +1,7 @@
 """Corpora of a few thousand words, written for these tests, so that their prompts change only with the suite."""
 
 from evalkit.records import CorpusUse
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import RAW, ChatOptions
 from evalkit.running.protocols import Tokenizer
 from suites.corpora import Essays, Question, QuestionCorpus
 from suites.ruler import RulerCorpora, RulerSettings, RulerSuite
@@ -79,7 +79,7 @@ def suite(
     samples: int = 1,
     seed: int = 42,
     dialect: str = "nvidia",
-    chat: ChatMode = ChatMode.OFF,
+    chat: ChatOptions = RAW,
 ) -> RulerSuite:
     """A native suite over these corpora."""
     settings = RulerSettings.of(ctx=ctxs, tasks=tasks, samples=samples, seed=seed, dialect=dialect)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from evalkit.errors import IncompatibleRunError, SampleDoesNotFitError
 from evalkit.records import SampleKey
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import ChatMode, ChatOptions
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedTokenizer
 from suites.ruler import TASKS, RulerSuite
-from tests.chat_templates import TEMPLATES
+from tests.chat_templates import TEMPLATES, THINKING
 from tests.evalkit.runs import run_in
 from tests.suites.ruler import small_corpora
 
@@ -21,7 +21,7 @@ TOKENIZERS = {name: ScriptedTokenizer(adds_bos=True, chat_template=source) for n
 
 
 def suite_of(template: str, mode: ChatMode, *, dialect: str = "nvidia", tasks: tuple[str, ...] = TASKS) -> RulerSuite:
-    return small_corpora.suite(TOKENIZERS[template], ctxs=(1024,), tasks=tasks, dialect=dialect, chat=mode)
+    return small_corpora.suite(TOKENIZERS[template], ctxs=(1024,), tasks=tasks, dialect=dialect, chat=ChatOptions(mode))
 
 
 SUITES = {
@@ -55,6 +55,35 @@ def test_no_prompt_is_over_its_length(
     assert sample.prompt_tokens + sample.generation_tokens <= ctx
     assert sample.prompt.endswith(sample.answer_prefix)
     assert bool(sample.answer_prefix) == (mode is ChatMode.PREFILL)
+
+
+THOUGHTFUL = {
+    (template, mode, budget): small_corpora.suite(
+        ScriptedTokenizer(chat_template=THINKING[template]), ctxs=(1024,), chat=ChatOptions(mode, budget)
+    )
+    for template in ("chooses", "opens", "strips")
+    for mode in MODES
+    for budget in (0, 10, 300)
+}
+
+
+@given(
+    suite=st.sampled_from(list(THOUGHTFUL.values())),
+    task=st.sampled_from(TASKS),
+    ctx=st.integers(512, 6000),
+    index=st.integers(0, 10**6),
+)
+@settings(max_examples=100)
+def test_the_thought_is_inside_the_length(suite: RulerSuite, task: str, ctx: int, index: int) -> None:
+    try:
+        asked = suite.ask(SampleKey(task, ctx, index, 42))
+    except SampleDoesNotFitError:
+        return
+    (request,) = asked.requests
+    before = 0 if request.thinking is None else request.thinking.most_tokens
+    assert asked.sample.generation_tokens == before + request.generation_tokens
+    assert asked.sample.prompt_tokens == len(request.token_ids)
+    assert asked.sample.prompt_tokens + asked.sample.generation_tokens <= ctx
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from evalkit.errors import SampleDoesNotFitError
 from evalkit.records import SampleKey
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import ChatMode, ChatOptions
 from model_adapters.scripted import ScriptedAdapter, ScriptedTokenizer
 from suites.state_tracking import StateTrackingSettings, StateTrackingSuite, build
 from suites.state_tracking.tasks import TASKS
@@ -22,7 +22,7 @@ MODES = (ChatMode.PREFILL, ChatMode.USER)
 
 def suite(mode: ChatMode, template: str = CHATML) -> StateTrackingSuite:
     settings = StateTrackingSettings.of(updates=(4, 8), samples=2, ctx=(0, 2048), shots=1)
-    return build(settings, ScriptedTokenizer(adds_bos=True, chat_template=template), PROSE, mode)
+    return build(settings, ScriptedTokenizer(adds_bos=True, chat_template=template), PROSE, ChatOptions(mode))
 
 
 @given(
