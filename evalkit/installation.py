@@ -1,5 +1,6 @@
 """What is installed: without the extra `models`, stored runs can be read and judged, but no model runs."""
 
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -37,6 +38,16 @@ def is_installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # of a parent
         return False
+
+
+def library(module: str, package: str = "") -> Any:
+    """The imported module; raises UsageError naming the package to install."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise UsageError(f"{module} is not installed; install it with: pip install {package or module}") from None
 
 
 def light_install_error(error: ModuleNotFoundError) -> UsageError | None:

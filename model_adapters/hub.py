@@ -1,6 +1,7 @@
-"""Checkpoints from the model hub, at one commit each, in the cache that transformers shares."""
+"""Checkpoints and runs from the hub, at one commit each, in the cache that transformers shares."""
 
 import difflib
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from evalkit.errors import UsageError
 from model_adapters.messages import first_line
 
 _HUB_NAME = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?)(@(?P<revision>[^@\s]+))?")
+_RUN_ADDRESS = re.compile(
+    r"hub:(?P<kind>datasets/)?(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^@/\s]+))?(/(?P<folder>.+))?"
+)
 DEFINITION = ["*.json", "*.jinja", "*.model", "*.tiktoken", "vocab.txt", "merges.txt"]
 CODE = ["*.py"]
 SHOWN_REVISIONS = 5
@@ -52,6 +56,26 @@ def download_files(snapshot: HubSnapshot, files: Iterable[str]) -> None:
         _snapshot(snapshot.name, snapshot.hub_id, snapshot.commit, missing, in_part=True)
 
 
+def run_folder(address: str, names: Iterable[str]) -> Path:
+    """The folder of the run, or of runs, at `hub:[datasets/]ORG/NAME[@REVISION][/FOLDER]`, downloaded.
+
+    `names` are the files of a run; others, such as a model's weights, are left where they are. Raises UsageError as
+    `download_definition`, for another address, and if there is no such folder.
+    """
+    found = _RUN_ADDRESS.fullmatch(address)
+    if found is None:
+        raise UsageError(f"{address} is no address of a run; write hub:ORG/NAME@REVISION/FOLDER, or hub:datasets/ORG/…")
+    below = f"{found['folder'].rstrip('/')}/" if found["folder"] else ""
+    patterns = [f"{below}{inner}{name}" for name in names for inner in ("", "*/")]
+    kind = "dataset" if found["kind"] else "model"
+    # A folder that is not there is reported below, in one line.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    folder = _snapshot(address, found["id"], found["revision"], patterns, in_part=False, kind=kind) / below
+    if not folder.is_dir():
+        raise UsageError(f"{address}: there is no run in {below or 'the repository'}; check the folder's name")
+    return folder
+
+
 def repository_files(snapshot: HubSnapshot) -> frozenset[str] | None:
     """The files that a snapshot's repository has at its commit; None if the hub cannot be reached."""
     from huggingface_hub import HfApi
@@ -63,21 +87,23 @@ def repository_files(snapshot: HubSnapshot) -> frozenset[str] | None:
         return None
 
 
-def _snapshot(name: str, hub_id: str, revision: str | None, patterns: list[str], *, in_part: bool) -> Path:
+def _snapshot(
+    name: str, hub_id: str, revision: str | None, patterns: list[str], *, in_part: bool, kind: str = "model"
+) -> Path:
     """Download what matches; `in_part` if the cache has something of it already. Raises UsageError, one line."""
     from huggingface_hub import errors, snapshot_download
 
     try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+        return Path(snapshot_download(hub_id, repo_type=kind, revision=revision, allow_patterns=patterns))
     except errors.GatedRepoError as error:
         raise UsageError(
             f"{name}: its owner asks for consent; accept it on its hub page, then `hf auth login`"
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise UsageError(f"{name}: {_no_revision(hub_id, name.partition('@')[2])}") from error
+        raise UsageError(f"{name}: {_no_revision(hub_id, revision or '', kind)}") from error
     except errors.RepositoryNotFoundError as error:
         raise UsageError(
-            f"{name}: no such directory here and no such model on the hub; check the spelling, or `hf auth login` "
+            f"{name}: no such directory here and no such {kind} on the hub; check the spelling, or `hf auth login` "
             "if it is private"
         ) from error
     except (errors.IncompleteSnapshotError, errors.LocalEntryNotFoundError) as error:
@@ -93,12 +119,12 @@ def _snapshot(name: str, hub_id: str, revision: str | None, patterns: list[str],
         raise UsageError(f"{name}: cannot be downloaded ({first_line(error)}); try again or name a folder") from error
 
 
-def _no_revision(hub_id: str, revision: str) -> str:
+def _no_revision(hub_id: str, revision: str, kind: str) -> str:
     from huggingface_hub import HfApi
 
     message = f"{hub_id} has no branch, tag or commit {revision!r}"
     try:
-        refs = HfApi().list_repo_refs(hub_id)
+        refs = HfApi().list_repo_refs(hub_id, repo_type=kind)
     except Exception:  # noqa: BLE001 - the message is complete without a suggestion
         return f"{message}; check the spelling"
     names = [ref.name for ref in (*refs.branches, *refs.tags)]

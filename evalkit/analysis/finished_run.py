@@ -103,7 +103,7 @@ def _disagrees(folder: Path, file: str, other: str, how: str) -> IncompatibleRun
 
 
 def load_runs(path: Path, load: Callable[[Path], StoredRun] = load_run) -> list[StoredRun]:
-    """The run in `path`, or the runs in the folders of `path`, ordered by suite.
+    """The run in `path`, or the runs below `path`, such as those of a plan, ordered by suite.
 
     `load` reads one of them. Raises UsageError as `load` does, and if the folder has two runs of one suite.
     """
@@ -112,25 +112,20 @@ def load_runs(path: Path, load: Callable[[Path], StoredRun] = load_run) -> list[
     for run in runs:
         if run.record.suite in first:
             raise UsageError(
-                f"{path} holds two runs of {run.record.suite} ({first[run.record.suite].name} and {run.folder.name}); "
-                "name the one that is meant"
+                f"{path} holds two runs of {run.record.suite} ({first[run.record.suite].relative_to(path)} and "
+                f"{run.folder.relative_to(path)}); name the one that is meant"
             )
         first[run.record.suite] = run.folder
     return sorted(runs, key=lambda run: run.record.suite)
 
 
 def run_folders(path: Path) -> list[Path]:
-    """`path` itself if it is a run, else the run folders in it, by name; UsageError if there are none.
+    """`path` itself if it is a run, else the runs below it that lie in no other run, by name.
 
-    A folder with any file of a run counts as a run, so that a broken run is reported and not ignored.
+    A folder with any file of a run counts as a run, so that a broken run is reported and not ignored. Folders are
+    passed over as by `all_run_folders`; raises UsageError if there is none.
     """
-    if not os.path.isdir(path) or _holds_run(path):
-        return [path]
-    with reading(path):
-        folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and _holds_run(folder))
-    if not folders:
-        raise UsageError(f"{path} holds no run: neither {RUN} nor folders with one")
-    return folders
+    return _found(path, in_runs=False)
 
 
 def all_run_folders(path: Path) -> list[Path]:
@@ -139,6 +134,10 @@ def all_run_folders(path: Path) -> list[Path]:
     Folders whose name begins with a dot, runs that a plan has superseded, and shards of runs are passed over. Raises
     UsageError if there is none.
     """
+    return _found(path, in_runs=True)
+
+
+def _found(path: Path, *, in_runs: bool) -> list[Path]:
     if not os.path.isdir(path):
         return [path]
     found = []
@@ -147,6 +146,8 @@ def all_run_folders(path: Path) -> list[Path]:
         below[:] = [name for name in below if not name.startswith(".") and name not in (SUPERSEDED, SHARDS)]
         if _holds_run(Path(folder)):
             found.append(Path(folder))
+            if not in_runs:
+                below.clear()
     if not found:
         raise UsageError(f"{path} holds no run: neither {RUN} nor folders with one")
     return sorted(found)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from evalkit import files
+from evalkit.cli.shared.hub_runs import HELP as HUB_HELP
+from evalkit.cli.shared.hub_runs import run_path
 from evalkit.cli.shared.options import ReportFormat
 from evalkit.cli.shared.output import print_result
 from evalkit.errors import UsageError
@@ -26,8 +28,10 @@ SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 
 
 def gate(
-    base: Path | None = typer.Argument(None, metavar="BASE", help="The baseline: a run folder, or a folder of runs."),
-    new: Path | None = typer.Argument(None, metavar="NEW", help="The run or runs to judge."),
+    base: Path | None = typer.Argument(
+        None, metavar="BASE", parser=run_path, help=f"The baseline: a run folder, or a folder of runs. {HUB_HELP}"
+    ),
+    new: Path | None = typer.Argument(None, metavar="NEW", parser=run_path, help="The run or runs to judge."),
     policy: Path | None = typer.Option(None, "--policy", help="The policy file.", show_default=str(POLICY)),
     init: bool = typer.Option(False, "--init", help="Write a commented policy for BASE to --policy, and exit."),
     explain: Path | None = typer.Option(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from evalkit import files
+from evalkit.cli.shared.hub_runs import HELP as HUB_HELP
+from evalkit.cli.shared.hub_runs import run_path
 from evalkit.cli.shared.output import write_chart_files
 from evalkit.errors import UsageError
 
@@ -44,7 +46,10 @@ _SUFFIXES = {
 
 def leaderboard(
     runs: list[Path] = typer.Argument(
-        ..., metavar="RUNS…", help="Run folders, folders of them, lm-eval's result JSON, or RULER's summary.csv."
+        ...,
+        metavar="RUNS…",
+        parser=run_path,
+        help=f"Run folders, folders of them, lm-eval's result JSON, or RULER's summary.csv. {HUB_HELP}",
     ),
     out: Path | None = typer.Option(
         None, "--out", "-o", help="Write to this file; its suffix sets the format: .md .html .csv .json"

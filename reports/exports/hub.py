@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from evalkit.errors import UsageError
+from evalkit.installation import library
 from evalkit.records import RunRecord
-from reports.exports.values import Value, description, library, values_of
+from reports.exports.values import Value, description, values_of
 from reports.markdown import escape, table_lines
 from reports.numbers import decimals, measured
 from reports.report import Table

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.analysis.finished_run import StoredRun
+from evalkit.installation import library
 from evalkit.records import RunRecord, SampleRecord
-from reports.exports.values import Value, description, library, prompt_text, settings_of, values_of
+from reports.exports.values import Value, description, prompt_text, settings_of, values_of
 
 SCORER = "evalkit"
 _UNKNOWN_DATE = "1970-01-01T00:00:00+00:00"

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.analysis.finished_run import StoredRun
+from evalkit.installation import library
 from evalkit.records.codec import to_dict
-from reports.exports.values import library, prompt_text
+from reports.exports.values import prompt_text
 
 
 def write_parquet(runs: Sequence[StoredRun], out: Path) -> int:

@@ -9,8 +9,9 @@ from typing import Any
 
 from evalkit.analysis.finished_run import StoredRun
 from evalkit.errors import UsageError
+from evalkit.installation import library
 from evalkit.records import SampleRecord
-from reports.exports.values import library, prompt_text, settings_of, values_of
+from reports.exports.values import prompt_text, settings_of, values_of
 from reports.plain_text import one_line
 
 SAMPLE_COLUMNS = ("id", "task", "ctx", "score", "failure", "prediction", "targets", "prompt_excerpts")

@@ -1,12 +1,10 @@
 """What all exports share: the numbers of a run with their names, and a description of how they came about."""
 
-import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from evalkit.analysis.selectors import spelled
-from evalkit.errors import UsageError
 from evalkit.records import RunRecord, SampleRecord, generated_roles
 from evalkit.records.metrics import metric_of
 from evalkit.statistics.intervals import Interval
@@ -92,13 +90,3 @@ def prompt_text(sample: SampleRecord) -> str:
         text += (f"\n[… {gap:,} characters …]\n" if gap > 0 else "") + excerpt.text
         end = excerpt.start + len(excerpt.text)
     return text
-
-
-def library(module: str, package: str = "") -> Any:
-    """The imported module; raises UsageError naming the package to install."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise UsageError(f"{module} is not installed; install it with: pip install {package or module}") from None

@@ -15,7 +15,7 @@ from tests.support import serving
 
 @dataclass
 class HubServer:
-    """Repositories with their commits, and the paths that were requested."""
+    """Repositories with their commits, and the paths that were requested; those of datasets begin with `datasets/`."""
 
     url: str
     commits: dict[str, dict[str, Path]] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class HubServer:
 
     def push(self, repository: str, folder: Path, *, branch: str = "main", tag: str | None = None) -> str:
         """Commit the files of a folder as the head of a branch; returns the commit."""
-        listed = [f"{file.name} {hashlib.sha1(file.read_bytes()).hexdigest()}" for file in sorted(folder.iterdir())]
+        listed = [f"{name} {hashlib.sha1((folder / name).read_bytes()).hexdigest()}" for name in _files(folder)]
         commit = hashlib.sha1("\n".join(listed).encode()).hexdigest()
         self.commits.setdefault(repository, {})[commit] = folder
         self.branches.setdefault(repository, {})[branch] = commit
@@ -69,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self._hub.requests.append(f"{self.command} {path}")
         found = re.fullmatch(
-            r"(?:/api/models/(?P<model>.+?)/(?P<what>revision|tree|refs)(?:/(?P<rev>.+))?"
+            r"(?:/api/(?:models/)?(?P<model>.+?)/(?P<what>revision|tree|refs)(?:/(?P<rev>.+))?"
             r"|/(?P<repo>.+?)/resolve/(?P<at>[0-9a-f]{40})/(?P<file>.+))",
             path,
         )
@@ -83,11 +83,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif (commit := self._commit(repository, found["rev"] or found["at"])) is None:
             self._error(404, "RevisionNotFound")
         elif found["what"] == "revision":
-            names = sorted(file.name for file in self._hub.commits[repository][commit].iterdir())
-            siblings = [{"rfilename": name} for name in names]
+            siblings = [{"rfilename": name} for name in _files(self._hub.commits[repository][commit])]
             self._json({"id": repository, "modelId": repository, "sha": commit, "siblings": siblings})
         elif found["what"] == "tree":
-            self._json([_entry(file) for file in sorted(self._hub.commits[repository][commit].iterdir())])
+            folder = self._hub.commits[repository][commit]
+            self._json([_entry(folder, name) for name in _files(folder)])
         else:
             self._file(self._hub.commits[repository][commit] / found["file"], commit)
 
@@ -130,10 +130,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
 
-def _entry(file: Path) -> dict[str, object]:
-    return {
-        "type": "file",
-        "path": file.name,
-        "size": file.stat().st_size,
-        "oid": hashlib.sha1(file.read_bytes()).hexdigest(),
-    }
+def _files(folder: Path) -> list[str]:
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+
+
+def _entry(folder: Path, name: str) -> dict[str, object]:
+    content = (folder / name).read_bytes()
+    return {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}

@@ -118,8 +118,11 @@ def test_a_folder_of_runs_is_read_suite_by_suite(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     assert [run.record.suite for run in load_runs(tmp_path)] == ["ruler", "track"]
     assert [folder.name for folder in run_folders(tmp_path)] == ["a", "b"]
-    write_run(tmp_path / "c", SPEC)
-    with pytest.raises(UsageError, match=r"holds two runs of ruler \(b and c\)"):
+    write_run(tmp_path / "b" / "baseline", SPEC)
+    assert [folder.name for folder in run_folders(tmp_path)] == ["a", "b"], "no run of another run"
+    write_run(tmp_path / "plan" / "model" / "ruler", SPEC)
+    assert [run.folder.name for run in load_runs(tmp_path / "plan")] == ["ruler"]
+    with pytest.raises(UsageError, match=r"holds two runs of ruler \(b and plan/model/ruler\)"):
         load_runs(tmp_path)
 
 
