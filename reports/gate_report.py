@@ -1,7 +1,7 @@
 """The report of a gate: its verdict, and the reason for each check."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from evalkit.analysis.gate import GateResult
 from evalkit.analysis.gate_explain import ExplainedCheck
@@ -18,20 +18,14 @@ COLUMNS = ("what", "tier", "rule", "BASE", "NEW", "drop or increase", "n", "outc
 
 
 def gate_report(result: GateResult) -> Report:
-    """The report of a gate; checks that fail it come first."""
+    """The report of a gate: what did not pass, checks that fail it first, then what passed."""
     verdicts = sorted(
         result.verdicts, key=lambda verdict: (not verdict.fails_gate, verdict.passes, _ORDER[verdict.outcome])
     )
     return Report(
         headline=headline(result),
-        notices=tuple(failure_line(verdict) for verdict in verdicts if verdict.fails_gate),
-        tables=(
-            labelled(
-                Table("Checks", COLUMNS, tuple(_row(verdict) for verdict in verdicts)),
-                _models(result),
-                (role for run in (*result.base, *result.new) for role in run.generated),
-            ),
-        ),
+        notices=(),
+        tables=tuple(_tables(result, verdicts)),
         facts=(
             *(("BASE", describe_run(run)) for run in result.base),
             *(("NEW", describe_run(run)) for run in result.new),
@@ -39,6 +33,15 @@ def gate_report(result: GateResult) -> Report:
             ("false alarms", false_alarm_text(result.false_alarm, result.error_rate)),
         ),
     )
+
+
+def _tables(result: GateResult, verdicts: Sequence[GateVerdict]) -> Iterator[Table]:
+    generated = [role for run in (*result.base, *result.new) for role in run.generated]
+    for title, is_detail in (("Not passed", False), ("Passed", True)):
+        rows = tuple(_row(verdict) for verdict in verdicts if (verdict.outcome == "pass") == is_detail)
+        if rows:
+            table = Table(title, COLUMNS, rows, is_detail=is_detail, prose=COLUMNS[-1:])
+            yield labelled(table, _models(result), generated)
 
 
 def _models(result: GateResult) -> dict[str, ModelIdentity]:

@@ -1,5 +1,6 @@
 """Reports as GitHub-flavoured markdown; every piece of text is shown as text, never as markup."""
 
+import html
 import re
 from collections.abc import Iterable, Iterator
 
@@ -12,8 +13,9 @@ from reports.run_report import run_report
 # next to others: `](` ends the text of a link, `x~` can end a strikethrough, `<a` begins a tag, `&a;` is an entity, and
 # an underscore within a word opens nothing.
 _MARKUP = re.compile(r"([\\`*#|$]|<(?=[A-Za-z/!?])|](?=\()|(?<=\S)~|&(?=#?\w+;)|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
-# GitHub links addresses and mentions without any markup; an empty comment inside shows nothing and breaks the link.
-_AUTOLINK = re.compile(r"(://|www\.|(?<!\w)@(?=\\?\w)|@(?=[\w\\-]+\.[\w-]))", re.IGNORECASE)
+# GitHub links addresses and notifies the people who are mentioned, without any markup, except in code.
+_LINKED = re.compile(r"://|www\.|(?<!\w)@\w|@[\w-]+\.[\w-]", re.IGNORECASE)
+_WORD = re.compile(r"[^\s|`]+")
 # Opens a list, a quotation or a link's address, or draws a rule, at the beginning of a block.
 _BLOCK = re.compile(r"^(\d{0,9})([-+.)](?=\s|-|$)|[>\[])")
 
@@ -24,8 +26,13 @@ def escape(text: str) -> str:
 
 
 def _escape_inline(text: str) -> str:
-    escaped = _MARKUP.sub(r"\\\1", one_line(text))
-    return _AUTOLINK.sub(lambda match: f"{match[0][0]}<!-- -->{match[0][1:]}", escaped)
+    """Escaped markup, and words that would become links as code."""
+    shown, parts, end = one_line(text), [], 0
+    for word in _WORD.finditer(shown):
+        if _LINKED.search(word[0]):
+            parts += [_MARKUP.sub(r"\\\1", shown[end : word.start()]), f"`{word[0]}`"]
+            end = word.end()
+    return "".join((*parts, _MARKUP.sub(r"\\\1", shown[end:])))
 
 
 def render_run(record: RunRecord) -> str:
@@ -34,7 +41,7 @@ def render_run(record: RunRecord) -> str:
 
 
 def render(report: Report) -> str:
-    """A report as a markdown document."""
+    """A report as a markdown document, with tables of details folded."""
     lines = [f"# {escape(report.headline)}", ""]
     for verdict in report.verdicts:
         lines += [escape(verdict), ""]
@@ -42,7 +49,10 @@ def render(report: Report) -> str:
         lines += [f"> {escape(notice)}", ""]
     for table in report.tables:
         note = [escape(table.note), ""] if table.note else []
-        lines += [f"## {escape(table.title)}", "", *note, *table_lines(table), ""]
+        title = [f"## {escape(table.title)}"]
+        if table.is_detail:
+            title = [f"<details><summary>{html.escape(one_line(table.title))}</summary>"]
+        lines += [*title, "", *note, *table_lines(table), "", *(["</details>", ""] if table.is_detail else [])]
     lines += [f"- {escape(name)}: {escape(value)}" for name, value in report.facts]
     return "\n".join(lines).rstrip("\n") + "\n"
 

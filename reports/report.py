@@ -27,12 +27,17 @@ class Table:
     note: str = ""
     """How to read it."""
     is_detail: bool = False
-    """Whether a page shows only the title at first."""
+    """Whether pages and markdown show only the title at first."""
+    prose: tuple[str, ...] = ()
+    """Columns of sentences, which may begin with a number."""
 
     @property
     def numeric(self) -> tuple[bool, ...]:
         """Which columns hold numbers, to be aligned to the right; the first never does."""
-        return False, *(_holds_numbers([row[place] for row in self.rows]) for place in range(1, len(self.columns)))
+        return False, *(
+            column not in self.prose and _holds_numbers([row[place] for row in self.rows])
+            for place, column in enumerate(self.columns[1:], start=1)
+        )
 
 
 def _holds_numbers(cells: Sequence[str]) -> bool:

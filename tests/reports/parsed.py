@@ -15,15 +15,15 @@ def blocks(tokens: list[Token]) -> list[str]:
 
 
 def inline_texts(tokens: list[Token]) -> list[str]:
-    """The text of each block, without empty comments; fails on any other markup within a line."""
+    """The text of each block, words in code included; fails on any other markup within a line."""
     texts = []
     for token in tokens:
         if token.type != "inline":
             continue
         pieces = []
         for child in token.children or []:
-            assert child.type in ("text", "text_special") or child.content == "<!-- -->", (child, token.content)
-            pieces.append("" if child.type == "html_inline" else child.content)
+            assert child.type in ("text", "text_special", "code_inline"), (child, token.content)
+            pieces.append(child.content)
         texts.append("".join(pieces))
     return texts
 

@@ -41,7 +41,7 @@ def test_a_run_with_hostile_text_keeps_its_structure(text: str) -> None:
 
 @given(any_text)
 def test_what_is_shown_holds_no_tag_and_no_link(text: str) -> None:
-    page = PARSER.render(render(report_of(text)))
+    page = re.sub(r"<code>[^<]*</code>", "", PARSER.render(render(report_of(text))))
     tags = set(re.findall(r"</?([a-zA-Z]\w*)", page))
     assert tags <= {"h1", "h2", "p", "blockquote", "table", "thead", "tbody", "tr", "th", "td", "ul", "li"}
     assert not re.search(r"(https?://|www\.|\w@[\w-]+\.\w|(?<!\w)@\w)", html.unescape(page))
@@ -82,6 +82,13 @@ def test_what_would_be_markup_or_a_link_is_shown_as_text(text: str) -> None:
     tokens = PARSER.parse(render(report_of(text)))
     assert set(inline_texts(tokens)) == {text, f"{text}: {text}"}
     assert escape(text) != text
+
+
+def test_details_are_folded() -> None:
+    table = Table("a <b> & c", ("task",), (("vt",),), is_detail=True)
+    assert render(Report("", (), (table,), ())).endswith(
+        "<details><summary>a &lt;b&gt; &amp; c</summary>\n\n| task |\n| --- |\n| vt |\n\n</details>\n"
+    )
 
 
 def unspaced(text: str) -> str:

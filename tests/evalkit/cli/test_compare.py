@@ -56,7 +56,7 @@ class TestCompare:
             "third shows no significant difference at 4,096 [-4.5, +4.5].",
         ]
         assert (
-            "## third, tasks at 4,096: no significant difference"
+            "<summary>third, tasks at 4,096: no significant difference"
             in evalkit("compare base new third --format markdown").out
         )
         page = evalkit("compare base new third --format html").out
