@@ -145,5 +145,6 @@ def test_forced_positions_are_in_the_title(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / name, spec) for name, spec in (("base", base), ("new", changed(base, base.scores)))]
     (table,) = gate_report(gate(runs[:1], runs[1:], policy)).tables
     assert table.title == (
-        "Not passed · CONTROL EXPERIMENT: BASE base with positions forced to none, NEW new with positions forced to none"
+        "Not passed · CONTROL EXPERIMENT: BASE base with positions forced to none, "
+        "NEW new with positions forced to none"
     )
