@@ -6,6 +6,7 @@ from typing import Any
 
 from evalkit.errors import UsageError
 from evalkit.records import ModelIdentity, PreflightCheck
+from evalkit.running.activity import Activity, report
 from evalkit.running.chat import Chat
 from evalkit.running.model_options import SCRIPTED_PREFIX, ChatMode, ModelOptions
 from evalkit.running.protocols import Adapter, Tokenizer
@@ -42,14 +43,18 @@ def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
     from model_adapters.preflight import Subject, refuse_stopped, short_preflight
     from model_adapters.transformers_adapter import TransformersAdapter
 
+    report(Activity("loading the model"))
     loaded = load_model(options, ctxs)
     identity = replace(loaded.identity, **chat)
     checks: tuple[PreflightCheck, ...] = ()
     if not options.skip_preflight:
+        report(Activity("preflight"))
         checks = short_preflight(Subject(loaded.model, loaded.tokenizer, identity))
         refuse_stopped(options.model, checks)
 
     def make_adapter() -> Adapter:
+        if loaded.model.device.type == "cuda":
+            report(Activity("first passes: kernels are compiled"))
         return TransformersAdapter(
             loaded.model,
             loaded.tokenizer,

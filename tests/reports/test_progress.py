@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from evalkit.records import SampleKey, SampleRecord, SuitePlan
+from evalkit.running.activity import Activity, report
 from evalkit.running.store import read_samples
 from reports import progress
-from reports.progress import ProgressBar
+from reports.progress import Phases, ProgressBar
 from tests.evalkit.runs import run_in
 from tests.evalkit.tiny_suite import TinySuite
 
@@ -98,7 +99,7 @@ def test_kept_samples_are_reported_and_not_counted_as_work(clock: Clock, sample:
 def test_a_log_gets_a_line_a_minute(clock: Clock, sample: SampleRecord) -> None:
     lines = watch(clock, plan(4096, samples=200), [(20.0 * i, sample) for i in range(1, 10)])
     assert [line.partition(",")[0] for line in lines[1:]] == ["5 of 200 samples", "9 of 200 samples"]
-    assert lines[1] == "5 of 200 samples, 205 tokens/s, about 1 h 05 min left"
+    assert lines[1] == "5 of 200 samples, 205 tokens/s, score 100.0 so far, about 1 h 05 min left"
 
 
 def test_samples_without_a_requested_length_count_alike(clock: Clock, sample: SampleRecord) -> None:
@@ -120,7 +121,70 @@ def test_on_a_terminal_a_bar_shows_rate_and_time_left(sample: SampleRecord) -> N
         bar.prompt_sent(plan(4096).keys[0])
         bar.sample_ended(replace(sample, task="[red]vt[/red]\x1b[2J"))
     last = file.getvalue().rsplit("\r", 1)[-1]
-    assert re.search(r"\[red\]vt\[/red\]\\x1b\[2J @ 4,096 .* 1/3 [\d,]+ tokens/s 0:00:00 \d+ s left", last)
+    assert re.search(r"\[red\]vt\[/red\]\\x1b\[2J @ 4,096 .* 1/3 score 100.0 [\d,]+ tokens/s 0:00:00 \d+ s left", last)
+
+
+@pytest.mark.parametrize("width", [60, 90, 200])
+def test_a_narrow_terminal_has_what_matters_on_one_line(sample: SampleRecord, width: int) -> None:
+    file = io.StringIO()
+    with ProgressBar(Console(file=file, width=width, force_terminal=True, color_system=None)) as bar:
+        bar.started(plan(4096, samples=300), plan(4096, samples=300).keys)
+        bar.prompt_sent(plan(4096).keys[0])
+        bar.sample_ended(replace(sample, task="niah_multikey_1", ctx=65536))
+    last = file.getvalue().rsplit("\r", 1)[-1].splitlines()[0]
+    assert "niah_multikey_1 @ 65,536" in last
+    assert "1/300 score 100.0" in last
+    assert ("tokens/s" in last, "━" in last) == (width >= 80, width >= 110)
+    assert "left" in last
+
+
+def test_the_score_so_far_is_of_answers_that_can_be_right(clock: Clock, sample: SampleRecord) -> None:
+    wrong, loss = replace(sample, score=0.0), replace(sample, metric="bits_per_byte", score=7.0)
+    ended = [(float(70 * number), one) for number, one in enumerate((sample, wrong, loss), start=1)]
+    lines = watch(clock, plan(4096, samples=9), ended)
+    assert [line.split(", ")[-2] for line in lines[1:]] == ["score 50.0 so far"] * 2
+
+
+def test_a_long_prompt_is_seen_to_move(clock: Clock) -> None:
+    file = io.StringIO()
+    asked = plan(65536)
+    with ProgressBar(Console(file=file, width=200)) as bar:
+        bar.started(asked, asked.keys)
+        report(Activity("first prompt: kernels are compiled"))
+        bar.prompt_sent(asked.keys[0])
+        for part in range(1, 8):
+            clock.seconds += 20.0
+            report(Activity("prefill", part * 8192, 65000))
+    report(Activity("prefill", 1, 2))
+    assert file.getvalue().splitlines() == [
+        "first prompt: kernels are compiled …",
+        "prefill 32,768 of 65,000 tokens, 80 s so far",
+    ]
+
+
+def test_each_phase_before_the_first_prompt_is_named_once() -> None:
+    file = io.StringIO()
+    with Phases(Console(file=file, width=200)):
+        for activity in (Activity("loading the model"), Activity("prefill", 1, 2), Activity("preflight")):
+            report(activity)
+            report(activity)
+    assert file.getvalue().splitlines() == ["loading the model …", "preflight …"]
+
+
+def test_a_terminal_shows_the_phase_and_nothing_is_left_of_it() -> None:
+    file = io.StringIO()
+    with Phases(Console(file=file, width=80, force_terminal=True, color_system=None)):
+        report(Activity("loading the model"))
+    assert "loading the model 0:00:00" in file.getvalue()
+    assert file.getvalue().rstrip().endswith(("\x1b[2K", "\x1b[?25h"))
+
+
+def test_a_log_that_wants_colours_gets_no_bar(
+    clock: Clock, sample: SampleRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    lines = watch(clock, plan(4096, samples=31), [(2.0, sample)])
+    assert lines == ["first answer after 2.0 s; about 1 min 00 s for the other 30"]
 
 
 def test_a_run_on_a_terminal_ends_with_its_bar_full(tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ def perform(
     runs that the verdicts of this one need, by role.
     """
     from model_adapters.opening import memory_forecast, open_model
+    from reports.progress import Phases
 
     notes = notes_console()
     note(notes, f"{settings.headline()}, model {model_options.model}{f' ({role})' if role else ''}")
@@ -130,7 +131,8 @@ def perform(
             model_options = engine_options(spec, model_options)
             if (forecast := memory_forecast(model_options, max(settings.contexts(), default=0))) is not None:
                 note(notes, forecast)
-            opened = open_model(model_options, settings.contexts())
+            with Phases(notes):
+                opened = open_model(model_options, settings.contexts())
             prepared = _prepare(spec, settings, model_options, run_options, opened, others or {})
             lock = lock or stack.enter_context(_lock_default_folder(prepared, resume=run_options.resume))
             folder = lock.folder
@@ -276,9 +278,11 @@ def _prepare(
 
 def _carry_out(prepared: _Prepared, lock: FolderLock, run_options: RunOptions, notes: "Console") -> Finished:
     from evalkit.analysis.finished_run import StoredRun
-    from reports.progress import ProgressBar
+    from reports.progress import Phases, ProgressBar
 
-    adapter, plan = prepared.make_adapter(), prepared.plan
+    plan = prepared.plan
+    with Phases(notes):
+        adapter = prepared.make_adapter()
     manifest = prepared.manifest.answered_by(adapter.describe(), __version__)
     with RunStore.open(lock.folder, manifest, resume=run_options.resume, lock=lock) as store:
         for line in store.notes:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from evalkit.running.activity import Activity, report
 from model_adapters.engine.forward.decoder_layers import find_decoder
 from model_adapters.engine.forward.first_position import first_position
 from model_adapters.engine.forward.full_precision_head import full_precision_head, output_embeddings
@@ -126,16 +127,19 @@ class ModelRunner:
         `unread_tokens` is the number of further tokens in the prompt after these.
         """
         cache.begin(slot, len(token_ids) + unread_tokens)
-        for segment in self._split(token_ids, segment_tokens):
+        for place, segment in enumerate(self._split(token_ids, segment_tokens), start=1):
             yield self._append(cache, slot, segment, outputs=segment.shape[1])
+            if place * segment_tokens < len(token_ids):
+                report(Activity("prefill", place * segment_tokens, len(token_ids)))
 
     @torch.no_grad()
     def read(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> Any:
         """Append tokens to a slot in segments; returns the decoder's output at the last one, hidden state [1, 1, D]."""
         cache.begin(slot, len(token_ids))
         *earlier, last = self._split(token_ids, segment_tokens)
-        for segment in earlier:
+        for place, segment in enumerate(earlier, start=1):
             self._append(cache, slot, segment, outputs=0)
+            report(Activity("prefill", place * segment_tokens, len(token_ids)))
         output = self._append(cache, slot, last, outputs=1)
         return with_hidden(output, output.last_hidden_state[:, -1:].clone())
 

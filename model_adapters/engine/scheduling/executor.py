@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from evalkit.errors import RequestFailedError
+from evalkit.running.activity import Activity, report
 from model_adapters.engine.forward.continuation_scores import Branch, score_after, score_branches
 from model_adapters.engine.forward.decode_graph import DecodeSteps, greedy_choice, token_choices
 from model_adapters.engine.forward.model_runner import ModelRunner
@@ -62,6 +63,7 @@ class Executor:
         self.runner, self._rooms = runner, rooms
         self.decoder = DecodeSteps(runner)
         self.prefixes = PrefixStore(runner)
+        self._compiles_first = runner.device.type == "cuda"
 
     def run(self, work: Work, room: Room | None, *, unread: Items[Prefilled], ran_out: Items[EnginePlan]) -> Result:
         """Run a piece of work and return its result; failures are returned, not raised."""
@@ -92,6 +94,9 @@ class Executor:
             torch.cuda.empty_cache()
 
     def _prefill(self, work: Prefill, room: Room) -> Prefilled:
+        if self._compiles_first:
+            self._compiles_first = False
+            report(Activity("first prompt: kernels are compiled"))
         watch = Stopwatch(self.runner.device)
         slots = range(work.first_slot, work.first_slot + len(work.sequences))
         contexts = [self._begin(one, slot, room) for one, slot in zip(work.sequences, slots, strict=True)]
