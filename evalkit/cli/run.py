@@ -1,6 +1,7 @@
 """`evalkit run`: run a plan of models and suites, or one suite by name."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     from evalkit.cli.shared.suite_run import RunOptions
+    from evalkit.records import Shard
     from evalkit.running.model_options import ModelOptions
 
 EXAMPLES = (
@@ -18,7 +20,8 @@ EXAMPLES = (
     "evalkit run --suite lm-eval:arc_challenge,hellaswag --model ./my-checkpoint · "
     "evalkit run --suite my-suite --set ctx=4096,64K --model ./my-checkpoint"
 )
-_OF_PLAN = ("plan", "out", "dry_run", "shard")
+_OF_PLAN = ("plan", "out", "dry_run", "shard", "watch", "interval", "once")
+SECONDS_BETWEEN_LOOKS = 60.0
 
 
 @takes(MODEL, RUN)
@@ -36,6 +39,16 @@ def run(
         None, "--out", "-o", help="Folder of the plan's runs and reports, or of the run.", show_default="runs/<name>"
     ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check the plan and list its runs, without running them."),
+    watch: str | None = typer.Option(
+        None,
+        "--watch",
+        metavar="FOLDER|HUB_ID",
+        help="Run the plan on each checkpoint that appears there, once, until interrupted.",
+    ),
+    interval: float | None = typer.Option(
+        None, "--interval", min=1.0, help="With --watch: seconds between two looks.", show_default="60"
+    ),
+    once: bool = typer.Option(False, "--once", help="With --watch: evaluate what is there now, and exit, as for cron."),
     shots: int | None = typer.Option(None, "--shots", help="The same as --set shots=N."),
     samples: int | None = typer.Option(None, "--samples", help="The same as --set samples=N."),
     include_path: str | None = typer.Option(None, "--include-path", help="The same as --set include_path=FOLDER."),
@@ -49,11 +62,20 @@ def run(
     Running a plan again continues it: a finished run is kept if model, corpora, settings and versions are unchanged, a
     started one is resumed, and one that cannot be continued is moved to superseded/ and run again. If a run fails, the
     others go on. Exits 2 if a run or report failed, 3 if samples errored, 1 if a gate of the plan failed.
+
+    With --watch the models are the checkpoints of a training run, which the plan's reports call checkpoint and
+    last-good. Each is evaluated once it is whole, in the order of steps.
     """
     if suite is None:
-        raise typer.Exit(_run_plan(plan, out, run_options, dry_run=dry_run))
-    if plan is not None or dry_run:
-        raise UsageError("--suite runs one suite and no plan; leave out the plan and --dry-run, or --suite")
+        named = _plan_name(plan, run_options)
+        if watch is not None:
+            pause = SECONDS_BETWEEN_LOOKS if interval is None else interval
+            raise typer.Exit(_watch(named, out, watch, None if once else pause, dry_run=dry_run))
+        if interval is not None or once:
+            raise UsageError(f"--{'once' if once else 'interval'} goes with --watch, which names the checkpoints")
+        raise typer.Exit(_run_plan(named, out, run_options.shard, dry_run=dry_run))
+    if plan is not None or dry_run or watch is not None or interval is not None or once:
+        raise UsageError("--suite runs one suite and no plan; leave out the plan and its options, or --suite")
     from evalkit.cli.shared.suite_command import run_suite
     from evalkit.suite_spec import split_tasks
 
@@ -74,17 +96,41 @@ def _assigned(settings: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def _run_plan(plan: str | None, out: Path | None, run_options: "RunOptions", *, dry_run: bool) -> int:
-    from evalkit.cli.shared.plan_run import carry_out, check, describe
-    from evalkit.running.plan import read_plan
-
+def _plan_name(plan: str | None, run_options: "RunOptions") -> str:
+    """The plan; UsageError if there is none, or with an option that a plan does not take."""
     if plan is None:
         raise UsageError("neither a plan nor --suite is named; see `evalkit run --help`")
     others = [name for name in run_options.passed if name not in _OF_PLAN]
     if others:
         flag = "set" if others[0] == "settings" else others[0].replace("_", "-")
         raise UsageError(f"--{flag} is an option of --suite; write it below a suite of the plan instead")
-    read = read_plan(plan, out, run_options.shard)
+    if {"watch", "shard"} <= run_options.passed.keys():
+        raise UsageError("--shard cannot be combined with --watch; leave one of them out")
+    return plan
+
+
+def _watch(plan: str, out: Path | None, where: str, interval: float | None, *, dry_run: bool) -> int:
+    from evalkit.cli.shared.plan_run import check
+    from evalkit.cli.shared.watch_run import CheckpointWatch
+    from evalkit.running.watching import CHECKPOINT, LAST_GOOD, read_watching_plan
+    from model_adapters.checkpoint_source import open_source
+
+    read = read_watching_plan(plan, out)
+    check(read.of_fixed())
+    check(replace(read.of(CHECKPOINT, CHECKPOINT, LAST_GOOD), runs=()))
+    watch = CheckpointWatch(read, open_source(where))
+    if not dry_run:
+        return watch.run(interval)
+    for line in watch.describe():
+        typer.echo(line)
+    return 0
+
+
+def _run_plan(plan: str, out: Path | None, shard: "Shard | None", *, dry_run: bool) -> int:
+    from evalkit.cli.shared.plan_run import carry_out, check, describe
+    from evalkit.running.plan import read_plan
+
+    read = read_plan(plan, out, shard)
     check(read)
     if not dry_run:
         return carry_out(read)

@@ -3,7 +3,7 @@
 Paths in a plan, models among them, are relative to its file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -60,6 +60,8 @@ class PlannedReport:
     new: str | None
     path: Path
     """File to write; for a gate, the policy to read."""
+    written: Path | None = None
+    """File to which a gate's report is also written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class RunPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class _PlanFile:
+class PlanFile:
     """The keys of a plan's file."""
 
     models: Annotated[
@@ -118,7 +120,7 @@ def read_plan(name: str, out: Path | None = None, shard: Shard | None = None) ->
     directory for a shipped plan); those of a shard go below shards/ there. Raises UsageError naming the plan, and the
     suite and setting that are wrong.
     """
-    text, folder = _plan_text(name)
+    text, folder = plan_text(name)
     try:
         return _plan(read_yaml(text), Path(name).stem, folder, out, shard)
     except UsageError as error:
@@ -130,7 +132,7 @@ def folder_name(model: str) -> str:
     return plain_name(model) or "model"
 
 
-def _plan_text(name: str) -> tuple[str, Path]:
+def plan_text(name: str) -> tuple[str, Path]:
     """The plan's text, and the folder that its paths are relative to."""
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
@@ -144,19 +146,18 @@ def _plan_text(name: str) -> tuple[str, Path]:
 
 
 def _plan(data: Any, stem: str, folder: Path, out: Path | None, shard: Shard | None) -> RunPlan:
-    plan = read_fields(_PlanFile, data)
+    plan = read_fields(PlanFile, data)
     name = plan.name or stem
     place = out or folder / "runs" / folder_name(name)
     place = place if shard is None or out is not None else place / SHARDS / shard_folder(shard)
-    _refuse_twice(plan)
+    refuse_twice(plan)
     models = {model: ModelName(model).below(folder) for model in plan.models}
-    by_suite = [_runs_of(key, values or {}, models, folder, place) for key, values in plan.suites.items()]
-    # All suites of a model before the next model.
-    runs = tuple(run for of_model in zip(*by_suite, strict=True) for run in of_model)
-    return RunPlan(name, place, runs, tuple(_report(entry, models, folder, place) for entry in plan.reports), shard)
+    runs = runs_of(plan, models, folder, place)
+    return RunPlan(name, place, runs, tuple(report_of(entry, models, folder, place) for entry in plan.reports), shard)
 
 
-def _refuse_twice(plan: _PlanFile) -> None:
+def refuse_twice(plan: PlanFile) -> None:
+    """Raise UsageError if a suite is there twice, or two models would share a folder."""
     if len({folder_name(model) for model in plan.models}) < len(plan.models):
         raise UsageError(f"two of its models would share a folder: {', '.join(plan.models)}")
     names = [suite.partition(":")[0] for suite in plan.suites]
@@ -165,7 +166,13 @@ def _refuse_twice(plan: _PlanFile) -> None:
             raise UsageError(f"{name} is there twice; name all of its tasks in one entry, separated by commas")
 
 
-def _runs_of(
+def runs_of(plan: PlanFile, models: Mapping[str, str], folder: Path, place: Path) -> tuple[PlannedRun, ...]:
+    """The runs of `models`, by name in the plan, on all suites: all suites of a model before the next model."""
+    by_suite = [_runs_of_suite(key, values or {}, models, folder, place) for key, values in plan.suites.items()]
+    return tuple(run for of_model in zip(*by_suite, strict=True) for run in of_model)
+
+
+def _runs_of_suite(
     key: str, options: Mapping[str, Any], models: Mapping[str, str], folder: Path, place: Path
 ) -> list[PlannedRun]:
     """One run per model of the suite that `key` names, alike in everything but the model."""
@@ -201,7 +208,8 @@ def _runs_of(
         raise UsageError(text if text.startswith(where) else f"{where.rstrip('.')}: {text}") from None
 
 
-def _report(entry: dict[str, Any], models: Mapping[str, str], folder: Path, place: Path) -> PlannedReport:
+def report_of(entry: Mapping[str, Any], models: Iterable[str], folder: Path, place: Path) -> PlannedReport:
+    """A report of the plan, written below `place`; UsageError if it names none of `models`."""
     fields = read_fields(_ReportFields, entry, "report: ")
     needed, given = _REPORT_KEYS[fields.report], entry.keys() - {"report"}
     if given != set(needed):

@@ -48,7 +48,7 @@ ENGINE_LIBRARIES = ("torch", "transformers", "tokenizers", "triton")
 
 
 @dataclass(slots=True)
-class _Outcome:
+class PlanOutcome:
     """The outcome of a plan so far."""
 
     runs: dict[tuple[str, str], "StoredRun"] = field(default_factory=dict)
@@ -88,13 +88,13 @@ def describe(planned: PlannedRun) -> str:
 
 def carry_out(plan: RunPlan) -> int:
     """Run what is not finished, then write the reports of all runs; returns the exit code."""
-    notes, outcome = notes_console(), _Outcome()
+    notes, outcome = notes_console(), PlanOutcome()
     try:
         for number, planned in enumerate(plan.runs, start=1):
             note(notes, f"run {number} of {len(plan.runs)}: {planned.name}")
-            _run(planned, plan, outcome, notes)
+            run_planned(planned, plan, outcome, notes)
         for report in plan.reports if plan.shard is None else ():
-            _report(report, outcome, notes)
+            write_report(report, outcome, notes)
     except KeyboardInterrupt:
         note(notes, f"stopped; continue with: {shlex.join(['evalkit', *sys.argv[1:]])}")
         return INTERRUPTED
@@ -105,7 +105,7 @@ def carry_out(plan: RunPlan) -> int:
     return outcome.exit_code
 
 
-def _run(planned: PlannedRun, plan: RunPlan, outcome: _Outcome, notes: "Console") -> None:
+def run_planned(planned: PlannedRun, plan: RunPlan, outcome: PlanOutcome, notes: "Console") -> None:
     """One run of the plan; a failure is reported at the end, and the other runs go on."""
     from evalkit.analysis.finished_run import SUPERSEDED
 
@@ -202,7 +202,7 @@ def _engine(environment: "Environment") -> dict[str, str | None]:
     return {"evalkit": environment.evalkit, **versions, "GPU": environment.gpu.name if environment.gpu else None}
 
 
-def _report(report: PlannedReport, outcome: _Outcome, notes: "Console") -> None:
+def write_report(report: PlannedReport, outcome: PlanOutcome, notes: "Console") -> None:
     """Write one report, which names the runs that failed."""
     notices = tuple(f"MISSING: {missing}" for missing in outcome.missing)
     try:
@@ -220,7 +220,7 @@ def _report(report: PlannedReport, outcome: _Outcome, notes: "Console") -> None:
         outcome.missing.append(f"report {report.kind} {report.path}: {error}")
 
 
-def _compare(report: PlannedReport, outcome: _Outcome, notices: Sequence[str]) -> None:
+def _compare(report: PlannedReport, outcome: PlanOutcome, notices: Sequence[str]) -> None:
     from evalkit.cli.compare import compare_runs
     from evalkit.cli.shared.pages import comparison_page
     from reports import markdown
@@ -229,14 +229,14 @@ def _compare(report: PlannedReport, outcome: _Outcome, notices: Sequence[str]) -
     base, new = _sides(report, outcome)
     compared = compare_runs(base, [new])
     if report.path.suffix == ".html":
-        _write(report.path, comparison_page(compared, flips=20, notices=notices))
+        write_text(report.path, comparison_page(compared, flips=20, notices=notices))
         return
     reports = [comparison_report(*one.comparisons) for one in compared]
     reports[0] = replace(reports[0], notices=(*notices, *reports[0].notices))
-    _write(report.path, "\n".join(markdown.render(one) for one in reports))
+    write_text(report.path, "\n".join(markdown.render(one) for one in reports))
 
 
-def _leaderboard(report: PlannedReport, outcome: _Outcome, notices: Sequence[str]) -> None:
+def _leaderboard(report: PlannedReport, outcome: PlanOutcome, notices: Sequence[str]) -> None:
     from evalkit.analysis.finished_run import load_run
     from evalkit.analysis.leaderboard import BoardRun, build_leaderboard
     from evalkit.cli.leaderboard import format_of, render
@@ -244,23 +244,27 @@ def _leaderboard(report: PlannedReport, outcome: _Outcome, notices: Sequence[str
     if not outcome.runs:
         raise UsageError("no run was finished")
     board = build_leaderboard([BoardRun(run.record, partial(load_run, run.folder)) for run in outcome.runs.values()])
-    _write(report.path, render(board, [], format_of(report.path), notices))
+    write_text(report.path, render(board, [], format_of(report.path), notices))
 
 
-def _gate(report: PlannedReport, outcome: _Outcome, notices: Sequence[str]) -> int:
+def _gate(report: PlannedReport, outcome: PlanOutcome, notices: Sequence[str]) -> int:
     from evalkit.analysis.gate import gate
     from evalkit.analysis.policy import load_policy
+    from reports import markdown
     from reports.gate_report import gate_report
     from reports.terminal import print_report, stdout_console
 
     base, new = _sides(report, outcome)
     result = gate(base, new, load_policy(report.path))
     shown = gate_report(result)
-    print_report(stdout_console(), replace(shown, notices=(*notices, *shown.notices)))
+    shown = replace(shown, notices=(*notices, *shown.notices))
+    print_report(stdout_console(), shown)
+    if report.written is not None:
+        write_text(report.written, markdown.render(shown))
     return 0 if result.passed else CHECK_FAILED
 
 
-def _sides(report: PlannedReport, outcome: _Outcome) -> "tuple[list[StoredRun], list[StoredRun]]":
+def _sides(report: PlannedReport, outcome: PlanOutcome) -> "tuple[list[StoredRun], list[StoredRun]]":
     """The runs of BASE and NEW, ordered by suite; UsageError if one of them has none."""
     sides = outcome.of(report.base), outcome.of(report.new)
     for model, runs in zip((report.base, report.new), sides, strict=True):
@@ -274,7 +278,8 @@ def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a report; UsageError if it cannot be written."""
     with files.writing(path, "all runs are stored"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
