@@ -144,7 +144,7 @@ def test_a_plan_evaluates_new_branches_of_the_hub(
 ) -> None:
     monkeypatch.setattr("evalkit.cli.shared.watch_run.SETTLING_SECONDS", 0.0)
     Path("plan.yaml").write_text(
-        "suites: {track: {tasks: [parity], updates: [2], samples: 2, shots: 1, skip_preflight: true}}\n"
+        "suites: {track: {tasks: [parity], updates: [4], samples: 2, shots: 1, skip_preflight: true}}\n"
         "reports: [{report: compare, base: last-good, new: checkpoint, out: comparison.md}]\n"
     )
     hub_server.push(REPOSITORY, whole)
