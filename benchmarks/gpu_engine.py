@@ -29,7 +29,7 @@ from model_adapters.bench.prefill import bench_prefill
 from model_adapters.bench.record import BenchRecord, BenchRow, Ceilings, Timing
 from model_adapters.bench.session import OURS, BenchSession, new_record
 from model_adapters.bench.shapes import SHAPES, build_shape
-from model_adapters.bench.suite import bench_suite, random_case
+from model_adapters.bench.suite import EngineOptions, bench_suite, random_case
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.fast_modules.choose import choose_kernels
 from reports.bench_report import row_line
@@ -43,7 +43,7 @@ def parts(args: argparse.Namespace) -> dict[str, Part]:
 
     def suite(session: BenchSession, model: PreTrainedModel, *, ours: bool = True) -> None:
         cases = [random_case(model, short, args.samples), random_case(model, long, max(1, args.samples // 8))]
-        bench_suite(session, model, cases, segment_tokens=None, slots=None, against=not ours, ours=ours)
+        bench_suite(session, model, cases, EngineOptions(), against=not ours, ours=ours)
 
     return {
         "prefill": lambda s, m: bench_prefill(

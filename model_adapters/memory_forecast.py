@@ -1,11 +1,15 @@
 """Memory forecast of a run before weights are read: weights, sequences at the longest context, one chunk."""
 
+from transformers import PreTrainedModel
+
 from evalkit.errors import RequestFailedError, UsageError
 from evalkit.running.model_options import ModelOptions
 from model_adapters.architecture import read_config, skeleton
 from model_adapters.checkpoint import open_checkpoint
 from model_adapters.engine.memory.cost import Needs, activation_bytes_per_token
-from model_adapters.engine.scheduling.memory_plan import available_bytes, plan_request, plannable_bytes
+from model_adapters.engine.memory.layout import MemoryLayout
+from model_adapters.engine.scheduling.fixed_shapes import fix_shapes
+from model_adapters.engine.scheduling.memory_plan import GivenSizes, available_bytes, plan_request, plannable_bytes
 from model_adapters.loading import count_parameters, find_device, find_dtype
 from model_adapters.position_override import PositionOverride
 from model_adapters.support import checkpoint_support, number_format
@@ -24,7 +28,8 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
     if options.override is not None:
         PositionOverride.parse(options.override).configure(config)
     number = number_format(config, find_dtype(options.dtype, place))
-    weights = count_parameters(skeleton(checkpoint, config, options.trust_remote_code)) * number.itemsize
+    frame = skeleton(checkpoint, config, options.trust_remote_code)
+    weights = count_parameters(frame) * number.itemsize
     layout = checkpoint_support(checkpoint, config, number, options.trust_remote_code)
     if layout is None:
         return f"memory: {_gib(weights)} of weights; what sequences take is measured once they are read"
@@ -32,8 +37,7 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
     needs = Needs(layout.cost, activations, on_gpu=place.type == "cuda")
     free = plannable_bytes(available_bytes(place) - weights, on_gpu=needs.on_gpu)
     try:
-        slots, segment_tokens = options.batch_sequences, options.segment_tokens
-        plan = plan_request(needs, free, need_tokens, segment_tokens=segment_tokens, slots=slots)
+        plan = plan_request(needs, free, need_tokens, _given(options, frame, layout, on_gpu=needs.on_gpu))
     except RequestFailedError as error:
         line = f"{model}: in addition to {_gib(weights)} of weights, {error}"
         if needs.on_gpu:
@@ -44,6 +48,15 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
         f"memory: {_gib(weights)} of weights, {plan.slots} × {_gib(per_slot)} of KV cache and states at "
         f"{plan.max_tokens:,} tokens, {_gib(segment)} for a segment of {plan.segment_tokens:,}; "
         f"{_gib(available_bytes(place))} free on {place}"
+    )
+
+
+def _given(options: ModelOptions, frame: PreTrainedModel, layout: MemoryLayout, *, on_gpu: bool) -> GivenSizes:
+    sizes = options.segment_tokens, options.batch_sequences
+    return (
+        GivenSizes.of(fix_shapes(frame, layout, *sizes, on_gpu=on_gpu))
+        if options.batch_invariant
+        else GivenSizes(*sizes)
     )
 
 

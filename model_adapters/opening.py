@@ -49,7 +49,8 @@ def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
     checks: tuple[PreflightCheck, ...] = ()
     if not options.skip_preflight:
         report(Activity("preflight"))
-        checks = short_preflight(Subject(loaded.model, loaded.tokenizer, identity))
+        given = (options.segment_tokens, options.batch_sequences) if options.batch_invariant else None
+        checks = short_preflight(Subject(loaded.model, loaded.tokenizer, identity), invariant=given)
         refuse_stopped(options.model, checks)
 
     def make_adapter() -> Adapter:
@@ -61,6 +62,7 @@ def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
             identity,
             segment_tokens=options.segment_tokens,
             batch_sequences=options.batch_sequences,
+            batch_invariant=options.batch_invariant,
         )
 
     return OpenedModel(identity, loaded.tokenizer, make_adapter, loaded.tokens_seen, loaded.warnings, preflight=checks)
@@ -103,6 +105,8 @@ def check_options(options: ModelOptions) -> None:
     if options.tokenizer is not None and options.server is None:
         raise UsageError(f"--tokenizer {options.tokenizer} goes with --server; a checkpoint has its own")
     if options.server is not None:
+        if options.batch_invariant:
+            raise UsageError("--batch-invariant cannot be required of a --server, which batches as it likes")
         from model_adapters.served.client import server_root
 
         server_root(options.server)

@@ -21,8 +21,8 @@ class TransformersAdapter:
     """Answers requests greedily with a transformers model.
 
     `segment_tokens` (prompt tokens per prefill chunk) and `batch_sequences` (sequences decoded together) are chosen by
-    the device and its memory if they are None. The model runs only through this adapter afterwards. Raises UsageError
-    for a model that the engine cannot run.
+    the device and its memory if they are None. With `batch_invariant`, an answer depends on its own prompt alone. The
+    model runs only through this adapter afterwards. Raises UsageError for a model that the engine cannot run.
     """
 
     def __init__(
@@ -33,9 +33,16 @@ class TransformersAdapter:
         *,
         segment_tokens: int | None = None,
         batch_sequences: int | None = None,
+        batch_invariant: bool = False,
     ) -> None:
         self._tokenizer, self._identity = tokenizer, identity
-        self._engine = Engine(model, segment_tokens=segment_tokens, slots=batch_sequences, tokenizer=tokenizer)
+        self._engine = Engine(
+            model,
+            segment_tokens=segment_tokens,
+            slots=batch_sequences,
+            tokenizer=tokenizer,
+            batch_invariant=batch_invariant,
+        )
         self._weights_bytes = sum(parameter.nbytes for parameter in model.parameters())
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -73,6 +80,7 @@ class TransformersAdapter:
             dtype=str(self._engine.runner.model.dtype).removeprefix("torch."),
             attention=attention_path(self._engine.runner.layout),
             gdn_kernel=gdn_kernel(self._engine.runner.model),
+            batch_invariant="no" if self._engine.shapes is None else str(self._engine.shapes),
             segment_tokens=None if plan is None else plan.segment_tokens,
             batch_sequences=None if plan is None else plan.slots,
             max_tokens=None if plan is None else plan.max_tokens,

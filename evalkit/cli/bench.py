@@ -162,6 +162,7 @@ def suite(
     samples: int = typer.Option(8, "--samples", min=1, help="Samples per length."),
     segment_tokens: int | None = options.SEGMENT,
     slots: int | None = options.BATCH,
+    batch_invariant: bool = options.BATCH_INVARIANT,
     *,
     target: Target,
 ) -> None:
@@ -170,12 +171,14 @@ def suite(
     Every answer uses its whole budget of new tokens. With --shape the prompts are random tokens, 128 fewer than the
     length.
     """
-    from model_adapters.bench.suite import bench_suite
+    from model_adapters.bench.suite import EngineOptions, bench_suite
 
     contexts = parse_contexts(ctx)
-    opened = _open("suite", target, {"ctx": contexts, "task": task, "samples": samples, "slots": slots})
+    chosen = {"ctx": contexts, "task": task, "samples": samples, "slots": slots, "batch_invariant": batch_invariant}
+    opened = _open("suite", target, chosen)
     cases = [_suite_case(opened, task, length, samples, target.seed) for length in contexts]
-    bench_suite(opened.session, opened.model, cases, segment_tokens=segment_tokens, slots=slots, against=opened.against)
+    ours = EngineOptions(segment_tokens, slots, batch_invariant)
+    bench_suite(opened.session, opened.model, cases, ours, against=opened.against)
     _finish(opened.session, target)
 
 

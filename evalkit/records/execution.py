@@ -41,7 +41,7 @@ class Environment:
 class EngineDescription:
     """How a model is run, as its adapter says; None for what is unknown.
 
-    `engine`, `device` and `gdn_kernel` decide the answers: a run is not continued with others.
+    `engine`, `device`, `gdn_kernel` and `batch_invariant` decide the answers: a run is not continued with others.
     """
 
     engine: str | None = None
@@ -51,6 +51,8 @@ class EngineDescription:
     attention: str | None = None
     gdn_kernel: str | None = None
     """What runs the gated delta rule."""
+    batch_invariant: str | None = None
+    """The fixed shapes of passes that make answers independent of each other; `no` if shapes are not fixed."""
     segment_tokens: int | None = None
     """Tokens of a prompt that are read at once."""
     batch_sequences: int | None = None

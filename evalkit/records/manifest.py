@@ -26,8 +26,9 @@ _DECIDING = (
     "engine",
     "gdn_kernel",
     "device",
+    "batch_invariant",
 )
-_ADDED = ("position_scheme", "quantization", "evalkit", "engine", "gdn_kernel", "device")
+_ADDED = ("position_scheme", "quantization", "evalkit", "engine", "gdn_kernel", "device", "batch_invariant")
 """Fields that the first version did not record; None if unknown."""
 
 Corpora = Mapping[str, Mapping[str, str]]
@@ -62,6 +63,8 @@ class Manifest:
     """Kernel of the gated delta rule."""
     device: str | None = None
     """Type of the device, such as `cuda`."""
+    batch_invariant: str | None = None
+    """The fixed shapes of passes; `no` if shapes follow from the requests and from memory."""
     chat_template: str | None = None
     """sha256 of the chat template; None if prompts are raw text."""
     thinking: str | None = None
@@ -120,7 +123,12 @@ class Manifest:
     def answered_by(self, engine: EngineDescription, evalkit: str | None) -> "Manifest":
         """With what answers the questions: the engine, and the version of evalkit."""
         return replace(
-            self, evalkit=evalkit, engine=engine.engine, gdn_kernel=engine.gdn_kernel, device=engine.device_type
+            self,
+            evalkit=evalkit,
+            engine=engine.engine,
+            gdn_kernel=engine.gdn_kernel,
+            device=engine.device_type,
+            batch_invariant=engine.batch_invariant,
         )
 
     def differences(self, other: "Manifest") -> list[str]:

@@ -85,6 +85,8 @@ class ModelOptions:
     """Positions other than the checkpoint's own, as `PositionOverride.parse` reads them: a control experiment."""
     skip_preflight: bool = False
     gdn_kernel: GdnKernel = GdnKernel.AUTO
+    batch_invariant: bool = False
+    """Whether answers must not depend on the other prompts of a run, whatever that costs in speed."""
     server: str | None = None
     """URL of an OpenAI-compatible server that runs the model; None runs it here."""
     tokenizer: str | None = None

@@ -13,7 +13,7 @@ from model_adapters.bench.plain import plain_prefill, plain_transformers, plain_
 from model_adapters.bench.record import BenchRow, Timing
 from model_adapters.bench.session import OURS, BenchSession
 from model_adapters.engine.memory.cost import Needs
-from model_adapters.engine.scheduling.memory_plan import choose_plan
+from model_adapters.engine.scheduling.memory_plan import GivenSizes, choose_plan
 
 PLAIN_SECONDS = 10.0
 """Above this duration, transformers is measured fewer times."""
@@ -48,7 +48,7 @@ def _ours(
     session: BenchSession, model: PreTrainedModel, row: BenchRow, segment_tokens: int | None, repeats: int
 ) -> BenchRow:
     needs = Needs.of(model.config, model.dtype, on_gpu=model.device.type == "cuda")
-    segment = segment_tokens or choose_plan(needs, model.device, row.tokens, slots=1).segment_tokens
+    segment = segment_tokens or choose_plan(needs, model.device, row.tokens, GivenSizes(slots=1)).segment_tokens
     found = measure_prefill(model, row.tokens, segment, repeats=repeats, enough=lambda: session.is_over)
     return replace(
         row,

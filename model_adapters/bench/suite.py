@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from transformers import PreTrainedModel
 
@@ -13,7 +14,7 @@ from model_adapters.bench.record import BenchRow, Timing
 from model_adapters.bench.session import OURS, BenchSession
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.memory.cost import Needs
-from model_adapters.engine.scheduling.memory_plan import choose_plan
+from model_adapters.engine.scheduling.memory_plan import GivenSizes, choose_plan
 from model_adapters.engine.scheduling.sequence import Generation
 
 NEW_TOKENS = 128
@@ -21,6 +22,14 @@ NEW_TOKENS = 128
 WARM_PROMPT, WARM_TOKENS, WARM_SAMPLES = 256, 3, 33
 PLAIN_BATCH, PLAIN_BATCH_TOKENS = 16, 8192
 """Batch size of `generate` for prompts up to this length; longer prompts are run one at a time."""
+
+
+class EngineOptions(NamedTuple):
+    """The engine's own arguments."""
+
+    segment_tokens: int | None = None
+    slots: int | None = None
+    batch_invariant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +58,8 @@ def bench_suite(
     session: BenchSession,
     model: PreTrainedModel,
     cases: Sequence[SuiteCase],
+    options: EngineOptions,
     *,
-    segment_tokens: int | None,
-    slots: int | None,
     against: bool,
     ours: bool = True,
 ) -> None:
@@ -60,21 +68,21 @@ def bench_suite(
     No stop token ends an answer before its budget, whoever answers.
     """
     for case in cases if ours else ():
-        row = _row(session, model, case, slots)
-        engine = Engine(model, segment_tokens=segment_tokens, slots=slots)
+        row = _row(session, model, case, options.slots)
+        engine = Engine(model, **options._asdict())
         session.attempt(row, lambda row=row, case=case, engine=engine: _ours(session, engine, row, case))  # type: ignore[misc]
         engine.close()
         session.free()
     for variant in plain_variants(model) if against else ():
         for case in cases:
-            row = replace(_row(session, model, case, slots), by=variant)
+            row = replace(_row(session, model, case, options.slots), by=variant)
             session.attempt(row, lambda row=row, case=case: _plain(session, model, row, case))  # type: ignore[misc]
 
 
 def _row(session: BenchSession, model: PreTrainedModel, case: SuiteCase, slots: int | None) -> BenchRow:
     """The floor: each prompt is read once, and decode steps are shared by as many sequences as fit."""
     needs = Needs.of(model.config, model.dtype, on_gpu=model.device.type == "cuda")
-    plan = choose_plan(needs, model.device, case.context_tokens, slots=slots)
+    plan = choose_plan(needs, model.device, case.context_tokens, GivenSizes(slots=slots))
     together = min(plan.slots, len(case.requests))
     step = decode_work(model, case.context_tokens, together).floor_seconds(session.ceilings) / together
     floor = prefill_work(model, case.context_tokens).floor_seconds(session.ceilings) + case.new_tokens * step

@@ -15,7 +15,8 @@ from model_adapters.engine.forward.decode_graph import DecodeSteps
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.scheduling.executor import Executor
-from model_adapters.engine.scheduling.memory_plan import EnginePlan
+from model_adapters.engine.scheduling.fixed_shapes import fix_shapes
+from model_adapters.engine.scheduling.memory_plan import EnginePlan, GivenSizes
 from model_adapters.engine.scheduling.position_limit import position_limit
 from model_adapters.engine.scheduling.prefix_store import PrefixStore
 from model_adapters.engine.scheduling.refusal import refusal
@@ -28,8 +29,8 @@ class Engine:
     """Greedy generation with one model.
 
     `segment_tokens` and `slots` default to what fits the device's memory. `max_tokens` limits the prompt plus the
-    new tokens. Requests with stop strings or thinking need a `tokenizer`. Raises UsageError for a model that the
-    engine cannot run.
+    new tokens. Requests with stop strings or thinking need a `tokenizer`. With `batch_invariant`, answers depend on
+    neither the other requests nor their order. Raises UsageError for a model that the engine cannot run.
     """
 
     def __init__(
@@ -40,9 +41,18 @@ class Engine:
         slots: int | None = None,
         max_tokens: int | None = None,
         tokenizer: Tokenizer | None = None,
+        batch_invariant: bool = False,
     ) -> None:
         self.runner = ModelRunner(model)
-        self.executor = Executor(self.runner, RoomMaker(self.runner, segment_tokens, slots))
+        on_gpu = self.runner.device.type == "cuda"
+        self.shapes = (
+            fix_shapes(model, self.runner.layout, segment_tokens, slots, on_gpu=on_gpu) if batch_invariant else None
+        )
+        """The shapes of all passes; None if they follow from the requests and from memory."""
+        given = GivenSizes(segment_tokens, slots)
+        if self.shapes is not None:
+            given = GivenSizes.of(self.shapes)
+        self.executor = Executor(self.runner, RoomMaker(self.runner, given))
         self.stop_ids = stop_ids(model)
         self.reads_late = self.runner.device.type == "cuda"
         vocabulary = next(model.get_input_embeddings().parameters()).shape[0]
@@ -97,7 +107,9 @@ class Engine:
         """Create a scheduler for a stream of requests that reuses the previous scheduler's room."""
         on_gpu = self.runner.device.type == "cuda"
         taken = partial(take, stop_ids=self.stop_ids, tokenizer=self._tokenizer)
-        rules = Rules(self._refusal, taken, on_gpu=on_gpu, reads_late=self.reads_late)
+        rules = Rules(
+            self._refusal, taken, on_gpu=on_gpu, reads_late=self.reads_late, fixed_shapes=self.shapes is not None
+        )
         if before is None:
             return Scheduler(stream, rules, self.prefixes)
         return Scheduler(stream, rules, self.prefixes, before.room, before.ran_out)

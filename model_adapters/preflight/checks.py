@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import torch
 from transformers import PreTrainedModel
 
 from evalkit.errors import RequestFailedError, UsageError
@@ -10,10 +11,11 @@ from evalkit.records import ModelIdentity, PreflightCheck
 from evalkit.running.protocols import Tokenizer
 from model_adapters.engine.forward.decoder_layers import decoder_layers, first_layers_only
 from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.scheduling.fixed_shapes import FixedShapes, fix_shapes
 from model_adapters.engine.scheduling.memory_plan import choose_plan
 from model_adapters.engine.scheduling.position_limit import position_limit, schemes_by_length
 from model_adapters.failures import describe_failure
-from model_adapters.preflight.engine_passes import prefill_trace
+from model_adapters.preflight.engine_passes import neighbours_logits, prefill_trace
 from model_adapters.preflight.equivalence import SEGMENT_TOKENS, EquivalenceChecks
 from model_adapters.preflight.reference_pass import reference
 
@@ -55,13 +57,22 @@ def full_preflight(subject: Subject, ctx: int) -> tuple[PreflightCheck, ...]:
     return tuple(checks)
 
 
-def short_preflight(subject: Subject) -> tuple[PreflightCheck, ...]:
-    """The checks that take about as long as loading the model."""
+def short_preflight(
+    subject: Subject, *, invariant: tuple[int | None, int | None] | None = None
+) -> tuple[PreflightCheck, ...]:
+    """The checks that take about as long as loading the model.
+
+    `invariant` are the segment size and batch size of a run whose answers must not depend on each other, if it is one.
+    """
     runner = _runner(subject)
     if isinstance(runner, PreflightCheck):
         return (runner,)
     positions = _guarded("positions", lambda: _positions(subject))
-    return (positions, *_whole_model(subject, runner, SHORT_TOKENS, padding=False))
+    checks = (positions, *_whole_model(subject, runner, SHORT_TOKENS, padding=False))
+    if invariant is None:
+        return checks
+    shapes = fix_shapes(subject.model, runner.layout, *invariant, on_gpu=runner.device.type == "cuda")
+    return (*checks, _guarded("batch invariance", lambda: _invariance(subject, runner, shapes)))
 
 
 def refuse_stopped(model: str, checks: Iterable[PreflightCheck]) -> None:
@@ -126,6 +137,25 @@ def _memory(runner: ModelRunner, ctx: int) -> PreflightCheck:
         "pass",
         f"{size:.2f} GiB of KV cache and states per sequence of {ctx:,} tokens; "
         f"{plan.slots} decoded together, segments of {plan.segment_tokens:,}",
+    )
+
+
+def _invariance(subject: Subject, runner: ModelRunner, shapes: FixedShapes) -> PreflightCheck:
+    """Compare a sequence in the first slot beside short ones with the same sequence in the last slot beside long ones.
+
+    Rounding may differ by place or by neighbours only in some libraries, so that this is found out on the device.
+    """
+    token_ids = _token_ids(subject, SHORT_TOKENS)
+    short, long = token_ids[: len(token_ids) // 3], token_ids[1:]
+    first = neighbours_logits(runner, shapes.sequences, token_ids[:-1], [short] * (shapes.sequences - 1), slot=0)
+    last = neighbours_logits(
+        runner, shapes.sequences, token_ids[:-1], [long] * (shapes.sequences - 1), slot=shapes.sequences - 1
+    )
+    if torch.equal(first, last):
+        return PreflightCheck("batch invariance", "pass", f"logits do not depend on neighbours ({shapes})")
+    gap = float((first - last).abs().max())
+    return PreflightCheck(
+        "batch invariance", "stop", f"{shapes}: logits depend on neighbours by up to {gap:.1e}; use --batch 1", gap
     )
 
 

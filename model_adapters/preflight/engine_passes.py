@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
+from model_adapters.engine.forward.decode_graph import DECODE_PLACES
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.preflight.trace import LayerRecorder, Trace
@@ -63,6 +64,19 @@ def batch_logits(
         id_B1 = torch.tensor([[token_ids[length + step]] for length in lengths], device=runner.device)
         found_SBV.append(runner.decode(cache, id_B1, max(cache.lengths) + 1).cpu())
     return torch.stack(found_SBV, dim=1).flatten(0, 1)
+
+
+@torch.no_grad()
+def neighbours_logits(
+    runner: ModelRunner, slots: int, token_ids: Sequence[int], others: Sequence[Sequence[int]], *, slot: int
+) -> torch.Tensor:
+    """Logits [V] of the last token, decoded in `slot` in a step over all slots, the others holding other sequences."""
+    cache = runner.new_cache(slots=slots, max_tokens=DECODE_PLACES)
+    prompts = [*others[:slot], token_ids, *others[slot:]]
+    for place, prompt in enumerate(prompts):
+        runner.prefill(cache, place, prompt[:-1], len(prompt))
+    id_B1 = torch.tensor([[prompt[-1]] for prompt in prompts], device=runner.device)
+    return runner.decode(cache, id_B1, DECODE_PLACES)[slot].cpu()
 
 
 @torch.no_grad()

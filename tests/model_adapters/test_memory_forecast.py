@@ -12,7 +12,7 @@ from model_adapters import memory_forecast
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.memory.cost import Needs, rounded_length
 from model_adapters.engine.scheduling import memory_plan
-from model_adapters.engine.scheduling.memory_plan import fit_plan, longest_fitting, plannable_bytes
+from model_adapters.engine.scheduling.memory_plan import GivenSizes, fit_plan, longest_fitting, plannable_bytes
 from model_adapters.loading import load_model
 from model_adapters.memory_forecast import forecast_memory
 from tests.model_adapters.small_models import FAMILIES, save_small_checkpoint, small_model
@@ -55,7 +55,7 @@ def test_what_is_said_to_fit_is_not_refused_by_the_engine(tmp_path: Path, monkey
     line = forecast_memory(ModelOptions(str(folder), device="cpu", dtype="float32", segment_tokens=256), longest)
     assert f"1 × 1.80 GiB of KV cache and states at {longest:,} tokens" in line
     monkeypatch.setattr(memory_plan, "available_bytes", lambda place: 2 * GIB - weights)
-    plan = memory_plan.choose_plan(needs, torch.device("cpu"), longest, segment_tokens=256)
+    plan = memory_plan.choose_plan(needs, torch.device("cpu"), longest, GivenSizes(256))
     assert plan.max_tokens == longest
     assert "are missing" in forecast_memory(ModelOptions(str(folder), device="cpu", dtype="float32"), longest + 1)
 
@@ -82,9 +82,9 @@ def test_the_longest_that_is_said_to_fit_does_and_one_more_does_not(family: str)
     needs = Needs.of(small_model(family).config, torch.bfloat16, on_gpu=True)
     free = plannable_bytes(GIB, on_gpu=True)
     longest = longest_fitting(needs, free)
-    assert fit_plan(needs, free, longest, segment_tokens=256).slots == 1
+    assert fit_plan(needs, free, longest, GivenSizes(256)).slots == 1
     with pytest.raises(Exception, match=f"{longest:,} tokens would fit"):
-        fit_plan(needs, free, longest + 1, segment_tokens=256)
+        fit_plan(needs, free, longest + 1, GivenSizes(256))
 
 
 def test_nothing_fits_into_nothing() -> None:

@@ -118,6 +118,7 @@ def test_it_says_how_it_ran(loaded: LoadedModel) -> None:
         dtype="float32",
         attention="flash (CPU)",
         gdn_kernel="torch",
+        batch_invariant="no",
         segment_tokens=50,
         batch_sequences=2,
         max_tokens=64,

@@ -94,6 +94,7 @@ MODEL = Bundle(
         "gdn_kernel": (GdnKernel, options.GDN_KERNEL),
         "segment_tokens": (int | None, options.SEGMENT),
         "batch_sequences": (int | None, options.BATCH),
+        "batch_invariant": (bool, options.BATCH_INVARIANT),
         "skip_preflight": (bool, options.SKIP_PREFLIGHT),
         "trust_remote_code": (bool, options.REMOTE_CODE),
     },
@@ -101,7 +102,8 @@ MODEL = Bundle(
 )
 """A `ModelOptions`: which model runs, and how."""
 LOADING = MODEL.without(
-    "segment_tokens", "batch_sequences", "skip_preflight", "server", "tokenizer", "chat", "thinking", "think_tags"
+    *("segment_tokens", "batch_sequences", "batch_invariant", "skip_preflight"),
+    *("server", "tokenizer", "chat", "thinking", "think_tags"),
 )
 """A `ModelOptions` of commands that load a model and run it in ways of their own."""
 RUN = Bundle(

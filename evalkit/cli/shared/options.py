@@ -130,6 +130,12 @@ BATCH = typer.Option(
     show_default="as memory allows",
     rich_help_panel=MODEL_PANEL,
 )
+BATCH_INVARIANT = typer.Option(
+    False,
+    "--batch-invariant",
+    help="Make answers independent of the other prompts and of where a run was resumed; slower (docs/performance.md).",
+    rich_help_panel=MODEL_PANEL,
+)
 OUT = typer.Option(
     None,
     "--out",

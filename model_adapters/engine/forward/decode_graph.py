@@ -23,7 +23,8 @@ from model_adapters.failures import describe_failure, is_out_of_memory
 Work = Callable[[], None]
 
 DECODE_PLACES = 1024
-"""On a GPU, the number of keys in steps without a graph is rounded up to a multiple of this, to limit their shapes."""
+"""The number of keys is rounded up to a multiple of this in steps without a graph on a GPU, to limit their shapes, and
+in steps of fixed shape, as a multiple of every attention kernel's block of keys."""
 
 
 class Recorder(Protocol):
@@ -65,13 +66,19 @@ class DecodeSteps:
     """One greedy token for each active sequence of a cache.
 
     The first step of a kind (sequences and keys, both rounded up) runs directly and is then recorded; later ones are
-    replays. If recording fails, a line is printed and all steps run directly.
+    replays. If recording fails, a line is printed and all steps run directly. With `fixed`, every step has a row for
+    each slot, active or not, so that the rounding of a row does not depend on the others.
     """
 
     def __init__(
-        self, runner: ModelRunner, *, recorded: bool = True, make_recorder: Callable[[], Recorder] | None = None
+        self,
+        runner: ModelRunner,
+        *,
+        recorded: bool = True,
+        make_recorder: Callable[[], Recorder] | None = None,
+        fixed: bool = False,
     ) -> None:
-        self._runner = runner
+        self._runner, self._fixed = runner, fixed
         if recorded and make_recorder is None and runner.device.type == "cuda":
             make_recorder = partial(GraphRecorder, runner.device)
         self._make_recorder = make_recorder
@@ -91,15 +98,14 @@ class DecodeSteps:
     def step(self, cache: SlottedCache, token_ids: Sequence[int]) -> list[int | None]:
         """Append token i to slot i; returns the greedy choice after each, None if its logits are not finite."""
         if self._make_recorder is None or self.refused is not None:
-            return self._single(cache, token_ids)
+            return self._run_fixed(cache, token_ids) if self._fixed else self._single(cache, token_ids)
         if self._step is None or self._step.cache is not cache:
             self.drop()
             self._recorder, self._step = self._make_recorder(), StaticStep(self._runner, cache)
         step, recorder = self._step, self._recorder
         assert recorder is not None  # always set together with the step
         step.load(token_ids)
-        sequences = sequence_bucket(len(token_ids), cache.slots)
-        places = min(rounded_length(max(cache.lengths[: len(token_ids)]) + 1), cache.max_tokens)
+        sequences, places = self._shape(cache, len(token_ids))
         replay = self._replays.get((sequences, places))
         if replay is not None:
             replay()
@@ -126,6 +132,20 @@ class DecodeSteps:
             self.drop()
             self.refused, self._refused_for_good = describe_failure(error), not is_out_of_memory(error)
             print(f"evalkit: decode steps run as single launches, not as a CUDA graph: {self.refused}", file=sys.stderr)
+
+    def _shape(self, cache: SlottedCache, active: int) -> tuple[int, int]:
+        """The number of rows and of keys of a step at a fixed address."""
+        longest = max(cache.lengths[:active]) + 1
+        if self._fixed:
+            return cache.slots, min(-(-longest // DECODE_PLACES) * DECODE_PLACES, cache.max_tokens)
+        return sequence_bucket(active, cache.slots), min(rounded_length(longest), cache.max_tokens)
+
+    def _run_fixed(self, cache: SlottedCache, token_ids: Sequence[int]) -> list[int | None]:
+        """The step that would be recorded."""
+        step = StaticStep(self._runner, cache)
+        step.load(token_ids)
+        step.run(*self._shape(cache, len(token_ids)))
+        return step.take(len(token_ids))
 
     def _single(self, cache: SlottedCache, token_ids: Sequence[int]) -> list[int | None]:
         id_B1 = torch.tensor(token_ids, device=self._runner.device)[:, None]

@@ -61,7 +61,8 @@ class Executor:
 
     def __init__(self, runner: ModelRunner, rooms: RoomMaker) -> None:
         self.runner, self._rooms = runner, rooms
-        self.decoder = DecodeSteps(runner)
+        self._fixed = rooms.given.fixed
+        self.decoder = DecodeSteps(runner, fixed=self._fixed)
         self.prefixes = PrefixStore(runner)
         self._compiles_first = runner.device.type == "cuda"
 
@@ -170,6 +171,10 @@ class Executor:
         kept = self._kept_prefix(sequence, room)
         if kept is None:
             room.cache.reset(slot)
+            if self._fixed and sequence.prefix:
+                # Memory decides whether a prefix is cached, and must not decide where the prompt is divided.
+                last = self.runner.read(room.cache, slot, sequence.prefix, room.plan.pass_tokens)
+                return Context(room.cache, slot, last)
             return Context(room.cache, slot)
         self.prefixes.count(kept, 1)
         room.cache.adopt(slot, kept.cache, kept.slot)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 
 from evalkit.errors import RequestFailedError
+from model_adapters.engine.forward.decode_graph import DECODE_PLACES
 from model_adapters.engine.memory.cost import MOST_TOKENS, Needs, rounded_length
+from model_adapters.engine.scheduling.fixed_shapes import CPU_SEGMENT_TOKENS, GPU_SEGMENT_TOKENS, FixedShapes
 
-CPU_SEGMENT_TOKENS, CPU_SLOTS = 1024, 4
-GPU_SEGMENT_TOKENS, GPU_SLOTS = 8192, 32
+CPU_SLOTS, GPU_SLOTS = 4, 32
 LEAST_SEGMENT_TOKENS = 256
 SEGMENT_SHARE = 0.25
 """Share of the free memory that one segment's activations may take."""
@@ -37,6 +38,24 @@ class EnginePlan:
     """Memory for cached prefixes; None if no request so far shares a prefix."""
 
 
+@dataclass(frozen=True, slots=True)
+class GivenSizes:
+    """Sizes that a plan keeps; None leaves a size to be fitted to memory."""
+
+    segment_tokens: int | None = None
+    slots: int | None = None
+    fixed: bool = False
+    """Whether answers depend on these sizes, so that a plan has exactly these or fails."""
+
+    @classmethod
+    def of(cls, shapes: FixedShapes) -> "GivenSizes":
+        """The sizes of a run whose answers must not depend on each other."""
+        return cls(shapes.segment_tokens, shapes.sequences, fixed=True)
+
+
+FITTED = GivenSizes()
+
+
 def available_bytes(device: torch.device) -> int:
     """Memory available to a new allocation: free GPU memory plus PyTorch's unused pool, or free host memory."""
     if device.type == "cuda":
@@ -55,31 +74,27 @@ def choose_plan(
     needs: Needs,
     device: torch.device,
     need_tokens: int,
+    given: GivenSizes = FITTED,
     *,
-    segment_tokens: int | None = None,
-    slots: int | None = None,
     kept_bytes: int | None = None,
     ran_out: Sequence[EnginePlan] = (),
 ) -> EnginePlan:
-    """Plan for sequences of `need_tokens`; a given segment size or slot count is kept, the rest is fitted to memory.
+    """Plan for sequences of `need_tokens`; given sizes are kept, the rest is fitted to memory.
 
     With `kept_bytes`, the size of the prefixes already cached, the plan reserves memory for prefixes and at least one
     slot. Segments and slots are at most half as large as in any plan in `ran_out` (plans under which memory ran out)
     for sequences as long or shorter. Raises RequestFailedError if not even one slot fits.
     """
     free = plannable_bytes(available_bytes(device), on_gpu=needs.on_gpu) + (kept_bytes or 0)
-    return plan_request(
-        needs, free, need_tokens, segment_tokens=segment_tokens, slots=slots, kept_bytes=kept_bytes, ran_out=ran_out
-    )
+    return plan_request(needs, free, need_tokens, given, kept_bytes=kept_bytes, ran_out=ran_out)
 
 
 def plan_request(
     needs: Needs,
     free: int,
     need_tokens: int,
+    given: GivenSizes = FITTED,
     *,
-    segment_tokens: int | None = None,
-    slots: int | None = None,
     kept_bytes: int | None = None,
     ran_out: Sequence[EnginePlan] = (),
 ) -> EnginePlan:
@@ -89,9 +104,10 @@ def plan_request(
     """
 
     def plan(max_tokens: int) -> EnginePlan:
-        return fit_plan(
-            needs, free, max_tokens, segment_tokens=segment_tokens, slots=slots, kept_bytes=kept_bytes, ran_out=ran_out
-        )
+        if given.fixed:
+            # Decode steps look at whole blocks of places, so that their partial sums do not depend on the longest.
+            max_tokens = -(-max_tokens // DECODE_PLACES) * DECODE_PLACES
+        return fit_plan(needs, free, max_tokens, given, kept_bytes=kept_bytes, ran_out=ran_out)
 
     try:
         return plan(rounded_length(need_tokens))
@@ -103,20 +119,20 @@ def fit_plan(
     needs: Needs,
     free: int,
     max_tokens: int,
+    given: GivenSizes = FITTED,
     *,
-    segment_tokens: int | None = None,
-    slots: int | None = None,
     kept_bytes: int | None = None,
     ran_out: Sequence[EnginePlan] = (),
 ) -> EnginePlan:
     """Plan slots of `max_tokens` within `free` bytes, the memory left beyond the weights."""
     activation, per_slot = needs.activation_bytes_per_token, needs.slot.bytes(max_tokens)
+    segment_tokens = given.segment_tokens
     if segment_tokens is None:
         segment_tokens = GPU_SEGMENT_TOKENS if needs.on_gpu else CPU_SEGMENT_TOKENS
         room = min(free * SEGMENT_SHARE, free - per_slot)
         while segment_tokens > LEAST_SEGMENT_TOKENS and segment_tokens * activation > room:
             segment_tokens //= 2
-    too_large = [plan for plan in ran_out if plan.max_tokens <= max_tokens]
+    too_large = [] if given.fixed else [plan for plan in ran_out if plan.max_tokens <= max_tokens]
     segment_tokens = min([segment_tokens, *(max(1, plan.segment_tokens // 2) for plan in too_large)])
     pass_tokens, segment_tokens = segment_tokens, min(segment_tokens, max_tokens)
     if segment_tokens * activation + per_slot > free:
@@ -129,10 +145,17 @@ def fit_plan(
         )
     # A prompt read alone occupies one slot; prompts in several slots can share a pass.
     left = free - pass_tokens * activation
-    prefix_bytes = None if kept_bytes is None else max(0, min(int(PREFIX_SHARE * free), left - per_slot))
-    fitting = max(1, (left - (prefix_bytes or 0)) // max(per_slot, 1))
-    wanted = slots if slots is not None else GPU_SLOTS if needs.on_gpu else CPU_SLOTS
+    wanted = given.slots if given.slots is not None else GPU_SLOTS if needs.on_gpu else CPU_SLOTS
     wanted = min([wanted, *(max(1, plan.slots // 2) for plan in too_large)])
+    reserved = per_slot * (wanted if given.fixed else 1)
+    prefix_bytes = None if kept_bytes is None else max(0, min(int(PREFIX_SHARE * free), left - reserved))
+    fitting = max(1, (left - (prefix_bytes or 0)) // max(per_slot, 1))
+    if given.fixed and fitting < wanted:
+        raise RequestFailedError(
+            f"{wanted} sequences of {max_tokens:,} tokens need {_gib(wanted * per_slot)} for KV cache and states, but "
+            f"{_gib(max(left, 0))} are free, and --batch-invariant keeps their number: use --batch {fitting}, a "
+            "shorter context or a larger device"
+        )
     return EnginePlan(segment_tokens, min(wanted, fitting), max_tokens, pass_tokens, prefix_bytes)
 
 

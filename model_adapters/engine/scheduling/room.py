@@ -1,14 +1,14 @@
 """The cache for the active sequences, and the plan it was made by."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.cost import rounded_length
 from model_adapters.engine.memory.slotted_cache import SlottedCache
-from model_adapters.engine.scheduling.memory_plan import EnginePlan, choose_plan
+from model_adapters.engine.scheduling.memory_plan import EnginePlan, GivenSizes, choose_plan
 from model_adapters.engine.scheduling.sequence import Sequence as RequestSequence
 
 
@@ -24,11 +24,10 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class RoomMaker:
-    """Makes rooms for one model: a given segment size or number of slots is kept, the rest is fitted to memory."""
+    """Makes rooms for one model: given sizes are kept, the rest is fitted to memory."""
 
     runner: ModelRunner
-    segment_tokens: int | None
-    slots: int | None
+    given: GivenSizes
 
     def make(self, sequence: RequestSequence, *, kept_bytes: int, ran_out: Sequence[EnginePlan]) -> Room:
         """Make a room that serves a request, once the previous room has been freed.
@@ -39,13 +38,14 @@ class RoomMaker:
         if self.runner.device.type == "cuda":
             torch.cuda.empty_cache()
         # A family that can continue from its states only one token at a time has its prompts prefilled in one piece.
-        in_one = self.segment_tokens is None and not self.runner.layout.continues
+        given = self.given
+        if given.segment_tokens is None and not self.runner.layout.continues:
+            given = replace(given, segment_tokens=rounded_length(sequence.need_tokens))
         plan = choose_plan(
             self.runner.needs,
             self.runner.device,
             sequence.need_tokens,
-            segment_tokens=rounded_length(sequence.need_tokens) if in_one else self.segment_tokens,
-            slots=self.slots,
+            given,
             kept_bytes=kept_bytes if sequence.prefix or kept_bytes else None,
             ran_out=ran_out,
         )

@@ -44,6 +44,8 @@ class Rules:
     reads_late: bool
     """Whether first tokens are read only after all free slots are filled, so that a GPU works on one prompt while the
     next one's kernels are launched."""
+    fixed_shapes: bool = False
+    """Whether each request is read in passes of its own, and more memory does not mean more slots."""
 
 
 @dataclass(slots=True)
@@ -172,13 +174,16 @@ class Scheduler:
         if self._branches(sequence, plan):
             return True
         # A scored request takes one slot however many there are, so more slots would gain nothing.
-        too_large = not self.active and not sequence.is_scored and sequence.need_tokens * 4 <= plan.max_tokens
+        gains = not (self.active or sequence.is_scored or self.rules.fixed_shapes)
+        too_large = gains and sequence.need_tokens * 4 <= plan.max_tokens
         return sequence.need_tokens <= plan.max_tokens and not too_large
 
     def _branches(self, sequence: Sequence, plan: EnginePlan) -> bool:
         """Whether a request shares a pass with other requests and needs no slot."""
         prefix = sequence.prefix
-        if not sequence.request.continuations or self.prefixes.cost_bytes(prefix) > (plan.prefix_bytes or 0):
+        if self.rules.fixed_shapes or not sequence.request.continuations:
+            return False
+        if self.prefixes.cost_bytes(prefix) > (plan.prefix_bytes or 0):
             return False
         branch = Branch.of(sequence.request, len(prefix))
         return not pays_alone(branch, plan.pass_tokens, on_gpu=self.rules.on_gpu)
@@ -191,7 +196,7 @@ class Scheduler:
         def wanted(sequence: Sequence) -> bool:
             return not sequence.is_scored and not sequence.alone and 0 < sequence.unread_tokens <= left
 
-        while left > 0 and first.unread_tokens and not first.alone:
+        while left > 0 and first.unread_tokens and not (first.alone or self.rules.fixed_shapes):
             sequence = self._pull_if(len(gathered), wanted)
             if sequence is None:
                 break

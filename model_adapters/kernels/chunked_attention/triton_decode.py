@@ -28,13 +28,16 @@ class DecodeAttentionLaunch:
 
 
 def choose_decode_attention_launch(
-    *, sequences: int, key_heads: int, keys: int, head_size: int, dtype: torch.dtype
+    *, sequences: int, key_heads: int, head_size: int, dtype: torch.dtype
 ) -> DecodeAttentionLaunch:
-    """Launch configuration for a shape: about 264 programs, two per multiprocessor of the largest GPUs."""
+    """Launch configuration for a shape: about 264 programs, two per multiprocessor of the largest GPUs.
+
+    It does not depend on the number of keys, so that the rounding of a short sequence does not depend on longer ones.
+    """
     key_block = 32 if head_size > 128 or dtype == torch.float32 else 64
     wanted = max(1, 264 // (sequences * key_heads))
     return DecodeAttentionLaunch(
-        splits=max(1, min(wanted, triton.cdiv(keys, key_block), 128)),
+        splits=min(wanted, 128),
         key_block=key_block,
         stages=2 if dtype == torch.float32 else 3,
     )
@@ -70,7 +73,6 @@ def decode_attention(
         launch = choose_decode_attention_launch(
             sequences=sequences,
             key_heads=key_heads,
-            keys=keys,
             head_size=max(key_size, value_size),
             dtype=q_BHD.dtype,
         )

@@ -160,7 +160,16 @@ def as_earlier_version(folder: Path) -> None:
         record["config"]["engine"] = record.pop("engine")
         (folder / RUN).write_text(json.dumps(record))
     manifest = json.loads((folder / MANIFEST).read_text())
-    for name in ("schema", "engine", "evalkit", "device", "gdn_kernel", "quantization", "position_scheme"):
+    for name in (
+        "schema",
+        "engine",
+        "evalkit",
+        "device",
+        "gdn_kernel",
+        "batch_invariant",
+        "quantization",
+        "position_scheme",
+    ):
         del manifest[name]
     flat = {f"{role}:{name}": sha for role, names in manifest["corpora"].items() for name, sha in names.items()}
     (folder / MANIFEST).write_text(json.dumps({**manifest, "corpora": flat}))

@@ -34,7 +34,7 @@ from tests.support import limited_file_size
 SUITE = TinySuite()
 CORPUS = CorpusUse("numbers", "counted", "ab" * 32, "embedded")
 FORCED = PositionScheme("rope", "RoPE θ=500", theta=500.0, override="rope:theta=500")
-ENGINE = EngineDescription(engine="evalkit", device="cuda:0", gdn_kernel="triton")
+ENGINE = EngineDescription(engine="evalkit", device="cuda:0", gdn_kernel="triton", batch_invariant="decode steps of 8")
 MANIFEST_OF_SUITE = manifest_of(SUITE)
 
 
@@ -164,6 +164,7 @@ class TestRefusing:
             ({"identity": replace(SCRIPTED_IDENTITY, quantization="fp8")}, "quantization: none -> fp8"),
             ({"identity": replace(SCRIPTED_IDENTITY, positions=FORCED)}, "positions: none -> RoPE θ=500"),
             ({"engine": replace(ENGINE, gdn_kernel="torch")}, "gdn_kernel: triton -> torch"),
+            ({"engine": replace(ENGINE, batch_invariant="no")}, "batch_invariant: decode steps of 8 -> no"),
             ({"engine": replace(ENGINE, engine="vllm")}, "engine: evalkit -> vllm"),
             ({"engine": replace(ENGINE, device="cpu")}, "device: cuda -> cpu"),
             ({"evalkit": "0.2.0"}, "evalkit: 0.1.0 -> 0.2.0"),

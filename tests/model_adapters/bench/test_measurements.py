@@ -13,7 +13,7 @@ from model_adapters.bench.plain import plain_filled_cache, plain_step, plain_tra
 from model_adapters.bench.prefill import bench_prefill
 from model_adapters.bench.record import BenchRecord, BenchRow, Ceilings
 from model_adapters.bench.session import BenchSession, new_record
-from model_adapters.bench.suite import SuiteCase, bench_suite, random_case
+from model_adapters.bench.suite import EngineOptions, SuiteCase, bench_suite, random_case
 from model_adapters.engine.engine import Engine
 from tests.model_adapters.engine.prompts import random_prompt, transformers_generate
 from tests.model_adapters.small_models import FAMILIES, small_model
@@ -96,7 +96,7 @@ def test_suite_rows() -> None:
     model = small_model("olmo_hybrid")
     case = random_case(model, 40, 3)
     assert {len(request.token_ids) + request.generation_tokens for request in case.requests} == {40}
-    bench_suite(session, model, [case], segment_tokens=16, slots=2, against=True)
+    bench_suite(session, model, [case], EngineOptions(16, 2), against=True)
     ours, theirs = session.record.rows
     assert (ours.failure, theirs.failure) == (None, None)
     # Every answer used its whole budget, regardless of stop tokens.
@@ -108,14 +108,14 @@ def test_suite_rows() -> None:
 
 def test_a_suite_through_transformers_alone() -> None:
     session, model = session_of(), small_model("llama")
-    bench_suite(session, model, [random_case(model, 20, 2)], segment_tokens=None, slots=2, against=True, ours=False)
+    bench_suite(session, model, [random_case(model, 20, 2)], EngineOptions(slots=2), against=True, ours=False)
     assert names(session.record) == [("suite", "random tokens at 20 × 2", "transformers")]
 
 
 def test_samples_that_fail_are_reported() -> None:
     session = session_of()
     case = SuiteCase("one", 40, (Request("0", (5, 6), 3), Request("1", (), 3)))
-    bench_suite(session, small_model("llama"), [case], segment_tokens=None, slots=2, against=False)
+    bench_suite(session, small_model("llama"), [case], EngineOptions(slots=2, batch_invariant=True), against=False)
     (row,) = session.record.rows
     assert row.timing is None
     assert row.failure == "1 of 2 samples failed: the prompt is empty"

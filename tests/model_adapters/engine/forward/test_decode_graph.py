@@ -21,30 +21,10 @@ from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.cost import rounded_length
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
+from tests.model_adapters.engine.recorder import Repeater
 from tests.model_adapters.small_models import FAMILIES, small_model
 
 SLOTS, MAX_TOKENS = 5, 160
-
-
-class Repeater:
-    """Records by storing the work, and counts the requests."""
-
-    def __init__(self) -> None:
-        self.runs = self.replays = 0
-        self.recorded: list[Work] = []
-
-    def run(self, work: Work) -> None:
-        self.runs += 1
-        work()
-
-    def record(self, work: Work) -> Work:
-        self.recorded.append(work)
-
-        def replay() -> None:
-            self.replays += 1
-            work()
-
-        return replay
 
 
 class Refuser(Repeater):

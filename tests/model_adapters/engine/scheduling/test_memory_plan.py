@@ -17,6 +17,7 @@ from model_adapters.engine.scheduling.memory_plan import (
     CPU_SEGMENT_TOKENS,
     CPU_SLOTS,
     EnginePlan,
+    GivenSizes,
     choose_plan,
     fit_plan,
     plannable_bytes,
@@ -27,7 +28,9 @@ GIB = 2**30
 
 
 def planned(model: PreTrainedModel, max_tokens: int, **options: Any) -> EnginePlan:
-    return choose_plan(Needs.of(model.config, torch.float32, on_gpu=False), torch.device("cpu"), max_tokens, **options)
+    kept = {name: options.pop(name) for name in ("kept_bytes", "ran_out") if name in options}
+    needs = Needs.of(model.config, torch.float32, on_gpu=False)
+    return choose_plan(needs, torch.device("cpu"), max_tokens, GivenSizes(**options), **kept)
 
 
 def free(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
