@@ -61,27 +61,27 @@ def light_install_error(error: ModuleNotFoundError) -> UsageError | None:
     )
 
 
-def install_command() -> str:
-    """The pip command that adds the extra, with the place this evalkit was installed from if that is known."""
+def install_command(extra: str = "models") -> str:
+    """The pip command that adds an extra, with the place this evalkit was installed from if that is known."""
     try:
         recorded = importlib.metadata.distribution("evalkit").read_text("direct_url.json")
     except importlib.metadata.PackageNotFoundError:
         recorded = None
-    source = None if recorded is None else _source(json.loads(recorded))
+    source = None if recorded is None else _source(json.loads(recorded), extra)
     if source is None:
         # The name alone would not do: on PyPI it belongs to another project.
-        return "pip install '.[models]' in a checkout of evalkit"
+        return f"pip install '.[{extra}]' in a checkout of evalkit"
     return f"pip install {source}"
 
 
-def _source(origin: Mapping[str, Any]) -> str | None:
+def _source(origin: Mapping[str, Any], extra: str) -> str | None:
     """Arguments of pip for an origin as PEP 610 records it; None if it is a file that is no longer there."""
     url, parts = origin["url"], urlsplit(origin["url"])
     if "vcs_info" in origin:
         vcs = origin["vcs_info"]
-        return shlex.quote(f"evalkit[models] @ {vcs['vcs']}+{url}@{vcs['commit_id']}")
+        return shlex.quote(f"evalkit[{extra}] @ {vcs['vcs']}+{url}@{vcs['commit_id']}")
     if parts.scheme != "file":
-        return shlex.quote(f"evalkit[models] @ {url}")
+        return shlex.quote(f"evalkit[{extra}] @ {url}")
     path = Path(url2pathname(parts.path))
     editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
-    return f"{editable}{shlex.quote(f'{path}[models]')}" if path.exists() else None
+    return f"{editable}{shlex.quote(f'{path}[{extra}]')}" if path.exists() else None

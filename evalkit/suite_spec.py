@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, get_
 
 from evalkit.did_you_mean import check_known, did_you_mean
 from evalkit.errors import UsageError
+from evalkit.records import ModelIdentity
 from evalkit.records.codec import RecordError, from_dict
 from evalkit.running.chat import Chat
 from evalkit.running.model_options import RAW, REFERENCE_PREFIX, ChatMode, ChatOptions
@@ -60,6 +61,11 @@ class Reader:
     def prompts(self) -> Chat:
         """What renders the prompts of a suite; raises UsageError if the tokenizer has no template for it."""
         return Chat(self.tokenizer, self.chat)
+
+
+def readable_tokens(identity: ModelIdentity) -> int | None:
+    """Maximum length of a question in tokens: the trained length of a model with positions, else None."""
+    return None if identity.positions.kind == "none" else identity.trained_length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evalkit.errors import UsageError
-from evalkit.records import ModelIdentity, PreflightCheck
+from evalkit.records import Manifest, ModelIdentity, PreflightCheck
 from evalkit.running.activity import Activity, report
+from evalkit.running.answering import Answerer, OneModel
 from evalkit.running.chat import Chat
 from evalkit.running.model_options import SCRIPTED_PREFIX, ChatMode, ModelOptions
-from evalkit.running.protocols import Adapter, Tokenizer
+from evalkit.running.protocols import Adapter, Suite, Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,10 @@ class OpenedModel:
     """Checks made before the model is used; empty if none were made."""
     log_probabilities: bool = True
     """Whether requests for log-probabilities of given text are answered."""
+
+    def answerer(self, suite: Suite[Any], manifest: Manifest) -> Answerer:  # noqa: ARG002  # replicas are held to it
+        """What answers the samples of a run of `suite` with `manifest`; call it once."""
+        return OneModel(suite, self.make_adapter())
 
 
 def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
@@ -95,8 +100,16 @@ def _chat_identity(options: ModelOptions) -> dict[str, Any]:
     return {"chat_template": chat.template_sha256, "thinking": chat.thinking}
 
 
-def check_options(options: ModelOptions) -> None:
-    """Raise UsageError for faults of the options that are known without downloading or loading anything."""
+def check_options(options: ModelOptions, *, replicated: bool = False) -> None:
+    """Raise UsageError for faults of the options that are known without downloading or loading anything.
+
+    With `replicated`, the model runs in replicas, whose devices are not known here.
+    """
+    if replicated:
+        from model_adapters.replicas.opening import check_replicas
+
+        check_replicas(options)
+        options = replace(options, device="auto")
     if options.model.startswith(SCRIPTED_PREFIX):
         from model_adapters.script import Script
 

@@ -1,8 +1,9 @@
 """The report of one run."""
 
 import hashlib
+import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from evalkit.analysis.costs import describe_hardware
@@ -11,6 +12,7 @@ from evalkit.records import (
     UNKNOWN,
     CorpusUse,
     ModelIdentity,
+    ReplicaUse,
     RunRecord,
     Session,
     SuiteSummary,
@@ -24,6 +26,8 @@ from reports.scores import figure_facts, score_table
 from reports.verdicts import run_verdict
 
 UNTRAINED = "UNTRAINED WEIGHTS: the scores below test the harness, not a model."
+
+LISTED_REPLICAS = 16
 
 
 def run_report(record: RunRecord) -> Report:
@@ -194,10 +198,45 @@ def _cost_facts(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def _session_facts(sessions: Sequence[Session]) -> list[tuple[str, str]]:
-    """One line per process that worked on the run, if there were several."""
-    if len(sessions) < 2:
-        return []
-    return [(f"session {session.number}", _session(session)) for session in sessions]
+    """One line per process that worked on the run, if there were several, and one per replica."""
+    facts = []
+    for session in sessions:
+        if len(sessions) > 1:
+            facts.append((f"session {session.number}", _session(session)))
+        place = f"session {session.number}, " if len(sessions) > 1 else ""
+        facts += [(f"{place}{name}", text) for name, text in _replica_facts(session.replicas)]
+    return facts
+
+
+def _replica_facts(replicas: Sequence[ReplicaUse]) -> Iterator[tuple[str, str]]:
+    """All replicas in one line, then one line for each of the first LISTED_REPLICAS."""
+    if not replicas:
+        return
+    hosts, lost = len({replica.host for replica in replicas}), sum(replica.lost is not None for replica in replicas)
+    returned = sum(replica.returned for replica in replicas)
+    seconds, busy = (math.fsum(getattr(replica, name) for replica in replicas) for name in ("seconds", "busy_seconds"))
+    parts = [
+        f"{len(replicas):,} on {hosts:,} host{'s' * (hosts > 1)}",
+        f"busy {busy / seconds:.0%} of the time" if seconds else "",
+        f"{lost:,} lost" if lost else "",
+        f"{returned:,} samples handed to others" if returned else "",
+    ]
+    yield "replicas", ", ".join(part for part in parts if part)
+    for replica in replicas[:LISTED_REPLICAS]:
+        yield f"replica {replica.number}", _replica(replica)
+
+
+def _replica(replica: ReplicaUse) -> str:
+    tokens = replica.prompt_tokens + replica.completion_tokens
+    parts = [
+        replica.host,
+        replica.hardware or "hardware not recorded",
+        f"{replica.samples:,} samples",
+        f"{tokens:,} tokens",
+        f"busy {replica.busy_seconds / replica.seconds:.0%} of {replica.seconds:,.1f} s" if replica.seconds else "",
+        "" if replica.lost is None else f"lost: {replica.lost}",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _shard_facts(record: RunRecord) -> list[tuple[str, str]]:

@@ -91,4 +91,6 @@ def hardware_difference(base: RunRecord, new: RunRecord) -> str | None:
 
 def _hardware(record: RunRecord) -> tuple[str, ...]:
     """Each once, in the order of the sessions; empty text if unknown."""
-    return tuple(dict.fromkeys(session.hardware for session in record.sessions if session.samples))
+    return tuple(
+        dict.fromkeys(kind for session in record.sessions if session.samples for kind in session.hardware_kinds)
+    )

@@ -68,7 +68,7 @@ def lm_eval(
 
 
 def _evaluate(settings: "LmEvalSettings", model_options: "ModelOptions") -> dict[str, Any]:
-    from evalkit.cli.shared.suite_run import readable_tokens
+    from evalkit.suite_spec import readable_tokens
     from model_adapters.opening import open_model
     from reports.plain_text import one_line
     from suites.lm_eval_tasks import check_chat, load_tasks

@@ -9,10 +9,10 @@ import typer
 
 from evalkit.cli.shared.option_groups import MODEL, RUN, takes
 from evalkit.errors import UsageError
+from evalkit.running.replicas.options import REPLICA_OPTIONS
 
 if TYPE_CHECKING:
     from evalkit.cli.shared.suite_run import RunOptions
-    from evalkit.records import Shard
     from evalkit.running.model_options import ModelOptions
 
 EXAMPLES = (
@@ -20,7 +20,7 @@ EXAMPLES = (
     "evalkit run --suite lm-eval:arc_challenge,hellaswag --model ./my-checkpoint · "
     "evalkit run --suite my-suite --set ctx=4096,64K --model ./my-checkpoint"
 )
-_OF_PLAN = ("plan", "out", "dry_run", "shard", "watch", "interval", "once")
+_OF_PLAN = ("plan", "out", "dry_run", "shard", "watch", "interval", "once", *REPLICA_OPTIONS)
 SECONDS_BETWEEN_LOOKS = 60.0
 
 
@@ -73,7 +73,7 @@ def run(
             raise typer.Exit(_watch(named, out, watch, None if once else pause, dry_run=dry_run))
         if interval is not None or once:
             raise UsageError(f"--{'once' if once else 'interval'} goes with --watch, which names the checkpoints")
-        raise typer.Exit(_run_plan(named, out, run_options.shard, dry_run=dry_run))
+        raise typer.Exit(_run_plan(named, out, run_options, dry_run=dry_run))
     if plan is not None or dry_run or watch is not None or interval is not None or once:
         raise UsageError("--suite runs one suite and no plan; leave out the plan and its options, or --suite")
     from evalkit.cli.shared.suite_command import run_suite
@@ -106,6 +106,8 @@ def _plan_name(plan: str | None, run_options: "RunOptions") -> str:
         raise UsageError(f"--{flag} is an option of --suite; write it below a suite of the plan instead")
     if {"watch", "shard"} <= run_options.passed.keys():
         raise UsageError("--shard cannot be combined with --watch; leave one of them out")
+    if "watch" in run_options.passed and run_options.replicas is not None:
+        raise UsageError("--replicas cannot be combined with --watch; write replicas below a suite of the plan instead")
     return plan
 
 
@@ -126,11 +128,13 @@ def _watch(plan: str, out: Path | None, where: str, interval: float | None, *, d
     return 0
 
 
-def _run_plan(plan: str, out: Path | None, shard: "Shard | None", *, dry_run: bool) -> int:
+def _run_plan(plan: str, out: Path | None, run_options: "RunOptions", *, dry_run: bool) -> int:
     from evalkit.cli.shared.plan_run import carry_out, check, describe
     from evalkit.running.plan import read_plan
 
-    read = read_plan(plan, out, shard)
+    read = read_plan(plan, out, run_options.shard)
+    if run_options.replicas is not None:
+        read = replace(read, runs=tuple(replace(run, replicas=run_options.replicas) for run in read.runs))
     check(read)
     if not dry_run:
         return carry_out(read)

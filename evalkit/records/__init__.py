@@ -47,7 +47,7 @@ from evalkit.records.samples import (
     Thinking,
     ThoughtEnd,
 )
-from evalkit.records.sessions import Session, SessionList
+from evalkit.records.sessions import ReplicaUse, Session, SessionList
 from evalkit.records.shards import KeySpan, Shard, keys_of, spans_of
 
 __all__ = [
@@ -75,6 +75,7 @@ __all__ = [
     "PositionScheme",
     "PositionSums",
     "PreflightCheck",
+    "ReplicaUse",
     "Request",
     "ResultRow",
     "RunRecord",

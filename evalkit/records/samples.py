@@ -291,6 +291,8 @@ class SampleRecord:
     """Budget of new tokens; None if not recorded."""
     session: int = 0
     """Number of the session that answered it; 0 if not recorded."""
+    replica: int = 0
+    """Number of the replica that answered it in that session; 0 without replicas."""
     positions: tuple[PositionSums, ...] = ()
     """The loss by position, ascending, if that is measured."""
     continuations: tuple[ContinuationScore, ...] = ()

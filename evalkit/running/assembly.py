@@ -97,7 +97,8 @@ def _memory(sessions: Sequence[Session]) -> MemoryUse:
 
 def _warnings(sessions: Sequence[Session]) -> Iterator[str]:
     with_samples = [session for session in sessions if session.samples]
-    hardware = dict.fromkeys(session.hardware or "hardware that was not recorded" for session in with_samples)
+    kinds = [kind for session in with_samples for kind in session.hardware_kinds]
+    hardware = dict.fromkeys(kind or "hardware that was not recorded" for kind in kinds)
     if len(hardware) > 1:
         yield f"samples were answered on different hardware ({'; '.join(hardware)}): times are a mixture"
     versions: dict[str, dict[str, None]] = {}

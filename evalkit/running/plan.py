@@ -16,6 +16,7 @@ from evalkit.errors import UsageError
 from evalkit.files import plain_name, reading
 from evalkit.records import Shard
 from evalkit.running.model_options import MODEL_OPTIONS, ModelOptions, read_model_options
+from evalkit.running.replicas.options import REPLICA_OPTIONS, ReplicaOptions
 from evalkit.running.shards import SHARDS, shard_folder
 from evalkit.strict_yaml import read_fields, read_yaml
 from evalkit.suite_spec import SuiteSpec, find_suite, split_tasks
@@ -44,6 +45,7 @@ class PlannedRun:
     folder: Path
     passed: Mapping[str, Any]
     """Options that the plan states for the run."""
+    replicas: ReplicaOptions | None = None
 
     @property
     def name(self) -> str:
@@ -184,10 +186,10 @@ def _runs_of_suite(
     for option in given:
         if option in _OWN_OPTIONS:
             raise UsageError(f"{where}{option} is set by the plan itself")
-        if option not in (*spec.parameters, *MODEL_OPTIONS):
-            raise UsageError(f"{where}{option} is unknown{did_you_mean(option, (*spec.parameters, *MODEL_OPTIONS))}")
+        if option not in (known := (*spec.parameters, *MODEL_OPTIONS, *REPLICA_OPTIONS)):
+            raise UsageError(f"{where}{option} is unknown{did_you_mean(option, known)}")
     own = {option: value for option, value in given.items() if option in MODEL_OPTIONS}
-    settings = {option: value for option, value in given.items() if option not in MODEL_OPTIONS}
+    settings = {option: value for option, value in given.items() if option in spec.parameters}
     try:
         checked = spec.read(settings, models.values(), where=where, folder=folder)
         spec.check_chat(read_model_options("", own, where=where).chat_options, checked)
@@ -199,6 +201,7 @@ def _runs_of_suite(
                 options=read_model_options(path, own, where=where),
                 folder=place / folder_name(model) / spec.name,
                 passed={"model": path, **given},
+                replicas=ReplicaOptions.of(given, where=where),
             )
             for model, path in models.items()
         ]

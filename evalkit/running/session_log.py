@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from evalkit.errors import UsageError
 from evalkit.records import Session
 from evalkit.records.sessions import TIME
-from evalkit.running.environment import describe_environment
-from evalkit.running.protocols import Adapter
+from evalkit.running.answering import Answerer
 from evalkit.running.store import RunStore
 
 SECONDS_BETWEEN_WRITES = (1.0, 10.0)
@@ -19,16 +18,16 @@ SECONDS_BETWEEN_WRITES = (1.0, 10.0)
 class SessionLog:
     """The current session; use as a context manager around its samples."""
 
-    def __init__(self, store: RunStore, adapter: Adapter, started_at: float, command: str = "") -> None:
+    def __init__(self, store: RunStore, answerer: Answerer, started_at: float, command: str = "") -> None:
         """`started_at` is `time.perf_counter()` at the start of the command. Raises UsageError if the disk is full."""
-        self._store, self._adapter, self._started_at = store, adapter, started_at
+        self._store, self._answerer, self._started_at = store, answerer, started_at
         self._began_at = time.perf_counter()
-        engine = adapter.describe()
+        engine = answerer.describe()
         elapsed = time.perf_counter() - started_at
         self._session = Session(
             number=max((session.number for session in store.sessions), default=0) + 1,
             started_at=datetime.fromtimestamp(time.time() - elapsed, UTC).strftime(TIME),
-            environment=describe_environment(engine.device or ""),
+            environment=answerer.environment(),
             engine=engine,
             command=command,
         )
@@ -46,7 +45,7 @@ class SessionLog:
     def sample_ended(self) -> None:
         """Count a stored sample; raises UsageError if sessions.json cannot be written."""
         self._session = replace(self._session, samples=self._session.samples + 1)
-        peak, known = self._adapter.memory().peak_bytes, self._session.memory.peak_bytes
+        peak, known = self._answerer.memory().peak_bytes, self._session.memory.peak_bytes
         is_higher = peak is not None and (known is None or peak > known)
         now = time.perf_counter()
         least, most = SECONDS_BETWEEN_WRITES
@@ -66,8 +65,9 @@ class SessionLog:
         self._written_at = time.perf_counter()
         self._session = replace(
             self._session,
-            engine=self._adapter.describe(),
+            engine=self._answerer.describe(),
             wall_seconds=self._written_at - self._started_at,
-            memory=self._adapter.memory(),
+            memory=self._answerer.memory(),
+            replicas=self._answerer.replicas(),
         )
         self._store.record_session(self._session)

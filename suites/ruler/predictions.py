@@ -9,7 +9,7 @@ from pathlib import Path
 from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
 from evalkit.records import Asked, Completion, CorpusUse, Sample, SampleKey, SampleRecord, SuiteSummary
-from evalkit.running.runner import sample_record
+from evalkit.running.answering import sample_record
 from suites.ruler import needles, tasks
 from suites.ruler.json_lines import JsonLine, read_json_lines
 from suites.ruler.suite import judge

@@ -8,6 +8,7 @@ from typing import Any
 
 from evalkit import __version__
 from evalkit.records import ModelIdentity, RunRecord, SampleKey, SampleRecord, SuitePlan
+from evalkit.running.answering import OneModel
 from evalkit.running.protocols import Adapter, Suite
 from evalkit.running.runner import RunObserver, RunSettings, run
 from evalkit.running.store import Manifest, RunStore
@@ -76,7 +77,7 @@ def run_in(
     adapter = adapter or right_adapter()
     manifest = manifest_of(suite, adapter.identity, engine=adapter.describe())
     with RunStore.open(folder, manifest, resume=resume) as store:
-        record = run(suite, adapter, store, settings(), observer or Observer())
+        record = run(suite, OneModel(suite, adapter), store, settings(), observer or Observer())
         store.finish(record)
         store.write_report(render_run(record))
     return record

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from evalkit.errors import RequestFailedError, UsageError
 from evalkit.records import Completion, ContinuationScore, Request, SuiteSummary
-from evalkit.running.runner import sample_record
+from evalkit.running.answering import sample_record
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.transformers_adapter import TransformersAdapter

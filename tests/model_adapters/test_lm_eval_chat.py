@@ -7,8 +7,8 @@ import pytest
 
 from evalkit.errors import UsageError
 from evalkit.records import Asked, Completion
+from evalkit.running.answering import sample_record
 from evalkit.running.model_options import ChatMode, ChatOptions
-from evalkit.running.runner import sample_record
 from model_adapters.chat_template import chat_template_of
 from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedTokenizer
 from model_adapters.tokenizer import HfTokenizer

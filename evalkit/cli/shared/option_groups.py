@@ -15,6 +15,7 @@ import typer
 
 from evalkit.cli.shared import options
 from evalkit.running.model_options import ChatMode, Dtype, GdnKernel, ModelOptions
+from evalkit.running.replicas.options import REPLICA_OPTIONS, ReplicaOptions
 from evalkit.values import TokenBudget
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def _run_options(context: typer.Context, values: dict[str, Any]) -> "RunOptions"
     from evalkit.running.shards import read_shard
 
     values["shard"] = None if values["shard"] is None else read_shard(values["shard"])
-    return RunOptions(**values, passed=options.passed_options(context), started_at=STARTED_AT)
+    replicas = ReplicaOptions.of({name: values.pop(name) for name in REPLICA_OPTIONS})
+    return RunOptions(**values, replicas=replicas, passed=options.passed_options(context), started_at=STARTED_AT)
 
 
 MODEL = Bundle(
@@ -114,6 +116,9 @@ RUN = Bundle(
         "resume": (bool, options.RESUME),
         "shard": (str | None, options.SHARD),
         "format": (options.Format, options.FORMAT),
+        "replicas": (str | None, options.REPLICAS),
+        "gpus_per_replica": (float | None, options.GPUS_PER_REPLICA),
+        "ray_address": (str | None, options.RAY_ADDRESS),
     },
     _run_options,
 )

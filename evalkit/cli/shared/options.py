@@ -155,6 +155,31 @@ SHARD = typer.Option(
     show_default="the whole run",
     rich_help_panel=RUN_PANEL,
 )
+REPLICA_PANEL = "Replicas"
+REPLICAS = typer.Option(
+    None,
+    "--replicas",
+    metavar="N|auto",
+    help="Copies of the model, which share the samples, on Ray; auto: as many as there are GPUs.",
+    show_default="the model runs in this process",
+    rich_help_panel=REPLICA_PANEL,
+)
+GPUS_PER_REPLICA = typer.Option(
+    None,
+    "--gpus-per-replica",
+    metavar="GPUS",
+    help="GPUs of each replica: small models can share one, such as 0.25.",
+    show_default="1",
+    rich_help_panel=REPLICA_PANEL,
+)
+RAY_ADDRESS = typer.Option(
+    None,
+    "--ray-address",
+    metavar="ADDRESS",
+    help="A Ray cluster, such as auto or ray-head:6379.",
+    show_default="RAY_ADDRESS, else this machine",
+    rich_help_panel=REPLICA_PANEL,
+)
 REMOTE_CODE = typer.Option(
     False, "--trust-remote-code", help="Run Python code that comes with the checkpoint.", rich_help_panel=MODEL_PANEL
 )

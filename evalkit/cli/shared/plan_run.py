@@ -24,7 +24,6 @@ from evalkit.cli.shared.suite_run import (
     engine_options,
     note,
     notes_console,
-    readable_tokens,
     record_config,
     set_aside,
     show_finished,
@@ -35,7 +34,7 @@ from evalkit.running.environment import describe_environment
 from evalkit.running.model_options import ModelOptions
 from evalkit.running.plan import PlannedReport, PlannedRun, RunPlan
 from evalkit.running.store import RUN
-from evalkit.suite_spec import Reader, SuiteSpec
+from evalkit.suite_spec import Reader, SuiteSpec, readable_tokens
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from evalkit.records import Environment, RunRecord
 
 FAILED = EvalkitError.exit_code
+GPU = "GPU"
 ENGINE_LIBRARIES = ("torch", "transformers", "tokenizers", "triton")
 
 
@@ -71,8 +71,8 @@ def check(plan: RunPlan) -> None:
     from evalkit.cli.leaderboard import format_of
     from model_adapters.opening import check_options
 
-    for options in {planned.options for planned in plan.runs}:
-        check_options(options)
+    for options, replicated in {(planned.options, planned.replicas is not None) for planned in plan.runs}:
+        check_options(options, replicated=replicated)
     for report in plan.reports:
         if report.kind == "gate":
             load_policy(report.path)
@@ -124,6 +124,7 @@ def run_planned(planned: PlannedRun, plan: RunPlan, outcome: PlanOutcome, notes:
                 started_at=time.perf_counter(),
                 superseded=superseded,
                 shard=plan.shard,
+                replicas=planned.replicas,
             )
             made = run_all(planned.spec, planned.settings, planned.options, run_options)[""]
             outcome.codes.add(show_finished(made, Format.TERMINAL))
@@ -150,7 +151,7 @@ def _finished(planned: PlannedRun, shard: Shard | None, superseded: Path, notes:
         return None
     try:
         run = (load_run if shard is None else load_run_or_shard)(planned.folder)
-        reason = _other_engine(run.record)
+        reason = _other_engine(run.record, replicated=planned.replicas is not None)
     except EvalkitError as error:
         reason = str(error)
     if reason is not None:
@@ -190,16 +191,17 @@ def _is_current(spec: SuiteSpec[Any], settings: Any, options: ModelOptions, fold
     )
 
 
-def _other_engine(record: "RunRecord") -> str | None:
-    """How the software or GPU of a record differs from the present one."""
+def _other_engine(record: "RunRecord", *, replicated: bool) -> str | None:
+    """How the software or GPU of a record differs from the present one; the GPUs of replicas are not known here."""
     then, now = _engine(record.environment), _engine(describe_environment())
-    changed = [f"{name} {then[name]} -> {now[name]}" for name in now if then[name] != now[name]]
+    names = [name for name in now if name != GPU or not replicated]
+    changed = [f"{name} {then[name]} -> {now[name]}" for name in names if then[name] != now[name]]
     return f"it was made with {', '.join(changed)}" if changed else None
 
 
 def _engine(environment: "Environment") -> dict[str, str | None]:
     versions = {name: environment.libraries.get(name) for name in ENGINE_LIBRARIES}
-    return {"evalkit": environment.evalkit, **versions, "GPU": environment.gpu.name if environment.gpu else None}
+    return {"evalkit": environment.evalkit, **versions, GPU: environment.gpu.name if environment.gpu else None}
 
 
 def write_report(report: PlannedReport, outcome: PlanOutcome, notes: "Console") -> None:

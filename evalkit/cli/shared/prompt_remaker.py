@@ -36,7 +36,7 @@ def remake(record: "RunRecord", stored: "SampleRecord") -> "Sample":
 
 def suite_of(record: "RunRecord | RunStart") -> "Suite[Any]":
     """The suite of a stored run, with its settings and its model's tokenizer; raises UsageError as `remake`."""
-    from evalkit.cli.shared.suite_run import readable_tokens
+    from evalkit.suite_spec import readable_tokens
     from model_adapters.opening import open_tokenizer
 
     if "predictions" in record.config:

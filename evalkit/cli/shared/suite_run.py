@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +21,19 @@ from evalkit.records import Manifest, Shard, generated_roles, keys_of
 from evalkit.running.chat import unused_template
 from evalkit.running.folder_lock import FolderInUseError, FolderLock
 from evalkit.running.model_options import ChatMode, ModelOptions
-from evalkit.running.runner import RunSettings, run
+from evalkit.running.replicas.options import ReplicaOptions
+from evalkit.running.runner import RunSettings, manifest_of, run
 from evalkit.running.shards import SHARDS, part_of, shard_folder
 from evalkit.running.store import RunStore, check_out, numbered_folder
-from evalkit.suite_spec import Reader, SuiteSpec
+from evalkit.suite_spec import Reader, SuiteSpec, readable_tokens
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from evalkit.analysis.finished_run import StoredRun
-    from evalkit.records import ModelIdentity, RunRecord, SuitePlan
-    from evalkit.running.protocols import Adapter, Suite
+    from evalkit.records import RunRecord, SuitePlan
+    from evalkit.running.answering import Answerer
+    from evalkit.running.protocols import Suite
     from model_adapters.opening import OpenedModel
 
 RUNS = Path("runs")
@@ -69,6 +71,8 @@ class RunOptions:
     """Folder to which a run in `out` is moved if it cannot be continued; None refuses it."""
     shard: Shard | None = None
     """The part of the run to answer; None for all of it."""
+    replicas: ReplicaOptions | None = None
+    """Copies of the model that share the samples; None runs it in this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,8 @@ class _Prepared:
     plan: "SuitePlan"
     manifest: Manifest
     run_settings: RunSettings
-    make_adapter: "Callable[[], Adapter]"
-    """Makes the adapter, once."""
+    make_answerer: "Callable[[], Answerer]"
+    """Makes what answers the samples, once."""
     others: Mapping[str, "StoredRun"]
     chat: ChatMode
 
@@ -117,9 +121,6 @@ def perform(
     The run's folder is locked before the model is loaded. `role` is the model's role in another run. `others` are the
     runs that the verdicts of this one need, by role.
     """
-    from model_adapters.opening import memory_forecast, open_model
-    from reports.progress import Phases
-
     notes = notes_console()
     note(notes, f"{settings.headline()}, model {model_options.model}{f' ({role})' if role else ''}")
     folder = run_options.out
@@ -129,10 +130,7 @@ def perform(
             check_place(run_options)
             lock = None if folder is None else stack.enter_context(FolderLock(folder))
             model_options = engine_options(spec, model_options)
-            if (forecast := memory_forecast(model_options, max(settings.contexts(), default=0))) is not None:
-                note(notes, forecast)
-            with Phases(notes):
-                opened = open_model(model_options, settings.contexts())
+            opened = _open(stack, spec, settings, model_options, run_options, notes)
             prepared = _prepare(spec, settings, model_options, run_options, opened, others or {})
             lock = lock or stack.enter_context(_lock_default_folder(prepared, resume=run_options.resume))
             folder = lock.folder
@@ -179,11 +177,6 @@ def show_record(record: "RunRecord", format: options.Format) -> None:
     from reports.run_report import run_report
 
     print_result(format, record, run_report(record))
-
-
-def readable_tokens(identity: "ModelIdentity") -> int | None:
-    """Maximum length of a question in tokens: the trained length of a model with positions, else None."""
-    return None if identity.positions.kind == "none" else identity.trained_length
 
 
 def record_config(settings: Any, model_options: ModelOptions) -> dict[str, Any]:
@@ -233,6 +226,29 @@ def note(notes: "Console", line: str, style: str = "") -> None:
     notes.print(Text(one_line(line), style=style))
 
 
+def _open(
+    stack: ExitStack,
+    spec: SuiteSpec[Any],
+    settings: Any,
+    model_options: ModelOptions,
+    run_options: RunOptions,
+    notes: "Console",
+) -> "OpenedModel":
+    """Load the model here, or in replicas that run until `stack` is closed."""
+    from model_adapters.opening import memory_forecast, open_model
+    from reports.progress import Phases
+
+    if run_options.replicas is not None:
+        from model_adapters.replicas.opening import open_replicas
+
+        tell = partial(note, notes)
+        return stack.enter_context(open_replicas(spec.name, settings, model_options, run_options.replicas, tell))
+    if (forecast := memory_forecast(model_options, max(settings.contexts(), default=0))) is not None:
+        note(notes, forecast)
+    with Phases(notes):
+        return open_model(model_options, settings.contexts())
+
+
 def _prepare(
     spec: SuiteSpec[Any],
     settings: Any,
@@ -249,21 +265,10 @@ def _prepare(
             f"{suite.name} asks for log-probabilities of given text, and the server at {model_options.server} gives "
             "none; use a server that takes echo with logprobs, or a suite that generates, such as ruler"
         )
-    # All samples of a suite share a seed, which is 0 if nothing is drawn.
-    seed = plan.keys[0].seed if plan.keys else 0
-    manifest = Manifest.of(
-        suite=suite.name,
-        version=suite.version,
-        dialect=suite.dialect,
-        seed=seed,
-        identity=opened.identity,
-        corpora=plan.corpora,
-        question_settings=plan.question_settings,
-        shard=plan.shard,
-    )
+    manifest = manifest_of(suite, plan, opened.identity)
     roles = {role: other.record.model.path for role, other in others.items()}
     run_settings = RunSettings(
-        seed=seed,
+        seed=manifest.seed,
         config={**record_config(settings, model_options), **roles},
         config_passed=dict(run_options.passed),
         warnings=_warnings(opened, plan),
@@ -272,8 +277,8 @@ def _prepare(
         preflight=opened.preflight,
         command=shlex.join(["evalkit", *sys.argv[1:]]),
     )
-    make_adapter = cache(opened.make_adapter)
-    return _Prepared(spec, settings, suite, plan, manifest, run_settings, make_adapter, others, model_options.chat)
+    make_answerer = cache(lambda: opened.answerer(suite, manifest))
+    return _Prepared(spec, settings, suite, plan, manifest, run_settings, make_answerer, others, model_options.chat)
 
 
 def _carry_out(prepared: _Prepared, lock: FolderLock, run_options: RunOptions, notes: "Console") -> Finished:
@@ -282,13 +287,13 @@ def _carry_out(prepared: _Prepared, lock: FolderLock, run_options: RunOptions, n
 
     plan = prepared.plan
     with Phases(notes):
-        adapter = prepared.make_adapter()
-    manifest = prepared.manifest.answered_by(adapter.describe(), __version__)
+        answerer = prepared.make_answerer()
+    manifest = prepared.manifest.answered_by(answerer.describe(), __version__)
     with RunStore.open(lock.folder, manifest, resume=run_options.resume, lock=lock) as store:
         for line in store.notes:
             note(notes, f"note: {line}")
         with ProgressBar(notes) as progress:
-            record = run(prepared.suite, adapter, store, prepared.run_settings, progress, plan)
+            record = run(prepared.suite, answerer, store, prepared.run_settings, progress, plan)
         finished = StoredRun(lock.folder, record, {key.id: store.records[key.id] for key in plan.keys})
         if prepared.spec.conclude is not None and plan.shard is None:
             finished = replace(finished, record=prepared.spec.conclude(prepared.settings, finished, prepared.others))

@@ -57,10 +57,15 @@ FITTED = GivenSizes()
 
 
 def available_bytes(device: torch.device) -> int:
-    """Memory available to a new allocation: free GPU memory plus PyTorch's unused pool, or free host memory."""
+    """Memory available to a new allocation: free GPU memory plus PyTorch's unused pool, or free host memory.
+
+    A process that may use only a fraction of a GPU has no more than that.
+    """
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        free, total = torch.cuda.mem_get_info(device)
+        reserved = torch.cuda.memory_reserved(device)
+        allowed = int(total * torch.cuda.get_per_process_memory_fraction(device)) - reserved
+        return min(free, allowed) + reserved - torch.cuda.memory_allocated(device)
     return _host_available_bytes()
 
 

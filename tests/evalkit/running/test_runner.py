@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from evalkit.analysis.finished_run import load_run
 from evalkit.errors import IncompatibleRunError, RequestFailedError
 from evalkit.records import Asked, Completion, Excerpt, Request, SampleKey, SampleRecord, Score
+from evalkit.running.answering import PREPARED_AHEAD
 from evalkit.running.run_files import read_manifest
-from evalkit.running.runner import PREPARED_AHEAD
 from evalkit.running.store import RunStore, read_run, read_samples
 from model_adapters.scripted import ScriptedAdapter, ScriptedReply
 from tests.evalkit.runs import Observer, manifest_of, right_adapter, run_in

@@ -15,6 +15,7 @@ from evalkit.analysis.finished_run import load_run
 from evalkit.analysis.pairing import pair_runs
 from evalkit.errors import IncompatibleRunError
 from evalkit.records import EngineDescription, Environment, Gpu, MemoryUse, Request, RunRecord
+from evalkit.running.answering import OneModel
 from evalkit.running.runner import run
 from evalkit.running.store import MANIFEST, RUN, SAMPLES, SESSIONS, STARTED, RunStore, read_run
 from model_adapters.scripted import Reply, ScriptedAdapter, ScriptedReply
@@ -54,11 +55,11 @@ def run_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
         **changes: Any,
     ) -> RunRecord:
         environment = Environment(evalkit="0.1.0", libraries={"torch": torch, "datasets": None}, gpu=Gpu(gpu))
-        monkeypatch.setattr("evalkit.running.session_log.describe_environment", lambda device: environment)
+        monkeypatch.setattr("evalkit.running.answering.describe_environment", lambda device: environment)
         suite = TinySuite(samples=samples)
         asked = replace(settings(), started_at=perf_counter() if started_at is None else started_at, **changes)
         with RunStore.open(folder, manifest_of(suite, engine=adapter.describe()), resume=True) as store:
-            record = run(suite, adapter, store, asked, Observer())
+            record = run(suite, OneModel(suite, adapter), store, asked, Observer())
             store.finish(record)
         return record
 

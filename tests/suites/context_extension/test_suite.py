@@ -8,6 +8,7 @@ import pytest
 from evalkit.analysis.finished_run import StoredRun, load_run
 from evalkit.errors import UsageError
 from evalkit.records import Request, RunRecord
+from evalkit.running.answering import OneModel
 from evalkit.running.model_options import ChatMode, ChatOptions
 from evalkit.running.runner import run
 from evalkit.running.store import RunStore
@@ -65,7 +66,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, Path]:
     adapter = ScriptedAdapter(reply, batch_sequences=2)
     manifest = manifest_of(checked, adapter.identity)
     with RunStore.open(folder, manifest, resume=False) as store:
-        record = run(checked, adapter, store, settings(), Observer())
+        record = run(checked, OneModel(checked, adapter), store, settings(), Observer())
         finished = StoredRun(folder, record, {key.id: store.records[key.id] for key in plan.keys})
         record = conclude(replace(SETTINGS, trained=2048), finished, {})
         store.finish(record)

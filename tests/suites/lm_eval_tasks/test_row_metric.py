@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.records import Completion, ContinuationScore, SampleRecord, SuiteSummary
-from evalkit.running.runner import sample_record
+from evalkit.running.answering import sample_record
 from model_adapters.scripted import ScriptedTokenizer
 from suites.lm_eval_tasks import LmEvalSettings, build
 

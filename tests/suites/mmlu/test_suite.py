@@ -8,7 +8,7 @@ import pytest
 
 from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.records import Completion, ContinuationScore, SampleKey, Score, SuiteSummary
-from evalkit.running.runner import sample_record
+from evalkit.running.answering import sample_record
 from model_adapters.scripted import ScriptedTokenizer
 from suites.mmlu import MmluSettings, MmluSuite, build
 from suites.mmlu.questions import Question, SubjectQuestions

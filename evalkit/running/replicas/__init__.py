@@ -1,0 +1,1 @@
+"""Replicas: many copies of a model that answer one run, scheduled by a core that knows no transport and no clock."""

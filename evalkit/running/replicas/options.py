@@ -1,0 +1,62 @@
+"""Options of replicas: how many, on how many GPUs each, and on which Ray cluster."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evalkit.errors import UsageError
+from evalkit.values import read_value
+
+AUTO = "auto"
+REPLICA_OPTIONS = ("replicas", "gpus_per_replica", "ray_address")
+"""Options as users write them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaOptions:
+    """The replicas of a run."""
+
+    count: int | None
+    """None for as many as the cluster has GPUs for."""
+    gpus_each: float = 1.0
+    """GPUs of each replica, if there are any: a part of one, or a whole number."""
+    address: str | None = None
+    """Address of a Ray cluster; None for RAY_ADDRESS, else an instance of this machine."""
+
+    @staticmethod
+    def of(values: Mapping[str, Any], *, where: str = "--") -> "ReplicaOptions | None":
+        """The options that a command or a plan states, None if it wants no replicas.
+
+        Raises UsageError naming the option that is wrong after `where`.
+        """
+        given = {name: values[name] for name in REPLICA_OPTIONS if values.get(name) is not None}
+        names = {name: where + (name.replace("_", "-") if where == "--" else name) for name in REPLICA_OPTIONS}
+        if "replicas" not in given:
+            if given:
+                name = names[next(iter(given))]
+                raise UsageError(f"{name} goes with {names['replicas']}; add it, or leave {name} out")
+            return None
+        return ReplicaOptions(
+            count=_count(given["replicas"], names["replicas"]),
+            gpus_each=_gpus(given.get("gpus_per_replica", 1.0), names["gpus_per_replica"]),
+            address=given.get("ray_address"),
+        )
+
+
+def _count(value: Any, name: str) -> int | None:
+    if value == AUTO:
+        return None
+    try:
+        count: int = read_value(value, int, name)
+    except UsageError:
+        count = 0
+    if count < 1:
+        raise UsageError(f"{name} {value}: write a number of 1 or more, or auto for one per GPU")
+    return count
+
+
+def _gpus(value: Any, name: str) -> float:
+    gpus: float = read_value(value, float, name)
+    if not gpus > 0 or (gpus > 1 and not gpus.is_integer()):
+        raise UsageError(f"{name} {gpus:g}: write a part of a GPU, such as 0.25, or a whole number of them")
+    return gpus

@@ -1,0 +1,95 @@
+"""Connection to a Ray cluster, or a Ray instance of this machine for the time of a run."""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from evalkit.errors import UsageError
+from evalkit.installation import install_command, is_installed
+from model_adapters.messages import first_line
+
+ADDRESS = "RAY_ADDRESS"
+OBJECT_STORE_BYTES = 100 * 2**20
+"""Of a local instance: records travel inside of Ray's own messages, so hardly any is used."""
+LONGEST_FOLDER = 40
+"""Characters of the folder for Ray's sockets, whose whole paths may have 107."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What the machines of a Ray cluster have in all."""
+
+    gpus: float
+    cpus: float
+    hosts: int
+
+
+@contextmanager
+def ray_cluster(address: str | None, *, least_cpus: int) -> Iterator[Cluster]:
+    """Connect to the cluster at `address` or RAY_ADDRESS, else start an instance here and stop it at the end.
+
+    A local instance offers at least `least_cpus` processors, listens on the loopback interface only, has no dashboard
+    and sends no usage statistics. Raises UsageError if Ray is not installed or the cluster cannot be reached.
+    """
+    if not is_installed("ray"):
+        raise UsageError(f"--replicas needs Ray, which is not installed: {install_command('ray')}")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Actors without a GPU keep the environment's CUDA_VISIBLE_DEVICES; Ray warns about that otherwise.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = address or os.environ.get(ADDRESS) or None
+    if address is None:
+        # Ray reads this when it is imported, and then listens on the loopback interface only.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    import ray
+
+    if ray.is_initialized():  # by a caller in this process, whose instance it stays
+        yield _describe()
+        return
+    folder = None if address else _folder()
+    try:
+        try:
+            if address:
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            else:
+                ray.init(
+                    "local",
+                    num_cpus=max(least_cpus, _cpus()),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _temp_dir=folder,
+                )
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started here"
+            raise UsageError(f"{where}: {first_line(error)}") from None
+        try:
+            yield _describe()
+        finally:
+            ray.shutdown()
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _describe() -> Cluster:
+    import ray
+
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return Cluster(float(resources.get("GPU", 0)), float(resources.get("CPU", 0)), len(ray.nodes()))  # type: ignore[no-untyped-call]
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _folder() -> str:
+    folder = tempfile.mkdtemp(prefix="evalkit-ray-")
+    if len(folder) <= LONGEST_FOLDER:
+        return folder
+    os.rmdir(folder)
+    return tempfile.mkdtemp(prefix="evalkit-ray-", dir="/tmp")
