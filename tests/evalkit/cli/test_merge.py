@@ -13,7 +13,7 @@ import pytest
 from evalkit.analysis.finished_run import load_run
 from evalkit.records import Environment, Gpu
 from evalkit.records.codec import to_dict
-from evalkit.running.session_log import describe_environment
+from evalkit.running.environment import describe_environment
 from evalkit.running.store import read_run
 from evalkit.suite_spec import SUITES
 from tests.evalkit.scripts import asked, interrupted_waits, sums, write_script
@@ -209,7 +209,7 @@ def test_hardware_of_all_shards_is_listed(evalkit: Evalkit, monkeypatch: pytest.
         return lambda device="": replace(describe_environment(device), gpu=Gpu(gpu))
 
     for number, gpu in enumerate(["H200", "A100", "H200"], start=1):
-        monkeypatch.setattr("evalkit.running.session_log.describe_environment", on(gpu))
+        monkeypatch.setattr("evalkit.running.answering.describe_environment", on(gpu))
         evalkit(f"{TINY} --model scripted:model --out shard{number} --shard {number}/3")
     for folder in ("shard1", "shard2", "shard3"):
         change(Path(folder, "sessions.json"), lambda s: s["sessions"][0]["engine"].update(device="cuda:0"))
