@@ -181,7 +181,8 @@ def test_a_command_that_runs_models_says_how_to_install_what_it_needs(
 def test_the_modules_of_the_extra_are_those_it_requires(wheel_contents: Path) -> None:
     wheel = wheel_metadata(wheel_contents)
     light, models = requirements(wheel), requirements(wheel, "models")
-    declared = light | models | requirements(wheel, "checkpoints") | {"markupsafe"} | OPTIONAL
+    extras = requirements(wheel, "checkpoints") | requirements(wheel, "ray")
+    declared = light | models | extras | {"markupsafe"} | OPTIONAL
     assert {normal(name) for name in MODELS} == models
     assert not models & light
     used = {name.partition(".")[0] for source in SOURCES.values() for name, _ in imports(ast.parse(source))}
