@@ -19,7 +19,7 @@ from model_adapters.transformers_adapter import TransformersAdapter
 from suites.mmlu import MmluSettings, MmluSuite, build
 from suites.mmlu.prompt import ANSWER
 from tests.chat_templates import CHATML, LLAMA, NO_SYSTEM
-from tests.model_adapters.small_models import byte_tokenizer, small_model
+from tests.model_adapters.small_models import BOS_ID, byte_tokenizer, small_model
 from tests.suites.mmlu.lm_eval_mmlu import task_over
 from tests.suites.mmlu.small_data import write_mmlu
 
@@ -71,12 +71,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("mode", CHATS)
 @pytest.mark.parametrize("variant", WITHOUT_ANSWER)
 def test_prompts_and_nats_are_lm_evals(data: Path, tmp_path: Path, variant: str, mode: ChatMode) -> None:
-    lm = hf(small_model("llama"), tokenizer := byte_tokenizer())
+    lm = hf(small_model("llama"), byte_tokenizer())
     task = task_of(variant, mode, "virology", data, tmp_path)
     adapter = None
     for template, multiturn in product((CHATML, LLAMA, NO_SYSTEM), (True, False)):
-        tokenizer.chat_template = template
+        # The second tokenizer is ours, because it is changed in place. It writes BOS itself, as some templates do.
+        lm.tokenizer, tokenizer = (byte_tokenizer(), byte_tokenizer())
+        for each in (lm.tokenizer, tokenizer):
+            each.add_bos_token, each.chat_template = True, template
         ours = HfTokenizer(tokenizer.backend_tokenizer, name="bytes", chat_template=chat_template_of(tokenizer))
+        assert ours.encode_prompt("") == [BOS_ID]
         settings = MmluSettings.of(
             data=data, subjects=["virology"], variant=variant, fewshot_as_multiturn=None if multiturn else False
         )
