@@ -69,7 +69,7 @@ class Chat:
         self._check_thinking()
         self.render(_QUESTION, _OPENING)
         closed = template.render(_QUESTION, _ANSWER, closed=True)
-        marked = closed.rpartition(_ANSWER)[2].strip()
+        marked = self._first_special(closed.rpartition(_ANSWER)[2])
         self.stop = (marked,) if marked else ()
 
     def _check_thinking(self) -> None:
@@ -214,6 +214,14 @@ class Chat:
         if not text.startswith(head) or text[start:end] != shown:
             raise self._changed()
         return text, start, end
+
+    def _first_special(self, text: str) -> str:
+        """`text` up to its first special token, without outer spaces: what follows may begin another turn."""
+        for token_id in self.tokenizer.encode(text):
+            spelled = self.tokenizer.spell([token_id])
+            if spelled in text and self.tokenizer.decode([token_id]) == "" != spelled:
+                return text[: text.index(spelled) + len(spelled)].strip()
+        return text.strip()
 
     def _failed(self, error: ValueError) -> UsageError:
         return UsageError(f"{self._model}: its chat template failed: {error}; use --chat off")

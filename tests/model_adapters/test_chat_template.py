@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 
 from evalkit.running.chat import Chat
 from evalkit.running.model_options import ChatMode, ChatOptions
+from model_adapters.chat_template import chat_template_of
 from model_adapters.checkpoint import open_checkpoint
 from model_adapters.tokenizer import HfTokenizer
 from tests.chat_templates import TEMPLATES
@@ -59,6 +60,18 @@ def test_prompts_are_those_of_transformers(folder: Path, mode: ChatMode, templat
         asked = suite.ask(key)
         question = asked.sample.prompt.partition(HEADS[template])[2].partition(chat.stop[0])[0]
         assert list(asked.requests[0].token_ids) == theirs(folder, mode, question, asked.sample.answer_prefix)
+
+
+@pytest.mark.parametrize("after", ["", "<eos>", "<|turn|>user\n"])
+def test_an_answer_ends_at_the_first_special_token_after_it(after: str) -> None:
+    fast = byte_tokenizer()
+    fast.add_special_tokens({"additional_special_tokens": ["<|end|>", "<|turn|>"]})
+    fast.chat_template = (
+        "{% for message in messages %}<|turn|>{{ message['role'] }}\n{{ message['content'] }} <|end|>{% endfor %}"
+        f"{{% if add_generation_prompt %}}<|turn|>assistant\n{{% else %}}{after}{{% endif %}}"
+    )
+    tokenizer = HfTokenizer(fast.backend_tokenizer, name="here", chat_template=chat_template_of(fast))
+    assert Chat(tokenizer, ChatOptions(ChatMode.USER)).stop == ("<|end|>",)
 
 
 def test_bos_is_not_doubled(tmp_path: Path) -> None:
