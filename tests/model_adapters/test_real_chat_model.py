@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from evalkit.running.model_options import ChatMode, Dtype, ModelOptions
+from evalkit.running.model_options import ChatMode, ChatOptions, Dtype, ModelOptions
 from model_adapters.loading import load_model
 from model_adapters.transformers_adapter import TransformersAdapter
 from suites import mmlu, ruler
@@ -58,7 +58,7 @@ def adapter(checkpoint: Path) -> TransformersAdapter:
 def test_ruler(adapter: TransformersAdapter, theirs: tuple[Any, Any], mode: ChatMode) -> None:
     model, tokenizer = theirs
     settings = ruler.RulerSettings.of(ctx=(1024,), tasks=TASKS, samples=1)
-    suite = ruler.build(settings, adapter.tokenizer, chat=mode)
+    suite = ruler.build(settings, adapter.tokenizer, chat=ChatOptions(mode))
     every = [suite.ask(key) for key in suite.plan().keys]
     answers = {answer.request_id: answer for answer in adapter.generate(one.requests[0] for one in every)}
     scores = {}
@@ -93,7 +93,7 @@ def test_mmlu(adapter: TransformersAdapter, theirs: tuple[Any, Any], tmp_path: P
     model, tokenizer = theirs
     data = write_mmlu(tmp_path, ["virology"], test=3)
     settings = mmlu.MmluSettings.of(data=data, subjects=("virology",))
-    suite = mmlu.build(settings, adapter.tokenizer, chat=ChatMode.USER)
+    suite = mmlu.build(settings, adapter.tokenizer, chat=ChatOptions(ChatMode.USER))
     every = [suite.ask(key) for key in suite.plan().keys]
     answers = {answer.request_id: answer for answer in adapter.generate(one.requests[0] for one in every)}
     lm: Any = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1)
