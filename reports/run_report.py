@@ -23,6 +23,7 @@ from reports.length_chart import mean_lines
 from reports.preflight_report import preflight_fact
 from reports.report import Report, SuiteReport, Table
 from reports.scores import figure_facts, score_table
+from reports.thoughts import thought_table
 from reports.verdicts import run_verdict
 
 UNTRAINED = "UNTRAINED WEIGHTS: the scores below test the harness, not a model."
@@ -34,6 +35,8 @@ def run_report(record: RunRecord) -> Report:
     """The report of one run."""
     of_suite: SuiteReport = find_hook(record.suite, "report")(record)
     tables = list(of_suite.tables)
+    if (thoughts := thought_table(record)) is not None:
+        tables.append(thoughts)
     if record.failures:
         rows = tuple((kind.replace("_", " "), str(count)) for kind, count in record.failures.items())
         tables.append(Table("Why answers were wrong", ("failure", "samples"), rows))
@@ -131,6 +134,8 @@ def _command_fact(record: RunRecord) -> tuple[str, str]:
 
 def _run_facts(record: RunRecord) -> list[tuple[str, str]]:
     facts = [("model", describe_model(record.model)), ("positions", record.model.positions.description)]
+    if record.model.thinking is not None:
+        facts.append(("thinking", record.model.thinking.description))
     facts.append(preflight_fact(record.preflight))
     facts += _corpus_facts(record.corpora)
     facts += _cost_facts(record)

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 
 from evalkit.records import RunRecord, SampleRecord
-from evalkit.views.samples import Piece
+from evalkit.views.samples import Piece, folded, thought_note
 from reports.report import Report, Table
+
+LONGEST_THOUGHT = 600
+"""Characters of a thought that are shown: those of its beginning and of its end."""
 
 
 def sample_report(record: RunRecord, sample: SampleRecord, pieces: Sequence[Piece], reason: str | None) -> Report:
@@ -30,6 +33,7 @@ def _prompt_table(sample: SampleRecord, pieces: Sequence[Piece]) -> Table:
 def _facts(sample: SampleRecord) -> list[tuple[str, str]]:
     return [
         ("targets", " | ".join(sample.targets)),
+        ("thought", _thought(sample)),
         ("prediction", sample.prediction),
         ("score", "not scored" if sample.score is None else f"{sample.score:g} ({sample.metric})"),
         ("failure", (sample.failure or "").replace("_", " ")),
@@ -41,6 +45,11 @@ def _facts(sample: SampleRecord) -> list[tuple[str, str]]:
         ("prefill, decode", f"{_seconds(sample.prefill_seconds)}, {_seconds(sample.decode_seconds)}"),
         ("prompt sha256", sample.prompt_sha256),
     ]
+
+
+def _thought(sample: SampleRecord) -> str:
+    note, text = thought_note(sample), folded(sample.thought or "", LONGEST_THOUGHT)
+    return f"({note}) {text}".strip() if note else ""
 
 
 def _seconds(seconds: float | None) -> str:

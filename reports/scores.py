@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from evalkit.records import Figure, ResultRow, RunRecord, SummaryRow, UnscoredCell
+from evalkit.statistics.thoughts import is_of_thoughts
 from reports.numbers import counted, measured, tested_length
 from reports.report import SuiteReport, Table
 
@@ -15,12 +16,12 @@ def report(record: RunRecord) -> SuiteReport:
 
 
 def figure_facts(figures: Sequence[Figure], results: Sequence[ResultRow]) -> tuple[tuple[str, str], ...]:
-    """A line for each figure that has a value; `results` say which lengths were tested."""
+    """A line for each figure of the answers that has a value; `results` say which lengths were tested."""
     lengths = [row.ctx for row in results]
     return tuple(
         (figure.label.replace("_", " "), _figure(figure, figure.value, lengths))
         for figure in figures
-        if figure.value is not None
+        if figure.value is not None and not is_of_thoughts(figure)
     )
 
 

@@ -38,6 +38,7 @@ def _again(run: "StoredRun") -> "RunRecord":
 
     from evalkit.cli.shared.stored_runs import summarize_stored
     from evalkit.running.assembly import summary_of_part
+    from evalkit.statistics.thoughts import thought_figures
 
     record, samples = run.record, tuple(run.samples.values())
     summary = summarize_stored(record.suite, record.config, samples)
@@ -51,7 +52,7 @@ def _again(run: "StoredRun") -> "RunRecord":
         record,
         results=summary.results,
         summary=summary.summary,
-        figures=summary.figures,
+        figures=(*summary.figures, *thought_figures(samples)),
         warnings=tuple(dict.fromkeys((*record.warnings, *summary.warnings))),
     )
     return _conclude(run, record) if record.verdicts else record

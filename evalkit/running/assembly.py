@@ -17,6 +17,7 @@ from evalkit.records import (
     Timing,
 )
 from evalkit.records.samples import total_seconds
+from evalkit.statistics.thoughts import thought_figures
 
 
 def assemble(
@@ -53,7 +54,7 @@ def assemble(
         memory=_memory(sessions),
         warnings=(*start.warnings, *summary.warnings, *_warnings(sessions)),
         tokens_seen=start.tokens_seen,
-        figures=summary.figures,
+        figures=(*summary.figures, *thought_figures(samples)),
         preflight=start.preflight,
         sessions=tuple(sessions),
         question_settings=start.question_settings,

@@ -15,6 +15,31 @@ LONGEST_ANSWER = 4_000
 """Characters of an answer that are shown; more than any budget of RULER allows."""
 
 
+LONGEST_THOUGHT = 4_000
+"""Characters of a thought that are shown: those of its beginning and of its end."""
+_ENDS = {
+    "closed": "",
+    "forced": "closed by force",
+    "unclosed": "never closed",
+    "absent": "no thought",
+}
+
+
+def thought_note(sample: SampleRecord) -> str:
+    """Length and end of a thought: `64 tokens, closed by force`; empty if thinking was not governed."""
+    if sample.thought_end is None:
+        return ""
+    end = _ENDS.get(sample.thought_end, sample.thought_end)
+    tokens = "" if sample.thought_end == "absent" else f"{sample.thought_tokens or 0:,} tokens"
+    return ", ".join(filter(None, (tokens, end)))
+
+
+def folded(text: str, longest: int) -> str:
+    """A text of at most `longest` characters, or its beginning and its end with the number of those between them."""
+    half, left_out = longest // 2, len(text) - longest
+    return text if left_out <= 0 else f"{text[:half]}\n[… {left_out:,} characters …]\n{text[-half:]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One model's answer to a sample."""
@@ -27,6 +52,10 @@ class Answer:
     problem: str | None
     """Why it errored or could not be run."""
     finish_reason: str
+    thought: str
+    """What was thought before it, shortened; empty if nothing was."""
+    thought_note: str
+    """Length and end of the thought; empty if thinking was not governed."""
 
     @staticmethod
     def of(sample: SampleRecord) -> "Answer":
@@ -38,6 +67,8 @@ class Answer:
             prediction=sample.prediction[:LONGEST_ANSWER],
             problem=sample.error or sample.unscored,
             finish_reason=sample.finish_reason,
+            thought=folded(sample.thought or "", LONGEST_THOUGHT),
+            thought_note=thought_note(sample),
         )
 
 

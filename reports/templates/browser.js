@@ -91,6 +91,12 @@
     parent.append(element("h3", title), marked(text, targets));
   }
 
+  function addThought(parent, name, answer) {
+    const details = document.createElement("details");
+    details.append(element("summary", "thought" + name + " (" + answer.thought_note + ")"), element("pre", answer.thought));
+    parent.append(details);
+  }
+
   function addressOf(sample) {
     return "#" + new URLSearchParams([["sample", sample.id]]);
   }
@@ -105,6 +111,9 @@
     sample.answers.forEach((answer, place) => {
       if (answer) {
         const of = sample.names[place] ? " of " + sample.names[place] : "";
+        if (answer.thought_note) {
+          addThought(details, of, answer);
+        }
         addBlock(details, "answer" + of + " (" + answer.finish_reason + ")", answer.prediction, sample.targets);
       }
     });
@@ -163,7 +172,7 @@
     if (!details) {
       return;
     }
-    for (const other of list.querySelectorAll("details[open]")) {
+    for (const other of list.children) {
       other.open = other === details;
     }
     details.open = true;
@@ -241,7 +250,7 @@
   }
   list.addEventListener("keydown", (event) => {
     const by = { n: 1, p: -1 }[event.key];
-    const details = event.target.closest("details");
+    const details = event.target.closest("#samples > details");
     if (by && details && !event.ctrlKey && !event.metaKey && !event.altKey) {
       open([...list.children].indexOf(details) + by);
     }

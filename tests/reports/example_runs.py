@@ -14,6 +14,7 @@ from evalkit.records import (
     ResultRow,
     RunRecord,
     SummaryRow,
+    ThinkingUse,
     Timing,
     UnscoredCell,
 )
@@ -91,6 +92,22 @@ EMBEDDED = replace(
     warnings=(),
 )
 
+THINKING = replace(
+    EMBEDDED,
+    run_id="ruler-thinker-5a6b7c8d",
+    dialect="nvidia+chat-user+think-4096",
+    model=replace(
+        FULL.model, thinking=ThinkingUse(4096, {"enable_thinking": True}, "<think>", "</think>", "\n</think>")
+    ),
+    figures=(
+        Figure("thought_tokens", 1234.5, "new tokens", n=4, ctx=65536),
+        Figure("thoughts_forced", 25.0, "%", n=4, ctx=65536),
+        Figure("thoughts_unclosed", 0.0, "%", n=4, ctx=65536),
+        Figure("thoughts_absent", 50.0, "%", n=4, ctx=65536),
+    ),
+    failures={"cut_while_thinking": 1, "wrong_needle": 3},
+)
+
 
 def hostile(text: str) -> RunRecord:
     """`FULL` with `text` in every field shown as text."""
@@ -98,7 +115,13 @@ def hostile(text: str) -> RunRecord:
     return replace(
         FULL,
         **dict.fromkeys(("run_id", "suite", "suite_version", "dialect"), text),
-        model=replace(FULL.model, **identity, positions=PositionScheme("other", text), trained=False),
+        model=replace(
+            FULL.model,
+            **identity,
+            positions=PositionScheme("other", text),
+            trained=False,
+            thinking=ThinkingUse(1, {text: text}, text, text, text),
+        ),
         corpora=(CorpusUse(text, text, text, text),),
         results=(ResultRow(text, 4096, text, 50.0, 2, None), ResultRow("vt", 4096, "all", 1.0, 3, None, chance=25.0)),
         figures=(Figure(text, 1.0, text, part=text),),

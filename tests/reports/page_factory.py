@@ -73,7 +73,11 @@ def _spoiled_chart(chart: Chart, text: str) -> Chart:
 
 def _spoiled_view(view: SampleView, text: str) -> SampleView:
     answers = tuple(
-        None if one is None else replace(one, prediction=text, failure=text, problem=text, finish_reason=text)
+        None
+        if one is None
+        else replace(
+            one, prediction=text, failure=text, problem=text, finish_reason=text, thought=text, thought_note=text
+        )
         for one in view.answers
     )
     pieces = (Piece(text, 0, (text, text)),)

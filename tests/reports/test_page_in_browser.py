@@ -172,6 +172,23 @@ def test_evidence_alone_is_marked(show: Callable[[Page], Any], tmp_path: Path) -
     until(lambda: [mark.text for mark in find(browser, "#samples mark")] == ["(word)", "Word"])
 
 
+def test_a_thought_is_folded_and_is_text(show: Callable[[Page], Any], tmp_path: Path) -> None:
+    page = run_page(tmp_path)
+    view = page.samples[0].views[0]
+    (answer,) = view.answers
+    assert answer is not None
+    thoughtful = replace(answer, thought="I <b>see</b> it.", thought_note="9 tokens, closed by force")
+    browser = show(replace(page, samples=[RunSamples("base", [replace(view, answers=(thoughtful,))])]))
+    one(browser, "#samples > details > summary").click()
+    until(lambda: len(find(browser, "#samples details details")) == 1)
+    folded = one(browser, "#samples details details")
+    assert folded.text == "thought (9 tokens, closed by force)"
+    folded.find_element("css selector", "summary").click()
+    until(lambda: "I <b>see</b> it." in folded.text)
+    assert opened(browser) == [view.id, "None"]
+    assert find(browser, "#samples b") == []
+
+
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [420, 1400])
 def test_pages_fit_and_have_no_fault_that_axe_finds(

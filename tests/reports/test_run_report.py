@@ -8,10 +8,10 @@ import pytest
 from evalkit.records import Figure, ResultRow, RunRecord, SuiteSummary, SummaryRow
 from reports.markdown import render_run
 from reports.run_report import UNTRAINED, run_report, scores_report
-from tests.reports.example_runs import EMBEDDED, FULL
+from tests.reports.example_runs import EMBEDDED, FULL, THINKING
 
 
-@pytest.mark.parametrize(("name", "record"), [("full", FULL), ("embedded", EMBEDDED)])
+@pytest.mark.parametrize(("name", "record"), [("full", FULL), ("embedded", EMBEDDED), ("thinking", THINKING)])
 def test_the_whole_document(name: str, record: RunRecord, check_golden: Callable[[str, str], None]) -> None:
     check_golden(f"reports/run_{name}.md", render_run(record))
 

@@ -77,6 +77,30 @@ def test_off_is_recorded_and_budgets_are_kept_apart(evalkit: Evalkit, model: str
     assert all(f"nvidia+chat-user{budget}" in board for budget in ("+think-32", "+think-64"))
 
 
+def test_thoughts_are_shown_in_every_form(evalkit: Evalkit, model: str) -> None:
+    asked = f"{NEEDLES} --model {model} --chat user --thinking 64"
+    shown = evalkit(f"{asked} --out run").out
+    assert "Thoughts before answers by context length" in shown
+    assert "cut while thinking" in shown
+    figures = {figure["name"]: figure["value"] for figure in record_of("run")["figures"] if figure["ctx"] == 1024}
+    ends = [one["thought_end"] for one in samples_of("run").values()]
+    assert figures["thoughts_forced"] == 100 * ends.count("forced") / 4
+    assert figures["thoughts_unclosed"] == 100 * ends.count("unclosed") / 4
+    tokens = [one["thought_tokens"] for one in samples_of("run").values()]
+    assert figures["thought_tokens"] == sum(tokens) / 4
+    assert "closed by force" in Path("run/report.md").read_text(encoding="utf-8")
+    one = evalkit(f"show run --sample {SAMPLE.replace('/0/', '/1/')}").out
+    assert "64 tokens" not in one  # the closing tag counts too
+    assert "tokens, closed by force) Which number was it? <b>I</b> look again." in " ".join(one.split())
+    evalkit(f"{asked} --out again")
+    assert "thoughts forced/1024" in evalkit("compare run again").out
+    evalkit("show run --html page.html")
+    assert Path("page.html").stat().st_size > 0
+    before = record_of("run")["figures"]
+    evalkit("resummarize run")
+    assert record_of("run")["figures"] == before
+
+
 def test_the_prompt_of_a_stored_sample_is_built_again(evalkit: Evalkit, model: str) -> None:
     evalkit(f"{NEEDLES} --model {model} --chat prefill --thinking 64 --out run")
     shown = evalkit(f"show run --sample {SAMPLE} --format json").json()

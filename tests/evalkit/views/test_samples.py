@@ -13,10 +13,13 @@ from evalkit.views.samples import (
     Filters,
     Piece,
     comparison_views,
+    folded,
     pieces_of,
     run_views,
+    thought_note,
 )
 from tests.evalkit.run_factory import ERRORED, UNSCORED, RunSpec, changed, make_run, make_samples
+from tests.evalkit.sample_records import sample_record
 
 SPEC = RunSpec({("vt", 4096): [1.0, 0.0, ERRORED, UNSCORED, 1.0], ("cwe", 65536): [0.5]})
 
@@ -105,3 +108,18 @@ def test_parts_are_the_excerpts_text_and_every_second_one_is_marked(prompt: str,
             if number % 2:
                 assert any(start <= at < end for start, end in evidence for at in (place, place + len(part) - 1))
             place += len(part)
+
+
+def test_long_thoughts_are_folded_to_their_ends() -> None:
+    text = "a" * 3000 + "b" * 3000
+    sample = sample_record("vt", 4096, 0, 0.0, thought=text, thought_tokens=1500, thought_end="forced")
+    ((answer,),) = (view.answers for view in run_views([sample]))
+    assert answer is not None
+    assert answer.thought_note == "1,500 tokens, closed by force"
+    assert answer.thought == "a" * 2000 + "\n[… 2,000 characters …]\n" + "b" * 2000
+    assert folded("abc", 3) == "abc"
+    notes = [
+        thought_note(sample_record("vt", 4096, 0, 0.0, thought="", thought_tokens=0, thought_end=end))
+        for end in ("absent", "unclosed", "closed", "of a newer version", None)
+    ]
+    assert notes == ["no thought", "0 tokens, never closed", "0 tokens", "0 tokens, of a newer version", ""]
