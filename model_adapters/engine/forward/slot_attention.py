@@ -32,8 +32,8 @@ NAME = "evalkit_slots"
 
 WINDOW_BLOCK_TOKENS = 512
 """Number of queries per masked call of a sliding-window layer."""
-RECURRING_TOKENS = 256
-"""Segments of a multiple of this length recur in other prompts; the remainder at a prompt's end does not."""
+PLANNED_TOKENS = 1024
+"""A kernel that plans for each pair of lengths gets multiples of this, so that the plans of one prompt serve others."""
 
 
 def use_slot_attention(model: PreTrainedModel) -> None:
@@ -150,7 +150,7 @@ def prefill_attention(
     """
     T, S = q_BHTD.shape[2], k_BGSD.shape[2]
     shape, scale = AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), scoring.scale
-    kernel = _pick_kernel(shape, T, S)
+    kernel = _pick_kernel(shape, T)
     if kernel is None or not scoring.is_plain:
         return scoring.with_sinks(
             *chunked_attention(
@@ -160,12 +160,34 @@ def prefill_attention(
     if window is not None and window < S:
         windowed = find_windowed(shape) or _windowed_by_masks
         return windowed(q_BHTD, k_BGSD, v_BGSE, window, scale)
-    old = S - T
-    segment = kernel.attend(q_BHTD, k_BGSD[:, :, old:], v_BGSE[:, :, old:], True, scale)
+    return _attention_in_two_calls(kernel, q_BHTD, k_BGSD, v_BGSE, scale)
+
+
+def _attention_in_two_calls(
+    kernel: FusedKernel, q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Attention over the cached keys and over the segment; all lengths are multiples of what the kernel plans for.
+
+    Cached keys beyond a multiple are counted with the segment. Zeros before its queries make up for their number, and
+    zeros after queries and keys complete a multiple; no query sees those keys, and the zeros' own outputs are cut off.
+    """
+    T, S = q_BHTD.shape[2], k_BGSD.shape[2]
+    multiple = PLANNED_TOKENS if kernel.plans_lengths else 1
+    front = (S - T) % multiple
+    back = -(front + T) % multiple
+    old = S - T - front
+    k_new_BGSD, v_new_BGSE = k_BGSD[:, :, old:], v_BGSE[:, :, old:]
+    if front or back:
+        # In memory ordered [B, T, H, D], as the outputs then are too.
+        q_BHTD = F.pad(q_BHTD.transpose(1, 2), (0, 0, 0, 0, front, back)).transpose(1, 2)
+    if back:
+        k_new_BGSD, v_new_BGSE = (F.pad(x, (0, 0, 0, back)) for x in (k_new_BGSD, v_new_BGSE))
+    segment = kernel.attend(q_BHTD, k_new_BGSD, v_new_BGSE, True, scale)
     if old == 0:
-        return segment[0]
-    cached = kernel.attend(q_BHTD, k_BGSD[:, :, :old], v_BGSE[:, :, :old], False, scale)
-    return merge_outputs(cached, segment)
+        out_BHTE = segment[0]
+    else:
+        out_BHTE = merge_outputs(kernel.attend(q_BHTD, k_BGSD[:, :, :old], v_BGSE[:, :, :old], False, scale), segment)
+    return out_BHTE[:, :, front : front + T]
 
 
 def branch_attention(
@@ -186,7 +208,7 @@ def branch_attention(
     if before[0].shape[2] == 0:
         return prefill_attention(q_BHTD, k_BGSD, v_BGSE, window=window, scoring=scoring)
     old, scale = before[0].shape[2], scoring.scale
-    kernel = _pick_kernel(AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), B * T, old)
+    kernel = _pick_kernel(AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), 0)
     if kernel is None or not scoring.is_plain or (window is not None and window < old + T):
         texts = (slice(text, text + 1) for text in range(B))
         return torch.cat([_after(before, q_BHTD[i], k_BGSD[i], v_BGSE[i], window, scoring) for i in texts])
@@ -212,11 +234,10 @@ def _after(
     return prefill_attention(q, keys, values, window=window, scoring=scoring)
 
 
-def _pick_kernel(shape: AttentionShape, queries: int, keys: int) -> FusedKernel | None:
-    """The fastest kernel for these lengths; a kernel that plans for each pair of lengths is used only if they recur."""
+def _pick_kernel(shape: AttentionShape, queries: int) -> FusedKernel | None:
+    """The fastest kernel for so many queries; one that plans for each pair of lengths is used for many only."""
     kernels = find_fused(shape)
-    recurring = queries % RECURRING_TOKENS == 0 and keys % RECURRING_TOKENS == 0
-    fitting = [kernel for kernel in kernels if recurring or not kernel.plans_lengths]
+    fitting = [kernel for kernel in kernels if queries >= PLANNED_TOKENS or not kernel.plans_lengths]
     return next(iter(fitting or kernels), None)
 
 

@@ -86,15 +86,25 @@ def test_a_fused_kernel_that_disagrees_is_not_used(monkeypatch: pytest.MonkeyPat
     find_fused.cache_clear()
 
 
-def test_kernels_that_plan_for_lengths_get_those_that_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = AttentionShape(torch.device("cpu"), torch.float32, 4, 2, 16, 16)
-    (flash,) = find_fused(shape)
-    planning = FusedKernel("planning", flash.attend, plans_lengths=True)
-    monkeypatch.setattr(slot_attention, "find_fused", lambda shape: (planning, flash))
-    assert slot_attention._pick_kernel(shape, 2048, 8192) is planning
-    assert slot_attention._pick_kernel(shape, 2047, 8191) is flash
-    monkeypatch.setattr(slot_attention, "find_fused", lambda shape: (planning,))
-    assert slot_attention._pick_kernel(shape, 2047, 8191) is planning
+@given(seed=st.integers(0, 2**32 - 1), T=st.integers(1, 90), cached=st.integers(0, 200), R=st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_a_kernel_that_plans_for_lengths_gets_multiples_only(seed: int, T: int, cached: int, R: int) -> None:
+    q, k, v = random_qkv(seed, G=2, R=R, T=T, S=T + cached, D=16)
+    (flash,) = find_fused(AttentionShape.of(q, k, v))
+    lengths: list[int] = []
+
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float) -> Attended:
+        lengths.extend((q.shape[2], k.shape[2]))
+        return flash.attend(q, k, v, causal, scale)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slot_attention, "PLANNED_TOKENS", 32)
+        patch.setattr(slot_attention, "find_fused", lambda shape: (FusedKernel("planning", attend, True), flash))
+        found = prefill_attention(q, k, v, window=None, scoring=Scoring(0.2))
+    assert bool(lengths) == (T >= 32)
+    assert not any(length % 32 for length in lengths)
+    expected, _ = chunked_attention(q, k, v, query_offset=cached, scale=0.2)
+    torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
