@@ -9,8 +9,12 @@ import triton.language as tl
 
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
-TOKEN_BLOCK = 32
-"""At least the kernel size minus one, so that only the first block reads the context."""
+TOKEN_BLOCK = 64
+"""Tokens of one program; at least the kernel size minus one, so that only the first block reads the context."""
+TOKENS_IN_FLIGHT = 8
+"""Tokens that a program loads before it computes."""
+SEGMENT_CHANNELS = 256
+"""Channels of one program, a warp with 16 bytes of bf16 per thread."""
 CHANNEL_BLOCK = 128
 
 
@@ -31,25 +35,24 @@ def convolve_segment(
     out = torch.empty(x_BTC.shape, dtype=x_BTC.dtype, device=x_BTC.device) if out_BTC is None else out_BTC
     if out.shape != x_BTC.shape or out.dtype != x_BTC.dtype or out.device != x_BTC.device or out.stride(-1) != 1:
         raise ValueError(f"out is {tuple(out.shape)} {out.dtype}; {tuple(x_BTC.shape)} {x_BTC.dtype} is needed")
-    # Layout of the inputs: contiguous channels.
-    context_BWC = context_BCW.transpose(1, 2).contiguous()
-    grid = (triton.cdiv(channels, CHANNEL_BLOCK), triton.cdiv(tokens, TOKEN_BLOCK), sequences)
+    grid = (triton.cdiv(channels, SEGMENT_CHANNELS), triton.cdiv(tokens, TOKEN_BLOCK), sequences)
     _convolve[grid](
         x_BTC,
         weight_CW,
         weight_CW if bias_C is None else bias_C,
-        context_BWC,
+        context_BCW,
         out,
         *x_BTC.stride()[:2],
-        *context_BWC.stride()[:2],
+        *context_BCW.stride()[:2],
         *out.stride()[:2],
         tokens,
         channels,
         W=weight_CW.shape[1],
         BT=TOKEN_BLOCK,
-        BC=CHANNEL_BLOCK,
+        R=TOKENS_IN_FLIGHT,
+        BC=SEGMENT_CHANNELS,
         HAS_BIAS=bias_C is not None,
-        num_warps=8,
+        num_warps=1,
     )
     places = context_BCW.shape[-1]
     if tokens >= places:
@@ -122,38 +125,52 @@ def _convolve(
     s_x_b,
     s_x_t,
     s_context_b,
-    s_context_w,
+    s_context_c,
     s_out_b,
     s_out_t,
     T,
     C,
     W: tl.constexpr,
     BT: tl.constexpr,
+    R: tl.constexpr,
     BC: tl.constexpr,
     HAS_BIAS: tl.constexpr,
 ):
+    """Walk along BT tokens, R at a time; the W - 1 tokens before them stay in registers, so each is read once."""
     i_b = tl.program_id(2).to(tl.int64)
     i_first = tl.program_id(1) * BT
     o_c = tl.program_id(0) * BC + tl.arange(0, BC)
-    o_t = tl.arange(0, BT)
+    o_t = i_first + tl.zeros([BC], tl.int32)
     m_c = o_c < C
-    # Offsets within a block have 32 bits; only its start needs more.
-    p_x += i_b * s_x_b + i_first.to(tl.int64) * s_x_t
-    p_out += i_b * s_out_b + i_first.to(tl.int64) * s_out_t
-    b_sum = tl.zeros([BT, BC], tl.float32)
-    for w in tl.static_range(W):
-        # Neighbouring rows are in the cache, so device memory is read once.
-        o_from = o_t - (W - 1 - w)
-        m_x = ((o_from + i_first >= 0) & (o_from + i_first < T))[:, None] & m_c[None, :]
-        b_x = tl.load(p_x + o_from[:, None] * s_x_t + o_c[None, :], mask=m_x, other=0.0).to(tl.float32)
+    p_x += i_b * s_x_b + i_first.to(tl.int64) * s_x_t + o_c
+    p_out += i_b * s_out_b + i_first.to(tl.int64) * s_out_t + o_c
+    p_context += i_b * s_context_b + o_c.to(tl.int64) * s_context_c
+    b_rows = ()
+    b_weights = ()
+    for w in tl.static_range(W - 1):
         if i_first == 0:
-            p_before = p_context + i_b * s_context_b + (o_from + W)[:, None] * s_context_w + o_c[None, :]
-            b_x += tl.load(p_before, mask=(o_from < 0)[:, None] & m_c[None, :], other=0.0).to(tl.float32)
-        b_sum += b_x * tl.load(p_weight + o_c * W + w, mask=m_c, other=0.0).to(tl.float32)[None, :]
+            b_row = tl.load(p_context + (w + 1), mask=m_c, other=0.0)
+        else:
+            b_row = tl.load(p_x - (W - 1 - w) * s_x_t, mask=m_c, other=0.0)
+        b_rows = b_rows + (b_row,)
+    for w in tl.static_range(W):
+        b_weights = b_weights + (tl.load(p_weight + o_c * W + w, mask=m_c, other=0.0).to(tl.float32),)
+    b_bias = tl.zeros([BC], tl.float32)
     if HAS_BIAS:
-        b_sum += tl.load(p_bias + o_c, mask=m_c, other=0.0).to(tl.float32)[None, :]
-    m_out = (o_t + i_first < T)[:, None] & m_c[None, :]
-    tl.store(p_out + o_t[:, None] * s_out_t + o_c[None, :], _silu(b_sum).to(p_out.dtype.element_ty), mask=m_out)
+        b_bias = tl.load(p_bias + o_c, mask=m_c, other=0.0).to(tl.float32)
+    for first in range(0, BT, R):
+        # All loads of these tokens come first, so that they are under way together.
+        for r in tl.static_range(R):
+            b_rows = b_rows + (tl.load(p_x + r * s_x_t, mask=m_c & (o_t + first + r < T), other=0.0),)
+        for r in tl.static_range(R):
+            b_sum = b_bias
+            for w in tl.static_range(W):
+                b_sum += b_rows[r + w].to(tl.float32) * b_weights[w]
+            b_out = _silu(b_sum).to(p_out.dtype.element_ty)
+            tl.store(p_out + r * s_out_t, b_out, mask=m_c & (o_t + first + r < T))
+        b_rows = b_rows[R:]
+        p_x += R * s_x_t
+        p_out += R * s_out_t
 
 
 @triton.jit
