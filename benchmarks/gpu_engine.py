@@ -47,7 +47,7 @@ def parts(args: argparse.Namespace) -> dict[str, Part]:
 
     return {
         "prefill": lambda s, m: bench_prefill(
-            s, m, (short, long), segment_tokens=None, repeats=args.repeats, against=False
+            s, m, (short, long - 1, long), segment_tokens=None, repeats=args.repeats, against=False
         ),
         "decode": lambda s, m: (
             bench_decode(s, m, (short, long), (1,), steps=args.steps, against=False),

@@ -60,9 +60,12 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     ceilings = record["ceilings"]
     if ceilings is not None:
+        # Records made before attention was measured have no rate for it.
+        attention = ceilings.get("attention_flops")
         rates = (
-            f"{ceilings['product_flops'] / 1e12:,.2f} TFLOP/s, {ceilings['copy_bytes_per_second'] / 1e12:.3f} TB/s "
-            f"read and written ({ceilings['method']})"
+            f"{ceilings['product_flops'] / 1e12:,.2f} TFLOP/s, "
+            + (f"{attention / 1e12:,.2f} in attention, " if attention else "")
+            + f"{ceilings['copy_bytes_per_second'] / 1e12:.3f} TB/s read and written ({ceilings['method']})"
         )
         facts.append(("ceilings", rates))
     return [*facts, ("took", f"{record['seconds']:.0f} s")]

@@ -39,6 +39,9 @@ BUDGET = typer.Option(
 )
 JSON = typer.Option(None, "--json", help="Write the record to this file, updated after every row.")
 CTX = typer.Option("4096,16384,65536", "--ctx", help="Lengths in tokens, such as 4096,64K.")
+PREFILL_CTX = typer.Option(
+    "4096,16384,65535,65536", "--ctx", help="Lengths in tokens, such as 4096,64K; real prompts are no round numbers."
+)
 BATCHES = typer.Option("1", "--batch", help="Batch sizes, such as 1 or 1,32.")
 
 
@@ -87,7 +90,7 @@ class Opened(NamedTuple):
 @app.command("prefill", epilog="Example: evalkit bench prefill --shape olmo-hybrid-7b --ctx 4096,65536 --json f.json")
 @takes(TARGET)
 def prefill(
-    ctx: str = CTX,
+    ctx: str = PREFILL_CTX,
     segment_tokens: int | None = options.SEGMENT,
     repeats: int = REPEATS,
     *,

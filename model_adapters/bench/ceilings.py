@@ -1,38 +1,71 @@
-"""Measured limits of a device: operations per second of a large product, bytes per second of a large copy."""
+"""Measured limits of a device: operations per second of a large product and attention, bytes per second of a copy."""
 
 import statistics
 
 import torch
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model_adapters.bench.device_time import Call, call_seconds
 from model_adapters.bench.record import Ceilings
+from model_adapters.failures import is_out_of_memory
 
 GPU_PRODUCT_SIZE, CPU_PRODUCT_SIZE = 8192, 1024
 GPU_COPY_BYTES, CPU_COPY_BYTES = 2**31, 2**27
+GPU_ATTENTION, CPU_ATTENTION = (32, 8192, 16_384, 128), (4, 256, 1024, 64)
+"""Heads, queries, keys and head size."""
+FUSED_BACKENDS = {"cuda": (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION)}
+"""Of other devices: flash."""
 REPEATS = 9
 
 
 def measure_ceilings(device: torch.device) -> Ceilings:
-    """On random data, a bf16 product and a 2 GiB copy on a GPU; smaller ones, the product in fp32, on a CPU.
+    """On random data, a bf16 product, attention and a 2 GiB copy on a GPU; smaller ones in fp32 on a CPU.
 
     Medians on a GPU, which is not shared; the fastest of several on a CPU.
     """
     on_gpu = device.type == "cuda"
     size = GPU_PRODUCT_SIZE if on_gpu else CPU_PRODUCT_SIZE
     dtype = torch.bfloat16 if on_gpu else torch.float32
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    product = torch.empty_like(a)
-    product_seconds = _typical_seconds(lambda: torch.mm(a, b, out=product), device)
     copied_bytes = _fitting(GPU_COPY_BYTES, device) if on_gpu else CPU_COPY_BYTES
-    source = torch.randint(0, 255, (copied_bytes,), device=device, dtype=torch.uint8)
-    target = torch.empty_like(source)
-    copy_seconds = _typical_seconds(lambda: target.copy_(source), device)
+    product_flops = _product_flops(device, dtype, size)
+    copy_rate = _copy_rate(device, copied_bytes)
     name, kind = str(dtype).removeprefix("torch."), "medians" if on_gpu else "fastest"
     return Ceilings(
-        product_flops=2 * size**3 / product_seconds,
-        copy_bytes_per_second=2 * copied_bytes / copy_seconds,
+        product_flops=product_flops,
+        copy_bytes_per_second=copy_rate,
         method=f"{size}³ {name} product, copy of {copied_bytes / 2**20:,.0f} MiB, {kind} of {REPEATS}",
+        attention_flops=_attention_flops(device, dtype, *(GPU_ATTENTION if on_gpu else CPU_ATTENTION)),
     )
+
+
+def _product_flops(device: torch.device, dtype: torch.dtype, size: int) -> float:
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    product = torch.empty_like(a)
+    return 2 * size**3 / _typical_seconds(lambda: torch.mm(a, b, out=product), device)
+
+
+def _copy_rate(device: torch.device, copied_bytes: int) -> float:
+    source = torch.randint(0, 255, (copied_bytes,), device=device, dtype=torch.uint8)
+    target = torch.empty_like(source)
+    return 2 * copied_bytes / _typical_seconds(lambda: target.copy_(source), device)
+
+
+def _attention_flops(
+    device: torch.device, dtype: torch.dtype, heads: int, queries: int, keys: int, size: int
+) -> float | None:
+    """The rate of the fastest fused attention in PyTorch; None if none runs here."""
+    q, k, v = (torch.randn(1, heads, tokens, size, device=device, dtype=dtype) for tokens in (queries, keys, keys))
+    found = []
+    for backend in FUSED_BACKENDS.get(device.type, (SDPBackend.FLASH_ATTENTION,)):
+        try:
+            with sdpa_kernel(backend):
+                found.append(_typical_seconds(lambda: F.scaled_dot_product_attention(q, k, v), device))
+        except RuntimeError as error:
+            # PyTorch raises this for a backend that does not support the device.
+            if is_out_of_memory(error):
+                raise
+    return 4 * heads * queries * keys * size / min(found) if found else None
 
 
 def _fitting(wanted: int, device: torch.device) -> int:

@@ -1,44 +1,81 @@
-"""The least time for prefill and decode: operations over the product rate, bytes over the copy rate of a device."""
+"""The least time for prefill and decode: necessary work, each kind at the rate that the device reached in this run.
+
+Matrix products, attention, and what lies between them run one after another, so their times are added. Each kind needs
+the larger of its operations over the rate for that kind and its bytes over the copy rate.
+"""
 
 from dataclasses import dataclass
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from model_adapters.bench.record import Ceilings
 from model_adapters.engine.forward.full_precision_head import output_embeddings
+from model_adapters.engine.forward.last_layer import last_mlp
 from model_adapters.engine.memory.cost import slot_cost
 from model_adapters.engine.memory.layer_kinds import layer_kinds
-from model_adapters.engine.memory.layer_sizes import head_size
+from model_adapters.engine.memory.layer_sizes import head_size, linear_sizes
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The minimum of operations and bytes, for any implementation."""
+    """The minimum of operations and bytes of one kind of work."""
 
     flops: float
     bytes: float
 
     def floor_seconds(self, ceilings: Ceilings) -> float:
-        """The larger of the two times."""
+        """The larger of the two times, operations at the rate of a matrix product."""
         return max(self.flops / ceilings.product_flops, self.bytes / ceilings.copy_bytes_per_second)
 
 
-def prefill_work(model: PreTrainedModel, tokens: int) -> Work:
-    """A prompt of `tokens` tokens, and the logits after its last; excludes the gated delta rule's own operations."""
-    head = output_embeddings(model).weight
-    flops = _matrix_flops(model) * tokens + 2 * head.numel() + _attention_flops(model, tokens)
-    return Work(flops, _weight_bytes(model) + slot_cost(model.config, model.dtype).bytes(tokens))
+@dataclass(frozen=True, slots=True)
+class PassWork:
+    """The work of a prompt or a decode step."""
+
+    products: Work
+    """Products with weights, and each weight read once."""
+    attention: Work
+    """Scores and weighted sums, and the KV cache written in prefill or read in decoding."""
+    between_bytes: float
+    """Bytes that norms, gated activations, convolutions and recurrences read and write; see `_between_values`."""
+
+    def floor_seconds(self, ceilings: Ceilings) -> float:
+        """The sum of the times of all kinds."""
+        attention_flops = ceilings.attention_flops or ceilings.product_flops
+        copy = ceilings.copy_bytes_per_second
+        attention = max(self.attention.flops / attention_flops, self.attention.bytes / copy)
+        return self.products.floor_seconds(ceilings) + attention + self.between_bytes / copy
 
 
-def decode_work(model: PreTrainedModel, tokens: int, sequences: int) -> Work:
+def prefill_work(model: PreTrainedModel, tokens: int) -> PassWork:
+    """A prompt of `tokens` tokens, and the logits after its last.
+
+    In the last layer, only the last token's attention and MLP count: nothing reads the others'. Excludes the gated
+    delta rule's own operations.
+    """
+    head, unread = output_embeddings(model).weight, _last_mlp_parameters(model)
+    flops = _matrix_flops(model) * tokens - 2 * unread * (tokens - 1) + 2 * head.numel()
+    cost = slot_cost(model.config, model.dtype)
+    return PassWork(
+        Work(flops, _weight_bytes(model)),
+        Work(_attention_flops(model.config, tokens, last_layer_queries=1), cost.bytes(tokens) - cost.state_bytes),
+        _between_values(model) * tokens * model.dtype.itemsize + cost.state_bytes,
+    )
+
+
+def decode_work(model: PreTrainedModel, tokens: int, sequences: int) -> PassWork:
     """One more token for each of `sequences` sequences of `tokens` tokens."""
     head = output_embeddings(model).weight
-    per_sequence = _matrix_flops(model) + 2 * head.numel() + _attention_flops(model, tokens + 1, queries=1)
     cost = slot_cost(model.config, model.dtype)
+    attention = _attention_flops(model.config, tokens + 1, queries=1)
     # States are read and written; of the KV cache only one place is written.
-    per_slot = cost.bytes(tokens) + cost.state_bytes
-    return Work(per_sequence * sequences, _weight_bytes(model) + per_slot * sequences)
+    between = _between_values(model) * model.dtype.itemsize + 2 * cost.state_bytes
+    return PassWork(
+        Work((_matrix_flops(model) + 2 * head.numel()) * sequences, _weight_bytes(model)),
+        Work(attention * sequences, (cost.bytes(tokens) - cost.state_bytes) * sequences),
+        between * sequences,
+    )
 
 
 def _matrix_flops(model: PreTrainedModel) -> float:
@@ -55,13 +92,25 @@ def _matrix_flops(model: PreTrainedModel) -> float:
     return flops
 
 
-def _attention_flops(model: PreTrainedModel, tokens: int, queries: int | None = None) -> float:
+def _last_mlp_parameters(model: PreTrainedModel) -> int:
+    """Weights of the last layer's MLP if it is dense, so that it can be left out for most tokens."""
+    mlp = last_mlp(model.get_decoder())  # type: ignore[no-untyped-call]
+    return 0 if mlp is None else sum(weight.numel() for weight in mlp.parameters() if weight.dim() > 1)
+
+
+def _attention_flops(
+    config: PreTrainedConfig, tokens: int, queries: int | None = None, last_layer_queries: int | None = None
+) -> float:
     """Scores and weighted sums of all attention layers, for the last `queries` of `tokens` positions (all of them)."""
-    kinds, config = layer_kinds(model.config), model.config
+    kinds = layer_kinds(config)
     per_pair = 4 * getattr(config, "num_attention_heads", 0) * head_size(config)
     queries = tokens if queries is None else queries
-    windows = [(config.sliding_window if kind.windowed else tokens) for kind in kinds if kind.attention]
-    return per_pair * float(sum(_pairs(tokens, queries, window) for window in windows))
+    pairs = 0
+    for index, kind in enumerate(kinds):
+        if kind.attention:
+            count = queries if last_layer_queries is None or index < len(kinds) - 1 else last_layer_queries
+            pairs += _pairs(tokens, count, config.sliding_window if kind.windowed else tokens)
+    return per_pair * float(pairs)
 
 
 def _pairs(tokens: int, queries: int, window: int) -> int:
@@ -72,6 +121,26 @@ def _pairs(tokens: int, queries: int, window: int) -> int:
         return growing * (growing + 1) // 2 + (position - growing) * window
 
     return seen_before(tokens) - seen_before(tokens - queries)
+
+
+def _between_values(model: PreTrainedModel) -> int:
+    """Values per token that are read and written between products, by operators that read and write each once.
+
+    Norms over the hidden size, gated activations of dense MLPs, and a linear-attention layer's convolution and
+    recurrence. Other operators are left out, so that the floor stays below what any implementation needs.
+    """
+    config, values = model.config, 0
+    decoder = model.get_decoder()  # type: ignore[no-untyped-call]
+    unread = last_mlp(decoder)
+    for module in decoder.modules():
+        weight = getattr(module, "weight", None)
+        down = getattr(module, "down_proj", None)
+        if "Norm" in type(module).__name__ and isinstance(weight, nn.Parameter):
+            values += 2 * weight.numel() if weight.shape == (config.hidden_size,) else 0
+        elif isinstance(down, nn.Linear) and module is not unread:
+            values += (3 if hasattr(module, "gate_proj") else 2) * down.in_features
+    channels = linear_sizes(config).conv_channels
+    return values + 3 * channels * sum(kind.states for kind in layer_kinds(config))
 
 
 def _weight_bytes(model: PreTrainedModel) -> int:

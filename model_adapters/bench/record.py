@@ -41,6 +41,8 @@ class Ceilings:
     copy_bytes_per_second: float
     """Bytes read plus bytes written of a large copy."""
     method: str
+    attention_flops: float | None = None
+    """Operations per second of a large attention without a mask, by the fastest of PyTorch's kernels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class BenchRow:
     """Number of new tokens in that time."""
     timing: Timing | None = None
     floor_seconds: float | None = None
-    """The larger of operations / product rate and bytes / copy rate."""
+    """Time of the necessary work at the rates of the device."""
     peak_bytes_above: int | None = None
     """Peak memory beyond weights and KV cache."""
     details: dict[str, Any] = field(default_factory=dict)

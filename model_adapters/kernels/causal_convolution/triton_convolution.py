@@ -152,16 +152,18 @@ def _convolve(
             b_row = tl.load(p_context + (w + 1), mask=m_c, other=0.0)
         else:
             b_row = tl.load(p_x - (W - 1 - w) * s_x_t, mask=m_c, other=0.0)
-        b_rows = b_rows + (b_row,)
+        b_rows = b_rows + (b_row,)  # noqa: RUF005 - Triton does not unpack tuples
     for w in tl.static_range(W):
-        b_weights = b_weights + (tl.load(p_weight + o_c * W + w, mask=m_c, other=0.0).to(tl.float32),)
+        b_weight = tl.load(p_weight + o_c * W + w, mask=m_c, other=0.0).to(tl.float32)
+        b_weights = b_weights + (b_weight,)  # noqa: RUF005
     b_bias = tl.zeros([BC], tl.float32)
     if HAS_BIAS:
         b_bias = tl.load(p_bias + o_c, mask=m_c, other=0.0).to(tl.float32)
     for first in range(0, BT, R):
         # All loads of these tokens come first, so that they are under way together.
         for r in tl.static_range(R):
-            b_rows = b_rows + (tl.load(p_x + r * s_x_t, mask=m_c & (o_t + first + r < T), other=0.0),)
+            b_row = tl.load(p_x + r * s_x_t, mask=m_c & (o_t + first + r < T), other=0.0)
+            b_rows = b_rows + (b_row,)  # noqa: RUF005
         for r in tl.static_range(R):
             b_sum = b_bias
             for w in tl.static_range(W):
