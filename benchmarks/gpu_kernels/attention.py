@@ -20,6 +20,9 @@ from model_adapters.kernels.trial import gap
 HEADS, SIZE = 30, 128  # one attention layer of the OLMo Hybrid 7B shape
 WINDOW = 4096  # of Olmo 3
 
+CHECKED = (512, 2048, None, 128), (1100, 1300, None, 128), (300, 700, None, 128), (500, 1500, 700, 128)
+"""Tokens, cached keys, window and head size."""
+
 QKV = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -56,7 +59,7 @@ def dense(
 
 def check_attention(rows: Rows) -> None:
     for dtype, tolerance in TOLERANCE.items():
-        for tokens, cached, window, size in ((512, 2048, None, 128), (300, 700, None, 128), (500, 1500, 700, 128)):
+        for tokens, cached, window, size in CHECKED:
             case = f"T {tokens} cached {cached} window {window} size {size} {name_of(dtype)}"
             engine = partial(_engine_errors, tokens, cached, window, size, dtype)
             rows.check("attention, engine", case, engine, tolerance)
@@ -127,7 +130,10 @@ def time_attention(rows: Rows) -> None:
     operations = {name: 4.0 * SIZE * HEADS * count for name, count in pairs.items()}
     both = operations["segment"] + operations["cached"]
     case = f"T {tokens} cached {cached}"
-    rows.time("attention, engine", case, partial(prefill_attention, q, k, v, window=None, scale=scale), operations=both)
+    for missing in (0, 1):  # a prompt's last segment is a multiple of nothing
+        part = q[:, :, missing:], k[:, :, : cached + tokens - missing], v[:, :, : cached + tokens - missing]
+        call = partial(prefill_attention, *part, window=None, scoring=Scoring(scale))
+        rows.time("attention, engine", f"T {tokens - missing} cached {cached}", call, operations=both)
     shape = AttentionShape.of(q, k, v)
     for kernel in prefill_backends.find_fused(shape):
         if kernel.name == "memory-efficient":
