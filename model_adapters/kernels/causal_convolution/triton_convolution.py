@@ -11,10 +11,10 @@ from model_adapters.kernels.trial import KERNEL_DTYPES
 
 TOKEN_BLOCK = 64
 """Tokens of one program; at least the kernel size minus one, so that only the first block reads the context."""
-TOKENS_IN_FLIGHT = 8
+TOKENS_IN_FLIGHT = 16
 """Tokens that a program loads before it computes."""
 SEGMENT_CHANNELS = 256
-"""Channels of one program, a warp with 16 bytes of bf16 per thread."""
+"""Channels of one program of two warps."""
 CHANNEL_BLOCK = 128
 
 
@@ -52,7 +52,7 @@ def convolve_segment(
         R=TOKENS_IN_FLIGHT,
         BC=SEGMENT_CHANNELS,
         HAS_BIAS=bias_C is not None,
-        num_warps=1,
+        num_warps=2,
     )
     places = context_BCW.shape[-1]
     if tokens >= places:
