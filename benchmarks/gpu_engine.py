@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from evalkit.records import Request
 from model_adapters.bench.decode import bench_decode
 from model_adapters.bench.kernels import bench_kernels
-from model_adapters.bench.memory import peak_bytes, random_prompt
+from model_adapters.bench.memory import random_prompt
 from model_adapters.bench.prefill import bench_prefill
 from model_adapters.bench.record import BenchRecord, BenchRow, Ceilings, Timing
 from model_adapters.bench.session import OURS, BenchSession, new_record
@@ -32,6 +32,7 @@ from model_adapters.bench.shapes import SHAPES, build_shape
 from model_adapters.bench.suite import EngineOptions, bench_suite, random_case
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.fast_modules.choose import choose_kernels
+from model_adapters.engine.memory.allocation_counter import peak_bytes
 from reports.bench_report import row_line
 
 Part = Callable[[BenchSession, PreTrainedModel], None]

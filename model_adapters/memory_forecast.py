@@ -34,7 +34,13 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
     if layout is None:
         return f"memory: {_gib(weights)} of weights; what sequences take is measured once they are read"
     activations = activation_bytes_per_token(config.get_text_config(decoder=True), number)
-    needs = Needs(layout.cost, activations, on_gpu=place.type == "cuda")
+    needs = Needs(
+        layout.cost,
+        activations,
+        on_gpu=place.type == "cuda",
+        weights_bytes=weights,
+        logit_count=getattr(config.get_text_config(decoder=True), "vocab_size", 0),
+    )
     free = plannable_bytes(available_bytes(place) - weights, on_gpu=needs.on_gpu)
     try:
         plan = plan_request(needs, free, need_tokens, _given(options, frame, layout, on_gpu=needs.on_gpu))
@@ -44,8 +50,10 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
             raise UsageError(line) from error
         return line
     per_slot, segment = needs.slot.bytes(plan.max_tokens), plan.segment_tokens * needs.activation_bytes_per_token
+    # Once the weights are on a GPU, activations are measured there and take less than estimated.
+    bound = "at least " if needs.on_gpu and options.batch_sequences is None else ""
     return (
-        f"memory: {_gib(weights)} of weights, {plan.slots} × {_gib(per_slot)} of KV cache and states at "
+        f"memory: {_gib(weights)} of weights, {bound}{plan.slots} × {_gib(per_slot)} of KV cache and states at "
         f"{plan.max_tokens:,} tokens, {_gib(segment)} for a segment of {plan.segment_tokens:,}; "
         f"{_gib(available_bytes(place))} free on {place}"
     )

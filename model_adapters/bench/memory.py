@@ -3,16 +3,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from transformers import PreTrainedModel
 
-from model_adapters.bench.allocation_counter import AllocationCounter
 from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.allocation_counter import peak_bytes
 
 PROMPT_SEED = 0
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +80,6 @@ def random_prompt(model: PreTrainedModel, tokens: int, *, seed: int = PROMPT_SEE
     generator = torch.Generator().manual_seed(seed)
     token_ids: list[int] = torch.randint(vocabulary, (tokens,), generator=generator).tolist()
     return token_ids
-
-
-def peak_bytes(work: Callable[[], T], device: torch.device) -> tuple[int, T]:
-    """Peak allocation during the work, relative to its start, and the work's result."""
-    if device.type != "cuda":
-        counter = AllocationCounter()
-        with counter:
-            result = work()
-        return counter.peak_bytes, result
-    torch.cuda.synchronize(device)
-    before: int = torch.cuda.memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    result = work()
-    peak: int = torch.cuda.max_memory_allocated(device)
-    return peak - before, result
 
 
 def _seconds(work: Callable[[], object]) -> float:

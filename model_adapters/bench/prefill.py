@@ -8,11 +8,14 @@ import torch
 from transformers import PreTrainedModel
 
 from model_adapters.bench.floors import prefill_work
-from model_adapters.bench.memory import measure_prefill, peak_bytes, random_prompt
+from model_adapters.bench.memory import measure_prefill, random_prompt
 from model_adapters.bench.plain import plain_prefill, plain_transformers, plain_variants
 from model_adapters.bench.record import BenchRow, Timing
 from model_adapters.bench.session import OURS, BenchSession
-from model_adapters.engine.memory.cost import Needs
+from model_adapters.engine.forward.activations import needs_of
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.allocation_counter import peak_bytes
+from model_adapters.engine.scheduling.fixed_shapes import GPU_SEGMENT_TOKENS
 from model_adapters.engine.scheduling.memory_plan import GivenSizes, choose_plan
 
 PLAIN_SECONDS = 10.0
@@ -47,7 +50,7 @@ def _row(session: BenchSession, model: PreTrainedModel, tokens: int, by: str) ->
 def _ours(
     session: BenchSession, model: PreTrainedModel, row: BenchRow, segment_tokens: int | None, repeats: int
 ) -> BenchRow:
-    needs = Needs.of(model.config, model.dtype, on_gpu=model.device.type == "cuda")
+    needs = needs_of(ModelRunner(model), segment_tokens or GPU_SEGMENT_TOKENS)
     segment = segment_tokens or choose_plan(needs, model.device, row.tokens, GivenSizes(slots=1)).segment_tokens
     found = measure_prefill(model, row.tokens, segment, repeats=repeats, enough=lambda: session.is_over)
     return replace(

@@ -13,13 +13,15 @@ from model_adapters.bench.plain import plain_generate, plain_transformers, plain
 from model_adapters.bench.record import BenchRow, Timing
 from model_adapters.bench.session import OURS, BenchSession
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.memory.cost import Needs
+from model_adapters.engine.forward.activations import needs_of
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.scheduling.fixed_shapes import GPU_SEGMENT_TOKENS
 from model_adapters.engine.scheduling.memory_plan import GivenSizes, choose_plan
 from model_adapters.engine.scheduling.sequence import Generation
 
 NEW_TOKENS = 128
 """The budget of RULER's needle tasks."""
-WARM_PROMPT, WARM_TOKENS, WARM_SAMPLES = 256, 3, 33
+WARM_PROMPT, WARM_TOKENS, WARM_SAMPLES = 256, 3, 257
 PLAIN_BATCH, PLAIN_BATCH_TOKENS = 16, 8192
 """Batch size of `generate` for prompts up to this length; longer prompts are run one at a time."""
 
@@ -81,7 +83,7 @@ def bench_suite(
 
 def _row(session: BenchSession, model: PreTrainedModel, case: SuiteCase, slots: int | None) -> BenchRow:
     """The floor: each prompt is read once, and decode steps are shared by as many sequences as fit."""
-    needs = Needs.of(model.config, model.dtype, on_gpu=model.device.type == "cuda")
+    needs = needs_of(ModelRunner(model), GPU_SEGMENT_TOKENS)
     plan = choose_plan(needs, model.device, case.context_tokens, GivenSizes(slots=slots))
     together = min(plan.slots, len(case.requests))
     step = decode_work(model, case.context_tokens, together).floor_seconds(session.ceilings) / together

@@ -11,11 +11,12 @@ from transformers import PreTrainedModel
 
 from evalkit.records import Request
 from evalkit.running.protocols import Tokenizer
+from model_adapters.engine.forward.activations import needs_of
 from model_adapters.engine.forward.decode_graph import DecodeSteps
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.scheduling.executor import Executor
-from model_adapters.engine.scheduling.fixed_shapes import fix_shapes
+from model_adapters.engine.scheduling.fixed_shapes import GPU_SEGMENT_TOKENS, fix_shapes
 from model_adapters.engine.scheduling.memory_plan import EnginePlan, GivenSizes
 from model_adapters.engine.scheduling.position_limit import position_limit
 from model_adapters.engine.scheduling.prefix_store import PrefixStore
@@ -52,7 +53,10 @@ class Engine:
         given = GivenSizes(segment_tokens, slots)
         if self.shapes is not None:
             given = GivenSizes.of(self.shapes)
-        self.executor = Executor(self.runner, RoomMaker(self.runner, given))
+        limit = position_limit(model)
+        longest = None if limit is None else limit.tokens
+        needs = needs_of(self.runner, given.segment_tokens or GPU_SEGMENT_TOKENS, longest)
+        self.executor = Executor(self.runner, RoomMaker(self.runner, needs, given))
         self.stop_ids = stop_ids(model)
         self.reads_late = self.runner.device.type == "cuda"
         vocabulary = next(model.get_input_embeddings().parameters()).shape[0]
@@ -60,7 +64,7 @@ class Engine:
             refusal,
             vocabulary=vocabulary,
             max_tokens=max_tokens,
-            position_limit=position_limit(model),
+            position_limit=limit,
             has_tokenizer=tokenizer is not None,
         )
         self._tokenizer = tokenizer

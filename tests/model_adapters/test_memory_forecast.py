@@ -1,5 +1,6 @@
 """A run's memory is forecast before weights are read, and agrees with the engine's later use."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from evalkit.records import Request
 from evalkit.running.model_options import ModelOptions
 from model_adapters import memory_forecast
 from model_adapters.engine.engine import Engine
+from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.cost import Needs, rounded_length
 from model_adapters.engine.scheduling import memory_plan
 from model_adapters.engine.scheduling.memory_plan import GivenSizes, fit_plan, longest_fitting, plannable_bytes
@@ -18,6 +20,10 @@ from model_adapters.memory_forecast import forecast_memory
 from tests.model_adapters.small_models import FAMILIES, save_small_checkpoint, small_model
 
 GIB = 2**30
+
+
+def needs_on_gpu(family: str) -> Needs:
+    return replace(ModelRunner(small_model(family).to(torch.bfloat16)).needs, on_gpu=True)
 
 
 @pytest.fixture
@@ -49,7 +55,7 @@ def test_what_is_said_to_fit_is_not_refused_by_the_engine(tmp_path: Path, monkey
     folder = save_small_checkpoint(tmp_path / "checkpoint", "llama")
     model = load_model(ModelOptions(str(folder), device="cpu", dtype="float32")).model
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    needs = Needs.of(model.config, torch.float32, on_gpu=False)
+    needs = ModelRunner(model).needs
     longest = longest_fitting(needs, plannable_bytes(2 * GIB - weights, on_gpu=False))
     assert rounded_length(longest) > longest
     line = forecast_memory(ModelOptions(str(folder), device="cpu", dtype="float32", segment_tokens=256), longest)
@@ -74,12 +80,12 @@ def test_a_context_too_long_for_a_gpu_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(memory_forecast, "find_device", lambda device: torch.device("cuda"))
     with pytest.raises(UsageError, match=r"0\.00 GiB of weights, 8,388,608 tokens need 2\.00 GiB .* would fit"):
         forecast_memory(ModelOptions(str(folder), device="cuda", dtype="bfloat16"), 2**23)
-    assert "32 × " in forecast_memory(ModelOptions(str(folder), device="cuda", dtype="bfloat16"), 2**12)
+    assert "at least 256 × " in forecast_memory(ModelOptions(str(folder), device="cuda", dtype="bfloat16"), 2**12)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_longest_that_is_said_to_fit_does_and_one_more_does_not(family: str) -> None:
-    needs = Needs.of(small_model(family).config, torch.bfloat16, on_gpu=True)
+    needs = needs_on_gpu(family)
     free = plannable_bytes(GIB, on_gpu=True)
     longest = longest_fitting(needs, free)
     assert fit_plan(needs, free, longest, GivenSizes(256)).slots == 1
@@ -88,5 +94,5 @@ def test_the_longest_that_is_said_to_fit_does_and_one_more_does_not(family: str)
 
 
 def test_nothing_fits_into_nothing() -> None:
-    needs = Needs.of(small_model("llama").config, torch.bfloat16, on_gpu=True)
+    needs = needs_on_gpu("llama")
     assert longest_fitting(needs, -5) == 0

@@ -72,9 +72,15 @@ class ModelRunner:
 
     @property
     def needs(self) -> Needs:
-        """The memory that the model needs beyond its weights."""
+        """The memory that the model needs beyond its weights, with activations as estimated."""
         decoder, dtype = self.model.config.get_text_config(decoder=True), self.model.dtype
-        return Needs(self.layout.cost, activation_bytes_per_token(decoder, dtype), self.device.type == "cuda")
+        return Needs(
+            self.layout.cost,
+            activation_bytes_per_token(decoder, dtype),
+            self.device.type == "cuda",
+            weights_bytes=sum(parameter.nbytes for parameter in self.model.parameters()),
+            logit_count=self.logit_count,
+        )
 
     def new_cache(self, *, slots: int, max_tokens: int) -> SlottedCache:
         """Create an empty cache for this model."""

@@ -1,7 +1,8 @@
 """Memory that a model needs beyond its weights: bytes per sequence, and bytes of one segment's activations.
 
-cost = slot_cost(model.config, model.dtype)
-cost.bytes(65_536)          # KV cache and states of one sequence of 65,536 tokens
+needs = runner.needs
+needs.slot.bytes(65_536)    # KV cache and states of one sequence of 65,536 tokens
+needs.most_slots(65_536)    # how many of them a decode step gains from
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,13 @@ from model_adapters.engine.memory.layer_sizes import cached_values, head_size, l
 
 MOST_TOKENS = 2**24
 """Upper limit of any context length."""
+MOST_SLOTS = 256
+"""Sequences from which on a decode step's products are limited by operations instead of by reading the weights: a GPU's
+operations per byte that it copies (H100 295, H200 206 by their data sheets)."""
+WEIGHTS_SHARE = 0.1
+"""Share of a decode step's time for what is the same for any number of sequences, below which more gain little."""
+LAUNCH_BYTES = 2 * 2**30
+"""Bytes that a GPU copies in the time that a step takes beyond its bytes: 0.7 ms for a 7B hybrid on an H100."""
 ACTIVATION_MARGIN = 1.6
 """Factor on the counted tensors of a layer, chosen so that no measured family needs more."""
 
@@ -43,11 +51,25 @@ class Needs:
     slot: SlotCost
     activation_bytes_per_token: int
     on_gpu: bool
+    weights_bytes: int = 0
+    """Bytes of the weights, which every decode step reads."""
+    logit_count: int = 0
+    """Logits per sequence in a decode step."""
 
-    @classmethod
-    def of(cls, config: PreTrainedConfig, dtype: torch.dtype, *, on_gpu: bool) -> "Needs":
-        """Estimate from the model's configuration."""
-        return cls(slot_cost(config, dtype), activation_bytes_per_token(config, dtype), on_gpu)
+    def slot_bytes(self, max_tokens: int) -> int:
+        """Bytes of a slot; on a GPU with its row in decode steps: activations of a token, and logits in fp32 twice."""
+        row = self.activation_bytes_per_token + 2 * torch.float32.itemsize * self.logit_count
+        return self.slot.bytes(max_tokens) + (row if self.on_gpu else 0)
+
+    def most_slots(self, max_tokens: int) -> int:
+        """The number of sequences of this length from which on decoding more of them together gains little.
+
+        A step takes the time to read the weights once and every slot, so of a token's time the weights' share falls
+        with the number of sequences. It stops paying where that share is WEIGHTS_SHARE.
+        """
+        common = self.weights_bytes + LAUNCH_BYTES
+        enough = common * (1 - WEIGHTS_SHARE) / (WEIGHTS_SHARE * max(1, self.slot.bytes(max_tokens)))
+        return max(1, min(MOST_SLOTS, int(enough)))
 
 
 def slot_cost(config: PreTrainedConfig, dtype: torch.dtype) -> SlotCost:

@@ -11,15 +11,15 @@ from model_adapters.engine.forward.decode_graph import DECODE_PLACES
 from model_adapters.engine.memory.cost import MOST_TOKENS, Needs, rounded_length
 from model_adapters.engine.scheduling.fixed_shapes import CPU_SEGMENT_TOKENS, GPU_SEGMENT_TOKENS, FixedShapes
 
-CPU_SLOTS, GPU_SLOTS = 4, 32
+CPU_SLOTS = 4
 LEAST_SEGMENT_TOKENS = 256
 SEGMENT_SHARE = 0.25
 """Share of the free memory that one segment's activations may take."""
 PREFIX_SHARE = 0.25
 """Share of the free memory that cached prefixes may take."""
 SPARE_SHARE = 0.1
-"""Share of the free memory left unused, for fragmentation, workspaces, recorded decode steps (logits and activations
-of one token per slot), and other programs on a CPU."""
+"""Share of the free memory left unused, for fragmentation, workspaces, recorded steps, padding in passes over several
+texts, blocks of logits, and other programs on a CPU."""
 GPU_SPARE_BYTES = 2 * 2**30
 """Upper limit of that reserve on a GPU, where other uses of memory do not grow with the GPU's size."""
 
@@ -150,11 +150,12 @@ def fit_plan(
         )
     # A prompt read alone occupies one slot; prompts in several slots can share a pass.
     left = free - pass_tokens * activation
-    wanted = given.slots if given.slots is not None else GPU_SLOTS if needs.on_gpu else CPU_SLOTS
+    wanted = given.slots if given.slots is not None else needs.most_slots(max_tokens) if needs.on_gpu else CPU_SLOTS
     wanted = min([wanted, *(max(1, plan.slots // 2) for plan in too_large)])
-    reserved = per_slot * (wanted if given.fixed else 1)
+    with_row = needs.slot_bytes(max_tokens)
+    reserved = with_row * (wanted if given.fixed else 1)
     prefix_bytes = None if kept_bytes is None else max(0, min(int(PREFIX_SHARE * free), left - reserved))
-    fitting = max(1, (left - (prefix_bytes or 0)) // max(per_slot, 1))
+    fitting = max(1, (left - (prefix_bytes or 0)) // max(with_row, 1))
     if given.fixed and fitting < wanted:
         raise RequestFailedError(
             f"{wanted} sequences of {max_tokens:,} tokens need {_gib(wanted * per_slot)} for KV cache and states, but "

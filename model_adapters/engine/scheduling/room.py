@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from model_adapters.engine.forward.model_runner import ModelRunner
-from model_adapters.engine.memory.cost import rounded_length
+from model_adapters.engine.memory.cost import Needs, rounded_length
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.scheduling.memory_plan import EnginePlan, GivenSizes, choose_plan
 from model_adapters.engine.scheduling.sequence import Sequence as RequestSequence
@@ -27,6 +27,7 @@ class RoomMaker:
     """Makes rooms for one model: given sizes are kept, the rest is fitted to memory."""
 
     runner: ModelRunner
+    needs: Needs
     given: GivenSizes
 
     def make(self, sequence: RequestSequence, *, kept_bytes: int, ran_out: Sequence[EnginePlan]) -> Room:
@@ -42,7 +43,7 @@ class RoomMaker:
         if given.segment_tokens is None and not self.runner.layout.continues:
             given = replace(given, segment_tokens=rounded_length(sequence.need_tokens))
         plan = choose_plan(
-            self.runner.needs,
+            self.needs,
             self.runner.device,
             sequence.need_tokens,
             given,

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from model_adapters.bench.allocation_counter import AllocationCounter
 from model_adapters.bench.memory import measure_prefill
-from model_adapters.engine.memory.cost import slot_cost
+from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.memory.allocation_counter import AllocationCounter
 from tests.model_adapters.small_models import FAMILIES, small_model
 
 
@@ -15,7 +15,7 @@ def test_peak_above_weights_and_kv_does_not_grow_with_the_context(family: str) -
     measured = [measure_prefill(model, tokens, 128) for tokens in (512, 1024, 2048)]
     peaks = [row.peak_bytes_above_weights_and_kv for row in measured]
     assert max(peaks) <= 1.1 * min(peaks)
-    cost = slot_cost(model.config, torch.float32)
+    cost = ModelRunner(model).layout.cost
     for row in measured:
         assert row.kv_bytes == cost.bytes(row.context_tokens) - cost.state_bytes
         assert row.state_bytes == cost.state_bytes

@@ -11,7 +11,7 @@ from evalkit.errors import RequestFailedError
 from evalkit.records import Request
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.forward.model_runner import ModelRunner
-from model_adapters.engine.memory.cost import activation_bytes_per_token, slot_cost
+from model_adapters.engine.memory.cost import activation_bytes_per_token
 from model_adapters.engine.scheduling import memory_plan
 from model_adapters.engine.scheduling.sequence import Generation
 from model_adapters.failures import is_out_of_memory
@@ -215,7 +215,7 @@ def test_requests_that_cannot_run_are_errors(request_: Request, message: str) ->
 
 def test_a_prompt_that_memory_cannot_hold_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model("llama")
-    cost = slot_cost(model.config, torch.float32).bytes(1024)
+    cost = ModelRunner(model).layout.cost.bytes(1024)
     activations = 64 * activation_bytes_per_token(model.config, torch.float32)
     monkeypatch.setattr(memory_plan, "available_bytes", lambda device: (cost + activations) * 2)
     good, long = Request("good", random_prompt(90), 10), Request("long", random_prompt(4000), 10)

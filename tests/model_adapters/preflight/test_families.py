@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from model_adapters.engine.forward.model_runner import ModelRunner
-from model_adapters.engine.memory.cost import slot_cost
 from model_adapters.engine.memory.linear_state import LinearState
 from model_adapters.preflight import full_preflight, short_preflight
 from tests.model_adapters.preflight.other_families import OTHER_FAMILIES, other_model, other_subject
@@ -42,4 +41,3 @@ def test_the_plan_knows_what_a_sequence_keeps(family: str) -> None:
     cache = runner.new_cache(slots=1, max_tokens=tokens)
     runner.prefill(cache, 0, list(range(1, 251)), 100)
     assert cache.kv_bytes + cache.state_bytes == runner.layout.cost.bytes(tokens)
-    assert slot_cost(model.config, torch.float32) == runner.layout.cost

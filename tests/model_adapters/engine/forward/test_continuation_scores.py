@@ -6,10 +6,10 @@ import pytest
 from transformers import PreTrainedModel
 
 from evalkit.records import Request
-from model_adapters.bench.allocation_counter import AllocationCounter
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.forward import token_scores
 from model_adapters.engine.forward.continuation_scores import Branch, passes, pays_alone
+from model_adapters.engine.memory.allocation_counter import AllocationCounter
 from tests.model_adapters.engine.prompts import assert_scores, plain_scores, random_prompt
 from tests.model_adapters.preflight.other_families import OTHER_FAMILIES, other_model
 from tests.model_adapters.small_models import FAMILIES, VOCAB_SIZE, small_model

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_adapters.engine.forward.model_runner import ModelRunner
-from model_adapters.engine.memory.cost import slot_cost
 from model_adapters.engine.memory.key_value_buffer import KeyValueBuffer, WindowBuffer
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from tests.model_adapters.engine.prompts import random_prompt
@@ -96,7 +95,6 @@ def test_allocated_bytes_are_what_the_plan_counts(family: str, max_tokens: int) 
     runner, cache = make(family, slots=3, max_tokens=max_tokens)
     runner.prefill(cache, 0, random_prompt(20), 20)
     cost = runner.layout.cost
-    assert cost == slot_cost(runner.model.config, torch.float32)
     assert cache.kv_bytes + cache.state_bytes == 3 * cost.bytes(max_tokens)
     assert cache.state_bytes == 3 * cost.state_bytes
 

@@ -1,5 +1,7 @@
 """Plans follow from what a model needs and what a device has."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +12,18 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from evalkit.errors import RequestFailedError
 from model_adapters.bench.memory import measure_prefill
+from model_adapters.engine.forward import activations
+from model_adapters.engine.forward.activations import MARGIN, measured_needs
 from model_adapters.engine.forward.model_runner import ModelRunner
-from model_adapters.engine.memory.cost import Needs, SlotCost, activation_bytes_per_token, rounded_length, slot_cost
+from model_adapters.engine.memory.cost import (
+    LAUNCH_BYTES,
+    MOST_SLOTS,
+    WEIGHTS_SHARE,
+    Needs,
+    SlotCost,
+    activation_bytes_per_token,
+    rounded_length,
+)
 from model_adapters.engine.scheduling import memory_plan
 from model_adapters.engine.scheduling.memory_plan import (
     CPU_SEGMENT_TOKENS,
@@ -20,6 +32,7 @@ from model_adapters.engine.scheduling.memory_plan import (
     GivenSizes,
     choose_plan,
     fit_plan,
+    plan_request,
     plannable_bytes,
 )
 from tests.model_adapters.small_models import FAMILIES, small_model
@@ -29,7 +42,7 @@ GIB = 2**30
 
 def planned(model: PreTrainedModel, max_tokens: int, **options: Any) -> EnginePlan:
     kept = {name: options.pop(name) for name in ("kept_bytes", "ran_out") if name in options}
-    needs = Needs.of(model.config, torch.float32, on_gpu=False)
+    needs = ModelRunner(model).needs
     return choose_plan(needs, torch.device("cpu"), max_tokens, GivenSizes(**options), **kept)
 
 
@@ -37,9 +50,12 @@ def free(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
     monkeypatch.setattr(memory_plan, "available_bytes", lambda device: int(size))
 
 
+def cost_of(model: PreTrainedModel) -> SlotCost:
+    return ModelRunner(model).layout.cost
+
+
 def test_costs_of_a_hybrid_by_hand() -> None:
-    config = small_model("olmo_hybrid").config
-    cost = slot_cost(config, torch.bfloat16)
+    cost = cost_of(small_model("olmo_hybrid").to(torch.bfloat16))
     # One attention layer of 4 heads of 16; three Gated DeltaNet layers of 4 heads, keys of 12 and values of 24.
     assert cost.kv_bytes_per_token == 2 * 4 * 16 * 2
     assert cost.window_bytes_per_token == 0
@@ -49,7 +65,7 @@ def test_costs_of_a_hybrid_by_hand() -> None:
 
 
 def test_windows_stop_costing_at_their_size() -> None:
-    cost = slot_cost(small_model("olmo3").config, torch.float32)
+    cost = cost_of(small_model("olmo3"))
     assert cost.window_tokens == 200
     assert cost.bytes(200) == 200 * (cost.kv_bytes_per_token + cost.window_bytes_per_token)
     assert cost.bytes(900) - cost.bytes(200) == 700 * cost.kv_bytes_per_token
@@ -75,7 +91,7 @@ def test_what_was_given_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_slots_and_segments_shrink_with_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model("llama")
-    slot = slot_cost(model.config, torch.float32).bytes(65_536)
+    slot = cost_of(model).bytes(65_536)
     activation = activation_bytes_per_token(model.config, torch.float32)
     free(monkeypatch, (2.5 * slot + 1024 * activation) / 0.9)
     assert planned(model, 65_536).slots == 2
@@ -88,7 +104,7 @@ def test_slots_and_segments_shrink_with_memory(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_length_is_rounded_up_only_as_far_as_memory_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model("llama")
-    cost = slot_cost(model.config, torch.float32)
+    cost = cost_of(model)
     activation = 256 * activation_bytes_per_token(model.config, torch.float32)
     assert rounded_length(70_000) == 81_920
     free(monkeypatch, (cost.bytes(81_920) + activation) / 0.9 + 1)
@@ -145,12 +161,12 @@ def test_latent_attention_is_planned_as_the_latents_that_are_kept(family: str) -
     runner = ModelRunner(model)
     cache = runner.new_cache(slots=1, max_tokens=100)
     runner.prefill(cache, 0, list(range(1, 91)), 50)
-    assert slot_cost(model.config, torch.float32).bytes(100) == cache.kv_bytes == 2 * 100 * (16 + 8) * 4
+    assert runner.layout.cost.bytes(100) == cache.kv_bytes == 2 * 100 * (16 + 8) * 4
 
 
 def test_kept_prefixes_have_room_beside_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_model("llama")
-    slot = slot_cost(model.config, torch.float32).bytes(65_536)
+    slot = cost_of(model).bytes(65_536)
     activation = 256 * activation_bytes_per_token(model.config, torch.float32)
 
     def shared(free_bytes: float, kept_bytes: int | None = 0) -> tuple[int, int | None]:
@@ -186,3 +202,73 @@ def test_activations_are_estimated_from_above(family: str) -> None:
     estimate = 512 * activation_bytes_per_token(model.config, torch.float32)
     measured = measure_prefill(model, 1024, 512)
     assert 1 < estimate / (measured.peak_bytes_above_weights_and_kv - measured.state_bytes) < 4
+
+
+def seven_billion(activation_bytes_per_token: int = 118_000) -> Needs:
+    """A hybrid of 7B in bf16: 8 of 32 layers with 30 heads of 128, 24 with states of 30 × 96 × 192 in fp32."""
+    convolution = 4 * (2 * 30 * 96 + 30 * 192) * 2
+    slot = SlotCost(8 * 2 * 30 * 128 * 2, 0, 0, 24 * (30 * 96 * 192 * 4 + convolution))
+    return Needs(slot, activation_bytes_per_token, True, weights_bytes=int(14.9e9), logit_count=100_352)
+
+
+def plan_on(gpu_gib: float, tokens: int, needs: Needs) -> EnginePlan:
+    """A plan on a GPU of which this much is free before the weights are read."""
+    return plan_request(needs, plannable_bytes(int(gpu_gib * GIB) - needs.weights_bytes, on_gpu=True), tokens)
+
+
+def test_as_many_sequences_are_decoded_together_as_fit_and_pay() -> None:
+    """An H100 (79.6 GiB) and an H200 (139 GiB), of which CUDA takes half a GiB; activations as measured there."""
+    needs = seven_billion()
+    assert plan_on(79.1, 65_536, needs) == EnginePlan(8192, 8, 65_536, 8192)
+    # The estimate from the configuration, five times what a segment takes, leaves memory for seven.
+    assert plan_on(79.1, 65_536, seven_billion(590_000)).slots == 7
+    assert plan_on(138.5, 65_536, needs).slots == 16
+    assert 100 < plan_on(138.5, 4096, needs).slots < 256
+    assert plan_on(138.5, 512, needs).slots == 256
+    # A step of 40 sequences of 32,768 tokens would be spent on their keys and values for more than nine tenths.
+    assert plan_on(1000, 32_768, needs).slots == needs.most_slots(32_768) == 37
+
+
+@given(tokens=st.integers(1, 2**20), weights=st.integers(0, 2**40), per_token=st.integers(1, 2**22))
+def test_more_sequences_pay_until_the_weights_take_a_tenth_of_a_step(tokens: int, weights: int, per_token: int) -> None:
+    needs = Needs(SlotCost(per_token, 0, 0, 0), 1, True, weights_bytes=weights)
+    most = needs.most_slots(tokens)
+    common, slot = weights + LAUNCH_BYTES, per_token * tokens
+    assert 1 <= most <= MOST_SLOTS
+    assert most == 1 or common / (common + most * slot) >= WEIGHTS_SHARE - 1e-9
+    assert most == MOST_SLOTS or common / (common + (most + 1) * slot) < WEIGHTS_SHARE + 1e-9
+    assert needs.most_slots(2 * tokens) <= most
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_activations_are_measured_with_a_segment_before_them(family: str) -> None:
+    model = small_model(family)
+    runner = ModelRunner(model)
+    needs = measured_needs(runner, 512)
+    measured = measure_prefill(model, 1024, 512)
+    taken = measured.peak_bytes_above_weights_and_kv - measured.state_bytes
+    assert 512 * needs.activation_bytes_per_token == pytest.approx(MARGIN * taken, rel=0.05)
+    assert replace(needs, activation_bytes_per_token=0) == replace(runner.needs, activation_bytes_per_token=0)
+
+
+def test_a_segment_that_memory_cannot_hold_is_measured_by_its_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner, tried = ModelRunner(small_model("llama")), list[int]()
+
+    def fails(error: Exception, above: int) -> Any:
+        def measure(_: ModelRunner, tokens: int) -> int:
+            tried.append(tokens)
+            if tokens > above:
+                raise error
+            return 1000 * tokens
+
+        monkeypatch.setattr(activations, "activation_bytes", measure)
+
+    fails(torch.OutOfMemoryError("CUDA out of memory"), 2048)
+    assert measured_needs(runner, 8192).activation_bytes_per_token == math.ceil(1000 * MARGIN)
+    assert measured_needs(runner, 8192, longest=1000).activation_bytes_per_token == math.ceil(1000 * MARGIN)
+    assert tried == [8192, 4096, 2048, 500]
+    # With anything else, and with memory for no segment at all, requests get their errors one by one.
+    fails(RuntimeError("no kernel"), 0)
+    assert measured_needs(runner, 8192) == runner.needs
+    fails(torch.OutOfMemoryError("CUDA out of memory"), 0)
+    assert measured_needs(runner, 8192) == runner.needs

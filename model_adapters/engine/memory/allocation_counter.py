@@ -1,17 +1,17 @@
 """The bytes of all tensors that PyTorch allocates and frees, counted one by one: exact where process memory is noise.
 
-with AllocationCounter() as counter:
-    model(input_ids)
-counter.peak_bytes
+peak, output = peak_bytes(lambda: model(input_ids), model.device)
 """
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+T = TypeVar("T")
 
 
 class AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # the base looks at subclasses
@@ -59,3 +59,18 @@ class AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # 
             self.current_bytes -= size
 
         self._known[key] = weakref.ref(storage, freed)
+
+
+def peak_bytes(work: Callable[[], T], device: torch.device) -> tuple[int, T]:
+    """Peak allocation during the work, relative to its start, and the work's result."""
+    if device.type != "cuda":
+        counter = AllocationCounter()
+        with counter:
+            result = work()
+        return counter.peak_bytes, result
+    torch.cuda.synchronize(device)
+    before: int = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    result = work()
+    peak: int = torch.cuda.max_memory_allocated(device)
+    return peak - before, result
