@@ -47,7 +47,7 @@ def comparison_report(*comparisons: Comparison, flips: int = SHOWN_FLIPS) -> Rep
 def comparison_names(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     """A short name for BASE and for each run that is compared with it."""
     runs = [comparisons[0].base, *(one.new for one in comparisons)]
-    return short_names([run.model for run in runs], [run.run_id for run in runs])
+    return short_names([run.model for run in runs], [run.folder for run in runs])
 
 
 def probability(p: float | None) -> str:
@@ -63,7 +63,9 @@ def _origin(run: ComparedRun) -> str:
 def _notices(comparisons: Sequence[Comparison], names: Sequence[str]) -> Iterator[str]:
     """The notes of each comparison, with the name of the run if there are several."""
     for comparison, name in zip(comparisons, names[1:], strict=True):
-        for note in comparison.notes:
+        alone = sum(row.difference is None for row in comparison.rows)
+        left_out = [f"{counted(alone, 'row')} without a sample that both runs scored: left out."] if alone else []
+        for note in (*comparison.notes, *left_out):
             yield note if len(comparisons) == 1 else f"{name}: {note}"
 
 
@@ -104,11 +106,17 @@ def _against_base(row: RowComparison) -> tuple[str, ...]:
     return (
         figure(row.new, row.unit),
         signed(row.difference, row.ci95, row.unit),
-        row.change,
+        _verdict(row),
         probability(row.p_holm),
         str(row.n),
         figure(row.detectable, row.unit),
     )
+
+
+def _verdict(row: RowComparison) -> str:
+    """The change, and why an interval without zero may be none."""
+    apart = row.ci95 is not None and (row.ci95[0] > 0 or row.ci95[1] < 0)
+    return "~ (only before correction)" if row.change == "~" and apart else row.change
 
 
 def _tone(row: RowComparison) -> Tone:
@@ -117,9 +125,9 @@ def _tone(row: RowComparison) -> Tone:
 
 def _task_tables(comparison: Comparison, names: tuple[str, str], *, several: bool) -> Iterator[Table]:
     """The tasks, one table per length if there are several lengths."""
-    tasks = [row for row in comparison.rows if row.task is not None]
+    tasks = [row for row in comparison.rows if row.task is not None and row.difference is not None]
     lengths = sorted({row.ctx for row in tasks})
-    has_means = len(tasks) < len(comparison.rows)
+    has_means = any(row.task is None for row in comparison.rows)
     for ctx in lengths:
         rows = [row for row in tasks if row.ctx == ctx]
         place = f" at {ctx:,}" if ctx else ""
@@ -163,7 +171,7 @@ def _rows_table(title: str, comparison: Comparison, rows: Sequence[RowComparison
                 figure(row.base, row.unit),
                 figure(row.new, row.unit),
                 signed(row.difference, row.ci95, row.unit),
-                row.change,
+                _verdict(row),
                 probability(row.p),
                 probability(row.p_holm),
                 str(row.n),

@@ -7,6 +7,11 @@ from evalkit.statistics.thoughts import is_of_thoughts
 from reports.numbers import counted, measured, tested_length
 from reports.report import SuiteReport, Table
 
+_LABELS = {
+    "wavg_increasing": "weighted mean, longer contexts weigh more (wavg increasing)",
+    "wavg_decreasing": "weighted mean, shorter contexts weigh more (wavg decreasing)",
+}
+
 
 def report(record: RunRecord) -> SuiteReport:
     """The report of a suite that brings none of its own."""
@@ -19,7 +24,7 @@ def figure_facts(figures: Sequence[Figure], results: Sequence[ResultRow]) -> tup
     """A line for each figure of the answers that has a value; `results` say which lengths were tested."""
     lengths = [row.ctx for row in results]
     return tuple(
-        (figure.label.replace("_", " "), _figure(figure, figure.value, lengths))
+        (_LABELS.get(figure.label, figure.label.replace("_", " ")), _figure(figure, figure.value, lengths))
         for figure in figures
         if figure.value is not None and not is_of_thoughts(figure)
     )

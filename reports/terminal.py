@@ -49,7 +49,9 @@ def print_report(console: Console, report: Report) -> None:
     facts = [(one_line(name), one_line(value)) for name, value in report.facts]
     width = max((len(name) for name, _ in facts), default=0)
     for name, value in facts:
-        _print_line(console, f"{name:<{width}}  {value}".rstrip())
+        # A command is copied whole.
+        as_one = not console.is_terminal or value.startswith("evalkit ")
+        console.print(Text(f"{name:<{width}}  {value}".rstrip()), soft_wrap=as_one)
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -74,19 +74,20 @@ def _row(row: ResultRow) -> str:
 
 def comparison_verdict(comparison: Comparison, name: str) -> str:
     """How `name` differs from BASE: the means by length, longest first, then the tasks that differ."""
-    means = [row for row in comparison.rows if row.task is None]
-    main = sorted(means or comparison.rows, key=lambda row: -row.ctx)
+    rows = [row for row in comparison.rows if row.difference is not None]
+    means = [row for row in rows if row.task is None]
+    main = sorted(means or rows, key=lambda row: -row.ctx)
     told = [row for row in main if row.change != "~"]
     parts = list(_changes(told, with_task=not means))
     same = [row for row in main if row.change == "~"]
     if same:
         parts.append(f"no significant difference {_places(same, with_task=not means)}")
-    tasks = [row for row in comparison.rows if row.task is not None and row.change != "~"] if means else []
+    tasks = [row for row in rows if row.task is not None and row.change != "~"] if means else []
     for change in ("worse", "better"):
-        rows = sorted((row for row in tasks if row.change == change), key=lambda row: -abs(row.difference or 0.0))
-        if rows:
-            lengths = sorted({row.ctx for row in rows}, reverse=True)
-            parts.append(f"{change} on {_listed([_tasks(rows, ctx) for ctx in lengths])}")
+        here = sorted((row for row in tasks if row.change == change), key=lambda row: -abs(row.difference or 0.0))
+        if here:
+            lengths = sorted({row.ctx for row in here}, reverse=True)
+            parts.append(f"{change} on {_listed([_tasks(here, ctx) for ctx in lengths])}")
     return f"{name} {_and_level(parts)}." if parts else ""
 
 

@@ -24,6 +24,9 @@ EXAMPLES = (
 def show(
     run: Path = typer.Argument(..., help="A run folder, or its run.json."),
     sample: str | None = typer.Option(None, "--sample", metavar="ID", help="Show this sample: task/length/index/seed."),
+    failed: bool = typer.Option(
+        False, "--failed", help="List the samples that are not fully right, longest context and lowest score first."
+    ),
     html: Path | None = typer.Option(None, "--html", help="Write a page with tables, charts and samples here."),
     figures: Path | None = typer.Option(None, "--figures", help="Write charts of the run here, as PNG and SVG."),
     format: options.Format = options.FORMAT,
@@ -39,7 +42,13 @@ def show(
     if sample is not None:
         _show_sample(run, sample, format)
         return
-    show_record(_checked(run), format)
+    if failed:
+        _list_failed(run)
+        return
+    record = _checked(run)
+    # Whoever asks for files has seen the report, or will in the page.
+    if format is options.Format.JSON or (html is None and figures is None):
+        show_record(record, format)
     if figures is not None:
         _draw(run, figures)
     if html is not None:
@@ -70,6 +79,16 @@ def _check_is_run(run: Path) -> None:
     if run not in folders:
         more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
         raise UsageError(f"{run} is not a run, but holds {', '.join(map(str, folders[:3]))}{more}; name one of them")
+
+
+def _list_failed(run: Path) -> None:
+    from evalkit.cli.shared.stored_runs import open_run
+    from evalkit.views.samples import run_views
+    from reports.sample_report import failed_rows
+    from reports.terminal import print_rows
+
+    views = run_views(open_run(run).samples.values())
+    print_rows(("sample", "score", "failure", "answer"), failed_rows(views))
 
 
 def _write_page(run: Path, page: Path) -> None:

@@ -97,6 +97,13 @@ def test_hostile_text_stays_text(comparison: Comparison, text: str) -> None:
     assert "<script" not in MarkdownIt().render(with_text(text))
 
 
+def test_an_interval_without_zero_beside_no_verdict_is_explained(comparison: Comparison) -> None:
+    rows = [replace(comparison.rows[0], ci95=(0.2, 0.9), change="~"), *comparison.rows[1:]]
+    tables = comparison_report(replace(comparison, rows=tuple(rows))).tables
+    (tasks,) = (table for table in tables if table.title.startswith("Tasks at 4,096"))
+    assert [row[4] for row in tasks.rows] == ["~ (only before correction)", "~", "~"]
+
+
 def test_small_figures() -> None:
     assert [probability(p) for p in (None, 0.00001, 0.0312, 0.5)] == ["-", "< 0.0001", "0.0312", "0.50"]
     assert signed(-0.02, (-0.03, -0.01), "bits per byte") == "-0.0200 [-0.0300, -0.0100]"

@@ -117,6 +117,6 @@ def test_names_are_what_tells_models_apart() -> None:
     assert named("reference:hybrid", "reference:transformer") == ("hybrid", "transformer")
     assert named("a/hybrid/step-1", "a/dense/step-1") == ("hybrid/step-1", "dense/step-1")
     assert named("org/model@step1", "org/model@step2") == ("step1", "step2")
-    assert named("x/m", "x/m", runs=("before", "after")) == ("before", "after")
+    assert named("x/m", "x/m", runs=("runs/a/ruler", "runs/b/ruler")) == ("a/ruler", "b/ruler")
     assert named("x/m", "x/m") == ("m (BASE)", "m (NEW)")
     assert named("/", runs=("same",)) == ("/",)

@@ -68,6 +68,23 @@ class TestCompare:
         assert data["comparisons"][0]["rows"][0]["difference"] == -30.0
         assert evalkit("compare base new --format markdown").out.startswith("# ruler · ./base → ./new\n")
 
+    def test_failed_samples_are_listed_with_their_answers(self, evalkit: Evalkit) -> None:
+        lines = evalkit("show new --failed").out.splitlines()
+        # 22 of vt and 40 of cwe, the lowest score first.
+        assert len([line for line in lines if line.startswith("│")]) == 62
+        assert [cell.strip() for cell in lines[3].strip("│").split("│")] == [
+            "vt/4096/0/42",
+            "0.00",
+            "wrong needle",
+            "the answer",
+        ]
+
+    def test_rows_of_one_run_alone_are_left_out_by_number(self, evalkit: Evalkit) -> None:
+        write_run(Path("more"), changed(SPEC, {**SPEC.scores, ("qa_1", 4096): [1.0] * 40}))
+        shown = evalkit("compare base more").out
+        assert "1 row without a sample that both runs scored: left out." in shown
+        assert "qa_1 " not in shown
+
     def test_unlike_runs_are_refused_unless_asked(self, evalkit: Evalkit) -> None:
         assert evalkit.refuses("compare base olmes") == (
             "base and olmes have different questions (dialect: nvidia in BASE, olmes in NEW); "
