@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import UsageError
 from evalkit.records import Manifest, ModelIdentity, PreflightCheck
@@ -11,6 +11,10 @@ from evalkit.running.answering import Answerer, OneModel
 from evalkit.running.chat import Chat
 from evalkit.running.model_options import SCRIPTED_PREFIX, ChatMode, ModelOptions
 from evalkit.running.protocols import Adapter, Suite, Tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class OpenedModel:
     warnings: tuple[str, ...] = ()
     preflight: tuple[PreflightCheck, ...] = ()
     """Checks made before the model is used; empty if none were made."""
+    device: str = ""
+    """What runs the model, in one line; empty if nothing does."""
     log_probabilities: bool = True
     """Whether requests for log-probabilities of given text are answered."""
 
@@ -70,7 +76,23 @@ def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
             batch_invariant=options.batch_invariant,
         )
 
-    return OpenedModel(identity, loaded.tokenizer, make_adapter, loaded.tokens_seen, loaded.warnings, preflight=checks)
+    return OpenedModel(
+        identity,
+        loaded.tokenizer,
+        make_adapter,
+        loaded.tokens_seen,
+        loaded.warnings,
+        preflight=checks,
+        device=_device(loaded.model.device, options.device),
+    )
+
+
+def _device(device: "torch.device", asked: str) -> str:
+    import torch
+
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} (no CUDA device is visible)" if asked == "auto" else str(device)
 
 
 def open_tokenizer(options: ModelOptions) -> Tokenizer:
@@ -188,6 +210,7 @@ def _open_server(options: ModelOptions, ctxs: Sequence[int], chat: Mapping[str, 
         tokenizer,
         make_adapter,
         warnings=tuple(warnings),
+        device=f"of the server at {options.server}",
         log_probabilities=abilities.log_probabilities,
     )
 

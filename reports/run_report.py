@@ -137,7 +137,7 @@ def _run_facts(record: RunRecord) -> list[tuple[str, str]]:
     if record.model.thinking is not None:
         facts.append(("thinking", record.model.thinking.description))
     facts.append(preflight_fact(record.preflight))
-    facts += _corpus_facts(record.corpora)
+    facts += corpus_facts(record.corpora)
     facts += _cost_facts(record)
     facts += _session_facts(record.sessions) if record.merged_shards is None else _shard_facts(record)
     facts.append(("run", f"{record.run_id}, seed {record.seed}, suite version {record.suite_version}"))
@@ -145,7 +145,7 @@ def _run_facts(record: RunRecord) -> list[tuple[str, str]]:
     return facts
 
 
-def _corpus_facts(corpora: Sequence[CorpusUse]) -> list[tuple[str, str]]:
+def corpus_facts(corpora: Sequence[CorpusUse]) -> list[tuple[str, str]]:
     """One line per corpus; corpora of one kind, such as mmlu/anatomy and mmlu/virology, share a line."""
     kinds: dict[str, list[CorpusUse]] = {}
     for corpus in corpora:

@@ -354,10 +354,14 @@ def _lock_default_folder(prepared: _Prepared, *, resume: bool) -> FolderLock:
 
 
 def _describe(notes: "Console", opened: "OpenedModel", prepared: _Prepared, folder: Path) -> None:
-    from reports.run_report import describe_model
+    from reports.run_report import corpus_facts, describe_model
 
     note(notes, f"model: {describe_model(opened.identity)}")
+    if opened.device:
+        note(notes, f"device: {opened.device}")
     note(notes, f"positions: {opened.identity.positions.description}")
+    for name, described in corpus_facts(prepared.plan.corpora):
+        note(notes, f"{name}: {described}")
     unused = unused_template(opened.tokenizer, prepared.chat) if prepared.spec.renders_chat else None
     if unused is not None:
         note(notes, f"note: {unused}")
