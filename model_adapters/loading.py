@@ -130,9 +130,9 @@ def count_parameters(model: PreTrainedModel) -> int:
 
 
 def find_device(device: str) -> torch.device:
-    """The device of a `--device` option; raises UsageError for one that does not exist."""
+    """The device of a `--device` option, a GPU with its index; raises UsageError for one that does not exist."""
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
         place = torch.device(device)
     except RuntimeError as error:
@@ -143,7 +143,7 @@ def find_device(device: str) -> torch.device:
     if place.type == "cuda" and (place.index or 0) >= count:
         seen = f"only {count} CUDA devices are" if count > 1 else "only cuda:0 is" if count else "no CUDA device is"
         raise UsageError(f"--device {device}: {seen} visible here; use --device {'cuda' if count else 'cpu'}")
-    return place
+    return torch.device("cuda", place.index or 0) if place.type == "cuda" else place
 
 
 def find_dtype(dtype: str, place: torch.device) -> torch.dtype | str:

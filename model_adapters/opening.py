@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import torch
 
 
-
 @dataclass(frozen=True, slots=True)
 class OpenedModel:
     """A model that is ready to run, with its description for records."""

@@ -490,7 +490,7 @@ def test_a_model_that_does_not_fit_its_device(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**30, 4 * 2**30))
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", full)
     assert refusal(folder, device="cuda", dtype="float32") == (
-        "its weights take 0.0 GiB as stored, and of the 4.0 GiB of cuda only 1.0 are free; free more, or use "
+        "its weights take 0.0 GiB as stored, and of the 4.0 GiB of cuda:0 only 1.0 are free; free more, or use "
         "--dtype bfloat16 or --device cpu"
     )
 

@@ -62,9 +62,11 @@ class TestOutput:
         notes = shown.err.splitlines()
         assert notes[0] == "tiny: 3 prompts, model scripted:script"
         assert notes[1].startswith("model: scripted, 0.0M parameters, float32, no stated trained length")
-        assert notes[2:4] == ["positions: none", "run folder: here"]
-        assert re.fullmatch(r"first answer after [\d.]+ s; about 0 s for the other 2", notes[4])
-        assert notes[5:] == ["stored in here"]
+        assert notes[2] == "positions: none"
+        assert notes[3].startswith("corpus: numbers: 2 parts (counted.txt, sha256 of them all ")
+        assert notes[4] == "run folder: here"
+        assert re.fullmatch(r"first answer after [\d.]+ s; about 0 s for the other 2", notes[5])
+        assert notes[6:] == ["stored in here"]
         assert shown.out.startswith("tiny · scripted · dialect plain\n")
         assert "100.0" in shown.out
         assert "│" in shown.out

@@ -35,6 +35,7 @@ from model_adapters.engine.scheduling.memory_plan import (
     plan_request,
     plannable_bytes,
 )
+from model_adapters.loading import find_device
 from tests.model_adapters.small_models import FAMILIES, small_model
 
 GIB = 2**30
@@ -194,6 +195,26 @@ def test_what_does_not_fit_names_need_and_remedy(monkeypatch: pytest.MonkeyPatch
 
 def test_free_memory_of_this_machine_is_known() -> None:
     assert memory_plan.available_bytes(torch.device("cpu")) > GIB / 64
+
+
+@pytest.mark.parametrize("option", ["auto", "cuda", "cuda:0"])
+def test_free_memory_of_the_gpu_that_an_option_names(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of PyTorch's functions refuse a device without an index."""
+
+    def of_device(value: Any) -> Any:
+        return lambda device: value if device.index == 0 else pytest.fail(f"{device} has no index")
+
+    for name, value in {
+        "mem_get_info": (80 * GIB, 100 * GIB),
+        "memory_reserved": 10 * GIB,
+        "memory_allocated": 4 * GIB,
+        "get_per_process_memory_fraction": 0.5,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, of_device(value))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    # Half of 100 GiB may be used: 10 are reserved, of which 4 are taken.
+    assert memory_plan.available_bytes(find_device(option)) == 46 * GIB
 
 
 @pytest.mark.parametrize("family", FAMILIES)
