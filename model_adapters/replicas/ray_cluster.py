@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from model_adapters.messages import first_line
 ADDRESS = "RAY_ADDRESS"
 OBJECT_STORE_BYTES = 100 * 2**20
 """Of a local instance: records travel inside of Ray's own messages, so hardly any is used."""
+REACH_SECONDS = 10.0
 LONGEST_FOLDER = 40
 """Characters of the folder for Ray's sockets, whose whole paths may have 107."""
 
@@ -40,40 +42,84 @@ def ray_cluster(address: str | None, *, least_cpus: int) -> Iterator[Cluster]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Actors without a GPU keep the environment's CUDA_VISIBLE_DEVICES; Ray warns about that otherwise.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = address or os.environ.get(ADDRESS) or None
-    if address is None:
-        # Ray reads this when it is imported, and then listens on the loopback interface only.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
     if ray.is_initialized():  # by a caller in this process, whose instance it stays
         yield _describe()
         return
-    folder = None if address else _folder()
+    address = address or os.environ.get(ADDRESS) or None
+    with _quiet(), _connected(address) if address else _local(max(least_cpus, _cpus())):
+        yield _describe()
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    import ray
+
+    with _refusing(f"the Ray cluster at {address} cannot be reached"):
+        _try_to_reach(address)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _try_to_reach(address: str) -> None:
+    """Raise OSError or ValueError for an address where nothing listens: Ray tries for minutes."""
+    if "://" in address:
+        raise ValueError("write host:port, and run evalkit on a machine of the cluster")
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+
+
+@contextmanager
+def _local(cpus: int) -> Iterator[None]:
+    import ray
+    from ray._private import ray_constants
+
+    folder = _folder()
+    # Ray's way to bind everything to the loopback interface, meant for systems with a firewall that asks.
+    joins_others, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        with _refusing("Ray cannot be started here"):
+            ray.init(
+                "local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=folder,
+            )
         try:
-            if address:
-                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-            else:
-                ray.init(
-                    "local",
-                    num_cpus=max(least_cpus, _cpus()),
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    _temp_dir=folder,
-                )
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started here"
-            raise UsageError(f"{where}: {first_line(error)}") from None
-        try:
-            yield _describe()
+            yield
         finally:
             ray.shutdown()
     finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        ray_constants.ENABLE_RAY_CLUSTER = joins_others
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the deaths of workers off stdout, where Ray prints them and a command its result; the run reports them."""
+    from ray._private import worker
+
+    printing, worker.print_worker_logs = worker.print_worker_logs, lambda *_: None
+    try:
+        yield
+    finally:
+        worker.print_worker_logs = printing
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise UsageError(f"{what}: {first_line(error)}") from None
 
 
 def _describe() -> Cluster:

@@ -122,6 +122,6 @@ def _reason(error: RayError) -> str:
     if isinstance(error, RayActorError) and error.preempted:
         return "its host was preempted"
     text = str(error)
-    if "out-of-memory" in text or "OOM" in text:
+    if "running low on memory" in text:
         return "its host ran out of memory"
     return "its process died" if isinstance(error, RayActorError) else first_line(error)
