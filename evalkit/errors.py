@@ -19,7 +19,7 @@ class IncompatibleRunError(EvalkitError):
 
 
 class SampleDoesNotFitError(EvalkitError):
-    """The smallest prompt of a task exceeds the requested context length; the sample is unscored."""
+    """A sample has no prompt that can be sent, mostly because it would exceed its context length; it is unscored."""
 
 
 class RequestFailedError(EvalkitError):

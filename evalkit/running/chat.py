@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evalkit.errors import UsageError
+from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.records import Request, Thinking, ThinkingUse
 from evalkit.running.model_options import RAW, ChatMode, ChatOptions
 from evalkit.running.protocols import ChatTemplate, Tokenizer
 from evalkit.running.thinking import Place, Tags, find_tags, switches
 
 _QUESTION, _OPENING, _ANSWER = "What is the pass key?", "The pass key is", "The pass key is 12345."
+_CHANGED, _FAILED = "its chat template changes what it is given", "its chat template failed"
 _SPARE_TOKENS = 4
 """White space that a model may write before it opens a thought."""
 
@@ -56,7 +57,10 @@ class Chat:
         self._switches: dict[str, Any] = {}
         self._place: Place = "outside"
         if self._template is not None:
-            self._prepare(self._template)
+            try:
+                self._prepare(self._template)
+            except (SampleDoesNotFitError, ValueError) as error:
+                raise self._refused(error) from None
 
     def _prepare(self, template: ChatTemplate) -> None:
         """Find out how the template marks turns and thoughts."""
@@ -122,12 +126,12 @@ class Chat:
             others = [message for message in messages if message["role"] != "system"]
             if len(others) < len(messages):
                 return self.conversation(others, add_generation_prompt)
-            raise self._failed(error) from None
+            raise self._refused(error) from None
         is_open = add_generation_prompt and self._place == "open"
         return text + self._tags.closing if is_open and self._tags is not None else text
 
     def render(self, question: str, opening: str) -> Prompt:
-        """The prompt; raises UsageError if the template fails, or does not contain the question as it is."""
+        """The prompt; raises SampleDoesNotFitError if the template fails on it, or changes the question."""
         if self._template is None:
             text = question + opening
             return Prompt(text, self.tokenizer.encode_prompt(text), 0, opening)
@@ -136,7 +140,7 @@ class Chat:
         if tags is None or (begun and not self._options.thinking and self._place == "outside"):
             text, start, end = self._rendered(asked, begun)
             if not text[end:].endswith(begun):
-                raise self._changed()
+                raise SampleDoesNotFitError(_CHANGED)
         else:
             text, start, end = self._rendered(asked)
             if self._options.thinking:
@@ -207,12 +211,12 @@ class Chat:
         try:
             text, head = self._template.render(asked, begun), self._head(prefilled=bool(begun))
         except ValueError as error:
-            raise self._failed(error) from None
+            raise SampleDoesNotFitError(f"{_FAILED}: {error}") from None
         shown = asked.strip()
         start = len(head) + len(text[len(head) :]) - len(text[len(head) :].lstrip())
         end = start + len(shown)
         if not text.startswith(head) or text[start:end] != shown:
-            raise self._changed()
+            raise SampleDoesNotFitError(_CHANGED)
         return text, start, end
 
     def _first_special(self, text: str) -> str:
@@ -223,11 +227,9 @@ class Chat:
                 return text[: text.index(spelled) + len(spelled)].strip()
         return text.strip()
 
-    def _failed(self, error: ValueError) -> UsageError:
-        return UsageError(f"{self._model}: its chat template failed: {error}; use --chat off")
-
-    def _changed(self) -> UsageError:
-        return UsageError(f"{self._model}: its chat template changes what it is given; use --chat off")
+    def _refused(self, error: SampleDoesNotFitError | ValueError) -> UsageError:
+        reason = str(error) if isinstance(error, SampleDoesNotFitError) else f"{_FAILED}: {error}"
+        return UsageError(f"{self._model}: {reason}; use --chat off")
 
 
 def unused_template(tokenizer: Tokenizer, mode: ChatMode) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from evalkit.errors import UsageError
+from evalkit.errors import SampleDoesNotFitError, UsageError
 from evalkit.records import (
     Asked,
     Completion,
@@ -144,7 +144,11 @@ class RulerSuite(RulerJudge):
             draft = self._draft(key)
             opening = tasks.opening(self._dialect, draft.prefix)
             limit = key.ctx - self._budget(key, opening)
-            least = smallest_tokens(draft, opening, self._measure)
+            try:
+                least = smallest_tokens(draft, opening, self._measure)
+            except SampleDoesNotFitError as error:
+                reason = reason or str(error)
+                continue
             if least <= limit:
                 return None
             reason = reason or str(misfit(least, limit))

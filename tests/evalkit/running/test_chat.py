@@ -107,6 +107,7 @@ def test_dialects_name_the_convention_and_digests_the_template() -> None:
         ("{{ raise_exception('no users') }}", "tiny: its chat template failed: no users; use --chat off"),
         ("{% if %}", "tiny: its chat template failed: "),
         ("{{ 1 / 0 }}", "tiny: its chat template failed: "),
+        ("{% if messages[1] %}{{ 1 / 0 }}{% endif %}{{ messages[0].content }}", "tiny: its chat template failed: "),
     ],
 )
 def test_templates_that_cannot_be_used_are_refused(template: str | None, complaint: str) -> None:

@@ -1,7 +1,9 @@
 """RULER through a chat template: prompts within their length, answers that end with their turn, runs kept apart."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -128,3 +130,18 @@ def test_runs_of_other_conventions_and_templates_are_not_continued(tmp_path: Pat
         start(ChatMode.OFF)
     with pytest.raises(IncompatibleRunError, match="chat_template: sha256:1 -> sha256:2"):
         start(ChatMode.PREFILL, "sha256:2")
+
+
+def test_a_question_that_the_template_changes_is_left_out(tmp_path: Path) -> None:
+    """As Nemotron Nano's template removes /think from what users write."""
+    template = TEMPLATES["chatml"].replace("message['content']", "message['content'].replace('77', '')")
+    given: dict[str, Any] = {"ctxs": (512,), "tasks": ("niah_single_1",), "samples": 20}
+    tokenizer = ScriptedTokenizer(chat_template=template)
+    suite = small_corpora.suite(tokenizer, **given, chat=ChatOptions(ChatMode.USER))
+    raw = small_corpora.suite(tokenizer, **given)
+    changed = {key.id for key in raw.plan().keys if "77" in raw.ask(key).sample.prompt}
+    assert 0 < len(changed) < 20
+    run_in(tmp_path / "run", suite, ScriptedAdapter(lambda _: "no", tokenizer=tokenizer))
+    lines = map(json.loads, (tmp_path / "run" / "samples.jsonl").read_text(encoding="utf-8").splitlines())
+    reasons = {line["id"]: line["unscored"] for line in lines if line.get("unscored")}
+    assert reasons == dict.fromkeys(changed, "its chat template changes what it is given")
