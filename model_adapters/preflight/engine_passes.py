@@ -43,7 +43,7 @@ def branch_logits(
     runner: ModelRunner, prefix: SlottedCache, token_ids: Sequence[int], lengths: Sequence[int]
 ) -> torch.Tensor:
     """Logits [sum of lengths, V] of branches from one prefix, each a prefix of `token_ids`."""
-    output = runner.branch(prefix, 0, [token_ids[:length] for length in lengths])
+    output = runner.branch(prefix, [0] * len(lengths), [token_ids[:length] for length in lengths])
     return runner.logits_of(output, output.last_hidden_state).cpu()
 
 

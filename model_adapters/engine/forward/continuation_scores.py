@@ -1,6 +1,6 @@
-"""Score possible continuations of texts, with many texts and continuations in one pass over their shared context.
+"""Score possible continuations of texts, with many texts and continuations in one pass over the contexts they share.
 
-The context is not modified.
+Contexts are not modified.
 
 Shape suffixes: P positions looked at, D model width, V vocabulary.
 """
@@ -22,7 +22,6 @@ LEAST_TEXT_TOKENS = 64
 """Minimum number of tokens a text counts for: linear-attention layers process chunks of about this size."""
 CPU_REPEATED_TOKENS, GPU_REPEATED_TOKENS = 256, 4096
 """Cost of a separate pass, as the number of tokens that other passes could read in the same time."""
-END_OF_CONTEXT = (-1, -1)
 
 TokenIds = tuple[int, ...]
 Scores = tuple[ContinuationScore, ...]
@@ -69,7 +68,7 @@ def passes(branches: Sequence[Branch], budget_tokens: int) -> Iterator[list[int]
     rows = 0
     for index in sorted(range(len(branches)), key=lambda index: branches[index].row_tokens):
         branch = branches[index]
-        if batch and _pass_tokens(rows + len(branch.rows), branch.row_tokens) > budget_tokens:
+        if batch and pass_tokens(rows + len(branch.rows), branch.row_tokens) > budget_tokens:
             yield batch
             batch, rows = [], 0
         batch.append(index)
@@ -84,27 +83,27 @@ def pays_alone(branch: Branch, budget_tokens: int, *, on_gpu: bool) -> bool:
     That is the case if a single pass would be too large, or would repeat more tokens than a separate pass costs.
     """
     worth = GPU_REPEATED_TOKENS if on_gpu else CPU_REPEATED_TOKENS
-    return branch.repeated_tokens > worth or _pass_tokens(len(branch.rows), branch.row_tokens) > budget_tokens
+    return branch.repeated_tokens > worth or pass_tokens(len(branch.rows), branch.row_tokens) > budget_tokens
 
 
-def _pass_tokens(rows: int, row_tokens: int) -> int:
+def pass_tokens(rows: int, row_tokens: int) -> int:
     """Cost in tokens, padding included, of a pass over `rows` rows of at most `row_tokens` tokens."""
     return rows * max(row_tokens, LEAST_TEXT_TOKENS)
 
 
 @torch.no_grad()
-def score_branches(runner: ModelRunner, context: Context, branches: Sequence[Branch]) -> list[Scores | None]:
-    """Score the continuations of each branch in one pass; None for a branch with a score that is not finite."""
-    rows = [row for branch in branches for row in branch.rows]
+def score_branches(runner: ModelRunner, branches: Sequence[tuple[Context, Branch]]) -> list[Scores | None]:
+    """Score the continuations of each context's branch in one pass; None for a branch with a score that is not finite.
+
+    All contexts are in one cache.
+    """
     asked = _Asked()
-    first_row = 0
-    for branch in branches:
-        asked.add(branch, first_row)
-        first_row += len(branch.rows)
-    values, hits = _look_up(runner, context, rows, asked)
+    for context, branch in branches:
+        asked.add(context, branch)
+    values, hits = _look_up(runner, asked)
     found: list[Scores | None] = []
     at = 0
-    for branch in branches:
+    for _, branch in branches:
         scores = []
         for continuation in branch.continuations:
             part = slice(at, at + len(continuation))
@@ -127,7 +126,7 @@ def score_after(
     short = [index for index, branch in enumerate(branches) if branch.row_tokens <= budget_tokens]
     for batch in passes([branches[index] for index in short], budget_tokens):
         indices = [short[index] for index in batch]
-        found = score_branches(runner, context, [branches[index] for index in indices])
+        found = score_branches(runner, [(context, branches[index]) for index in indices])
         for index, one in zip(indices, found, strict=True):
             if one is None:
                 raise RequestFailedError(NOT_FINITE)
@@ -142,36 +141,44 @@ def score_after(
 class _Asked:
     """Positions whose logits are needed, without duplicates, and the tokens to look up there."""
 
-    places: dict[tuple[int, int], int] = field(default_factory=dict)
-    """(row, token index or END_OF_CONTEXT) -> index among all positions."""
+    contexts: list[Context] = field(default_factory=list)
+    """The context of each row."""
+    rows: list[TokenIds] = field(default_factory=list)
+    ends: dict[int, Context] = field(default_factory=dict)
+    """Slot -> context, for contexts whose own last position is among those needed."""
+    places: dict[tuple[int | None, int], int] = field(default_factory=dict)
+    """(row, token index), or (None, slot) for the end of a context -> index among all positions."""
     place: list[int] = field(default_factory=list)
     target: list[int] = field(default_factory=list)
 
-    def add(self, branch: Branch, first_row: int) -> None:
+    def add(self, context: Context, branch: Branch) -> None:
         """Add all tokens of a branch's continuations, in order."""
-        row = first_row
+        row = first_row = len(self.rows)
+        self.rows += branch.rows
+        self.contexts += [context] * len(branch.rows)
         for continuation in branch.continuations:
             long = len(continuation) > 1
             for offset, token_id in enumerate(continuation):
                 before = len(branch.text) + offset - 1
-                position = END_OF_CONTEXT if before < 0 else (row if long else first_row, before)
+                if before < 0:
+                    self.ends[context.slot] = context
+                position = (None, context.slot) if before < 0 else (row if long else first_row, before)
                 self.place.append(self.places.setdefault(position, len(self.places)))
                 self.target.append(token_id)
             row += long
 
 
-def _look_up(
-    runner: ModelRunner, context: Context, rows: Sequence[TokenIds], asked: _Asked
-) -> tuple[list[float], list[bool]]:
+def _look_up(runner: ModelRunner, asked: _Asked) -> tuple[list[float], list[bool]]:
     """Log-probability in nats of each token and whether it is the most probable one, computed block by block."""
-    output = context.last
-    if rows:
-        output = runner.branch(context.cache, context.slot, rows)
-    firsts = [0, *accumulate(map(len, rows))]
-    place_P = torch.tensor([max(0, firsts[row] + token) for row, token in asked.places], device=runner.device)
-    hidden_PD = output.last_hidden_state[0, place_P]
-    if END_OF_CONTEXT in asked.places:
-        hidden_PD[asked.places[END_OF_CONTEXT]] = context.last.last_hidden_state[0, 0]
+    if asked.rows:
+        output = runner.branch(asked.contexts[0].cache, [context.slot for context in asked.contexts], asked.rows)
+    else:
+        output = next(iter(asked.ends.values())).last
+    firsts = [0, *accumulate(map(len, asked.rows))]
+    places = [0 if row is None else firsts[row] + token for row, token in asked.places]
+    hidden_PD = output.last_hidden_state[0, torch.tensor(places, device=runner.device)]
+    for slot, context in asked.ends.items():
+        hidden_PD[asked.places[None, slot]] = context.last.last_hidden_state[0, 0]
     nats, hits, order = [], [], []
     for first in range(0, len(hidden_PD), block_positions(runner)):
         logits_PV = runner.logits_of(output, hidden_PD[None, first : first + block_positions(runner)])

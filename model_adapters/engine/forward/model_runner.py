@@ -109,6 +109,12 @@ class ModelRunner:
     @torch.no_grad()
     def prefill_together(self, cache: SlottedCache, first_slot: int, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
         """Append prompts to consecutive slots in one pass; returns the fp32 logits [B, V] after each."""
+        output = self.read_together(cache, first_slot, prompts)
+        return self.logits_of(output, output.last_hidden_state)
+
+    @torch.no_grad()
+    def read_together(self, cache: SlottedCache, first_slot: int, prompts: Sequence[Sequence[int]]) -> Any:
+        """Do the same; returns the decoder's output at the last token of each, with hidden states [1, B, D]."""
         slots = range(first_slot, first_slot + len(prompts))
         rows = []
         for slot, prompt in zip(slots, prompts, strict=True):
@@ -116,7 +122,7 @@ class ModelRunner:
             rows.append(Row(slot, cache.lengths[slot], len(prompt)))
         step, output = self._packed(cache, rows, prompts)
         step.advance()
-        return self.logits_of(output, output.last_hidden_state[:, step.last_places])
+        return with_hidden(output, output.last_hidden_state[:, step.last_places])
 
     @torch.no_grad()
     def segments(
@@ -150,12 +156,15 @@ class ModelRunner:
         return with_hidden(output, output.last_hidden_state[:, -1:].clone())
 
     @torch.no_grad()
-    def branch(self, cache: SlottedCache, slot: int, texts: Sequence[Sequence[int]]) -> Any:
-        """Read texts that each continue a slot's contents, without changing the slot.
+    def branch(self, cache: SlottedCache, slots: Sequence[int], texts: Sequence[Sequence[int]]) -> Any:
+        """Read texts that each continue the contents of a slot, without changing it.
 
         Returns the decoder's output with hidden states [1, X, D] of all texts, concatenated.
         """
-        rows = [Row(slot, cache.lengths[slot], len(text), keeps=False, outputs=len(text)) for text in texts]
+        rows = [
+            Row(slot, cache.lengths[slot], len(text), keeps=False, outputs=len(text))
+            for slot, text in zip(slots, texts, strict=True)
+        ]
         return self._packed(cache, rows, texts)[1]
 
     def logits(self, output: Any, first: int, end: int) -> torch.Tensor:

@@ -28,7 +28,7 @@ class Runner(Protocol):
 
     def read(self, cache: SlottedCache, slot: int, token_ids: Sequence[int], segment_tokens: int) -> Any: ...
 
-    def branch(self, cache: SlottedCache, slot: int, texts: Sequence[Sequence[int]]) -> Any: ...
+    def branch(self, cache: SlottedCache, slots: Sequence[int], texts: Sequence[Sequence[int]]) -> Any: ...
 
     def decode(self, cache: SlottedCache, id_B1: torch.Tensor, places: int) -> torch.Tensor: ...
 
@@ -56,7 +56,7 @@ def continues_from_states(runner: Runner) -> bool:
             for state in layer.recurrent.values()
         )
         _set_states(cache, 0.0)
-        runner.branch(cache, 0, [range(TOKENS), range(TOKENS)])
+        runner.branch(cache, [0, 0], [range(TOKENS), range(TOKENS)])
         runner.decode(cache, torch.zeros((2, 1), dtype=torch.long, device=runner.device), cache.max_tokens)
     return continued
 

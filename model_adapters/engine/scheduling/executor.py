@@ -1,7 +1,7 @@
 """Run the scheduler's decisions: forward passes over the slots of a room, and the tokens and scores they give."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ import torch
 
 from evalkit.errors import RequestFailedError
 from evalkit.running.activity import Activity, report
-from model_adapters.engine.forward.continuation_scores import Branch, score_after, score_branches
+from model_adapters.engine.forward.continuation_scores import Branch, Scores, score_after, score_branches
 from model_adapters.engine.forward.decode_graph import DecodeSteps, greedy_choice, token_choices
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.forward.token_scores import NOT_FINITE, score_tokens
@@ -151,20 +151,36 @@ class Executor:
 
     def _score_branches(self, work: ScoreBranches, room: Room) -> Scored:
         started, generations = time.perf_counter(), []
-        context = self._kept_prefix(work.sequences[0], room)
-        if context is None:
-            room.cache.reset(work.slot)
-            context = Context(room.cache, work.slot)
-        branches = [Branch.of(sequence.request, context.tokens) for sequence in work.sequences]
-        found = score_branches(self.runner, context, branches)
-        if context.tokens:
-            self.prefixes.count(context, len(work.sequences))
+        found: list[tuple[Sequence, Scores | None]] = []
+        for sequences, contexts in self._by_cache(work, room):
+            branches = [
+                (context, Branch.of(sequence.request, context.tokens))
+                for sequence, context in zip(sequences, contexts, strict=True)
+            ]
+            found += zip(sequences, score_branches(self.runner, branches), strict=True)
         seconds = (time.perf_counter() - started) / len(work.sequences)
-        for sequence, scores in zip(work.sequences, found, strict=True):
+        for sequence, scores in found:
             sequence.prefill_seconds += seconds
             finished = sequence.finish("error", NOT_FINITE) if scores is None else None
             generations.append(finished or sequence.finish("stop", continuations=scores))
         return Scored(tuple(generations))
+
+    def _by_cache(self, work: ScoreBranches, room: Room) -> Iterable[tuple[list[Sequence], list[Context]]]:
+        """The sequences with the contexts that they continue, in lists for each cache that holds some of these."""
+        prefixes = [sequence.prefix for sequence in work.sequences if sequence.prefix]
+        self.prefixes.read_together(prefixes, pass_tokens=room.plan.pass_tokens, room_bytes=room.plan.prefix_bytes or 0)
+        kept = {sequence.prefix: self._kept_prefix(sequence, room) for sequence in work.sequences}
+        if None in kept.values():
+            room.cache.reset(work.slot)
+        by_cache: dict[int, tuple[list[Sequence], list[Context]]] = {}
+        for sequence in work.sequences:
+            context = kept[sequence.prefix] or Context(room.cache, work.slot)
+            sequences, contexts = by_cache.setdefault(id(context.cache), ([], []))
+            sequences.append(sequence)
+            contexts.append(context)
+            if context.tokens:
+                self.prefixes.count(context, 1)
+        return by_cache.values()
 
     def _begin(self, sequence: Sequence, slot: int, room: Room) -> Context:
         """Prepare a slot for a request: copy its cached prefix into the slot, or empty it."""

@@ -1,15 +1,19 @@
 """Prefix caching: prefixes shared by prompts are read once, kept while memory allows, and continued many times."""
 
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 
-from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.forward.model_runner import ModelRunner, with_hidden
 from model_adapters.engine.memory.context import Context
+
+TokenIds = tuple[int, ...]
 
 
 class PrefixStore:
     """Cached prefixes, keyed by their tokens, so that a lookup never returns another or a stale prefix.
 
-    Each prefix has a read-only cache of its own size. The least recently used prefix is evicted first.
+    Prefixes that are read together share a read-only cache; a longer one has a cache of its own. The least recently
+    used prefix is evicted first.
     """
 
     def __init__(self, runner: ModelRunner) -> None:
@@ -20,40 +24,75 @@ class PrefixStore:
         self.tokens_saved = 0
         """Prompt tokens saved: those of the prefixes in all requests, minus those read to fill the cache."""
         self._runner = runner
-        self._kept: OrderedDict[tuple[int, ...], Context] = OrderedDict()
+        self._kept: OrderedDict[TokenIds, Context] = OrderedDict()
 
     @property
     def nbytes(self) -> int:
         """Allocated bytes of all cached prefixes."""
-        return sum(context.cache.kv_bytes + context.cache.state_bytes for context in self._kept.values())
+        caches = {id(context.cache): context.cache for context in self._kept.values()}
+        return sum(cache.kv_bytes + cache.state_bytes for cache in caches.values())
 
-    def context(self, token_ids: tuple[int, ...], *, segment_tokens: int, room_bytes: int) -> Context | None:
+    def context(self, token_ids: TokenIds, *, segment_tokens: int, room_bytes: int) -> Context | None:
         """Return the cached prefix, reading it if necessary; None if it exceeds `room_bytes` on its own."""
-        found = self._kept.get(token_ids)
-        if found is not None:
-            self._kept.move_to_end(token_ids)
-            return found
-        needed_bytes = self.cost_bytes(token_ids)
-        if needed_bytes > room_bytes:
-            return None
-        while self._kept and self.nbytes + needed_bytes > room_bytes:
-            self._kept.popitem(last=False)
-        cache = self._runner.new_cache(slots=1, max_tokens=len(token_ids))
-        context = Context(cache, 0, self._runner.read(cache, 0, token_ids, segment_tokens))
-        self._kept[token_ids] = context
-        self.read += 1
-        self.tokens_saved -= len(token_ids)
-        return context
+        if token_ids not in self._kept:
+            if self.cost_bytes(token_ids) > room_bytes:
+                return None
+            self._evict(room_bytes - self.cost_bytes(token_ids))
+            cache = self._runner.new_cache(slots=1, max_tokens=len(token_ids))
+            self._keep(token_ids, Context(cache, 0, self._runner.read(cache, 0, token_ids, segment_tokens)))
+        self._kept.move_to_end(token_ids)
+        return self._kept[token_ids]
+
+    def read_together(self, prefixes: Sequence[TokenIds], *, pass_tokens: int, room_bytes: int) -> None:
+        """Read the prefixes that are not cached, in passes shared by short ones.
+
+        What needs a pass of its own, or does not fit into `room_bytes` with others, is left to `context`.
+        """
+        missing = [prefix for prefix in dict.fromkeys(prefixes) if prefix not in self._kept]
+        for prefix in set(prefixes).intersection(self._kept):
+            self._kept.move_to_end(prefix)
+        for together in shared_passes(missing, pass_tokens):
+            longest = max(together, key=len)
+            needed_bytes = len(together) * self.cost_bytes(longest)
+            if len(together) > 1 and needed_bytes <= room_bytes:
+                self._evict(room_bytes - needed_bytes)
+                cache = self._runner.new_cache(slots=len(together), max_tokens=len(longest))
+                output = self._runner.read_together(cache, 0, together)
+                for slot, prefix in enumerate(together):
+                    last = with_hidden(output, output.last_hidden_state[:, slot : slot + 1].clone())
+                    self._keep(prefix, Context(cache, slot, last))
 
     def count(self, context: Context, requests: int) -> None:
         """Count requests that continue from a cached prefix."""
         self.continued += requests
         self.tokens_saved += requests * context.tokens
 
-    def cost_bytes(self, token_ids: tuple[int, ...]) -> int:
+    def cost_bytes(self, token_ids: TokenIds) -> int:
         """Bytes needed to cache a prefix; 0 if it is empty."""
         return self._runner.layout.cost.bytes(len(token_ids)) if token_ids else 0
 
     def clear(self) -> None:
         """Drop all prefixes, because memory ran out."""
         self._kept.clear()
+
+    def _keep(self, token_ids: TokenIds, context: Context) -> None:
+        self._kept[token_ids] = context
+        self.read += 1
+        self.tokens_saved -= len(token_ids)
+
+    def _evict(self, allowed_bytes: int) -> None:
+        while self._kept and self.nbytes > allowed_bytes:
+            self._kept.popitem(last=False)
+
+
+def shared_passes(prefixes: Sequence[TokenIds], pass_tokens: int) -> Iterator[list[TokenIds]]:
+    """Group prefixes into passes of at most `pass_tokens` tokens, and of at most twice the memory that they need."""
+    together: list[TokenIds] = []
+    for prefix in sorted(prefixes, key=len):
+        tokens = sum(map(len, together)) + len(prefix)
+        if together and (tokens > pass_tokens or (len(together) + 1) * len(prefix) > 2 * tokens):
+            yield together
+            together = []
+        together.append(prefix)
+    if together:
+        yield together

@@ -6,12 +6,12 @@ while (work := scheduler.next()) is not None:
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
 from evalkit.records import Request
-from model_adapters.engine.forward.continuation_scores import Branch, TokenIds, passes, pays_alone
+from model_adapters.engine.forward.continuation_scores import Branch, TokenIds, pass_tokens, passes, pays_alone
 from model_adapters.engine.scheduling.executor import Picked, Prefilled, Result, Scored
 from model_adapters.engine.scheduling.memory_plan import EnginePlan
 from model_adapters.engine.scheduling.prefix_store import PrefixStore
@@ -216,12 +216,14 @@ class Scheduler:
         by_prefix: dict[TokenIds, list[Sequence]] = {}
         for sequence in gathered:
             by_prefix.setdefault(sequence.prefix, []).append(sequence)
+        planned: list[list[Sequence]] = []
         for prefix, sequences in by_prefix.items():
             together = [sequence for sequence in sequences if self._branches(sequence, plan)]
             branches = [Branch.of(sequence.request, len(prefix)) for sequence in together]
-            for batch in passes(branches, plan.pass_tokens):
-                yield ScoreBranches(tuple(together[index] for index in batch), slot)
+            planned += [[together[index] for index in batch] for batch in passes(branches, plan.pass_tokens)]
             yield from (Score(sequence, slot) for sequence in sequences if sequence not in together)
+        for batch in joined_passes(planned, plan, self.prefixes.cost_bytes):
+            yield ScoreBranches(tuple(batch), slot)
 
     def _first_tokens(self, result: Result) -> Iterator[Generation]:
         unread, self._unread = self._unread, []
@@ -285,3 +287,27 @@ class Scheduler:
                 self._waiting.append(sequence)
             else:
                 yield sequence.finish("error", message)
+
+
+def joined_passes(
+    planned: Iterable[list[Sequence]], plan: EnginePlan, cost_bytes: Callable[[TokenIds], int]
+) -> Iterator[list[Sequence]]:
+    """Join passes behind different cached prefixes while they fit into one, and their prefixes into memory together.
+
+    On a GPU a pass of few tokens takes the time to launch its kernels.
+    """
+    joined: list[Sequence] = []
+    tokens = 0
+    for batch in planned:
+        branches = [Branch.of(sequence.request, len(sequence.prefix)) for sequence in batch]
+        more = pass_tokens(sum(len(branch.rows) for branch in branches), max(one.row_tokens for one in branches))
+        prefixes = {sequence.prefix for sequence in (*joined, *batch)}
+        needed_bytes = len(prefixes) * max(map(cost_bytes, prefixes))
+        fits = tokens + more <= plan.pass_tokens and needed_bytes <= (plan.prefix_bytes or 0)
+        if joined and not (fits and () not in prefixes):
+            yield joined
+            joined, tokens = [], 0
+        joined = joined + batch
+        tokens += more
+    if joined:
+        yield joined

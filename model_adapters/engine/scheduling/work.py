@@ -50,7 +50,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class ScoreBranches:
-    """Score the continuations of requests with a common prefix in one pass that stores nothing."""
+    """Score the continuations of requests in one pass that stores nothing.
+
+    Either each has a cached prefix, or none has.
+    """
 
     sequences: tuple[Sequence, ...]
     slot: int
