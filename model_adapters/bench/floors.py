@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from model_adapters.bench.layer_kinds import layer_kinds
 from model_adapters.bench.record import Ceilings
+from model_adapters.bench.slot_cost import slot_cost
 from model_adapters.engine.forward.full_precision_head import output_embeddings
 from model_adapters.engine.forward.last_layer import last_mlp
-from model_adapters.engine.memory.cost import slot_cost
-from model_adapters.engine.memory.layer_kinds import layer_kinds
 from model_adapters.engine.memory.layer_sizes import head_size, linear_sizes
 
 

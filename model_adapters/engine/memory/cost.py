@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedConfig
 
-from model_adapters.engine.memory.layer_kinds import layer_configs, layer_kinds
-from model_adapters.engine.memory.layer_sizes import cached_values, head_size, linear_sizes
+from model_adapters.engine.memory.layer_sizes import head_size, linear_sizes
 
 MOST_TOKENS = 2**24
 """Upper limit of any context length."""
@@ -72,27 +71,13 @@ class Needs:
         return max(1, min(MOST_SLOTS, int(enough)))
 
 
-def slot_cost(config: PreTrainedConfig, dtype: torch.dtype) -> SlotCost:
-    """Estimate the cost of a slot from the configuration; recurrent states are stored in fp32."""
-    full = windowed = states = window = 0
-    for kind, layer in zip(layer_kinds(config), layer_configs(config), strict=True):
-        if kind.windowed:
-            windowed += cached_values(layer) * dtype.itemsize
-            window = max(window, layer.sliding_window or 0)
-        elif kind.attention:
-            full += cached_values(layer) * dtype.itemsize
-        if kind.states:
-            states += _linear_state_bytes(layer, dtype)
-    return SlotCost(full, windowed, window, states)
-
-
 def activation_bytes_per_token(config: PreTrainedConfig, dtype: torch.dtype) -> int:
     """Upper estimate of one segment's activations in bytes per token: those of the widest layer, in its dtype and fp32.
 
     Counts the residual stream and its norms, one layer's projections and their copies for attention or the delta rule,
     and the gated MLP.
     """
-    widest = max(map(_layer_width, layer_configs(config)), default=4 * config.hidden_size)
+    widest = max(map(_layer_width, config.per_layer_config), default=4 * config.hidden_size)
     return int(ACTIVATION_MARGIN * (dtype.itemsize + 4) * (4 * config.hidden_size + widest))
 
 
@@ -108,8 +93,3 @@ def _layer_width(config: PreTrainedConfig) -> int:
     mlp = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     widest_mlp: int = max(mlp) if isinstance(mlp, list | tuple) else mlp
     return max(attention, 4 * linear_sizes(config).conv_channels, 3 * widest_mlp)
-
-
-def _linear_state_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:
-    sizes = linear_sizes(config)
-    return sizes.conv_channels * sizes.conv_kernel * dtype.itemsize + sizes.state_values * torch.float32.itemsize

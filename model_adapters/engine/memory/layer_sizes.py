@@ -1,4 +1,4 @@
-"""Estimate how much a layer stores from the sizes in its configuration, before the weights are read.
+"""Sizes of a layer in its configuration, known before the weights are read.
 
 Each function takes the configuration of one layer, because in some families sizes differ between layers.
 """
@@ -24,15 +24,6 @@ def linear_sizes(config: PreTrainedConfig) -> LinearSizes:
         if sizes.state_values:
             return sizes
     return LinearSizes(0, 0, 0)
-
-
-def cached_values(config: PreTrainedConfig) -> int:
-    """Values that an attention layer caches per token, keys and values together."""
-    if getattr(config, "kv_lora_rank", None) is not None:
-        # Latent attention: the latent that keys and values are expanded from, and the part of the keys all heads share.
-        return int(config.kv_lora_rank + config.qk_rope_head_dim)
-    heads: int = getattr(config, "num_key_value_heads", 0) or getattr(config, "num_attention_heads", 0)
-    return 2 * heads * head_size(config)
 
 
 def head_size(config: PreTrainedConfig) -> int:

@@ -11,7 +11,7 @@ from model_adapters.engine.scheduling.thought import ThoughtProgress
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The result of one request."""
+    """The result of one request, in tokens; a Completion is in text, which the adapter's tokenizer makes of them."""
 
     request_id: str
     prompt_tokens: int

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from model_adapters.bench.floors import PassWork, Work, decode_work, prefill_work
+from model_adapters.bench.layer_kinds import layer_kinds
 from model_adapters.bench.record import Ceilings
+from model_adapters.bench.slot_cost import slot_cost
 from model_adapters.engine.forward.last_layer import last_mlp
-from model_adapters.engine.memory.cost import slot_cost
-from model_adapters.engine.memory.layer_kinds import layer_kinds
 from tests.model_adapters.small_models import FAMILIES, small_model
 
 

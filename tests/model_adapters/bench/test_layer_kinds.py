@@ -4,7 +4,7 @@ import pytest
 from transformers import Gemma3nTextConfig, LlamaConfig, MistralConfig
 
 from evalkit.errors import UsageError
-from model_adapters.engine.memory.layer_kinds import LayerKind, layer_kinds
+from model_adapters.bench.layer_kinds import LayerKind, layer_kinds
 from tests.model_adapters.small_models import small_model
 
 FULL, WINDOW, STATES = LayerKind(attention=True), LayerKind(attention=True, windowed=True), LayerKind(states=True)

@@ -1,7 +1,4 @@
-"""Estimate what each layer of a model stores from the configuration, before the weights are read.
-
-A loaded model is measured instead (`probe.measure_memory`).
-"""
+"""What each layer of a model stores, from the configuration: floors must not depend on what the engine allocates."""
 
 from dataclasses import dataclass
 
@@ -35,11 +32,11 @@ _KINDS = {
 def layer_kinds(config: PreTrainedConfig) -> tuple[LayerKind, ...]:
     """The kind of every layer, from `layer_types`, or from `sliding_window` if the configuration has no types.
 
-    Raises UsageError for a layer type that the engine does not support.
+    Raises UsageError for other layer types.
     """
     types = getattr(config, "layer_types", None)
     if types is None:
-        windowed = any(getattr(layer, "sliding_window", None) is not None for layer in layer_configs(config))
+        windowed = any(getattr(layer, "sliding_window", None) is not None for layer in config.per_layer_config)
         types = ["sliding_attention" if windowed else "full_attention"] * config.num_hidden_layers
     # transformers keeps every key of a config.json, even keys that the family's code never reads.
     has_windows = hasattr(type(config), "sliding_window")
@@ -54,8 +51,3 @@ def layer_kinds(config: PreTrainedConfig) -> tuple[LayerKind, ...]:
         kind = LayerKind() if mode == "reuse" else _KINDS[layer_type]
         kinds.append(kind if has_windows else LayerKind(kind.attention, False, kind.states))
     return tuple(kinds)
-
-
-def layer_configs(config: PreTrainedConfig) -> list[PreTrainedConfig]:
-    """The configuration of every layer; they differ in families whose layers have different sizes."""
-    return list(config.per_layer_config)
