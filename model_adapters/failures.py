@@ -1,7 +1,8 @@
 """Failures of one request that must not end a run."""
 
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,6 +12,9 @@ from evalkit.errors import EvalkitError, RequestFailedError
 from model_adapters.messages import first_line
 
 T = TypeVar("T")
+
+WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
+"""Pauses before another try, together longer than a driver takes to clear 80 GB."""
 
 # Libraries and drivers that allocate outside PyTorch, and the host's allocator, have no error class of their own.
 _OUT_OF_MEMORY = re.compile(
@@ -43,6 +47,28 @@ def attempt(work: Callable[[], T]) -> T | Failure:
         raise
     except Exception as error:  # noqa: BLE001 - whatever fails for one request, the others go on
         return Failure(describe_failure(error), is_out_of_memory(error))
+
+
+def with_patience(
+    work: Callable[[], T],
+    *,
+    waiting: Callable[[str], None],
+    waits_seconds: Sequence[float] = WAITS_SECONDS,
+) -> T:
+    """The result of the operation, which is tried again after a pause whenever memory runs out.
+
+    A GPU returns the memory of a process that has just left only after a moment. `waiting` gets a line before each
+    pause; the last error is raised.
+    """
+    for seconds in waits_seconds:
+        try:
+            return work()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            waiting(f"memory ran out ({first_line(error)}); trying again in {seconds:g} s")
+        time.sleep(seconds)
+    return work()
 
 
 def describe_failure(error: BaseException) -> str:

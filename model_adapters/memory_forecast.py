@@ -1,5 +1,10 @@
 """Memory forecast of a run before weights are read: weights, sequences at the longest context, one chunk."""
 
+import sys
+import time
+from collections.abc import Callable
+
+import torch
 from transformers import PreTrainedModel
 
 from evalkit.errors import RequestFailedError, UsageError
@@ -9,10 +14,21 @@ from model_adapters.checkpoint import open_checkpoint
 from model_adapters.engine.memory.cost import Needs, activation_bytes_per_token
 from model_adapters.engine.memory.layout import MemoryLayout
 from model_adapters.engine.scheduling.fixed_shapes import fix_shapes
-from model_adapters.engine.scheduling.memory_plan import GivenSizes, available_bytes, plan_request, plannable_bytes
+from model_adapters.engine.scheduling.memory_plan import (
+    EnginePlan,
+    GivenSizes,
+    available_bytes,
+    plan_request,
+    plannable_bytes,
+    taken_bytes,
+)
+from model_adapters.failures import WAITS_SECONDS
 from model_adapters.loading import count_parameters, find_device, find_dtype
 from model_adapters.position_override import PositionOverride
 from model_adapters.support import checkpoint_support, number_format
+
+TAKEN_BYTES = 2 * 2**30
+"""Memory taken by others from which on waiting for it may help; this process's own context takes less."""
 
 
 def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
@@ -41,9 +57,14 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
         weights_bytes=weights,
         logit_count=getattr(config.get_text_config(decoder=True), "vocab_size", 0),
     )
-    free = plannable_bytes(available_bytes(place) - weights, on_gpu=needs.on_gpu)
+    given = _given(options, frame, layout, on_gpu=needs.on_gpu)
+
+    def planned() -> EnginePlan:
+        free = plannable_bytes(available_bytes(place) - weights, on_gpu=needs.on_gpu)
+        return plan_request(needs, free, need_tokens, given)
+
     try:
-        plan = plan_request(needs, free, need_tokens, _given(options, frame, layout, on_gpu=needs.on_gpu))
+        plan = _once_others_have_left(planned, place) if needs.on_gpu else planned()
     except RequestFailedError as error:
         line = f"{model}: in addition to {_gib(weights)} of weights, {error}"
         if needs.on_gpu:
@@ -57,6 +78,23 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
         f"{plan.max_tokens:,} tokens, {_gib(segment)} for a segment of {plan.segment_tokens:,}; "
         f"{_gib(available_bytes(place))} free on {place}"
     )
+
+
+def _once_others_have_left(planned: Callable[[], EnginePlan], place: torch.device) -> EnginePlan:
+    """The plan; if it does not fit while others hold much of the GPU, it is made again after a pause.
+
+    A GPU returns the memory of a process that has just left only after a moment.
+    """
+    for seconds in WAITS_SECONDS:
+        try:
+            return planned()
+        except RequestFailedError:
+            if (taken := taken_bytes(place)) < TAKEN_BYTES:
+                raise
+            others = f"{_gib(taken)} of {place} are taken by others, too much for this run"
+            print(f"evalkit: {others}; trying again in {seconds:g} s", file=sys.stderr)
+        time.sleep(seconds)
+    return planned()
 
 
 def _given(options: ModelOptions, frame: PreTrainedModel, layout: MemoryLayout, *, on_gpu: bool) -> GivenSizes:

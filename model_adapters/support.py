@@ -12,6 +12,9 @@ from model_adapters.engine.memory.layout import MemoryLayout
 from model_adapters.hollow import make_hollow, products_skipped
 from model_adapters.messages import quiet_transformers
 
+_MEASURED: dict[tuple[str, torch.dtype], MemoryLayout] = {}
+"""Layouts by configuration and dtype: a run needs one for its forecast and again when it loads the model."""
+
 
 def measure_support(model: PreTrainedModel, dtype: torch.dtype) -> MemoryLayout:
     """The memory layout of a model on the meta device if it runs in `dtype`; its weights become hollow.
@@ -34,11 +37,15 @@ def checkpoint_support(
     """
     if "auto_map" in checkpoint.config and trust_remote_code:
         return None
-    frame = skeleton(checkpoint, config, trust_remote_code)
-    try:
-        return measure_support(frame, number_format(config, dtype))
-    except UsageError as error:
-        raise UsageError(f"{checkpoint.name}: {error}") from error
+    number = number_format(config, dtype)
+    measured = config.to_json_string(use_diff=False), number
+    if measured not in _MEASURED:
+        frame = skeleton(checkpoint, config, trust_remote_code)
+        try:
+            _MEASURED[measured] = measure_support(frame, number)
+        except UsageError as error:
+            raise UsageError(f"{checkpoint.name}: {error}") from error
+    return _MEASURED[measured]
 
 
 def number_format(config: PreTrainedConfig, dtype: torch.dtype | str) -> torch.dtype:

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from model_adapters import support
+from model_adapters.kernels import kernel_cache
 from tests.model_adapters.hub_server import HubServer, serve_hub
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check kernels, also on a GPU, and measure models in every test: some tests plant faults."""
+    monkeypatch.setattr(kernel_cache, "REMEMBERED_DEVICES", ())
+    monkeypatch.setattr(support, "_MEASURED", {})
 
 
 @pytest.fixture

@@ -78,9 +78,36 @@ def test_a_context_too_long_for_the_host_is_reported_and_not_refused(tmp_path: P
 def test_a_context_too_long_for_a_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save_small_checkpoint(tmp_path / "checkpoint", "llama")
     monkeypatch.setattr(memory_forecast, "find_device", lambda device: torch.device("cuda"))
+    monkeypatch.setattr(memory_forecast, "taken_bytes", lambda place: 0)
     with pytest.raises(UsageError, match=r"0\.00 GiB of weights, 8,388,608 tokens need 2\.00 GiB .* would fit"):
         forecast_memory(ModelOptions(str(folder), device="cuda", dtype="bfloat16"), 2**23)
     assert "at least 256 × " in forecast_memory(ModelOptions(str(folder), device="cuda", dtype="bfloat16"), 2**12)
+
+
+@pytest.mark.usefixtures("free")
+def test_a_gpu_that_another_process_has_just_left_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ModelOptions(
+        str(save_small_checkpoint(tmp_path / "checkpoint", "llama")), device="cuda", dtype="bfloat16", batch_sequences=1
+    )
+    free, taken, pauses = iter([0, 0, 2 * GIB, 2 * GIB]), [60 * GIB], list[float]()
+    monkeypatch.setattr(memory_forecast, "find_device", lambda device: torch.device("cuda"))
+    monkeypatch.setattr(memory_forecast, "available_bytes", lambda place: next(free, 0))
+    monkeypatch.setattr(memory_forecast, "taken_bytes", lambda place: taken[0])
+    monkeypatch.setattr(memory_forecast.time, "sleep", pauses.append)
+    capsys.readouterr()
+    assert "1 × " in forecast_memory(options, 2**12)
+    assert capsys.readouterr().err.splitlines() == [
+        f"evalkit: 60.00 GiB of cuda are taken by others, too much for this run; trying again in {seconds} s"
+        for seconds in (1, 2)
+    ]
+    # It does not wait for ever, and not at all if nobody else is there.
+    for taken[0], waited in ((60 * GIB, [1, 2, 4, 8]), (GIB, [])):
+        pauses.clear()
+        with pytest.raises(UsageError, match="4,096 tokens need"):
+            forecast_memory(options, 2**12)
+        assert pauses == waited
 
 
 @pytest.mark.parametrize("family", FAMILIES)

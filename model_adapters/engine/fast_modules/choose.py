@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from transformers import PreTrainedModel
 
 from evalkit.errors import UsageError
@@ -21,6 +22,9 @@ from model_adapters.engine.fast_modules.olmo_attention import place_fused_projec
 from model_adapters.engine.fast_modules.olmo_layers import place_fused_layers
 from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.fast_modules.state_space import find_scan_fault, place_scan, scan_layers
+from model_adapters.failures import WAITS_SECONDS, is_out_of_memory, with_patience
+from model_adapters.kernels.kernel_cache import use_kernel_cache
+from model_adapters.messages import first_line
 
 CHOICES = ("auto", "triton", "fla", "torch")
 _RULES = (
@@ -42,7 +46,7 @@ def choose_kernels(model: PreTrainedModel, wanted: str = "auto") -> tuple[str, .
     """Choose a model's kernels, replacing any earlier choice; returns a line per requested kernel that is unavailable.
 
     `wanted` selects what runs the gated delta rule (one of CHOICES). Raises UsageError for a choice that this machine
-    or installation cannot provide.
+    or installation cannot provide, and if a GPU has no memory for the kernels' checks, even after some seconds.
     """
     if wanted not in CHOICES:
         raise UsageError(f"--gdn-kernel {wanted!r} is unknown; write one of {', '.join(CHOICES)}")
@@ -51,9 +55,28 @@ def choose_kernels(model: PreTrainedModel, wanted: str = "auto") -> tuple[str, .
         raise UsageError(f"--gdn-kernel {wanted} needs a CUDA device, but the model is on {model.device}; use torch")
     if wanted == "fla" and importlib.util.find_spec("fla") is None:
         raise UsageError("--gdn-kernel fla needs the package flash-linear-attention; install it, or use triton")
-    lines = []
+    try:
+        return with_patience(lambda: _choose(model, wanted), waiting=_report_waiting)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UsageError(
+            f"memory ran out on {model.device} while kernels were checked ({first_line(error)}), also after "
+            f"{sum(WAITS_SECONDS):g} s; end other processes there, or use another --device"
+        ) from error
+
+
+def _report_waiting(line: str) -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    print(f"evalkit: {line}", file=sys.stderr)
+
+
+def _choose(model: PreTrainedModel, wanted: str) -> tuple[str, ...]:
+    on_gpu, lines = model.device.type == "cuda", []
     patches_of(model).clear()
     if on_gpu and importlib.util.find_spec("triton") is not None:
+        use_kernel_cache()
         place_vector_products(model, patches_of(model))
         place_elementwise(model, patches_of(model))
         place_fused_projections(model, patches_of(model))

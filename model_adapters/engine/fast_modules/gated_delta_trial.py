@@ -16,6 +16,7 @@ from model_adapters.engine.memory.passes import Pass, TokenPass, running
 from model_adapters.engine.memory.rows import Row
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.memory.transformers_cache import CacheView
+from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.trial import LAYER_TOLERANCE, random_sample, trial
 
 TOKENS = (130, 67)
@@ -29,6 +30,12 @@ Parts = tuple[torch.Tensor, ...]
 
 def find_fault(model: PreTrainedModel, layer: Any) -> str | None:
     """Return what is wrong with the kernels for a model, in one line, or None if they agree with the references."""
+    sizes = {name: tuple(parameter.shape) for name, parameter in layer.named_parameters()}
+    shape = type(layer).__qualname__, model.dtype, layer.head_k_dim, layer.head_v_dim, sizes
+    return checked_once(layer.A_log.device, "gated delta rule", shape, lambda: _find_fault(model, layer))
+
+
+def _find_fault(model: PreTrainedModel, layer: Any) -> str | None:
     dtype, device = model.dtype, layer.A_log.device
     x_1TD = random_sample((1, sum(TOKENS) + 1, layer.hidden_size), device, dtype, seed=1)
     rule = trial(_rule, _rule_by_reference, [_rule_sample(layer, dtype)], dtype, tolerance=RULE_TOLERANCE)

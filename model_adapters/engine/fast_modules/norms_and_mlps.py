@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from model_adapters.engine.fast_modules.merged_linear import merge_projections
 from model_adapters.engine.fast_modules.patches import ModulePatches
+from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 from model_adapters.kernels.vector_product.linear import add_product, has_vector_product, is_one_vector, linear
 
@@ -145,7 +146,10 @@ def _agrees(module: Any, make: Callable[[Any], Forward]) -> bool:
         tuple(_sample((1, tokens, weight.shape[-1]), weight, seed=seed) for seed in range(inputs))
         for tokens in (_SAMPLE_TOKENS, 1)
     )
-    return trial(make(module), partial(type(module).forward, module), samples, weight.dtype) is None
+    own = partial(type(module).forward, module)
+    shape = (type(module).__qualname__, *weight.shape, weight.dtype)
+    checked = checked_once(weight.device, "module", shape, lambda: trial(make(module), own, samples, weight.dtype))
+    return checked is None
 
 
 def _rotation_agrees(model: PreTrainedModel, own: Forward, fast: Forward) -> bool:
@@ -154,7 +158,9 @@ def _rotation_agrees(model: PreTrainedModel, own: Forward, fast: Forward) -> boo
     size = getattr(model.config, "head_dim", None) or (model.config.hidden_size // heads if heads else 0)
     q = _sample((1, _SAMPLE_TOKENS, 2, size), weight).transpose(1, 2)
     angle = _sample((1, _SAMPLE_TOKENS, size // 2), weight, seed=1).float().repeat(1, 1, 2)
-    return trial(fast, own, [(q, q, angle.cos(), angle.sin())], weight.dtype) is None
+    samples = [(q, q, angle.cos(), angle.sin())]
+    shape = (own.__module__, size, weight.dtype)
+    return checked_once(weight.device, "rotation", shape, lambda: trial(fast, own, samples, weight.dtype)) is None
 
 
 def _sample(shape: tuple[int, ...], like: torch.Tensor, *, seed: int = 0) -> torch.Tensor:

@@ -15,6 +15,7 @@ from model_adapters.engine.fast_modules.merged_linear import merge_projections
 from model_adapters.engine.fast_modules.patches import ModulePatches
 from model_adapters.engine.forward.slot_attention import slot_attention
 from model_adapters.engine.memory.passes import current_pass
+from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 from model_adapters.kernels.vector_product.linear import linear
 
@@ -103,7 +104,15 @@ def _agrees(layer: Any) -> bool:
     sides = sample(layer.q_norm.weight.shape[0], 0), sample(layer.k_norm.weight.shape[0], 1)
     angle = sample(layer.head_dim // 2, 2).float().repeat(1, 1, 2)
     tables = angle.cos().to(weight.dtype), angle.sin().to(weight.dtype)
-    return trial(partial(_norm_rotate, layer), own, [(*sides, None), (*sides, tables)], weight.dtype) is None
+    samples = [(*sides, None), (*sides, tables)]
+    shape = (type(layer).__qualname__, *(norm.weight.shape[0] for norm in (layer.q_norm, layer.k_norm)), layer.head_dim)
+    checked = checked_once(
+        weight.device,
+        "norm and rotation",
+        (*shape, weight.dtype),
+        lambda: trial(partial(_norm_rotate, layer), own, samples, weight.dtype),
+    )
+    return checked is None
 
 
 def _rotated(x_BTHD: torch.Tensor, cos_BTD: torch.Tensor, sin_BTD: torch.Tensor) -> torch.Tensor:

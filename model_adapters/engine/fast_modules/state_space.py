@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from model_adapters.engine.fast_modules.patches import ModulePatches
+from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.state_space.reference import step_sizes
 from model_adapters.kernels.trial import LAYER_TOLERANCE, random_sample, trial
 
@@ -55,7 +56,12 @@ def find_scan_fault(layer: Any, dtype: torch.dtype) -> str | None:
         return out.to(dtype), final.float()
 
     fast = partial(called, _triton_scan)
-    return trial(fast, partial(called, plain), [()], dtype, tolerance=LAYER_TOLERANCE)
+    return checked_once(
+        device,
+        "state space scan",
+        (plain.__module__, *shapes, layer.chunk_size, dtype),
+        lambda: trial(fast, partial(called, plain), [()], dtype, tolerance=LAYER_TOLERANCE),
+    )
 
 
 def place_scan(layer: nn.Module, patches: ModulePatches) -> None:

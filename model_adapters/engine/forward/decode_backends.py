@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model_adapters.engine.forward.scoring import Scoring
 from model_adapters.engine.memory.layout import AttentionShape
+from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.trial import ATTENTION_TOLERANCE, random_sample, trial
 
 DecodeKernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
@@ -80,7 +81,8 @@ def find_decode_kernel(shape: AttentionShape) -> DecodeKernel | None:
     ) -> torch.Tensor:
         return attend(q_BHD, k_BGSD, v_BGSE, key_counts_B=key_counts_B, scale=scale)[0]
 
-    return kernel if decode_trial(kernel, shape) is None else None
+    verdict = checked_once(shape.device, "decode attention", shape[1:], lambda: decode_trial(kernel, shape))
+    return kernel if verdict is None else None
 
 
 def decode_trial(kernel: DecodeKernel, shape: AttentionShape) -> str | None:

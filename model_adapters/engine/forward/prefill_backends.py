@@ -12,6 +12,7 @@ import torch
 
 from model_adapters.engine.memory.layout import AttentionShape
 from model_adapters.kernels.chunked_attention.reference import Attended, chunked_attention, merge_attention
+from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.trial import ATTENTION_TOLERANCE, random_sample, trial
 
 FusedAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool, float], Attended]
@@ -162,7 +163,13 @@ def _merge_agrees(device: torch.device, dtype: torch.dtype, size: int) -> bool:
 
     kinds = ((1, 2, 7, size), dtype), ((1, 2, 7), torch.float32)
     sample = tuple(random_sample(shape, device, kind, seed=seed) for seed in range(2) for shape, kind in kinds)
-    return trial(_triton_merge, reference, [sample], dtype, tolerance=ATTENTION_TOLERANCE) is None
+    checked = checked_once(
+        device,
+        "merge of attention",
+        (dtype, size),
+        lambda: trial(_triton_merge, reference, [sample], dtype, tolerance=ATTENTION_TOLERANCE),
+    )
+    return checked is None
 
 
 def _fused_agrees(kernel: FusedKernel, shape: AttentionShape) -> bool:
@@ -172,7 +179,13 @@ def _fused_agrees(kernel: FusedKernel, shape: AttentionShape) -> bool:
     even, ragged = ((256, 256, True), (256, 512, False)), ((7, 7, True), (7, 130, False))
     lengths = even if kernel.plans_lengths else even + ragged
     samples = ((*_qkv(shape, queries, keys), causal, shape.key_size**-0.5) for queries, keys, causal in lengths)
-    return trial(kernel.attend, reference, samples, shape.dtype, tolerance=ATTENTION_TOLERANCE) is None
+    checked = checked_once(
+        shape.device,
+        f"attention by {kernel.name}",
+        shape[1:],
+        lambda: trial(kernel.attend, reference, samples, shape.dtype, tolerance=ATTENTION_TOLERANCE),
+    )
+    return checked is None
 
 
 def _windowed_agrees(attend: WindowedAttention, shape: AttentionShape) -> bool:
@@ -181,7 +194,13 @@ def _windowed_agrees(attend: WindowedAttention, shape: AttentionShape) -> bool:
 
     lengths = (7, 150, 40), (128, 300, 129), (200, 200, 64)
     samples = ((*_qkv(shape, queries, keys), window, shape.key_size**-0.5) for queries, keys, window in lengths)
-    return trial(attend, reference, samples, shape.dtype, tolerance=ATTENTION_TOLERANCE) is None
+    checked = checked_once(
+        shape.device,
+        f"windowed attention by {attend.__name__}",
+        shape[1:],
+        lambda: trial(attend, reference, samples, shape.dtype, tolerance=ATTENTION_TOLERANCE),
+    )
+    return checked is None
 
 
 def _qkv(shape: AttentionShape, queries: int, keys: int) -> tuple[torch.Tensor, ...]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import torch
 
+from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.trial import random_sample, trial
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
@@ -162,4 +163,8 @@ def _has_store(device: torch.device) -> bool:
         return _store(tensors[0].clone(), tensors[1].clone(), tensors[2], tensors[3], tensors[4])
 
     position_B = torch.tensor([1, 6], device=device)
-    return trial(store_in_copies, reference, [(*sample, position_B)], torch.float32) is None
+    samples = [(*sample, position_B)]
+    checked = checked_once(
+        device, "key-value store", "", lambda: trial(store_in_copies, reference, samples, torch.float32)
+    )
+    return checked is None

@@ -69,6 +69,12 @@ def available_bytes(device: torch.device) -> int:
     return _host_available_bytes()
 
 
+def taken_bytes(device: torch.device) -> int:
+    """Memory of a GPU that other processes hold, and the contexts of all processes."""
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free - torch.cuda.memory_reserved(device)
+
+
 def plannable_bytes(available: int, *, on_gpu: bool) -> int:
     """The part of the available memory that a plan may use."""
     spare = int(available * SPARE_SHARE)

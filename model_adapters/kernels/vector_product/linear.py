@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 
 _SAMPLE_ROWS = 5
@@ -65,4 +66,9 @@ def _agrees(features: int, dtype: torch.dtype, device: torch.device) -> bool:
 
     shapes = (1, features), (_SAMPLE_ROWS, features), (_SAMPLE_ROWS,)
     sample = tuple(random_sample(shape, device, dtype, seed=seed) for seed, shape in enumerate(shapes))
-    return dtype in KERNEL_DTYPES and trial(kernel, reference, [sample], dtype) is None
+    if dtype not in KERNEL_DTYPES:
+        return False
+    checked = checked_once(
+        device, "vector product", (features, dtype), lambda: trial(kernel, reference, [sample], dtype)
+    )
+    return checked is None

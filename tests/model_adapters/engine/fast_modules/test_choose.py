@@ -1,6 +1,8 @@
 """Choosing kernels without a GPU, and adding and removing patches."""
 
 import sys
+import time
+from typing import Any
 
 import pytest
 import torch
@@ -27,6 +29,57 @@ def test_what_cannot_be_had_is_one_line(wanted: str, line: str) -> None:
     with pytest.raises(UsageError) as caught:
         choose_kernels(small_model("olmo_hybrid"), wanted)
     assert str(caught.value) == line
+
+
+HANDLE = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`\nmore of it")
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_a_gpu_that_another_process_has_just_left_is_tried_again(
+    failures: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tries, pauses = iter(range(9)), list[float]()
+    inner = choose._choose
+
+    def busy(*args: Any) -> tuple[str, ...]:
+        if next(tries) < failures:
+            raise HANDLE
+        return inner(*args)
+
+    monkeypatch.setattr(choose, "_choose", busy)
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    model = small_model("olmo_hybrid")
+    assert choose_kernels(model) == ()
+    assert gdn_kernel(model) == "torch"
+    assert pauses == [1, 2, 4][:failures]
+    first, *others = capsys.readouterr().err.splitlines()
+    assert len(others) == failures - 1
+    assert first == (
+        "evalkit: memory ran out (CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`); "
+        "trying again in 1 s"
+    )
+
+
+def test_a_gpu_that_stays_full_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> tuple[str, ...]:
+        raise HANDLE
+
+    monkeypatch.setattr(choose, "_choose", full)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    told = r"memory ran out on cpu while kernels were checked \(.*: CUBLAS_STATUS_ALLOC_FAILED .*\), also after 15 s"
+    with pytest.raises(UsageError, match=told) as caught:
+        choose_kernels(small_model("llama"))
+    assert "\n" not in str(caught.value)
+
+
+def test_other_errors_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> tuple[str, ...]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(choose, "_choose", broken)
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("slept"))
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        choose_kernels(small_model("llama"))
 
 
 @pytest.mark.parametrize("wanted", ["auto", "torch"])

@@ -1,0 +1,135 @@
+"""The kernel cache: compiled Triton kernels, and which kernels agreed with their references on which GPU.
+
+It is the folder `kernels` in evalkit's cache. A machine or container image that has a copy of it, at any path, neither
+compiles nor checks these kernels again.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from evalkit import files
+from evalkit.cache import cache_folder
+
+TRITON_VARIABLE = "TRITON_CACHE_DIR"
+REMEMBERED_DEVICES = ("cuda",)
+LOCATION = "location"
+"""A file in the folder of compiled kernels with the path at which they were compiled."""
+_PACKAGES = ("torch", "triton", "transformers")
+
+
+def kernel_folder() -> Path:
+    """The folder to copy."""
+    return cache_folder() / "kernels"
+
+
+def use_kernel_cache() -> None:
+    """Let Triton keep its compiled kernels in the kernel cache, unless TRITON_CACHE_DIR names another folder."""
+    if os.environ.get(TRITON_VARIABLE):
+        return
+    folder = kernel_folder() / "triton"
+    os.environ[TRITON_VARIABLE] = str(folder)
+    # Without this, kernels are compiled again: a cache that cannot be written costs time only.
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        _move_groups(folder)
+
+
+def checked_once(device: torch.device, kernel: str, shape: object, check: Callable[[], str | None]) -> str | None:
+    """The verdict of a check: None if the kernel agrees with its reference.
+
+    On a GPU the check runs once for each version of the kernels and libraries, kind of GPU, and shape. Only agreement
+    is remembered: a kernel that did not agree is checked again by the next process.
+    """
+    if device.type not in REMEMBERED_DEVICES:
+        return check()
+    agreed = _agreements(device.index)
+    name = f"{kernel} {shape}"
+    if name in agreed.names:
+        return None
+    verdict = check()
+    if verdict is None:
+        agreed.add(name)
+    return verdict
+
+
+class Agreements:
+    """The kernels and shapes that have agreed in one environment, in a file shared by processes."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        text = json.dumps(environment, sort_keys=True)
+        self._environment = environment
+        self.path = kernel_folder() / f"agreed-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        self.names = self._read()
+
+    def add(self, name: str) -> None:
+        """Remember a kernel, with those that other processes have added meanwhile."""
+        self.names |= self._read() | {name}
+        content = {"environment": self._environment, "agreed": sorted(self.names)}
+        with suppress(OSError):  # without it, the next process checks again
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with files.replacing(self.path) as out:
+                out.write(json.dumps(content, indent=1).encode())
+
+    def _read(self) -> set[str]:
+        try:
+            return set(json.loads(self.path.read_text(encoding="utf-8"))["agreed"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return set()
+
+
+@lru_cache(maxsize=16)
+def _agreements(index: int | None) -> Agreements:
+    return Agreements(environment_of(torch.device("cuda", torch.cuda.current_device() if index is None else index)))
+
+
+def environment_of(device: torch.device) -> dict[str, str]:
+    """What the verdict of a check depends on besides the shape: libraries, the engine's own code, and the GPU."""
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "gpu": f"{properties.name}, capability {properties.major}.{properties.minor}",
+        "cuda": str(torch.version.cuda),
+        **{name: _version(name) for name in _PACKAGES},
+        "code": code_digest(),
+    }
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """A digest of the source code of the kernels and of the modules that call and check them."""
+    package = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for folder in ("kernels", "engine/fast_modules", "engine/forward", "engine/memory"):
+        for path in sorted((package / folder).rglob("*.py")):
+            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _move_groups(folder: Path) -> None:
+    """Correct the paths in a copy of compiled kernels: Triton's lists of a kernel's files name them in full."""
+    location = folder / LOCATION
+    before = location.read_text(encoding="utf-8") if location.exists() else str(folder)
+    if before != str(folder):
+        for group in folder.rglob("__grp__*.json"):
+            with suppress(ValueError, KeyError, AttributeError):  # Triton compiles such a kernel again
+                paths = json.loads(group.read_text(encoding="utf-8"))["child_paths"]
+                moved = {name: str(group.parent / Path(path).name) for name, path in paths.items()}
+                with files.replacing(group) as out:
+                    out.write(json.dumps({"child_paths": moved}).encode())
+    if before != str(folder) or not location.exists():
+        with files.replacing(location) as out:
+            out.write(str(folder).encode())
