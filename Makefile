@@ -41,12 +41,18 @@ docs: $(INSTALLED) ## The documentation site, in build/site
 examples: $(INSTALLED) ## The reports under docs/examples
 	$(BIN)/evalkit compare $(HISTORY)/hybrid/lengths $(HISTORY)/transformer/lengths --format markdown > $(EXAMPLES)/comparison.md
 	$(BIN)/evalkit compare $(HISTORY)/hybrid/lengths $(HISTORY)/transformer/lengths --format html > $(EXAMPLES)/comparison-page.html
+	$(BIN)/evalkit compare $(HISTORY)/hybrid/checkpoint-6 $(HISTORY)/hybrid/lengths $(HISTORY)/transformer/checkpoint-6 \
+		--format html > $(EXAMPLES)/several-page.html
+	$(BIN)/evalkit show $(HISTORY)/hybrid/lengths --html $(EXAMPLES)/run-page.html
 	$(BIN)/evalkit gate $(HISTORY)/hybrid/lengths $(HISTORY)/transformer/lengths --policy $(EXAMPLES)/gate.yaml \
 		--markdown $(EXAMPLES)/gate.md --junit $(EXAMPLES)/gate.xml > /dev/null; test $$? -eq 1
 	$(BIN)/evalkit leaderboard $(HISTORY)/*/lengths $(HISTORY)/*/track -o $(EXAMPLES)/LEADERBOARD.md
+	$(BIN)/evalkit leaderboard $(HISTORY)/*/lengths $(HISTORY)/*/track -o $(EXAMPLES)/leaderboard.html
+	$(BIN)/evalkit efficiency $(HISTORY)/hybrid/checkpoint-* --metric ruler@4096 --format html > $(EXAMPLES)/training.html
 	$(BIN)/evalkit efficiency $(HISTORY)/hybrid/checkpoint-* $(HISTORY)/hybrid/lengths \
 		--baseline $(HISTORY)/transformer/checkpoint-* $(HISTORY)/transformer/lengths --metric ruler@4096 \
 		--figures $(EXAMPLES) --format markdown > $(EXAMPLES)/efficiency.md
+	$(BIN)/python docs/screenshots.py $(EXAMPLES)
 
 # Made once; made again where the declared or the tested set of versions changes.
 $(INSTALLED): pyproject.toml constraints.txt

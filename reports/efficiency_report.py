@@ -53,13 +53,18 @@ def efficiency_report(efficiency: Efficiency) -> Report:
 def training_report(training: Training) -> Report:
     """The report of one training run: its checkpoints by tokens."""
     last, best = training.points[-1], _best(training)
-    at = "its best" if best is last else f"{figure(best.value, training.unit)} at {tokens_text(best.tokens)} was better"
+    checkpoints = counted(len(training.points), "checkpoint")
+    at = (
+        f"the best of {checkpoints}"
+        if best is last
+        else f"{figure(best.value, training.unit)} after {tokens_text(best.tokens)} was the best of {checkpoints}"
+    )
     rows = tuple(
         (tokens_text(point.tokens), point.run_id, measured(point.value, point.ci95, decimals(training.unit)))
         for point in training.points
     )
     return Report(
-        headline=f"training by {training.metric}, {counted(len(rows), 'checkpoint')}",
+        headline=f"training by {training.metric}, {checkpoints}",
         notices=(),
         tables=(Table("Checkpoints, with 95 % interval", ("tokens", "run", training.metric), rows),),
         facts=(),

@@ -26,13 +26,25 @@ def report(record: RunRecord) -> SuiteReport:
     averages += [
         (_LABELS.get(figure.label, figure.label), shown, measured(figure.value, figure.ci95, 1), f"{figure.n:,}")
         for figure in record.figures
+        if figure.unit == "points"
     ]
     head = ("chance", "accuracy", "questions")
     tables = (
         Table("MMLU: accuracy (0-100) with 95 % interval", ("average", *head), tuple(averages)),
+        *_answers(record),
         Table("By subject, with 95 % interval", ("subject", *head), tuple(map(_subject, record.results))),
     )
     return SuiteReport(tables, _against_chance(record, chance))
+
+
+def _answers(record: RunRecord) -> list[Table]:
+    """How often each letter was the answer."""
+    rows = tuple(
+        (figure.part, f"{figure.value or 0:,.0f}", f"{100 * (figure.value or 0) / figure.n:.1f}" if figure.n else "")
+        for figure in record.figures
+        if figure.name == "answered"
+    )
+    return [Table("Answers given", ("answer", "questions", "% of all"), rows)] if rows else []
 
 
 def _against_chance(record: RunRecord, chance: float | None) -> tuple[tuple[str, str], ...]:

@@ -154,11 +154,9 @@ def board_verdict(board: Board) -> str:
         return ""
     unit = board.columns[place].unit
     cells = [(row.model, row.cells[place]) for row in first]
-    values = [
-        f"{name} with {measured(cell.value, cell.ci95, decimals(unit))}" for name, cell in cells if cell is not None
-    ]
+    values = [f"{name} ({measured(cell.value, cell.ci95, decimals(unit))})" for name, cell in cells if cell is not None]
     ranks = "ranks first" if len(first) == 1 else "share the first rank"
-    return f"By {board.ranked_by} {_listed(values)} {ranks} of {counted(len(board.rows), 'model')}."
+    return f"{_listed(values)} {ranks} of {counted(len(board.rows), 'model')} by {board.ranked_by}."
 
 
 def _listed(items: Sequence[str]) -> str:

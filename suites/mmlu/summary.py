@@ -1,9 +1,11 @@
 """Accuracies by subject, by group and over all, with intervals, computed from the samples."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from evalkit.records import Figure, SampleRecord, SuiteSummary, UnscoredCell
 from evalkit.statistics.rows import cells_of, result_row, row_warnings, score_figure, scores_of, summary_row
+from suites.mmlu.prompt import LETTERS
 from suites.mmlu.questions import CHOICES
 from suites.mmlu.settings import MmluSettings
 from suites.mmlu.subjects import GROUPS, SUBJECTS
@@ -36,12 +38,21 @@ def summarize(settings: MmluSettings, records: Sequence[SampleRecord]) -> SuiteS
             score_figure("macro", [scores for scores in scored.values() if scores]),
             *(score_figure("group", [scores], part=group) for group, scores in groups.items() if scores),
             *_normalized(settings, records),
+            *_answers(settings, records),
         ),
         unscored=tuple(
             UnscoredCell(record.task, record.ctx, record.unscored) for record in records if record.unscored is not None
         ),
         warnings=row_warnings(rows),
     )
+
+
+def _answers(settings: MmluSettings, records: Sequence[SampleRecord]) -> list[Figure]:
+    """How often each letter was the answer, if letters are asked for: a model that cannot do the task prefers one."""
+    if settings.variant != "mc":
+        return []
+    given = Counter(record.prediction for record in records if record.score is not None)
+    return [Figure("answered", float(given[one]), "answers", n=given.total(), part=one) for one in LETTERS]
 
 
 def _normalized(settings: MmluSettings, records: Sequence[SampleRecord]) -> list[Figure]:

@@ -94,8 +94,8 @@ def test_runs(fields: dict[str, object], expected: str) -> None:
 @pytest.mark.parametrize(
     ("ranks", "expected"),
     [
-        ((1, 2), "By ruler@4096 ./a with 90.0 [80.0, 95.0] ranks first of 2 models."),
-        ((1, 1), "By ruler@4096 ./a with 90.0 [80.0, 95.0] and ./b with 60.0 share the first rank of 2 models."),
+        ((1, 2), "./a (90.0 [80.0, 95.0]) ranks first of 2 models by ruler@4096."),
+        ((1, 1), "./a (90.0 [80.0, 95.0]) and ./b (60.0) share the first rank of 2 models by ruler@4096."),
         ((None, None), ""),
     ],
 )

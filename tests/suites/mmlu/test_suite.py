@@ -186,3 +186,4 @@ class TestSummary:
         }
         low, high = figures["macro"].ci95 or (math.nan, math.nan)
         assert low < 37.5 < high
+        assert [figures[f"answered/{letter}"].value for letter in "ABCD"] == [10.0, 0.0, 0.0, 0.0]
