@@ -31,7 +31,7 @@ def _row(run: ListedRun) -> tuple[str, ...]:
     return (
         run.folder,
         "-" if run.started_at is None else run.started_at.replace("T", " ").removesuffix("Z")[:16],
-        run.state + (f", {counted(run.errors, 'error')}" if run.errors else ""),
+        ", ".join(filter(None, (run.state, run.shard, counted(run.errors, "error") if run.errors else ""))),
         run.suite + (f" ({run.dialect})" if run.dialect not in ("", run.suite) else ""),
         run.model,
         _lengths(run.lengths),

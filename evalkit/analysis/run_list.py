@@ -37,6 +37,8 @@ class ListedRun:
     errors: int = 0
     reason: str = ""
     """Why the run is unreadable."""
+    shard: str = ""
+    """Which part of a run it is, such as `shard 3 of 8`; empty for a whole run."""
 
 
 def list_runs(paths: Sequence[Path]) -> list[ListedRun]:
@@ -75,6 +77,7 @@ def _finished(folder: Path, record: RunRecord) -> ListedRun:
         samples=record.counts.get("n", 0),
         planned=record.planned,
         errors=record.counts.get("errors", 0),
+        shard="" if record.shard is None else record.shard.label,
     )
 
 
@@ -88,6 +91,7 @@ def _begun(folder: Path, start: RunStart) -> ListedRun:
         dialect=start.dialect,
         samples=count_samples(folder),
         planned=start.planned,
+        shard="" if start.shard is None else start.shard.label,
     )
 
 

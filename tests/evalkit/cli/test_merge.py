@@ -100,6 +100,7 @@ def test_a_shard_says_what_it_is_and_is_judged_by_nothing(evalkit: Evalkit, shar
     assert not record.figures
     assert "PART: shard 2 of 3, with 7 of 20 samples. Merge all shards with" in evalkit("show shard2").out
     assert "PART: shard 2 of 3" in Path("shard2/report.md").read_text()
+    assert "finished, shard 2 of 3" in " ".join(evalkit("runs shard2").out.split())
     refusal = (
         "shard2 is shard 2 of 3 of a run; merge the shards with `evalkit merge FOLDER... --out FOLDER`, "
         "and name the merged run"
@@ -107,7 +108,7 @@ def test_a_shard_says_what_it_is_and_is_judged_by_nothing(evalkit: Evalkit, shar
     Path("policy.yaml").write_text("rules:\n  tiny: {max_drop: 1}\n")
     for command in (
         *("compare shard2 shard3", "gate shard2 shard2 --policy policy.yaml", "leaderboard shard2 shard3"),
-        *("gate shard2 --init", "compare shard2 shard2 --unpaired"),
+        *("gate shard2 --init", "compare shard2 shard2 --unpaired", "export parquet shard2 --out tables"),
     ):
         assert evalkit.refuses(command) == refusal
 
