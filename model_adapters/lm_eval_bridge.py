@@ -23,7 +23,7 @@ from evalkit.running.text_requests import SharedPrefix, TextRequests
 
 MAX_GEN_TOKS = 256
 """Maximum new tokens of tasks that state none, as for lm-eval's `hf` model."""
-
+_AS_LM_EVAL = ChatOptions(ChatMode.PREFILL)
 
 _Make = Callable[[str, Sequence[Instance]], tuple[Request, ...]]
 """Requests of a document, under a name."""
@@ -34,12 +34,13 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval publishes no types
 
     Requests are cut, grouped and ordered as evalkit's own suite of lm-eval's tasks does, so that both get the same
     numbers. `max_tokens` is the model's trained length (None: no limit). Nothing is truncated: a longer document raises
-    UsageError before anything runs. Raises RequestFailedError if the engine fails.
+    UsageError before anything runs. Raises RequestFailedError if the engine fails. `chat` is used if lm-eval applies
+    the chat template.
     """
 
-    def __init__(self, adapter: Adapter, *, max_tokens: int | None) -> None:
+    def __init__(self, adapter: Adapter, *, max_tokens: int | None, chat: ChatOptions = _AS_LM_EVAL) -> None:
         super().__init__()
-        self._adapter = adapter
+        self._adapter, self._options = adapter, chat
         self._texts = TextRequests(adapter.tokenizer, max_tokens=max_tokens)
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
@@ -58,7 +59,7 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm-eval publishes no types
 
     @cached_property
     def _chat(self) -> Chat:
-        return Chat(self._adapter.tokenizer, ChatOptions(ChatMode.PREFILL), model=self._adapter.identity.path)
+        return Chat(self._adapter.tokenizer, self._options, model=self._adapter.identity.path)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """(nats, is_greedy) of each continuation; those of one document are scored together."""

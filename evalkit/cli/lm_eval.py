@@ -86,7 +86,8 @@ def _evaluate(settings: "LmEvalSettings", model_options: "ModelOptions") -> dict
     from model_adapters.lm_eval_bridge import EvalkitLM
 
     chats = model_options.chat is not ChatMode.OFF
-    lm = EvalkitLM(opened.make_adapter(), max_tokens=readable_tokens(opened.identity))
+    max_tokens = readable_tokens(opened.identity)
+    lm = EvalkitLM(opened.make_adapter(), max_tokens=max_tokens, chat=model_options.chat_options)
     # It reports on stdout which metrics it bootstraps, and only the results belong there.
     with contextlib.redirect_stdout(sys.stderr):
         results: dict[str, Any] = evaluate(

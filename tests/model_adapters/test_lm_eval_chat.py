@@ -10,7 +10,7 @@ from evalkit.records import Asked, Completion
 from evalkit.running.answering import sample_record
 from evalkit.running.model_options import ChatMode, ChatOptions
 from model_adapters.chat_template import chat_template_of
-from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedTokenizer
+from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedTokenizer
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.transformers_adapter import TransformersAdapter
 from suites.lm_eval_tasks import LmEvalSettings, LmEvalSuite, build, load_tasks
@@ -164,3 +164,16 @@ def test_tasks_without_a_beginning_have_one_form(folder: Path) -> None:
     assert [suite.dialect for suite in suites] == [
         "each task's own shots+chat-user", "each task's own shots+chat-prefill",
     ]  # fmt: skip
+
+
+def test_a_thought_that_the_template_opens_is_closed(folder: Path) -> None:
+    from model_adapters.lm_eval_bridge import EvalkitLM
+
+    template = CHATML.replace("assistant\n' }}", "assistant\n<ponder>\n' }}")
+    tokenizer = ScriptedTokenizer(chat_template=template)
+    options = ChatOptions(ChatMode.USER, tags=("<ponder>", "</ponder>"))
+    lm = EvalkitLM(ScriptedAdapter({}, tokenizer=tokenizer), max_tokens=None, chat=options)
+    suite = build(settings_of(folder, "sums"), tokenizer, chat=options)
+    text = lm.apply_chat_template([{"role": "user", "content": "0 + 0 ="}])
+    assert text == suite.ask(suite.plan().keys[0]).sample.prompt
+    assert text.partition("<ponder>")[2].strip() == "</ponder>"

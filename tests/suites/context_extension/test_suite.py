@@ -182,14 +182,16 @@ def test_questions_of_mmlu_are_part_of_the_suite(tmp_path: Path) -> None:
     assert (figure.value, figure.n) == (50.0, 4)
 
 
-def test_needles_take_the_template_and_documents_do_not() -> None:
+def test_questions_take_the_template_and_documents_do_not(tmp_path: Path) -> None:
     tokenizer = ScriptedTokenizer(chat_template=CHATML)
-    checked = build(SETTINGS, tokenizer, source=EssayText(PROSE), corpora=CORPORA, chat=ChatOptions(ChatMode.USER))
+    data = write_mmlu(tmp_path / "mmlu", ["virology"], test=2)
+    given = replace(SETTINGS, mmlu=MmluSettings.of(subjects=("virology",), data=data))
+    checked = build(given, tokenizer, source=EssayText(PROSE), corpora=CORPORA, chat=ChatOptions(ChatMode.USER))
     assert checked.dialect == "nvidia+chat-user"
     for key in checked.plan().keys:
         asked = checked.ask(key)
         text = tokenizer.decode(asked.requests[0].token_ids)
-        assert ("<|im_start|>assistant" in text) == (key.task in SETTINGS.tasks)
-        assert asked.sample.prompt_tokens + asked.sample.generation_tokens <= key.ctx
+        assert ("<|im_start|>assistant" in text) == (key.task in (*SETTINGS.tasks, "virology"))
+        assert key.ctx == 0 or asked.sample.prompt_tokens + asked.sample.generation_tokens <= key.ctx
         stop = ("<|im_end|>",) if key.task in SETTINGS.tasks else ()
         assert {request.stop for request in asked.requests} == {stop}
