@@ -189,8 +189,7 @@ def test_a_thought_is_folded_and_is_text(show: Callable[[Page], Any], tmp_path: 
     assert find(browser, "#samples b") == []
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [420, 1400])
+@pytest.mark.parametrize(("width", "dark"), [(420, True), (1400, False)])
 def test_pages_fit_and_have_no_fault_that_axe_finds(
     show: Callable[[Page], Any], tmp_path: Path, width: int, dark: bool
 ) -> None:
@@ -214,6 +213,20 @@ def test_pages_fit_and_have_no_fault_that_axe_finds(
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_print_shows_what_is_folded_and_not_what_is_clicked(show: Callable[[Page], Any], tmp_path: Path) -> None:
+    browser = show(comparison_page(tmp_path))
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert not one(browser, "#browser").is_displayed()
+        folded = find(browser, "details.table")[0]
+        assert folded.get_attribute("open") is None
+        table = folded.find_element("css selector", "table")
+        # Selenium itself takes everything in a closed element to be hidden.
+        assert browser.execute_script("return arguments[0].checkVisibility()", table)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
 def test_tables_and_charts_are_read_without_script(browser: Any, tmp_path: Path) -> None:
