@@ -7,6 +7,7 @@ import torch
 import triton
 import triton.language as tl
 
+from model_adapters.kernels.overlap import overlap, wait_for_earlier
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 TOKEN_BLOCK = 64
@@ -84,6 +85,7 @@ def convolve_token(
         BC=CHANNEL_BLOCK,
         HAS_BIAS=bias_C is not None,
         num_warps=2,
+        **overlap(x_BC.device),
     )
     return out
 
@@ -191,17 +193,19 @@ def _convolve_token(
     BW: tl.constexpr,
     BC: tl.constexpr,
     HAS_BIAS: tl.constexpr,
+    OVERLAPS: tl.constexpr,
 ):
     i_b = tl.program_id(1).to(tl.int64)
     o_c = tl.program_id(0) * BC + tl.arange(0, BC)
     o_w = tl.arange(0, BW)
     m_c = o_c < C
     p_place = p_context + i_b * s_context_b + o_c[:, None].to(tl.int64) * s_context_c + o_w[None, :]
+    m_place = m_c[:, None] & (o_w < W)[None, :]
+    b_weight = tl.load(p_weight + o_c[:, None] * W + o_w[None, :], mask=m_place, other=0.0).to(tl.float32)
+    wait_for_earlier(OVERLAPS)
     b_new = tl.load(p_x + i_b * s_x_b + o_c, mask=m_c, other=0.0)
     b_seen = tl.load(p_place + 1, mask=m_c[:, None] & (o_w < W - 1)[None, :], other=0.0)
     b_seen = tl.where((o_w == W - 1)[None, :], b_new[:, None], b_seen)
-    m_place = m_c[:, None] & (o_w < W)[None, :]
-    b_weight = tl.load(p_weight + o_c[:, None] * W + o_w[None, :], mask=m_place, other=0.0).to(tl.float32)
     b_sum = tl.sum(b_weight * b_seen.to(tl.float32), axis=1)
     if HAS_BIAS:
         b_sum += tl.load(p_bias + o_c, mask=m_c, other=0.0).to(tl.float32)

@@ -13,6 +13,7 @@ import triton.language as tl
 
 from model_adapters.kernels.chunked_attention.triton_arguments import check_attention_out, check_attention_tensors
 from model_adapters.kernels.chunked_attention.triton_prefill import absorb_scores, load_rows
+from model_adapters.kernels.overlap import overlap, wait_for_earlier
 
 SMALLEST_PRODUCT = 16
 
@@ -106,6 +107,7 @@ def decode_attention(
         PRECISION="tf32x3" if q_BHD.dtype == torch.float32 else "tf32",
         num_warps=launch.warps,
         num_stages=launch.stages,
+        **overlap(q_BHD.device),
     )
     _merge_splits[(sequences * heads,)](
         part_out,
@@ -119,6 +121,7 @@ def decode_attention(
         E=value_size,
         BE=block_e,
         num_warps=2,
+        **overlap(q_BHD.device),
     )
     return out, lse_BH
 
@@ -161,7 +164,9 @@ def _attend_split(
     BS: tl.constexpr,
     WINDOWED: tl.constexpr,
     PRECISION: tl.constexpr,
+    OVERLAPS: tl.constexpr,
 ):
+    wait_for_earlier(OVERLAPS)
     i_split, splits = tl.program_id(0), tl.num_programs(0)
     i_bg = tl.program_id(1).to(tl.int64)
     i_b, i_g = i_bg // G, i_bg % G
@@ -221,8 +226,10 @@ def _merge_splits(
     BLOCK_SPLITS: tl.constexpr,
     E: tl.constexpr,
     BE: tl.constexpr,
+    OVERLAPS: tl.constexpr,
 ):
     """Merge parts with base-2 log-sum-exps into one output and a log-sum-exp in nats."""
+    wait_for_earlier(OVERLAPS)
     i_bh = tl.program_id(0).to(tl.int64)
     o_part = tl.arange(0, BLOCK_SPLITS)
     o_e = tl.arange(0, BE)

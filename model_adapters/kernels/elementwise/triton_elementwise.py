@@ -7,6 +7,7 @@ import torch
 import triton
 import triton.language as tl
 
+from model_adapters.kernels.overlap import overlap, wait_for_earlier
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 TILE = 4096
@@ -71,6 +72,7 @@ def rms_norm(
         GATED=gate is not None,
         ADDED=residual is not None,
         num_warps=4 if width <= TILE else 8,
+        **overlap(x.device),
     )
     return out_ND.view(x.shape)
 
@@ -89,7 +91,7 @@ def silu_product(gate: torch.Tensor, up: torch.Tensor, *, out: torch.Tensor | No
         raise ValueError(f"gate, up and out are {up.dtype}; they must be evenly spaced rows of bf16, fp16 or fp32")
     rows, size = up.numel() // up.shape[-1], up.shape[-1]
     _silu_product[(rows, triton.cdiv(size, PRODUCT_BLOCK))](
-        gate, up, out, *steps, size, BLOCK=PRODUCT_BLOCK, num_warps=8
+        gate, up, out, *steps, size, BLOCK=PRODUCT_BLOCK, num_warps=8, **overlap(up.device)
     )
     return out
 
@@ -137,6 +139,7 @@ def rotate(x_BHTD: torch.Tensor, cos_BTD: torch.Tensor, sin_BTD: torch.Tensor) -
         BR=triton.next_power_of_2(size // 2),
         BT=ROTATED_TOKENS,
         num_warps=4,
+        **overlap(x_BHTD.device),
     )
     return out_BTHD.transpose(1, 2)
 
@@ -165,12 +168,14 @@ def _rms_norm(
     ROWS: tl.constexpr,
     GATED: tl.constexpr,
     ADDED: tl.constexpr,
+    OVERLAPS: tl.constexpr,
 ):
     o_n = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     o_d = tl.arange(0, BD)[None, :]
     m_row = (o_n < N) & (o_d < D)
-    b_x = tl.load(p_x + o_n * s_x + o_d, mask=m_row, other=0.0).to(tl.float32)
     b_weight = tl.load(p_weight + o_d, mask=o_d < D, other=0.0).to(tl.float32) + weight_offset
+    wait_for_earlier(OVERLAPS)
+    b_x = tl.load(p_x + o_n * s_x + o_d, mask=m_row, other=0.0).to(tl.float32)
     b_out = b_x * tl.rsqrt(tl.sum(b_x * b_x, axis=1)[:, None] / D + epsilon) * b_weight
     if GATED:
         p_gate += (o_n // H) * s_gate_n + (o_n % H) * s_gate_h
@@ -185,7 +190,8 @@ def _rms_norm(
 
 # Specialised on the size, because masked loads are 16 bytes wide only for a known multiple of 16.
 @triton.jit
-def _silu_product(p_gate, p_up, p_out, s_gate, s_up, s_out, N, BLOCK: tl.constexpr):
+def _silu_product(p_gate, p_up, p_out, s_gate, s_up, s_out, N, BLOCK: tl.constexpr, OVERLAPS: tl.constexpr):
+    wait_for_earlier(OVERLAPS)
     i_row = tl.program_id(0).to(tl.int64)
     o_n = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     b_gate = tl.load(p_gate + i_row * s_gate + o_n, mask=o_n < N, other=0.0).to(tl.float32)
@@ -208,7 +214,9 @@ def _rotate(
     R: tl.constexpr,
     BR: tl.constexpr,
     BT: tl.constexpr,
+    OVERLAPS: tl.constexpr,
 ):
+    wait_for_earlier(OVERLAPS)
     i_b, i_h = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
     o_t = tl.program_id(0).to(tl.int64) * BT + tl.arange(0, BT)[:, None]
     o_r = tl.arange(0, BR)[None, :]

@@ -7,6 +7,7 @@ import torch
 import triton
 import triton.language as tl
 
+from model_adapters.kernels.overlap import overlap, wait_for_earlier
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 WIDEST = 16_384
@@ -65,6 +66,7 @@ def norm_rotate(
         BR=triton.next_power_of_2(head_size // 2),
         ROTATED=cos_sin is not None,
         num_warps=4 if width <= 4096 else 8,
+        **overlap(q_BTX.device),
     )
     return outs[0], outs[1]
 
@@ -92,7 +94,9 @@ def _norm_rotate(
     BH: tl.constexpr,
     BR: tl.constexpr,
     ROTATED: tl.constexpr,
+    OVERLAPS: tl.constexpr,
 ):
+    wait_for_earlier(OVERLAPS)
     i_t, i_b = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     p_table = i_b * s_table_b + i_t * 2 * R
     if tl.program_id(2) == 0:

@@ -19,6 +19,7 @@ from model_adapters.kernels.gated_delta.arguments import (
 )
 from model_adapters.kernels.gated_delta.gates import load_gates
 from model_adapters.kernels.gated_delta.reference import NORMALIZATION_EPSILON
+from model_adapters.kernels.overlap import overlap, wait_for_earlier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,7 @@ def step_gated_delta_rule(
         NORMALIZE=normalize_qk,
         RAW_GATES=raw_gates is not None,
         num_warps=launch.warps,
+        **overlap(q_BGK.device),
     )
     return out
 
@@ -128,6 +130,7 @@ def _step(
     BV: tl.constexpr,
     NORMALIZE: tl.constexpr,
     RAW_GATES: tl.constexpr,
+    OVERLAPS: tl.constexpr,
 ):
     i_bh = tl.program_id(1).to(tl.int64)
     i_b, i_h = i_bh // H, i_bh % H
@@ -137,6 +140,7 @@ def _step(
     # The state first, because it is almost all of the bytes, and its addresses depend on nothing.
     p_tile = p_state + i_bh * K * V + o_k[:, None] * V + o_v[None, :]
     m_tile = m_k[:, None] & m_v[None, :]
+    wait_for_earlier(OVERLAPS)
     b_state = tl.load(p_tile, mask=m_tile, other=0.0)
     b_k = tl.load(p_k + i_b * s_k_b + (i_h // GROUP) * s_k_h + o_k, mask=m_k, other=0.0).to(tl.float32)
     b_q = tl.load(p_q + i_b * s_q_b + (i_h // GROUP) * s_q_h + o_k, mask=m_k, other=0.0).to(tl.float32)

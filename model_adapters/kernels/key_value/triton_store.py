@@ -7,6 +7,8 @@ import torch
 import triton
 import triton.language as tl
 
+from model_adapters.kernels.overlap import overlap, wait_for_earlier
+
 
 def store_tokens(
     k_BGD: torch.Tensor,
@@ -46,6 +48,7 @@ def store_tokens(
         BD=triton.next_power_of_2(key_size),
         BE=triton.next_power_of_2(value_size),
         num_warps=1,
+        **overlap(k_NGMD.device),
     )
 
 
@@ -71,7 +74,9 @@ def _store(
     E: tl.constexpr,
     BD: tl.constexpr,
     BE: tl.constexpr,
+    OVERLAPS: tl.constexpr,
 ):
+    wait_for_earlier(OVERLAPS)
     i_g, i_b = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     place = tl.load(p_position + i_b).to(tl.int64) % M
     o_d, o_e = tl.arange(0, BD), tl.arange(0, BE)

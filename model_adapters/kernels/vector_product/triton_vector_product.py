@@ -10,6 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
+from model_adapters.kernels.overlap import overlap, wait_for_earlier
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 WIDEST_BLOCK = 2048
@@ -40,6 +41,7 @@ def vector_product(
         BD=_block(weight_ND.shape[1]),
         HAS_BIAS=bias_N is not None,
         num_warps=4,
+        **overlap(x.device),
     )
     return out
 
@@ -55,7 +57,7 @@ def gated_vector_product(x: torch.Tensor, gate_ND: torch.Tensor, up_ND: torch.Te
         raise ValueError(f"gate is {tuple(gate_ND.shape)} and up {tuple(up_ND.shape)}; they must be of one shape")
     out = torch.empty((*x.shape[:-1], up_ND.shape[0]), dtype=x.dtype, device=x.device)
     _gated_vector_product[(up_ND.shape[0],)](
-        x, gate_ND, up_ND, out, D=up_ND.shape[1], BD=_block(up_ND.shape[1]), num_warps=4
+        x, gate_ND, up_ND, out, D=up_ND.shape[1], BD=_block(up_ND.shape[1]), num_warps=4, **overlap(x.device)
     )
     return out
 
@@ -76,31 +78,44 @@ def _check(x: torch.Tensor, weight: torch.Tensor) -> None:
 
 
 @triton.jit
-def _row_sum(p_x, p_row, D: tl.constexpr, BD: tl.constexpr):
-    b_sum = tl.zeros([BD], tl.float32)
-    for first in tl.static_range(0, D, BD):
-        o_d = first + tl.arange(0, BD)
-        # Every weight is read once a step, and none of them is still cached a step later.
-        b_weight = tl.load(p_row + o_d, mask=o_d < D, other=0.0, eviction_policy="evict_first")
-        b_x = tl.load(p_x + o_d, mask=o_d < D, other=0.0)
-        b_sum += b_weight.to(tl.float32) * b_x.to(tl.float32)
+def _weights(p_row, first, D: tl.constexpr, BD: tl.constexpr):
+    o_d = first + tl.arange(0, BD)
+    # Every weight is read once a step, and none of them is still cached a step later.
+    return tl.load(p_row + o_d, mask=o_d < D, other=0.0, eviction_policy="evict_first").to(tl.float32)
+
+
+@triton.jit
+def _row_sum(b_first, p_x, p_row, D: tl.constexpr, BD: tl.constexpr):
+    """The product of a row and x, with the row's first block loaded before."""
+    o_d = tl.arange(0, BD)
+    b_sum = b_first * tl.load(p_x + o_d, mask=o_d < D, other=0.0).to(tl.float32)
+    for first in tl.static_range(BD, D, BD):
+        b_x = tl.load(p_x + first + o_d, mask=first + o_d < D, other=0.0)
+        b_sum += _weights(p_row, first, D, BD) * b_x.to(tl.float32)
     return tl.sum(b_sum, axis=0)
 
 
 @triton.jit
-def _vector_product(p_x, p_weight, p_bias, p_out, D: tl.constexpr, BD: tl.constexpr, HAS_BIAS: tl.constexpr):
+def _vector_product(
+    p_x, p_weight, p_bias, p_out, D: tl.constexpr, BD: tl.constexpr, HAS_BIAS: tl.constexpr, OVERLAPS: tl.constexpr
+):
     i_n = tl.program_id(0).to(tl.int64)
-    total = _row_sum(p_x, p_weight + i_n * D, D, BD)
+    p_row = p_weight + i_n * D
+    b_first = _weights(p_row, 0, D, BD)
+    wait_for_earlier(OVERLAPS)
+    total = _row_sum(b_first, p_x, p_row, D, BD)
     if HAS_BIAS:
         total += tl.load(p_bias + i_n).to(tl.float32)
     tl.store(p_out + i_n, total.to(p_out.dtype.element_ty))
 
 
 @triton.jit
-def _gated_vector_product(p_x, p_gate, p_up, p_out, D: tl.constexpr, BD: tl.constexpr):
+def _gated_vector_product(p_x, p_gate, p_up, p_out, D: tl.constexpr, BD: tl.constexpr, OVERLAPS: tl.constexpr):
     i_n = tl.program_id(0).to(tl.int64)
-    gate = _row_sum(p_x, p_gate + i_n * D, D, BD)
+    b_first_gate, b_first_up = _weights(p_gate + i_n * D, 0, D, BD), _weights(p_up + i_n * D, 0, D, BD)
+    wait_for_earlier(OVERLAPS)
+    gate = _row_sum(b_first_gate, p_x, p_gate + i_n * D, D, BD)
     # Rounded as the module's own two products are.
     gate = gate.to(p_out.dtype.element_ty).to(tl.float32)
-    up = _row_sum(p_x, p_up + i_n * D, D, BD).to(p_out.dtype.element_ty).to(tl.float32)
+    up = _row_sum(b_first_up, p_x, p_up + i_n * D, D, BD).to(p_out.dtype.element_ty).to(tl.float32)
     tl.store(p_out + i_n, (gate / (1.0 + tl.exp(-gate)) * up).to(p_out.dtype.element_ty))

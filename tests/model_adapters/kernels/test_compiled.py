@@ -119,3 +119,24 @@ def assert_fit(compiled: dict[str, Any]) -> None:
     for kernel in compiled.values():
         assert kernel.asm["cubin"]
         assert kernel.metadata.shared <= HOPPER_SHARED_BYTES
+
+
+def test_decode_kernels_load_weights_before_they_wait(
+    compiled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait for the kernel before, and only then the inputs that it wrote."""
+    from model_adapters.kernels.elementwise import triton_elementwise
+    from model_adapters.kernels.vector_product import triton_vector_product
+
+    for module, name in ((triton_vector_product, "_vector_product"), (triton_elementwise, "_rms_norm")):
+        monkeypatch.setattr(module, name, Compiled(getattr(module, name), compiled))
+        monkeypatch.setattr(module, "overlap", lambda device: {"OVERLAPS": True, "launch_pdl": True})
+    x, weight = torch.zeros(3840, dtype=torch.bfloat16), torch.zeros(64, 3840, dtype=torch.bfloat16)
+    triton_vector_product.vector_product(x, weight)
+    triton_elementwise.rms_norm(x, x, epsilon=1e-6)
+    for kernel in compiled.values():
+        assembly = kernel.asm["ptx"]
+        waits, starts = (assembly.index(f"griddepcontrol.{name}") for name in ("wait", "launch_dependents"))
+        assert assembly.index("ld.global") < waits < starts < assembly.rindex("ld.global")
+        assert starts < assembly.index("st.global")
+        assert kernel.metadata.launch_pdl
