@@ -145,6 +145,9 @@ def _run(layer: Any, family: _Family, project: Projection, x_1XD: torch.Tensor, 
     gate = projected.gate
     # The convolution's inputs are the largest tensors here; free them as soon as it has run.
     del projected
+    norm = getattr(layer, family.norm)
+    if isinstance(step, TokenPass) and len(inputs) == 3 and layer.num_k_heads == layer.num_v_heads:
+        return _mix_tokens_at_once(layer, step, inputs, gate(), norm)
     groups = step.padded_state_groups
     parts = [_mix_tokens(layer, step, inputs)] if isinstance(step, TokenPass) else []
     while len(parts) < len(groups.groups):
@@ -154,7 +157,6 @@ def _run(layer: Any, family: _Family, project: Projection, x_1XD: torch.Tensor, 
             inputs.clear()
         parts.append(_mix_group(layer, step, group, batched))
     out_1XHV = groups.join(parts)
-    norm = getattr(layer, family.norm)
     out_1XHV = rms_norm(out_1XHV, norm.weight, epsilon=norm.variance_epsilon, gate=gate().view(out_1XHV.shape))
     return out_1XHV.flatten(2)
 
@@ -173,6 +175,27 @@ def _mix_tokens(layer: Any, step: TokenPass, inputs: list[torch.Tensor]) -> torc
     gates = _gates(layer, decay_1BH[0], beta_1BH[0])
     q, k, v = _heads(layer, mixed_BC)
     return step_gated_delta_rule(q, k, v, state_BHKV=state_NHKV[rows], raw_gates=gates)[:, None]
+
+
+def _mix_tokens_at_once(
+    layer: Any, step: TokenPass, inputs: list[torch.Tensor], gate_1BX: torch.Tensor, norm: Any
+) -> torch.Tensor:
+    """The same and the norm in a single launch, for as many key heads as value heads: [1, B, H × V]."""
+    from model_adapters.kernels.gated_delta.triton_mixing import OutputNorm, mix_token
+
+    x_1BC, decay_1BH, beta_1BH = inputs
+    context_NCW, state_NHKV = _memory(layer, step, x_1BC)
+    rows = slice(0, step.tokens)
+    out_BHV = mix_token(
+        x_1BC[0],
+        layer.conv1d.weight.squeeze(1),
+        layer.conv1d.bias,
+        context_BCW=context_NCW[rows],
+        gates=_gates(layer, decay_1BH[0], beta_1BH[0]),
+        state_BHKV=state_NHKV[rows],
+        norm=OutputNorm(split_dim(gate_1BX[0], -1, (-1, layer.head_v_dim)), norm.weight, norm.variance_epsilon),
+    )
+    return out_BHV.flatten(1)[None]
 
 
 def _mix_group(layer: Any, step: Pass, group: RowGroup, inputs: list[torch.Tensor]) -> torch.Tensor:
