@@ -1,7 +1,7 @@
 """Programmatic dependent launch: on Hopper and later, a kernel may start while the kernel before it is ending.
 
-Before `wait_for_earlier` a kernel may only read weights, which no kernel writes. Each kernel lets the next one start
-after its own wait, when all kernels before it are complete. CUDA graphs keep such launches.
+Before `wait_for_earlier` a kernel may only read weights, which no kernel writes, and must write nothing. After it, all
+earlier kernels are complete, because the last of them waited in turn. CUDA graphs keep such launches.
 """
 
 from functools import lru_cache
@@ -28,7 +28,7 @@ def overlap(device: torch.device) -> dict[str, bool]:
 
 @triton.jit
 def wait_for_earlier(OVERLAPS: tl.constexpr):
-    """Wait for the kernels before this one, then let the next one start."""
+    """Let the next kernel start as soon as there is room for it, and wait for the kernels before this one."""
     if OVERLAPS:
-        gdc_wait()
         gdc_launch_dependents()
+        gdc_wait()

@@ -137,6 +137,6 @@ def test_decode_kernels_load_weights_before_they_wait(
     for kernel in compiled.values():
         assembly = kernel.asm["ptx"]
         waits, starts = (assembly.index(f"griddepcontrol.{name}") for name in ("wait", "launch_dependents"))
-        assert assembly.index("ld.global") < waits < starts < assembly.rindex("ld.global")
-        assert starts < assembly.index("st.global")
+        assert assembly.index("ld.global") < starts < waits < assembly.rindex("ld.global")
+        assert waits < assembly.index("st.global")
         assert kernel.metadata.launch_pdl
