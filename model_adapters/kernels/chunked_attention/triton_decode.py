@@ -196,9 +196,9 @@ def _attend_split(
             m_key = m_key & (o_key >= oldest)
         b_k = load_rows(p_k + o_s * s_k_s, m_key, BD, D)
         b_v = load_rows(p_v + o_s * s_v_s, m_key, BE, E)
-        b_scores = tl.dot(b_q, tl.trans(b_k), input_precision=PRECISION) * scale
+        b_scores = tl.dot(b_q, tl.trans(b_k), input_precision=PRECISION)
         b_scores = tl.where(m_key[None, :], b_scores, -float("inf"))
-        b_out, b_peak, b_total = absorb_scores(b_scores, b_v, b_out, b_peak, b_total, PRECISION)
+        b_out, b_peak, b_total = absorb_scores(b_scores, b_v, b_out, b_peak, b_total, scale, PRECISION)
         p_k += BS * s_k_s
         p_v += BS * s_v_s
 

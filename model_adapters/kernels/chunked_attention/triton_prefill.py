@@ -5,12 +5,22 @@ Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
 from model_adapters.kernels.chunked_attention.triton_arguments import check_attention_out, check_attention_tensors
+
+try:
+    from triton.tools.tensor_descriptor import TensorDescriptor
+except ImportError:  # a version of Triton without them
+    TensorDescriptor = None
+
+HOPPER = (9, 0)
+DESCRIPTOR_ALIGNMENT = 16
+"""Bytes to which addresses and strides of a tensor are aligned if Hopper's copy engine fetches it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +31,13 @@ class AttentionLaunch:
     key_block: int
     warps: int
     stages: int
+    descriptors: bool = False
+    """Whether the copy engine fetches keys and values, from descriptors of the tensors."""
 
 
-def choose_attention_launch(*, head_size: int, query_tokens: int, dtype: torch.dtype) -> AttentionLaunch:
+def choose_attention_launch(
+    *, head_size: int, query_tokens: int, dtype: torch.dtype, descriptors: bool = False
+) -> AttentionLaunch:
     """Launch configuration for a shape, without autotuning, which needs a driver and time in the first call."""
     if dtype == torch.float32:
         return AttentionLaunch(query_block=32, key_block=32, warps=4, stages=1)
@@ -31,7 +45,19 @@ def choose_attention_launch(*, head_size: int, query_tokens: int, dtype: torch.d
         return AttentionLaunch(query_block=32, key_block=64, warps=4, stages=2)
     if head_size > 128:
         return AttentionLaunch(query_block=128, key_block=64, warps=8, stages=2)
+    if descriptors:
+        return AttentionLaunch(query_block=64, key_block=64, warps=4, stages=3, descriptors=True)
     return AttentionLaunch(query_block=128, key_block=128, warps=8, stages=2)
+
+
+def _has_descriptors(*tensors: torch.Tensor) -> bool:
+    """Whether the device's copy engine can fetch these tensors."""
+    device = tensors[0].device
+    if TensorDescriptor is None or device.type != "cuda" or torch.cuda.get_device_capability(device) < HOPPER:
+        return False
+    starts = [tensor.data_ptr() for tensor in tensors]
+    strides = [stride * tensor.element_size() for tensor in tensors for stride in tensor.stride()[:-1]]
+    return all(number % DESCRIPTOR_ALIGNMENT == 0 for number in (*starts, *strides))
 
 
 def prefill_attention(
@@ -55,6 +81,9 @@ def prefill_attention(
     The running softmax over blocks is FlashAttention-2's (arXiv:2307.08691).
     """
     check_attention_tensors(q_BHTD, k_BGSD, v_BGSE, window=window)
+    scale = q_BHTD.shape[-1] ** -0.5 if scale is None else scale
+    if scale <= 0:
+        raise ValueError(f"scale is {scale}; it must be positive")
     if query_offset < 0:
         raise ValueError(f"query_offset is {query_offset}; positions start at 0")
     sequences, heads, tokens, key_size = q_BHTD.shape
@@ -64,12 +93,22 @@ def prefill_attention(
     check_attention_out("out", out, q_BHTD, shape)
     lse_BHT = torch.empty(sequences, heads, tokens, dtype=torch.float32, device=q_BHTD.device)
     if launch is None:
-        launch = choose_attention_launch(head_size=max(key_size, value_size), query_tokens=tokens, dtype=q_BHTD.dtype)
+        launch = choose_attention_launch(
+            head_size=max(key_size, value_size),
+            query_tokens=tokens,
+            dtype=q_BHTD.dtype,
+            descriptors=_has_descriptors(k_BGSD, v_BGSE),
+        )
+    widths = [max(16, triton.next_power_of_2(size)) for size in (key_size, value_size)]
+    sides: list[Any] = [k_BGSD, v_BGSE]
+    if launch.descriptors:
+        # One block of keys of one head; places beyond the tensor are zeros.
+        blocks = [[1, 1, launch.key_block, width] for width in widths]
+        sides = [TensorDescriptor(x, [*x.shape], [*x.stride()], at) for x, at in zip(sides, blocks, strict=True)]
     grid = (triton.cdiv(tokens, launch.query_block), sequences * heads)
     _attend[grid](
         q_BHTD,
-        k_BGSD,
-        v_BGSE,
+        *sides,
         out,
         lse_BHT,
         *q_BHTD.stride()[:3],
@@ -82,14 +121,15 @@ def prefill_attention(
         0 if window is None else window,
         heads,
         heads // key_heads,
-        (key_size**-0.5 if scale is None else scale) / math.log(2),
+        scale / math.log(2),
         D=key_size,
         E=value_size,
-        BD=max(16, triton.next_power_of_2(key_size)),
-        BE=max(16, triton.next_power_of_2(value_size)),
+        BD=widths[0],
+        BE=widths[1],
         BT=launch.query_block,
         BS=launch.key_block,
         WINDOWED=window is not None,
+        DESCRIPTORS=launch.descriptors,
         PRECISION="tf32x3" if q_BHTD.dtype == torch.float32 else "tf32",
         num_warps=launch.warps,
         num_stages=launch.stages,
@@ -108,16 +148,48 @@ def load_rows(p_rows, m_row, WIDTH: tl.constexpr, SIZE: tl.constexpr):
 
 
 @triton.jit
-def absorb_scores(b_scores, b_v, b_out, b_peak, b_total, PRECISION: tl.constexpr):
-    """Add one block of base-2 scores to the running softmax; returns (out, peak, total)."""
-    b_new_peak = tl.maximum(b_peak, tl.max(b_scores, axis=1))
+def absorb_scores(b_scores, b_v, b_out, b_peak, b_total, scale, PRECISION: tl.constexpr):
+    """Add one block of scores, to be multiplied by a positive scale to base 2, to the running softmax.
+
+    The scale is applied in the exponent, where it costs no operation of its own. Returns (out, peak, total).
+    """
+    b_new_peak = tl.maximum(b_peak, tl.max(b_scores, axis=1) * scale)
     # A row without keys has a peak of -inf; replacing it by 0 keeps exp2(-inf - peak) at 0.
     b_base = tl.where(b_new_peak == -float("inf"), 0.0, b_new_peak)
-    b_weights = tl.exp2(b_scores - b_base[:, None])
+    b_weights = tl.exp2(b_scores * scale - b_base[:, None])
     b_rescale = tl.exp2(b_peak - b_base)
     b_total = b_total * b_rescale + tl.sum(b_weights, axis=1)
     b_out = tl.dot(b_weights.to(b_v.dtype), b_v, acc=b_out * b_rescale[:, None], input_precision=PRECISION)
     return b_out, b_new_peak, b_total
+
+
+@triton.jit
+def _key_rows(
+    rows,
+    i_b,
+    i_g,
+    start,
+    s_row,
+    keys,
+    SIZE: tl.constexpr,
+    WIDTH: tl.constexpr,
+    BS: tl.constexpr,
+    MASKED: tl.constexpr,
+    DESCRIPTORS: tl.constexpr,
+):
+    """A block of keys or values from `start`: of head (i_b, i_g) of a described tensor, or from a head's address."""
+    if DESCRIPTORS:
+        b_rows = rows.load([i_b, i_g, start, 0]).reshape([BS, WIDTH])
+    else:
+        o_s, o_column = start + tl.arange(0, BS), tl.arange(0, WIDTH)
+        p_rows = rows + o_s.to(tl.int64)[:, None] * s_row + o_column[None, :]
+        if MASKED:
+            b_rows = tl.load(p_rows, mask=(o_s < keys)[:, None] & (o_column < SIZE)[None, :], other=0.0)
+        elif WIDTH > SIZE:
+            b_rows = tl.load(p_rows, mask=(o_column < SIZE)[None, :], other=0.0)
+        else:
+            b_rows = tl.load(p_rows)
+    return b_rows
 
 
 @triton.jit
@@ -126,8 +198,10 @@ def _attend_keys(
     b_out,
     b_peak,
     b_total,
-    p_k,
-    p_v,
+    k_rows,
+    v_rows,
+    i_b,
+    i_g,
     s_k_s,
     s_v_s,
     first,
@@ -143,34 +217,29 @@ def _attend_keys(
     BS: tl.constexpr,
     WINDOWED: tl.constexpr,
     MASKED: tl.constexpr,
+    DESCRIPTORS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Add the keys first .. stop to the running softmax; without MASKED every query sees all of them."""
-    o_s = tl.arange(0, BS)
-    p_k += first.to(tl.int64) * s_k_s
-    p_v += first.to(tl.int64) * s_v_s
     for start in range(first, stop, BS):
-        m_key = o_s < keys - start
-        b_k = load_rows(p_k + o_s * s_k_s, m_key, BD, D)
-        b_v = load_rows(p_v + o_s * s_v_s, m_key, BE, E)
-        b_scores = tl.dot(b_q, tl.trans(b_k), input_precision=PRECISION) * scale
+        b_k = _key_rows(k_rows, i_b, i_g, start, s_k_s, keys, D, BD, BS, MASKED, DESCRIPTORS)
+        b_v = _key_rows(v_rows, i_b, i_g, start, s_v_s, keys, E, BE, BS, MASKED, DESCRIPTORS)
+        b_scores = tl.dot(b_q, tl.trans(b_k), input_precision=PRECISION)
         if MASKED:
-            o_key = start + o_s
+            o_key = start + tl.arange(0, BS)
             m_seen = (o_key[None, :] <= o_position[:, None]) & (o_key < keys)[None, :]
             if WINDOWED:
                 m_seen = m_seen & (o_key[None, :] > o_position[:, None] - window)
             b_scores = tl.where(m_seen, b_scores, -float("inf"))
-        b_out, b_peak, b_total = absorb_scores(b_scores, b_v, b_out, b_peak, b_total, PRECISION)
-        p_k += BS * s_k_s
-        p_v += BS * s_v_s
+        b_out, b_peak, b_total = absorb_scores(b_scores, b_v, b_out, b_peak, b_total, scale, PRECISION)
     return b_out, b_peak, b_total
 
 
 @triton.jit(do_not_specialize=["T", "S", "query_offset", "window", "H", "GROUP"])
 def _attend(
     p_q,
-    p_k,
-    p_v,
+    k_rows,
+    v_rows,
     p_out,
     p_lse,
     s_q_b,
@@ -199,6 +268,7 @@ def _attend(
     BT: tl.constexpr,
     BS: tl.constexpr,
     WINDOWED: tl.constexpr,
+    DESCRIPTORS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     # The last queries have the most keys and come first, so that no long program is left at the end.
@@ -208,8 +278,11 @@ def _attend(
     i_first = i_t.to(tl.int64) * BT
     p_q += i_b * s_q_b + i_h * s_q_h + i_first * s_q_t
     p_out += i_b * s_out_b + i_h * s_out_h + i_first * s_out_t
-    p_k += i_b * s_k_b + (i_h // GROUP) * s_k_h
-    p_v += i_b * s_v_b + (i_h // GROUP) * s_v_h
+    i_g = i_h // GROUP
+    if not DESCRIPTORS:
+        k_rows += i_b * s_k_b + i_g * s_k_h
+        v_rows += i_b * s_v_b + i_g * s_v_h
+    i_b, i_g = i_b.to(tl.int32), i_g.to(tl.int32)
     o_t = tl.arange(0, BT)
     m_t = o_t < T - i_t * BT
     o_position = query_offset + i_t * BT + o_t
@@ -230,16 +303,16 @@ def _attend(
         all_first = tl.minimum(all_first, tl.maximum(first, tl.cdiv(stop, BS) * BS))
         all_stop = tl.maximum(all_stop, all_first)
         b_out, b_peak, b_total = _attend_keys(
-            b_q, b_out, b_peak, b_total, p_k, p_v, s_k_s, s_v_s, first, tl.minimum(all_first, stop), S, o_position,
-            window, scale, D, E, BD, BE, BS, WINDOWED, True, PRECISION,
+            b_q, b_out, b_peak, b_total, k_rows, v_rows, i_b, i_g, s_k_s, s_v_s, first, tl.minimum(all_first, stop), S,
+            o_position, window, scale, D, E, BD, BE, BS, WINDOWED, True, DESCRIPTORS, PRECISION,
         )  # fmt: skip
     b_out, b_peak, b_total = _attend_keys(
-        b_q, b_out, b_peak, b_total, p_k, p_v, s_k_s, s_v_s, all_first, all_stop, S, o_position,
-        window, scale, D, E, BD, BE, BS, WINDOWED, False, PRECISION,
+        b_q, b_out, b_peak, b_total, k_rows, v_rows, i_b, i_g, s_k_s, s_v_s, all_first, all_stop, S, o_position,
+        window, scale, D, E, BD, BE, BS, WINDOWED, False, DESCRIPTORS, PRECISION,
     )  # fmt: skip
     b_out, b_peak, b_total = _attend_keys(
-        b_q, b_out, b_peak, b_total, p_k, p_v, s_k_s, s_v_s, all_stop, stop, S, o_position,
-        window, scale, D, E, BD, BE, BS, WINDOWED, True, PRECISION,
+        b_q, b_out, b_peak, b_total, k_rows, v_rows, i_b, i_g, s_k_s, s_v_s, all_stop, stop, S, o_position,
+        window, scale, D, E, BD, BE, BS, WINDOWED, True, DESCRIPTORS, PRECISION,
     )  # fmt: skip
 
     b_seen = b_total > 0

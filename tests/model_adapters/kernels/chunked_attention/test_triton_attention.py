@@ -85,6 +85,9 @@ def test_head_sizes_and_grouped_heads(size: int, value_size: int, dtype: torch.d
     qkv = random_qkv(40, 90, sequences=2, heads=4, key_heads=2, size=size, value_size=value_size, dtype=dtype)
     assert_prefill_right(qkv, 50)
     assert_prefill_right(qkv, 50, window=17)
+    if size < 256:
+        fetched = AttentionLaunch(query_block=32, key_block=32, warps=4, stages=1, descriptors=True)
+        assert_prefill_right(qkv, 50, window=17, launch=fetched)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -93,9 +96,12 @@ def test_head_sizes_and_grouped_heads(size: int, value_size: int, dtype: torch.d
     keys=st.integers(1, 120),
     query_offset=st.integers(0, 150),
     window=st.one_of(st.none(), st.integers(1, 130)),
+    descriptors=st.booleans(),
 )
-def test_any_offset_and_window(query_tokens: int, keys: int, query_offset: int, window: int | None) -> None:
-    small = AttentionLaunch(query_block=32, key_block=16, warps=4, stages=1)
+def test_any_offset_and_window(
+    query_tokens: int, keys: int, query_offset: int, window: int | None, descriptors: bool
+) -> None:
+    small = AttentionLaunch(query_block=32, key_block=16, warps=4, stages=1, descriptors=descriptors)
     q, k, v = random_qkv(query_tokens, keys, heads=1, size=16)
     if window is not None and query_offset - window + 1 >= keys:
         out, lse = prefill_attention(q, k, v, query_offset=query_offset, window=window, launch=small)
