@@ -55,17 +55,26 @@ def test_layers_agree_with_the_models_own(family: str) -> None:
     assert find_fault(model, layers[0]) is None
 
 
-@pytest.mark.parametrize("part", ["convolve_segment", "rms_norm", "prefill_gated_delta_rule", "step_gated_delta_rule"])
-def test_a_wrong_kernel_is_found(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("part", "family"),
+    [
+        ("convolve_segment", "olmo_hybrid"),
+        ("rms_norm", "olmo_hybrid"),
+        ("prefill_gated_delta_rule", "olmo_hybrid"),
+        ("mix_token", "olmo_hybrid"),
+        # With fewer key heads than value heads, a token takes a launch for each operator.
+        ("step_gated_delta_rule", "qwen3_next"),
+    ],
+)
+def test_a_wrong_kernel_is_found(part: str, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from model_adapters.kernels.causal_convolution import triton_convolution
     from model_adapters.kernels.elementwise import triton_elementwise
-    from model_adapters.kernels.gated_delta import triton_decode, triton_prefill
+    from model_adapters.kernels.gated_delta import triton_decode, triton_mixing, triton_prefill
 
-    owner = next(
-        code for code in (triton_convolution, triton_elementwise, triton_prefill, triton_decode) if hasattr(code, part)
-    )
+    modules = (triton_convolution, triton_elementwise, triton_prefill, triton_decode, triton_mixing)
+    owner = next(code for code in modules if hasattr(code, part))
     monkeypatch.setattr(owner, part, _spoiled(getattr(owner, part)))
-    model = small_model("olmo_hybrid").to(DEVICE)
+    model = small_model(family).to(DEVICE)
     fault = find_fault(model, gated_delta_layers(model)[0])
     assert fault is not None
     assert "\n" not in fault
