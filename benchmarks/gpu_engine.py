@@ -57,6 +57,7 @@ def parts(args: argparse.Namespace) -> dict[str, Part]:
         "suite": suite,
         "scores": lambda s, m: bench_scores(s, m, long),
         "choices": lambda s, m: bench_choices(s, m, args.samples),
+        "invariant": lambda s, m: bench_invariant(s, m, short, args.samples),
         "kernels": lambda s, m: bench_kernels(
             s, m, (short, long), (1, args.batch), repeats=args.repeats, against=False
         ),
@@ -89,6 +90,13 @@ def bench_scores(session: BenchSession, model: PreTrainedModel, tokens: int) -> 
         return replace(row, timing=Timing.of([seconds]), peak_bytes_above=peak)
 
     session.attempt(row, measure)
+
+
+def bench_invariant(session: BenchSession, model: PreTrainedModel, tokens: int, samples: int) -> None:
+    """Rows for samples decoded eight at a time: as usual, and with answers that do not depend on each other."""
+    for invariant in (False, True):
+        options = EngineOptions(slots=8, batch_invariant=invariant)
+        bench_suite(session, model, [random_case(model, tokens, samples)], options, against=False)
 
 
 def bench_choices(session: BenchSession, model: PreTrainedModel, subjects: int) -> None:

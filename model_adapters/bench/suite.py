@@ -111,6 +111,7 @@ def _ours(session: BenchSession, engine: Engine, row: BenchRow, case: SuiteCase)
         "decode_seconds": sum(answer.decode_seconds for answer in answers),
         "new_tokens": sum(len(answer.token_ids) for answer in answers),
         "slots": None if engine.plan is None else engine.plan.slots,
+        "batch_invariant": engine.shapes is not None,
         "steps": engine.decoder.path,
     }
     return replace(row, timing=Timing.of([timing.median_seconds / len(answers)]), details=details)

@@ -9,9 +9,10 @@ from transformers import PreTrainedModel
 from evalkit.errors import RequestFailedError, UsageError
 from evalkit.records import ModelIdentity, PreflightCheck
 from evalkit.running.protocols import Tokenizer
+from model_adapters.engine.forward.activations import needs_of
 from model_adapters.engine.forward.decoder_layers import decoder_layers, first_layers_only
 from model_adapters.engine.forward.model_runner import ModelRunner
-from model_adapters.engine.scheduling.fixed_shapes import FixedShapes, fix_shapes
+from model_adapters.engine.scheduling.fixed_shapes import GPU_SEGMENT_TOKENS, FixedShapes, fix_shapes
 from model_adapters.engine.scheduling.memory_plan import choose_plan
 from model_adapters.engine.scheduling.position_limit import position_limit, schemes_by_length
 from model_adapters.failures import describe_failure
@@ -127,8 +128,10 @@ def _runner(subject: Subject) -> ModelRunner | PreflightCheck:
 
 
 def _memory(runner: ModelRunner, ctx: int) -> PreflightCheck:
+    limit = position_limit(runner.model)
+    needs = needs_of(runner, GPU_SEGMENT_TOKENS, None if limit is None else limit.tokens)
     try:
-        plan = choose_plan(runner.needs, runner.device, ctx)
+        plan = choose_plan(needs, runner.device, ctx)
     except RequestFailedError as error:
         return PreflightCheck("memory", "stop", str(error))
     size = runner.layout.cost.bytes(ctx) / 2**30

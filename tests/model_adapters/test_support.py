@@ -11,6 +11,7 @@ from evalkit.errors import UsageError
 from evalkit.running.model_options import ModelOptions
 from model_adapters import loading
 from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.hollow import products_skipped
 from model_adapters.loading import load_model
 from model_adapters.memory_forecast import forecast_memory
 from model_adapters.support import measure_support
@@ -34,6 +35,16 @@ def skeleton_of(model: PreTrainedModel) -> PreTrainedModel:
 def test_a_model_without_numbers_shows_the_memory_of_the_model(family: str) -> None:
     model = small_model(family) if family in FAMILIES else other_model(family)
     assert measure_support(skeleton_of(model), torch.float32) == ModelRunner(model).layout
+
+
+def test_copies_of_hollow_weights_are_hollow_and_let_nan_through() -> None:
+    weight_ND = torch.zeros((), dtype=torch.bfloat16).expand(20_000, 64)
+    with products_skipped():
+        copied_ND = weight_ND[100:].float()
+        found = [torch.nn.functional.linear(torch.full((2, 64), value), copied_ND) for value in (1.0, torch.nan)]
+    assert (copied_ND.dtype, copied_ND.shape, copied_ND.untyped_storage().nbytes()) == (torch.float32, (19_900, 64), 4)
+    assert found[0].count_nonzero() == 0
+    assert found[1].isnan().all()
 
 
 def test_the_number_format_is_that_of_the_run() -> None:
