@@ -87,8 +87,11 @@ def test_an_array_runs_its_shards_and_merges_them(cluster: Path) -> None:
 
 def test_a_failed_task_leaves_the_merge_undone_and_an_errored_sample_does_not(cluster: Path) -> None:
     write_script(cluster / "model", {"match": "*/0/42", "error": "out of memory"}, {"text": "even"})
-    submit(cluster, "runs")
-    assert read_run(cluster / "runs" / "run").counts["errors"] == 1
+    (cluster / "plan.yaml").write_text(
+        "{models: ['scripted:model'], suites: {track: {tasks: [parity], updates: [4], samples: 6, shots: 1}}}"
+    )
+    submit(cluster, "runs", "run plan.yaml")
+    assert read_run(cluster / "runs" / "run" / "scripted-model" / "track").counts["errors"] == 1
     submit(cluster, "other", TRACK.replace("parity", "party"))
     assert (cluster / "jobs" / "3" / "failed").exists()
     assert not (cluster / "other" / "run").exists()

@@ -12,5 +12,5 @@ folder=$2
 here=$(dirname "$(realpath "$0")")
 array=$(sbatch --parsable --array="1-$shards" "$here/array.sbatch" "${@:2}")
 echo "array $array: shards in $folder/shards"
-merge="evalkit merge $(printf '%q' "$folder")/shards/* --out $(printf '%q' "$folder")/run"
+merge="evalkit merge $(printf '%q' "$folder")/shards --out $(printf '%q' "$folder")/run"
 sbatch --job-name=evalkit-merge --time=00:30:00 --dependency="afterok:$array" --wrap="$merge"

@@ -125,25 +125,26 @@ def run_folders(path: Path) -> list[Path]:
     A folder with any file of a run counts as a run, so that a broken run is reported and not ignored. Folders are
     passed over as by `all_run_folders`; raises UsageError if there is none.
     """
-    return _found(path, in_runs=False)
+    return _found(path, in_runs=False, shards=False)
 
 
-def all_run_folders(path: Path) -> list[Path]:
+def all_run_folders(path: Path, *, shards: bool = False) -> list[Path]:
     """Every run folder at `path` and below it, such as those of a plan and of baselines, by name.
 
-    Folders whose name begins with a dot, runs that a plan has superseded, and shards of runs are passed over. Raises
-    UsageError if there is none.
+    Folders whose name begins with a dot, runs that a plan has superseded, and without `shards` folders of shards are
+    passed over. Raises UsageError if there is none.
     """
-    return _found(path, in_runs=True)
+    return _found(path, in_runs=True, shards=shards)
 
 
-def _found(path: Path, *, in_runs: bool) -> list[Path]:
+def _found(path: Path, *, in_runs: bool, shards: bool) -> list[Path]:
     if not os.path.isdir(path):
         return [path]
     found = []
     for folder, below, _ in os.walk(path):
         # os.walk descends into the folders that stay in this list.
-        below[:] = [name for name in below if not name.startswith(".") and name not in (SUPERSEDED, SHARDS)]
+        passed_over = (SUPERSEDED,) if shards else (SUPERSEDED, SHARDS)
+        below[:] = [name for name in below if not name.startswith(".") and name not in passed_over]
         if _holds_run(Path(folder)):
             found.append(Path(folder))
             if not in_runs:

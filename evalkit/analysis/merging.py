@@ -15,8 +15,8 @@ _OF_COMMAND = ("out", "resume", "shard", "format")
 """Options of a command that say where a shard is stored, and not what it asks."""
 _OF_PROCESS = {field.name for field in fields(ModelOptions)}
 """Settings that may differ between processes, such as the device; the manifest holds those that decide answers."""
-_ANSWERED_ALIKE = ("suite", "suite_version", "dialect", "seed", "config", "corpora", "unscored", "question_settings")
-"""Fields of the start of a run in which all shards agree."""
+_ANSWERED_ALIKE = ("suite", "suite_version", "dialect", "seed", "config", "unscored", "question_settings")
+"""Fields of the start of a run in which all shards agree, besides what their manifests hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +135,8 @@ def _refuse_other_numbers(shards: Sequence[StoredShard]) -> None:
     missing = [str(number) for number in range(1, shards[0].shard.count + 1) if number not in by_number]
     if missing:
         listed = ", ".join(missing[:10]) + ("" if len(missing) <= 10 else f" and {len(missing) - 10} more")
-        raise UsageError(
-            f"of {shards[0].shard.count} shards, {listed} is missing; run it with --shard, or name its folder"
-        )
+        are = "shard {} of {} is missing; run it" if len(missing) == 1 else "shards {} of {} are missing; run them"
+        raise UsageError(f"{are.format(listed, shards[0].shard.count)} with --shard, or name the folder")
 
 
 def _renumbered(shards: Sequence[StoredShard]) -> tuple[dict[str, SampleRecord], tuple[Session, ...]]:
@@ -171,5 +170,5 @@ def _refuse_missing(shards: Sequence[StoredShard], merged: MergedRun) -> None:
             f"{shard.folder} has {len(shard.samples):,} of {shard.start.planned:,}" for shard in unfinished[:3]
         )
         raise UsageError(
-            f"{len(missing):,} samples are missing, such as {missing[0]} ({listed}); continue the shards with --resume"
+            f"samples are missing: {len(missing):,}, such as {missing[0]} ({listed}); continue the shards with --resume"
         )

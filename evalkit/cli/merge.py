@@ -13,6 +13,7 @@ import typer
 
 from evalkit import files
 from evalkit.cli.shared import options
+from evalkit.cli.shared.output import print_result
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
     from evalkit.records import SuiteSummary
 
 EXAMPLES = (
-    "Examples: evalkit merge runs/shards/ruler-my-model-1a2b3c4d/* --out runs/ruler-my-model · "
-    "evalkit merge runs/nightly/shards/* --out runs/nightly"
+    "Examples: evalkit merge runs/shards/ruler-my-model-1a2b3c4d --out runs/ruler-my-model · "
+    "evalkit merge shard1 shard2 shard3 --out merged · evalkit merge runs/nightly/shards --out runs/nightly"
 )
 
 
 def merge(
     shards: list[Path] = typer.Argument(
-        ..., metavar="FOLDER…", help="All shards of a run, or the folders that `evalkit run PLAN --shard` wrote."
+        ..., metavar="FOLDER…", help="All shards of a run or of a plan's runs, or the one folder that holds them."
     ),
     out: Path = typer.Option(..., "--out", "-o", help="Folder of the merged run, or of the merged runs of a plan."),
     format: options.Format = options.FORMAT,
@@ -42,20 +43,36 @@ def merge(
     from evalkit.cli.shared.suite_command import BASELINE, show_both
     from evalkit.cli.shared.suite_run import Finished, show_finished
 
-    codes = []
-    for name, folders in _runs_of(shards).items():
-        runs = {role: Finished(run) for role, run in _merge(folders, out / name).items()}
-        baseline = runs.get(BASELINE)
-        if baseline is not None:
-            codes.append(show_both(baseline, runs[""], format))
-        else:
-            codes.append(show_finished(runs[""], format))
+    merged = [_merge(folders, out / name) for name, folders in _runs_of(_shards_in(shards)).items()]
+    finished = [{role: Finished(run) for role, run in runs.items()} for runs in merged]
+    if len(merged) > 1:
+        from reports.run_report import run_report
+
+        records = [runs[""].record for runs in merged]
+        print_result(format, {"runs": records}, *map(run_report, records))
+        codes = [runs[""].exit_code for runs in finished]
+    elif BASELINE in finished[0]:
+        codes = [show_both(finished[0][BASELINE], finished[0][""], format)]
+    else:
+        codes = [show_finished(finished[0][""], format)]
     raise typer.Exit(next((code for code in codes if code), 0))
+
+
+def _shards_in(folders: Sequence[Path]) -> list[Path]:
+    """The folders themselves; of a single one that is no run, those in it."""
+    from evalkit.analysis.finished_run import all_run_folders
+
+    if len(folders) != 1:
+        return list(dict.fromkeys(folders))
+    (folder,) = folders
+    with files.reading(folder):
+        inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [folder] if folder in all_run_folders(folder) else inside
 
 
 def _runs_of(folders: Sequence[Path]) -> Mapping[Path, list[Path]]:
     """The folders to be merged by their path in each of `folders`; UsageError if one lacks a run of another."""
-    found = {folder: _outermost(folder) for folder in dict.fromkeys(folders)}
+    found = {folder: _outermost(folder) for folder in folders}
     for folder, names in found.items():
         for other, theirs in found.items():
             if lacking := [name for name in theirs if name not in names]:
@@ -66,12 +83,11 @@ def _runs_of(folders: Sequence[Path]) -> Mapping[Path, list[Path]]:
 
 def _outermost(folder: Path) -> list[Path]:
     """Paths, relative to `folder`, of the runs in it that are in no other run."""
-    from evalkit.analysis.finished_run import all_run_folders
+    from evalkit.analysis.finished_run import run_folders
 
     with files.reading(folder):
         os.listdir(folder)
-    found = [path.relative_to(folder) for path in all_run_folders(folder)]
-    return [path for path in found if not any(other in path.parents for other in found)]
+    return [path.relative_to(folder) for path in run_folders(folder)]
 
 
 def _merge(folders: Sequence[Path], out: Path) -> "dict[str, StoredRun]":

@@ -7,6 +7,7 @@ import typer
 
 from evalkit.cli.shared import options
 from evalkit.cli.shared.option_groups import MODEL, RUN, takes
+from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
     from evalkit.cli.shared.suite_run import RunOptions
@@ -49,13 +50,15 @@ def ruler(
 
     values = {"ctx": ctx, "tasks": tasks, "samples": samples, "seed": seed, "dialect": dialect, "data": data}
     if prepare_only:
+        if run_options.shard is not None:
+            raise UsageError(f"--shard {run_options.shard.name} runs samples, --prepare-only writes all; leave one out")
         _prepare(values, model_options, run_options.out or Path("samples"))
         return
     raise typer.Exit(run_suite("ruler", values, model_options, run_options))
 
 
 def _prepare(values: dict[str, Any], model_options: "ModelOptions", out: Path) -> None:
-    from evalkit.errors import SampleDoesNotFitError, UsageError
+    from evalkit.errors import SampleDoesNotFitError
     from evalkit.running.model_options import ChatMode
     from model_adapters.opening import open_tokenizer
     from suites.ruler import SPEC, build

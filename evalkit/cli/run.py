@@ -20,7 +20,7 @@ EXAMPLES = (
     "evalkit run --suite lm-eval:arc_challenge,hellaswag --model ./my-checkpoint · "
     "evalkit run --suite my-suite --set ctx=4096,64K --model ./my-checkpoint"
 )
-_OF_PLAN = ("plan", "out", "dry_run", "shard", "watch", "interval", "once", *REPLICA_OPTIONS)
+_OF_PLAN = ("plan", "out", "dry_run", "resume", "shard", "watch", "interval", "once", *REPLICA_OPTIONS)
 SECONDS_BETWEEN_LOOKS = 60.0
 
 
@@ -59,9 +59,10 @@ def run(
 ) -> None:
     """Run every model of a plan on every suite, then write the plan's reports; or run one suite with --suite.
 
-    Running a plan again continues it: a finished run is kept if model, corpora, settings and versions are unchanged, a
-    started one is resumed, and one that cannot be continued is moved to superseded/ and run again. If a run fails, the
-    others go on. Exits 2 if a run or report failed, 3 if samples errored, 1 if a gate of the plan failed.
+    Running a plan again continues it, with or without --resume: a finished run is kept if model, corpora, settings and
+    versions are unchanged, a started one is resumed, and one that cannot be continued is moved to superseded/ and run
+    again. If a run fails, the others go on. Exits 2 if a run or report failed, 3 if samples errored, 1 if a gate of the
+    plan failed.
 
     With --watch the models are the checkpoints of a training run, which the plan's reports call checkpoint and
     last-good. Each is evaluated once it is whole, in the order of steps.
@@ -114,7 +115,8 @@ def _plan_name(plan: str | None, run_options: "RunOptions") -> str:
 def _watch(plan: str, out: Path | None, where: str, interval: float | None, *, dry_run: bool) -> int:
     from evalkit.cli.shared.plan_run import check
     from evalkit.cli.shared.watch_run import CheckpointWatch
-    from evalkit.running.watching import CHECKPOINT, LAST_GOOD, read_watching_plan
+    from evalkit.running.plan import CHECKPOINT, LAST_GOOD
+    from evalkit.running.watching import read_watching_plan
     from model_adapters.checkpoint_source import open_source
 
     read = read_watching_plan(plan, out)

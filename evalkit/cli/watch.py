@@ -91,7 +91,7 @@ class _Watched:
         from evalkit.analysis.finished_run import all_run_folders
         from evalkit.analysis.followed_run import follow
 
-        folders = list(dict.fromkeys(folder for path in self._paths for folder in all_run_folders(path)))
+        folders = list(dict.fromkeys(folder for path in self._paths for folder in all_run_folders(path, shards=True)))
         seen = {folder: _signature(folder) for folder in folders}
         now = datetime.now(UTC)
         same = {folder: self._known[folder] for folder in folders if self._seen.get(folder) == seen[folder]}

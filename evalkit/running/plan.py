@@ -22,6 +22,8 @@ from evalkit.strict_yaml import read_fields, read_yaml
 from evalkit.suite_spec import SuiteSpec, find_suite, split_tasks
 from evalkit.values import ModelName
 
+CHECKPOINT, LAST_GOOD = "checkpoint", "last-good"
+"""Models in the reports of a plan for checkpoints (`evalkit.running.watching`)."""
 ReportKind = Literal["compare", "leaderboard", "gate"]
 _REPORT_KEYS: dict[ReportKind, tuple[str, ...]] = {
     "compare": ("base", "new", "out"),
@@ -220,6 +222,8 @@ def report_of(entry: Mapping[str, Any], models: Iterable[str], folder: Path, pla
             f"report {fields.report} takes {', '.join(needed)}, not {', '.join(sorted(given)) or 'nothing'}"
         )
     for key, model in (("base", fields.base), ("new", fields.new)):
+        if model in (CHECKPOINT, LAST_GOOD) and model not in models:
+            raise UsageError(f"report {fields.report}: {key} {model} needs --watch, which names the checkpoints")
         if model is not None and model not in models:
             raise UsageError(f"report {fields.report}: {key} is not among the models{did_you_mean(model, models)}")
     path = place / fields.out if fields.out is not None else folder / str(fields.policy)

@@ -15,6 +15,8 @@ from evalkit.errors import UsageError
 from evalkit.files import replacing
 from evalkit.records.codec import RecordError, from_json, to_json
 from evalkit.running.plan import (
+    CHECKPOINT,
+    LAST_GOOD,
     PlanFile,
     PlannedRun,
     RunPlan,
@@ -28,7 +30,6 @@ from evalkit.running.run_files import RUN
 from evalkit.strict_yaml import read_fields, read_yaml
 from evalkit.values import ModelName
 
-CHECKPOINT, LAST_GOOD = "checkpoint", "last-good"
 VERDICT = "verdict.json"
 VERDICT_SCHEMA = "evalkit.checkpoint/1"
 _STEP = re.compile(r"(?:step|checkpoint|ckpt|iter)[-_]?(\d{1,15})", re.IGNORECASE)

@@ -83,12 +83,12 @@ class CheckpointWatch:
             self._say("", f"{error}: trying again")
             return
         for checkpoint in found:
+            stamp: str | None = None
             try:
                 if not self._plan.is_done(checkpoint) and (stamp := self._ready(checkpoint)) is not None:
                     self._evaluate(checkpoint, stamp)
             except EvalkitError as error:
-                self._codes.add(FAILED)
-                self._say(checkpoint.name, f"{checkpoint.name} failed: {error}")
+                self._fail(checkpoint, stamp, str(error))
 
     def _ready(self, checkpoint: FoundCheckpoint) -> str | None:
         """The stamp of a checkpoint's files if they are whole and at rest, and it has not failed with them."""
@@ -114,11 +114,17 @@ class CheckpointWatch:
             self._report(plan, outcome)
         self._codes |= outcome.codes
         if outcome.codes & {INTERNAL_ERROR, FAILED, HAS_ERRORS}:
-            self._failed[checkpoint.name] = stamp
-            reasons = "; ".join(outcome.missing) or "samples errored"
-            note(self._notes, f"{checkpoint.name} failed: {reasons}", style="red")
+            self._fail(checkpoint, stamp, "; ".join(outcome.missing) or "samples errored")
             return
         self._conclude(checkpoint, base, passed=CHECK_FAILED not in outcome.codes)
+
+    def _fail(self, checkpoint: FoundCheckpoint, stamp: str | None, reason: str) -> None:
+        """Name a checkpoint that failed, once; it is not tried again in this process while its files are the same."""
+        if stamp is not None:
+            self._failed[checkpoint.name] = stamp
+        else:
+            self._codes.add(FAILED)
+        self._say(checkpoint.name, f"{checkpoint.name} failed: {reason}", style="red")
 
     def _report(self, plan: "RunPlan", outcome: PlanOutcome) -> None:
         for report in plan.reports:
@@ -167,8 +173,8 @@ class CheckpointWatch:
     def _has_runs(self, verdict: CheckpointVerdict) -> bool:
         return self._plan.is_done(FoundCheckpoint(verdict.checkpoint, verdict.step, verdict.model))
 
-    def _say(self, name: str, line: str) -> None:
+    def _say(self, name: str, line: str, style: str = "") -> None:
         """Print a note, unless it is the one that was printed last about `name`."""
         if self._said.get(name) != line:
             self._said[name] = line
-            note(self._notes, line)
+            note(self._notes, line, style=style)

@@ -87,7 +87,7 @@ def test_a_merged_run_is_that_of_one_process_except_for_times(evalkit: Evalkit, 
     for number in range(1, count + 1):
         notes = evalkit(f"{line} --model scripted:model --shard {number}/{count}").err
         assert f"/{number}-of-{count}" in notes
-    evalkit("merge", *sorted(Path("runs/shards").glob("*/*")), "--out", "merged")
+    evalkit("merge", *Path("runs/shards").iterdir(), "--out", "merged")
     assert_alike(Path("merged"), Path("whole"))
     assert [session.shard for session in load_run(Path("merged")).record.sessions] == list(range(1, count + 1))
 
@@ -141,7 +141,7 @@ def test_a_shard_is_resumed_as_that_shard(evalkit: Evalkit, monkeypatch: pytest.
     assert evalkit.refuses("compare part part").startswith("part is shard 1 of 2 of a run")
     evalkit(f"{line} --shard 2/2".replace("part", "other"))
     assert evalkit.refuses("merge part other --out merged") == (
-        "2 samples are missing, such as sum/512/4/42 (part has 2 of 4); continue the shards with --resume"
+        "samples are missing: 2, such as sum/512/4/42 (part has 2 of 4); continue the shards with --resume"
     )
     evalkit(hint.partition("evalkit ")[2])
     evalkit("merge other part --out merged")
@@ -173,7 +173,7 @@ def test_a_shard_is_resumed_as_that_shard(evalkit: Evalkit, monkeypatch: pytest.
         ),
         (
             lambda: Path("shard3/samples.jsonl").write_bytes(Path("shard3/samples.jsonl").read_bytes()[:-5]),
-            "1 samples are missing, such as more/1024/3/42 (shard3 has 5 of 6); continue the shards with --resume",
+            "samples are missing: 1, such as more/1024/3/42 (shard3 has 5 of 6); continue the shards with --resume",
         ),
     ],
 )
@@ -188,8 +188,11 @@ def test_shards_that_do_not_fit_are_named(
 
 
 def test_a_missing_shard_is_named(evalkit: Evalkit, shards: list[Path]) -> None:
+    assert evalkit.refuses("merge shard1 --out merged").startswith(
+        "shards 2, 3 of 3 are missing; run them with --shard"
+    )
     assert evalkit.refuses("merge shard1 shard3 --out merged") == (
-        "of 3 shards, 2 is missing; run it with --shard, or name its folder"
+        "shard 2 of 3 is missing; run it with --shard, or name the folder"
     )
 
 
@@ -277,7 +280,7 @@ def test_shards_of_a_plan_are_merged_and_the_plan_makes_its_reports(evalkit: Eva
     write_script(Path("strong"), *sums(), log="asked")
     Path("plan.yaml").write_text(PLAN)
     for number in (1, 2):
-        notes = evalkit(f"run plan.yaml --shard {number}/2").err
+        notes = evalkit(f"run plan.yaml --shard {number}/2 --resume").err
         assert f"shard {number} of 2 is in runs/plan/shards/{number}-of-2; merge all shards" in notes
     assert not Path("runs/plan/comparison.md").exists()
     assert "finished before: runs/plan/shards/2-of-2/scripted-model/tiny" in evalkit("run plan.yaml --shard 2/2").err
@@ -287,7 +290,8 @@ def test_shards_of_a_plan_are_merged_and_the_plan_makes_its_reports(evalkit: Eva
         "half/scripted-strong/tiny does not exist, "
         "but runs/plan/shards/1-of-2/scripted-strong/tiny does; run that shard"
     )
-    evalkit("merge runs/plan/shards/1-of-2 runs/plan/shards/2-of-2 --out runs/plan")
+    merged = evalkit("merge runs/plan/shards --out runs/plan --format json").json()
+    assert [record["merged_shards"] for record in merged["runs"]] == [2, 2]
     assert evalkit("run plan.yaml").err.count("finished before: ") == 2
     assert Path("runs/plan/comparison.md").exists()
     assert len(asked(Path("asked"))) == 8

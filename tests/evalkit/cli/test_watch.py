@@ -86,6 +86,7 @@ def test_shards_of_one_run_are_shown_together(evalkit: Evalkit, monkeypatch: pyt
     evalkit(f"{line} --shard 1/2 --out shards/a")
     with interrupted_waits(monkeypatch):
         evalkit(f"{line} --shard 2/2 --out shards/b", code=130)
+    assert "shards/b (shard 2 of 2)" in evalkit("watch . --once").out
     shown = evalkit("watch shards").out
     assert row(shown, "2 of 2 shards")[2] == "6 of 8"
     assert row(shown, "shards/b (shard 2 of 2)")[2] == "2 of 4"

@@ -216,6 +216,17 @@ def test_a_stopped_evaluation_goes_on(evalkit: Evalkit, monkeypatch: pytest.Monk
     assert read_run(Path("runs/plan/step100/tiny")).counts["n"] == 40
 
 
+def test_a_base_that_cannot_be_read_fails_a_checkpoint_once(evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(100, wrong=0)
+    evalkit(f"{WATCH} --once")
+    Path("runs/plan/step100/tiny/samples.jsonl").write_text("")
+    save(200, wrong=0)
+    monkeypatch.setattr("evalkit.cli.shared.watch_run.sleep", Days(lambda: None, lambda: None))
+    notes = evalkit(f"{WATCH} --interval 30", code=130).err
+    assert notes.count("step200 (step 200): compared with step100") == 1
+    assert notes.count("step200 failed: runs/plan/step100/tiny: run.json disagrees with its own samples.jsonl") == 1
+
+
 def test_a_model_of_the_plan_stands_for_the_first_good_checkpoint(evalkit: Evalkit) -> None:
     write_script(Path("base"), *sums())
     Path("plan.yaml").write_text("models: ['scripted:base']" + PLAN)
@@ -240,9 +251,14 @@ def test_a_model_of_the_plan_stands_for_the_first_good_checkpoint(evalkit: Evalk
         (f"{WATCH} --samples 5", "--samples is an option of --suite; write it below a suite of the plan instead"),
         ("run --watch train", "neither a plan nor --suite is named; see `evalkit run --help`"),
         ("run plan.yaml", "plan plan.yaml: models is missing"),
+        (
+            "run fixed.yaml",
+            "plan fixed.yaml: report compare: base last-good needs --watch, which names the checkpoints",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(evalkit: Evalkit, line: str, message: str) -> None:
+    Path("fixed.yaml").write_text("models: ['scripted:base']" + PLAN)
     assert evalkit.refuses(line).startswith(message)
 
 
