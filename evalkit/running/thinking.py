@@ -21,6 +21,7 @@ _PAIRS = {
     "<|START_THINKING|>": "<|END_THINKING|>",
     "<|inner_prefix|>": "<|inner_suffix|>",
     "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|channel>thought": "<channel|>",
     "<|channel|>analysis<|message|>": "<|end|><|start|>assistant<|channel|>final<|message|>",
 }
 """Tags whose closing one is not the opening one with a slash."""
@@ -96,6 +97,8 @@ def _pair(match: re.Match[str]) -> tuple[str, str]:
 def _spaced(template: ChatTemplate, open: str, close: str) -> Tags:
     """The tags as the template writes a stored thought and its answer, or with the spaces that are usual."""
     lines = close.startswith("</")
+    if close == "<channel|>":
+        return Tags(open, close, "\n", "", "\n")
     usual = Tags(open, close, "\n", "\n\n", "\n") if lines else Tags(open, close)
     try:
         stored = template.render("Q", f"{usual.opening}{_THOUGHT}{usual.closing}{_ANSWER}", closed=True)

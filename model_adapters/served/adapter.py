@@ -143,7 +143,7 @@ class ServedAdapter:
         def ask(token_ids: tuple[int, ...], max_tokens: int, stop: tuple[str, ...]) -> Answer:
             if token_ids != request.token_ids and not self._abilities.token_ids:
                 token_ids = tuple(self._tokenizer.encode_prompt(self._tokenizer.spell(token_ids)))
-            return self._generated(client, token_ids, max_tokens, stop, **hidden)
+            return self._generated(client, token_ids, max_tokens, stop, **hidden, **self._abilities.answer_tokens)
 
         return answer_after_thought(request, thinking, self._tokenizer, ask)
 

@@ -1,6 +1,7 @@
 """Open the model of --server, after finding out which requests the server supports."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -35,6 +36,10 @@ def open_server(
     try:
         with ServerClient(server, connections=1) as client:
             abilities = find_abilities(client, options.model, tokenizer)
+            if options.thinking and abilities.token_ids:
+                # A thought is then continued with its own tokens.
+                fields = find_answer_tokens(client, options.model, tokenizer)
+                abilities = replace(abilities, answer_tokens=fields)
     except RequestFailedError as error:
         raise UsageError(f"--server {options.server}: {error}") from None
     refuse_short_window(server, options.model, abilities, ctxs)

@@ -1,20 +1,43 @@
 """Thoughts of a served model: one request for the thought, and a second one that continues it with an answer.
 
-Servers show text and not tokens, so what the model wrote is tokenized again for the second request and for the counts.
+If a server does not give tokens, its text is tokenized again, for the second request and for the counts.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evalkit.records import Completion, FinishReason, Request, Thinking, ThoughtEnd
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import cut_at
-from evalkit.running.thinking import kept_tokens, read_response
-from model_adapters.served.answers import Answer
+from evalkit.running.thinking import kept_tokens, read_response, read_tokens
+from model_adapters.served.answers import Answer, read_answer_tokens
 
 TokenIds = tuple[int, ...]
 Ask = Callable[[TokenIds, int, tuple[str, ...]], Answer]
 """From a prompt, a maximum number of new tokens and stop strings to the server's answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    """What a model wrote to a prompt: a thought, an answer, or both."""
+
+    text: str
+    """With special tokens spelled out, if the server gives tokens."""
+    token_ids: TokenIds
+    finish_reason: FinishReason
+
+    @staticmethod
+    def of(answer: Answer, tokenizer: Tokenizer) -> "_Response":
+        token_ids, _ = read_answer_tokens(answer)
+        if token_ids is None:
+            return _Response(answer.text, tuple(tokenizer.encode(answer.text)), answer.finish_reason)
+        return _Response(tokenizer.spell(token_ids), token_ids, answer.finish_reason)
+
+    def tokens_to(self, tag: str, tokenizer: Tokenizer) -> int:
+        """Number of tokens up to the one that completes `tag`; of all of them if none does."""
+        counts = range(len(self.token_ids))
+        return bisect_left(counts, True, key=lambda count: tag in tokenizer.spell(self.token_ids[:count]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,42 +52,42 @@ class _Written:
 def answer_after_thought(request: Request, thinking: Thinking, tokenizer: Tokenizer, ask: Ask) -> Completion:
     """The completion of a request with a thought; raises RequestFailedError."""
     room = thinking.budget_tokens if thinking.opened else max(thinking.budget_tokens, request.generation_tokens)
-    first = ask(request.token_ids, room, thinking.stop)
-    response = read_response(first.text, thinking)
-    if response.end == "absent":
-        answer = _cut(response.answer, first.finish_reason, request, tokenizer)
-        return _completion(request, "", 0, "absent", answer)
-    # The whole text up to the answer, its tags included.
-    before = first.text[: len(first.text) - len(response.answer)] if response.end == "closed" else first.text
-    token_ids = tuple(tokenizer.encode(before))
-    is_within = len(token_ids) <= thinking.budget_tokens
-    if response.end == "closed" and is_within:
+    asked = ask(request.token_ids, room, thinking.stop)
+    first = _Response.of(asked, tokenizer)
+    parts = read_response(first.text, thinking)
+    if parts.end == "absent":
+        return _completion(request, "", 0, "absent", _cut(asked.text, first.finish_reason, request, tokenizer))
+    count = first.tokens_to(thinking.close, tokenizer) if parts.end == "closed" else len(first.token_ids)
+    is_within = count <= thinking.budget_tokens
+    if parts.end == "closed" and is_within:
         return _closed(request, thinking, tokenizer, ask, first)
-    if response.end == "unclosed" and first.finish_reason == "stop" and is_within:
-        return _completion(request, response.thought, len(token_ids), "unclosed", _Written("", 0, "stop"))
-    kept = token_ids[: kept_tokens(token_ids, thinking, tokenizer)]
+    if parts.end == "unclosed" and first.finish_reason == "stop" and is_within:
+        return _completion(request, parts.thought, count, "unclosed", _Written("", 0, "stop"))
+    kept = first.token_ids[: kept_tokens(first.token_ids, thinking, tokenizer)]
     thought = read_response(tokenizer.spell(kept), thinking).thought
-    second = ask((*request.token_ids, *kept, *thinking.close_ids), request.generation_tokens, request.stop)
-    answer = _cut(second.text, second.finish_reason, request, tokenizer, second.completion_tokens)
+    answer = _answered(request, tokenizer, ask, (*kept, *thinking.close_ids))
     return _completion(request, thought, len(kept) + len(thinking.close_ids), "forced", answer)
 
 
-def _closed(request: Request, thinking: Thinking, tokenizer: Tokenizer, ask: Ask, first: Answer) -> Completion:
-    """The completion of a thought that the model closed, whose answer may have begun."""
-    response = read_response(first.text, thinking)
-    before = tuple(tokenizer.encode(first.text[: len(first.text) - len(response.answer)]))
-    thought_tokens = len(before) + len(thinking.answer_ids)
-    begun = _cut(response.answer, first.finish_reason, request, tokenizer)
+def _closed(request: Request, thinking: Thinking, tokenizer: Tokenizer, ask: Ask, first: _Response) -> Completion:
+    """The completion of a thought that the model closed, after which it may have begun the answer."""
+    count = first.tokens_to(thinking.close, tokenizer)
+    before, after = first.token_ids[:count], first.token_ids[count:]
+    thought, begun = read_tokens(before, after, "closed", replace(thinking, answer_ids=()), tokenizer)
+    answer = _cut(begun, first.finish_reason, request, tokenizer)
     if thinking.answer_ids:
-        second = ask((*request.token_ids, *before, *thinking.answer_ids), request.generation_tokens, request.stop)
-        answer = _cut(second.text, second.finish_reason, request, tokenizer, second.completion_tokens)
-    elif begun.finish_reason == "stop" or begun.tokens >= request.generation_tokens:
-        answer = begun
-    else:
-        left = request.generation_tokens - begun.tokens
-        second = ask((*request.token_ids, *tokenizer.encode(first.text)), left, request.stop)
-        answer = _cut(begun.text + second.text, second.finish_reason, request, tokenizer)
-    return _completion(request, response.thought, thought_tokens, "closed", answer)
+        answer = _answered(request, tokenizer, ask, (*before, *thinking.answer_ids))
+    elif answer.finish_reason != "stop" and answer.tokens < request.generation_tokens:
+        left = request.generation_tokens - answer.tokens
+        second = ask((*request.token_ids, *first.token_ids), left, request.stop)
+        answer = _cut(begun + second.text, second.finish_reason, request, tokenizer)
+    return _completion(request, thought, count + len(thinking.answer_ids), "closed", answer)
+
+
+def _answered(request: Request, tokenizer: Tokenizer, ask: Ask, before: TokenIds) -> _Written:
+    """The whole answer to a prompt that the tokens `before` continue."""
+    answer = ask((*request.token_ids, *before), request.generation_tokens, request.stop)
+    return _cut(answer.text, answer.finish_reason, request, tokenizer, answer.completion_tokens)
 
 
 def _cut(

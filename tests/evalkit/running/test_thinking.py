@@ -102,6 +102,7 @@ def test_what_is_recorded() -> None:
         ("[THINK]", "[THINK]", "[/THINK]"),
         ("◁/think▷", "◁think▷", "◁/think▷"),
         ("<|START_THINKING|>", "<|START_THINKING|>", "<|END_THINKING|>"),
+        ("<|channel>thought", "<|channel>thought", "<channel|>"),
         (
             "<|channel|>analysis<|message|>",
             "<|channel|>analysis<|message|>",
@@ -113,7 +114,9 @@ def test_tags_are_found_in_the_template(mark: str, open: str, close: str) -> Non
     asked = chat(f"{CHATML}{{% if false %}}{mark}{{% endif %}}", "user", 9)
     assert asked.thinking is not None
     assert (asked.thinking.open, asked.thinking.close) == (open, close)
-    assert (asked.thinking.forced == close) == (not close.startswith("</"))
+    assert asked.thinking.forced is not None
+    assert asked.thinking.forced.strip() == close
+    assert asked.thinking.forced.startswith("\n") == close.startswith(("</", "<channel"))
 
 
 def test_of_several_tags_the_prompt_or_the_user_decides() -> None:

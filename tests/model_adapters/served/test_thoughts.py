@@ -7,6 +7,7 @@ import pytest
 
 from evalkit.records import Completion, Request, Thinking
 from evalkit.running.model_options import ModelOptions
+from evalkit.values import TokenBudget
 from model_adapters.scripted import ScriptedAdapter, ScriptedReply, ScriptedTokenizer
 from model_adapters.served import client
 from model_adapters.served.opening import open_server
@@ -123,3 +124,28 @@ def test_a_server_that_takes_only_text_continues_the_thought(server: FakeServer)
     found = completion(server, asked(5))
     assert (found.text, found.thought_end) == (" here", "forced")
     assert server.bodies[1]["prompt"] == f"{PROMPT}well well well well well{CLOSE}"
+
+
+def test_a_server_that_gives_tokens_continues_its_own(server: FakeServer) -> None:
+    """The model writes single characters, which a tokenizer would join."""
+
+    def complete(body: dict[str, Any], ids: list[int]) -> dict[str, Any]:
+        text = " here" if TOKENIZER.decode(ids).endswith(CLOSE) else "well well well"
+        token_ids = [token_id for character in text for token_id in TOKENIZER.encode(character)]
+        cut = token_ids[: body["max_tokens"]]
+        reason = "length" if len(cut) < len(token_ids) else "stop"
+        choice = {"text": TOKENIZER.decode(cut), "finish_reason": reason}
+        return {**choice, "token_ids": cut} if body.get("return_token_ids") else choice
+
+    server.complete = complete
+    options = ModelOptions("served", server=server.url, batch_sequences=1, thinking=TokenBudget(6))
+    _, abilities, make = open_server(options, TOKENIZER, ())
+    assert abilities.answer_tokens["return_token_ids"] is True
+    server.bodies.clear()
+    request = asked(6)
+    (found,) = make().generate([request])
+    assert (found.thought, found.text, found.thought_end) == ("well w", " here", "forced")
+    written = [token_id for character in "well w" for token_id in TOKENIZER.encode(character)]
+    assert request.thinking is not None
+    assert server.bodies[1]["prompt"] == [*request.token_ids, *written, *request.thinking.close_ids]
+    assert found.thought_tokens == 6 + len(request.thinking.close_ids)
