@@ -2,6 +2,7 @@
 
 from evalkit.records import ResultRow, RunRecord
 from evalkit.records.metrics import metric_of
+from evalkit.statistics.thoughts import is_of_thoughts
 from reports.numbers import decimals, left_out, measured
 from reports.report import SuiteReport, Table
 
@@ -12,6 +13,7 @@ def report(record: RunRecord) -> SuiteReport:
     metrics = tuple(
         (figure.label, "undefined" if figure.value is None else f"{figure.value:.6g}", f"{figure.n:,}")
         for figure in record.figures
+        if not is_of_thoughts(figure)
     )
     columns = ("task", "metric", "chance", "score", "unit", "documents")
     return SuiteReport(

@@ -58,6 +58,11 @@ def lm_eval(
     values["fewshot_as_multiturn"] = fewshot_as_multiturn
     settings = SPEC.read(values, where="--")
     SPEC.check_chat(model_options.chat_options, settings)
+    if model_options.thinking:
+        raise UsageError(
+            f"--thinking {model_options.thinking}: lm-eval's evaluator takes no thoughts; use --thinking off, or "
+            f"evalkit run --suite lm-eval:{tasks}"
+        )
     if out is not None:
         _check_writable(out)
     results = _evaluate(settings, model_options)
@@ -74,7 +79,7 @@ def _evaluate(settings: "LmEvalSettings", model_options: "ModelOptions") -> dict
     from suites.lm_eval_tasks import check_chat, load_tasks
 
     loaded_tasks = load_tasks(settings)
-    check_chat(loaded_tasks, model_options.chat)
+    check_chat(loaded_tasks, model_options.chat_options)
     opened = open_model(model_options)
     for warning in opened.warnings:
         typer.echo(f"warning: {one_line(warning)}", err=True)

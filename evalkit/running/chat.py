@@ -45,7 +45,7 @@ class Chat:
     """
 
     def __init__(self, tokenizer: Tokenizer, options: ChatOptions = RAW, *, model: str = "the model") -> None:
-        """Raises UsageError, naming `model`, if its tokenizer has no template or one that does not do."""
+        """Raises UsageError, naming `model`, if its tokenizer has no template or one that cannot be used."""
         options.check()
         self.tokenizer = tokenizer
         self._options, self._mode, self._model = options, options.mode, model
@@ -115,9 +115,9 @@ class Chat:
     def conversation(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
         """The text of messages with a role and a content, as lm-eval's `hf` model renders it.
 
-        The start of the assistant's turn follows, where a thought that the template opens is closed again, or the last
-        message is left open. System messages are left out if the template refuses them. Raises UsageError if the
-        template fails. In raw text there is no conversation.
+        The start of the assistant's turn follows, or the last message is left open. If thinking is off, a thought that
+        the template opens is closed again. System messages are left out if the template refuses them. Raises UsageError
+        if the template fails. In raw text there is no conversation.
         """
         assert self._template is not None
         try:
@@ -127,7 +127,7 @@ class Chat:
             if len(others) < len(messages):
                 return self.conversation(others, add_generation_prompt)
             raise self._refused(error) from None
-        is_open = add_generation_prompt and self._place == "open"
+        is_open = add_generation_prompt and self._place == "open" and not self._options.thinking
         return text + self._tags.closing if is_open and self._tags is not None else text
 
     def render(self, question: str, opening: str) -> Prompt:
@@ -150,7 +150,7 @@ class Chat:
                 text += (tags.closing if self._place == "open" else "") + begun
         # The template writes its own special tokens, BOS among them; in a question or an answer they are text.
         token_ids = self.tokenizer.encode_rendered(text, ((start, end), (len(text) - len(begun), len(text))))
-        return Prompt(text, token_ids, start - len(asked) + len(asked.lstrip()), begun, self._thinking(opening))
+        return Prompt(text, token_ids, start - len(asked) + len(asked.lstrip()), begun, self.thought(opening))
 
     def _head(self, *, prefilled: bool) -> str:
         """What the template writes before the question; raises ValueError if it fails."""
@@ -166,7 +166,7 @@ class Chat:
         It includes the thought before it, and what the answer may spend on repeating the opening in a turn of its own.
         """
         repeated = len(self.tokenizer.encode(opening)) if self._mode is ChatMode.USER else 0
-        thinking = self._thinking(opening)
+        thinking = self.thought(opening)
         return answer_tokens + repeated + (0 if thinking is None else thinking.most_tokens)
 
     def request(self, name: str, prompt: Prompt, budget: int) -> Request:
@@ -182,7 +182,7 @@ class Chat:
         repeated = re.match(r"\s+".join(map(re.escape, words)), answer, re.IGNORECASE)
         return text if repeated is None else answer[repeated.end() :]
 
-    def _thinking(self, opening: str) -> Thinking | None:
+    def thought(self, opening: str) -> Thinking | None:
         """The thought before an answer that begins with `opening`; None if the prompt leaves no room for one."""
         tags, budget = self._tags, self._options.thinking
         begun = opening.strip() if self._mode is ChatMode.PREFILL else ""

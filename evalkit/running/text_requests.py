@@ -10,7 +10,7 @@ from operator import itemgetter
 from os.path import commonprefix
 
 from evalkit.errors import SampleDoesNotFitError
-from evalkit.records import Request
+from evalkit.records import Request, Thinking
 from evalkit.running.protocols import Tokenizer
 
 LEAST_SHARED_TOKENS = 32
@@ -131,17 +131,25 @@ class TextRequests:
         )
 
     def generation(
-        self, name: str, context: str, budget: int, prefix: SharedPrefix | None = None, *, stop: Sequence[str] = ()
+        self,
+        name: str,
+        context: str,
+        budget: int,
+        prefix: SharedPrefix | None = None,
+        *,
+        stop: Sequence[str] = (),
+        thinking: Thinking | None = None,
     ) -> Request:
-        """A request for at most `budget` new tokens after a context, which is never truncated."""
+        """A request for an answer of at most `budget` tokens after a context, which is never truncated."""
         prompt = self.prompt(context) or self._start()
-        self._check(len(prompt) + budget)
+        self._check(len(prompt) + budget + (0 if thinking is None else thinking.most_tokens))
         shared = prefix if prefix is not None and prefix.begins(prompt) else None
         return Request(
             id=name,
             token_ids=prompt,
             generation_tokens=budget,
             stop=tuple(stop),
+            thinking=thinking,
             prefix_id=shared.id if shared else None,
             prefix_tokens=len(shared.token_ids) if shared else 0,
         )

@@ -159,7 +159,12 @@ def read_tokens(
     response = read_response(tokenizer.spell(thought[: len(thought) - len(inserted)]), thinking)
     # A tag that is no token of its own may end inside one, whose other characters begin the answer.
     begun = response.answer if end == "closed" and not inserted else ""
-    return response.thought, begun + tokenizer.decode(answer)
+    return response.thought, answer_text(begun + tokenizer.decode(answer), end, thinking)
+
+
+def answer_text(text: str, end: ThoughtEnd, thinking: Thinking) -> str:
+    """An answer without the white space between a thought and it; one that continues a prefix keeps its own."""
+    return text if end == "absent" or thinking.answer_ids else text.lstrip()
 
 
 def kept_tokens(written: Sequence[int], thinking: Thinking, tokenizer: Tokenizer) -> int:

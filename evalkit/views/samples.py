@@ -15,7 +15,7 @@ LONGEST_ANSWER = 4_000
 """Characters of an answer that are shown; more than any budget of RULER allows."""
 
 
-LONGEST_THOUGHT = 4_000
+LONGEST_THOUGHT = 2_000
 """Characters of a thought that are shown: those of its beginning and of its end."""
 _ENDS = {
     "closed": "",

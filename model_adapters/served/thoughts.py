@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from evalkit.records import Completion, FinishReason, Request, Thinking, ThoughtEnd
 from evalkit.running.protocols import Tokenizer
 from evalkit.running.text_requests import cut_at
-from evalkit.running.thinking import kept_tokens, read_response, read_tokens
+from evalkit.running.thinking import answer_text, kept_tokens, read_response, read_tokens
 from model_adapters.served.answers import Answer, read_answer_tokens
 
 TokenIds = tuple[int, ...]
@@ -65,7 +65,7 @@ def answer_after_thought(request: Request, thinking: Thinking, tokenizer: Tokeni
         return _completion(request, parts.thought, count, "unclosed", _Written("", 0, "stop"))
     kept = first.token_ids[: kept_tokens(first.token_ids, thinking, tokenizer)]
     thought = read_response(tokenizer.spell(kept), thinking).thought
-    answer = _answered(request, tokenizer, ask, (*kept, *thinking.close_ids))
+    answer = _answered(request, thinking, tokenizer, ask, (*kept, *thinking.close_ids))
     return _completion(request, thought, len(kept) + len(thinking.close_ids), "forced", answer)
 
 
@@ -76,7 +76,7 @@ def _closed(request: Request, thinking: Thinking, tokenizer: Tokenizer, ask: Ask
     thought, begun = read_tokens(before, after, "closed", replace(thinking, answer_ids=()), tokenizer)
     answer = _cut(begun, first.finish_reason, request, tokenizer)
     if thinking.answer_ids:
-        answer = _answered(request, tokenizer, ask, (*before, *thinking.answer_ids))
+        answer = _answered(request, thinking, tokenizer, ask, (*before, *thinking.answer_ids))
     elif answer.finish_reason != "stop" and answer.tokens < request.generation_tokens:
         left = request.generation_tokens - answer.tokens
         second = ask((*request.token_ids, *first.token_ids), left, request.stop)
@@ -84,10 +84,13 @@ def _closed(request: Request, thinking: Thinking, tokenizer: Tokenizer, ask: Ask
     return _completion(request, thought, count + len(thinking.answer_ids), "closed", answer)
 
 
-def _answered(request: Request, tokenizer: Tokenizer, ask: Ask, before: TokenIds) -> _Written:
+def _answered(request: Request, thinking: Thinking, tokenizer: Tokenizer, ask: Ask, before: TokenIds) -> _Written:
     """The whole answer to a prompt that the tokens `before` continue."""
-    answer = ask((*request.token_ids, *before), request.generation_tokens, request.stop)
-    return _cut(answer.text, answer.finish_reason, request, tokenizer, answer.completion_tokens)
+    # Stop strings that are lines would end it between the thought and the answer.
+    stop = request.stop if thinking.answer_ids else tuple(text for text in request.stop if text.strip())
+    answer = ask((*request.token_ids, *before), request.generation_tokens, stop)
+    text = answer_text(answer.text, "forced", thinking)
+    return _cut(text, answer.finish_reason, request, tokenizer, answer.completion_tokens)
 
 
 def _cut(

@@ -33,5 +33,6 @@ SPEC = SuiteSpec(
     build=lambda settings, reader: build(settings, reader.tokenizer, max_tokens=reader.max_tokens, chat=reader.chat),
     report="reports.lm_eval_tasks:report",
     renders_chat=True,
+    thinks=True,
     chat_settings=("fewshot_as_multiturn",),
 )

@@ -13,7 +13,7 @@ from typing import Any
 
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
-from evalkit.running.model_options import ChatMode
+from evalkit.running.model_options import ChatMode, ChatOptions
 from suites.lm_eval_tasks.settings import LmEvalSettings
 
 DEFAULT_BUDGET = 256
@@ -66,11 +66,17 @@ def load_tasks(settings: LmEvalSettings) -> LoadedTasks:
     return LoadedTasks(loaded["tasks"], loaded.get("groups", {}), loaded.get("group_map", {}))
 
 
-def check_chat(loaded: LoadedTasks, mode: ChatMode) -> None:
-    """Raise UsageError for a task that has no form in this convention."""
+def check_chat(loaded: LoadedTasks, chat: ChatOptions) -> None:
+    """Raise UsageError for a task that has no form in this convention, or no place for a thought."""
+    mode = chat.mode
     if mode is ChatMode.OFF:
         return
     for name, task in loaded.tasks.items():
+        if chat.thinking and (output_type(task) != "generate_until" or task.get_config("gen_prefix") is not None):
+            raise UsageError(
+                f"--thinking {chat.thinking}: task {name} has no place for a thought, as it scores given answers or "
+                "states how one begins (gen_prefix); use --thinking off, or leave the task out"
+            )
         if output_type(task) == "loglikelihood_rolling":
             raise UsageError(f"--chat {mode}: task {name} scores whole texts, which have no turns; leave it out")
         if mode is ChatMode.USER and task.get_config("gen_prefix") is not None:

@@ -47,7 +47,7 @@ class LmEvalSuite:
         chat: ChatOptions = RAW,
     ) -> None:
         """Documents longer than `max_tokens` are left out, never truncated; rolling texts are split into windows."""
-        check_chat(loaded, chat.mode)
+        check_chat(loaded, chat)
         self._settings, self._loaded = settings, loaded
         self._chat = Chat(tokenizer, chat)
         self._texts = TextRequests(tokenizer, max_tokens=max_tokens)
@@ -101,7 +101,7 @@ class LmEvalSuite:
             prompt=prompt,
             answer_prefix="",
             targets=targets,
-            generation_tokens=max(request.generation_tokens for request in requests),
+            generation_tokens=max(map(_new_tokens, requests)),
             prompt_tokens=sum(len(request.token_ids) for request in requests),
             metric=next(iter(task.aggregation()), "none") if metric is None else metric.name,
             evidence=places_of(prompt, targets) if output_type(task) == "generate_until" else (),
@@ -133,7 +133,10 @@ class LmEvalSuite:
                 context, stated = instances[0].args[:2]
                 settings = generation(stated)
                 budget, until = int(settings["max_gen_toks"]), settings["until"]
-                return (self._texts.generation(key.id, context, budget, self._prefix(key.task), stop=until),)
+                begun = task.get_config("gen_prefix") is not None
+                thinking = None if begun else self._chat.thought("")
+                prefix = self._prefix(key.task)
+                return (self._texts.generation(key.id, context, budget, prefix, stop=until, thinking=thinking),)
             case _:
                 pairs = [(instance.args[0], instance.args[1]) for instance in instances]
                 return self._texts.continuations(key.id, pairs, self._prefix(key.task))
@@ -143,6 +146,10 @@ class LmEvalSuite:
             contexts = self._documents[name].contexts()
             self._prefixes[name] = self._texts.shared_prefix(f"{self.name}/{name}", contexts)
         return self._prefixes[name]
+
+
+def _new_tokens(request: Request) -> int:
+    return request.generation_tokens + (0 if request.thinking is None else request.thinking.most_tokens)
 
 
 def _targets(task: Any, doc: Any) -> tuple[str, ...]:

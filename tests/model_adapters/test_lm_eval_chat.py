@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.records import Asked, Completion
+from evalkit.records import Asked, Completion, Request
 from evalkit.running.answering import sample_record
 from evalkit.running.model_options import ChatMode, ChatOptions
 from model_adapters.chat_template import chat_template_of
-from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedTokenizer
+from model_adapters.scripted import SCRIPTED_IDENTITY, ScriptedAdapter, ScriptedReply, ScriptedTokenizer
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.transformers_adapter import TransformersAdapter
 from suites.lm_eval_tasks import LmEvalSettings, LmEvalSuite, build, load_tasks
-from tests.chat_templates import CHATML, LLAMA, NO_SYSTEM
+from tests.chat_templates import CHATML, LLAMA, NO_SYSTEM, OPENS
 from tests.model_adapters.small_models import byte_tokenizer, small_model
 from tests.suites.lm_eval_tasks.own_tasks import write_task, write_tasks
 
@@ -177,3 +177,29 @@ def test_a_thought_that_the_template_opens_is_closed(folder: Path) -> None:
     text = lm.apply_chat_template([{"role": "user", "content": "0 + 0 ="}])
     assert text == suite.ask(suite.plan().keys[0]).sample.prompt
     assert text.partition("<ponder>")[2].strip() == "</ponder>"
+
+
+def test_open_answers_follow_a_thought(folder: Path) -> None:
+    tokenizer = ScriptedTokenizer(chat_template=OPENS)
+    suite = build(settings_of(folder, "sums"), tokenizer, chat=ChatOptions(ChatMode.USER, 64))
+    assert suite.dialect == "each task's own shots+chat-user+think-64"
+    asked = [suite.ask(key) for key in suite.plan().keys]
+    for one in asked:
+        (request,) = one.requests
+        assert request.thinking is not None
+        assert one.sample.prompt.endswith("<|im_start|>assistant\n<think>\n")
+        assert one.sample.generation_tokens == request.generation_tokens + request.thinking.most_tokens
+    right = {one.sample.id: ScriptedReply(one.sample.targets[0], thought="99\n\n9 Q:") for one in asked}
+    answers = {one.request_id: one for one in ScriptedAdapter(right, tokenizer=tokenizer).generate(_requests(asked))}
+    assert {suite.judge(one, answers[one.sample.id]).value for one in asked} == {1.0}
+    off = build(settings_of(folder, "sums"), tokenizer, chat=ChatOptions(ChatMode.USER))
+    (request,) = off.ask(off.plan().keys[0]).requests
+    assert request.thinking is None
+    assert off.ask(off.plan().keys[0]).sample.prompt.endswith("<think>\n\n</think>\n\n")
+    for task in ("colours", "begun_open"):
+        with pytest.raises(UsageError, match=f"--thinking 64: task {task} has no place for a thought"):
+            build(settings_of(folder, task), tokenizer, chat=ChatOptions(ChatMode.PREFILL, 64))
+
+
+def _requests(asked: list[Asked]) -> list[Request]:
+    return [request for one in asked for request in one.requests]

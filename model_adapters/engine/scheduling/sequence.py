@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from evalkit.records import ContinuationScore, FinishReason, Request, Thinking, ThoughtEnd
 from evalkit.running.protocols import Tokenizer
+from evalkit.running.thinking import answer_text
 from model_adapters.engine.forward.token_scores import TokenScores
 from model_adapters.engine.scheduling.stop_strings import reaches_stop
 from model_adapters.engine.scheduling.thought import ThoughtProgress
@@ -139,4 +140,13 @@ def take(sequence: Sequence, token_id: int, *, stop_ids: frozenset[int], tokeniz
         start = thought.answer_start
     if token_ids[-1] in stop_ids:
         return True
-    return tokenizer is not None and reaches_stop(sequence.request.stop, token_ids[start:], tokenizer)
+    stop, answer = sequence.request.stop, token_ids[start:]
+    if tokenizer is None or not reaches_stop(stop, answer, tokenizer):
+        return False
+    # The lines between a thought and its answer are no end of the answer.
+    return thought is None or any(
+        one in answer_text(text, thought.end, thought.thinking)
+        for text in (tokenizer.decode(answer), tokenizer.spell(answer))
+        for one in stop
+        if one
+    )

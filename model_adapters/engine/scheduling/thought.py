@@ -41,16 +41,18 @@ class ThoughtProgress:
                 self.answer_start = len(token_ids)
             return False
         token_ids.append(picked)
-        if picked in stop_ids or reaches_stop(self.thinking.stop, token_ids, tokenizer):
+        thinking, count = self.thinking, len(token_ids)
+        # One search for all of them: most tokens complete none.
+        is_marked = reaches_stop((*thinking.stop, thinking.close), token_ids, tokenizer)
+        if picked in stop_ids or (is_marked and reaches_stop(thinking.stop, token_ids, tokenizer)):
             self.answer_start = None if self.is_open else 0
             return self.is_open
         if not self.is_open:
-            self._find_opening(tokenizer.spell(token_ids).lstrip(), len(token_ids))
-        if self.is_open:
-            if reaches_stop((self.thinking.close,), token_ids, tokenizer):
-                self._close("closed", self.thinking.answer_ids, len(token_ids))
-            elif len(token_ids) >= self.thinking.budget_tokens:
-                self._close("forced", self.thinking.close_ids, len(token_ids))
+            self._find_opening(tokenizer.spell(token_ids).lstrip(), count)
+        if self.is_open and is_marked:
+            self._close("closed", thinking.answer_ids, count)
+        elif self.is_open and count >= thinking.budget_tokens:
+            self._close("forced", thinking.close_ids, count)
         return False
 
     def _find_opening(self, text: str, count: int) -> None:

@@ -153,3 +153,12 @@ def test_track_and_the_needles_of_extend(evalkit: Evalkit, model: str) -> None:
     ends = {one["task"]: one["thought_end"] for one in samples_of("extend").values()}
     assert ends.pop("niah_single_1") is not None
     assert set(ends.values()) == {None}
+
+
+def test_suites_without_thoughts_say_which_take_them(evalkit: Evalkit, model: str) -> None:
+    line = evalkit.refuses(f"mmlu --model {model} --chat user --thinking 64")
+    assert line.startswith(
+        "--thinking 64: mmlu takes no thoughts; use --thinking off, or run a suite that takes them: "
+    )
+    line = evalkit.refuses(f"lm-eval --tasks gsm8k --model {model} --chat user --thinking 64")
+    assert line.startswith("--thinking 64: lm-eval's evaluator takes no thoughts; use --thinking off, or evalkit run")

@@ -116,7 +116,7 @@ def test_long_thoughts_are_folded_to_their_ends() -> None:
     ((answer,),) = (view.answers for view in run_views([sample]))
     assert answer is not None
     assert answer.thought_note == "1,500 tokens, closed by force"
-    assert answer.thought == "a" * 2000 + "\n[… 2,000 characters …]\n" + "b" * 2000
+    assert answer.thought == "a" * 1000 + "\n[… 4,000 characters …]\n" + "b" * 1000
     assert folded("abc", 3) == "abc"
     notes = [
         thought_note(sample_record("vt", 4096, 0, 0.0, thought="", thought_tokens=0, thought_end=end))

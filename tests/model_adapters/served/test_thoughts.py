@@ -70,14 +70,14 @@ def asked(budget: int, *, opened: bool = True, prefix: str = "", answer: int = 8
 @pytest.mark.parametrize(
     ("stream", "request_", "thought", "text", "end", "requests"),
     [
-        ("hm.</think>\n\nin Rome", asked(50), "hm.", "\n\nin Rome", "closed", 1),
+        ("hm.</think>\n\nin Rome", asked(50), "hm.", "in Rome", "closed", 1),
         ("<think>hm.</think>in Rome", asked(50, opened=False), "hm.", "in Rome", "closed", 1),
         ("hm.</think>\n\nin Rome", asked(50, prefix="It is"), "hm.", " here", "closed", 2),
         (f"hm.</think>{LONG}", asked(12), "hm.", LONG[:39], "closed", 2),
-        (LONG, asked(5), "well well well well well", " here", "forced", 2),
+        (LONG, asked(5), "well well well well well", "here", "forced", 2),
         (LONG, asked(5, prefix="It is"), "well well well well well", " here", "forced", 2),
-        (f"<think>{LONG}", asked(0, opened=False), "", " here", "forced", 2),
-        (f"<think>{LONG}", asked(5, opened=False), "well well", " here", "forced", 2),
+        (f"<think>{LONG}", asked(0, opened=False), "", "here", "forced", 2),
+        (f"<think>{LONG}", asked(5, opened=False), "well well", "here", "forced", 2),
         ("in Rome<|end|>", asked(50, opened=False), "", "in Rome", "absent", 1),
         (LONG, asked(3, opened=False), "", LONG[:40].rstrip(), "absent", 1),
         ("hm.<|end|>", asked(50), "hm.", "", "unclosed", 1),
@@ -122,7 +122,7 @@ def test_a_server_that_takes_only_text_continues_the_thought(server: FakeServer)
     server.takes_ids, server.tokenize = False, TOKENIZER.encode_prompt
     model_that_writes(server, LONG, " here")
     found = completion(server, asked(5))
-    assert (found.text, found.thought_end) == (" here", "forced")
+    assert (found.text, found.thought_end) == ("here", "forced")
     assert server.bodies[1]["prompt"] == f"{PROMPT}well well well well well{CLOSE}"
 
 
@@ -144,7 +144,7 @@ def test_a_server_that_gives_tokens_continues_its_own(server: FakeServer) -> Non
     server.bodies.clear()
     request = asked(6)
     (found,) = make().generate([request])
-    assert (found.thought, found.text, found.thought_end) == ("well w", " here", "forced")
+    assert (found.thought, found.text, found.thought_end) == ("well w", "here", "forced")
     written = [token_id for character in "well w" for token_id in TOKENIZER.encode(character)]
     assert request.thinking is not None
     assert server.bodies[1]["prompt"] == [*request.token_ids, *written, *request.thinking.close_ids]

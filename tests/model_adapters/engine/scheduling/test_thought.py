@@ -127,3 +127,18 @@ def test_without_a_tokenizer_the_request_is_refused() -> None:
     (found,) = Engine(small_model("llama")).generate([Request("a", random_prompt(30), 9, thinking=thinking)])
     assert found.error == "a thought is followed in its text, which needs a tokenizer, and this engine has none"
     assert (found.thought_end, found.thought_tokens) == (None, 0)
+
+
+def test_the_lines_after_a_thought_do_not_end_the_answer() -> None:
+    def ended(text: str, answer_ids: tuple[int, ...] = ()) -> int:
+        """Number of answer tokens after which generation ends; 0 if it does not."""
+        thinking = Thinking(9, "((", "))", CLOSE_IDS, answer_ids)
+        sequence = Progress(Request("a", (1,), 50, stop=("\n\n",), thinking=thinking))
+        for pick in TOKENIZER.encode("a))") + [0] * len(answer_ids) + TOKENIZER.encode(text):
+            if take(sequence, pick, stop_ids=frozenset({EOS_ID}), tokenizer=TOKENIZER):
+                return sequence.answer_tokens
+        return 0
+
+    assert ended("\n\n it is\n") == 0
+    assert ended("\n\n it is\n\nQ") == len(TOKENIZER.encode("\n\n it is\n\n"))
+    assert ended("\n\nit", OPENING_IDS) == len(TOKENIZER.encode("\n\n"))
