@@ -17,6 +17,7 @@ from model_adapters.adapter_merging import AdapterMerger
 from model_adapters.architecture import read_config, skeleton
 from model_adapters.building import build_model
 from model_adapters.checkpoint import CONFIG, Checkpoint, open_checkpoint
+from model_adapters.checkpoint_tokenizer import checkpoint_tokenizer
 from model_adapters.engine.fast_modules.choose import choose_kernels
 from model_adapters.engine.scheduling.position_limit import PositionLimit, position_limit
 from model_adapters.fingerprint import fingerprint
@@ -25,7 +26,7 @@ from model_adapters.position_override import PositionOverride
 from model_adapters.positions import read_positions, read_trained_length
 from model_adapters.quantization import read_quantization
 from model_adapters.support import checkpoint_support
-from model_adapters.tokenizer import HfTokenizer, has_tokenizer
+from model_adapters.tokenizer import HfTokenizer
 from model_adapters.weights import weight_files
 
 IN_ONE_PIECE = (
@@ -62,7 +63,7 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
     config = read_config(checkpoint, trust_remote_code)
     quantization = read_quantization(checkpoint)
     merger = None if checkpoint.adapter is None else AdapterMerger(checkpoint.adapter, model)
-    tokenizer = _tokenizer(checkpoint, trust_remote_code=trust_remote_code)
+    tokenizer = checkpoint_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
     _check_tokenizer(checkpoint, config, tokenizer)
     end = end_of_sequence(checkpoint, tokenizer)
     stated = checkpoint.config
@@ -109,19 +110,6 @@ def checkpoint_fingerprint(checkpoint: Checkpoint, *, trust_remote_code: bool) -
     """The sha256 of config.json, the weights and, if it is run, the code that comes with them."""
     code = sorted(checkpoint.folder.glob("*.py")) if trust_remote_code and "auto_map" in checkpoint.config else []
     return fingerprint([checkpoint.folder / CONFIG, *weight_files(checkpoint), *code])
-
-
-def load_tokenizer(options: ModelOptions) -> HfTokenizer:
-    """The tokenizer that `load_model` would load, without the weights; raises UsageError."""
-    checkpoint = open_checkpoint(options.model, trust_remote_code=options.trust_remote_code)
-    return _tokenizer(checkpoint, trust_remote_code=options.trust_remote_code)
-
-
-def _tokenizer(checkpoint: Checkpoint, *, trust_remote_code: bool) -> HfTokenizer:
-    """An adapter's own tokenizer if it has one, else that of its base."""
-    adapter = checkpoint.adapter
-    folder = adapter.folder if adapter is not None and has_tokenizer(adapter.folder) else checkpoint.folder
-    return HfTokenizer.from_folder(folder, name=checkpoint.name, trust_remote_code=trust_remote_code)
 
 
 def count_parameters(model: PreTrainedModel) -> int:

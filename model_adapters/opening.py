@@ -103,7 +103,7 @@ def open_tokenizer(options: ModelOptions) -> Tokenizer:
         # The script is only read for its template: the tokenizer itself needs no file.
         raw = options.chat is ChatMode.OFF
         return ScriptedTokenizer(chat_template=None if raw else Script(options).model.chat_template)
-    from model_adapters.loading import load_tokenizer
+    from model_adapters.checkpoint_tokenizer import load_tokenizer
 
     return load_tokenizer(options if options.tokenizer is None else replace(options, model=options.tokenizer))
 
@@ -167,7 +167,8 @@ def fingerprints(options: ModelOptions) -> tuple[str, str]:
 
         return served_fingerprint(options.model), open_tokenizer(options).fingerprint
     from model_adapters.checkpoint import open_checkpoint
-    from model_adapters.loading import checkpoint_fingerprint, load_tokenizer
+    from model_adapters.checkpoint_tokenizer import load_tokenizer
+    from model_adapters.loading import checkpoint_fingerprint
 
     checkpoint = open_checkpoint(options.model, trust_remote_code=options.trust_remote_code)
     weights = checkpoint_fingerprint(checkpoint, trust_remote_code=options.trust_remote_code)

@@ -89,16 +89,9 @@ class HfTokenizer:
         if not has_tokenizer(folder):
             raise UsageError(f"{name}: no tokenizer; add the tokenizer.json that the model was trained with")
         _check_convertible(folder, name)
-        from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
         try:
             with quiet_transformers():
-                if (folder / TOKENIZER_JSON).is_file():
-                    loaded = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-                else:
-                    loaded = AutoTokenizer.from_pretrained(
-                        folder, local_files_only=True, trust_remote_code=trust_remote_code
-                    )
+                loaded = _from_files(folder, trust_remote_code=trust_remote_code)
         except Exception as error:  # tokenizers and converters raise plain exceptions
             raise _unreadable(name, error) from error
         backend = getattr(loaded, "backend_tokenizer", None)
@@ -174,6 +167,18 @@ class HfTokenizer:
     def spell(self, token_ids: Sequence[int]) -> str:
         """Text of the ids with special tokens as the vocabulary spells them."""
         return str(self._backend.decode(list(token_ids), skip_special_tokens=False))
+
+
+def _from_files(folder: Path, *, trust_remote_code: bool) -> Any:
+    """transformers' tokenizer of a folder."""
+    if (folder / TOKENIZER_JSON).is_file():
+        from transformers import PreTrainedTokenizerFast
+
+        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    # Imported only here, because it imports torch, which takes 350 MB and which served models do not need.
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
 
 
 def has_tokenizer(folder: Path) -> bool:

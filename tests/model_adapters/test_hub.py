@@ -14,7 +14,8 @@ from evalkit.records.codec import from_json
 from evalkit.running.model_options import ModelOptions
 from model_adapters import hub
 from model_adapters.checkpoint import open_checkpoint
-from model_adapters.loading import LoadedModel, load_model, load_tokenizer
+from model_adapters.checkpoint_tokenizer import load_tokenizer
+from model_adapters.loading import LoadedModel, load_model
 from model_adapters.memory_forecast import forecast_memory
 from model_adapters.opening import check_options, fingerprints
 from tests.model_adapters.hub_server import HubServer

@@ -27,8 +27,9 @@ from evalkit.records import Request
 from evalkit.running.model_options import ModelOptions
 from model_adapters import reference
 from model_adapters.building import device_map
+from model_adapters.checkpoint_tokenizer import load_tokenizer
 from model_adapters.engine.engine import Engine
-from model_adapters.loading import LoadedModel, count_parameters, load_model, load_tokenizer
+from model_adapters.loading import LoadedModel, count_parameters, load_model
 from tests.model_adapters.small_models import FAMILIES, byte_tokenizer, save_small_checkpoint, small_model
 
 BELONG = "check that config.json and weights belong together"

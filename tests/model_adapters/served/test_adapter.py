@@ -93,15 +93,6 @@ def test_a_server_that_stays_broken_and_one_that_refuses(server: FakeServer, mon
     assert server.keys == {"Bearer sk-secret"}
 
 
-def test_nothing_is_lost_or_doubled_where_one_request_in_ten_fails(server: FakeServer) -> None:
-    server.fault = lambda body, before: (503, {}) if before == 0 and body["prompt"][2] % 10 == 0 else None
-    found = answers(server, numbered(1000), concurrency=64)
-    assert all(each.error is None for each in found.values())
-    assert [found[str(index)].text for index in range(1000)] == [f"answer to {11 + index}" for index in range(1000)]
-    assert len(server.bodies) == 1100
-    assert 2 <= server.most_at_once <= 64
-
-
 def test_only_as_many_requests_are_pulled_as_are_under_way(server: FakeServer) -> None:
     pulled = []
     stream = (pulled.append(request.id) or request for request in numbered(50))
