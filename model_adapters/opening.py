@@ -15,6 +15,8 @@ from evalkit.running.protocols import Adapter, Suite, Tokenizer
 if TYPE_CHECKING:
     import torch
 
+    from model_adapters.loading import LoadedModel
+
 
 @dataclass(frozen=True, slots=True)
 class OpenedModel:
@@ -50,12 +52,17 @@ def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
     if options.server is not None:
         return _open_server(options, ctxs, chat)
     from model_adapters.loading import load_model
-    from model_adapters.preflight import Subject, refuse_stopped, short_preflight
-    from model_adapters.transformers_adapter import TransformersAdapter
 
     report(Activity("loading the model"))
     loaded = load_model(options, ctxs)
-    identity = replace(loaded.identity, **chat)
+    return open_loaded(options, loaded, replace(loaded.identity, **chat))
+
+
+def open_loaded(options: ModelOptions, loaded: "LoadedModel", identity: ModelIdentity) -> OpenedModel:
+    """A loaded model on the engine, after a short preflight; raises UsageError if it must not run."""
+    from model_adapters.preflight import Subject, refuse_stopped, short_preflight
+    from model_adapters.transformers_adapter import TransformersAdapter
+
     checks: tuple[PreflightCheck, ...] = ()
     if not options.skip_preflight:
         report(Activity("preflight"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from evalkit.cli.shared import options
-from evalkit.cli.shared.option_groups import MODEL, takes
+from evalkit.cli.shared.option_groups import HERE, takes
 from evalkit.cli.shared.output import print_result
 from evalkit.errors import UsageError
 from evalkit.values import parse_contexts, read_value
@@ -31,7 +31,7 @@ DIFFERS = 1
 TASKS = "niah_single_2,vt,fwe,qa_1"
 
 
-@takes(MODEL.without("server", "tokenizer", "chat"))
+@takes(HERE)
 def agree(
     server: str = typer.Option(..., "--server", metavar="URL", help="OpenAI-compatible server that runs the model."),
     ctx: str = typer.Option(..., "--ctx", help="Context lengths in tokens: 4096, or 4096,64K."),
@@ -129,6 +129,11 @@ def _compare(
     probes = [probe for group in by_ctx for probe in make_probes(group, blocks, spelled)]
     if not abilities.token_ids:
         probes = [probe for probe in probes if spelled(probe.token_ids)]
+        if not probes:
+            raise UsageError(
+                f"--server {server} takes only text, and no text is tokenized as any of the prompts is; use a server "
+                "that takes token ids"
+            )
     measured = measure(
         Sides(adapter, served.alone, served.at_once, reference.end_ids),
         probes,

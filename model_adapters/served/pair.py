@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from evalkit.analysis.agreement.rounding import Rounding
 from evalkit.errors import RequestFailedError, UsageError
-from evalkit.records import ModelIdentity, PreflightCheck, Request
+from evalkit.records import ModelIdentity, Request
 from evalkit.running.model_options import ModelOptions
 from evalkit.running.protocols import Adapter, Tokenizer
 from model_adapters.served.adapter import Abilities, ServedAdapter
@@ -35,18 +35,15 @@ class ReferenceModel:
     def __init__(self, options: ModelOptions, ctxs: Sequence[int]) -> None:
         from model_adapters.engine.engine import stop_ids
         from model_adapters.loading import load_model
-        from model_adapters.preflight import Subject, refuse_stopped, short_preflight
+        from model_adapters.opening import open_loaded
 
         loaded = load_model(options, ctxs)
-        checks: tuple[PreflightCheck, ...] = ()
-        if not options.skip_preflight:
-            checks = short_preflight(Subject(loaded.model, loaded.tokenizer, loaded.identity))
-            refuse_stopped(options.model, checks)
-        self.warnings = loaded.warnings
-        self.tokenizer: Tokenizer = loaded.tokenizer
-        self.identity: ModelIdentity = loaded.identity
+        opened = open_loaded(options, loaded, loaded.identity)
+        self.warnings = opened.warnings
+        self.tokenizer: Tokenizer = opened.tokenizer
+        self.identity: ModelIdentity = opened.identity
         self.end_ids = tuple(sorted(stop_ids(loaded.model)))
-        self._model, self._options = loaded.model, options
+        self._model, self._make_adapter = loaded.model, opened.make_adapter
 
     def rounding(self, token_ids: Sequence[int]) -> Rounding:
         """The rounding error of transformers' own code in the model's dtype, on the beginning of a prompt."""
@@ -57,19 +54,10 @@ class ReferenceModel:
 
     def adapter(self, longest: Sequence[int], new_tokens: int) -> Adapter:
         """The engine, with its plan made for the longest prompt; raises UsageError if that fails."""
-        from model_adapters.transformers_adapter import TransformersAdapter
-
-        options = self._options
-        adapter = TransformersAdapter(
-            self._model,
-            self.tokenizer,
-            self.identity,
-            segment_tokens=options.segment_tokens,
-            batch_sequences=options.batch_sequences,
-        )
+        adapter = self._make_adapter()
         (planned,) = adapter.generate([Request("plan", tuple(longest), new_tokens)])
         if planned.error is not None:
-            raise UsageError(f"{options.model}: {planned.error}; nothing can be compared")
+            raise UsageError(f"{self.identity.path}: {planned.error}; nothing can be compared")
         return adapter
 
 

@@ -112,6 +112,8 @@ def _given_text(
     reference = _log_probabilities(sides.reference, texts, starts)
     for way, adapter in (("", sides.alone), (", under load", sides.at_once)):
         found = _log_probabilities(adapter, texts, starts, scores.failures)
+        if failed := found.count(None):
+            scores.findings.append(f"log-probabilities{way}: {failed} of {len(prompts)} requests failed")
         by_ctx: dict[int, list[Gaps]] = {}
         for prompt, one, other in zip(prompts, found, reference, strict=True):
             if one is not None and other is not None:

@@ -103,10 +103,9 @@ MODEL = Bundle(
     lambda _, values: ModelOptions(**values),
 )
 """A `ModelOptions`: which model runs, and how."""
-LOADING = MODEL.without(
-    *("segment_tokens", "batch_sequences", "batch_invariant", "skip_preflight"),
-    *("server", "tokenizer", "chat", "thinking", "think_tags"),
-)
+HERE = MODEL.without("server", "tokenizer", "chat", "thinking", "think_tags")
+"""A `ModelOptions` of commands that run a model in this process, on raw text."""
+LOADING = HERE.without("segment_tokens", "batch_sequences", "batch_invariant", "skip_preflight")
 """A `ModelOptions` of commands that load a model and run it in ways of their own."""
 RUN = Bundle(
     "run_options",

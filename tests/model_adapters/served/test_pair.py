@@ -125,6 +125,15 @@ def test_a_bos_that_the_server_counts(engine: Engine, server: StandIn) -> None:
     assert found.failures[0].startswith("the server read ")
 
 
+def test_log_probabilities_that_fail_are_a_finding(engine: Engine, server: StandIn) -> None:
+    server.fake.fault = lambda body, before: (400, {}) if body.get("echo") and len(body["prompt"]) > 64 else None
+    found = compared(engine, server.fake)
+    assert found.findings == (
+        "log-probabilities: 2 of 2 requests failed",
+        "log-probabilities, under load: 2 of 2 requests failed",
+    )
+
+
 def test_another_model(engine: Engine, server: StandIn, tmp_path: Path) -> None:
     other = Engine(save_small_checkpoint(tmp_path / "other", "olmo_hybrid", seed=1), Dtype.FLOAT32, 64)
     server.adapter = other.adapter
