@@ -2,11 +2,12 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from evalkit.analysis.costs import describe_hardware, hardware_difference
-from evalkit.records import EFFECTIVE_LENGTH, ResultRow, RunRecord, SummaryRow
-from evalkit.records.metrics import metric_of
+from evalkit.analysis.costs import describe_hardware
+from evalkit.analysis.gate_margins import LARGEST, FirstRule, tested
+from evalkit.analysis.selectors import spelled
+from evalkit.records import EFFECTIVE_LENGTH, RunRecord
 from reports.plain_text import one_line
 
 _HEAD = """\
@@ -32,9 +33,9 @@ undecided: pass   # or fail
 """
 
 
-def policy_template(records: Sequence[RunRecord]) -> str:
-    """A commented YAML policy that the baseline's own `records` pass."""
-    lines = [line for record in records for line in _rules(record)]
+def policy_template(records: Sequence[RunRecord], rules: Mapping[str, FirstRule]) -> str:
+    """A commented YAML policy that the baseline's own `records` pass; rules that nothing can decide are comments."""
+    lines = [line for record in records for line in _rules(record, rules)]
     costs = list(_costs(records))
     return _HEAD + _max_unscored(records) + "\nrules:\n" + "\n".join([*lines, *costs]) + "\n"
 
@@ -49,24 +50,12 @@ def _max_unscored(records: Sequence[RunRecord]) -> str:
     return f"max_unscored: {percent:g}%  # some of the baseline's samples errored or are unscored\n"
 
 
-def _tested(record: RunRecord) -> Iterator[SummaryRow | ResultRow]:
-    """Rows that get a rule on their drop: the means, or all rows of a suite without means."""
-    yield from (row for row in record.summary if row.mean is not None)
-    if not record.summary:
-        yield from (row for row in record.results if row.value is not None)
-
-
-def _rules(record: RunRecord) -> Iterator[str]:
+def _rules(record: RunRecord, rules: Mapping[str, FirstRule]) -> Iterator[str]:
     yield f"  # {one_line(record.suite)}: baseline {one_line(record.run_id)}, dialect {one_line(record.dialect)}"
-    for row in _tested(record):
-        at = f"@{row.ctx}" if row.ctx else ""
-        if isinstance(row, SummaryRow):
-            yield f"  {_key(f'{record.suite}{at}')}: {{max_drop: 1.0}}"
-            samples = sum(result.n for result in record.results if result.ctx == row.ctx)
-            yield f"  # baseline {row.mean:.1f} from {samples:,} samples"
-        else:
-            margin = 1.0 if metric_of(row.metric).higher_is_better else 0.01
-            yield f"  {_key(f'{record.suite}/{row.name}{at}')}: {{max_drop: {margin}}}  # baseline {row.value:.4g}"
+    means = {spelled(record.suite, "", row.ctx): row.mean for row in record.summary}
+    values = {spelled(record.suite, row.name, row.ctx): row.value for row in record.results}
+    for selector in tested(record):
+        yield from _drop(selector, means.get(selector) or values.get(selector), rules[selector])
     length = record.figure(EFFECTIVE_LENGTH)
     if length is not None and length.value:
         yield f"  {_key(f'{record.suite}/{length.label}')}: {{min: {length.value:.0f}}}"
@@ -76,15 +65,30 @@ def _rules(record: RunRecord) -> Iterator[str]:
         yield f"  # {_key(f'{record.suite}/{first.name}{at}')}: {{non_inferior: 2.0}}"
 
 
+def _drop(selector: str, value: float | None, rule: FirstRule) -> Iterator[str]:
+    """The rule on one drop, with what it decides."""
+    baseline = f"baseline {value or 0.0:.4g}"
+    if rule.limit is None:
+        samples = f"; {rule.samples_needed:,} samples per task would decide" if rule.samples_needed else ""
+        yield f"  # {_key(selector)}: {{max_drop: {LARGEST}}}"
+        yield f"  #   {baseline}: too few samples to decide on any drop up to {LARGEST:g} points{samples}"
+        return
+    yield f"  {_key(selector)}: {{max_drop: {rule.limit:g}}}"
+    fails = "fails with 80 % power"
+    found = (
+        f"a drop of {rule.detectable:.1f} {fails}" if rule.detectable else "what it detects is known only from a run"
+    )
+    yield f"  #   {baseline}; {found}"
+
+
 def _costs(records: Sequence[RunRecord]) -> Iterator[str]:
+    """Rules on times and memory as comments: they have no interval, and other hardware is an error."""
     ran_on = {describe_hardware(record) for record in records}
-    measured = any(record.memory.peak_bytes for record in records)
-    comparable = all(hardware_difference(records[0], record) is None for record in records)
-    comment = "" if comparable else "# "
-    yield f"  # {one_line(' and '.join(sorted(name or 'unknown hardware' for name in ran_on)))}"
-    yield f"  {comment}prefill_seconds: {{max_increase: 10%}}"
-    yield f"  {comment}decode_seconds: {{max_increase: 10%}}"
-    yield f"  {comment if measured else '# '}peak_memory: {{max_increase: 5%}}"
+    hardware = one_line(" and ".join(sorted(name or "unknown hardware" for name in ran_on)))
+    yield f"  # Only if every run is made on the baseline's hardware, which is {hardware}:"
+    yield "  # prefill_seconds: {max_increase: 10%}"
+    yield "  # decode_seconds: {max_increase: 10%}"
+    yield "  # peak_memory: {max_increase: 5%}"
 
 
 def _key(selector: str) -> str:

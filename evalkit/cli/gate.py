@@ -174,13 +174,16 @@ def _write_junit(result: "GateResult", path: Path) -> None:
 
 def _write_policy(base: Path, new: Path | None, policy: Path) -> None:
     from evalkit.analysis.finished_run import load_runs
+    from evalkit.analysis.gate_margins import first_rules
+    from evalkit.analysis.policy import parse_policy
     from reports.policy_template import policy_template
 
     if new is not None:
         raise UsageError(f"--init writes a policy from BASE alone; leave {new} out")
     if policy.exists():
         raise UsageError(f"{policy} exists already; name another file with --policy")
-    records = [run.record for run in load_runs(base)]
+    runs = load_runs(base)
+    records = [run.record for run in runs]
     for record in records:
         empty = next((row for row in record.results if row.n == 0), None)
         if empty is not None:
@@ -188,7 +191,14 @@ def _write_policy(base: Path, new: Path | None, policy: Path) -> None:
                 f"{base}: no sample of {empty.task} at {empty.ctx} has a score, so it is not a baseline; run it again "
                 "with --resume"
             )
-    _write(policy, policy_template(records))
+    text = policy_template(records, first_rules(runs))
+    try:
+        parse_policy(text)
+    except UsageError as error:
+        raise UsageError(
+            f"{base} has too few samples for any rule ({error}); make a baseline of more samples"
+        ) from None
+    _write(policy, text)
     typer.echo(f"wrote {policy}; judge a run with: evalkit gate {base} NEW --policy {policy}")
 
 

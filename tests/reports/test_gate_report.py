@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from evalkit.analysis.gate import GateResult, gate
+from evalkit.analysis.gate_margins import first_rules
 from evalkit.analysis.policy import parse_policy
 from evalkit.records import Environment, Figure, Gpu
 from reports import markdown, terminal
@@ -115,8 +116,10 @@ def test_a_written_policy_is_read_and_passed_by_its_baseline(
     )
     loss = RunSpec({("text", 4096): [0.5, 0.7]}, suite="loss", metric="bits_per_byte")
     track = RunSpec({("parity:64", 0): [1.0, 0.0], ("s5:64", 0): [1.0, 1.0]}, suite="track")
-    runs = [make_run(tmp_path / spec.suite, spec) for spec in (loss, ruler, track)]
-    text = policy_template([run.record for run in runs])
+    many = {(f"mmlu_{name}", 0): [1.0, 0.0] * 100 for name in "abc"}
+    mmlu = RunSpec(many, suite="mmlu", metric="accuracy")
+    runs = [make_run(tmp_path / spec.suite, spec) for spec in (loss, mmlu, ruler, track)]
+    text = policy_template([run.record for run in runs], first_rules(runs))
     check_golden("reports/gate_policy.yaml", text)
     assert gate(runs, runs, parse_policy(text)).passed
     # The commented-out lines are valid too.
@@ -124,19 +127,12 @@ def test_a_written_policy_is_read_and_passed_by_its_baseline(
     assert parse_policy("rules:\n" + "\n".join(f"  {line}" for line in commented))
 
 
-def test_a_policy_for_unlike_hardware_holds_no_times(tmp_path: Path) -> None:
-    first = make_run(tmp_path / "a", RunSpec({("vt", 4096): [1.0]}))
-    second = make_run(tmp_path / "b", RunSpec({("parity:4", 0): [1.0]}, suite="track", gpu=None))
-    text = policy_template([first.record, second.record])
-    assert "  # prefill_seconds: {max_increase: 10%}" in text
-    assert "prefill_seconds" not in yaml.safe_load(text)["rules"]
-
-
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)
 def test_a_policy_of_hostile_names_is_yaml(tmp_path: Path, text: str) -> None:
-    run = make_run(tmp_path / "run", RunSpec({("vt", 4096): [1.0], ("cwe", 4096): [1.0]}))
+    run = make_run(tmp_path / "run", RunSpec({("vt", 4096): [1.0] * 100, ("cwe", 4096): [1.0] * 100}))
     record = replace(run.record, run_id=text, dialect=text, environment=Environment(gpu=Gpu(text)))
-    assert set(yaml.safe_load(policy_template([record]))["rules"]) >= {"ruler@4096", "prefill_seconds"}
+    rules = first_rules([run])
+    assert set(yaml.safe_load(policy_template([record], rules))["rules"]) == {"ruler@4096"}
 
 
 def test_forced_positions_are_in_the_title(tmp_path: Path) -> None:
