@@ -81,7 +81,10 @@ def _few_rows_agree(features: int, dtype: torch.dtype, device: torch.device) -> 
         shapes = (tokens, features), (_SAMPLE_ROWS, features), (tokens, _SAMPLE_ROWS)
         return tuple(random_sample(shape, device, dtype, seed=seed) for seed, shape in enumerate(shapes))
 
-    return trial(kernel, reference, map(sample, _SAMPLE_TOKENS), dtype) is None
+    def check() -> str | None:
+        return trial(kernel, reference, map(sample, _SAMPLE_TOKENS), dtype)
+
+    return checked_once(device, "product of few rows", (features, dtype), check) is None
 
 
 def has_vector_product(weight_ND: torch.Tensor) -> bool:

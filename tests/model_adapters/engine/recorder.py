@@ -22,3 +22,8 @@ class Repeater:
             work()
 
         return replay
+
+
+class Refuser(Repeater):
+    def record(self, work: Work) -> Work:
+        raise RuntimeError("operation not permitted when stream is capturing\nmore of it")

@@ -21,15 +21,10 @@ from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.cost import rounded_length
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
-from tests.model_adapters.engine.recorder import Repeater
+from tests.model_adapters.engine.recorder import Refuser, Repeater
 from tests.model_adapters.small_models import FAMILIES, small_model
 
 SLOTS, MAX_TOKENS = 5, 160
-
-
-class Refuser(Repeater):
-    def record(self, work: Work) -> Work:
-        raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
 
 
 def filled_cache(runner: ModelRunner, lengths: tuple[int, ...]) -> SlottedCache:
