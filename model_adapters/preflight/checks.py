@@ -8,6 +8,8 @@ from transformers import PreTrainedModel
 
 from evalkit.errors import RequestFailedError, UsageError
 from evalkit.records import ModelIdentity, PreflightCheck
+from evalkit.running.chat import Chat
+from evalkit.running.model_options import ChatMode, ChatOptions
 from evalkit.running.protocols import Tokenizer
 from model_adapters.engine.forward.activations import needs_of
 from model_adapters.engine.forward.decoder_layers import decoder_layers, first_layers_only
@@ -46,6 +48,7 @@ def full_preflight(subject: Subject, ctx: int) -> tuple[PreflightCheck, ...]:
         _guarded("trained length", lambda: _length(subject, ctx)),
         _guarded("tokenizer", lambda: _round_trip(subject.tokenizer)),
         _guarded("special tokens", lambda: _special_tokens(subject.tokenizer)),
+        _guarded("chat template", lambda: _chat_template(subject)),
     ]
     runner = _runner(subject)
     if isinstance(runner, PreflightCheck):
@@ -117,6 +120,17 @@ def _round_trip(tokenizer: Tokenizer) -> PreflightCheck:
 def _special_tokens(tokenizer: Tokenizer) -> PreflightCheck:
     statement = f"the tokenizer puts {tokenizer.add_special_tokens([]) or 'nothing'} before a prompt"
     return PreflightCheck("special tokens", "note", statement)
+
+
+def _chat_template(subject: Subject) -> PreflightCheck:
+    if subject.tokenizer.chat_template is None:
+        return PreflightCheck("chat template", "note", "the tokenizer has none, so prompts are raw text")
+    try:
+        ends = Chat(subject.tokenizer, ChatOptions(ChatMode.USER), model=subject.identity.path).stop
+    except UsageError as error:
+        return PreflightCheck("chat template", "note", str(error))
+    ending = f"; answers end at {ends[0]}" if ends else ""
+    return PreflightCheck("chat template", "note", f"used with --chat prefill and --chat user, unused without{ending}")
 
 
 def _runner(subject: Subject) -> ModelRunner | PreflightCheck:

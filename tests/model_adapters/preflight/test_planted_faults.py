@@ -25,14 +25,16 @@ from model_adapters.loading import load_model
 from model_adapters.preflight import Subject, equivalence, full_preflight, gaps, refuse_stopped, short_preflight
 from model_adapters.preflight import checks as checks_module
 from model_adapters.preflight.reference_pass import CHUNK_RULE
+from model_adapters.scripted import ScriptedTokenizer
 from model_adapters.tokenizer import HfTokenizer
+from tests.chat_templates import CHATML
 from tests.model_adapters.families.recipes import build
 from tests.model_adapters.preflight.other_families import REFUSED_FAMILIES, other_subject
 from tests.model_adapters.small_models import FAMILIES, save_small_checkpoint
 
 FULL = {
-    "positions", "trained length", "tokenizer", "special tokens", "memory", "kernels", "segments", "prefix reuse",
-    "branches", "batch", "padding", "first layers",
+    "positions", "trained length", "tokenizer", "special tokens", "chat template", "memory", "kernels", "segments",
+    "prefix reuse", "branches", "batch", "padding", "first layers",
 }  # fmt: skip
 
 
@@ -53,6 +55,22 @@ def stopped(checks: Sequence[PreflightCheck]) -> set[str]:
 def named(checks: Sequence[PreflightCheck], name: str) -> PreflightCheck:
     (check,) = [check for check in checks if check.name == name]
     return check
+
+
+@pytest.mark.parametrize(
+    ("template", "statement"),
+    [
+        (None, "the tokenizer has none, so prompts are raw text"),
+        (CHATML, "used with --chat prefill and --chat user, unused without; answers end at <|im_end|>"),
+        ("{{ 1 / 0 }}", "reference:hybrid: its chat template failed: division by zero; use --chat off"),
+    ],
+)
+def test_a_chat_template_is_noted(template: str | None, statement: str) -> None:
+    loaded = load_model(ModelOptions("reference:hybrid", device="cpu"))
+    noted = checks_module._chat_template(
+        Subject(loaded.model, ScriptedTokenizer(chat_template=template), loaded.identity)
+    )
+    assert (noted.outcome, noted.statement) == ("note", statement)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
