@@ -28,8 +28,10 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=6, help="samples per task")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--replicas", type=int, help="run on so many Ray replicas, whose driver is killed")
     options = parser.parse_args()
     command = [sys.executable, "-m", "evalkit", "ruler", "--ctx", options.ctx, "--samples", str(options.samples)]
+    command += [] if options.replicas is None else ["--replicas", str(options.replicas)]
     folder = Path(tempfile.mkdtemp(prefix="evalkit-sigkill-"))
     try:
         first_prompt, seconds = undisturbed(command, folder / "undisturbed")

@@ -70,14 +70,15 @@ def run(
     """
     plan = plan or suite.plan()
     _refuse_leftovers(store, plan)
-    pending = [key for key in plan.keys if key.id not in store.records]
+    pending = [key for key in plan.keys if key.id not in store.done]
     start = _start(suite, answerer.identity, settings, plan, store)
     store.begin(start)
     observer.started(plan, pending)
     if pending:
         with SessionLog(store, answerer, settings.started_at, settings.command) as log:
             answerer.answer(pending, _Storing(store, observer, log))
-    records = [store.records[key.id] for key in plan.keys]
+    stored = store.records
+    records = [stored[key.id] for key in plan.keys]
     summary = suite.summarize(records)
     return assemble(start, records, summary if plan.shard is None else summary_of_part(summary), store.sessions)
 
@@ -147,7 +148,7 @@ class _Storing:
 
 def _refuse_leftovers(store: RunStore, plan: SuitePlan) -> None:
     asked = {key.id for key in plan.keys}
-    leftovers = [sample_id for sample_id in store.records if sample_id not in asked]
+    leftovers = [sample_id for sample_id in store.done if sample_id not in asked]
     if leftovers:
         raise IncompatibleRunError(
             f"{store.folder} holds {len(leftovers)} samples that are not in this run (such as {leftovers[0]}); "

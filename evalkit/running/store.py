@@ -62,9 +62,9 @@ class RunStore:
         self.sessions = _earlier_sessions(self.folder) if resume else ()
         """The processes that worked on the run; this one is last once it has started."""
         listed, self._whole_bytes = parse_samples(self.folder / SAMPLES)
-        self.records = {record.id: record for record in listed if record.error is None}
-        """Sample id -> record, for every sample that is done."""
-        self._drops = len(listed) - len(self.records)
+        self.done = dict.fromkeys(record.id for record in listed if record.error is None)
+        """Ids of all samples that are done. Their records are on the disk only: a run may have very many."""
+        self._drops = len(listed) - len(self.done)
         self._samples: int | None = None
         """Opened with the first added sample, before which nothing in the folder of a finished run changes."""
 
@@ -86,6 +86,12 @@ class RunStore:
         except BaseException:
             held.release()
             raise
+
+    @property
+    def records(self) -> dict[str, SampleRecord]:
+        """Sample id -> record, for every sample that is done, read from the disk."""
+        listed, _ = parse_samples(self.folder / SAMPLES)
+        return {record.id: record for record in listed if record.id in self.done}
 
     def begin(self, start: RunStart) -> None:
         """Store the request of this command: started.json, and its additional corpora in the manifest."""
@@ -110,7 +116,7 @@ class RunStore:
             files.append_whole(self._samples, line)
         except OSError as error:
             raise self._full(SAMPLES, error) from None
-        self.records[record.id] = record
+        self.done[record.id] = None
 
     def finish(self, record: RunRecord) -> None:
         """Write run.json, whole or not at all."""

@@ -41,10 +41,10 @@ class ReplicaActor:
             return Gone(number, reason, is_final=refused)
         return self._worker.joined
 
-    def give(self, keys: Sequence[SampleKey], more: bool) -> None:
+    def give(self, keys: Sequence[SampleKey]) -> None:
         """Take samples to answer."""
         assert self._worker is not None
-        self._worker.give(keys, more=more)
+        self._worker.give(keys)
 
     def news(self) -> Report:
         """Wait for news."""
@@ -74,9 +74,9 @@ class RayFleet:
         self._waiting[actor.open.remote(self._job, number, self._environment)] = number
         return number
 
-    def send(self, replica: int, keys: Sequence[SampleKey], *, more: bool) -> None:
+    def send(self, replica: int, keys: Sequence[SampleKey]) -> None:
         if (actor := self._actors.get(replica)) is not None:
-            actor.give.remote(list(keys), more)
+            actor.give.remote(list(keys))
 
     def receive(self, seconds: float) -> list[Event]:
         waiting = list(self._waiting)

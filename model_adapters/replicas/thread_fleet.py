@@ -4,13 +4,14 @@ import contextlib
 import itertools
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from evalkit.errors import EvalkitError
 from evalkit.records import SampleKey
 from evalkit.running.replicas.fleet import Event, Gone
 from model_adapters.messages import first_line
-from model_adapters.replicas.worker import Job, ReplicaWorker
+from model_adapters.replicas.worker import LINGER_SECONDS, Job, ReplicaWorker
 
 
 class ThreadFleet:
@@ -31,14 +32,15 @@ class ThreadFleet:
         threading.Thread(target=self._open, args=(number,), name=f"start-replica-{number}", daemon=True).start()
         return number
 
-    def send(self, replica: int, keys: Sequence[SampleKey], *, more: bool) -> None:
+    def send(self, replica: int, keys: Sequence[SampleKey]) -> None:
         if (worker := self._workers.get(replica)) is not None:
-            worker.give(keys, more=more)
+            worker.give(keys)
 
     def receive(self, seconds: float) -> list[Event]:
         came: list[int | Event] = []
         with contextlib.suppress(queue.Empty):
             came.append(self._events.get(timeout=seconds))
+            time.sleep(LINGER_SECONDS)
             while True:
                 came.append(self._events.get_nowait())
         events = [event for event in came if not isinstance(event, int) and event.replica in self._workers]

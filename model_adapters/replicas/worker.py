@@ -2,6 +2,7 @@
 
 import platform
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,8 +21,8 @@ from evalkit.suite_spec import Reader, find_suite, readable_tokens
 
 GPU_SLOTS, CPU_SLOTS = 32, 4
 """Sequences decoded together, as long as the engine has not planned how many."""
-PATIENCE_SECONDS = 0.2
-"""Time to wait for samples that are on their way, so that the model's batch does not run empty."""
+LINGER_SECONDS = 0.01
+"""Time for which news are collected: an answer and the next prompt are one message. Replicas have work meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +42,18 @@ class Job:
 class Feed:
     """The samples that a replica was sent, as an iterator that ends when there are none for now.
 
-    The adapter can therefore finish what it has begun instead of waiting for samples that may never come.
+    The adapter therefore never waits with answers that it has begun; after the end, the iterator goes on if more came.
     """
 
     def __init__(self) -> None:
         self._keys: deque[SampleKey] = deque()
-        self._more = self._closed = False
+        self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, keys: Sequence[SampleKey], *, more: bool) -> None:
-        """Add samples; `more` if others are to follow soon."""
+    def put(self, keys: Sequence[SampleKey]) -> None:
+        """Add samples."""
         with self._changed:
             self._keys.extend(keys)
-            self._more = more
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -74,8 +74,6 @@ class Feed:
 
     def __next__(self) -> SampleKey:
         with self._changed:
-            if not self._keys and self._more:
-                self._changed.wait_for(lambda: self._keys or self._closed, PATIENCE_SECONDS)
             if not self._keys:
                 raise StopIteration
             return self._keys.popleft()
@@ -121,14 +119,17 @@ class ReplicaWorker:
         self._news = threading.Condition()
         threading.Thread(target=self._work, name=f"replica-{number}", daemon=True).start()
 
-    def give(self, keys: Sequence[SampleKey], *, more: bool) -> None:
-        """Samples to answer; `more` if others are to follow soon."""
-        self._feed.put(keys, more=more)
+    def give(self, keys: Sequence[SampleKey]) -> None:
+        """Samples to answer."""
+        self._feed.put(keys)
 
     def news(self, seconds: float) -> Report:
         """What has happened since the last call; waits at most `seconds` for something to happen."""
         with self._news:
-            self._news.wait_for(lambda: self._started or self._records or self._broken, seconds)
+            came = self._news.wait_for(lambda: self._started or self._records or self._broken, seconds)
+        if came and seconds:
+            time.sleep(LINGER_SECONDS)
+        with self._news:
             report = Report(
                 self.number,
                 tuple(self._started),

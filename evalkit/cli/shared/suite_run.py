@@ -294,7 +294,8 @@ def _carry_out(prepared: _Prepared, lock: FolderLock, run_options: RunOptions, n
             note(notes, f"note: {line}")
         with ProgressBar(notes) as progress:
             record = run(prepared.suite, answerer, store, prepared.run_settings, progress, plan)
-        finished = StoredRun(lock.folder, record, {key.id: store.records[key.id] for key in plan.keys})
+        stored = store.records
+        finished = StoredRun(lock.folder, record, {key.id: stored[key.id] for key in plan.keys})
         if prepared.spec.conclude is not None and plan.shard is None:
             finished = replace(finished, record=prepared.spec.conclude(prepared.settings, finished, prepared.others))
         store.finish(finished.record)

@@ -100,11 +100,6 @@ class Dispatcher:
         """Numbers of the replicas that can be given samples."""
         return tuple(self._live)
 
-    @property
-    def waiting_samples(self) -> int:
-        """Number of samples that no replica has."""
-        return self._waiting.samples
-
     def join(self, replica: int, ahead: int, now: float) -> None:
         """A replica is ready; it keeps its model busy with `ahead` samples. Its number was never used before."""
         if replica in self.tallies:

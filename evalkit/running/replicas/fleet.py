@@ -81,8 +81,8 @@ class Fleet(Protocol):
         """Start a replica, whose number was never used before; it joins later."""
         ...
 
-    def send(self, replica: int, keys: Sequence[SampleKey], *, more: bool) -> None:
-        """Send samples to a replica that has joined; `more` if others wait to be sent."""
+    def send(self, replica: int, keys: Sequence[SampleKey]) -> None:
+        """Send samples to a replica that has joined."""
         ...
 
     def receive(self, seconds: float) -> list[Event]:

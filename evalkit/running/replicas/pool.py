@@ -81,11 +81,20 @@ class ReplicaPool:
 
     def first(self) -> ReplicaFacts:
         """Wait for the first replica, and return what it knows of the model; raises ReplicasLostError if all fail."""
-        while not self._replicas:
+        self.wait(1)
+        return next(iter(self._replicas.values())).facts
+
+    def wait(self, count: int) -> None:
+        """Wait until so many replicas have been ready; raises as `first`."""
+        while len(self._replicas) < count:
             for event in self._fleet.receive(POLL_SECONDS):
                 self._apply_before(event)
             self._check_left()
-        return next(iter(self._replicas.values())).facts
+
+    @property
+    def working(self) -> tuple[int, ...]:
+        """Numbers of the replicas that are ready and not lost."""
+        return tuple(number for number, replica in self._replicas.items() if replica.lost is None)
 
     def expect(self, manifest: Manifest) -> None:
         """Hold every replica to this manifest; raises UsageError for one that asks or answers otherwise."""
@@ -102,9 +111,8 @@ class ReplicaPool:
         """Raises ReplicasLostError if no replica is left, and RuntimeError for a bug that ended one."""
         keys = {key.id: key for key in pending}
         self._dispatcher = dispatcher = Dispatcher(pending, self._limits)
-        for number, replica in self._replicas.items():
-            if replica.lost is None:
-                dispatcher.join(number, replica.ahead, self._clock())
+        for number in self.working:
+            dispatcher.join(number, self._replicas[number].ahead, self._clock())
         ready = set(dispatcher.live)
         while not dispatcher.is_finished:
             self._hand_out(ready)
@@ -157,7 +165,7 @@ class ReplicaPool:
     def _hand_out(self, replicas: set[int]) -> None:
         for number in sorted(replicas):
             if keys := self._dispatcher.hand_out(number, self._clock()):
-                self._fleet.send(number, keys, more=self._dispatcher.waiting_samples > 0)
+                self._fleet.send(number, keys)
 
     def _apply(self, event: Event, keys: dict[str, SampleKey], sink: Sink) -> None:
         match event:

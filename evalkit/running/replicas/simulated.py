@@ -72,7 +72,7 @@ class SimulatedFleet:
         self._plan(joins_in + HEARTBEAT_SECONDS, number, partial(self._beat, number))
         return number
 
-    def send(self, replica: int, keys: Sequence[SampleKey], *, more: bool) -> None:  # noqa: ARG002  # none ever waits
+    def send(self, replica: int, keys: Sequence[SampleKey]) -> None:
         def arrive(state: _Simulated) -> None:
             state.waiting.extend(keys)
             self._fill(replica, state)

@@ -57,7 +57,7 @@ def fill(folder: Path, *records: SampleRecord) -> None:
 
 def kept(folder: Path) -> list[str]:
     with opened(folder) as store:
-        return list(store.records)
+        return list(store.done)
 
 
 class TestAppending:

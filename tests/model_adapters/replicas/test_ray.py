@@ -65,7 +65,7 @@ def test_killed_processes_change_no_answer_and_repeat_only_what_was_in_flight(tm
     assert [use.lost for use in lost] == ["its process died"] * 2
     assert [note.rpartition(": ")[2] for note in notes] == ["its process died"] * 2
     repeated = Counter(asked(tmp_path / "asked")).total() - len(keys)
-    assert repeated <= 2, "one sample was in flight in each"
+    assert repeated <= 4, "in each replica one sample was in flight, and one answer on its way"
 
 
 def test_a_run_on_replicas_is_that_of_one_process_and_its_driver_opens_no_model(

@@ -1,7 +1,6 @@
 """Replicas in threads: each makes its own prompts, and together they answer as one process."""
 
 import random
-import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -115,19 +114,10 @@ def test_a_model_that_is_missing_is_refused_as_in_one_process(tmp_path: Path) ->
 
 def test_a_feed_ends_if_nothing_waits_and_goes_on_if_more_comes() -> None:
     feed, first, second = Feed(), KEYS[0], KEYS[1]
-    feed.put([first], more=False)
+    feed.put([first])
     assert feed.wait()
     assert list(feed) == [first]
-    feed.put([second], more=False)
-    assert list(feed) == [second]
+    feed.put([second])
+    assert list(feed) == [second], "the same iterator goes on"
     feed.close()
     assert not feed.wait()
-
-
-def test_a_feed_waits_for_samples_that_are_on_their_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_adapters.replicas.worker.PATIENCE_SECONDS", 60.0)
-    feed = Feed()
-    feed.put([KEYS[0]], more=True)
-    assert next(feed) == KEYS[0]
-    threading.Timer(0.01, lambda: feed.put([KEYS[1]], more=False)).start()
-    assert list(feed) == [KEYS[1]]
