@@ -46,7 +46,7 @@ def test_a_width_that_is_requested_loses_no_figure(
     runs: Path, evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    for command in ("show base", "leaderboard base new"):
+    for command in ("show base", "compare base new", "leaderboard base new"):
         shown = evalkit(command).out
         assert shown.count("75.0") >= 4
         assert "32,768" in shown
