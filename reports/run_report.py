@@ -126,7 +126,7 @@ def _command_fact(record: RunRecord) -> tuple[str, str]:
     """The command line of the last session; of a run that did not record it, the options."""
     commands = [session.command for session in record.sessions if session.command]
     if commands:
-        return "command", commands[-1]
+        return "command" if record.merged_shards is None else "command of the last shard", commands[-1]
     given = {name: value for name, value in record.config_passed.items() if value not in (None, False)}
     options = [f"{name}" if value is True else f"{name}={value}" for name, value in given.items()]
     return "options", " ".join(shlex.quote(option) for option in options) or "none"

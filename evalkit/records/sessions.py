@@ -62,8 +62,11 @@ class Session:
         """When the session was last written: at its end, or soon after a sample; None if unknown."""
         if self.started_at is None or self.wall_seconds is None:
             return None
-        started_at = datetime.strptime(self.started_at, TIME).replace(tzinfo=UTC)
-        return started_at + timedelta(seconds=self.wall_seconds)
+        try:
+            started_at = datetime.strptime(self.started_at, TIME).replace(tzinfo=UTC)
+            return started_at + timedelta(seconds=self.wall_seconds)
+        except (ValueError, OverflowError):
+            return None  # not written by evalkit
 
     @property
     def ended_at(self) -> str | None:

@@ -89,3 +89,9 @@ def test_files_of_an_earlier_version_give_a_pace_without_time_left(run: Path) ->
     pace = follow(run, WRITTEN_AT).pace
     assert pace is not None
     assert pace.seconds_left is None
+
+
+def test_a_time_that_is_none_is_unknown(run: Path) -> None:
+    for started_at, wall_seconds in (("yesterday", 110.0), ("2026-05-01T12:00:00Z", 1e300)):
+        session(run, started_at=started_at, wall_seconds=wall_seconds)
+        assert (follow(run, WRITTEN_AT).updated_at, follow(run, WRITTEN_AT).state) == (None, "running")
