@@ -30,14 +30,19 @@ def _checks(record: RunRecord) -> str:
 
 
 def _updates_held(record: RunRecord) -> str:
-    held = [figure for figure in record.figures if figure.name == "updates_held"]
-    named = [
-        f"{figure.part} {figure.value or 0:,.0f}{f' in {figure.ctx:,} tokens' if figure.ctx else ''}" for figure in held
-    ]
-    if not named:
+    figures = [figure for figure in record.figures if figure.name == "updates_held"]
+    if not figures:
         return ""
-    more = f" and {len(named) - 2 * _MOST_NAMED} more" if len(named) > 2 * _MOST_NAMED else ""
-    return f"holds 90 % accuracy up to this many updates: {', '.join(named[: 2 * _MOST_NAMED])}{more}"
+    held = [
+        f"{figure.value:,.0f} updates in {figure.part}{f' in {figure.ctx:,} tokens' if figure.ctx else ''}"
+        for figure in sorted(figures, key=lambda figure: -(figure.value or 0))
+        if figure.value
+    ]
+    never = len(figures) - len(held)
+    if not held:
+        return f"holds 90 % accuracy at no number of updates in {counted(never, 'task')}"
+    rest = f"; at no number of updates in {never} of {counted(len(figures), 'task')}" if never else ""
+    return f"holds 90 % accuracy up to {_listed(held)}{rest}"
 
 
 def _means(record: RunRecord) -> str:

@@ -77,8 +77,18 @@ def test_comparisons(rows: tuple[RowComparison, ...], expected: str) -> None:
             "checkpoint scores 1.2500 [1.0000, 1.5000] bits per byte on text at 512.",
         ),
         (
-            {"figures": (Figure("updates_held", 64, "updates", part="parity"),)},
-            "checkpoint holds 90 % accuracy up to this many updates: parity 64.",
+            {
+                "figures": tuple(
+                    Figure("updates_held", held, "updates", part=task, ctx=ctx)
+                    for task, ctx, held in (("counter", 0, 0), ("parity", 0, 64), ("parity", 4096, 512))
+                )
+            },
+            "checkpoint holds 90 % accuracy up to 512 updates in parity in 4,096 tokens and 64 updates in parity; "
+            "at no number of updates in 1 of 3 tasks.",
+        ),
+        (
+            {"figures": (Figure("updates_held", 0, "updates", part="parity"),)},
+            "checkpoint holds 90 % accuracy at no number of updates in 1 task.",
         ),
         (
             {"verdicts": tuple(Verdict(target="x", outcome=one, reason="") for one in ("pass", "pass", "fail"))},
