@@ -7,6 +7,7 @@ import pytest
 from evalkit.errors import UsageError
 from evalkit.running.model_options import Dtype
 from evalkit.running.plan import folder_name, read_plan, shipped_plans
+from evalkit.running.replicas.options import ReplicaOptions
 
 PLAN = """
 name: my plan
@@ -55,6 +56,12 @@ def test_a_plan_is_checked_runs_and_reports(here: Path) -> None:
     assert ruler.passed["ctx"] == ["64K", 4096]
 
 
+def test_a_suite_of_a_plan_can_run_on_replicas(here: Path) -> None:
+    text = "models: [checkpoint]\nsuites: {ruler: {ctx: 4096, replicas: auto, gpus_per_replica: 0.5}, track: }"
+    ruler, track = read_plan(write(here, text)).runs
+    assert (ruler.replicas, track.replicas) == (ReplicaOptions(None, 0.5), None)
+
+
 def test_everything_is_relative_to_the_plans_file(here: Path) -> None:
     plan = read_plan(write(here, PLAN))
     ruler, _, _, extend, *others = plan.runs
@@ -91,6 +98,7 @@ def test_everything_is_relative_to_the_plans_file(here: Path) -> None:
         ),
         ("models: [a]\nsuites: {ruler: {ctx: [4096, big]}}", "suites.ruler.ctx: 'big' is not a whole number"),
         ("models: [a]\nsuites: {track: {dtype: int8}}", "suites.track.dtype: 'int8' is unknown"),
+        ("models: [a]\nsuites: {track: {replicas: none}}", "suites.track.replicas none: write a number of 1 or more"),
         ("models: [a]\nsuites: {loss: {path: absent.txt}}", "absent.txt is not a file"),
         ("models: [a]\nsuites: {lm-eval: }", "suites.lm-eval: no task is named; write lm-eval:arc_challenge"),
         ("models: [a]\nsuites: {'lm-eval:a': , 'lm-eval:b': }", "lm-eval is there twice"),

@@ -14,8 +14,19 @@ from evalkit.analysis.costs import compare_costs, describe_hardware
 from evalkit.analysis.finished_run import load_run
 from evalkit.analysis.pairing import pair_runs
 from evalkit.errors import IncompatibleRunError
-from evalkit.records import EngineDescription, Environment, Gpu, MemoryUse, Request, RunRecord
+from evalkit.records import (
+    EngineDescription,
+    Environment,
+    Gpu,
+    MemoryUse,
+    ReplicaUse,
+    Request,
+    RunRecord,
+    SuiteSummary,
+)
 from evalkit.running.answering import OneModel
+from evalkit.running.assembly import assemble
+from evalkit.running.run_files import read_start
 from evalkit.running.runner import run
 from evalkit.running.store import MANIFEST, RUN, SAMPLES, SESSIONS, STARTED, RunStore, read_run
 from model_adapters.scripted import Reply, ScriptedAdapter, ScriptedReply
@@ -218,3 +229,22 @@ def test_settings_of_a_run_are_stored_before_its_first_sample(tmp_path: Path) ->
         return right_answer(request)
 
     assert run_in(tmp_path, TinySuite(samples=1), ScriptedAdapter(reply)).results[0].value == 100.0
+
+
+def test_times_of_replicas_on_different_hardware_are_not_averaged_in_silence(run_on: Run, tmp_path: Path) -> None:
+    run_on("H100", 3, Machine(900))
+    alone = load_run(tmp_path / "run")
+    (session,) = alone.record.sessions
+    kinds = ("H100 × 1", "H100 × 0.5", "A100 × 1")
+    uses = tuple(ReplicaUse(n, "node", kind, samples=n - 1) for n, kind in enumerate(kinds, start=1))
+    mixed = replace(alone, record=replace(alone.record, sessions=(replace(session, replicas=uses),)))
+    # The first replica answered nothing.
+    assert describe_hardware(mixed.record) == "H100 × 0.5 and A100 × 1"
+    costs, reason = compare_costs(pair_runs(alone, mixed))
+    assert costs == ()
+    assert reason is not None
+    assert "NEW ran on H100 × 0.5 and A100 × 1, and times of different hardware are not averaged" in reason
+    warned = assemble(
+        read_start(tmp_path / "run"), list(alone.samples.values()), SuiteSummary(()), mixed.record.sessions
+    )
+    assert "samples were answered on different hardware (H100 × 0.5; A100 × 1): times are a mixture" in warned.warnings
