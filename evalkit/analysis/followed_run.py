@@ -9,8 +9,8 @@ from typing import Literal
 from evalkit.analysis.unfinished_run import is_unfinished
 from evalkit.errors import EvalkitError
 from evalkit.records import RunRecord, RunStart, SampleKey, SampleRecord, Session, Shard
+from evalkit.running.replicas.work import cost_tokens
 from evalkit.running.run_files import read_run, read_samples, read_sessions, read_start
-from evalkit.running.shards import cost
 
 State = Literal["finished", "running", "silent", "starting", "unreadable"]
 """`silent`: no sample ended for much longer than samples take; the process was stopped, or is at a long prompt."""
@@ -83,7 +83,7 @@ def pace_of(start: RunStart, samples: Sequence[SampleRecord], sessions: Sequence
 
 
 def _cost(sample: SampleRecord) -> int:
-    return cost(SampleKey(sample.task, sample.ctx, sample.index, sample.seed))
+    return cost_tokens(SampleKey(sample.task, sample.ctx, sample.index, sample.seed))
 
 
 def _finished(folder: Path) -> FollowedRun:

@@ -19,8 +19,8 @@ from evalkit.records import (
 from evalkit.running.answering import Answerer
 from evalkit.running.assembly import assemble, summary_of_part
 from evalkit.running.protocols import Suite
+from evalkit.running.replicas.work import cost_tokens
 from evalkit.running.session_log import SessionLog
-from evalkit.running.shards import cost
 from evalkit.running.store import RunStore
 
 
@@ -123,7 +123,7 @@ def _start(
         preflight=settings.preflight,
         question_settings=plan.question_settings,
         shard=plan.shard,
-        planned_tokens=sum(map(cost, plan.keys)),
+        planned_tokens=sum(map(cost_tokens, plan.keys)),
     )
 
 

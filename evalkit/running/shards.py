@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from evalkit.errors import UsageError
 from evalkit.records import SampleKey, Shard, SuitePlan, spans_of
+from evalkit.running.replicas.work import cost_tokens
 
 SHARDS = "shards"
 """Folder in which shards of runs are stored; commands that search folders for runs pass it over."""
@@ -25,11 +26,6 @@ def read_shard(text: str) -> Shard:
     return Shard(number, count)
 
 
-def cost(key: SampleKey) -> int:
-    """The requested tokens of a sample; 1 if it has as many as its question."""
-    return max(1, key.ctx)
-
-
 def shard_numbers(plan: SuitePlan, count: int) -> dict[SampleKey, int]:
     """The number, from 1 to `count`, of the shard of each sample.
 
@@ -38,7 +34,7 @@ def shard_numbers(plan: SuitePlan, count: int) -> dict[SampleKey, int]:
     consecutive samples of equal cost, so that at most `count - 1` prefixes are read twice.
     """
     sharing = {task: place for place, task in enumerate(plan.prefix_tasks)}
-    dealt = sorted((key for key in plan.keys if key.task not in sharing), key=cost, reverse=True)
+    dealt = sorted((key for key in plan.keys if key.task not in sharing), key=cost_tokens, reverse=True)
     numbers = {key: place % count + 1 for place, key in enumerate(dealt)}
     together = sorted((key for key in plan.keys if key.task in sharing), key=lambda key: sharing[key.task])
     return numbers | _cut(together, count)
@@ -64,9 +60,9 @@ def shard_folder(shard: Shard) -> str:
 
 def _cut(keys: Sequence[SampleKey], count: int) -> dict[SampleKey, int]:
     """Runs of consecutive samples, a sample being in the part in which its middle is."""
-    total = sum(map(cost, keys))
+    total = sum(map(cost_tokens, keys))
     numbers, before = {}, 0
     for key in keys:
-        numbers[key] = (2 * before + cost(key)) * count // (2 * total) + 1
-        before += cost(key)
+        numbers[key] = (2 * before + cost_tokens(key)) * count // (2 * total) + 1
+        before += cost_tokens(key)
     return numbers

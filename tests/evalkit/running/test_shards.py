@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from evalkit.errors import UsageError
 from evalkit.records import SampleKey, Shard, SuitePlan, keys_of, spans_of
-from evalkit.running.shards import cost, part_of, read_shard, shard_numbers
+from evalkit.running.replicas.work import cost_tokens
+from evalkit.running.shards import part_of, read_shard, shard_numbers
 
 CELLS = st.dictionaries(
     st.tuples(st.sampled_from(["vt", "cwe", "law", "maths"]), st.sampled_from([0, 512, 4096, 65536])),
@@ -49,9 +50,9 @@ def test_shards_share_nothing_and_leave_nothing_out(plan: SuitePlan, count: int)
 def test_no_shard_costs_more_than_another_by_more_than_three_samples(plan: SuitePlan, count: int) -> None:
     costs = dict.fromkeys(range(1, count + 1), 0)
     for key, number in shard_numbers(plan, count).items():
-        costs[number] += cost(key)
+        costs[number] += cost_tokens(key)
     # One sample of those that are dealt, and the two ends of a run of those that are cut.
-    assert max(costs.values()) - min(costs.values()) <= 3 * max(map(cost, plan.keys))
+    assert max(costs.values()) - min(costs.values()) <= 3 * max(map(cost_tokens, plan.keys))
 
 
 @given(plans(), st.integers(2, 9))
