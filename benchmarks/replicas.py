@@ -208,12 +208,15 @@ def kills(options: argparse.Namespace) -> bool:
         asked = Path(model.removeprefix("scripted:")).parent / "asked"
         settings = find_suite("track").read({**QUESTIONS, "samples": samples})
         _, plan, _ = suite_of("track", settings, model)
-        killed = [0]
+        killed: dict[int, int] = {}
+        """How many samples had ended when a replica was killed, by its number."""
 
         def kill(record: SampleRecord) -> None:
-            if record.replica and killed[-1] + 10 <= len(sink.records) and len(killed) <= options.kills:
-                killed.append(len(sink.records))
-                os.kill(fleet.process(drawn.choice(pool.working)), signal.SIGKILL)
+            is_due = len(sink.records) >= max(killed.values(), default=0) + 10 and len(killed) < options.kills
+            if record.replica and is_due and (alive := [one for one in pool.working if one not in killed]):
+                victim = drawn.choice(alive)
+                killed[victim] = len(sink.records)
+                os.kill(fleet.process(victim), signal.SIGKILL)
 
         with ray_cluster(None, least_cpus=4):
             fleet = RayFleet(Job("track", settings, ModelOptions(model, device="cpu"), replicas=4), cpus=1.0)
