@@ -21,17 +21,26 @@ pytestmark = pytest.mark.skipif(
 )
 MODEL = Path(model_adapters.reference.__file__).parent / "hybrid"
 TASKS = "niah_single_1,vt,fwe"
-SERVE = "import sys; from transformers.cli.transformers import main; sys.argv[0] = 'transformers'; main()"
+SERVE = """
+import os, sys
+log = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT)
+os.dup2(log, 1), os.dup2(log, 2)
+from transformers.cli.transformers import main
+sys.argv[0] = "transformers"
+main()
+"""
+"""The server, which writes a line per request into a file: a pipe that nobody reads would fill up and stop it."""
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that loads in fp32 what is asked for."""
+    log = tmp_path_factory.mktemp("server") / "log.txt"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = ["--port", str(port), "--host", "127.0.0.1", "--device", "cpu", "--dtype", "float32"]
-    with start_python("-c", SERVE, "serve", *options) as process:
+    with start_python("-c", SERVE, log, "serve", *options) as process:
         try:
             root = f"http://127.0.0.1:{port}"
             while process.poll() is None:
@@ -40,7 +49,7 @@ def url() -> Iterator[str]:
                         break
                 except httpx2.TransportError:
                     time.sleep(0.2)
-            assert process.poll() is None, process.communicate()[1][-2000:]
+            assert process.poll() is None, log.read_text(encoding="utf-8")[-2000:]
             yield root
         finally:
             process.kill()
