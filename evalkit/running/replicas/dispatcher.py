@@ -84,6 +84,8 @@ class Dispatcher:
         self.limits = limits or Limits()
         self.tallies: dict[int, Tally] = {}
         """Of all replicas that ever joined, by number."""
+        self.expected = 0
+        """Number of replicas that work or are starting: each is left its share."""
         self._waiting = WorkQueue(keys)
         self._live: dict[int, Tally] = {}
         self._leased_tokens = 0
@@ -115,14 +117,14 @@ class Dispatcher:
         """Samples that the replica shall answer now, beyond those that it has; none for a lost one.
 
         It gets what it can use at once and what it answers in `lookahead_seconds`, but no more than its share of all
-        that is left: one of a run's last samples never waits in the queue of a busy replica while another has none.
+        that is left: the last samples of a run do not wait in the queue of one replica while others have none.
         """
         tally = self._live.get(replica)
         taken: list[SampleKey] = []
         if tally is None:
             return taken
         wanted = tally.ahead + self._lookahead(tally)
-        share = (self._waiting.tokens + self._leased_tokens) / len(self._live)
+        share = (self._waiting.tokens + self._leased_tokens) / max(len(self._live), self.expected)
         while len(tally.leases) < wanted and (key := self._waiting.peek(replica)) is not None:
             cost = cost_tokens(key)
             if tally.leases and tally.leased_tokens + cost > share:

@@ -163,6 +163,7 @@ class ReplicaPool:
         )
 
     def _hand_out(self, replicas: set[int]) -> None:
+        self._dispatcher.expected = len(self._places)
         for number in sorted(replicas):
             if keys := self._dispatcher.hand_out(number, self._clock()):
                 self._fleet.send(number, keys)

@@ -57,6 +57,13 @@ def test_the_last_samples_are_shared_out() -> None:
     assert [len(dispatcher.hand_out(replica, 0.0)) for replica in (1, 2, 3)] == [4, 4, 4]
 
 
+def test_the_first_replica_leaves_their_share_to_those_that_still_start() -> None:
+    dispatcher = Dispatcher(keys_of([512] * 12))
+    dispatcher.expected = 3
+    dispatcher.join(1, ahead=100, now=0.0)
+    assert len(dispatcher.hand_out(1, 0.0)) == 4
+
+
 def test_a_quick_replica_has_a_second_of_work_waiting() -> None:
     dispatcher = Dispatcher(keys_of([512] * 1_000))
     dispatcher.join(1, ahead=2, now=0.0)
