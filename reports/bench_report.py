@@ -1,11 +1,12 @@
 """Measurements as tables, each with the hardware's limit and with the other programs that did the same work."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reports.report import Report, Table
 
 Row = Mapping[str, Any]
+OURS = "evalkit"
 COLUMNS = ("what", "by", "median", "IQR", "floor", "× floor", "tokens/s", "beyond weights + KV cache", "notes")
 
 
@@ -13,7 +14,35 @@ def bench_report(record: Mapping[str, Any]) -> Report:
     """The report of a bench record, as its JSON holds it."""
     table = Table(f"bench {record['mode']}", COLUMNS, tuple(_cells(row) for row in record["rows"]))
     notices = ("stopped early: --budget-seconds was used up",) if record["stopped_early"] else ()
-    return Report(f"bench {record['mode']} · {record['model']}", notices, (table,), tuple(_facts(record)))
+    headline = f"bench {record['mode']} · {record['model']}"
+    return Report(headline, notices, (table,), tuple(_facts(record)), verdicts=tuple(_verdict(record["rows"])))
+
+
+def _verdict(rows: Sequence[Row]) -> Iterator[str]:
+    """How evalkit's times compare with the floor and with each other program's, in one sentence."""
+    timed = [row for row in rows if row["timing"] is not None]
+    ours = [row for row in timed if row["by"] == OURS]
+    parts = []
+    if over := [row["over_floor"] for row in ours if row["over_floor"] is not None]:
+        parts.append(f"{_range(over)} times the floor")
+    for other in dict.fromkeys(row["by"] for row in timed if row["by"] != OURS):
+        theirs = {(row["what"], row["case"]): _median(row) for row in timed if row["by"] == other}
+        speed = [
+            theirs[row["what"], row["case"]] / _median(row) for row in ours if (row["what"], row["case"]) in theirs
+        ]
+        if speed:
+            parts.append(f"{_range(speed)} times as fast as {other}")
+    if parts:
+        yield f"{OURS}: {', '.join(parts)}."
+
+
+def _median(row: Row) -> float:
+    return float(row["timing"]["median_seconds"])
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def row_line(row: Row) -> str:

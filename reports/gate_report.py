@@ -1,5 +1,6 @@
 """The report of a gate: its verdict, and the reason for each check."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -29,10 +30,22 @@ def gate_report(result: GateResult) -> Report:
         facts=(
             *(("BASE", describe_run(run)) for run in result.base),
             *(("NEW", describe_run(run)) for run in result.new),
+            *_sample_commands(result),
             ("policy", result.policy),
             ("false alarms", false_alarm_text(result.false_alarm, result.error_rate)),
         ),
     )
+
+
+def _sample_commands(result: GateResult) -> Iterator[tuple[str, str]]:
+    """For each suite, the command that shows the samples behind the checks, if one did not pass."""
+    if all(verdict.outcome == "pass" for verdict in result.verdicts):
+        return
+    of_base = {run.suite: run for run in result.base}
+    for run in result.new:
+        if run.suite in of_base:
+            sides = shlex.join((of_base[run.suite].folder, run.folder))
+            yield f"samples of {run.suite}", f"evalkit compare {sides} --format html > {run.suite}.html"
 
 
 def _tables(result: GateResult, verdicts: Sequence[GateVerdict]) -> Iterator[Table]:

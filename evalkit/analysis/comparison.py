@@ -34,6 +34,7 @@ class ComparedRun:
     """Start of its first session in UTC; None if unknown."""
     evalkit: str | None = None
     """Version of evalkit that answered its last samples; None if unknown."""
+    suite: str = ""
 
     @staticmethod
     def of(run: StoredRun) -> "ComparedRun":
@@ -45,6 +46,7 @@ class ComparedRun:
             generated=generated_roles(run.record.corpora),
             started_at=run.record.started_at,
             evalkit=run.record.environment.evalkit,
+            suite=run.record.suite,
         )
 
 
