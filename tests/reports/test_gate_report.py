@@ -48,7 +48,9 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> GateResult:
     )
     scores = {("vt", 4096): [0.0] * 30 + [1.0] * 60 + [0.0] * 10, ("cwe", 4096): [0.0] * 3 + [1.0] * 97}
     new = changed(base, scores, prefill_seconds=1.2)
-    return gate([make_run(folder / "base", base)], [make_run(folder / "new", new)], parse_policy(RULES, "p"))
+    found = gate([make_run(folder / "base", base)], [make_run(folder / "new", new)], parse_policy(RULES, "p"))
+    base_run, new_run = (replace(run, folder=f"runs/{run.run_id}") for run in (*found.base, *found.new))
+    return replace(found, base=(base_run,), new=(new_run,))
 
 
 def test_markdown(result: GateResult, check_golden: Callable[[str, str], None]) -> None:
