@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from evalkit.records import Environment, RunRecord
 
 FAILED = EvalkitError.exit_code
+COMPARISONS = (".md", ".html")
 GPU = "GPU"
 ENGINE_LIBRARIES = ("torch", "transformers", "tokenizers", "triton")
 
@@ -78,6 +79,8 @@ def check(plan: RunPlan) -> None:
             load_policy(report.path)
         elif report.kind == "leaderboard":
             format_of(report.path)
+        elif report.path.suffix not in COMPARISONS:
+            raise UsageError(f"{report.path}: a comparison is written as {' or '.join(COMPARISONS)}; choose one of them")
 
 
 def describe(planned: PlannedRun) -> str:

@@ -92,6 +92,16 @@ def test_weights_that_were_overwritten_are_run_and_judged_again(evalkit: Evalkit
     assert load_run(Path("runs/plan/superseded/scripted-weak-tiny")).record.summary[0].mean == 100.0
 
 
+def test_a_report_that_no_format_fits_is_refused_before_the_runs(evalkit: Evalkit) -> None:
+    sides = "base: 'scripted:weak', new: 'scripted:strong'"
+    for report, message in (
+        (f"{{report: compare, {sides}, out: c.pdf}}", "c.pdf: a comparison is written as .md or .html"),
+        ("{report: leaderboard, out: board.pdf}", "board.pdf: the suffix does not say how to write it"),
+    ):
+        Path("plan.yaml").write_text(f"{PLAN.partition('reports:')[0]}reports:\n  - {report}\n")
+        assert message in evalkit.refuses("run plan.yaml --dry-run")
+
+
 def test_other_software_and_damage_are_run_again(evalkit: Evalkit) -> None:
     evalkit("run plan.yaml")
     file = Path("runs/plan/scripted-weak/tiny/run.json")
