@@ -80,7 +80,9 @@ def check(plan: RunPlan) -> None:
         elif report.kind == "leaderboard":
             format_of(report.path)
         elif report.path.suffix not in COMPARISONS:
-            raise UsageError(f"{report.path}: a comparison is written as {' or '.join(COMPARISONS)}; choose one of them")
+            raise UsageError(
+                f"{report.path}: a comparison is written as {' or '.join(COMPARISONS)}; choose one of them"
+            )
 
 
 def describe(planned: PlannedRun) -> str:
