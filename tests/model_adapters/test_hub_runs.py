@@ -28,7 +28,7 @@ def test_a_gate_fetches_its_baseline(baselines: Path, hub_server: HubServer, eva
     if folder:
         evalkit(f"gate hub:datasets/lab/baselines@v3{folder} same")
         evalkit(f"gate hub:datasets/lab/baselines@v3{folder} worse", code=1)
-    assert "ruler 4,096" in evalkit(f"leaderboard hub:datasets/lab/baselines@v3{folder}").out
+    assert "ranks first of 1 model by ruler@4096" in evalkit(f"leaderboard hub:datasets/lab/baselines@v3{folder}").out
     assert set(hub_server.downloaded()) == {"run.json", "samples.jsonl", "manifest.json"}
 
 

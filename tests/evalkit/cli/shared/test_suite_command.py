@@ -29,7 +29,7 @@ def compared(model: str, baseline: str, more: str = "") -> str:
 
 def test_two_runs_and_a_comparison(evalkit: Evalkit) -> None:
     shown = evalkit(compared("weak", "strong", "--out here"))
-    assert "NEW is worse on sum at 512" in shown.out
+    assert "weak loses 50.0 points on sum at 512 [" in shown.out
     assert "tiny: 40 prompts, model scripted:strong (baseline)" in shown.err
     assert "stored in here/baseline and here" in shown.err
     assert read_run(Path("here/baseline")).model.path == "scripted:strong"
