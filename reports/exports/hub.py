@@ -36,10 +36,9 @@ def eval_results(record: RunRecord, dataset: str | None, source_url: str | None,
 
 def _published(record: RunRecord, *, tasks: bool) -> Iterator[Value]:
     """Means, or the rows of a suite without means; all rows with `tasks`."""
-    figures = {f"{record.suite}/{figure.path}" for figure in record.figures}
     for value in values_of(record):
         is_mean = not value.task and value.label.partition("@")[0] == record.suite
-        if is_mean or (value.task and (tasks or not record.summary) and value.label not in figures):
+        if is_mean or (value.task and (tasks or not record.summary)):
             yield value
 
 

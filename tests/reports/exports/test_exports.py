@@ -29,7 +29,7 @@ def run(tmp_path: Path) -> Path:
 def test_the_hubs_results(run: Path, evalkit: Evalkit) -> None:
     from huggingface_hub import parse_eval_result_entries
 
-    assert "file results of" not in evalkit.refuses("export hub run --out model")
+    assert "name it with --dataset ORG/NAME" in evalkit.refuses("export hub run --out model")
     evalkit("export hub run --out model --dataset lab/ruler --tasks --source-url https://example.org/r")
     entries = parse_eval_result_entries(yaml.safe_load(Path("model/.eval_results/evalkit-ruler.yaml").read_text()))
     assert {entry.task_id: entry.value for entry in entries} == {
