@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,10 @@ settings.load_profile("evalkit")
 
 # Shells start background jobs with interrupts ignored, and the runs that tests interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests compare with transformers' own operators, which these packages replace on every device when they are installed.
+for package in ("fla", "causal_conv1d", "mamba_ssm"):
+    sys.modules.setdefault(package, None)  # type: ignore[call-overload]  # None: not to be imported
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 
@@ -60,8 +65,14 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _isolated_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Point caches at a temporary folder and forbid hub downloads, so no test depends on the machine."""
     monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "evalkit-cache"))
+    # Kernels are compiled once per session: loading a model on a GPU would name its own test's folder to Triton.
+    monkeypatch.setenv(
+        "TRITON_CACHE_DIR", os.environ.get("TRITON_CACHE_DIR") or str(tmp_path_factory.getbasetemp() / "triton")
+    )
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.delenv("EVALKIT_DATA", raising=False)

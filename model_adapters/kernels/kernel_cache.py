@@ -4,14 +4,17 @@ It is the folder `kernels` in evalkit's cache. A machine or container image that
 compiles nor checks these kernels again.
 """
 
+import atexit
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import mkdtemp
 
 import torch
 
@@ -31,15 +34,35 @@ def kernel_folder() -> Path:
 
 
 def use_kernel_cache() -> None:
-    """Let Triton keep its compiled kernels in the kernel cache, unless TRITON_CACHE_DIR names another folder."""
+    """Let Triton keep its compiled kernels in the kernel cache, unless TRITON_CACHE_DIR names another folder.
+
+    A cache that cannot be written is copied to a temporary folder, since Triton compiles nothing without a folder.
+    """
     if os.environ.get(TRITON_VARIABLE):
         return
     folder = kernel_folder() / "triton"
+    if not _can_be_written(folder):
+        folder = _temporary_copy(folder)
     os.environ[TRITON_VARIABLE] = str(folder)
-    # Without this, kernels are compiled again: a cache that cannot be written costs time only.
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # without it, kernels are compiled again
         _move_groups(folder)
+
+
+def _can_be_written(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+def _temporary_copy(folder: Path) -> Path:
+    """A folder with what can be read of another, until the process ends."""
+    copy = Path(mkdtemp(prefix="evalkit-kernels-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    with suppress(OSError, shutil.Error):
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+    return copy
 
 
 def checked_once(device: torch.device, kernel: str, shape: object, check: Callable[[], str | None]) -> str | None:

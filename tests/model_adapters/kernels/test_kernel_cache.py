@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,8 +76,35 @@ def test_a_cache_that_cannot_be_written_costs_a_check(
     (tmp_path / "file").touch()
     monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "file"))
     assert process("a") == process("a") == ["a"]
-    monkeypatch.delenv(TRITON_VARIABLE, raising=False)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_triton_compiles_although_the_cache_cannot_be_written(
+    read_only: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The home folder is a file, or the cache is part of an image that cannot be written and lies elsewhere now."""
+    manager = pytest.importorskip("triton.runtime.cache").FileCacheManager
+    cache = kernel_cache.kernel_folder() / "triton"
+    monkeypatch.setenv(TRITON_VARIABLE, "")
+    if read_only:
+        use_kernel_cache()
+        made = manager("0" * 64)
+        made.put_group("scan.json", {"scan.cubin": made.put(b"binary", "scan.cubin")})
+        # The user that runs tests may be allowed to write anywhere.
+        monkeypatch.setattr(kernel_cache.os, "access", lambda folder, _: folder != cache)
+        monkeypatch.setenv(TRITON_VARIABLE, "")
+    else:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     use_kernel_cache()
+    assert Path(os.environ[TRITON_VARIABLE]).parent == tmp_path
+    assert Path(manager("1" * 64).put(b"more", "more.cubin")).read_bytes() == b"more"
+    found = manager("0" * 64).get_group("scan.json")
+    if read_only:
+        assert Path(found["scan.cubin"]).is_relative_to(os.environ[TRITON_VARIABLE])
+    else:
+        assert found is None
 
 
 def test_nothing_is_remembered_on_a_cpu() -> None:
