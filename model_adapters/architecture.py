@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -16,6 +16,7 @@ from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import UsageError
 from model_adapters.checkpoint import CONFIG, Checkpoint
 from model_adapters.messages import quiet_transformers, reason
+from model_adapters.own_classes import OWN_FAMILIES, restore_own_classes
 from model_adapters.positions import states_null_theta
 
 ATTENTION = "eager"
@@ -23,17 +24,21 @@ ATTENTION = "eager"
 
 
 def read_config(checkpoint: Checkpoint, trust_remote_code: bool) -> PreTrainedConfig:
-    """A checkpoint's configuration, completed by its family; raises UsageError if it is not a causal language model."""
+    """A checkpoint's configuration, completed by its family; raises UsageError if it is not a causal language model.
+
+    For a model type of transformers, its class is transformers' own.
+    """
     name, family = checkpoint.name, checkpoint.family
     code = checkpoint.config.get("auto_map")
     remote = isinstance(code, dict) and "AutoConfig" in code
-    if family not in CONFIG_MAPPING and remote and not trust_remote_code:
+    if family not in OWN_FAMILIES and remote and not trust_remote_code:
         raise UsageError(
             f"{name}: architecture {family!r} comes with its own Python code; read it, then pass --trust-remote-code"
         )
-    if family not in CONFIG_MAPPING and not remote:
-        hint = did_you_mean(family, CONFIG_MAPPING, "install a newer transformers")
+    if family not in OWN_FAMILIES and not remote:
+        hint = did_you_mean(family, OWN_FAMILIES, "install a newer transformers")
         raise UsageError(f"{name}: architecture {family!r} is unknown to transformers {transformers.__version__}{hint}")
+    restore_own_classes()
     try:
         with quiet_transformers():
             config: PreTrainedConfig = AutoConfig.from_pretrained(
