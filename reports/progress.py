@@ -13,6 +13,7 @@ from rich.text import Text
 from evalkit.records import SampleKey, SampleRecord, SuitePlan
 from evalkit.records.metrics import metric_of
 from evalkit.running.activity import Activity, listening
+from evalkit.running.replicas.work import cost_tokens
 from reports.numbers import duration
 from reports.plain_text import one_line
 
@@ -88,7 +89,7 @@ class ProgressBar:
 
     def started(self, plan: SuitePlan, pending: Sequence[SampleKey]) -> None:
         self._pending = len(pending)
-        self._pace.work = sum(_work(key.ctx) for key in pending)
+        self._pace.work = sum(map(cost_tokens, pending))
         kept = len(plan.keys) - len(pending)
         if kept:
             self._say(f"{kept:,} of {len(plan.keys):,} samples are stored already; {len(pending):,} to run")
@@ -98,7 +99,7 @@ class ProgressBar:
         if self._first_prompt_at is None:
             # Time spent earlier, such as on reading corpora, says nothing about the time per prompt.
             self._first_prompt_at = self._last_line_at = time.perf_counter()
-        self._pace.sent += _work(key.ctx)
+        self._pace.sent += cost_tokens(key)
 
     def sample_ended(self, record: SampleRecord) -> None:
         self._ended += 1
@@ -106,7 +107,7 @@ class ProgressBar:
         self._score.add(record)
         self._progress.update(
             self._bar,
-            advance=_work(record.ctx),
+            advance=cost_tokens(record),
             description=one_line(f"{record.task} @ {record.ctx:,}" if record.ctx else record.task),
             samples=f"{self._ended}/{self._pending}",
             score=self._score.text,
@@ -184,10 +185,10 @@ class _Pace:
 
     def add(self, record: SampleRecord) -> None:
         if record.unscored is not None:
-            self.work -= _work(record.ctx)
+            self.work -= cost_tokens(record)
             return
         self.answered += 1
-        self.done += _work(record.ctx)
+        self.done += cost_tokens(record)
         self.tokens += record.prompt_tokens + record.completion_tokens
         self.prefill_seconds += record.prefill_seconds or 0.0
         self.decode_seconds += record.decode_seconds or 0.0
@@ -207,7 +208,3 @@ class _TimeLeft(ProgressColumn):
         ends_at = task.fields["ends_at"]
         left = "–" if ends_at is None else duration(max(0.0, ends_at - time.perf_counter()))
         return Text(f"{left} left", style="progress.remaining")
-
-
-def _work(ctx: int) -> int:
-    return max(1, ctx)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from evalkit.analysis.unfinished_run import is_unfinished
 from evalkit.errors import EvalkitError
-from evalkit.records import RunRecord, RunStart, SampleKey, SampleRecord, Session, Shard
+from evalkit.records import RunRecord, RunStart, SampleRecord, Session, Shard
 from evalkit.running.replicas.work import cost_tokens
 from evalkit.running.run_files import read_run, read_samples, read_sessions, read_start
 
@@ -70,20 +70,16 @@ def pace_of(start: RunStart, samples: Sequence[SampleRecord], sessions: Sequence
     here = [sample for sample in samples if sample.session == session.number][: session.samples]
     if not here or seconds <= 0:
         return None
-    work = sum(map(_cost, here))
+    work = sum(map(cost_tokens, here))
     left = None
     if start.planned_tokens is not None:
-        left = max(0, start.planned_tokens - sum(map(_cost, samples))) * seconds / work
+        left = max(0, start.planned_tokens - sum(map(cost_tokens, samples))) * seconds / work
     return Pace(
         samples_per_minute=60 * len(here) / seconds,
         tokens_per_second=sum(sample.prompt_tokens + sample.completion_tokens for sample in here) / seconds,
         seconds_per_sample=seconds / len(here),
         seconds_left=left,
     )
-
-
-def _cost(sample: SampleRecord) -> int:
-    return cost_tokens(SampleKey(sample.task, sample.ctx, sample.index, sample.seed))
 
 
 def _finished(folder: Path) -> FollowedRun:

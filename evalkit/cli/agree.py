@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -97,6 +97,20 @@ def _prompts(tokenizer: "Tokenizer", settings: "RulerSettings", samples: int) ->
         yield Probe(key.id, WHOLE, key.ctx, request.token_ids, request.generation_tokens)
 
 
+def _probes(
+    prompts: "Sequence[Probe]", blocks: Mapping[str, int], tokenizer: "Tokenizer", *, token_ids: bool
+) -> "list[Probe]":
+    """The prompts with their probes at borders; only those that a text spells, if the server takes no token ids."""
+    from evalkit.analysis.agreement.probes import make_probes
+
+    def spelled(ids: tuple[int, ...]) -> bool:
+        return tuple(tokenizer.encode_prompt(tokenizer.decode(ids))) == ids
+
+    by_ctx = [[prompt for prompt in prompts if prompt.ctx == ctx] for ctx in sorted({each.ctx for each in prompts})]
+    probes = [probe for group in by_ctx for probe in make_probes(group, blocks, spelled)]
+    return probes if token_ids else [probe for probe in probes if spelled(probe.token_ids)]
+
+
 def _compare(
     reference: "ReferenceModel",
     served: "Served",
@@ -108,7 +122,6 @@ def _compare(
 ) -> "Agreement":
     from evalkit.analysis.agreement.answers import Sides
     from evalkit.analysis.agreement.measure import measure
-    from evalkit.analysis.agreement.probes import make_probes
     from evalkit.analysis.agreement.records import Agreement
     from evalkit.running.environment import describe_environment
 
@@ -116,24 +129,15 @@ def _compare(
     rounding = reference.rounding(prompts[0].token_ids)
     longest = max(prompts, key=lambda prompt: len(prompt.token_ids))
     adapter = reference.adapter(longest.token_ids, longest.new_tokens)
-    tokenizer, abilities = reference.tokenizer, served.abilities
-
-    def spelled(ids: tuple[int, ...]) -> bool:
-        return tuple(tokenizer.encode_prompt(tokenizer.decode(ids))) == ids
-
-    blocks = {f"server block of {size:,}": size for size in sizes}
-    segment = adapter.describe().segment_tokens
-    if segment is not None:
-        blocks = {f"engine segment of {segment:,}": segment, **blocks}
-    by_ctx = [[prompt for prompt in prompts if prompt.ctx == ctx] for ctx in sorted({each.ctx for each in prompts})]
-    probes = [probe for group in by_ctx for probe in make_probes(group, blocks, spelled)]
-    if not abilities.token_ids:
-        probes = [probe for probe in probes if spelled(probe.token_ids)]
-        if not probes:
-            raise UsageError(
-                f"--server {server} takes only text, and no text is tokenized as any of the prompts is; use a server "
-                "that takes token ids"
-            )
+    segment, abilities = adapter.describe().segment_tokens, served.abilities
+    blocks = {} if segment is None else {f"engine segment of {segment:,}": segment}
+    blocks |= {f"server block of {size:,}": size for size in sizes}
+    probes = _probes(prompts, blocks, reference.tokenizer, token_ids=abilities.token_ids)
+    if not probes:
+        raise UsageError(
+            f"--server {server} takes only text, and no text is tokenized as any of the prompts is; use a server "
+            "that takes token ids"
+        )
     measured = measure(
         Sides(adapter, served.alone, served.at_once, reference.end_ids),
         probes,

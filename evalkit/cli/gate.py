@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,21 +66,13 @@ def gate(
     policy tests; the report states the probability that the policy fails a run without any true difference. Results
     that are missing, errored or unscored fail.
     """
-    judging: dict[str, object] = {
-        "--init": init,
-        "--policy": policy,
-        "--markdown": markdown,
-        "--junit": junit,
-        "--github": github,
-    }
     if explain is not None:
+        judging = {"--init": init, "--policy": policy, "--markdown": markdown, "--junit": junit, "--github": github}
         _refuse(judging, "cannot be combined with --explain; leave one of them out")
         _explain(base, new, explain, samples, changed, format)
         return
-    _refuse(
-        {"--samples": samples, "--changed": changed},
-        "is an option of --explain; add --explain POLICY, or leave it out",
-    )
+    only_explaining = {"--samples": samples, "--changed": changed}
+    _refuse(only_explaining, "is an option of --explain; add --explain POLICY, or leave it out")
     if base is None:
         raise UsageError("BASE is missing: name the baseline's run folder")
     if init:
@@ -88,16 +81,11 @@ def gate(
     if new is None:
         raise UsageError("NEW is missing: name the run to judge, or write a policy with --init")
     result = _gate(base, new, policy or POLICY)
-    # Before stdout, whose reader may leave: the files are written in any case.
-    if markdown is not None or github:
-        _write_markdown(result, markdown, github=github)
-    if junit is not None:
-        _write_junit(result, junit)
-    _print(result, format, github=github)
+    _report(result, format, markdown, junit, github=github)
     raise typer.Exit(0 if result.passed else FAILED)
 
 
-def _refuse(options: dict[str, object], why: str) -> None:
+def _refuse(options: Mapping[str, object], why: str) -> None:
     """Raise UsageError for the first of `options` that was passed."""
     passed = next((option for option, value in options.items() if value), None)
     if passed is not None:
@@ -142,34 +130,28 @@ def _explain(
     print_result(format, explanation, explanation_report(explanation))
 
 
-def _print(result: "GateResult", format: ReportFormat, *, github: bool) -> None:
+def _report(
+    result: "GateResult", format: ReportFormat, markdown: Path | None, junit: Path | None, *, github: bool
+) -> None:
+    """Write the files, then print: the reader of stdout may leave."""
     from reports.gate_report import gate_report
+    from reports.github import render_annotations
+    from reports.junit import render_junit
+    from reports.markdown import render
 
-    print_result(format, result, gate_report(result))
-    if github:
-        from reports.github import render_annotations
-
-        # GitHub's runner reads them from both streams, and JSON on stdout stays JSON.
-        print(render_annotations(result), end="", file=sys.stderr if format is ReportFormat.JSON else sys.stdout)
-
-
-def _write_markdown(result: "GateResult", path: Path | None, *, github: bool) -> None:
-    from reports import markdown
-    from reports.gate_report import gate_report
-
-    text = markdown.render(gate_report(result))
-    if path is not None:
-        _write(path, text)
+    report = gate_report(result)
+    if markdown is not None:
+        _write(markdown, render(report))
     summary = os.environ.get(SUMMARY_VARIABLE)
     if github and summary:
         with files.writing(f"{SUMMARY_VARIABLE} {summary}"), open(summary, "a", encoding="utf-8") as file:
-            file.write(text)
-
-
-def _write_junit(result: "GateResult", path: Path) -> None:
-    from reports.junit import render_junit
-
-    _write(path, render_junit(result))
+            file.write(render(report))
+    if junit is not None:
+        _write(junit, render_junit(result))
+    print_result(format, result, report)
+    if github:
+        # GitHub's runner reads them from both streams, and JSON on stdout stays JSON.
+        print(render_annotations(result), end="", file=sys.stderr if format is ReportFormat.JSON else sys.stdout)
 
 
 def _write_policy(base: Path, new: Path | None, policy: Path) -> None:

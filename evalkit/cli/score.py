@@ -89,20 +89,11 @@ def _store(predictions: "Predictions", path: Path, out: Path, model: str | None,
 
 def _record(predictions: "Predictions", path: Path, run_id: str, name: str, passed: dict[str, Any]) -> "RunRecord":
     """The record of predictions that were made by another tool: without times, memory or hardware."""
-    from collections import Counter
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from evalkit import __version__
-    from evalkit.records import (
-        SCHEMA,
-        UNKNOWN,
-        Environment,
-        MemoryUse,
-        ModelIdentity,
-        PositionScheme,
-        RunRecord,
-        Timing,
-    )
+    from evalkit.records import SCHEMA, Environment, ModelIdentity, RunStart, Timing
+    from evalkit.running.assembly import assemble
     from suites.ruler.predictions import SEED
     from suites.ruler.settings import RulerSettings
     from suites.ruler.suite import VERSION
@@ -115,38 +106,23 @@ def _record(predictions: "Predictions", path: Path, run_id: str, name: str, pass
         seed=SEED,
         dialect=predictions.dialect,
     )
-    failures = Counter(record.failure for record in predictions.records if record.failure is not None)
-    return RunRecord(
+    start = RunStart(
         schema=SCHEMA,
         run_id=run_id,
         suite="ruler",
         suite_version=VERSION,
         dialect=predictions.dialect,
         seed=SEED,
-        model=ModelIdentity(
-            path=name,
-            family=UNKNOWN,
-            fingerprint=predictions.fingerprint,
-            tokenizer=UNKNOWN,
-            dtype=UNKNOWN,
-            positions=PositionScheme("other", UNKNOWN),
-            trained_length=None,
-            parameters=0,
-        ),
+        model=ModelIdentity.by_name(name, predictions.fingerprint),
         config={**asdict(settings), "predictions": str(path)},
         config_passed={key: value for key, value in passed.items() if value is not None},
         corpora=predictions.corpora,
-        environment=Environment(evalkit=__version__),
-        results=summary.results,
-        summary=summary.summary,
-        figures=summary.figures,
-        failures=dict(sorted(failures.items())),
-        unscored=summary.unscored,
-        counts={"n": len(predictions.records), "errors": 0, "unscored": 0},
-        timing=Timing(),
-        memory=MemoryUse(),
+        planned=len(predictions.records),
+        unscored=(),
         warnings=(
             "the predictions were made by another tool: weights, tokenizer and times are unknown, and the fingerprint "
             "is that of the predictions",
         ),
     )
+    record = assemble(start, predictions.records, summary, sessions=())
+    return replace(record, environment=Environment(evalkit=__version__), timing=Timing())

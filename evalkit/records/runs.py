@@ -98,6 +98,12 @@ class ModelIdentity:
         forced = self.positions.override
         return self.path if forced is None else f"{self.path} [CONTROL EXPERIMENT: positions forced to {forced}]"
 
+    @classmethod
+    def by_name(cls, path: str, fingerprint: str, tokenizer: str = UNKNOWN) -> "ModelIdentity":
+        """The identity of a model that runs elsewhere, such as on a server: its weights and their dtype are unknown."""
+        positions = PositionScheme("other", UNKNOWN)
+        return cls(path, UNKNOWN, fingerprint, tokenizer, UNKNOWN, positions, trained_length=None, parameters=0)
+
 
 @dataclass(frozen=True, slots=True)
 class PreflightCheck:

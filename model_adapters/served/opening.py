@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from evalkit.errors import RequestFailedError, UsageError
-from evalkit.records import SERVED, UNKNOWN, ModelIdentity, PositionScheme
+from evalkit.records import SERVED, ModelIdentity
 from evalkit.running.model_options import ModelOptions
 from evalkit.running.protocols import Adapter, Tokenizer
 from model_adapters.served.adapter import Abilities, ServedAdapter, text_of
@@ -63,17 +63,7 @@ def refuse_short_window(server: str, model: str, abilities: Abilities, ctxs: Seq
 
 def served_identity(name: str, tokenizer: Tokenizer, chat: Mapping[str, Any] = MappingProxyType({})) -> ModelIdentity:
     """What is known of a served model: its name, its tokenizer, and in `chat` the fields that its template decides."""
-    return ModelIdentity(
-        path=name,
-        family=UNKNOWN,
-        fingerprint=served_fingerprint(name),
-        tokenizer=tokenizer.fingerprint,
-        dtype=UNKNOWN,
-        positions=PositionScheme("other", UNKNOWN),
-        trained_length=None,
-        parameters=0,
-        **chat,
-    )
+    return replace(ModelIdentity.by_name(name, served_fingerprint(name), tokenizer.fingerprint), **chat)
 
 
 def served_fingerprint(name: str) -> str:

@@ -3,16 +3,16 @@
 from collections import deque
 from collections.abc import Iterable
 
-from evalkit.records import SampleKey
+from evalkit.records import SampleKey, SampleRecord
 from evalkit.running.answering import SHORT_TOKENS
 
 Group = tuple[str, int]
 """Task and context length: samples of a group may share a prefix, such as the examples of an MMLU subject."""
 
 
-def cost_tokens(key: SampleKey) -> int:
+def cost_tokens(sample: SampleKey | SampleRecord) -> int:
     """Tokens that a sample takes: its context length, or SHORT_TOKENS if its prompt is as long as its question."""
-    return key.ctx or SHORT_TOKENS
+    return sample.ctx or SHORT_TOKENS
 
 
 def group_of(key: SampleKey) -> Group:
