@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from evalkit.errors import UsageError
+from evalkit.running.model_options import LARGER_THAN_A_GPU
 from model_adapters.adapter_merging import AdapterMerger
 from model_adapters.architecture import ATTENTION
 from model_adapters.checkpoint import Checkpoint
@@ -159,7 +160,7 @@ def _too_large(checkpoint: Checkpoint, files: tuple[Path, ...], place: torch.dev
     free, total = (amount / 2**30 for amount in torch.cuda.mem_get_info(place))
     return (
         f"{checkpoint.name}: its weights take {size:.1f} GiB as stored, and of the {total:.1f} GiB of {place} only "
-        f"{free:.1f} are free; free more, or use --dtype bfloat16 or --device cpu"
+        f"{free:.1f} are free; free more, or use --dtype bfloat16 or --device cpu; {LARGER_THAN_A_GPU}"
     )
 
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from evalkit.errors import UsageError
 from evalkit.records import ModelIdentity, PositionScheme
-from evalkit.running.model_options import ModelOptions
+from evalkit.running.model_options import LARGER_THAN_A_GPU, ModelOptions
 from model_adapters.adapter_merging import AdapterMerger
 from model_adapters.architecture import read_config, skeleton
 from model_adapters.building import build_model
@@ -33,6 +33,8 @@ IN_ONE_PIECE = (
     "transformers' code of this family continues from a state by single tokens only: prompts are prefilled in one "
     "piece, and with --segment-tokens token by token"
 )
+SPREADING = ("balanced", "balanced_low_0", "sequential")
+"""Names in transformers' `device_map` for a model on several devices."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -121,6 +123,8 @@ def find_device(device: str) -> torch.device:
     """The device of a `--device` option, a GPU with its index; raises UsageError for one that does not exist."""
     if device == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if "," in device or device in SPREADING:
+        raise UsageError(f"--device {device}: a model runs on one device; {LARGER_THAN_A_GPU}")
     try:
         place = torch.device(device)
     except RuntimeError as error:

@@ -9,10 +9,15 @@ from evalkit.errors import UsageError
 from evalkit.values import SCRIPTED_PREFIX, TokenBudget, read_value
 
 __all__ = [
-    "MODEL_OPTIONS", "RAW", "REFERENCE_PREFIX", "SCRIPTED_PREFIX", "ChatMode", "ChatOptions", "Dtype", "GdnKernel",
-    "ModelOptions", "read_model_options",
+    "LARGER_THAN_A_GPU", "MODEL_OPTIONS", "RAW", "REFERENCE_PREFIX", "SCRIPTED_PREFIX", "ChatMode", "ChatOptions",
+    "Dtype", "GdnKernel", "ModelOptions", "read_model_options",
 ]  # fmt: skip
 
+LARGER_THAN_A_GPU = (
+    "for a model larger than a GPU, start a server that spreads it, such as vllm serve --tensor-parallel-size 2, and "
+    "use --server"
+)
+"""What to do with a model that needs several GPUs."""
 REFERENCE_PREFIX = "reference:"
 """Prefix of the names of models that come with evalkit."""
 

@@ -106,7 +106,7 @@ def place_replicas(replicas: ReplicaOptions, options: ModelOptions, cluster: Clu
             raise UsageError(f"--replicas auto: {reason}; write how many replicas, such as --replicas 2")
         return Placement(replicas.count, 0.0, max(1.0, cluster.cpus // replicas.count))
     # Parts of different GPUs make no whole: 0.4 of a GPU fits twice on each.
-    room = int(cluster.gpus) * math.floor(1 / each) if each < 1 else int(cluster.gpus // each)
+    room = int(cluster.gpus) * math.floor(1 / each)
     count = room if replicas.count is None else replicas.count
     if count > room or count == 0:
         wanted = "auto" if replicas.count is None else str(count)

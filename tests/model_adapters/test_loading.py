@@ -224,6 +224,14 @@ def test_devices_that_are_not_supported(folder: Path, device: str) -> None:
     assert refusal(folder, device=device) == f"--device {device} is not supported; write auto, cpu, cuda or cuda:N"
 
 
+@pytest.mark.parametrize("device", ["cuda:0,cuda:1", "balanced", "sequential"])
+def test_several_devices_are_refused(folder: Path, device: str) -> None:
+    assert refusal(folder, device=device) == (
+        f"--device {device}: a model runs on one device; for a model larger than a GPU, start a server that spreads "
+        "it, such as vllm serve --tensor-parallel-size 2, and use --server"
+    )
+
+
 def test_a_dtype_that_is_unknown(folder: Path) -> None:
     expected = "--dtype 'fp8' is unknown; write auto, float32, bfloat16, float16"
     assert refusal(folder, dtype="fp8") == expected
@@ -492,7 +500,8 @@ def test_a_model_that_does_not_fit_its_device(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", full)
     assert refusal(folder, device="cuda", dtype="float32") == (
         "its weights take 0.0 GiB as stored, and of the 4.0 GiB of cuda:0 only 1.0 are free; free more, or use "
-        "--dtype bfloat16 or --device cpu"
+        "--dtype bfloat16 or --device cpu; for a model larger than a GPU, start a server that spreads it, such as vllm "
+        "serve --tensor-parallel-size 2, and use --server"
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evalkit.errors import UsageError
+from evalkit.running.model_options import LARGER_THAN_A_GPU
 from evalkit.values import read_value
 
 AUTO = "auto"
@@ -19,7 +20,7 @@ class ReplicaOptions:
     count: int | None
     """None for as many as the cluster has GPUs for."""
     gpus_each: float = 1.0
-    """GPUs of each replica, if there are any: a part of one, or a whole number."""
+    """GPUs of each replica, if there are any: one, or a part of one."""
     address: str | None = None
     """Address of a Ray cluster; None for RAY_ADDRESS, else an instance of this machine."""
 
@@ -57,6 +58,8 @@ def _count(value: Any, name: str) -> int | None:
 
 def _gpus(value: Any, name: str) -> float:
     gpus: float = read_value(value, float, name)
-    if not gpus > 0 or (gpus > 1 and not gpus.is_integer()):
-        raise UsageError(f"{name} {gpus:g}: write a part of a GPU, such as 0.25, or a whole number of them")
+    if gpus > 1:
+        raise UsageError(f"{name} {gpus:g}: a replica runs on one GPU; write 1 or less; {LARGER_THAN_A_GPU}")
+    if not gpus > 0:
+        raise UsageError(f"{name} {gpus:g}: write 1, or a part of a GPU, such as 0.25")
     return gpus

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from evalkit.errors import UsageError
 from evalkit.running.activity import Activity, report
 from model_adapters.engine.forward.decoder_layers import find_decoder
 from model_adapters.engine.forward.first_position import first_position
@@ -35,10 +36,11 @@ class ModelRunner:
     """A model with the engine's attention; afterwards it runs only through an engine.
 
     A pass of a few tokens measures what its layers store. Raises UsageError if the model is not a causal language
-    model or the engine cannot run it.
+    model, if it is spread over several devices, or if the engine cannot run it.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
+        _refuse_spread(model)
         self._head = output_embeddings(model)
         model.train(False)
         self.model = model
@@ -230,3 +232,10 @@ def with_hidden(output: Any, hidden_BTD: Any) -> Any:
         if getattr(part, name, None) is not None:
             setattr(part, name, None)
     return part
+
+
+def _refuse_spread(model: PreTrainedModel) -> None:
+    """Raise UsageError for a model whose weights are on several devices, as with transformers' `device_map`."""
+    places = sorted({str(weight.device) for weight in model.parameters()})
+    if len(places) > 1:
+        raise UsageError(f"{type(model).__name__} is spread over {', '.join(places)}; a model runs on one device")

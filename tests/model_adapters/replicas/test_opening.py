@@ -21,7 +21,6 @@ GPUS = Cluster(gpus=8, cpus=64, hosts=2)
         (ReplicaOptions(3), "auto", GPUS, Placement(3, 1.0, 1.0)),
         (ReplicaOptions(None, 0.25), "cuda", GPUS, Placement(32, 0.25, 1.0)),
         (ReplicaOptions(None, 0.4), "auto", GPUS, Placement(16, 0.4, 1.0)),
-        (ReplicaOptions(None, 2.0), "auto", GPUS, Placement(4, 2.0, 1.0)),
         (ReplicaOptions(2), "auto", CPUS, Placement(2, 0.0, 2.0)),
         (ReplicaOptions(8), "cpu", GPUS, Placement(8, 0.0, 8.0)),
         (ReplicaOptions(8), "auto", CPUS, Placement(8, 0.0, 1.0)),
@@ -40,7 +39,7 @@ def test_replicas_take_the_gpus_that_there_are(
         (ReplicaOptions(None), "cpu", GPUS, "--replicas auto: --device cpu uses no GPU; write how many"),
         (ReplicaOptions(2), "cuda", CPUS, "--replicas 2: 0 GPUs have room for 0 with --gpus-per-replica 1;"),
         (ReplicaOptions(17, 0.4), "auto", GPUS, "--replicas 17: 8 GPUs have room for 16 with --gpus-per-replica 0.4;"),
-        (ReplicaOptions(None, 16.0), "auto", GPUS, "--replicas auto: 8 GPUs have room for 0 "),
+        (ReplicaOptions(9), "auto", GPUS, "--replicas 9: 8 GPUs have room for 8 with --gpus-per-replica 1;"),
     ],
 )
 def test_replicas_without_room_are_refused(options: ReplicaOptions, device: str, cluster: Cluster, reason: str) -> None:
@@ -60,8 +59,12 @@ def test_options_are_read_alike_from_commands_and_plans() -> None:
     [
         ({"replicas": "0"}, "--", "--replicas 0: write a number of 1 or more, or auto"),
         ({"replicas": "many"}, "suites.ruler.", "suites.ruler.replicas many: write a number of 1 or more, or auto"),
-        ({"replicas": 2, "gpus_per_replica": 1.5}, "--", "--gpus-per-replica 1.5: write a part of a GPU"),
-        ({"replicas": 2, "gpus_per_replica": 0.0}, "--", "--gpus-per-replica 0: write a part of a GPU"),
+        (
+            {"replicas": 2, "gpus_per_replica": 1.5},
+            "--",
+            "--gpus-per-replica 1.5: a replica runs on one GPU; write 1 or less; for",
+        ),
+        ({"replicas": 2, "gpus_per_replica": 0.0}, "--", "--gpus-per-replica 0: write 1, or a part of a GPU"),
         ({"gpus_per_replica": 0.5}, "--", "--gpus-per-replica goes with --replicas; add it, or"),
         ({"ray_address": "a"}, "suites.ruler.", "suites.ruler.ray_address goes with suites.ruler.replicas; add it"),
     ],

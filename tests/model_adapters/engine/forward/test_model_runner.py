@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from evalkit.errors import UsageError
 from model_adapters.engine.forward.model_runner import ModelRunner
 from tests.model_adapters.engine.prompts import one_shot_logits, random_prompt
 from tests.model_adapters.small_models import FAMILIES, small_model
@@ -76,6 +77,14 @@ def test_without_fused_kernels_the_reference_does_all(family: str, monkeypatch: 
     monkeypatch.setattr("model_adapters.engine.forward.slot_attention.find_fused", lambda shape: ())
     prompt = random_prompt(500)
     torch.testing.assert_close(prefill(family, prompt, 150), one_shot_logits(family, prompt), atol=1e-4, rtol=0)
+
+
+def test_a_model_on_several_devices_is_refused() -> None:
+    """As transformers' `device_map` spreads it: weights that do not fit a GPU stay on another, the host or the disk."""
+    model = small_model("llama")
+    model.model.layers[-1].to("meta")
+    with pytest.raises(UsageError, match="LlamaForCausalLM is spread over cpu, meta; a model runs on one device"):
+        ModelRunner(model)
 
 
 def test_no_mask_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
