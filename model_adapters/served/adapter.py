@@ -133,7 +133,15 @@ class ServedAdapter:
     def _generated(
         self, client: ServerClient, token_ids: tuple[int, ...], max_tokens: int, stop: tuple[str, ...], **options: Any
     ) -> Answer:
-        return self._ask(client, token_ids, max_tokens=max_tokens, **({"stop": list(stop)} if stop else {}), **options)
+        answer = self._ask(
+            client, token_ids, max_tokens=max_tokens, **({"stop": list(stop)} if stop else {}), **options
+        )
+        written = answer.completion_tokens
+        if answer.finish_reason == "length" and written is not None and written < max_tokens:
+            raise RequestFailedError(
+                f"the server cut the answer after {written:,} of {max_tokens:,} tokens; start it with a longer sequence"
+            )
+        return answer
 
     def _thoughtful(self, client: ServerClient, request: Request, thinking: Thinking) -> Completion:
         """The answer to a request with a thought, for which the server has to show tags that are special tokens."""

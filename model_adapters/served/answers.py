@@ -54,7 +54,7 @@ def read_answer(body: Mapping[str, Any], *, model: str, prompt_tokens: int) -> A
 def read_answer_tokens(answer: Answer) -> tuple[tuple[int, ...] | None, tuple[float, ...] | None]:
     """Ids and log-probabilities in nats of the answer's tokens, each None if the answer does not hold them.
 
-    vLLM gives ids beside OpenAI's lists of log-probabilities; the server of llama.cpp gives both for each token.
+    vLLM and SGLang give ids beside OpenAI's lists of log-probabilities, llama.cpp's server both for each token.
     """
     given = answer.choice.get("logprobs")
     given = given if isinstance(given, Mapping) else {}

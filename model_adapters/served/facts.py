@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from evalkit.errors import RequestFailedError
 from model_adapters.served.client import ServerClient
 
 _LISTED_WINDOWS = ("max_model_len", "context_length", "context_window", "max_context_length")
 """Names of the longest sequence in /v1/models: of vLLM and SGLang first, then of hosted servers."""
-_SGLANG_WINDOWS = ("context_length", "max_total_num_tokens")
+_OWN_PAGES = {"sglang": ("/server_info", "/get_server_info"), "llamacpp": ("/props",)}
+"""Where a kind of server describes itself, by `owned_by` in /v1/models; SGLang's second page is the deprecated one."""
 WINDOW_OPTIONS = "--max-model-len of vLLM, --context-length of SGLang, --ctx-size of llama.cpp"
 """The options that set the longest sequence of servers."""
 
@@ -20,40 +22,56 @@ def listed_models(client: ServerClient) -> list[Mapping[str, Any]]:
 
 
 def listed(client: ServerClient, model: str) -> Mapping[str, Any]:
-    """The model's entry in /v1/models; empty if there is none."""
-    return next((entry for entry in listed_models(client) if entry.get("id") == model), {})
+    """The model's entry in /v1/models; empty if there is none.
 
-
-def longest_sequence(client: ServerClient, entry: Mapping[str, Any]) -> int | None:
-    """Longest sequence of prompt and answer in tokens that the server states; None if it states none.
-
-    The list of llama.cpp has the length that the model was trained for, which is not the server's: /props has that.
+    Raises RequestFailedError if the server answers for any name, and lists the model under others.
     """
-    return min(_windows(client, entry), default=None)
+    entries = listed_models(client)
+    for entry in entries:
+        aliases = entry.get("aliases")
+        names = [entry.get("id"), *(aliases if isinstance(aliases, list) else ())]
+        # SGLang: a model and its LoRA adapter, as `model:adapter`.
+        if model in names or model.partition(":")[0] in names:
+            return entry
+    if entries and all(map(_answers_for_any_name, entries)):
+        known = ", ".join(str(entry.get("id"))[:80] for entry in entries)
+        raise RequestFailedError(
+            f"it lists {known} and not {model}, and answers for any name; pass a name that it lists"
+        )
+    return {}
 
 
-def _windows(client: ServerClient, entry: Mapping[str, Any]) -> Iterator[int]:
-    yield from _numbers(entry, _LISTED_WINDOWS)
-    owner = str(entry.get("owned_by"))
+def _answers_for_any_name(entry: Mapping[str, Any]) -> bool:
+    """Whether the server of this entry in /v1/models answers with its model whatever name a request has."""
+    return str(entry.get("owned_by")) in _OWN_PAGES
+
+
+def describe_server(client: ServerClient, entry: Mapping[str, Any]) -> tuple[int | None, str]:
+    """The longest sequence of prompt and answer in tokens, None if the server states none; and its name and version.
+
+    `entry` is the model's in /v1/models. The name is `server`, with what the server states in brackets.
+    """
+    owner = str(entry.get("owned_by") or "")
+    pages = (client.get(path) for path in _OWN_PAGES.get(owner, ("/version",)))
+    stated: Mapping[str, Any] = next((page for page in pages if isinstance(page, Mapping)), {})
+    version = str(stated.get("version") or stated.get("build_info") or "")
+    named = " ".join(part[:40] for part in (owner, version) if part)
+    windows = _windows(owner, entry, stated)
+    return min(windows, default=None), f"server ({named})" if named else "server"
+
+
+def _windows(owner: str, entry: Mapping[str, Any], stated: Mapping[str, Any]) -> Iterator[int]:
+    yield from _numbers(entry, *_LISTED_WINDOWS)
     if owner == "sglang":
-        yield from _numbers(client.get("/get_server_info"), _SGLANG_WINDOWS)
+        # All of its memory for keys and values, which may hold less than one sequence of that length.
+        yield from _numbers(stated, "context_length", "max_total_num_tokens")
     elif owner == "llamacpp":
-        properties = client.get("/props")
-        stated = properties.get("default_generation_settings") if isinstance(properties, Mapping) else None
-        # Each slot has as many; `n_ctx` of the whole server would be all slots together.
-        yield from _numbers(stated, ("n_ctx",))
+        # `n_ctx_train` is the length that the model was trained for. `n_ctx` is that of each slot.
+        yield from _numbers(entry.get("meta"), "n_ctx")
+        yield from _numbers(stated.get("default_generation_settings"), "n_ctx")
 
 
-def _numbers(values: Any, names: tuple[str, ...]) -> list[int]:
+def _numbers(values: Any, *names: str) -> list[int]:
     if not isinstance(values, Mapping):
         return []
     return [values[name] for name in names if type(values.get(name)) is int and values[name] > 0]
-
-
-def engine_name(client: ServerClient, entry: Mapping[str, Any]) -> str:
-    """`server`, with the name and version of the server software if it states them."""
-    owner = str(entry.get("owned_by") or "")
-    told = client.get("/version")
-    version = str(told.get("version") or "") if isinstance(told, Mapping) else ""
-    named = " ".join(part[:40] for part in (owner, version) if part)
-    return f"server ({named})" if named else "server"

@@ -12,13 +12,13 @@ from evalkit.running.protocols import Adapter, Tokenizer
 from model_adapters.served.adapter import Abilities, ServedAdapter, text_of
 from model_adapters.served.answers import read_answer, read_answer_tokens, read_log_probabilities
 from model_adapters.served.client import RejectedError, ServerClient
-from model_adapters.served.facts import engine_name, listed, longest_sequence
+from model_adapters.served.facts import describe_server, listed
 
 CONCURRENCY = 16
 """Number of concurrent requests."""
 _QUESTION = "The capital of France is"
 _ANSWER_TOKENS: tuple[Mapping[str, Any], ...] = ({"logprobs": 1, "return_token_ids": True}, {"logprobs": 1})
-"""Fields for ids and log-probabilities of the answer's tokens: vLLM's, then OpenAI's."""
+"""Fields for ids and log-probabilities of the answer's tokens: those of vLLM and SGLang, then OpenAI's."""
 
 
 def open_server(
@@ -82,12 +82,12 @@ def find_abilities(client: ServerClient, model: str, tokenizer: Tokenizer) -> Ab
         answer = client.complete({**body, "prompt": text_of(tokenizer, tuple(ids))})
         read_answer(answer, model=model, prompt_tokens=len(ids))
         token_ids = False
-    entry = listed(client, model)
+    max_tokens, engine = describe_server(client, listed(client, model))
     return Abilities(
         token_ids=token_ids,
         log_probabilities=token_ids and _gives_log_probabilities(client, {**body, "prompt": ids}, model),
-        max_tokens=longest_sequence(client, entry),
-        engine=engine_name(client, entry),
+        max_tokens=max_tokens,
+        engine=engine,
     )
 
 

@@ -27,7 +27,7 @@ class FakeServer:
     gives_log_probabilities: bool = True
     fault: Fault = lambda body, before: None
     reply: Callable[[list[int]], dict[str, Any]] = lambda ids: {}
-    """Changes to the answer: `text`, `finish_reason`, `prompt_tokens`, `model`."""
+    """Changes to the answer: `text`, `finish_reason`, `prompt_tokens`, `completion_tokens`, `model`."""
     complete: "Callable[[dict[str, Any], list[int]], dict[str, Any]] | None" = None
     """From a request and its tokens to the choice of the answer, instead of a made-up one; may be slow."""
     at_once: int = 0
@@ -116,10 +116,14 @@ def _answer(fake: FakeServer, body: dict[str, Any]) -> dict[str, Any]:
     ids = prompt if isinstance(prompt, list) else fake.tokenize(prompt)
     changes = {"text": f"answer to {sum(ids)}", "finish_reason": "stop", "model": fake.model, "prompt_tokens": len(ids)}
     changes |= fake.reply(ids)
-    usage = {"prompt_tokens": changes["prompt_tokens"], "completion_tokens": 3}
-    if fake.complete is not None:
-        return {"model": changes["model"], "choices": [fake.complete(body, ids)], "usage": usage}
     choice: dict[str, Any] = {"text": changes["text"], "finish_reason": changes["finish_reason"]}
+    if fake.complete is not None:
+        choice = fake.complete(body, ids)
+    whole = choice["finish_reason"] == "length"
+    written = changes.get("completion_tokens", body["max_tokens"] if whole else 3)
+    usage = {"prompt_tokens": changes["prompt_tokens"], "completion_tokens": written}
+    if fake.complete is not None:
+        return {"model": changes["model"], "choices": [choice], "usage": usage}
     if body.get("echo") and fake.gives_log_probabilities:
         scores = [log_probability(token) for token in (*ids, 0)]
         best = [{"x": -0.01 if token % 3 == 0 else score - 1} for token, score in zip((*ids, 0), scores, strict=True)]

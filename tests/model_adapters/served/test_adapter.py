@@ -64,6 +64,11 @@ def test_stop_strings_are_sent_and_kept_out_of_the_answer(server: FakeServer, te
         ({"model": "other"}, "'other' answered instead of served"),
         ({"finish_reason": "abort"}, "the answer ended with 'abort'"),
         ({"text": None}, "the server's answer has no text"),
+        # SGLang and llama.cpp shorten an answer for which the sequence has no room.
+        (
+            {"finish_reason": "length", "completion_tokens": 6},
+            "the server cut the answer after 6 of 8 tokens; start it with a longer sequence",
+        ),
     ],
 )
 def test_what_the_server_did_otherwise_is_an_error(server: FakeServer, change: dict[str, object], error: str) -> None:
@@ -143,13 +148,17 @@ def test_a_window_that_is_too_short_is_refused(server: FakeServer) -> None:
     ("listing", "pages", "tokens"),
     [
         ({"owned_by": "vllm", "max_model_len": 4096}, {}, 4096),
+        ({"owned_by": "sglang", "max_model_len": 4096}, {"/server_info": {"max_total_num_tokens": 2048}}, 2048),
         ({"owned_by": "sglang", "max_model_len": 4096}, {"/get_server_info": {"max_total_num_tokens": 2048}}, 2048),
-        ({"owned_by": "sglang"}, {"/get_server_info": {"context_length": None}}, None),
+        ({"owned_by": "sglang", "max_model_len": 4096}, {"/server_info": {"context_length": None}}, 4096),
+        ({"owned_by": "llamacpp", "meta": {"n_ctx": 8192, "n_ctx_train": 131_072}}, {}, 8192),
         (
             {"owned_by": "llamacpp", "meta": {"n_ctx_train": 131_072}},
             {"/props": {"default_generation_settings": {"n_ctx": 8192}, "total_slots": 4}},
             8192,
         ),
+        # One process that starts others states no length of its own.
+        ({"owned_by": "llamacpp", "meta": None}, {"/props": {"default_generation_settings": {"n_ctx": 0}}}, None),
         ({"owned_by": "llamacpp", "meta": {"n_ctx_train": 131_072}}, {}, None),
         ({"context_length": 8192}, {}, 8192),
         ({"max_model_len": "long"}, {}, None),
@@ -160,6 +169,32 @@ def test_the_longest_sequence_of_each_kind_of_server(
 ) -> None:
     server.listing, server.pages = listing, pages
     assert open_server(options(server), ScriptedTokenizer(), ())[1].max_tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("owner", "pages", "name"),
+    [
+        ("vllm", {"/version": {"version": "0.26.0"}}, "server (vllm 0.26.0)"),
+        ("sglang", {"/server_info": {"version": "0.5.23"}}, "server (sglang 0.5.23)"),
+        ("llamacpp", {"/props": {"build_info": "b8200-1a2b3c"}}, "server (llamacpp b8200-1a2b3c)"),
+        ("llamacpp", {}, "server (llamacpp)"),
+    ],
+)
+def test_name_and_version_of_each_kind_of_server(
+    server: FakeServer, owner: str, pages: dict[str, object], name: str
+) -> None:
+    server.listing, server.pages = {"owned_by": owner}, pages
+    assert open_server(options(server), ScriptedTokenizer(), ())[1].engine == name
+
+
+@pytest.mark.parametrize("owner", ["sglang", "llamacpp"])
+def test_a_server_that_answers_for_any_name_has_to_list_the_model(server: FakeServer, owner: str) -> None:
+    server.listing = {"owned_by": owner, "id": "./other.gguf"}
+    with pytest.raises(UsageError, match=r"it lists \./other\.gguf and not served, and answers for any name; "):
+        open_server(options(server), ScriptedTokenizer(), ())
+    for listing in ({"aliases": ["served"]}, {"id": "served"}):
+        server.listing = {"owned_by": owner, "id": "./other.gguf", **listing}
+        open_server(options(server), ScriptedTokenizer(), ())
 
 
 def test_an_unknown_longest_sequence_is_one_warning(server: FakeServer) -> None:
