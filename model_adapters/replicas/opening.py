@@ -1,6 +1,7 @@
 """Opening of replicas: a cluster, as many copies of a model as it has room for, and the first one's description."""
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +13,8 @@ from evalkit.records import Manifest
 from evalkit.running.answering import Answerer
 from evalkit.running.model_options import ModelOptions
 from evalkit.running.protocols import Adapter, Suite
-from evalkit.running.replicas.options import ReplicaOptions
+from evalkit.running.replicas.dispatcher import Limits
+from evalkit.running.replicas.options import ReplicaOptions, loading_seconds
 from evalkit.running.replicas.pool import ReplicaPool
 from model_adapters.opening import OpenedModel, open_tokenizer
 from model_adapters.replicas.ray_cluster import Cluster, ray_cluster
@@ -65,6 +67,7 @@ def open_replicas(
     from model_adapters.replicas.ray_fleet import RayFleet
 
     check_replicas(options)
+    limits = Limits(loading_seconds=loading_seconds(os.environ, Limits().loading_seconds))
     with ray_cluster(replicas.address, least_cpus=replicas.count or 1) as cluster:
         place = place_replicas(replicas, options, cluster)
         on = f"{place.gpus:g} GPU each" if place.gpus else f"{place.cpus:g} CPU each"
@@ -72,7 +75,7 @@ def open_replicas(
         options = replace(options, device="cuda" if place.gpus else "cpu")
         fleet = RayFleet(Job(suite, settings, options, place.gpus, place.replicas), cpus=place.cpus)
         try:
-            yield replicated(ReplicaPool(fleet, place.replicas, note=note), options)
+            yield replicated(ReplicaPool(fleet, place.replicas, limits=limits, note=note), options)
         finally:
             fleet.close()
 

@@ -2,7 +2,9 @@
 
 import itertools
 import os
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
@@ -11,8 +13,9 @@ from ray.exceptions import RayActorError, RayError
 
 from evalkit.errors import EvalkitError
 from evalkit.records import SampleKey
-from evalkit.running.replicas.fleet import Event, Gone, Joined, Report
+from evalkit.running.replicas.fleet import Event, Gone, Joined, Loading, Report
 from model_adapters.messages import first_line
+from model_adapters.replicas.pulse import Pulse
 from model_adapters.replicas.worker import Job, ReplicaWorker
 
 HEARTBEAT_SECONDS = 5.0
@@ -28,18 +31,32 @@ class ReplicaActor:
 
     def __init__(self) -> None:
         self._worker: ReplicaWorker | None = None
+        self._opened: Future[Joined | Gone] = Future()
+        self._pulse = Pulse()
 
-    def open(self, job: Job, number: int, environment: Mapping[str, str]) -> Joined | Gone:
-        """Load the model, or say why that is impossible."""
+    def open(self, job: Job, number: int, environment: Mapping[str, str]) -> Loading:
+        """Begin to load the model in a thread, so that `news` says how that goes."""
         for name, value in environment.items():
             os.environ.setdefault(name, value)
+        threading.Thread(target=self._open, args=(job, number), name=f"load-replica-{number}", daemon=True).start()
+        return Loading(number, progressed=True)
+
+    def joined(self, number: int) -> Loading | Joined | Gone:
+        """Wait until the model is loaded, or a while."""
+        try:
+            return self._opened.result(HEARTBEAT_SECONDS)
+        except TimeoutError:
+            return Loading(number, progressed=self._pulse.beats())
+
+    def _open(self, job: Job, number: int) -> None:
         try:
             self._worker = ReplicaWorker(job, number)
         except Exception as error:  # noqa: BLE001  # the run reports it
             refused = isinstance(error, EvalkitError)
             reason = str(error) if refused else f"{type(error).__name__}: {first_line(error)}"
-            return Gone(number, reason, is_final=refused)
-        return self._worker.joined
+            self._opened.set_result(Gone(number, reason, is_final=refused))
+        else:
+            self._opened.set_result(self._worker.joined)
 
     def give(self, keys: Sequence[SampleKey]) -> None:
         """Take samples to answer."""
@@ -107,10 +124,13 @@ class RayFleet:
         except RayError as error:
             self.stop(number)
             return Gone(number, _reason(error))
-        if isinstance(event, Gone):
-            self.stop(number)
-        else:
-            self._waiting[self._actors[number].news.remote()] = number
+        match event:
+            case Gone():
+                self.stop(number)
+            case Loading():
+                self._waiting[self._actors[number].joined.remote(number)] = number
+            case _:
+                self._waiting[self._actors[number].news.remote()] = number
         return event
 
 

@@ -19,6 +19,8 @@ class Limits:
     """Times that a sample is tried again after it was lost with a replica."""
     heartbeat_seconds: float = 120.0
     """Longest time without any sign of a replica."""
+    loading_seconds: float = 1800.0
+    """Longest time in which a replica that loads its model makes no progress, however long it loads in all."""
     first_answer_seconds: float = 1800.0
     """Longest time to a replica's first answer, in which kernels are compiled and tuned."""
     pace_factor: float = 10.0

@@ -36,6 +36,15 @@ class ReplicaFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Loading:
+    """A replica is not ready yet; fleets whose replicas can hang while they load say so every few seconds."""
+
+    replica: int
+    progressed: bool
+    """Whether its process did anything since the last time, such as reading a file."""
+
+
+@dataclass(frozen=True, slots=True)
 class Joined:
     """A replica is ready."""
 
@@ -71,7 +80,7 @@ class Gone:
     """Whether another replica in its place would fail in the same way."""
 
 
-Event = Joined | Report | Gone
+Event = Loading | Joined | Report | Gone
 
 
 class Fleet(Protocol):

@@ -9,6 +9,8 @@ from evalkit.running.model_options import LARGER_THAN_A_GPU
 from evalkit.values import read_value
 
 AUTO = "auto"
+LOADING_SECONDS = "EVALKIT_LOADING_SECONDS"
+"""Variable with the longest time in which a replica that loads its model makes no progress."""
 REPLICA_OPTIONS = ("replicas", "gpus_per_replica", "ray_address")
 """Options as users write them."""
 
@@ -42,6 +44,18 @@ class ReplicaOptions:
             gpus_each=_gpus(given.get("gpus_per_replica", 1.0), names["gpus_per_replica"]),
             address=given.get("ray_address"),
         )
+
+
+def loading_seconds(environment: Mapping[str, str], default: float) -> float:
+    """The limit in LOADING_SECONDS; raises UsageError if it is no positive number."""
+    text = environment.get(LOADING_SECONDS) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise UsageError(f"{LOADING_SECONDS}={text}: write a number of seconds above 0, such as {default:g}")
+    return seconds
 
 
 def _count(value: Any, name: str) -> int | None:

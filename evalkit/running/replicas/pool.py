@@ -17,7 +17,8 @@ from evalkit.records import (
 )
 from evalkit.running.answering import Sink, failed_record
 from evalkit.running.replicas.dispatcher import Dispatcher, Limits
-from evalkit.running.replicas.fleet import Event, Fleet, Gone, Joined, ReplicaFacts, Report
+from evalkit.running.replicas.fleet import Event, Fleet, Gone, Joined, Loading, ReplicaFacts, Report
+from evalkit.running.replicas.options import LOADING_SECONDS
 
 POLL_SECONDS = 1.0
 """Time between looks at replicas that should have answered."""
@@ -73,6 +74,10 @@ class ReplicaPool:
         self._count = count
         self._places = {fleet.start(): 0 for _ in range(count)}
         """Replicas that are starting or working, each with how many in a row before it never became ready."""
+        self._loading: dict[int, float] = {}
+        """By replica that loads its model: `_listened` at its last progress."""
+        self._listened = 0.0
+        """Seconds spent waiting for events. What a caller does in between is no silence of a replica."""
         self._losses = 0
         """Since the last answer."""
         self._dispatcher = Dispatcher((), self._limits)
@@ -87,8 +92,10 @@ class ReplicaPool:
     def wait(self, count: int) -> None:
         """Wait until so many replicas have been ready; raises as `first`."""
         while len(self._replicas) < count:
-            for event in self._fleet.receive(POLL_SECONDS):
+            for event in self._listen():
                 self._apply_before(event)
+            for number, reason in self._stuck():
+                self._give_up(number, reason)
             self._check_left()
 
     @property
@@ -116,15 +123,15 @@ class ReplicaPool:
         ready = set(dispatcher.live)
         while not dispatcher.is_finished:
             self._hand_out(ready)
-            events = self._fleet.receive(POLL_SECONDS)
+            events = self._listen()
             for event in events:
                 self._apply(event, keys, sink)
             self._check_left()
-            overdue = dispatcher.overdue(self._clock())
+            overdue = [*dispatcher.overdue(self._clock()), *self._stuck()]
             for number, reason in overdue:
                 self._lose(number, reason, sink)
-            changed = overdue or not all(isinstance(event, Report) for event in events)
-            ready = set(dispatcher.live) if changed else {event.replica for event in events}
+            changed = overdue or any(isinstance(event, Joined | Gone) for event in events)
+            ready = set(dispatcher.live) if changed else {each.replica for each in events if isinstance(each, Report)}
 
     def describe(self) -> EngineDescription:
         """The engine of the first replica, with the prefixes of all."""
@@ -170,6 +177,8 @@ class ReplicaPool:
 
     def _apply(self, event: Event, keys: dict[str, SampleKey], sink: Sink) -> None:
         match event:
+            case Loading():
+                self._hear(event)
             case Joined(number, _, ahead):
                 self._admit(event)
                 self._dispatcher.join(number, ahead, self._clock())
@@ -181,6 +190,8 @@ class ReplicaPool:
     def _apply_before(self, event: Event) -> None:
         """An event before the run has its samples."""
         match event:
+            case Loading():
+                self._hear(event)
             case Joined():
                 self._admit(event)
             case Gone(_, reason, is_final) if is_final:
@@ -211,7 +222,24 @@ class ReplicaPool:
         if replica.errors_in_a_row >= ERRORS_IN_A_ROW:
             self._lose(number, f"its last {ERRORS_IN_A_ROW} samples all failed", sink)
 
+    def _listen(self) -> list[Event]:
+        began = self._clock()
+        events = self._fleet.receive(POLL_SECONDS)
+        self._listened += self._clock() - began
+        return events
+
+    def _hear(self, loading: Loading) -> None:
+        if loading.progressed or loading.replica not in self._loading:
+            self._loading[loading.replica] = self._listened
+
+    def _stuck(self) -> list[tuple[int, str]]:
+        """Replicas that hang while they load, each with the reason."""
+        limit = self._limits.loading_seconds
+        reason = f"no progress for {limit:,.0f} s while it loaded the model; {LOADING_SECONDS} sets another limit"
+        return [(number, reason) for number, at in self._loading.items() if self._listened - at > limit]
+
     def _admit(self, joined: Joined) -> None:
+        self._loading.pop(joined.replica, None)
         self._check(joined.replica, joined.facts)
         self._replicas[joined.replica] = _Replica(joined.facts, joined.ahead, joined.facts.engine)
 
@@ -235,6 +263,7 @@ class ReplicaPool:
 
     def _give_up(self, number: int, reason: str, *, replaceable: bool = True) -> None:
         self._fleet.stop(number)
+        self._loading.pop(number, None)
         if number not in self._places:
             return
         failed_starts = self._places.pop(number) + 1

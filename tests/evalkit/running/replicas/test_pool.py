@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from evalkit.errors import UsageError
 from evalkit.records import SampleKey, SampleRecord
 from evalkit.running.replicas.dispatcher import Limits
-from evalkit.running.replicas.fleet import Event, Gone
+from evalkit.running.replicas.fleet import Event, Gone, Loading
+from evalkit.running.replicas.options import loading_seconds
 from evalkit.running.replicas.pool import ReplicaPool, ReplicasLostError
 from evalkit.running.replicas.simulated import SimulatedFleet
 from tests.evalkit.running.replicas.simulation import Sink, answers_of, facts, fleet, keys_of, respond
@@ -194,6 +195,58 @@ def test_a_model_that_cannot_be_loaded_is_refused_in_its_own_words() -> None:
         ReplicaPool(replicas, 2, clock=replicas.clock).first()
 
 
+class SlowlyLoading(SimulatedFleet):
+    """Replicas join after 7,200 s, and the first `stuck` never; every 5 s they say whether they make progress."""
+
+    stuck = 1
+
+    def start(self) -> int:
+        number = super().start()
+        self._plan(5.0, number, partial(self._say, number))
+        return number
+
+    def receive(self, seconds: float) -> list[Event]:
+        events = super().receive(seconds)
+        return [each for each in events if isinstance(each, Loading) or each.replica > self.stuck]
+
+    def _say(self, number: int, state: object) -> Loading:
+        self._plan(5.0, number, partial(self._say, number))
+        return Loading(number, progressed=number > self.stuck)
+
+
+def test_a_replica_that_hangs_while_it_loads_is_replaced_and_a_slow_one_is_not() -> None:
+    replicas = SlowlyLoading(respond, facts(), seconds=seconds_of, start_seconds=7_200.0)
+    notes: list[str] = []
+    pool, sink = ReplicaPool(replicas, 2, clock=replicas.clock, note=notes.append), Sink()
+    pool.wait(2)
+    pool.answer(keys := keys_of([512] * 6), sink)
+    assert without_replica(sink.records) == answers_of(keys)
+    assert {use.number for use in pool.replicas()} == {2, 3}
+    assert notes == [
+        "replica 1 was lost: no progress for 1,800 s while it loaded the model; EVALKIT_LOADING_SECONDS sets another "
+        "limit"
+    ]
+    assert replicas.clock() == pytest.approx(1_805 + 7_200, abs=10), "the replacement of replica 1 was the last to join"
+
+
+def test_time_in_which_the_driver_does_not_listen_is_no_silence() -> None:
+    replicas = SlowlyLoading(respond, facts(), seconds=seconds_of, start_seconds=100.0)
+    notes: list[str] = []
+    pool = ReplicaPool(replicas, 2, clock=replicas.clock, note=notes.append)
+    pool.first()
+    replicas._now += 3_600.0
+    pool.answer(keys_of([4_096] * 60), Sink())
+    assert not notes
+
+
+def test_a_limit_for_loading_is_a_number_of_seconds() -> None:
+    assert loading_seconds({}, 1800.0) == 1800.0
+    assert loading_seconds({"EVALKIT_LOADING_SECONDS": "7200"}, 1800.0) == 7200.0
+    for wrong in ("1h", "0", "-5", "nan"):
+        with pytest.raises(UsageError, match=f"^EVALKIT_LOADING_SECONDS={wrong}: write a number of seconds above 0"):
+            loading_seconds({"EVALKIT_LOADING_SECONDS": wrong}, 1800.0)
+
+
 def test_a_replica_with_other_corpora_is_refused() -> None:
     pool = ReplicaPool(replicas := fleet(seconds=seconds_of), 2, clock=replicas.clock)
     pool.first()
@@ -222,6 +275,7 @@ def test_limits_state_what_they_are() -> None:
     assert Limits() == Limits(
         retries=2,
         heartbeat_seconds=120.0,
+        loading_seconds=1800.0,
         first_answer_seconds=1800.0,
         pace_factor=10.0,
         least_silence_seconds=300.0,
