@@ -1,5 +1,6 @@
 """Run the scheduler's decisions: forward passes over the slots of a room, and the tokens and scores they give."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
@@ -16,7 +17,7 @@ from model_adapters.engine.forward.token_scores import NOT_FINITE, score_tokens
 from model_adapters.engine.memory.context import Context
 from model_adapters.engine.scheduling.memory_plan import EnginePlan
 from model_adapters.engine.scheduling.prefix_store import PrefixStore
-from model_adapters.engine.scheduling.room import Room, RoomMaker
+from model_adapters.engine.scheduling.room import Room, RoomMaker, smaller_room
 from model_adapters.engine.scheduling.sequence import Generation, Sequence
 from model_adapters.engine.scheduling.stopwatch import Stopwatch
 from model_adapters.engine.scheduling.work import Decode, MakeRoom, Prefill, ReadTokens, Score, ScoreBranches, Work
@@ -65,13 +66,19 @@ class Executor:
         self.decoder = DecodeSteps(runner, fixed=self._fixed)
         self.prefixes = PrefixStore(runner)
         self._compiles_first = runner.device.type == "cuda"
+        self._told = 0
+        """Number of plans under which memory ran out, as far as a line has said so."""
 
     def run(self, work: Work, room: Room | None, *, unread: Items[Prefilled], ran_out: Items[EnginePlan]) -> Result:
         """Run a piece of work and return its result; failures are returned, not raised."""
         if isinstance(work, MakeRoom):
             self.decoder.drop()
             kept_bytes = self.prefixes.nbytes
-            return _attempt(lambda: self._rooms.make(work.sequence, kept_bytes=kept_bytes, ran_out=ran_out))
+            made = _attempt(lambda: self._rooms.make(work.sequence, kept_bytes=kept_bytes, ran_out=ran_out))
+            if isinstance(made, Room) and len(ran_out) > self._told:
+                print(f"evalkit: {smaller_room(ran_out[-1], made.plan)}", file=sys.stderr)
+                self._told = len(ran_out)
+            return made
         if isinstance(work, ReadTokens):
             return attempt(lambda: Picked(token_choices(torch.cat([one.picked for one in unread])), 0.0))
         if room is None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -22,6 +23,8 @@ SPARE_SHARE = 0.1
 texts, blocks of logits, and other programs on a CPU."""
 GPU_SPARE_BYTES = 2 * 2**30
 """Upper limit of that reserve on a GPU, where other uses of memory do not grow with the GPU's size."""
+MANY_SLOTS = 8
+"""From this number of slots on, memory that ran out is first sought in a quarter of them, and segments stay large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,8 @@ def choose_plan(
     """Plan for sequences of `need_tokens`; given sizes are kept, the rest is fitted to memory.
 
     With `kept_bytes`, the size of the prefixes already cached, the plan reserves memory for prefixes and at least one
-    slot. Segments and slots are at most half as large as in any plan in `ran_out` (plans under which memory ran out)
-    for sequences as long or shorter. Raises RequestFailedError if not even one slot fits.
+    slot. After plans under which memory ran out (`ran_out`) for sequences as long or shorter, there are a quarter fewer
+    slots, or half as many with segments half as large. Raises RequestFailedError if not even one slot fits.
     """
     free = plannable_bytes(available_bytes(device), on_gpu=needs.on_gpu) + (kept_bytes or 0)
     return plan_request(needs, free, need_tokens, given, kept_bytes=kept_bytes, ran_out=ran_out)
@@ -144,7 +147,8 @@ def fit_plan(
         while segment_tokens > LEAST_SEGMENT_TOKENS and segment_tokens * activation > room:
             segment_tokens //= 2
     too_large = [] if given.fixed else [plan for plan in ran_out if plan.max_tokens <= max_tokens]
-    segment_tokens = min([segment_tokens, *(max(1, plan.segment_tokens // 2) for plan in too_large)])
+    limits = [smaller_sizes(plan, needs) for plan in too_large]
+    segment_tokens = min([segment_tokens, *(limit.segment_tokens for limit in limits)])
     pass_tokens, segment_tokens = segment_tokens, min(segment_tokens, max_tokens)
     if segment_tokens * activation + per_slot > free:
         missing = per_slot + segment_tokens * activation - free
@@ -157,7 +161,7 @@ def fit_plan(
     # A prompt read alone occupies one slot; prompts in several slots can share a pass.
     left = free - pass_tokens * activation
     wanted = given.slots if given.slots is not None else needs.most_slots(max_tokens) if needs.on_gpu else CPU_SLOTS
-    wanted = min([wanted, *(max(1, plan.slots // 2) for plan in too_large)])
+    wanted = min([wanted, *(limit.slots for limit in limits)])
     with_row = needs.slot_bytes(max_tokens)
     reserved = with_row * (wanted if given.fixed else 1)
     prefix_bytes = None if kept_bytes is None else max(0, min(int(PREFIX_SHARE * free), left - reserved))
@@ -169,6 +173,26 @@ def fit_plan(
             "shorter context or a larger device"
         )
     return EnginePlan(segment_tokens, min(wanted, fitting), max_tokens, pass_tokens, prefix_bytes)
+
+
+class SizeLimits(NamedTuple):
+    """The largest sizes of a plan."""
+
+    segment_tokens: int
+    slots: int
+
+
+def smaller_sizes(plan: EnginePlan, needs: Needs) -> SizeLimits:
+    """What to try after memory ran out under a plan.
+
+    A quarter of many slots usually frees far more than a pass takes. Passes of half the size, which take longer, are
+    left for other cases.
+    """
+    quarter = plan.slots // 4
+    freed = quarter * needs.slot_bytes(plan.max_tokens)
+    if plan.slots >= MANY_SLOTS and freed >= 2 * plan.pass_tokens * needs.activation_bytes_per_token:
+        return SizeLimits(plan.pass_tokens, plan.slots - quarter)
+    return SizeLimits(max(1, plan.segment_tokens // 2), max(1, plan.slots // 2))
 
 
 def longest_fitting(needs: Needs, free: int) -> int:

@@ -51,3 +51,11 @@ class RoomMaker:
             ran_out=ran_out,
         )
         return Room(self.runner.new_cache(slots=plan.slots, max_tokens=plan.max_tokens), plan)
+
+
+def smaller_room(before: EnginePlan, now: EnginePlan) -> str:
+    """A line about the sizes that a run continues with after memory ran out."""
+    return (
+        f"memory ran out with {before.slots} sequences of {before.max_tokens:,} tokens and passes of "
+        f"{before.pass_tokens:,}; continuing with {now.slots} of {now.max_tokens:,} and passes of {now.pass_tokens:,}"
+    )

@@ -77,6 +77,29 @@ def test_prefill_out_of_memory_is_retried_with_half_the_segment_and_half_the_slo
     assert (engine.plan.segment_tokens, engine.plan.slots) == (32, 1)
 
 
+def test_many_slots_make_room_before_segments_shrink(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requests = make_requests((130, 140, 150), budget=6)
+    engine = Engine(small_model("olmo_hybrid"), segment_tokens=64, slots=200)
+    failing = [True]
+    error = OUT_OF_MEMORY[0]
+
+    def once(cache: object, slot: int, ids: list[int], segment: int) -> bool:
+        return len(ids) == 140 and bool(failing) and failing.pop()
+
+    fail_when(monkeypatch, "prefill", once, error)
+    found = answers(engine, requests)
+    for request in requests:
+        assert found[request.id].token_ids == transformers_generate("olmo_hybrid", request)
+    assert engine.plan is not None
+    assert (engine.plan.segment_tokens, engine.plan.slots) == (64, 150)
+    assert capsys.readouterr().err == (
+        "evalkit: memory ran out with 200 sequences of 160 tokens and passes of 64; continuing with 150 of 160 and "
+        "passes of 64\n"
+    )
+
+
 def test_out_of_memory_twice_is_an_error_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     requests = make_requests((130, 140, 150), budget=6)
     engine = Engine(small_model("llama"), segment_tokens=64, slots=3)

@@ -34,6 +34,7 @@ from model_adapters.engine.scheduling.memory_plan import (
     fit_plan,
     plan_request,
     plannable_bytes,
+    smaller_sizes,
 )
 from model_adapters.loading import find_device
 from tests.model_adapters.small_models import FAMILIES, small_model
@@ -133,6 +134,30 @@ def test_a_plan_never_takes_more_than_is_free(
     tokens = plan.pass_tokens if plan.slots > 1 or plan.prefix_bytes else plan.segment_tokens
     taken = plan.slots * needs.slot.bytes(max_tokens) + tokens * activation + (plan.prefix_bytes or 0)
     assert taken <= free_bytes
+
+
+@given(
+    slots=st.integers(1, 256), pass_tokens=st.integers(2, 8192), max_tokens=st.integers(1, 2**20),
+    slot_bytes=st.integers(1, 2**20), activation=st.integers(1, 2**20),
+)  # fmt: skip
+def test_after_memory_ran_out_a_plan_leaves_more_of_it(
+    slots: int, pass_tokens: int, max_tokens: int, slot_bytes: int, activation: int
+) -> None:
+    """Fewer slots alone only where they free twice what a pass takes; otherwise passes take half."""
+    needs = Needs(SlotCost(slot_bytes, 0, 0, 0), activation, on_gpu=True)
+    before = EnginePlan(min(pass_tokens, max_tokens), slots, max_tokens, pass_tokens)
+    now = smaller_sizes(before, needs)
+    assert now.slots < slots or slots == 1
+    if now.segment_tokens == pass_tokens:
+        assert (slots - now.slots) * needs.slot_bytes(max_tokens) >= 2 * pass_tokens * activation
+    else:
+        assert now == (max(1, before.segment_tokens // 2), max(1, slots // 2))
+
+
+def test_a_quarter_of_many_slots_is_given_up_before_speed() -> None:
+    """234 sequences of 4,096 tokens of a 7B hybrid on 139 GiB keep passes of 8,192 tokens."""
+    needs = Needs(SlotCost(122_880, 0, 0, 55_296_000), 120_000, on_gpu=True)
+    assert smaller_sizes(EnginePlan(4096, 234, 4096, 8192), needs) == (8192, 176)
 
 
 def latent_model(family: str) -> PreTrainedModel:
