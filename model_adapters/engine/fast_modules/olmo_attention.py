@@ -1,7 +1,9 @@
 """Attention layers that normalize queries and keys over all heads: merged projections, fused norms and rotation.
 
-Used only inside the engine; outside it a layer runs its own code. Shape suffixes: B sequences, T tokens, H query heads,
-G key/value heads, D head size.
+Used only inside the engine; outside it a layer runs its own code. With `outputs`, only so many of the last tokens have
+queries and an output, and the others just keys and values.
+
+Shape suffixes: B sequences, T tokens, H query heads, G key/value heads, D head size.
 """
 
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from model_adapters.engine.fast_modules.merged_linear import merge_projections
+from model_adapters.engine.fast_modules.merged_linear import MergedProjections, merge_projections
 from model_adapters.engine.fast_modules.patches import ModulePatches
 from model_adapters.engine.forward.slot_attention import slot_attention
 from model_adapters.engine.memory.passes import current_pass
@@ -48,27 +50,40 @@ def _fused(layer: Any) -> Callable[..., tuple[torch.Tensor, None]] | None:
         position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
         attention_mask: torch.Tensor | None = None,
         past_key_values: Any = None,
+        outputs: int | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, None]:
         inside = current_pass() is not None and past_key_values is not None and attention_mask is None
         # Tables of another size rotate only a part of each head.
         whole = position_embeddings is None or position_embeddings[0].shape[-1] == layer.head_dim
         if not inside or not whole or not merged.is_current or hidden_states.dtype not in KERNEL_DTYPES:
-            own_output: tuple[torch.Tensor, None] = own(
-                layer, hidden_states, position_embeddings, attention_mask, past_key_values, **kwargs
-            )
-            return own_output
-        qkv = linear(hidden_states, merged.weight_ND)
-        q, k, v = (qkv[..., rows] for rows in merged.rows[0])
+            out, _ = own(layer, hidden_states, position_embeddings, attention_mask, past_key_values, **kwargs)
+            return out if outputs is None else _last(out, outputs), None
+        q, k, v = _projected(hidden_states, merged, outputs)
         q_BTHD, k_BTGD = _norm_rotate(layer, q, k, position_embeddings)
         v_BGTD = v.view(*v.shape[:-1], -1, layer.head_dim).transpose(1, 2)
         keys, values = past_key_values.update(k_BTGD.transpose(1, 2), v_BGTD, layer.layer_idx)
-        del q, k, v, qkv, k_BTGD, v_BGTD  # a cache that keeps views of them holds its own references
+        del q, k, v, k_BTGD, v_BGTD  # a cache that keeps views of them holds its own references
         out, _ = slot_attention(layer, q_BTHD.transpose(1, 2), keys, values, None, scaling=layer.scaling, **kwargs)
         output: torch.Tensor = layer.o_proj(out.flatten(2))
         return output, None
 
     return forward
+
+
+def _projected(x: torch.Tensor, merged: MergedProjections, outputs: int | None) -> list[torch.Tensor]:
+    """Queries, keys and values; queries of the last `outputs` tokens only, if given."""
+    first, *others = merged.rows[0]
+    if outputs is None:
+        qkv = linear(x, merged.weight_ND)
+        return [qkv[..., rows] for rows in (first, *others)]
+    q = linear(_last(x, outputs), merged.weight_ND[first])
+    kv = linear(x, merged.weight_ND[first.stop : others[-1].stop])
+    return [q, *(kv[..., rows.start - first.stop : rows.stop - first.stop] for rows in others)]
+
+
+def _last(x_1TD: torch.Tensor, tokens: int) -> torch.Tensor:
+    return x_1TD[:, x_1TD.shape[1] - tokens :]
 
 
 def _norm_rotate(

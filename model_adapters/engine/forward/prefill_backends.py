@@ -6,10 +6,11 @@ D key size, E value size.
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
+from model_adapters.engine.memory.key_value_buffer import KeysValues, joined
 from model_adapters.engine.memory.layout import AttentionShape
 from model_adapters.kernels.chunked_attention.reference import Attended, chunked_attention, merge_attention
 from model_adapters.kernels.kernel_cache import checked_once
@@ -17,8 +18,9 @@ from model_adapters.kernels.trial import ATTENTION_TOLERANCE, random_sample, tri
 
 FusedAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool, float], Attended]
 """(q_BHTD, k_BGSD, v_BGSE, causal, scale) -> attention; `causal` requires T = S."""
-WindowedAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int, float], torch.Tensor]
-"""(q_BHTD, k_BGSD, v_BGSE, window, scale) -> out_BHTE; the queries belong to the last T of S positions."""
+WindowedAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int, float, KeysValues | None], torch.Tensor]
+"""(q_BHTD, k_BGSD, v_BGSE, window, scale, keys and values before those or None) -> out_BHTE; the queries belong to the
+last T positions."""
 
 
 class FusedKernel(NamedTuple):
@@ -67,9 +69,22 @@ def _cuda_efficient(
     return found[0], found[1][..., : q_BHTD.shape[2]]
 
 
+def behind(before: KeysValues | None, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor) -> KeysValues:
+    """Keys and values behind those before them."""
+    if before is None:
+        return k_BGSD, v_BGSE
+    return joined([before[0], k_BGSD]), joined([before[1], v_BGSE])
+
+
 def _cuda_flash_window(
-    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, window: int, scale: float
+    q_BHTD: torch.Tensor,
+    k_BGSD: torch.Tensor,
+    v_BGSE: torch.Tensor,
+    window: int,
+    scale: float,
+    before: KeysValues | None,
 ) -> torch.Tensor:
+    k_BGSD, v_BGSE = behind(before, k_BGSD, v_BGSE)
     # Called directly, because scaled_dot_product_attention has no windows; causality is aligned to the last key.
     q_BTHD, k_BSGD, v_BSGE = (x.transpose(1, 2) for x in (q_BHTD, k_BGSD, v_BGSE))
     queries, keys = q_BTHD.shape[1], k_BSGD.shape[1]
@@ -103,12 +118,20 @@ def _cuda_triton(
 
 
 def _cuda_triton_window(
-    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, window: int, scale: float
+    q_BHTD: torch.Tensor,
+    k_BGSD: torch.Tensor,
+    v_BGSE: torch.Tensor,
+    window: int,
+    scale: float,
+    before: KeysValues | None,
 ) -> torch.Tensor:
-    from model_adapters.kernels.chunked_attention.triton_prefill import prefill_attention
+    from model_adapters.kernels.chunked_attention.triton_prefill import BEFORE_MULTIPLE, prefill_attention
 
-    offset = k_BGSD.shape[2] - q_BHTD.shape[2]
-    return prefill_attention(q_BHTD, k_BGSD, v_BGSE, query_offset=offset, window=window, scale=scale)[0]
+    if before is not None and before[0].shape[2] % BEFORE_MULTIPLE:
+        k_BGSD, v_BGSE = behind(before, k_BGSD, v_BGSE)
+        before = None
+    offset = k_BGSD.shape[2] - q_BHTD.shape[2] + (0 if before is None else before[0].shape[2])
+    return prefill_attention(q_BHTD, k_BGSD, v_BGSE, query_offset=offset, window=window, scale=scale, before=before)[0]
 
 
 _KERNELS: dict[str, tuple[FusedKernel, ...]] = {
@@ -189,11 +212,19 @@ def _fused_agrees(kernel: FusedKernel, shape: AttentionShape) -> bool:
 
 
 def _windowed_agrees(attend: WindowedAttention, shape: AttentionShape) -> bool:
-    def reference(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, scale: float) -> torch.Tensor:
+    def reference(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, scale: float, before: KeysValues | None
+    ) -> torch.Tensor:
+        k, v = behind(before, k, v)
         return chunked_attention(q, k, v, query_offset=k.shape[2] - q.shape[2], window=window, scale=scale)[0]
 
+    scale = shape.key_size**-0.5
     lengths = (7, 150, 40), (128, 300, 129), (200, 200, 64)
-    samples = ((*_qkv(shape, queries, keys), window, shape.key_size**-0.5) for queries, keys, window in lengths)
+    samples: list[Any] = [(*_qkv(shape, queries, keys), window, scale, None) for queries, keys, window in lengths]
+    # As behind a ring: the first keys and values are elsewhere in memory.
+    q, k, v = _qkv(shape, 200, 456)
+    old = k[:, :, :256].clone(), v[:, :, :256].clone()
+    samples.append((q, k[:, :, 256:], v[:, :, 256:], 256, scale, old))
     checked = checked_once(
         shape.device,
         f"windowed attention by {attend.__name__}",

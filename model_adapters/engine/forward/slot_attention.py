@@ -21,7 +21,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from evalkit.errors import UsageError
 from model_adapters.engine.forward.decode_backends import decode_attention, scored_decode_attention
-from model_adapters.engine.forward.prefill_backends import FusedKernel, find_fused, find_windowed, merge_outputs
+from model_adapters.engine.forward.prefill_backends import FusedKernel, behind, find_fused, find_windowed, merge_outputs
 from model_adapters.engine.forward.scoring import Scoring
 from model_adapters.engine.memory.key_value_buffer import KeysValues
 from model_adapters.engine.memory.layout import AttentionShape, LayerMemory, MemoryLayout
@@ -95,6 +95,8 @@ def slot_attention(
             out_BH1E = scored_decode_attention(q_BH1D, k_BGSD, v_BGSE, position_B=position_B, scoring=scoring)
         return out_BH1E.permute(2, 0, 1, 3).contiguous(), None
     parts = [_attend(query, one, layer, scoring, only_outputs=call.is_last) for one in seen]
+    del seen
+    step.finish_call(call)
     return step.attention_groups.join(parts).contiguous(), None
 
 
@@ -113,8 +115,9 @@ def _attend(
     q_BHTD = q_BTHD[:, T - needed :].transpose(1, 2)
     if layer.chunked:
         out_BHTE = _attention_in_chunks(q_BHTD, seen, layer, scoring)
-    elif seen.before is None:
-        out_BHTE = prefill_attention(q_BHTD, seen.k_BGSD, seen.v_BGSD, window=layer.window, scoring=scoring)
+    elif seen.before is None or group.keeps:
+        keys_values = seen.k_BGSD, seen.v_BGSD
+        out_BHTE = prefill_attention(q_BHTD, *keys_values, window=layer.window, scoring=scoring, before=seen.before)
     else:
         q_BHTD = q_BTHD.transpose(1, 2)
         out_BHTE = branch_attention(q_BHTD, seen.k_BGSD, seen.v_BGSD, seen.before, window=layer.window, scoring=scoring)
@@ -141,25 +144,32 @@ def _attention_in_chunks(q_BHTD: torch.Tensor, seen: Seen, layer: LayerMemory, s
 
 
 def prefill_attention(
-    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, window: int | None, scoring: Scoring
+    q_BHTD: torch.Tensor,
+    k_BGSD: torch.Tensor,
+    v_BGSE: torch.Tensor,
+    *,
+    window: int | None,
+    scoring: Scoring,
+    before: KeysValues | None = None,
 ) -> torch.Tensor:
-    """Causal attention of the last T of S positions: [B, H, T, E].
+    """Causal attention of the last T of S positions, whose first keys may be tensors of their own: [B, H, T, E].
 
     If no window limits the keys, one fused call covers the cached keys and another the segment itself, merged by
     log-sum-exp. If no fused kernel applies, the chunked reference computes everything.
     """
-    T, S = q_BHTD.shape[2], k_BGSD.shape[2]
+    T, S = q_BHTD.shape[2], k_BGSD.shape[2] + (0 if before is None else before[0].shape[2])
     shape, scale = AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), scoring.scale
     kernel = _pick_kernel(shape, T)
+    if kernel is not None and scoring.is_plain and window is not None and window < S:
+        windowed = find_windowed(shape) or _windowed_by_masks
+        return windowed(q_BHTD, k_BGSD, v_BGSE, window, scale, before)
+    k_BGSD, v_BGSE = behind(before, k_BGSD, v_BGSE)
     if kernel is None or not scoring.is_plain:
         return scoring.with_sinks(
             *chunked_attention(
                 q_BHTD, k_BGSD, v_BGSE, query_offset=S - T, window=window, scale=scale, softcap=scoring.softcap
             )
         )
-    if window is not None and window < S:
-        windowed = find_windowed(shape) or _windowed_by_masks
-        return windowed(q_BHTD, k_BGSD, v_BGSE, window, scale)
     return _attention_in_two_calls(kernel, q_BHTD, k_BGSD, v_BGSE, scale)
 
 
@@ -211,7 +221,8 @@ def branch_attention(
     kernel = _pick_kernel(AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), 0)
     if kernel is None or not scoring.is_plain or (window is not None and window < old + T):
         texts = (slice(text, text + 1) for text in range(B))
-        return torch.cat([_after(before, q_BHTD[i], k_BGSD[i], v_BGSE[i], window, scoring) for i in texts])
+        options: Any = {"window": window, "scoring": scoring, "before": before}
+        return torch.cat([prefill_attention(q_BHTD[i], k_BGSD[i], v_BGSE[i], **options) for i in texts])
     q_1HXD = q_BHTD.transpose(0, 1).reshape(1, H, B * T, -1)
     out_1HXE, lse_1HX = kernel.attend(q_1HXD, *before, False, scale)
     common = out_1HXE.reshape(H, B, T, -1).transpose(0, 1), lse_1HX.reshape(H, B, T).transpose(0, 1)
@@ -227,13 +238,6 @@ def attention_path(layout: MemoryLayout) -> str | None:
     return kernels[0].name if kernels else "chunked reference"
 
 
-def _after(
-    before: KeysValues, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None, scoring: Scoring
-) -> torch.Tensor:
-    keys, values = (torch.cat([old, new], dim=2) for old, new in zip(before, (k, v), strict=True))
-    return prefill_attention(q, keys, values, window=window, scoring=scoring)
-
-
 def _pick_kernel(shape: AttentionShape, queries: int) -> FusedKernel | None:
     """The fastest kernel for so many queries; one that plans for each pair of lengths is used for many only."""
     kernels = find_fused(shape)
@@ -242,9 +246,15 @@ def _pick_kernel(shape: AttentionShape, queries: int) -> FusedKernel | None:
 
 
 def _windowed_by_masks(
-    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, window: int, scale: float
+    q_BHTD: torch.Tensor,
+    k_BGSD: torch.Tensor,
+    v_BGSE: torch.Tensor,
+    window: int,
+    scale: float,
+    before: KeysValues | None,
 ) -> torch.Tensor:
     """Sliding-window attention in blocks of queries, each over the keys within reach of its windows."""
+    k_BGSD, v_BGSE = behind(before, k_BGSD, v_BGSE)
     (B, H, T, D), (G, S) = q_BHTD.shape, k_BGSD.shape[1:3]
     outs = []
     for start in range(0, T, WINDOW_BLOCK_TOKENS):

@@ -12,6 +12,8 @@ from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.trial import random_sample, trial
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
+WIDE = torch.complex128
+"""A dtype of 16 bytes, for copies."""
 
 
 class KeyValueBuffer:
@@ -29,8 +31,8 @@ class KeyValueBuffer:
     def append_segment(self, slot: int, start: int, k_1GTD: torch.Tensor, v_1GTD: torch.Tensor) -> KeysValues:
         """Store a segment whose first token has position `start`; returns all S = start + T keys and values."""
         stop = start + k_1GTD.shape[2]
-        self.k_NGMD[slot, :, start:stop] = k_1GTD[0]
-        self.v_NGMD[slot, :, start:stop] = v_1GTD[0]
+        copy_rows(self.k_NGMD[slot, :, start:stop], k_1GTD[0])
+        copy_rows(self.v_NGMD[slot, :, start:stop], v_1GTD[0])
         return self.k_NGMD[slot : slot + 1, :, :stop], self.v_NGMD[slot : slot + 1, :, :stop]
 
     def append_tokens(
@@ -73,10 +75,26 @@ class WindowBuffer:
 
         These are the last min(start, window - 1) before the segment, followed by the segment.
         """
-        return (
-            self._append(self._ring.k_NGMD[slot : slot + 1], start, k_1GTD),
-            self._append(self._ring.v_NGMD[slot : slot + 1], start, v_1GTD),
-        )
+        k_1GSD = joined([*self._parts_before(self._ring.k_NGMD, slot, start), k_1GTD])
+        v_1GSD = joined([*self._parts_before(self._ring.v_NGMD, slot, start), v_1GTD])
+        self.store_segment(slot, start, k_1GTD, v_1GTD)
+        return k_1GSD, v_1GSD
+
+    def store_segment(self, slot: int, start: int, k_1GTD: torch.Tensor, v_1GTD: torch.Tensor) -> None:
+        """Store a segment, which overwrites the keys and values that its queries see before it."""
+        written = min(k_1GTD.shape[2], self._places)
+        at = (start + k_1GTD.shape[2] - written) % self._places
+        head = min(written, self._places - at)
+        for ring_NGMD, new_1GTD in ((self._ring.k_NGMD, k_1GTD), (self._ring.v_NGMD, v_1GTD)):
+            last_GTD = new_1GTD[0, :, new_1GTD.shape[2] - written :]
+            copy_rows(ring_NGMD[slot, :, at : at + head], last_GTD[:, :head])
+            copy_rows(ring_NGMD[slot, :, : written - head], last_GTD[:, head:])
+
+    def ring_before(self, slot: int, start: int) -> KeysValues | None:
+        """A view of the whole ring [1, G, M, D] if it holds the M positions before `start` in order, else None."""
+        if not start or start % self._places:
+            return None
+        return self._ring.k_NGMD[slot : slot + 1], self._ring.v_NGMD[slot : slot + 1]
 
     def append_tokens(
         self, position_B: torch.Tensor, k_BG1D: torch.Tensor, v_BG1D: torch.Tensor, places: int
@@ -86,33 +104,41 @@ class WindowBuffer:
 
     def before(self, slot: int, length: int) -> KeysValues:
         """The keys and values [1, G, S, D] visible to a token at position `length`, in order."""
-        k_NGMD, v_NGMD = self._ring.k_NGMD, self._ring.v_NGMD
-        return (
-            _joined(self._parts_before(k_NGMD[slot : slot + 1], length)),
-            _joined(self._parts_before(v_NGMD[slot : slot + 1], length)),
-        )
+        k, v = (joined(self._parts_before(ring, slot, length)) for ring in (self._ring.k_NGMD, self._ring.v_NGMD))
+        return k, v
 
     def tensors(self, slot: int, length: int) -> list[torch.Tensor]:
         """Views of everything stored for a slot of `length` tokens."""
         return self._ring.tensors(slot, min(length, self._places))
 
-    def _parts_before(self, ring_1GMD: torch.Tensor, start: int) -> list[torch.Tensor]:
+    def _parts_before(self, ring_NGMD: torch.Tensor, slot: int, start: int) -> list[torch.Tensor]:
         kept = min(start, self.window - 1)
         first = (start - kept) % self._places
+        ring_1GMD = ring_NGMD[slot : slot + 1]
         return [ring_1GMD[:, :, first : first + kept], ring_1GMD[:, :, : max(0, first + kept - self._places)]]
 
-    def _append(self, ring_1GMD: torch.Tensor, start: int, new_1GTD: torch.Tensor) -> torch.Tensor:
-        seen_1GSD = _joined([*self._parts_before(ring_1GMD, start), new_1GTD])
-        written = min(new_1GTD.shape[2], self._places)
-        stop = start + new_1GTD.shape[2]
-        at = (stop - written) % self._places
-        head = min(written, self._places - at)
-        ring_1GMD[:, :, at : at + head] = seen_1GSD[:, :, seen_1GSD.shape[2] - written :][:, :, :head]
-        ring_1GMD[:, :, : written - head] = seen_1GSD[:, :, seen_1GSD.shape[2] - written + head :]
-        return seen_1GSD
+
+def copy_rows(target: torch.Tensor, source: torch.Tensor) -> None:
+    """Copy a tensor into another one of its shape and dtype, as numbers of 16 bytes if both consist of those.
+
+    PyTorch copies tensors in different orders of dimensions number by number, so on a GPU numbers of 2 bytes take three
+    times as long.
+    """
+    wide = _as_wide(target), _as_wide(source)
+    if wide[0] is None or wide[1] is None:
+        target.copy_(source)
+    else:
+        wide[0].copy_(wide[1])
 
 
-def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+def _as_wide(x: torch.Tensor) -> torch.Tensor | None:
+    per_wide = WIDE.itemsize // x.itemsize
+    steps = (x.shape[-1], x.storage_offset(), *x.stride()[:-1])
+    fits = x.stride(-1) == 1 and not any(step % per_wide for step in steps) and not x.is_complex()
+    return x.view(WIDE) if fits else None
+
+
+def joined(parts: list[torch.Tensor]) -> torch.Tensor:
     """Concatenate parts [1, G, S, D]; a single part is returned as it is.
 
     Copies the parts, because `torch.cat` reads strided parts at a quarter of a GPU's copy rate.
@@ -124,7 +150,7 @@ def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
     joined_1GSD = filled[0].new_empty((1, groups, sum(part.shape[2] for part in filled), size))
     start = 0
     for part in filled:
-        joined_1GSD[:, :, start : start + part.shape[2]] = part
+        copy_rows(joined_1GSD[:, :, start : start + part.shape[2]], part)
         start += part.shape[2]
     return joined_1GSD
 

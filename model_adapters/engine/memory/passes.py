@@ -13,15 +13,15 @@ D key or value size, C channels, K convolution kernel size.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 
-from model_adapters.engine.memory.key_value_buffer import KeysValues
+from model_adapters.engine.memory.key_value_buffer import KeysValues, KeyValueBuffer, WindowBuffer
 from model_adapters.engine.memory.layout import AttentionCall
 from model_adapters.engine.memory.linear_state import LinearState
 from model_adapters.engine.memory.rows import Grouping, Row, RowGroup, attention_groups, split_dim, state_groups
@@ -58,6 +58,8 @@ class Pass:
         self._calls = 0
         self._seen: dict[int, list[Seen]] = {}
         self._reads = Counter(call.layer_index for call in cache.layout.calls)
+        self._unstored: dict[int, Callable[[], None]] = {}
+        """Layer -> what stores its new keys and values, over those that its attention still has to see."""
         self._group: RowGroup | None = None
         self._copies: dict[tuple[int, int], torch.Tensor] = {}
         """States of rows that are not kept, which modules may overwrite."""
@@ -165,8 +167,15 @@ class Pass:
             first = here.stop
         return found
 
+    def finish_call(self, call: AttentionCall) -> None:
+        """Store what had to wait for an attention call."""
+        if not self._reads[call.layer_index] and call.layer_index in self._unstored:
+            self._unstored.pop(call.layer_index)()
+
     def _see(self, layer_index: int, k_1GXD: torch.Tensor, v_1GXD: torch.Tensor) -> list[Seen]:
         buffer = self.cache.buffer(layer_index, k_1GXD, v_1GXD)
+        if (behind := self._see_behind_ring(layer_index, buffer, k_1GXD, v_1GXD)) is not None:
+            return [behind]
         seen = []
         for group in self.attention_groups.groups:
             k, v = (group.batch(x.transpose(1, 2)).transpose(1, 2) for x in (k_1GXD, v_1GXD))
@@ -182,6 +191,20 @@ class Pass:
                     k, v = whole if len(group.rows) == 1 else (k, v)
             seen.append(Seen(group, k, v, before))
         return seen
+
+    def _see_behind_ring(
+        self, layer_index: int, buffer: KeyValueBuffer | WindowBuffer, k_1GXD: torch.Tensor, v_1GXD: torch.Tensor
+    ) -> Seen | None:
+        """What a segment sees behind a window's ring that is in order: not copied, and not overwritten until then."""
+        (row, *others), layer = self.rows, self.cache.layout.layers[layer_index]
+        if not isinstance(buffer, WindowBuffer) or layer.transformed or layer.chunked:
+            return None
+        waits = row.keeps and not others and self._reads[layer_index] > 0
+        before = buffer.ring_before(row.slot, row.start) if waits else None
+        if before is None:
+            return None
+        self._unstored[layer_index] = partial(buffer.store_segment, row.slot, row.start, k_1GXD, v_1GXD)
+        return Seen(self.attention_groups.groups[0], k_1GXD, v_1GXD, before)
 
     @contextmanager
     def on(self, group: RowGroup) -> Iterator[None]:

@@ -74,8 +74,7 @@ class SlottedCache:
 
     def advance_slot(self, slot: int, tokens: int) -> None:
         """Add a segment to a slot's length, once every layer has seen it."""
-        self.lengths[slot] += tokens
-        self.length_N[slot] = self.lengths[slot]
+        self._set_length(slot, self.lengths[slot] + tokens)
 
     def advance(self, sequences: int) -> None:
         """Add one token to the length of each of the first `sequences` slots, without synchronizing the device."""
@@ -141,11 +140,12 @@ class SlottedCache:
 
     def _set_prompt(self, slot: int, tokens: int) -> None:
         self.prompts[slot] = tokens
-        self.prompt_N[slot] = tokens
+        self.prompt_N[slot].fill_(tokens)
 
     def _set_length(self, slot: int, length: int) -> None:
         self.lengths[slot] = length
-        self.length_N[slot] = length
+        # Assigning a number would copy it from the host, which waits for the device to finish everything before.
+        self.length_N[slot].fill_(length)
 
     def _tensors(self, slot: int, length: int) -> list[torch.Tensor]:
         tensors: list[torch.Tensor] = []

@@ -19,6 +19,8 @@ except ImportError:  # a version of Triton without them
     TensorDescriptor = None
 
 HOPPER = (9, 0)
+BEFORE_MULTIPLE = 128
+"""Keys in tensors of their own are a multiple of every block of keys, so that each block lies in one tensor."""
 DESCRIPTOR_ALIGNMENT = 16
 """Bytes to which addresses and strides of a tensor are aligned if Hopper's copy engine fetches it."""
 
@@ -68,6 +70,7 @@ def prefill_attention(
     query_offset: int,
     window: int | None = None,
     scale: float | None = None,
+    before: tuple[torch.Tensor, torch.Tensor] | None = None,
     out_BHTE: torch.Tensor | None = None,
     launch: AttentionLaunch | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,8 +78,9 @@ def prefill_attention(
 
     A query sees the keys at or before its own position and, with `window`, only the last `window` of them; one that
     sees none gives zeros and -inf. H query heads share G key/value heads in groups of H / G. Keys and values may be
-    views into a longer cache. Without `out_BHTE` the result is in memory as [B, T, H, E], the order that the output
-    projection reads. Raises ValueError for shapes, dtypes, strides or devices that do not fit.
+    views into a longer cache. The first of them, which j counts too, may be tensors of their own, `before`: a multiple
+    of BEFORE_MULTIPLE and at most the query offset. Without `out_BHTE` the result is in memory as [B, T, H, E], which
+    the output projection reads. Raises ValueError for shapes, dtypes, strides or devices that do not fit.
 
     The running softmax over blocks is FlashAttention-2's (arXiv:2307.08691).
     """
@@ -86,6 +90,15 @@ def prefill_attention(
         raise ValueError(f"scale is {scale}; it must be positive")
     if query_offset < 0:
         raise ValueError(f"query_offset is {query_offset}; positions start at 0")
+    old_k, old_v = before or (k_BGSD, v_BGSE)
+    old = 0 if before is None else old_k.shape[2]
+    if before is not None:
+        check_attention_tensors(q_BHTD, old_k, old_v, window=window)
+        if old % BEFORE_MULTIPLE or old > query_offset or old_v.shape[1::2] != v_BGSE.shape[1::2]:
+            raise ValueError(
+                f"{old} keys before those of the segment; a multiple of {BEFORE_MULTIPLE} is needed, all "
+                f"before query {query_offset} and with {v_BGSE.shape[1]} heads of {v_BGSE.shape[3]}"
+            )
     sequences, heads, tokens, key_size = q_BHTD.shape
     key_heads, keys, value_size = v_BGSE.shape[1:]
     shape = (sequences, heads, tokens, value_size)
@@ -97,13 +110,13 @@ def prefill_attention(
             head_size=max(key_size, value_size),
             query_tokens=tokens,
             dtype=q_BHTD.dtype,
-            descriptors=_has_descriptors(k_BGSD, v_BGSE),
+            descriptors=_has_descriptors(k_BGSD, v_BGSE, old_k, old_v),
         )
     widths = [max(16, triton.next_power_of_2(size)) for size in (key_size, value_size)]
-    sides: list[Any] = [k_BGSD, v_BGSE]
+    sides: list[Any] = [k_BGSD, v_BGSE, old_k, old_v]
     if launch.descriptors:
         # One block of keys of one head; places beyond the tensor are zeros.
-        blocks = [[1, 1, launch.key_block, width] for width in widths]
+        blocks = [[1, 1, launch.key_block, width] for width in widths] * 2
         sides = [TensorDescriptor(x, [*x.shape], [*x.stride()], at) for x, at in zip(sides, blocks, strict=True)]
     grid = (triton.cdiv(tokens, launch.query_block), sequences * heads)
     _attend[grid](
@@ -114,9 +127,12 @@ def prefill_attention(
         *q_BHTD.stride()[:3],
         *k_BGSD.stride()[:3],
         *v_BGSE.stride()[:3],
+        *old_k.stride()[:3],
+        *old_v.stride()[:3],
         *out.stride()[:3],
         tokens,
-        keys,
+        old,
+        old + keys,
         query_offset,
         0 if window is None else window,
         heads,
@@ -129,6 +145,7 @@ def prefill_attention(
         BT=launch.query_block,
         BS=launch.key_block,
         WINDOWED=window is not None,
+        SPLIT=before is not None,
         DESCRIPTORS=launch.descriptors,
         PRECISION="tf32x3" if q_BHTD.dtype == torch.float32 else "tf32",
         num_warps=launch.warps,
@@ -206,6 +223,7 @@ def _attend_keys(
     s_v_s,
     first,
     stop,
+    begin,
     keys,
     o_position,
     window,
@@ -220,10 +238,13 @@ def _attend_keys(
     DESCRIPTORS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Add the keys first .. stop to the running softmax; without MASKED every query sees all of them."""
+    """Add the keys first .. stop to the running softmax; without MASKED every query sees all of them.
+
+    The rows hold the keys begin .. keys.
+    """
     for start in range(first, stop, BS):
-        b_k = _key_rows(k_rows, i_b, i_g, start, s_k_s, keys, D, BD, BS, MASKED, DESCRIPTORS)
-        b_v = _key_rows(v_rows, i_b, i_g, start, s_v_s, keys, E, BE, BS, MASKED, DESCRIPTORS)
+        b_k = _key_rows(k_rows, i_b, i_g, start - begin, s_k_s, keys - begin, D, BD, BS, MASKED, DESCRIPTORS)
+        b_v = _key_rows(v_rows, i_b, i_g, start - begin, s_v_s, keys - begin, E, BE, BS, MASKED, DESCRIPTORS)
         b_scores = tl.dot(b_q, tl.trans(b_k), input_precision=PRECISION)
         if MASKED:
             o_key = start + tl.arange(0, BS)
@@ -235,11 +256,13 @@ def _attend_keys(
     return b_out, b_peak, b_total
 
 
-@triton.jit(do_not_specialize=["T", "S", "query_offset", "window", "H", "GROUP"])
+@triton.jit(do_not_specialize=["T", "OLD", "S", "query_offset", "window", "H", "GROUP"])
 def _attend(
     p_q,
     k_rows,
     v_rows,
+    k_before,
+    v_before,
     p_out,
     p_lse,
     s_q_b,
@@ -251,10 +274,17 @@ def _attend(
     s_v_b,
     s_v_h,
     s_v_s,
+    s_k_before_b,
+    s_k_before_h,
+    s_k_before_s,
+    s_v_before_b,
+    s_v_before_h,
+    s_v_before_s,
     s_out_b,
     s_out_h,
     s_out_t,
     T,
+    OLD,
     S,
     query_offset,
     window,
@@ -268,6 +298,7 @@ def _attend(
     BT: tl.constexpr,
     BS: tl.constexpr,
     WINDOWED: tl.constexpr,
+    SPLIT: tl.constexpr,
     DESCRIPTORS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -282,6 +313,8 @@ def _attend(
     if not DESCRIPTORS:
         k_rows += i_b * s_k_b + i_g * s_k_h
         v_rows += i_b * s_v_b + i_g * s_v_h
+        k_before += i_b * s_k_before_b + i_g * s_k_before_h
+        v_before += i_b * s_v_before_b + i_g * s_v_before_h
     i_b, i_g = i_b.to(tl.int32), i_g.to(tl.int32)
     o_t = tl.arange(0, BT)
     m_t = o_t < T - i_t * BT
@@ -302,17 +335,32 @@ def _attend(
         all_first = tl.cdiv(tl.maximum(0, lowest + BT - window), BS) * BS
         all_first = tl.minimum(all_first, tl.maximum(first, tl.cdiv(stop, BS) * BS))
         all_stop = tl.maximum(all_stop, all_first)
+        edge_stop = tl.minimum(all_first, stop)
+        if SPLIT:
+            b_out, b_peak, b_total = _attend_keys(
+                b_q, b_out, b_peak, b_total, k_before, v_before, i_b, i_g, s_k_before_s, s_v_before_s,
+                first, tl.minimum(edge_stop, OLD), 0, OLD,
+                o_position, window, scale, D, E, BD, BE, BS, WINDOWED, True, DESCRIPTORS, PRECISION,
+            )  # fmt: skip
+            first = tl.maximum(first, OLD)
         b_out, b_peak, b_total = _attend_keys(
-            b_q, b_out, b_peak, b_total, k_rows, v_rows, i_b, i_g, s_k_s, s_v_s, first, tl.minimum(all_first, stop), S,
+            b_q, b_out, b_peak, b_total, k_rows, v_rows, i_b, i_g, s_k_s, s_v_s, first, edge_stop, OLD, S,
             o_position, window, scale, D, E, BD, BE, BS, WINDOWED, True, DESCRIPTORS, PRECISION,
         )  # fmt: skip
+    if SPLIT:
+        b_out, b_peak, b_total = _attend_keys(
+            b_q, b_out, b_peak, b_total, k_before, v_before, i_b, i_g, s_k_before_s, s_v_before_s,
+            all_first, tl.minimum(all_stop, OLD), 0, OLD,
+            o_position, window, scale, D, E, BD, BE, BS, WINDOWED, False, DESCRIPTORS, PRECISION,
+        )  # fmt: skip
+        all_first = tl.maximum(all_first, OLD)
     b_out, b_peak, b_total = _attend_keys(
-        b_q, b_out, b_peak, b_total, k_rows, v_rows, i_b, i_g, s_k_s, s_v_s, all_first, all_stop, S, o_position,
-        window, scale, D, E, BD, BE, BS, WINDOWED, False, DESCRIPTORS, PRECISION,
+        b_q, b_out, b_peak, b_total, k_rows, v_rows, i_b, i_g, s_k_s, s_v_s, all_first, all_stop, OLD, S,
+        o_position, window, scale, D, E, BD, BE, BS, WINDOWED, False, DESCRIPTORS, PRECISION,
     )  # fmt: skip
     b_out, b_peak, b_total = _attend_keys(
-        b_q, b_out, b_peak, b_total, k_rows, v_rows, i_b, i_g, s_k_s, s_v_s, all_stop, stop, S, o_position,
-        window, scale, D, E, BD, BE, BS, WINDOWED, True, DESCRIPTORS, PRECISION,
+        b_q, b_out, b_peak, b_total, k_rows, v_rows, i_b, i_g, s_k_s, s_v_s, all_stop, stop, OLD, S,
+        o_position, window, scale, D, E, BD, BE, BS, WINDOWED, True, DESCRIPTORS, PRECISION,
     )  # fmt: skip
 
     b_seen = b_total > 0

@@ -25,16 +25,18 @@ def norm_rotate(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Divide q and k by the RMS over all heads, multiply by a weight, and rotate them if tables are given.
 
-    X = H × D features of H heads in, [B, T, H, D] out, and the same for k with its own number of heads. Inputs may be
-    slices of wider rows. The tables are [B or 1, T, D]. Zhang and Sennrich (arXiv:1910.07467), Su et al.
-    (arXiv:2104.09864). Raises ValueError for shapes, dtypes, strides or devices that do not fit.
+    X = H × D features of H heads in, [B, T, H, D] out, and the same for k with its own number of heads. q may be of the
+    last tokens only. Inputs may be slices of wider rows. The tables are [B or 1, T, D]. Zhang and Sennrich
+    (arXiv:1910.07467), Su et al. (arXiv:2104.09864). Raises ValueError for shapes, dtypes, strides or devices that do
+    not fit.
     """
-    sequences, tokens = q_BTX.shape[:2]
+    (sequences, tokens), queries = k_BTY.shape[:2], q_BTX.shape[1]
     sides = (("q", q_BTX, q_weight_X), ("k", k_BTY, k_weight_Y))
     for name, x_BTX, weight_X in sides:
         size = x_BTX.shape[-1]
-        if x_BTX.shape[:2] != (sequences, tokens) or size % head_size or head_size % 2 or size > WIDEST:
-            raise ValueError(f"{name} is {tuple(x_BTX.shape)}; heads of {head_size} for q's tokens are needed")
+        fits = x_BTX.shape[0] == sequences and queries <= tokens
+        if not fits or size % head_size or head_size % 2 or size > WIDEST:
+            raise ValueError(f"{name} is {tuple(x_BTX.shape)}; heads of {head_size} for k's tokens are needed")
         if weight_X.shape != (size,) or not weight_X.is_contiguous() or weight_X.device != x_BTX.device:
             raise ValueError(f"{name}'s weight is {tuple(weight_X.shape)} on {weight_X.device}; ({size},) is needed")
         if x_BTX.stride(-1) != 1 or x_BTX.dtype not in KERNEL_DTYPES or x_BTX.dtype != q_BTX.dtype:
@@ -43,7 +45,9 @@ def norm_rotate(
         if table.shape[0] not in (1, sequences) or table.shape[1:] != (tokens, head_size) or not table.is_contiguous():
             raise ValueError(f"a table is {tuple(table.shape)}; contiguous (1, {tokens}, {head_size}) is needed")
     heads = [x_BTX.shape[-1] // head_size for _, x_BTX, _ in sides]
-    outs = [q_BTX.new_empty((sequences, tokens, count, head_size)) for count in heads]
+    outs = [
+        x_BTX.new_empty((*x_BTX.shape[:2], count, head_size)) for count, (_, x_BTX, _) in zip(heads, sides, strict=True)
+    ]
     cos, sin = cos_sin or (q_BTX, q_BTX)
     width = triton.next_power_of_2(max(heads)) * triton.next_power_of_2(head_size)
     _norm_rotate[(tokens, sequences, 2)](
@@ -58,6 +62,7 @@ def norm_rotate(
         *k_BTY.stride()[:2],
         0 if cos.shape[0] == 1 else tokens * head_size,
         tokens,
+        queries,
         epsilon,
         H=heads[0],
         G=heads[1],
@@ -71,7 +76,7 @@ def norm_rotate(
     return outs[0], outs[1]
 
 
-@triton.jit(do_not_specialize=["T"])
+@triton.jit(do_not_specialize=["T", "Q"])
 def _norm_rotate(
     p_q,
     p_k,
@@ -87,6 +92,7 @@ def _norm_rotate(
     s_k_t,
     s_table_b,
     T,
+    Q,
     epsilon,
     H: tl.constexpr,
     G: tl.constexpr,
@@ -100,9 +106,12 @@ def _norm_rotate(
     i_t, i_b = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     p_table = i_b * s_table_b + i_t * 2 * R
     if tl.program_id(2) == 0:
-        p_x = p_q + i_b * s_q_b + i_t * s_q_t
-        _row(p_x, p_q_weight, p_cos + p_table, p_sin + p_table, p_q_out + (i_b * T + i_t) * H * 2 * R, epsilon,
-             H, R, BH, BR, ROTATED)  # fmt: skip
+        # Programs of tokens without a query have nothing to do.
+        i_q = i_t - (T - Q)
+        if i_q >= 0:
+            p_x = p_q + i_b * s_q_b + i_q * s_q_t
+            _row(p_x, p_q_weight, p_cos + p_table, p_sin + p_table, p_q_out + (i_b * Q + i_q) * H * 2 * R, epsilon,
+                 H, R, BH, BR, ROTATED)  # fmt: skip
     else:
         p_x = p_k + i_b * s_k_b + i_t * s_k_t
         _row(p_x, p_k_weight, p_cos + p_table, p_sin + p_table, p_k_out + (i_b * T + i_t) * G * 2 * R, epsilon,

@@ -115,16 +115,17 @@ def test_state_space_scan_compiles_and_fits(
     assert_fit(compiled)
 
 
-@pytest.mark.parametrize(("key_size", "value_size"), [(128, 128), (80, 48)])
+@pytest.mark.parametrize(("key_size", "value_size", "old"), [(128, 128, 0), (80, 48, 0), (128, 128, 128)])
 def test_windowed_attention_compiles_with_the_copy_engine(
-    compiled: dict[str, Any], monkeypatch: pytest.MonkeyPatch, key_size: int, value_size: int
+    compiled: dict[str, Any], monkeypatch: pytest.MonkeyPatch, key_size: int, value_size: int, old: int
 ) -> None:
     from model_adapters.kernels.chunked_attention import triton_prefill
 
     monkeypatch.setattr(triton_prefill, "_attend", Compiled(triton_prefill._attend, compiled))
     monkeypatch.setattr(triton_prefill, "_has_descriptors", lambda *tensors: True)
     q, k, v = (torch.zeros(1, 2, 300, size, dtype=torch.bfloat16) for size in (key_size, key_size, value_size))
-    triton_prefill.prefill_attention(q, k, v, query_offset=0, window=100)
+    before = (k[:, :, :old], v[:, :, :old]) if old else None
+    triton_prefill.prefill_attention(q, k, v, query_offset=old, window=100, before=before)
     assert "cp.async.bulk.tensor" in compiled["_attend"].asm["ptx"]
     assert_fit(compiled)
 

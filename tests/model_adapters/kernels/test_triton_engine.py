@@ -188,6 +188,31 @@ def test_layers_with_their_residual_sums(family: str) -> None:
         assert torch.allclose(prefill(model, token_ids, 50), expected, rtol=0.0, atol=tolerance)
 
 
+@pytest.mark.parametrize("family", ["olmo_hybrid", "olmo3"])
+def test_the_last_layer_has_queries_for_read_tokens_only(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, token_ids = small_model(family).to(DEVICE), random_prompt(50)
+    patches, layer = patches_of(model), model.get_decoder().layers[-1]
+    expected = prefill(model, token_ids, 50)
+    place_elementwise(model, patches)
+    place_fused_projections(model, patches)
+    place_fused_layers(model, patches, fast_rule=False)
+    projected: list[int] = []
+    own = layer.self_attn.o_proj.forward
+    monkeypatch.setattr(layer.self_attn.o_proj, "forward", lambda x: (projected.append(x.shape[1]), own(x))[1])
+    runner = ModelRunner(model)
+    projected.clear()
+    cache = runner.new_cache(slots=1, max_tokens=50)
+    assert torch.allclose(runner.prefill(cache, 0, token_ids, 20), expected, atol=1e-4)
+    assert projected == [0, 0, 1]
+    # Where a text is scored, all tokens' outputs are read.
+    cache.reset(0)
+    outputs = torch.cat([output.last_hidden_state for output in runner.segments(cache, 0, token_ids, 20)], dim=1)
+    assert projected[3:] == [20, 20, 10]
+    patches.clear()
+    (whole,) = runner.segments(runner.new_cache(slots=1, max_tokens=50), 0, token_ids, 50)
+    assert torch.allclose(outputs, whole.last_hidden_state, atol=1e-4)
+
+
 def test_a_wrong_norm_and_rotation_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     from model_adapters.kernels.elementwise import triton_norm_rotate
 

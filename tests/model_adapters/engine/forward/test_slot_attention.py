@@ -1,5 +1,7 @@
 """Every fast path of attention against the chunked reference, and what the engine's attention refuses."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -117,16 +119,39 @@ def test_no_more_than_the_last_position_of_the_last_layer_is_computed(
     counts: list[int] = []
     original = prefill_attention
 
-    def counted(
-        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, window: int | None, scoring: Scoring
-    ) -> torch.Tensor:
+    def counted(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: Any) -> torch.Tensor:
         counts.append(q.shape[2])
-        return original(q, k, v, window=window, scoring=scoring)
+        return original(q, k, v, **options)
 
     monkeypatch.setattr(slot_attention, "prefill_attention", counted)
     runner.prefill(cache, 0, random_prompt(300), 100)
     inner = len(runner.layout.calls) - 1
     assert counts == [100] * (3 * inner) + [1]
+
+
+@pytest.mark.parametrize("segment_tokens", [20, 40, 80])
+def test_a_ring_in_order_is_read_where_it_is(segment_tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments after a multiple of the window see the ring itself, which they overwrite only afterwards."""
+    model, token_ids = small_model("olmo3", sliding_window=40), random_prompt(171)
+    with torch.no_grad():
+        expected = model(input_ids=torch.tensor([token_ids])).logits[0, -2:]
+    runner = ModelRunner(model)
+    behind: list[bool] = []
+    original = prefill_attention
+
+    def noted(*tensors: torch.Tensor, **options: Any) -> torch.Tensor:
+        behind.append(options["before"] is not None)
+        return original(*tensors, **options)
+
+    monkeypatch.setattr(slot_attention, "prefill_attention", noted)
+    cache = runner.new_cache(slots=2, max_tokens=200)
+    found = runner.prefill(cache, 1, token_ids[:-1], segment_tokens)
+    windowed = sum(layer.window is not None for layer in runner.layout.layers)
+    starts = range(0, 170, segment_tokens)
+    assert sum(behind) == windowed * sum(start > 0 and start % 40 == 0 for start in starts)
+    # What was stored afterwards is what the next token sees.
+    more = runner.prefill(cache, 1, token_ids[-1:], 1)
+    torch.testing.assert_close(torch.cat([found, more]), expected, atol=2e-5, rtol=1e-4)
 
 
 def test_the_attention_does_not_run_outside_the_engine() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_adapters.engine.forward.model_runner import ModelRunner
-from model_adapters.engine.memory.key_value_buffer import KeyValueBuffer, WindowBuffer
+from model_adapters.engine.memory.key_value_buffer import KeyValueBuffer, WindowBuffer, copy_rows
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from tests.model_adapters.engine.prompts import random_prompt
 from tests.model_adapters.small_models import FAMILIES, small_model
@@ -122,6 +122,10 @@ def test_window_buffer_returns_what_the_window_reaches(window: int, segments: li
     start = 0
     for size in segments:
         new = history_1GTD[:, :, start : start + size]
+        ring = buffer.ring_before(1, start)
+        assert (ring is None) == (not start or start % min(window, len(position_T)) > 0)
+        if ring is not None:
+            assert torch.equal(ring[0], history_1GTD[:, :, start - window : start])
         k, v = buffer.append_segment(1, start, new, 2 * new)
         expected = history_1GTD[:, :, max(0, start - window + 1) : start + size]
         assert torch.equal(k, expected)
@@ -137,6 +141,17 @@ def test_window_buffer_returns_what_the_window_reaches(window: int, segments: li
         for row, last in enumerate(lengths.tolist()):
             visible = torch.arange(k.shape[2]) <= last
             assert sorted(k[row, 0, visible, 0].tolist()) == list(range(max(0, last - window + 1), last + 1))
+
+
+@pytest.mark.parametrize(("size", "first"), [(16, 0), (16, 8), (16, 3), (6, 0), (4, 0)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.complex64])
+def test_rows_are_copied_bit_by_bit(size: int, first: int, dtype: torch.dtype) -> None:
+    source = torch.randn(5, 3, size + first).to(dtype)[..., first:].transpose(0, 1)
+    target = torch.full((3, 9, size), torch.nan, dtype=dtype)
+    copy_rows(target[:, 2:7], source)
+    assert torch.equal(target[:, 2:7], source)
+    assert target[:, :2].isnan().all()
+    assert target[:, 7:].isnan().all()
 
 
 def test_key_value_buffer_returns_all_that_came_before() -> None:

@@ -90,6 +90,32 @@ def test_head_sizes_and_grouped_heads(size: int, value_size: int, dtype: torch.d
         assert_prefill_right(qkv, 50, window=17, launch=fetched)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("descriptors", [False, True])
+@pytest.mark.parametrize("window", [None, 1, 70, 128, 200])
+def test_first_keys_in_tensors_of_their_own(window: int | None, descriptors: bool, dtype: torch.dtype) -> None:
+    q, k, v = random_qkv(50, 128 + 60, dtype=dtype)
+    launch = AttentionLaunch(query_block=32, key_block=32, warps=4, stages=1, descriptors=descriptors)
+    old = k[:, :, :128].clone(), v[:, :, :128].clone()
+    k[:, :, :128], v[:, :, :128] = torch.nan, torch.nan
+    found = prefill_attention(
+        q, k[:, :, 128:], v[:, :, 128:], query_offset=138, window=window, before=old, launch=launch
+    )
+    keys, values = torch.cat([old[0], k[:, :, 128:]], dim=2), torch.cat([old[1], v[:, :, 128:]], dim=2)
+    whole = prefill_attention(q, keys, values, query_offset=138, window=window, launch=launch)
+    assert all(torch.equal(one, other) for one, other in zip(found, whole, strict=True))
+    assert_prefill_right((q, keys, values), 138, window, launch)
+
+
+def test_first_keys_that_do_not_fit_are_one_line() -> None:
+    q, k, v = random_qkv(5, 300)
+    for keys, values, offset in ((k[:, :, :100], v[:, :, :100], 200), (k[:, :, :128], v[:, :, :128], 100),
+                                 (k[:, :, :128], v[:, :, :128, :16], 200)):  # fmt: skip
+        with pytest.raises(ValueError, match="before those of the segment") as caught:
+            prefill_attention(q, k, v, query_offset=offset, before=(keys, values))
+        assert "\n" not in str(caught.value)
+
+
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     query_tokens=st.integers(1, 70),

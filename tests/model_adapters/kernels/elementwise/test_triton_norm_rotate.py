@@ -44,11 +44,22 @@ def test_both_in_one_pass(
         assert gap(out_BTHD.transpose(1, 2), expected) <= 2 * TOLERANCE[dtype]
 
 
+@pytest.mark.parametrize("queries", [0, 2])
+def test_queries_of_the_last_tokens_only(queries: int) -> None:
+    q, k, weights, angle = normal(1, 5, 24), normal(1, 5, 16, seed=1), normal(24, seed=2), normal(1, 5, 8, seed=3)
+    more = {"q_weight_X": weights, "k_weight_Y": weights[:16], "epsilon": 1e-5, "head_size": 8}
+    tables = angle.cos(), angle.sin()
+    whole = norm_rotate(q, k, **more, cos_sin=tables)  # type: ignore[arg-type]
+    found = norm_rotate(q[:, 5 - queries :], k, **more, cos_sin=tables)  # type: ignore[arg-type]
+    assert torch.equal(found[0], whole[0][:, 5 - queries :])
+    assert torch.equal(found[1], whole[1])
+
+
 def test_what_does_not_fit_is_one_line() -> None:
     q, k, weight = normal(1, 2, 16), normal(1, 2, 8), normal(16)
     table = normal(1, 2, 8)
     for sides, weights, head_size, tables in (
-        ((q, k[:, :1]), (weight, weight[:8]), 8, None),
+        ((q, k[:, :1]), (weight, weight[:8]), 8, None),  # more queries than keys
         ((q, k), (weight, weight), 8, None),
         ((q, k.double()), (weight, weight[:8]), 8, None),
         ((q, k), (weight, weight[:8]), 6, None),
