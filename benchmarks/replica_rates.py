@@ -216,11 +216,11 @@ def at_length(ctx: int, ctx_of: dict[str, int]) -> dict[str, Any]:
     """The windows and rates of all replicas at one context length."""
     replicas = []
     for number in sorted({number for _, number, _, of in LOG.ended if of == ctx}):
-        # A prompt may be sent while the last ones of the length before are still being answered.
-        before = max((at for at, of, _, length in LOG.ended if of == number and length > ctx), default=0.0)
         sent = min(at for at, of, sample_id in LOG.sent if of == number and ctx_of.get(sample_id) == ctx)
         ends = [at for at, of, _, length in LOG.ended if of == number and length == ctx]
-        start = max(before, sent)
+        # A prompt may be sent while the last ones of the length before are still being answered.
+        others = [at for at, of, _, length in LOG.ended if of == number and length != ctx and at < min(ends)]
+        start = max([sent, *others])
         seconds = max(ends) - start
         replicas.append(
             {"replica": number, "samples": len(ends), "start": start, "seconds": seconds,
