@@ -45,8 +45,7 @@ def activation_bytes(runner: ModelRunner, tokens: int) -> int:
     # A family that continues from its states only token by token reads prompts in one piece.
     before = tokens if runner.layout.continues else 0
     cache = runner.new_cache(slots=1, max_tokens=before + tokens)
-    runner.prefill(cache, 0, [0] * min(tokens, 16), tokens)  # allocates the cache
-    cache.reset(0)
+    runner.allocate(cache)
     cache.advance_slot(0, before)
     peak, _ = peak_bytes(lambda: runner.prefill(cache, 0, [0] * tokens, tokens).tolist(), runner.device)
     return peak

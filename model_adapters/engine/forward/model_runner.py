@@ -31,6 +31,8 @@ from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.memory.transformers_cache import view_for
 
 GPU_ROW_MULTIPLE = 32
+ALLOCATING_TOKENS = 16
+"""Length of the prompt that allocates a cache: a few tokens, whose own activations are small."""
 
 
 class ModelRunner:
@@ -88,6 +90,17 @@ class ModelRunner:
     def new_cache(self, *, slots: int, max_tokens: int) -> SlottedCache:
         """Create an empty cache for this model."""
         return SlottedCache(self.layout, slots=slots, max_tokens=max_tokens, device=self.device)
+
+    def allocate(self, cache: SlottedCache) -> None:
+        """Allocate an empty cache by reading a short prompt; all slots are empty afterwards.
+
+        A cache allocated by a long prompt lies between its activations, in memory that they then need a second time.
+        """
+        tokens = min(ALLOCATING_TOKENS, cache.max_tokens)
+        try:
+            self.prefill(cache, 0, [0] * tokens, tokens)
+        finally:
+            cache.erase(0)
 
     @torch.no_grad()
     def run(self, step: Pass, id_1X: torch.Tensor) -> Any:

@@ -10,6 +10,7 @@ from model_adapters.engine.memory.cost import Needs, rounded_length
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.scheduling.memory_plan import EnginePlan, GivenSizes, choose_plan
 from model_adapters.engine.scheduling.sequence import Sequence as RequestSequence
+from model_adapters.failures import attempt
 
 
 @dataclass(slots=True)
@@ -50,7 +51,12 @@ class RoomMaker:
             kept_bytes=kept_bytes if sequence.prefix or kept_bytes else None,
             ran_out=ran_out,
         )
-        return Room(self.runner.new_cache(slots=plan.slots, max_tokens=plan.max_tokens), plan)
+        cache = self.runner.new_cache(slots=plan.slots, max_tokens=plan.max_tokens)
+        if self.needs.on_gpu:
+            # If memory runs out here, it does so again for the first prompt, which is then retried in a smaller room.
+            attempt(lambda: self.runner.allocate(cache))
+            torch.cuda.empty_cache()
+        return Room(cache, plan)
 
 
 def smaller_room(before: EnginePlan, now: EnginePlan) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from evalkit.errors import RequestFailedError
+from evalkit.records import Request
 from model_adapters.bench.memory import measure_prefill
 from model_adapters.engine.forward import activations
 from model_adapters.engine.forward.activations import MARGIN, measured_needs
@@ -36,6 +37,8 @@ from model_adapters.engine.scheduling.memory_plan import (
     plannable_bytes,
     smaller_sizes,
 )
+from model_adapters.engine.scheduling.room import RoomMaker
+from model_adapters.engine.scheduling.sequence import Sequence
 from model_adapters.loading import find_device
 from tests.model_adapters.small_models import FAMILIES, small_model
 
@@ -318,3 +321,32 @@ def test_a_segment_that_memory_cannot_hold_is_measured_by_its_half(monkeypatch: 
     assert measured_needs(runner, 8192) == runner.needs
     fails(torch.OutOfMemoryError("CUDA out of memory"), 0)
     assert measured_needs(runner, 8192) == runner.needs
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_cache_on_a_gpu_is_allocated_before_its_first_prompt(family: str) -> None:
+    runner = ModelRunner(small_model(family))
+    request = Sequence(Request("a", (1, 2, 3), 2))
+    on_gpu = RoomMaker(runner, replace(runner.needs, on_gpu=True), GivenSizes(segment_tokens=64, slots=3))
+    room = on_gpu.make(request, kept_bytes=0, ran_out=())
+    cache, allocated = room.cache, room.cache.kv_bytes + room.cache.state_bytes
+    assert allocated == 3 * runner.needs.slot.bytes(room.plan.max_tokens)
+    assert cache.lengths == [0, 0, 0]
+    addresses = [tensor.data_ptr() for tensor in cache._tensors(0, cache.max_tokens)]
+    logits = runner.prefill(cache, 0, request.request.token_ids, 64)
+    assert [tensor.data_ptr() for tensor in cache._tensors(0, cache.max_tokens)] == addresses
+    fresh = runner.new_cache(slots=3, max_tokens=room.plan.max_tokens)
+    assert fresh.kv_bytes + fresh.state_bytes == 0
+    torch.testing.assert_close(runner.prefill(fresh, 0, request.request.token_ids, 64), logits, rtol=0, atol=0)
+
+
+def test_a_cache_that_cannot_be_allocated_is_left_to_its_first_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = ModelRunner(small_model("llama"))
+
+    def prefill(*_: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(runner, "prefill", prefill)
+    rooms = RoomMaker(runner, replace(runner.needs, on_gpu=True), GivenSizes(segment_tokens=64, slots=3))
+    room = rooms.make(Sequence(Request("a", (1, 2, 3), 2)), kept_bytes=0, ran_out=())
+    assert (room.plan.slots, room.cache.lengths, room.cache.kv_bytes) == (3, [0, 0, 0], 0)
