@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from model_adapters.engine.forward.decode_graph import pick_tokens
+from model_adapters.engine.forward.decode_graph import greedy_choice
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.allocation_counter import peak_bytes
 
@@ -55,7 +55,7 @@ def measure_prefill(
     def prefill(tokens: int) -> None:
         cache.reset(0)
         # Up to the first token, as the engine picks it; reading it waits for the device.
-        pick_tokens(runner.prefill(cache, 0, token_ids[:tokens], segment_tokens))
+        greedy_choice(runner.prefill(cache, 0, token_ids[:tokens], segment_tokens)).tolist()
 
     first_seconds = _seconds(lambda: prefill(2 * segment_tokens))
     peak, _ = peak_bytes(lambda: prefill(context_tokens), runner.device)

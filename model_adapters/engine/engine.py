@@ -78,9 +78,7 @@ class Engine:
         """
         self._scheduler = scheduler = self._schedule(iter(requests), self._scheduler)
         while (work := scheduler.next()) is not None:
-            yield from scheduler.apply(
-                work, self.executor.run(work, scheduler.room, unread=scheduler.unread, ran_out=scheduler.ran_out)
-            )
+            yield from scheduler.apply(work, self.executor.run(work, scheduler.room, ran_out=scheduler.ran_out))
 
     def close(self) -> None:
         """Free the cache and the cached prefixes; the next request allocates new ones."""

@@ -1,7 +1,9 @@
 """Decode steps for many sequences: on a GPU each is one replay of a CUDA graph, elsewhere one forward pass.
 
 decoder = DecodeSteps(runner)
-picked = decoder.step(cache, [17, 4])       # last token of each active sequence -> its next token
+first = decoder.start(cache, [17, 4])       # the last token of each active sequence
+second = decoder.start_next()               # the tokens that the first step picks, without waiting for them
+first.read(), second.read()                 # waits for the tokens
 decoder.drop()                              # before the cache is freed: graphs hold its addresses
 
 Shape suffixes: N slots, B sequences in one step, V vocabulary.
@@ -15,6 +17,7 @@ from typing import Protocol
 import torch
 
 from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.forward.stopwatch import Stopwatch
 from model_adapters.engine.memory.cost import rounded_length
 from model_adapters.engine.memory.passes import TokenPass
 from model_adapters.engine.memory.slotted_cache import SlottedCache
@@ -94,26 +97,39 @@ class DecodeSteps:
         """How steps are run, for records."""
         return "CUDA graphs" if self._make_recorder is not None and self.refused is None else "single launches"
 
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether a step can follow another one before the tokens of that one have been read."""
+        return self._make_recorder is not None and self.refused is None
+
     @torch.no_grad()
-    def step(self, cache: SlottedCache, token_ids: Sequence[int]) -> list[int | None]:
-        """Append token i to slot i; returns the greedy choice after each, None if its logits are not finite."""
+    def start(self, cache: SlottedCache, token_ids: Sequence[int]) -> "Choices":
+        """Append token i to slot i, without waiting for the device; returns the greedy choice after each."""
         if self._make_recorder is None or self.refused is not None:
-            return self._run_fixed(cache, token_ids) if self._fixed else self._single(cache, token_ids)
+            watch, step = Stopwatch(self._runner.device), self._run_fixed if self._fixed else self._single
+            return Choices(step(cache, token_ids), watch)
         if self._step is None or self._step.cache is not cache:
             self.drop()
             self._recorder, self._step = self._make_recorder(), StaticStep(self._runner, cache)
+        self._step.load(token_ids)
+        return self.start_next()
+
+    @torch.no_grad()
+    def start_next(self) -> "Choices":
+        """Append the tokens that the last step picks to the slots of that step, which must have run ahead."""
         step, recorder = self._step, self._recorder
-        assert recorder is not None  # always set together with the step
-        step.load(token_ids)
-        sequences, places = self._shape(cache, len(token_ids))
+        if step is None or recorder is None:
+            raise RuntimeError("no recorded step has been started")
+        watch = Stopwatch(self._runner.device)
+        sequences, places = self._shape(step.cache, step.active)
         replay = self._replays.get((sequences, places))
         if replay is not None:
             replay()
-            return step.take(len(token_ids))
+            return Choices(step.advance(), watch)
         recorder.run(lambda: step.run(sequences, places))
-        picked = step.take(len(token_ids))
-        self._record(sequences, places)
-        return picked
+        choices = Choices(step.advance(), watch)
+        self._record(step, recorder, sequences, places)
+        return choices
 
     def drop(self) -> None:
         """Drop the graphs and free their memory."""
@@ -122,10 +138,7 @@ class DecodeSteps:
         if not self._refused_for_good:
             self.refused = None
 
-    def _record(self, sequences: int, places: int) -> None:
-        step, recorder = self._step, self._recorder
-        assert step is not None  # set by the caller
-        assert recorder is not None
+    def _record(self, step: "StaticStep", recorder: Recorder, sequences: int, places: int) -> None:
         try:
             self._replays[sequences, places] = recorder.record(lambda: step.run(sequences, places))
         except Exception as error:  # noqa: BLE001 - whatever prevents recording, the steps still run without it
@@ -140,53 +153,80 @@ class DecodeSteps:
             return cache.slots, min(-(-longest // DECODE_PLACES) * DECODE_PLACES, cache.max_tokens)
         return sequence_bucket(active, cache.slots), min(rounded_length(longest), cache.max_tokens)
 
-    def _run_fixed(self, cache: SlottedCache, token_ids: Sequence[int]) -> list[int | None]:
+    def _run_fixed(self, cache: SlottedCache, token_ids: Sequence[int]) -> torch.Tensor:
         """The step that would be recorded."""
         step = StaticStep(self._runner, cache)
         step.load(token_ids)
         step.run(*self._shape(cache, len(token_ids)))
-        return step.take(len(token_ids))
+        return step.advance()
 
-    def _single(self, cache: SlottedCache, token_ids: Sequence[int]) -> list[int | None]:
+    def _single(self, cache: SlottedCache, token_ids: Sequence[int]) -> torch.Tensor:
         id_B1 = torch.tensor(token_ids, device=self._runner.device)[:, None]
         places = max(cache.lengths[: len(token_ids)]) + 1
         if self._runner.device.type == "cuda":
             places = min(-(-places // DECODE_PLACES) * DECODE_PLACES, cache.max_tokens)
-        return pick_tokens(self._runner.decode(cache, id_B1, places))
+        return greedy_choice(self._runner.decode(cache, id_B1, places))
 
 
 class StaticStep:
     """A decode step with inputs and outputs at fixed addresses, which never waits for the device.
 
-    Inactive sequences write to place 0 of their free slots, which every prompt overwrites first.
+    It leaves the tokens that it picks as the input of the next step. Inactive sequences write to place 0 of their free
+    slots, which every prompt overwrites first.
     """
 
     def __init__(self, runner: ModelRunner, cache: SlottedCache) -> None:
         self._runner, self.cache = runner, cache
+        self.active = 0
+        """The number of active sequences, which are in the first slots."""
         self._input = torch.zeros(1 + cache.slots, dtype=torch.long, device=runner.device)
-        """The number of active sequences, then one token for each, copied to the device at once."""
+        """The same, then one token for each, copied to the device at once."""
         self._row_N = torch.arange(cache.slots, device=runner.device)
         self._picked_N = torch.zeros(cache.slots, dtype=torch.long, device=runner.device)
 
     def load(self, token_ids: Sequence[int]) -> None:
         """Set the tokens that the next step appends, one for each of the first slots."""
-        self._input[: 1 + len(token_ids)].copy_(torch.tensor([len(token_ids), *token_ids]))
+        self.active = len(token_ids)
+        loaded = torch.tensor([self.active, *token_ids], pin_memory=self._input.is_cuda)
+        self._input[: 1 + self.active].copy_(loaded, non_blocking=True)
 
     def run(self, sequences: int, places: int) -> None:
         """Run a step for the first `sequences` slots, active or not, over their first `places` places."""
-        active_B = self._row_N[:sequences] < self._input[0]
+        active_B, id_B = self._row_N[:sequences] < self._input[0], self._input[1 : 1 + sequences]
         length_B = self.cache.length_N[:sequences]
         # Copy the positions, because the lengths change before the step has ended.
         position_B = torch.where(active_B, length_B, 0)
         step = TokenPass(self.cache, sequences, places, position_B)
-        logits_BV = self._runner.token_logits(step, self._input[1 : 1 + sequences])
-        self._picked_N[:sequences].copy_(greedy_choice(logits_BV))
+        picked_B = greedy_choice(self._runner.token_logits(step, id_B))
+        self._picked_N[:sequences].copy_(picked_B)
+        torch.clamp(picked_B, min=0, out=id_B)
         length_B += active_B
 
-    def take(self, sequences: int) -> list[int | None]:
-        """Wait for the step and return its tokens; adds a token to each active sequence's length on the host."""
-        self.cache.count(sequences)
-        return token_choices(self._picked_N[:sequences])
+    def advance(self) -> torch.Tensor:
+        """Count the step's tokens on the host; returns its choices, which the next step overwrites."""
+        self.cache.count(self.active)
+        return self._picked_N[: self.active]
+
+
+class Choices:
+    """The greedy choices that end a pass, on their way from the device to the host; stops the pass's watch."""
+
+    def __init__(self, picked_B: torch.Tensor, watch: Stopwatch) -> None:
+        # A copy on a CPU too, because the next step overwrites the choices.
+        self._picked_B = torch.empty(picked_B.shape, dtype=picked_B.dtype, pin_memory=picked_B.is_cuda)
+        self._picked_B.copy_(picked_B, non_blocking=True)
+        self._watch = watch
+        watch.stop()
+
+    def read(self) -> list[int | None]:
+        """Wait for the choices: token ids, None for a sequence whose logits are not finite."""
+        self._watch.wait()
+        return [None if token_id < 0 else token_id for token_id in self._picked_B.tolist()]
+
+    @property
+    def seconds(self) -> float:
+        """The time of the pass, once the choices have been read."""
+        return self._watch.seconds()
 
 
 def sequence_bucket(sequences: int, slots: int) -> int:
@@ -198,14 +238,3 @@ def greedy_choice(logits_BV: torch.Tensor) -> torch.Tensor:
     """The greedy token of each sequence, -1 if its logits are not finite; does not wait for the device."""
     best_B = logits_BV.max(dim=-1)
     return torch.where(best_B.values.isfinite(), best_B.indices, -1)
-
-
-def pick_tokens(logits_BV: torch.Tensor) -> list[int | None]:
-    """The greedy token of each sequence, None if its logits are not finite; waits for the device."""
-    return token_choices(greedy_choice(logits_BV))
-
-
-def token_choices(picked_B: torch.Tensor) -> list[int | None]:
-    """The result of `greedy_choice` as a list, None if logits were not finite; waits for the device."""
-    picked: list[int] = picked_B.tolist()
-    return [None if token_id < 0 else token_id for token_id in picked]

@@ -98,6 +98,13 @@ class SlottedCache:
         self.reset(slot)
 
     @torch.no_grad()
+    def erase_rest(self, slot: int) -> None:
+        """Overwrite what a slot holds after its sequence's last token with zeros, so that no NaN is left there."""
+        for buffer in self.buffers.values():
+            for tensor in buffer.tensors(slot, self.max_tokens):
+                tensor[:, self.lengths[slot] :].zero_()
+
+    @torch.no_grad()
     def move(self, source: int, target: int) -> None:
         """Move a sequence to another slot."""
         length = self.lengths[source]

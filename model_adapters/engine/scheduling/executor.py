@@ -11,37 +11,31 @@ import torch
 from evalkit.errors import RequestFailedError
 from evalkit.running.activity import Activity, report
 from model_adapters.engine.forward.continuation_scores import Branch, Scores, score_after, score_branches
-from model_adapters.engine.forward.decode_graph import DecodeSteps, greedy_choice, token_choices
+from model_adapters.engine.forward.decode_graph import Choices, DecodeSteps, greedy_choice
 from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.forward.stopwatch import Stopwatch
 from model_adapters.engine.forward.token_scores import NOT_FINITE, score_tokens
 from model_adapters.engine.memory.context import Context
 from model_adapters.engine.scheduling.memory_plan import EnginePlan
 from model_adapters.engine.scheduling.prefix_store import PrefixStore
 from model_adapters.engine.scheduling.room import Room, RoomMaker, smaller_room
 from model_adapters.engine.scheduling.sequence import Generation, Sequence
-from model_adapters.engine.scheduling.stopwatch import Stopwatch
-from model_adapters.engine.scheduling.work import Decode, MakeRoom, Prefill, ReadTokens, Score, ScoreBranches, Work
+from model_adapters.engine.scheduling.work import (
+    Decode,
+    MakeRoom,
+    Prefill,
+    ReadTokens,
+    Score,
+    ScoreBranches,
+    Unread,
+    Work,
+)
 from model_adapters.failures import Failure, attempt
 
 
 @dataclass(frozen=True, slots=True)
-class Prefilled:
-    """Prompts whose first generated tokens are still on the device."""
-
-    sequences: tuple[Sequence, ...]
-    watch: Stopwatch
-    picked: torch.Tensor
-
-    def share_seconds(self) -> None:
-        """Divide the time of a finished pass among its prompts by length."""
-        seconds, tokens = self.watch.seconds(), sum(sequence.unread_tokens for sequence in self.sequences)
-        for sequence in self.sequences:
-            sequence.prefill_seconds += seconds * (sequence.unread_tokens / tokens if tokens else 1)
-
-
-@dataclass(frozen=True, slots=True)
 class Picked:
-    """The greedy choice for each sequence, None if its logits are not finite."""
+    """The greedy choice for each sequence of a pass, None if its logits are not finite, and the time of the pass."""
 
     token_ids: list[int | None]
     seconds: float
@@ -54,7 +48,7 @@ class Scored:
     generations: tuple[Generation, ...]
 
 
-Result = Room | Prefilled | Picked | Scored | Failure | None
+Result = Room | Unread | Picked | Scored | Failure | None
 
 
 class Executor:
@@ -69,7 +63,7 @@ class Executor:
         self._told = 0
         """Number of plans under which memory ran out, as far as a line has said so."""
 
-    def run(self, work: Work, room: Room | None, *, unread: Items[Prefilled], ran_out: Items[EnginePlan]) -> Result:
+    def run(self, work: Work, room: Room | None, *, ran_out: Items[EnginePlan]) -> Result:
         """Run a piece of work and return its result; failures are returned, not raised."""
         if isinstance(work, MakeRoom):
             self.decoder.drop()
@@ -80,14 +74,14 @@ class Executor:
                 self._told = len(ran_out)
             return made
         if isinstance(work, ReadTokens):
-            return attempt(lambda: Picked(token_choices(torch.cat([one.picked for one in unread])), 0.0))
+            return _read(work.unread)
         if room is None:
             return None
         match work:
             case Prefill():
                 return attempt(lambda: self._prefill(work, room))
             case Decode():
-                return attempt(lambda: self._decode(work, room))
+                return self._decode(work, room)
             case Score():
                 return self._score(work, room)
             case ScoreBranches():
@@ -101,7 +95,7 @@ class Executor:
         if self.runner.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _prefill(self, work: Prefill, room: Room) -> Prefilled:
+    def _prefill(self, work: Prefill, room: Room) -> Unread:
         if self._compiles_first:
             self._compiles_first = False
             report(Activity("first prompt: kernels are compiled"))
@@ -121,14 +115,17 @@ class Executor:
                     for context, rest in zip(contexts, rests, strict=True)
                 ]
             )
-        picked = greedy_choice(logits_BV)
-        watch.stop()
-        return Prefilled(work.sequences, watch, picked)
+        return Unread(work, Choices(greedy_choice(logits_BV), watch))
 
-    def _decode(self, work: Decode, room: Room) -> Picked:
-        started = time.perf_counter()
-        picked = self.decoder.step(room.cache, [sequence.token_ids[-1] for sequence in work.sequences])
-        return Picked(picked, time.perf_counter() - started)
+    def _decode(self, work: Decode, room: Room) -> Unread:
+        """Start a decode step; if that fails, the steps before it can still be read."""
+
+        def start() -> Choices:
+            if work.follows:
+                return self.decoder.start_next()
+            return self.decoder.start(room.cache, [sequence.token_ids[-1] for sequence in work.sequences])
+
+        return Unread(work, attempt(start), self.decoder.runs_ahead)
 
     def _score(self, work: Score, room: Room) -> Scored | Failure:
         sequence, started = work.sequence, time.perf_counter()
@@ -210,6 +207,13 @@ class Executor:
         return self.prefixes.context(
             sequence.prefix, segment_tokens=room.plan.pass_tokens, room_bytes=room.plan.prefix_bytes or 0
         )
+
+
+def _read(unread: Unread) -> Picked | Failure:
+    if isinstance(unread.choices, Failure):
+        return unread.choices
+    choices = unread.choices
+    return attempt(lambda: Picked(choices.read(), choices.seconds))
 
 
 def _attempt(make: Callable[[], Room]) -> Room | Failure:

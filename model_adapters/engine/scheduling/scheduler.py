@@ -12,7 +12,7 @@ from functools import partial
 
 from evalkit.records import Request
 from model_adapters.engine.forward.continuation_scores import Branch, TokenIds, pass_tokens, passes, pays_alone
-from model_adapters.engine.scheduling.executor import Picked, Prefilled, Result, Scored
+from model_adapters.engine.scheduling.executor import Picked, Result, Scored
 from model_adapters.engine.scheduling.memory_plan import EnginePlan
 from model_adapters.engine.scheduling.prefix_store import PrefixStore
 from model_adapters.engine.scheduling.room import Room
@@ -25,6 +25,7 @@ from model_adapters.engine.scheduling.work import (
     Refuse,
     Score,
     ScoreBranches,
+    Unread,
     Work,
 )
 from model_adapters.failures import Failure, attempt
@@ -62,8 +63,8 @@ class Scheduler:
     ran_out: list[EnginePlan] = field(default_factory=list)
     """Plans under which memory ran out."""
     active: list[Sequence] = field(default_factory=list)
-    _unread: list[Prefilled] = field(default_factory=list)
-    """The newest active sequences, whose first tokens have not been read yet."""
+    _unread: deque[Unread] = field(default_factory=deque)
+    """Passes whose tokens have not been read, in order. They may hold sequences that have ended since."""
     _waiting: deque[Sequence] = field(default_factory=deque)
     _planned: deque[Score | ScoreBranches] = field(default_factory=deque)
 
@@ -78,8 +79,10 @@ class Scheduler:
         admitted = None if self._unread and not self.rules.reads_late else self._admit()
         if admitted is not None:
             return admitted
+        if self._runs_ahead():
+            return Decode(tuple(self.active), follows=True)
         if self._unread:
-            return ReadTokens()
+            return ReadTokens(self._unread[0])
         return Decode(tuple(self.active)) if self.active else None
 
     def apply(self, work: Work, result: Result) -> Iterator[Generation]:
@@ -92,31 +95,25 @@ class Scheduler:
                 self._waiting.appendleft(sequence)
             case MakeRoom(sequence), Failure(message):
                 yield sequence.finish("error", message)
-            case Prefill(sequences), Prefilled():
+            case Prefill(sequences), Unread():
+                for sequence in sequences:
+                    sequence.has_slot = True
                 self.active += sequences
+                self._unread.append(result)
+            case Decode(), Unread():
                 self._unread.append(result)
             case ((Prefill(sequences) | ScoreBranches(sequences)), Failure()):
                 yield from self._fail(sequences, result)
-            case ReadTokens(), _:
-                yield from self._first_tokens(result)
-            case Decode(sequences), Failure():
-                self.active.clear()
-                yield from self._fail(sequences, result)
-            case Decode(sequences), Picked(picked, seconds):
-                for sequence in sequences:
-                    sequence.decode_seconds += seconds / len(sequences)
-                yield from self._take(dict(enumerate(picked)))
+            case ReadTokens(), Picked():
+                yield from self._take(self._unread.popleft(), result)
+            case ReadTokens(), Failure():
+                yield from self._fail(self._drop_unread(), result)
             case Score(sequence), Failure():
                 yield from self._fail((sequence,), result)
             case ((Score() | ScoreBranches()), Scored()):
                 yield from result.generations
             case _:
                 raise TypeError(f"{type(result).__name__} is not a result of {type(work).__name__}")
-
-    @property
-    def unread(self) -> list[Prefilled]:
-        """The prompts whose first tokens are still on the device."""
-        return self._unread
 
     @property
     def _room(self) -> Room:
@@ -133,7 +130,7 @@ class Scheduler:
         if refused is not None:
             return Refuse(sequence, refused)
         if not self._fits(sequence):
-            if not self.active:
+            if not (self.active or self._unread):
                 self.room = None  # frees its memory for the next room
                 return MakeRoom(sequence)
             self._waiting.appendleft(sequence)
@@ -225,45 +222,61 @@ class Scheduler:
         for batch in joined_passes(planned, plan, self.prefixes.cost_bytes):
             yield ScoreBranches(tuple(batch), slot)
 
-    def _first_tokens(self, result: Result) -> Iterator[Generation]:
-        unread, self._unread = self._unread, []
-        sequences = [sequence for prefilled in unread for sequence in prefilled.sequences]
-        first = len(self.active) - len(sequences)  # they were added last
-        if isinstance(result, Failure):
-            del self.active[first:]
-            yield from self._fail(tuple(sequences), result)
-        elif isinstance(result, Picked):
-            for prefilled in unread:
-                prefilled.share_seconds()
-            yield from self._take({first + place: token_id for place, token_id in enumerate(result.token_ids)})
+    def _runs_ahead(self) -> bool:
+        """Whether the step after the only one that has not been read can start, because it will hardly be in vain.
 
-    def _take(self, picked: dict[int, int | None]) -> Iterator[Generation]:
-        """Append the picked tokens (slot -> id, None for NaN logits) and release the sequences that ended."""
-        for slot in sorted(picked, reverse=True):
-            sequence, token_id = self.active[slot], picked[slot]
+        It is if a sequence ends in the first one by a rule, which is rare; budgets are known.
+        """
+        if len(self._unread) != 1 or not self._unread[0].runs_ahead:
+            return False
+        sequences = self._unread[0].work.sequences
+        return sequences == tuple(self.active) and all(sequence.runs_ahead for sequence in sequences)
+
+    def _take(self, unread: Unread, picked: Picked) -> Iterator[Generation]:
+        """Append the picked tokens to their sequences, and release those that end."""
+        unread.share(picked.seconds)
+        cache = self._room.cache
+        tokens = zip(range(len(picked.token_ids)), unread.work.sequences, picked.token_ids, strict=True)
+        for slot, sequence, token_id in reversed(list(tokens)):
+            if not sequence.has_slot:  # it ended in the step before, and the slot may be another's
+                if token_id is None:
+                    erase = cache.erase_rest if slot < len(self.active) else cache.erase
+                    erase(slot)
+                continue
             if token_id is None:
-                yield self._release(slot, erase=True).finish(
-                    "error", f"the logits are not finite after {len(sequence.token_ids)} new tokens"
-                )
+                self._release(sequence, erase=True)
+                yield sequence.finish("error", f"the logits are not finite after {len(sequence.token_ids)} new tokens")
                 continue
             ended = attempt(partial(self.rules.take, sequence, token_id))
-            if isinstance(ended, Failure):
-                yield self._release(slot).finish("error", ended.message)
-            elif ended:
-                yield self._release(slot).finish("stop")
-            elif sequence.answer_tokens >= sequence.request.generation_tokens:
-                yield self._release(slot).finish("length")
+            reached = sequence.answer_tokens >= sequence.request.generation_tokens
+            if ended or reached:
+                self._release(sequence)
+                if isinstance(ended, Failure):
+                    yield sequence.finish("error", ended.message)
+                else:
+                    yield sequence.finish("stop" if ended else "length")
 
-    def _release(self, slot: int, *, erase: bool = False) -> Sequence:
-        """Free a slot and move the last active sequence into it."""
-        cache, sequence, last = self._room.cache, self.active[slot], len(self.active) - 1
+    def _drop_unread(self) -> tuple[Sequence, ...]:
+        """Give up the passes that have not been read; returns their sequences, released."""
+        sequences = {sequence: None for unread in self._unread for sequence in unread.work.sequences}
+        dropped = [sequence for sequence in sequences if sequence.has_slot]
+        self._unread.clear()
+        for sequence in sorted(dropped, key=self.active.index, reverse=True):
+            self._release(sequence)
+        return tuple(dropped)
+
+    def _release(self, sequence: Sequence, *, erase: bool = False) -> None:
+        """Free a sequence's slot and move the last active sequence into it.
+
+        The device does so after the steps that it has been given, whose tokens the cache has counted.
+        """
+        cache, slot, last = self._room.cache, self.active.index(sequence), self.active.pop()
         if erase:
             cache.erase(slot)
-        if slot != last:
-            cache.move(last, slot)
-            self.active[slot] = self.active[last]
-        self.active.pop()
-        return sequence
+        if last is not sequence:
+            cache.move(len(self.active), slot)
+            self.active[slot] = last
+        sequence.has_slot = False
 
     def _fail(self, failed: tuple[Sequence, ...], failure: Failure) -> Iterator[Generation]:
         """End sequences with an error, except that a sequence's first lack of memory is retried.

@@ -37,7 +37,7 @@ class Generation:
     """None if the request has no `thinking`."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Sequence:
     """A request and its progress; `attempts` counts how often memory ran out while it ran."""
 
@@ -48,6 +48,8 @@ class Sequence:
     token_ids: list[int] = field(default_factory=list)
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
+    has_slot: bool = False
+    """Whether tokens are being generated for it."""
     thought: ThoughtProgress | None = field(init=False)
     """The thought before the answer; None if the request has no `thinking`."""
 
@@ -69,6 +71,15 @@ class Sequence:
         if self.thought.answer_start is None and (self.thought.is_open or self.thought.inserted):
             return 0
         return len(self.token_ids) - (self.thought.answer_start or 0)
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether the next token, not known yet, will be the one that the model picks and leave budget for another."""
+        thought = self.thought
+        if thought is not None and thought.inserted:
+            return False
+        thinks = thought is not None and thought.is_open and thought.answer_start is None
+        return thinks or self.answer_tokens + 1 < self.request.generation_tokens
 
     @property
     def is_scored(self) -> bool:

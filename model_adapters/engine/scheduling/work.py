@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from model_adapters.engine.forward.decode_graph import Choices
 from model_adapters.engine.scheduling.sequence import Sequence
+from model_adapters.failures import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +31,40 @@ class Prefill:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadTokens:
-    """Wait for the first tokens of the prompts prefilled last."""
-
-
-@dataclass(frozen=True, slots=True)
 class Decode:
     """Generate one token for every active sequence."""
 
     sequences: tuple[Sequence, ...]
+    follows: bool = False
+    """Whether it follows a step for the same sequences whose tokens have not been read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A pass that picks a token for each of its sequences, on the device or done, or why it could not be started."""
+
+    work: Prefill | Decode
+    choices: Choices | Failure
+    runs_ahead: bool = False
+    """Whether a decode step for the same sequences can follow before the tokens have been read."""
+
+    def share(self, seconds: float) -> None:
+        """Divide the time of the pass among its sequences: of prompts by their length, of a decode step evenly."""
+        sequences = self.work.sequences
+        if isinstance(self.work, Decode):
+            for sequence in sequences:
+                sequence.decode_seconds += seconds / len(sequences)
+            return
+        tokens = sum(sequence.unread_tokens for sequence in sequences)
+        for sequence in sequences:
+            sequence.prefill_seconds += seconds * (sequence.unread_tokens / tokens if tokens else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTokens:
+    """Wait for the tokens of a pass."""
+
+    unread: Unread
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from model_adapters.engine.forward.decode_graph import (
     StaticStep,
     Work,
     greedy_choice,
-    pick_tokens,
     sequence_bucket,
 )
 from model_adapters.engine.forward.model_runner import ModelRunner
@@ -48,11 +47,11 @@ def test_a_static_step_is_an_ordinary_step(family: str, lengths: tuple[int, ...]
     step, ids = StaticStep(runner, cache), [7 + slot for slot in range(len(lengths))]
     for _ in range(3):
         id_B1 = torch.tensor(ids)[:, None]
-        expected = pick_tokens(runner.decode(expected_cache, id_B1, max(expected_cache.lengths) + 1))
+        expected = greedy_choice(runner.decode(expected_cache, id_B1, max(expected_cache.lengths) + 1)).tolist()
         step.load(ids)
         step.run(len(lengths) + 1, MAX_TOKENS)
-        assert step.take(len(lengths)) == expected
-        ids = [token_id for token_id in expected if token_id is not None]
+        assert step.advance().tolist() == expected
+        ids = expected
     assert cache.lengths[: len(lengths)] == expected_cache.lengths[: len(lengths)]
     assert cache.length_N[: len(lengths)].tolist() == cache.lengths[: len(lengths)]
     assert cache.length_N[len(lengths)] == MAX_TOKENS
@@ -83,7 +82,7 @@ def decoded(runner: ModelRunner, make_recorder: Callable[[], Repeater] | None, s
     cache = filled_cache(runner, (20, 30))
     decoder, ids, found = DecodeSteps(runner, make_recorder=make_recorder), [1, 2], []
     for _ in range(steps):
-        found.append(decoder.step(cache, ids))
+        found.append(decoder.start(cache, ids).read())
         ids = [token_id for token_id in found[-1] if token_id is not None]
     return found
 
@@ -108,12 +107,12 @@ def test_a_lack_of_memory_for_recordings_is_forgotten_with_the_cache() -> None:
     recorders = iter([Starved(), recorder])
     decoder = DecodeSteps(runner, make_recorder=lambda: next(recorders))
     for _ in range(2):
-        decoder.step(filled_cache(runner, (20,)), [5])
+        decoder.start(filled_cache(runner, (20,)), [5]).read()
     assert (decoder.path, decoder.refused) == ("single launches", "out of memory")
     decoder.drop()
     cache = filled_cache(runner, (20,))
     for _ in range(3):
-        decoder.step(cache, [5])
+        decoder.start(cache, [5]).read()
     assert (decoder.path, recorder.runs, recorder.replays) == ("CUDA graphs", 1, 2)
 
 
@@ -123,7 +122,7 @@ def test_recordings_are_dropped_with_their_cache() -> None:
     decoder = DecodeSteps(runner, make_recorder=lambda: next(waiting))
     for cache in (filled_cache(runner, (20,)), filled_cache(runner, (25,))):
         for _ in range(3):
-            decoder.step(cache, [5])
+            decoder.start(cache, [5]).read()
     assert [(recorder.runs, recorder.replays) for recorder in recorders] == [(1, 2), (1, 2), (0, 0)]
 
 
@@ -133,16 +132,16 @@ def test_a_failed_sequence_does_not_reach_the_others() -> None:
     clean, cache = filled_cache(runner, (40, 41)), filled_cache(runner, (40, 41))
     for tensor in cache._tensors(1, 41):
         tensor.fill_(torch.nan)
-    expected = DecodeSteps(runner).step(clean, [3, 4])
+    expected = DecodeSteps(runner).start(clean, [3, 4]).read()
     decoder = DecodeSteps(runner, make_recorder=Repeater)
-    found = decoder.step(cache, [3, 4])
+    found = decoder.start(cache, [3, 4]).read()
     assert found == [expected[0], None]
     cache.erase(1)
     # The slot is the free neighbour in a recorded step of one sequence, and is then refilled.
     for _ in range(3):
-        decoder.step(cache, [3])
+        decoder.start(cache, [3]).read()
     runner.prefill(cache, 1, random_prompt(41), 50)
-    assert decoder.step(cache, [3, 4])[1] == expected[1]
+    assert decoder.start(cache, [3, 4]).read()[1] == expected[1]
 
 
 @pytest.mark.parametrize(

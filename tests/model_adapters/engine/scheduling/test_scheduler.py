@@ -8,14 +8,25 @@ import torch
 
 from evalkit.records import Request
 from model_adapters.engine.engine import Engine
+from model_adapters.engine.forward.decode_graph import Choices
 from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.forward.stopwatch import Stopwatch
 from model_adapters.engine.memory.passes import Pass
-from model_adapters.engine.scheduling.executor import Picked, Prefilled
+from model_adapters.engine.scheduling.executor import Picked
 from model_adapters.engine.scheduling.room import Room
 from model_adapters.engine.scheduling.scheduler import Scheduler
+from model_adapters.engine.scheduling.sequence import Generation
 from model_adapters.engine.scheduling.sequence import Sequence as Progress
-from model_adapters.engine.scheduling.stopwatch import Stopwatch
-from model_adapters.engine.scheduling.work import Decode, MakeRoom, Prefill, ReadTokens, Refuse, Score, ScoreBranches
+from model_adapters.engine.scheduling.work import (
+    Decode,
+    MakeRoom,
+    Prefill,
+    ReadTokens,
+    Refuse,
+    Score,
+    ScoreBranches,
+    Unread,
+)
 from model_adapters.failures import Failure
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
 from tests.model_adapters.small_models import EOS_ID, FAMILIES, small_model
@@ -28,14 +39,21 @@ def scheduler_of(requests: Sequence[Request]) -> Scheduler:
     engine = Engine(small_model("llama"), segment_tokens=100, slots=3)
     scheduler = engine._schedule(iter(requests), None)
     longest = Progress(Request("room", random_prompt(105), 5, prefix_id="a", prefix_tokens=5))
-    room = engine.executor.run(MakeRoom(longest), None, unread=(), ran_out=())
+    room = engine.executor.run(MakeRoom(longest), None, ran_out=())
     assert isinstance(room, Room)
     scheduler.room = room
     return scheduler
 
 
-def prefilled(work: Prefill) -> Prefilled:
-    return Prefilled(work.sequences, Stopwatch(CPU), torch.zeros(len(work.sequences)))
+def started(work: Prefill | Decode, *, runs_ahead: bool = False) -> Unread:
+    return Unread(work, Choices(torch.zeros(len(work.sequences)), Stopwatch(CPU)), runs_ahead)
+
+
+def read(scheduler: Scheduler, picked: list[int | None], seconds: float = 0.0) -> list[Generation]:
+    """Let the oldest unread pass have picked these tokens; returns what they end."""
+    work = scheduler.next()
+    assert isinstance(work, ReadTokens)
+    return list(scheduler.apply(work, Picked(picked, seconds)))
 
 
 def ids(work: Any) -> list[str]:
@@ -48,27 +66,97 @@ def test_short_prompts_share_a_pass_and_are_then_decoded_together() -> None:
     assert isinstance(work, Prefill)
     # The third would exceed the pass.
     assert (ids(work), work.first_slot) == (["0", "1"], 0)
-    assert list(scheduler.apply(work, prefilled(work))) == []
-    read = scheduler.next()
-    assert isinstance(read, ReadTokens)
-    assert list(scheduler.apply(read, Picked([7, 7], 0.0))) == []
+    assert list(scheduler.apply(work, started(work))) == []
+    assert read(scheduler, [7, 7]) == []
     work = scheduler.next()
     assert isinstance(work, Prefill)
     assert (ids(work), work.first_slot) == (["2"], 2)
-    list(scheduler.apply(work, prefilled(work)))
-    list(scheduler.apply(ReadTokens(), Picked([EOS_ID], 0.0)))
+    list(scheduler.apply(work, started(work)))
+    read(scheduler, [EOS_ID])
     work = scheduler.next()  # the slot is free again
     assert isinstance(work, Prefill)
     assert (ids(work), work.first_slot) == (["3"], 2)
-    list(scheduler.apply(work, prefilled(work)))
-    list(scheduler.apply(ReadTokens(), Picked([7], 0.0)))
+    list(scheduler.apply(work, started(work)))
+    read(scheduler, [7])
     work = scheduler.next()
     assert isinstance(work, Decode)
     assert ids(work) == ["0", "1", "3"]
+    list(scheduler.apply(work, started(work)))
     # The last sequence moves into the slot of one that ends.
-    (ended,) = scheduler.apply(work, Picked([EOS_ID, 8, 8], 0.3))
+    (ended,) = read(scheduler, [EOS_ID, 8, 8], 0.3)
     assert (ended.request_id, ended.token_ids, ended.decode_seconds) == ("0", (7, EOS_ID), pytest.approx(0.1))
     assert [sequence.request.id for sequence in scheduler.active] == ["3", "1"]
+
+
+def decoding(*budgets: int) -> Scheduler:
+    """A scheduler whose prompts have been read, with one token each."""
+    scheduler = scheduler_of([Request(str(i), random_prompt(30 + i), budget) for i, budget in enumerate(budgets)])
+    work = scheduler.next()
+    assert isinstance(work, Prefill)
+    list(scheduler.apply(work, started(work)))
+    read(scheduler, [7] * len(budgets))
+    return scheduler
+
+
+def step(scheduler: Scheduler, *, runs_ahead: bool = True) -> bool:
+    """Start the next decode step; returns whether it follows one that has not been read."""
+    work = scheduler.next()
+    assert isinstance(work, Decode)
+    list(scheduler.apply(work, started(work, runs_ahead=runs_ahead)))
+    return work.follows
+
+
+def test_a_step_starts_before_the_one_ahead_of_it_is_read_unless_a_budget_ends() -> None:
+    scheduler = decoding(9, 4)
+    assert [step(scheduler), step(scheduler)] == [False, True]
+    read(scheduler, [8, 8])
+    assert step(scheduler)
+    read(scheduler, [8, 8])
+    (ended,) = read(scheduler, [8, 9])
+    assert (ended.request_id, ended.token_ids, ended.finish_reason) == ("1", (7, 8, 8, 9), "length")
+    assert [step(scheduler), step(scheduler)] == [False, True]
+
+
+def test_a_step_without_a_recording_is_read_first() -> None:
+    scheduler = decoding(9)
+    assert not step(scheduler, runs_ahead=False)
+    read(scheduler, [8])
+    assert not step(scheduler, runs_ahead=False)
+
+
+def test_tokens_of_sequences_that_have_ended_are_dropped() -> None:
+    """The step in flight counts for the others, in whichever slot they are by then."""
+    scheduler = decoding(9, 9, 9)
+    assert [step(scheduler), step(scheduler)] == [False, True]
+    assert [one.request_id for one in read(scheduler, [EOS_ID, None, 8])] == ["1", "0"]
+    assert [sequence.request.id for sequence in scheduler.active] == ["2"]
+    assert read(scheduler, [EOS_ID, EOS_ID, 9]) == []
+    assert scheduler.active[0].token_ids == [7, 8, 9]
+    assert not step(scheduler)
+
+
+def test_a_step_that_could_not_start_fails_after_the_one_before_it() -> None:
+    scheduler = decoding(9, 9)
+    step(scheduler)
+    work = scheduler.next()
+    assert isinstance(work, Decode)
+    list(scheduler.apply(work, Unread(work, failure := Failure("KeyError: 3", out_of_memory=False), runs_ahead=True)))
+    (ended,) = read(scheduler, [EOS_ID, 8])
+    assert (ended.request_id, ended.error) == ("0", None)
+    work = scheduler.next()
+    assert isinstance(work, ReadTokens)
+    (failed,) = scheduler.apply(work, failure)
+    assert (failed.request_id, failed.error, scheduler.active) == ("1", "KeyError: 3", [])
+    assert scheduler.next() is None
+
+
+def test_steps_in_flight_fail_together() -> None:
+    scheduler = decoding(9, 9)
+    assert [step(scheduler), step(scheduler)] == [False, True]
+    work = scheduler.next()
+    assert isinstance(work, ReadTokens)
+    assert list(scheduler.apply(work, Failure("out of memory", out_of_memory=True))) == []
+    assert isinstance(scheduler.next(), MakeRoom)  # both start again
 
 
 def test_prompts_whose_pass_failed_are_read_again_alone() -> None:

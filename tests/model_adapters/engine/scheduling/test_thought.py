@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from evalkit.records import Completion, Request, Thinking
 from evalkit.running.thinking import read_response
 from model_adapters.engine.engine import Engine
+from model_adapters.engine.forward.decode_graph import DecodeSteps
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.scheduling.sequence import Sequence as Progress
 from model_adapters.engine.scheduling.sequence import take
@@ -16,6 +17,7 @@ from model_adapters.scripted import SCRIPTED_IDENTITY
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.transformers_adapter import TransformersAdapter
 from tests.model_adapters.engine.prompts import random_prompt, transformers_generate
+from tests.model_adapters.engine.recorder import Repeater
 from tests.model_adapters.printable_tokenizer import printable_tokenizer
 from tests.model_adapters.small_models import EOS_ID, small_model
 
@@ -68,6 +70,9 @@ def test_any_stream_of_tokens_is_split_within_its_budgets(picks: list[int], thin
 
 def answers(requests: Sequence[Request], family: str) -> dict[str, Completion]:
     adapter = TransformersAdapter(small_model(family), TOKENIZER, SCRIPTED_IDENTITY, batch_sequences=3)
+    # Steps that run ahead, as on a GPU: an inserted token is none that the model picked.
+    engine = adapter._engine
+    engine.executor.decoder = DecodeSteps(engine.runner, make_recorder=Repeater)
     return {one.request_id: one for one in adapter.generate(requests)}
 
 

@@ -22,6 +22,11 @@ class Stopwatch:
         if self._events is not None:
             self._events[1].record()
 
+    def wait(self) -> None:
+        """Wait for the end of the interval."""
+        if self._events is not None:
+            self._events[1].synchronize()
+
     def seconds(self) -> float:
         """The measured time; on a GPU, only after the work has finished."""
         if self._events is None:
