@@ -21,6 +21,11 @@ SCRIPTED_PREFIX = "scripted:"
 """Prefix of a file with scripted replies, which replaces a model in tests of suites and plans."""
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 task`, `13 tasks`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 class ModelName(str):
     """What --model takes: a checkpoint folder, a hub id with or without @REVISION, reference:NAME or scripted:FILE."""
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from evalkit.analysis.comparison import ComparedRun, Comparison, Flip, RowComparison
 from evalkit.analysis.costs import CostComparison
+from evalkit.values import counted
 from evalkit.views.names import short_names
 from reports.charts import Lines
 from reports.length_chart import by_length, series_of
-from reports.numbers import amount, counted, figure, signed
+from reports.numbers import amount, figure, signed
 from reports.report import Report, Table, Tone
 from reports.run_report import describe_model, describe_origin, generated_label, labelled
 from reports.verdicts import comparison_verdict

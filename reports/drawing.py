@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from evalkit.values import counted
 from reports.axes import Scale, tick_label
 from reports.charts import Bars, Chart, HeatMap, Lines, Series
-from reports.numbers import counted
 from reports.plain_text import one_line
 from reports.svg import INK, LINE, MARKERS, SIZE, Canvas, text_width
 

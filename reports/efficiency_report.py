@@ -16,10 +16,11 @@ from evalkit.analysis.efficiency import (
     Training,
 )
 from evalkit.statistics.paired import Array
+from evalkit.values import counted
 from reports.axes import short_number
 from reports.charts import Lines, Series
 from reports.length_chart import series_of
-from reports.numbers import between, counted, decimals, figure, measured
+from reports.numbers import between, decimals, figure, measured
 from reports.report import Report, Table
 
 NAMES = ("hybrid", "baseline")

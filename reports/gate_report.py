@@ -9,8 +9,9 @@ from evalkit.analysis.gate_explain import ExplainedCheck
 from evalkit.analysis.gate_false_alarm import FalseAlarm
 from evalkit.analysis.gate_verdict import GateVerdict
 from evalkit.records import ModelIdentity
+from evalkit.values import counted
 from reports.comparison_report import describe_run
-from reports.numbers import amount, counted, decimals, signed
+from reports.numbers import amount, decimals, signed
 from reports.report import Report, Table
 from reports.run_report import labelled
 

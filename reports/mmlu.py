@@ -1,7 +1,8 @@
 """MMLU: accuracy over questions, over subjects, by group and by subject, each with chance."""
 
 from evalkit.records import ResultRow, RunRecord, SummaryRow
-from reports.numbers import between, counted, left_out, measured
+from evalkit.values import counted
+from reports.numbers import between, left_out, measured
 from reports.report import SuiteReport, Table
 
 _LABELS = {

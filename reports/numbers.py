@@ -34,11 +34,6 @@ def left_out(errors: int, unscored: int) -> list[str]:
     return [f"{count} {name}" for count, name in ((errors, "errored"), (unscored, "unscored")) if count]
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things: `1 task`, `13 tasks`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def tested_length(tokens: float, lengths: Iterable[int]) -> str:
     """An effective length, as far as the lengths that were run can say; 0 is less than all of them."""
     tested = [length for length in lengths if length]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from evalkit.analysis.run_list import ListedRun
-from reports.numbers import counted
+from evalkit.values import counted
 from reports.report import Report, Table
 
 

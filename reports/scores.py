@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from evalkit.records import Figure, ResultRow, RunRecord, SummaryRow, UnscoredCell
 from evalkit.statistics.thoughts import is_of_thoughts
-from reports.numbers import counted, measured, tested_length
+from evalkit.values import counted
+from reports.numbers import measured, tested_length
 from reports.report import SuiteReport, Table
 
 _LABELS = {

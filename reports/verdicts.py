@@ -6,8 +6,9 @@ from evalkit.analysis.comparison import Comparison, RowComparison
 from evalkit.analysis.leaderboard import Board
 from evalkit.records import EFFECTIVE_LENGTH, ResultRow, RunRecord, SummaryRow
 from evalkit.records.metrics import metric_of
+from evalkit.values import counted
 from evalkit.views.names import short_names
-from reports.numbers import between, counted, decimals, measured, signed_interval, tested_length
+from reports.numbers import between, decimals, measured, signed_interval, tested_length
 
 _MOST_NAMED = 3
 """Rows that a sentence names one by one."""

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from evalkit.analysis.followed_run import FollowedRun
 from evalkit.records import RunRecord
-from reports.numbers import counted, duration
+from evalkit.values import counted
+from reports.numbers import duration
 from reports.report import Report, Table
 from reports.run_report import run_report
 

@@ -173,13 +173,14 @@ def _write_policy(base: Path, new: Path | None, policy: Path) -> None:
                 f"{base}: no sample of {empty.task} at {empty.ctx} has a score, so it is not a baseline; run it again "
                 "with --resume"
             )
-    text = policy_template(records, first_rules(runs))
+    rules = first_rules(runs)
+    text = policy_template(records, rules)
     try:
         parse_policy(text)
-    except UsageError as error:
-        raise UsageError(
-            f"{base} has too few samples for any rule ({error}); make a baseline of more samples"
-        ) from None
+    except UsageError:
+        needed = min((rule.samples_needed for rule in rules.values() if rule.samples_needed), default=None)
+        more = "more samples" if needed is None else f"{needed:,} samples per task and length"
+        raise UsageError(f"{base} has too few samples for any rule; make a baseline of {more}") from None
     _write(policy, text)
     typer.echo(f"wrote {policy}; judge a run with: evalkit gate {base} NEW --policy {policy}")
 

@@ -90,6 +90,7 @@ def leaderboard(
         return
     with files.writing(out):
         out.write_text(text, encoding="utf-8", newline="\n")
+    typer.echo(f"wrote {out}", err=True)
 
 
 def _draw(board: "Leaderboard", folder: Path) -> None:

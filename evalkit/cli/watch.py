@@ -33,7 +33,7 @@ def watch(
         ..., metavar="FOLDER…", help="Run folders, shards of a run, or folders of them, searched at any depth."
     ),
     once: bool = typer.Option(False, "--once", help="Print the present state and exit, as in a pipe."),
-    interval: float = typer.Option(5.0, "--interval", min=0.1, help="Least seconds between two looks."),
+    interval: float = typer.Option(5.0, "--interval", min=0.1, help="Minimum seconds between refreshes."),
     format: options.Format = options.FORMAT,
 ) -> None:
     """Show progress, pace, time left and scores so far of runs that are at work or were stopped.

@@ -22,6 +22,7 @@ from evalkit.running.protocols import Suite
 from evalkit.running.replicas.work import cost_tokens
 from evalkit.running.session_log import SessionLog
 from evalkit.running.store import RunStore
+from evalkit.values import counted
 
 
 class RunObserver(Protocol):
@@ -151,6 +152,6 @@ def _refuse_leftovers(store: RunStore, plan: SuitePlan) -> None:
     leftovers = [sample_id for sample_id in store.done if sample_id not in asked]
     if leftovers:
         raise IncompatibleRunError(
-            f"{store.folder} holds {len(leftovers)} samples that are not in this run (such as {leftovers[0]}); "
+            f"{store.folder} holds {counted(len(leftovers), 'sample')} not in this run (such as {leftovers[0]}); "
             "pass at least the same tasks, lengths and samples, or use another --out"
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
-from evalkit.values import ModelName
+from evalkit.values import ModelName, counted
 from suites.mmlu import MmluSettings
 from suites.ruler import TASKS
 
@@ -113,10 +113,9 @@ class ExtensionSettings:
     def headline(self) -> str:
         """The questions in one line, for the first line of output."""
         prompts = len(self.tasks) * len(self.ctxs) * self.samples
-        return (
-            f"extend: {prompts:,} needle prompts from {self.short_ctx:,} to {self.ctx:,} tokens and "
-            f"{self.windows} long documents"
-        )
+        lengths = f"at {self.ctx:,}" if len(self.ctxs) == 1 else f"from {self.short_ctx:,} to {self.ctx:,}"
+        documents = counted(self.windows, "long document")
+        return f"extend: {counted(prompts, 'needle prompt')} {lengths} tokens and {documents}"
 
     def contexts(self) -> tuple[int, ...]:
         """The lengths of the grid."""

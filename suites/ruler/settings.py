@@ -5,6 +5,7 @@ from pathlib import Path
 
 from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
+from evalkit.values import counted
 from suites.ruler.tasks import DIALECTS, SHORTEST, TASKS, Dialect
 
 SAMPLES = 100
@@ -64,10 +65,10 @@ class RulerSettings:
         """The questions in one line, for the first line of output."""
         lengths = ", ".join(f"{ctx:,}" for ctx in self.ctxs)
         if self.samples is None:
-            return f"ruler: all prepared samples of {len(self.tasks)} tasks at {lengths} tokens"
+            return f"ruler: all prepared samples of {counted(len(self.tasks), 'task')} at {lengths} tokens"
         prompts = len(self.tasks) * len(self.ctxs) * self.samples
-        samples = f"{self.samples} sample{'' if self.samples == 1 else 's'}"
-        return f"ruler: {prompts:,} prompts ({len(self.tasks)} tasks × {samples} at {lengths} tokens)"
+        asked = f"{counted(len(self.tasks), 'task')} × {counted(self.samples, 'sample')}"
+        return f"ruler: {counted(prompts, 'prompt')} ({asked} at {lengths} tokens)"
 
     def contexts(self) -> tuple[int, ...]:
         """The context lengths, which every prompt fills."""

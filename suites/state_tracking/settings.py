@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
+from evalkit.values import counted
 from suites.state_tracking.tasks import MAX_UPDATES, MIN_UPDATES, TASKS
 
 UPDATES = (4, 8, 16, 32, 64, 128, 256, 512)
@@ -67,8 +68,8 @@ class StateTrackingSettings:
         """The questions in one line, for the first line of output."""
         prompts = len(self.tasks) * len(self.updates) * len(self.ctxs) * self.samples
         return (
-            f"track: {prompts:,} prompts ({len(self.tasks)} tasks, {self.updates[0]:,} to "
-            f"{self.updates[-1]:,} updates, {self.samples} samples each)"
+            f"track: {counted(prompts, 'prompt')} ({counted(len(self.tasks), 'task')}, {self.updates[0]:,} to "
+            f"{self.updates[-1]:,} updates, {counted(self.samples, 'sample')} each)"
         )
 
     def contexts(self) -> tuple[int, ...]:
