@@ -1,5 +1,6 @@
 """The drops that the rules of a policy detect with a number of samples, before a candidate has run."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -96,16 +97,11 @@ def explain(
     if new:
         tests = list(_observed(policy, base, new, samples))
     elif base:
-        of_base = {run.record.suite: run for run in base}
-        tests = list(_assumed(policy, lambda check: select(check, of_base, {}), _run_rows(base, samples), changed))
+        tests = _of_base(policy, base, samples, changed)
     else:
         rows = _suite_rows(policy, suites, samples)
         targets = [*(row.target for row in rows), *dict.fromkeys(row.mean for row in rows)]
         tests = list(_assumed(policy, lambda check: choose(check.selector, targets), rows, changed))
-    sharing = {
-        advisory: sum(test.check.kind == "max_drop" and (test.check.tier == "advisory") == advisory for test in tests)
-        for advisory in (False, True)
-    }
     others = [check for check in policy.checks if check.kind not in _TESTS]
     not_shown = (
         1.0 if test.spread is None else chance_not_shown(test.spread, test.limit, test.check)
@@ -120,16 +116,41 @@ def explain(
         changed=None if new else changed,
         error_rate=policy.error_rate,
         checks=(
-            *(_explained(test, policy.error_rate, sharing[test.check.tier == "advisory"]) for test in tests),
+            *(_explained(test, level) for test, level in _with_levels(tests, policy.error_rate)),
             *(_not_a_test(check) for check in others),
         ),
         false_alarm=false_alarm([*(test.check for test in tests), *others], policy.error_rate, not_shown),
     )
 
 
-def _explained(test: _Test, error_rate: float, sharing: int) -> ExplainedCheck:
+def power(policy: Policy, base: Sequence[StoredRun], drop: float, *, samples: int, changed: float) -> dict[str, float]:
+    """For each selector of BASE the probability that its check fails a true drop of `drop` in its unit.
+
+    As `explain`, for BASE alone; a selector of unknown spread is left out.
+    """
+    tests = _with_levels(_of_base(policy, base, samples, changed), policy.error_rate)
+    return {
+        test.check.selector.text: _failing(test, test.spread, level)(drop / test.metric.scale)
+        for test, level in tests
+        if test.spread is not None
+    }
+
+
+def _of_base(policy: Policy, base: Sequence[StoredRun], samples: int | None, changed: float) -> list[_Test]:
+    of_base = {run.record.suite: run for run in base}
+    return list(_assumed(policy, lambda check: select(check, of_base, {}), _run_rows(base, samples), changed))
+
+
+def _with_levels(tests: Sequence[_Test], error_rate: float) -> Iterator[tuple[_Test, float | None]]:
+    """Each test with the level of its first step among all drops that are tested; None if it is not one of them."""
+    sharing = Counter(test.check.tier == "advisory" for test in tests if test.check.kind == "max_drop")
+    for test in tests:
+        shared = sharing[test.check.tier == "advisory"]
+        yield test, first_level(test.check.level, error_rate, shared) if test.check.kind == "max_drop" else None
+
+
+def _explained(test: _Test, level: float | None) -> ExplainedCheck:
     check, spread, limit = test.check, test.spread, test.limit
-    level = first_level(check.level, error_rate, sharing) if check.kind == "max_drop" else None
     known = ExplainedCheck(
         check.selector.text, test.target, check.kind, check.limit, check.tier, test.metric.unit, level, note=test.note
     )

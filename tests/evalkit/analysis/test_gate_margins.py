@@ -30,9 +30,13 @@ def test_too_few_samples_say_how_many_would_do(tmp_path: Path) -> None:
     rule = first_rules([make_run(tmp_path / "few", spec_of(4))])["ruler@65536"]
     assert rule.limit is None
     assert rule.samples_needed is not None
-    enough = first_rules([make_run(tmp_path / "more", spec_of(2 * rule.samples_needed))])["ruler@65536"]
-    assert enough.limit is not None
-    assert enough.limit <= LARGEST
+    enough, less = (
+        first_rules([make_run(tmp_path / str(samples), spec_of(samples))])["ruler@65536"].limit
+        for samples in (rule.samples_needed, rule.samples_needed - 1)
+    )
+    assert less is None
+    assert enough is not None
+    assert 0.9 * LARGEST <= enough <= LARGEST
 
 
 DRAWS = 20
