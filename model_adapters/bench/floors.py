@@ -51,10 +51,10 @@ class PassWork:
 def prefill_work(model: PreTrainedModel, tokens: int) -> PassWork:
     """A prompt of `tokens` tokens, and the logits after its last.
 
-    In the last layer, only the last token's attention and MLP count: nothing reads the others'. Excludes the gated
+    In the last layer, only the last token's query, attention and MLP count: nothing reads others'. Excludes the gated
     delta rule's own operations.
     """
-    head, unread = output_embeddings(model).weight, _last_mlp_parameters(model)
+    head, unread = output_embeddings(model).weight, _unread_parameters(model)
     flops = _matrix_flops(model) * tokens - 2 * unread * (tokens - 1) + 2 * head.numel()
     cost = slot_cost(model.config, model.dtype)
     return PassWork(
@@ -92,10 +92,13 @@ def _matrix_flops(model: PreTrainedModel) -> float:
     return flops
 
 
-def _last_mlp_parameters(model: PreTrainedModel) -> int:
-    """Weights of the last layer's MLP if it is dense, so that it can be left out for most tokens."""
-    mlp = last_mlp(model.get_decoder())  # type: ignore[no-untyped-call]
-    return 0 if mlp is None else sum(weight.numel() for weight in mlp.parameters() if weight.dim() > 1)
+def _unread_parameters(model: PreTrainedModel) -> int:
+    """Weights of the last layer that only the last token needs: of queries, output projection and a dense MLP."""
+    decoder = model.get_decoder()  # type: ignore[no-untyped-call]
+    attention = getattr(decoder.layers[-1], "self_attn", None) if hasattr(decoder, "layers") else None
+    modules = [last_mlp(decoder), *(getattr(attention, name, None) for name in ("q_proj", "o_proj"))]
+    weights = (weight for module in modules if module is not None for weight in module.parameters())
+    return sum(weight.numel() for weight in weights if weight.dim() > 1)
 
 
 def _attention_flops(

@@ -24,13 +24,13 @@ def test_each_kind_of_work_has_its_own_rate_and_times_add_up() -> None:
 def test_a_llama_prompt_by_hand() -> None:
     """Two layers of width 64: query and output 64 × 64, key and value 64 × 32, and the three MLP matrices.
 
-    The last layer's MLP runs for one token, and its attention for one query.
+    The last layer's MLP runs for one token, and its attention and projections around it for one query.
     """
     model = small_model("llama")
     mlp = 3 * 64 * 96
     layer = 2 * 64 * 64 + 2 * 64 * 32 + mlp
     work = prefill_work(model, 100)
-    assert work.products.flops == 2 * (2 * layer * 100 - 99 * mlp + 288 * 64)
+    assert work.products.flops == 2 * (2 * layer * 100 - 99 * (mlp + 2 * 64 * 64) + 288 * 64)
     assert work.attention.flops == 4 * 4 * 16 * (100 * 101 // 2 + 100)
     weights = sum(parameter.nbytes for parameter in model.parameters()) - 288 * 64 * 4
     assert work.products.bytes == weights
@@ -46,8 +46,10 @@ def test_steps_need_at_least_the_work_of_the_prompt_they_make(family: str) -> No
     head, tokens = 2 * 288 * 64, 300
     steps = [decode_work(model, before, 1) for before in range(tokens)]
     prompt = prefill_work(model, tokens)
-    mlp = last_mlp(model.get_decoder())
-    skipped = 0 if mlp is None else 2 * (tokens - 1) * sum(w.numel() for w in mlp.parameters() if w.dim() > 1)
+    mlp, attention = last_mlp(model.get_decoder()), getattr(model.get_decoder().layers[-1], "self_attn", None)
+    unread = [] if mlp is None else [weight for weight in mlp.parameters() if weight.dim() > 1]
+    unread += [] if attention is None else [attention.q_proj.weight, attention.o_proj.weight]
+    skipped = 2 * (tokens - 1) * sum(weight.numel() for weight in unread)
     stepped = sum(step.products.flops - head for step in steps)
     assert stepped == pytest.approx(prompt.products.flops - head + skipped)
     last = layer_kinds(model.config)[-1]
