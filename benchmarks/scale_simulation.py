@@ -174,7 +174,7 @@ def simulate(replicas: int, samples: int, hours_between_kills: float, seed: int)
         samples=len(plan.keys),
         asked_twice=sum(count - 1 for count in asked.values()),
         kills=fleet.kills,
-        errors=record.counts["errors"],
+        errors=record.counts.errors,
         driver_seconds=time.process_time() - began - answering,
         bytes=size,
         scores=tuple(row.value for row in record.results),

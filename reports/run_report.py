@@ -87,18 +87,18 @@ def _notices(record: RunRecord) -> tuple[str, ...]:
     notices = [] if record.model.trained else [UNTRAINED]
     if record.unfinished:
         notices.append(
-            f"UNFINISHED: {record.counts['n']:,} of {record.planned or 0:,} samples so far. "
+            f"UNFINISHED: {record.counts.n:,} of {record.planned or 0:,} samples so far. "
             "Continue the run with --resume."
         )
     if record.shard is not None:
         notices.append(
-            f"PART: {record.shard.label}, with {record.counts['n']:,} of {record.shard.planned:,} samples. "
+            f"PART: {record.shard.label}, with {record.counts.n:,} of {record.shard.planned:,} samples. "
             "Merge all shards with `evalkit merge`."
         )
-    errors = record.counts["errors"]
+    errors = record.counts.errors
     if errors:
         notices.append(
-            f"INCOMPLETE: {errors} of {record.counts['n']} samples errored and are not in the scores; "
+            f"INCOMPLETE: {errors} of {record.counts.n} samples errored and are not in the scores; "
             "run again with --resume to repeat them."
         )
     notices.extend(

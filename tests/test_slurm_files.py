@@ -73,7 +73,7 @@ def test_an_array_runs_its_shards_and_merges_them(cluster: Path) -> None:
     done = submit(cluster, "my runs")
     assert done.stdout.splitlines() == ["array 1: shards in my runs/shards", "Submitted batch job 2"], done.stderr
     record = read_run(cluster / "my runs" / "run")
-    assert (record.merged_shards, record.counts["n"]) == (2, 6)
+    assert (record.merged_shards, record.counts.n) == (2, 6)
     # Submitted again after a task was killed and its last sample lost, only that sample is asked.
     killed = cluster / "my runs" / "shards" / "2"
     (killed / "run.json").unlink()
@@ -91,7 +91,7 @@ def test_a_failed_task_leaves_the_merge_undone_and_an_errored_sample_does_not(cl
         "{models: ['scripted:model'], suites: {track: {tasks: [parity], updates: [4], samples: 6, shots: 1}}}"
     )
     submit(cluster, "runs", "run plan.yaml")
-    assert read_run(cluster / "runs" / "run" / "scripted-model" / "track").counts["errors"] == 1
+    assert read_run(cluster / "runs" / "run" / "scripted-model" / "track").counts.errors == 1
     submit(cluster, "other", TRACK.replace("parity", "party"))
     assert (cluster / "jobs" / "3" / "failed").exists()
     assert not (cluster / "other" / "run").exists()

@@ -286,7 +286,7 @@ def unfinished_notes(base: RunRecord, new: RunRecord) -> Iterator[str]:
     for name, record in (("BASE", base), ("NEW", new)):
         if record.unfinished:
             yield (
-                f"UNFINISHED: {name} has {record.counts['n']:,} of {record.planned or 0:,} samples; "
+                f"UNFINISHED: {name} has {record.counts.n:,} of {record.planned or 0:,} samples; "
                 "only these are compared."
             )
 

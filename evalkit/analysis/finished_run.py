@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.files import reading
-from evalkit.records import Manifest, ResultRow, RunRecord, SampleRecord
+from evalkit.records import Counts, Manifest, ResultRow, RunRecord, SampleRecord
 from evalkit.records.metrics import metric_of
 from evalkit.running.run_files import MANIFEST, RUN, SAMPLES, STARTED, read_manifest, read_run, read_samples
 from evalkit.running.shards import SHARDS
@@ -193,14 +193,11 @@ def _misnamed(samples: Sequence[SampleRecord]) -> str | None:
 
 
 def _counts(record: RunRecord, samples: Sequence[SampleRecord]) -> str | None:
-    seen = {
-        "n": len(samples),
-        "errors": sum(sample.error is not None for sample in samples),
-        "unscored": sum(sample.unscored is not None for sample in samples),
-    }
-    for name, count in seen.items():
-        if record.counts.get(name) != count:
-            return f"counts.{name} is {record.counts.get(name)}, the samples give {count}"
+    seen = Counts.of(samples)
+    for name in ("n", "errors", "unscored"):
+        stated, count = getattr(record.counts, name), getattr(seen, name)
+        if stated != count:
+            return f"counts.{name} is {stated}, the samples give {count}"
     failures = dict(Counter(sample.failure for sample in samples if sample.failure is not None))
     return None if failures == record.failures else f"failures are {record.failures}, the samples give {failures}"
 

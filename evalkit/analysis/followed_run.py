@@ -90,9 +90,9 @@ def _finished(folder: Path) -> FollowedRun:
         suite=record.suite,
         model=record.model.name,
         shard=record.shard,
-        done=record.counts["n"],
+        done=record.counts.n,
         planned=record.planned,
-        errors=record.counts["errors"],
+        errors=record.counts.errors,
         updated_at=record.sessions[-1].written_at if record.sessions else None,
         hardware=_hardware(record.sessions),
     )

@@ -247,10 +247,10 @@ def _check_lines(folder: Path, record: RunRecord) -> None:
         while chunk := file.read(_CHUNK_BYTES):
             lines += chunk.count(b"\n")
             last = chunk[-1:]
-    if last != b"\n" or lines != record.counts.get("n"):
+    if last != b"\n" or lines != record.counts.n:
         part = "" if last == b"\n" else " and a part of one"
         raise IncompatibleRunError(
-            f"{folder}: {RUN} counts {record.counts.get('n')} samples, {SAMPLES} holds {lines}{part}; run it again"
+            f"{folder}: {RUN} counts {record.counts.n} samples, {SAMPLES} holds {lines}{part}; run it again"
         )
 
 
@@ -388,8 +388,8 @@ def _used(record: RunRecord) -> UsedRun:
         suite=record.suite,
         dialect=record.dialect,
         seed=record.seed,
-        n=record.counts.get("n", 0),
-        errors=record.counts.get("errors", 0),
+        n=record.counts.n,
+        errors=record.counts.errors,
         started_at=record.started_at,
         hardware=describe_hardware(record),
         evalkit=record.environment.evalkit,

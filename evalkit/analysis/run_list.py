@@ -74,9 +74,9 @@ def _finished(folder: Path, record: RunRecord) -> ListedRun:
         dialect=record.dialect,
         lengths=tuple(sorted({row.ctx for row in record.results if row.ctx})),
         mean=means[max(means)] if means else None,
-        samples=record.counts.get("n", 0),
+        samples=record.counts.n,
         planned=record.planned,
-        errors=record.counts.get("errors", 0),
+        errors=record.counts.errors,
         shard="" if record.shard is None else record.shard.label,
     )
 

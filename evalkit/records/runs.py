@@ -1,12 +1,12 @@
 """Records of a whole run: model identity, corpora, plan and RunRecord."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from evalkit.records.execution import EngineDescription, Environment, MemoryUse, Timing
 from evalkit.records.results import Figure, ResultRow, SummaryRow, UnscoredCell, Verdict
-from evalkit.records.samples import SampleKey
+from evalkit.records.samples import SampleKey, SampleRecord
 from evalkit.records.sessions import Session
 from evalkit.records.shards import Shard
 
@@ -193,6 +193,23 @@ class RunStart:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """Number of samples `n` of a run, of which `errors` and `unscored`."""
+
+    n: int = 0
+    errors: int = 0
+    unscored: int = 0
+
+    @classmethod
+    def of(cls, samples: Collection[SampleRecord]) -> "Counts":
+        return cls(
+            n=len(samples),
+            errors=sum(sample.error is not None for sample in samples),
+            unscored=sum(sample.unscored is not None for sample in samples),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """Everything needed to rerun, compare and gate one run: the content of run.json."""
 
@@ -215,8 +232,7 @@ class RunRecord:
     failures: dict[str, int]
     """Failure kind -> number of samples."""
     unscored: tuple[UnscoredCell, ...]
-    counts: dict[str, int]
-    """Number of samples `n`, of which `errors` and `unscored`."""
+    counts: Counts
     timing: Timing
     """Over all sessions; `first_prompt_seconds` of the first."""
     memory: MemoryUse

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from evalkit.records import (
     SCHEMA,
+    Counts,
     EngineDescription,
     Environment,
     MemoryUse,
@@ -45,11 +46,7 @@ def assemble(
         summary=summary.summary,
         failures=dict(sorted(failures.items())),
         unscored=(*start.unscored, *summary.unscored),
-        counts={
-            "n": len(samples),
-            "errors": sum(sample.error is not None for sample in samples),
-            "unscored": sum(sample.unscored is not None for sample in samples),
-        },
+        counts=Counts.of(samples),
         timing=_timing(samples, sessions),
         memory=_memory(sessions),
         warnings=(*start.warnings, *summary.warnings, *_warnings(sessions)),

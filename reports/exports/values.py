@@ -60,7 +60,7 @@ def settings_of(record: RunRecord) -> dict[str, str | int | float | bool]:
         "engine": record.engine.engine,
         "gpu": record.environment.gpu.name if record.environment.gpu else None,
         "run_id": record.run_id,
-        "errors": record.counts.get("errors", 0),
+        "errors": record.counts.errors,
         "trained_weights": model.trained,
         **{f"corpus.{corpus.role}": f"{corpus.name} {corpus.sha256}" for corpus in record.corpora},
         **{f"version.{name}": version for name, version in record.environment.versions.items()},

@@ -16,6 +16,7 @@ from evalkit.records import (
     SCHEMA,
     START_SCHEMA,
     CorpusUse,
+    Counts,
     EngineDescription,
     Environment,
     Excerpt,
@@ -111,7 +112,7 @@ def stop_run(folder: Path, samples: int) -> Path:
     """Turn a finished run into one that was killed after its first `samples`."""
     record = read_run(folder)
     fields = json.loads(to_json(record))
-    start = from_dict(RunStart, {**fields, "schema": START_SCHEMA, "planned": record.counts["n"]})
+    start = from_dict(RunStart, {**fields, "schema": START_SCHEMA, "planned": record.counts.n})
     (folder / STARTED).write_text(to_json(start), encoding="utf-8")
     (folder / SESSIONS).write_text(to_json(SessionList(SESSIONS_SCHEMA, record.sessions)), encoding="utf-8")
     (folder / RUN).unlink()
@@ -216,11 +217,7 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
         else (),
         failures={kind: failures.count(kind) for kind in dict.fromkeys(failures)},
         unscored=spec.unscored_cells,
-        counts={
-            "n": len(samples),
-            "errors": sum(sample.error is not None for sample in samples),
-            "unscored": sum(sample.unscored is not None for sample in samples),
-        },
+        counts=Counts.of(samples),
         timing=Timing(
             wall_seconds=100.0,
             prefill_seconds=sum(sample.prefill_seconds for sample in samples),

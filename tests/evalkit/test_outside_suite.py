@@ -101,7 +101,7 @@ def test_it_is_run_resumed_compared_gated_and_shown(evalkit: Evalkit) -> None:
     evalkit("run --suite additions --set samples=10 --out base --resume --model", strong)
     evalkit("run --suite additions --set samples=10 --out new --model", weak)
     run = load_run(Path("base"))
-    assert (run.record.suite, run.record.counts["n"], run.record.config["samples"]) == ("additions", 10, 10)
+    assert (run.record.suite, run.record.counts.n, run.record.config["samples"]) == ("additions", 10, 10)
     assert [sample.session for sample in run.samples.values()] == [1] * 6 + [2] * 4
     (comparison,) = evalkit("compare base new --format json").json()["comparisons"]
     assert (comparison["suite"], comparison["rows"][0]["difference"]) == ("additions", -80)
@@ -151,7 +151,7 @@ def test_a_plan_names_it(evalkit: Evalkit) -> None:
     Path("plan.yaml").write_text(f"models: [{model}]\nsuites: {{additions: {{samples: 2}}}}\n")
     evalkit("run plan.yaml")
     (record,) = [load_run(path.parent).record for path in Path("runs").rglob("run.json")]
-    assert (record.suite, record.counts["n"]) == ("additions", 2)
+    assert (record.suite, record.counts.n) == ("additions", 2)
 
 
 @pytest.mark.usefixtures("installed")

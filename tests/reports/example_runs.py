@@ -6,6 +6,7 @@ from typing import Any
 from evalkit.records import (
     SCHEMA,
     CorpusUse,
+    Counts,
     Environment,
     Figure,
     MemoryUse,
@@ -61,7 +62,7 @@ FULL = RunRecord(
     ),
     failures={"budget_cut": 3, "wrong_needle": 41},
     unscored=(UnscoredCell("cwe", 65536, "its smallest prompt has 70,000 tokens of 65,416"),),
-    counts={"n": 500, "errors": 2, "unscored": 0},
+    counts=Counts(n=500, errors=2, unscored=0),
     timing=Timing(
         wall_seconds=4210.5,
         first_prompt_seconds=14.25,
@@ -86,7 +87,7 @@ EMBEDDED = replace(
     figures=(Figure("effective_length", 0, "tokens"), Figure("wavg_increasing", None, "points")),
     failures={},
     unscored=(),
-    counts={"n": 4, "errors": 0, "unscored": 0},
+    counts=Counts(n=4, errors=0, unscored=0),
     timing=Timing(wall_seconds=300.0, prefill_seconds=250.0, decode_seconds=1.5),
     memory=MemoryUse(),
     warnings=(),

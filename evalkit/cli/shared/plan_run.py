@@ -180,7 +180,7 @@ def _is_current(spec: SuiteSpec[Any], settings: Any, options: ModelOptions, fold
 
     record = read_run(folder)
     config = json.loads(json.dumps(record_config(settings, engine_options(spec, options))))
-    if record.counts.get("errors") or any(record.config.get(name) != value for name, value in config.items()):
+    if record.counts.errors or any(record.config.get(name) != value for name, value in config.items()):
         return False
     if fingerprints(options) != (record.model.fingerprint, record.model.tokenizer):
         return False

@@ -86,7 +86,7 @@ class Finished:
     @property
     def exit_code(self) -> int:
         """That of the reports, of samples that errored, or of a failed verdict, in this order."""
-        if self.report_code or self.run.record.counts["errors"]:
+        if self.report_code or self.run.record.counts.errors:
             return self.report_code or HAS_ERRORS
         return CHECK_FAILED if any(verdict.outcome == "fail" for verdict in self.run.record.verdicts) else 0
 

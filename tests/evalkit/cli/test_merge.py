@@ -145,7 +145,7 @@ def test_a_shard_is_resumed_as_that_shard(evalkit: Evalkit, monkeypatch: pytest.
     )
     evalkit(hint.partition("evalkit ")[2])
     evalkit("merge other part --out merged")
-    assert load_run(Path("merged")).record.counts["n"] == 8
+    assert load_run(Path("merged")).record.counts.n == 8
     assert sorted(asked(Path("asked"))) == sorted([*(f"sum/512/{i}/42" for i in range(8)), "sum/512/4/42"])
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.cli.shared.stored_runs import open_run
+from evalkit.records import Counts
 from tests.evalkit.scripts import write_script
 from tests.suites.mmlu.small_data import write_mmlu
 from tests.support import Evalkit
@@ -50,14 +51,14 @@ def test_subjects_can_be_added_to_a_run(evalkit: Evalkit) -> None:
     evalkit(VIROLOGY)
     evalkit(f"{BOTH} --resume")
     run = load_run(Path("run"))
-    assert run.record.counts["n"] == 8
+    assert run.record.counts.n == 8
     assert {sample.session for sample in run.samples.values() if sample.task == "virology"} == {1}
 
 
 def test_it_is_continued_with_more_questions_and_not_with_other_ones(evalkit: Evalkit) -> None:
     evalkit(f"{BOTH} --samples 1")
     evalkit(f"{BOTH} --resume")
-    assert load_run(Path("run")).record.counts["n"] == 8
+    assert load_run(Path("run")).record.counts.n == 8
     assert "dialect: 5-shot mc -> 2-shot mc" in evalkit.refuses(f"{BOTH} --resume --shots 2")
 
 
@@ -67,7 +68,7 @@ def test_questions_beyond_the_trained_length_are_named(evalkit: Evalkit) -> None
     path = Path("mmlu/test/virology_test.csv")
     path.write_text(path.read_text().replace("test, number 4", "test, number 4" + " or more" * 200))
     assert "Unscored: virology: question 4 of virology: it takes" in evalkit(f"{VIROLOGY} --shots 1").out
-    assert load_run(Path("run")).record.counts == {"n": 6, "errors": 0, "unscored": 1}
+    assert load_run(Path("run")).record.counts == Counts(n=6, errors=0, unscored=1)
 
 
 def test_compare_gate_and_leaderboard_take_the_mean_over_questions(evalkit: Evalkit) -> None:

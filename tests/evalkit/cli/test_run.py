@@ -66,15 +66,15 @@ def test_a_plan_that_asks_for_more_goes_on(evalkit: Evalkit) -> None:
     Path("plan.yaml").write_text(PLAN.replace("samples: 4", "samples: 6"))
     evalkit("run plan.yaml")
     assert number_asked() == 20
-    assert read_run(Path("runs/plan/scripted-weak/tiny")).counts["n"] == 6
+    assert read_run(Path("runs/plan/scripted-weak/tiny")).counts.n == 6
 
 
 def test_a_plan_that_asks_for_less_keeps_the_old_run_elsewhere(evalkit: Evalkit) -> None:
     evalkit("run plan.yaml")
     Path("plan.yaml").write_text(PLAN.replace("samples: 4", "samples: 3"))
     assert "the old run is kept as runs/plan/superseded/scripted-weak-tiny" in evalkit("run plan.yaml").err
-    assert read_run(Path("runs/plan/scripted-weak/tiny")).counts["n"] == 3
-    assert read_run(Path("runs/plan/superseded/scripted-weak-tiny")).counts["n"] == 4
+    assert read_run(Path("runs/plan/scripted-weak/tiny")).counts.n == 3
+    assert read_run(Path("runs/plan/superseded/scripted-weak-tiny")).counts.n == 4
 
 
 def test_weights_that_were_overwritten_are_run_and_judged_again(evalkit: Evalkit) -> None:
@@ -146,7 +146,7 @@ class TestFailures:
         shown = evalkit("run plan.yaml", code=2)
         missing = "scripted:weak on track: cannot write to runs/plan/scripted-weak/track"
         assert shown.err.splitlines()[-1].startswith(f"failed: {missing}")
-        assert read_run(Path("runs/plan/scripted-strong/track")).counts["n"] == 4
+        assert read_run(Path("runs/plan/scripted-strong/track")).counts.n == 4
         assert f"MISSING: {missing}" in " ".join(shown.out.split())
         for name in ("comparison.md", "comparison.html", "LEADERBOARD.md"):
             assert "MISSING: scripted:weak on track" in Path("runs/plan", name).read_text()
@@ -169,7 +169,7 @@ class TestFailures:
         monkeypatch.setattr(TinySuite, "summarize", fail)
         notes = evalkit("run plan.yaml", code=70).err
         assert "failed: scripted:weak on tiny: internal error, RuntimeError: a bug" in notes
-        assert read_run(Path("runs/plan/scripted-strong/track")).counts["n"] == 4
+        assert read_run(Path("runs/plan/scripted-strong/track")).counts.n == 4
 
 
 def test_a_wrong_value_is_met_before_anything_runs(evalkit: Evalkit) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.analysis.pairing import pair_runs
-from evalkit.records import MemoryUse, Timing
+from evalkit.records import Counts, MemoryUse, Timing
 from tests.support import Evalkit
 
 
@@ -44,7 +44,7 @@ def test_a_stored_run_says_what_is_known_and_marks_the_rest(stored: Evalkit) -> 
     )
     assert load_run(Path("runs/poor")).record.model.path == "predictions:poor"
     assert (record.timing, record.memory) == (Timing(), MemoryUse())
-    assert record.counts == {"n": 80, "errors": 0, "unscored": 0}
+    assert record.counts == Counts(n=80, errors=0, unscored=0)
     assert [(row.ctx, row.value, row.n) for row in record.results] == [(4096, 95.0, 40), (8192, 95.0, 40)]
     assert "the predictions were made by another tool" in record.warnings[0]
     assert set(run.samples) == {f"vt/{ctx}/{index}/0" for ctx in (4096, 8192) for index in range(40)}

@@ -69,7 +69,7 @@ def test_it_is_not_judged(runs: Path, evalkit: Evalkit, command: str) -> None:
 def test_a_torn_last_line_is_left_out(runs: Path) -> None:
     with Path("new/samples.jsonl").open("a") as file:
         file.write('{"id": "half')
-    assert open_run(Path("new")).record.counts["n"] == 50
+    assert open_run(Path("new")).record.counts.n == 50
 
 
 def test_errors_are_shown_as_such(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_samples_of_another_run_are_named(runs: Path, evalkit: Evalkit) -> None:
 def test_files_alone_give_the_tables_of_the_suite(tmp_path: Path, name: str) -> None:
     finished = load_run(HISTORY / name).record
     shutil.copytree(HISTORY / name, tmp_path / "run")
-    whole = open_run(stop_run(tmp_path / "run", samples=finished.counts["n"])).record
+    whole = open_run(stop_run(tmp_path / "run", samples=finished.counts.n)).record
     assert [(row.task, row.ctx, row.n, row.chance, row.updates) for row in whole.results] == [
         (row.task, row.ctx, row.n, row.chance, row.updates) for row in finished.results
     ]
@@ -122,7 +122,7 @@ def test_files_alone_give_the_tables_of_the_suite(tmp_path: Path, name: str) -> 
 @pytest.mark.parametrize("name", ["lengths", "track", "extend"])
 @pytest.mark.parametrize("share", [0.02, 0.5])
 def test_any_part_of_a_run_is_shown(evalkit: Evalkit, tmp_path: Path, name: str, share: float) -> None:
-    planned = load_run(HISTORY / name).record.counts["n"]
+    planned = load_run(HISTORY / name).record.counts.n
     shutil.copytree(HISTORY / name, tmp_path / "run")
     stop_run(tmp_path / "run", samples=int(share * planned))
     assert evalkit("show run --html page.html").out == "", "the page holds it all"
@@ -147,5 +147,5 @@ def test_it_goes_on_from_a_copy_on_another_machine(
     monkeypatch.chdir(there)
     assert "2 of 4" in evalkit("watch copy").out
     evalkit(line, "--out", "copy", "--resume")
-    assert load_run(Path("copy")).record.counts["n"] == 4
+    assert load_run(Path("copy")).record.counts.n == 4
     assert asked(Path("log")) == ["parity:4/0/2/42", "parity:4/0/3/42"]

@@ -213,7 +213,7 @@ def test_a_stopped_evaluation_goes_on(evalkit: Evalkit, monkeypatch: pytest.Monk
     with interrupted_waits(monkeypatch):
         hint = evalkit(f"{WATCH} --once", code=130).err.splitlines()[-1]
     assert "3 of 40 samples are stored already; 37 to run" in evalkit(hint.partition("evalkit ")[2]).err
-    assert read_run(Path("runs/plan/step100/tiny")).counts["n"] == 40
+    assert read_run(Path("runs/plan/step100/tiny")).counts.n == 40
 
 
 def test_a_base_that_cannot_be_read_fails_a_checkpoint_once(evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.errors import IncompatibleRunError, RequestFailedError
-from evalkit.records import Asked, Completion, Excerpt, Request, SampleKey, SampleRecord, Score
+from evalkit.records import Asked, Completion, Counts, Excerpt, Request, SampleKey, SampleRecord, Score
 from evalkit.running.answering import PREPARED_AHEAD
 from evalkit.running.run_files import read_manifest
 from evalkit.running.store import RunStore, read_run, read_samples
@@ -69,7 +69,7 @@ class TestOneRun:
         assert (record.suite, record.suite_version, record.dialect, record.seed) == ("tiny", "1", "plain", 42)
         assert record.run_id == "run-7"
         assert record.results[0].value == 75.0
-        assert record.counts == {"n": 4, "errors": 0, "unscored": 0}
+        assert record.counts == Counts(n=4, errors=0, unscored=0)
         assert record.failures == {"other": 1}
         assert [cell.reason for cell in record.unscored] == ["it never fits"]
         assert record.model == wrong.identity
@@ -162,7 +162,7 @@ class TestFailures:
         failed = read_samples(tmp_path)[1]
         assert (failed.error, failed.score, failed.failure) == ("out of memory", None, None)
         assert (record.results[0].value, record.results[0].n, record.results[0].errors) == (100.0, 2, 1)
-        assert record.counts == {"n": 3, "errors": 1, "unscored": 0}
+        assert record.counts == Counts(n=3, errors=1, unscored=0)
         assert record.failures == {}
 
     def test_a_failed_request_is_not_judged(self, tmp_path: Path) -> None:
@@ -187,14 +187,14 @@ class TestFailures:
         again = right_adapter()
         record = run_in(tmp_path, TinySuite(samples=3), again, resume=True)
         assert asked(again) == ["sum/512/1/42"]
-        assert record.counts["errors"] == 0
+        assert record.counts.errors == 0
 
     def test_what_cannot_fit_is_unscored_and_asked_for_once(self, tmp_path: Path) -> None:
         suite = TinySuite(tasks=("too_long", "sum"), samples=2)
         adapter = right_adapter()
         record = run_in(tmp_path, suite, adapter)
         assert asked(adapter) == ["sum/512/0/42", "sum/512/1/42"]
-        assert record.counts == {"n": 4, "errors": 0, "unscored": 2}
+        assert record.counts == Counts(n=4, errors=0, unscored=2)
         assert read_samples(tmp_path)[0].unscored == "too_long needs more than 512 tokens"
         again = right_adapter()
         run_in(tmp_path, TinySuite(tasks=("too_long", "sum"), samples=3), again, resume=True)
@@ -264,8 +264,8 @@ class TestResuming:
         record = run_in(tmp_path, TinySuite(samples=5), adapter, resume=True, observer=observer)
         assert asked(adapter) == ["sum/512/3/42", "sum/512/4/42"]
         assert [key.index for key in observer.pending] == [3, 4]
-        assert record.counts["n"] == 5
-        assert read_run(tmp_path).counts["n"] == 5
+        assert record.counts.n == 5
+        assert read_run(tmp_path).counts.n == 5
 
     def test_tasks_and_lengths_can_be_added(self, tmp_path: Path) -> None:
         run_in(tmp_path, TinySuite(samples=1))
@@ -284,7 +284,7 @@ class TestResuming:
         record = run_in(tmp_path, TinySuite(tasks=("sum", "more")), resume=True)
         assert [corpus.role for corpus in record.corpora] == ["numbers", "numbers/sum", "numbers/more"]
         assert list(read_manifest(tmp_path).corpora) == ["numbers", "numbers/sum", "numbers/later", "numbers/more"]
-        assert load_run(tmp_path).record.counts["n"] == 6
+        assert load_run(tmp_path).record.counts.n == 6
 
     def test_a_refused_command_changes_nothing(self, tmp_path: Path) -> None:
         failing = ScriptedAdapter(lambda request: ScriptedReply(error="NaN") if "/1/" in request.id else "no")
@@ -306,7 +306,7 @@ class TestResuming:
         not_in_run = r"holds 2 samples not in this run \(such as sum/512/1/42\)"
         with pytest.raises(IncompatibleRunError, match=not_in_run):
             run_in(tmp_path, TinySuite(samples=1), resume=True)
-        assert read_run(tmp_path).counts["n"] == 3
+        assert read_run(tmp_path).counts.n == 3
 
     def test_a_run_killed_before_its_record_is_finished_without_asking(self, tmp_path: Path) -> None:
         first = run_in(tmp_path, TinySuite(samples=3))

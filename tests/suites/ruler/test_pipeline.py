@@ -60,7 +60,7 @@ def test_a_model_that_fails_is_not_scored(tmp_path: Path) -> None:
     record = run_with(lambda request: ScriptedReply(error="out of memory"), tmp_path / "run", tasks=("vt",))
     (row,) = record.results
     assert (row.value, row.errors) == (None, 2)
-    assert record.counts["errors"] == 2
+    assert record.counts.errors == 2
 
 
 @pytest.mark.parametrize("ctx", [512, 4096])

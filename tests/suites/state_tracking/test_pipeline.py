@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from evalkit.records import Request, RunRecord
+from evalkit.records import Counts, Request, RunRecord
 from evalkit.running.protocols import Adapter
 from model_adapters.scripted import ScriptedAdapter, ScriptedTokenizer
 from reports.markdown import render, render_run
@@ -34,7 +34,7 @@ def test_a_run_reports_how_far_the_state_is_held(tmp_path: Path, check_golden: C
     asked = StateTrackingSettings.of(updates=(4, 16, 32), samples=6, ctx=(0, 2048))
     record = run_track(tmp_path, asked, ScriptedAdapter(reply, batch_sequences=3))
     assert figure_values(record) == {f"updates_held/{task}{where}": 16 for where in ("", "@2048") for task in TASKS}
-    assert record.counts == {"n": 9 * 3 * 6 * 2, "errors": 0, "unscored": 0}
+    assert record.counts == Counts(n=9 * 3 * 6 * 2, errors=0, unscored=0)
     assert set(record.failures) == {"other", "wrong_state"}
     shown = render(Report("track", (), report(record).tables, ()))
     check_golden("state_tracking/report.md", shown)

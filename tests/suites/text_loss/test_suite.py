@@ -141,7 +141,7 @@ def test_a_failed_request_is_no_loss(text_file: Path, tmp_path: Path) -> None:
     record = run_in(tmp_path / "run", suite_of(text_file, ctx=128, samples=4), ScriptedAdapter(reply))
     (row,) = record.results
     assert (row.n, row.errors) == (3, 1)
-    assert record.counts["errors"] == 1
+    assert record.counts.errors == 1
 
 
 def test_a_document_of_one_token_is_left_out_and_counted(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import UsageError
+from evalkit.records import Counts
 from evalkit.running.store import read_run
 from evalkit.suite_spec import SUITES, find_suite
 from tests.evalkit.scripts import interrupted_waits, sums, write_script
@@ -52,7 +53,7 @@ def test_errors_of_either_are_the_exit_code(evalkit: Evalkit) -> None:
 def test_a_baseline_that_answered_nothing_is_no_mistake_of_the_user(evalkit: Evalkit) -> None:
     notes = evalkit(compared("strong", "mute", "--out here"), code=3).err
     assert "the comparison could not be made (" in notes
-    assert read_run(Path("here")).counts == {"n": 40, "errors": 0, "unscored": 0}
+    assert read_run(Path("here")).counts == Counts(n=40, errors=0, unscored=0)
 
 
 def test_both_places_are_checked_before_either_model_runs(evalkit: Evalkit) -> None:

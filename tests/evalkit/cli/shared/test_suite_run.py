@@ -164,7 +164,7 @@ class TestFolders:
         command(samples=2)
         assert "2 of 5 samples are stored already; 3 to run" in command("--resume", samples=5).err
         (folder,) = folders()
-        assert read_run(Path("runs") / folder).counts["n"] == 5
+        assert read_run(Path("runs") / folder).counts.n == 5
 
     def test_resume_starts_afresh_if_there_is_nothing(self, command: Command) -> None:
         command("--resume")
@@ -227,7 +227,7 @@ class TestFolders:
         command()
         first, second = folders()
         assert second == f"{first}-2"
-        assert read_run(Path("runs") / second).counts["n"] == 3
+        assert read_run(Path("runs") / second).counts.n == 3
         taken[0].release()
 
     def test_a_runs_folder_that_cannot_be_written_is_reported_before_loading(self, command: Command) -> None:
@@ -264,7 +264,7 @@ class TestReports:
             "stored in here",
         ]
         assert "100.0" in shown.out
-        assert load_run(Path("here")).record.counts["n"] == 3
+        assert load_run(Path("here")).record.counts.n == 3
 
     def test_a_fault_in_the_tables_costs_one_line(self, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(console: object, record: object) -> None:
@@ -279,7 +279,7 @@ class TestReports:
         with limited_file_size(2**16):
             notes = command("--out here", code=2).err
         assert "evalkit: report.md could not be made (File too large); the run is stored in here" in notes
-        assert load_run(Path("here")).record.counts["n"] == 3
+        assert load_run(Path("here")).record.counts.n == 3
         assert not Path("here/report.md").exists()
 
     def test_charts_come_last_and_lose_nothing(self, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
