@@ -103,7 +103,8 @@ def test_first_keys_in_tensors_of_their_own(window: int | None, descriptors: boo
     )
     keys, values = torch.cat([old[0], k[:, :, 128:]], dim=2), torch.cat([old[1], v[:, :, 128:]], dim=2)
     whole = prefill_attention(q, keys, values, query_offset=138, window=window, launch=launch)
-    assert all(torch.equal(one, other) for one, other in zip(found, whole, strict=True))
+    # The same blocks in the same order; a GPU's compiler may still order operations differently.
+    assert all(gap(*pair) <= (0.0 if DEVICE == "cpu" else TOLERANCE[dtype]) for pair in zip(found, whole, strict=True))
     assert_prefill_right((q, keys, values), 138, window, launch)
 
 
