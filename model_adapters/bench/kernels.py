@@ -287,13 +287,13 @@ def attention_prefill(model: PreTrainedModel, tokens: int) -> KernelCase:
 def attention_step(model: PreTrainedModel, tokens: int, sequences: int) -> KernelCase:
     """One token for each sequence over its cache; floor: the KV cache is read once."""
     q, k, v = _qkv(model, sequences, 1, tokens)
-    position_B, scale = torch.full((sequences,), tokens - 1, device=model.device), q.shape[-1] ** -0.5
+    counts_B, scale = torch.full((sequences,), tokens, device=model.device), q.shape[-1] ** -0.5
 
     def error() -> float:
         small = _qkv(model, 3, 1, CHECK_TOKENS)
-        at_B = torch.tensor([0, CHECK_TOKENS // 3, CHECK_TOKENS - 1], device=model.device)
-        truth = masked_attention(*(x.double() for x in small), position_B=at_B, scale=scale)
-        return gap(decode_attention(*small, position_B=at_B, scale=scale), truth)
+        at_B = torch.tensor([1, CHECK_TOKENS // 3, CHECK_TOKENS], device=model.device)
+        truth = masked_attention(*(x.double() for x in small), key_counts_B=at_B, scale=scale)
+        return gap(decode_attention(*small, key_counts_B=at_B, scale=scale), truth)
 
     return KernelCase(
         what="attention step",
@@ -302,8 +302,8 @@ def attention_step(model: PreTrainedModel, tokens: int, sequences: int) -> Kerne
         work=Work(4 * q.numel() * tokens, k.nbytes + v.nbytes),
         error=error,
         tolerance=TOLERANCE[model.dtype],
-        ours=lambda: decode_attention(q, k, v, position_B=position_B, scale=scale),
-        others={SDPA: lambda: lambda: masked_attention(q, k, v, position_B=position_B, scale=scale)},
+        ours=lambda: decode_attention(q, k, v, key_counts_B=counts_B, scale=scale),
+        others={SDPA: lambda: lambda: masked_attention(q, k, v, key_counts_B=counts_B, scale=scale)},
     )
 
 

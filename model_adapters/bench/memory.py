@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from model_adapters.engine.forward.decode_graph import greedy_choice
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.allocation_counter import peak_bytes
+from model_adapters.kernels.greedy_choice.choice import greedy_choice
 
 PROMPT_SEED = 0
 

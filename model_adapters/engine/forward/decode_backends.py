@@ -26,24 +26,24 @@ SAMPLE_COUNTS = (1, 150, 300)
 
 
 def decode_attention(
-    q_BH1D: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, position_B: torch.Tensor, scale: float
+    q_BH1D: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, key_counts_B: torch.Tensor, scale: float
 ) -> torch.Tensor:
     """Attention of one token per sequence over the first S places of its slot: [B, H, 1, E].
 
-    Place p is visible if p <= the token's position; in a sliding window's ring, all places are visible once the
-    window is full.
+    The first `key_counts_B` places are visible, the token's own included; all of them if the count exceeds S, as in the
+    ring of a sliding window.
     """
     kernel = find_decode_kernel(AttentionShape.of(q_BH1D, k_BGSD, v_BGSE))
     if kernel is None:
-        return masked_attention(q_BH1D, k_BGSD, v_BGSE, position_B=position_B, scale=scale)
-    return kernel(q_BH1D[:, :, 0], k_BGSD, v_BGSE, position_B + 1, scale)[:, :, None]
+        return masked_attention(q_BH1D, k_BGSD, v_BGSE, key_counts_B=key_counts_B, scale=scale)
+    return kernel(q_BH1D[:, :, 0], k_BGSD, v_BGSE, key_counts_B, scale)[:, :, None]
 
 
 def masked_attention(
-    q_BH1D: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, position_B: torch.Tensor, scale: float
+    q_BH1D: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, key_counts_B: torch.Tensor, scale: float
 ) -> torch.Tensor:
     """The same with PyTorch's attention, on any device."""
-    visible_BS = torch.arange(k_BGSD.shape[2], device=q_BH1D.device) <= position_B[:, None]
+    visible_BS = torch.arange(k_BGSD.shape[2], device=q_BH1D.device) < key_counts_B[:, None]
     groups = q_BH1D.shape[1] // k_BGSD.shape[1]
     # Query heads that share keys become several queries of one head, so that keys are not repeated.
     q_BGRD = q_BH1D.reshape(q_BH1D.shape[0], k_BGSD.shape[1], groups, -1)
@@ -53,13 +53,13 @@ def masked_attention(
 
 
 def scored_decode_attention(
-    q_BH1D: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, position_B: torch.Tensor, scoring: Scoring
+    q_BH1D: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, *, key_counts_B: torch.Tensor, scoring: Scoring
 ) -> torch.Tensor:
     """The same with capped scores or sinks, computed in fp32."""
     B, G, S, _ = k_BGSD.shape
     q_BGRD = q_BH1D.reshape(B, G, -1, q_BH1D.shape[-1]).float() * scoring.scale
     score_BGRS = scoring.capped(q_BGRD @ k_BGSD.float().transpose(-1, -2))
-    visible_BS = torch.arange(S, device=q_BH1D.device) <= position_B[:, None]
+    visible_BS = torch.arange(S, device=q_BH1D.device) < key_counts_B[:, None]
     score_BGRS = score_BGRS.masked_fill(~visible_BS[:, None, None], float("-inf"))
     out_BGRE = score_BGRS.softmax(-1) @ v_BGSE.float()
     out_BH1E = out_BGRE.reshape(*q_BH1D.shape[:3], -1)
@@ -92,7 +92,7 @@ def decode_trial(kernel: DecodeKernel, shape: AttentionShape) -> str | None:
         q_BHD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, counts_B: torch.Tensor, scale: float
     ) -> torch.Tensor:
         q_BH1D, k, v = q_BHD.float()[:, :, None], k_BGSD.float().nan_to_num(), v_BGSE.float().nan_to_num()
-        return masked_attention(q_BH1D, k, v, position_B=counts_B - 1, scale=scale)[:, :, 0].to(q_BHD.dtype)
+        return masked_attention(q_BH1D, k, v, key_counts_B=counts_B, scale=scale)[:, :, 0].to(q_BHD.dtype)
 
     rows = len(SAMPLE_COUNTS)
     sizes = (

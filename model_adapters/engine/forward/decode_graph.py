@@ -22,6 +22,7 @@ from model_adapters.engine.memory.cost import rounded_length
 from model_adapters.engine.memory.passes import TokenPass
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.failures import describe_failure, is_out_of_memory
+from model_adapters.kernels.greedy_choice.choice import greedy_choice
 
 Work = Callable[[], None]
 
@@ -232,9 +233,3 @@ class Choices:
 def sequence_bucket(sequences: int, slots: int) -> int:
     """Number of sequences of the recorded step to use: the next power of two, or all slots."""
     return min(1 << (sequences - 1).bit_length(), slots)
-
-
-def greedy_choice(logits_BV: torch.Tensor) -> torch.Tensor:
-    """The greedy token of each sequence, -1 if its logits are not finite; does not wait for the device."""
-    best_B = logits_BV.max(dim=-1)
-    return torch.where(best_B.values.isfinite(), best_B.indices, -1)

@@ -92,11 +92,11 @@ def slot_attention(
     if isinstance(step, TokenPass):
         q_BH1D, k_BGSD, v_BGSE = query.transpose(0, 2), seen[0].k_BGSD, seen[0].v_BGSD
         # A ring with one place per position of a chunk starts anew with each chunk.
-        position_B = step.position_B % layer.window if layer.chunked and layer.window else step.position_B
+        counts_B = step.position_B % layer.window + 1 if layer.chunked and layer.window else step.key_counts
         if scoring.is_plain:
-            out_BH1E = decode_attention(q_BH1D, k_BGSD, v_BGSE, position_B=position_B, scale=scoring.scale)
+            out_BH1E = decode_attention(q_BH1D, k_BGSD, v_BGSE, key_counts_B=counts_B, scale=scoring.scale)
         else:
-            out_BH1E = scored_decode_attention(q_BH1D, k_BGSD, v_BGSE, position_B=position_B, scoring=scoring)
+            out_BH1E = scored_decode_attention(q_BH1D, k_BGSD, v_BGSE, key_counts_B=counts_B, scoring=scoring)
         return out_BH1E.permute(2, 0, 1, 3).contiguous(), None
     parts = [_attend(query, one, layer, scoring, only_outputs=call.is_last) for one in seen]
     del seen

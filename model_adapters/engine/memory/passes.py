@@ -300,6 +300,11 @@ class TokenPass(Pass):
     def positions(self) -> torch.Tensor:
         return self.position_B[None]
 
+    @cached_property
+    def key_counts(self) -> torch.Tensor:
+        """Number of keys that each token sees in full attention; added once for all layers."""
+        return self.position_B + 1
+
     @property
     def prompt_tokens(self) -> torch.Tensor:
         return self.cache.prompt_N[None, : self.tokens]

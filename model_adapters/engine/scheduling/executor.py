@@ -11,7 +11,7 @@ import torch
 from evalkit.errors import RequestFailedError
 from evalkit.running.activity import Activity, report
 from model_adapters.engine.forward.continuation_scores import Branch, Scores, score_after, score_branches
-from model_adapters.engine.forward.decode_graph import Choices, DecodeSteps, greedy_choice
+from model_adapters.engine.forward.decode_graph import Choices, DecodeSteps
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.forward.stopwatch import Stopwatch
 from model_adapters.engine.forward.token_scores import NOT_FINITE, score_tokens
@@ -31,6 +31,7 @@ from model_adapters.engine.scheduling.work import (
     Work,
 )
 from model_adapters.failures import Failure, attempt
+from model_adapters.kernels.greedy_choice.choice import greedy_choice
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ def exact(
     rows = []
     for row, count in enumerate(key_counts_B.tolist()):
         k_GSD, v_GSE = k_BGSD[row : row + 1, :, :count], v_BGSE[row : row + 1, :, :count]
-        position_B = torch.tensor([count - 1])
-        rows.append(masked_attention(q_BHD[row : row + 1, :, None], k_GSD, v_GSE, position_B=position_B, scale=scale))
+        counts_B = torch.tensor([count])
+        rows.append(masked_attention(q_BHD[row : row + 1, :, None], k_GSD, v_GSE, key_counts_B=counts_B, scale=scale))
     return torch.cat(rows)[:, :, 0]
 
 
@@ -31,9 +31,7 @@ def test_a_right_kernel_is_taken() -> None:
         lambda q, k, v, counts, scale: exact(q, k, v, counts, scale * 1.01),
         lambda q, k, v, counts, scale: exact(q, k, v, counts.clamp(max=299), scale),
         # Places that are masked but still read would give NaN.
-        lambda q, k, v, counts, scale: masked_attention(q[:, :, None], k, v, position_B=counts - 1, scale=scale)[
-            :, :, 0
-        ],
+        lambda q, k, v, counts, scale: masked_attention(q[:, :, None], k, v, key_counts_B=counts, scale=scale)[:, :, 0],
         lambda q, k, v, counts, scale: exact(q.flip(1), k, v, counts, scale),
     ],
 )

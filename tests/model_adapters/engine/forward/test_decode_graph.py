@@ -13,12 +13,12 @@ from model_adapters.engine.forward.decode_graph import (
     DecodeSteps,
     StaticStep,
     Work,
-    greedy_choice,
     sequence_bucket,
 )
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.cost import rounded_length
 from model_adapters.engine.memory.slotted_cache import SlottedCache
+from model_adapters.kernels.greedy_choice.choice import greedy_choice
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
 from tests.model_adapters.engine.recorder import Refuser, Repeater
 from tests.model_adapters.small_models import FAMILIES, small_model

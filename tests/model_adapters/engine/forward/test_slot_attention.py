@@ -57,7 +57,7 @@ def test_prefill_equals_reference(
 def test_decode_equals_reference(seed: int, G: int, R: int, lengths: list[int]) -> None:
     q, k, v = random_qkv(seed, B=len(lengths), G=G, R=R, T=1, S=100, D=16)
     position_B = torch.tensor(lengths)
-    found = decode_attention(q, k, v, position_B=position_B, scale=0.2)
+    found = decode_attention(q, k, v, key_counts_B=position_B + 1, scale=0.2)
     expected, _ = chunked_attention(q, k, v, query_offset=position_B, scale=0.2)
     torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
 
@@ -187,6 +187,6 @@ def test_caps_and_sinks_are_those_of_the_definition(softcap: float | None, sinks
     scoring = Scoring(1.0, softcap, sinks_H)
     torch.testing.assert_close(prefill_attention(q_BHTD, k_BGSD, v_BGSE, window=12, scoring=scoring), expected)
     ring = k_BGSD[:, :, -12:], v_BGSE[:, :, -12:]
-    position_B = torch.tensor([29, 29])
-    found = scored_decode_attention(q_BHTD[:, :, -1:], *ring, position_B=position_B, scoring=scoring)
+    counts_B = torch.tensor([30, 30])
+    found = scored_decode_attention(q_BHTD[:, :, -1:], *ring, key_counts_B=counts_B, scoring=scoring)
     torch.testing.assert_close(found, expected[:, :, -1:])
