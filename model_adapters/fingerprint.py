@@ -5,6 +5,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from evalkit import files
@@ -14,15 +15,20 @@ from evalkit.errors import UsageError
 # Seconds in which a file may change again without a new modification time.
 SETTLED_SECONDS = 2.0
 SMALL_BYTES = 1 << 20
+READERS = 8
+"""Number of files that are read at the same time."""
 
 
 def fingerprint(files: Iterable[Path]) -> str:
     """`sha256:<hex>` over the names and contents of `files`, independent of their order and folder.
 
-    Checksums of large files are kept in the cache folder, so that a checkpoint is read once for this. Raises
-    UsageError for a file that cannot be read.
+    Checksums of large files are kept in the cache folder, so that a checkpoint is read once for this, its files at the
+    same time: one core hashes about 1 GB/s. Raises UsageError for a file that cannot be read.
     """
-    lines = sorted(f"{file.name} {file_sha256(file)}\n" for file in files)
+    named = list(files)
+    with ThreadPoolExecutor(READERS) as readers:
+        digests = list(readers.map(file_sha256, named))
+    lines = sorted(f"{file.name} {digest}\n" for file, digest in zip(named, digests, strict=True))
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 
