@@ -160,7 +160,7 @@ def _compare(
         gaps=measured.gaps,
         margin_bound=rounding.margin_bound,
         rounding=rounding.statement,
-        sampling={"temperature": 0.0, "max_tokens": max(prompt.new_tokens for prompt in prompts)},
+        sampling={**abilities.sampling, "max_tokens": max(prompt.new_tokens for prompt in prompts)},
         concurrency=served.at_once.describe().batch_sequences or 1,
         failures=measured.failures,
         command=shlex.join(["evalkit", *sys.argv[1:]]),

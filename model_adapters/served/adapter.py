@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from evalkit.errors import RequestFailedError
@@ -24,6 +25,10 @@ from model_adapters.served.answers import Answer, read_answer, read_answer_token
 from model_adapters.served.client import ServerClient
 from model_adapters.served.thoughts import answer_after_thought
 
+GREEDY: Mapping[str, float] = MappingProxyType({"temperature": 0.0, "frequency_penalty": 0.0})
+"""Sampling parameters of greedy decoding. Servers apply the settings of a checkpoint's generation_config.json that a
+request does not set: `transformers serve` takes the frequency penalty for its repetition penalty."""
+
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
@@ -39,6 +44,8 @@ class Abilities:
     """Name and version, such as `server (vllm 0.26.0)`."""
     answer_tokens: Mapping[str, Any] = field(default_factory=dict)
     """Fields of a request for the ids and log-probabilities of the answer's tokens, as far as the server gives them."""
+    sampling: Mapping[str, float] = field(default_factory=lambda: {**GREEDY})
+    """Sampling parameters of every request."""
 
 
 class ServedAdapter:
@@ -166,7 +173,7 @@ class ServedAdapter:
 
     def _ask(self, client: ServerClient, token_ids: tuple[int, ...], **options: Any) -> Answer:
         prompt = list(token_ids) if self._abilities.token_ids else text_of(self._tokenizer, token_ids)
-        body = {"model": self._name, "prompt": prompt, "temperature": 0.0, "stream": False, **options}
+        body = {"model": self._name, "prompt": prompt, "stream": False, **self._abilities.sampling, **options}
         return read_answer(client.complete(body), model=self._name, prompt_tokens=len(token_ids))
 
     def _scored(self, request: Request, **scores: Any) -> Completion:

@@ -9,13 +9,15 @@ from evalkit.errors import RequestFailedError, UsageError
 from evalkit.records import SERVED, ModelIdentity
 from evalkit.running.model_options import ModelOptions
 from evalkit.running.protocols import Adapter, Tokenizer
-from model_adapters.served.adapter import Abilities, ServedAdapter, text_of
+from model_adapters.served.adapter import GREEDY, Abilities, ServedAdapter, text_of
 from model_adapters.served.answers import read_answer, read_answer_tokens, read_log_probabilities
 from model_adapters.served.client import RejectedError, ServerClient
 from model_adapters.served.facts import describe_server, listed
 
 CONCURRENCY = 16
 """Number of concurrent requests."""
+_NEUTRAL: Mapping[str, Mapping[str, float]] = {"vllm": {"repetition_penalty": 1.0}}
+"""Parameters that a kind of server takes from the checkpoint unless a request sets them, by `owned_by`."""
 _QUESTION = "The capital of France is"
 _ANSWER_TOKENS: tuple[Mapping[str, Any], ...] = ({"logprobs": 1, "return_token_ids": True}, {"logprobs": 1})
 """Fields for ids and log-probabilities of the answer's tokens: those of vLLM and SGLang, then OpenAI's."""
@@ -82,12 +84,14 @@ def find_abilities(client: ServerClient, model: str, tokenizer: Tokenizer) -> Ab
         answer = client.complete({**body, "prompt": text_of(tokenizer, tuple(ids))})
         read_answer(answer, model=model, prompt_tokens=len(ids))
         token_ids = False
-    max_tokens, engine = describe_server(client, listed(client, model))
+    entry = listed(client, model)
+    max_tokens, engine = describe_server(client, entry)
     return Abilities(
         token_ids=token_ids,
         log_probabilities=token_ids and _gives_log_probabilities(client, {**body, "prompt": ids}, model),
         max_tokens=max_tokens,
         engine=engine,
+        sampling={**GREEDY, **_NEUTRAL.get(str(entry.get("owned_by")), {})},
     )
 
 

@@ -41,9 +41,12 @@ def numbered(count: int) -> list[Request]:
 
 def test_token_ids_are_sent_and_the_answer_is_taken(server: FakeServer) -> None:
     (answer,) = answers(server, [Request("a", (3, 4, 5), 8)]).values()
-    assert server.bodies == [
-        {"model": "served", "prompt": [3, 4, 5], "temperature": 0.0, "stream": False, "max_tokens": 8}
-    ]
+    greedy = {"temperature": 0.0, "frequency_penalty": 0.0}
+    assert server.bodies == [{"model": "served", "prompt": [3, 4, 5], "stream": False, "max_tokens": 8, **greedy}]
+    # vLLM's requests have the checkpoint's repetition penalty unless they set one.
+    server.listing = {"owned_by": "vllm"}
+    answers(server, [Request("a", (3, 4, 5), 8)])
+    assert server.bodies[0] | {"repetition_penalty": 1.0, **greedy} == server.bodies[0]
     assert (answer.text, answer.prompt_tokens, answer.completion_tokens) == ("answer to 12", 3, 3)
     assert (answer.prefill_seconds, answer.decode_seconds, answer.error) == (None, None, None)
 

@@ -89,6 +89,9 @@ def test_a_suite_of_log_probabilities_is_refused(evalkit: Evalkit, url: str) -> 
 
 def test_thoughts_through_a_server_and_through_the_engine(evalkit: Evalkit, url: str, tmp_path: Path) -> None:
     model = save_chat_model(tmp_path / "chat", OPENS)
+    # Servers apply the settings of a checkpoint to requests that say nothing of them; an evaluation does not.
+    settings = model / "generation_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "repetition_penalty": 3.0}))
     asked = "ruler --tasks niah_single_1 --ctx 1536 --samples 2 --dtype float32 --device cpu --skip-preflight"
     asked += f" --model {model} --chat prefill --thinking 24"
     evalkit(f"{asked} --server {url} --batch 2 --out served")
