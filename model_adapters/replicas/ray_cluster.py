@@ -5,18 +5,24 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from evalkit.errors import UsageError
 from evalkit.installation import install_command, is_installed
+from evalkit.running.folder_lock import LOCK, FolderLock, refuse_locked
 from model_adapters.messages import first_line
 
 ADDRESS = "RAY_ADDRESS"
 OBJECT_STORE_BYTES = 100 * 2**20
 """Of a local instance: records travel inside of Ray's own messages, so hardly any is used."""
 REACH_SECONDS = 10.0
+PREFIX = "evalkit-ray-"
+SETTLED_SECONDS = 60.0
+"""A folder that is younger may not be locked yet."""
 LONGEST_FOLDER = 40
 """Characters of the folder for Ray's sockets, whose whole paths may have 107."""
 
@@ -80,6 +86,7 @@ def _local(cpus: int) -> Iterator[None]:
     from ray._private import ray_constants
 
     folder = _folder()
+    lock = FolderLock(folder)
     # Ray's way to bind everything to the loopback interface, meant for systems with a firewall that asks.
     joins_others, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
@@ -91,7 +98,7 @@ def _local(cpus: int) -> Iterator[None]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=folder,
+                _temp_dir=str(folder),
             )
         try:
             yield
@@ -99,6 +106,7 @@ def _local(cpus: int) -> Iterator[None]:
             ray.shutdown()
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = joins_others
+        lock.release()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -133,9 +141,25 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _folder() -> str:
-    folder = tempfile.mkdtemp(prefix="evalkit-ray-")
-    if len(folder) <= LONGEST_FOLDER:
-        return folder
-    os.rmdir(folder)
-    return tempfile.mkdtemp(prefix="evalkit-ray-", dir="/tmp")
+def _folder() -> Path:
+    """A new folder for Ray's sockets and logs; those that killed commands left behind are removed."""
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    if len(str(folder)) > LONGEST_FOLDER:
+        folder.rmdir()
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
+    for other in folder.parent.glob(f"{PREFIX}*"):
+        if _is_abandoned(other):
+            shutil.rmtree(other, ignore_errors=True)
+    return folder
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Whether the command that made the folder is gone: nobody holds its lock."""
+    try:
+        made_at = (folder / LOCK).stat()
+        if made_at.st_uid != os.getuid() or time.time() - made_at.st_mtime < SETTLED_SECONDS:
+            return False
+        refuse_locked(folder)
+    except (OSError, UsageError):
+        return False
+    return True
