@@ -22,6 +22,8 @@ from evalkit.running.replicas.options import LOADING_SECONDS
 
 POLL_SECONDS = 1.0
 """Time between looks at replicas that should have answered."""
+UNHEARD_SECONDS = 60.0
+"""Time after which the user is told that no replica has started."""
 ERRORS_IN_A_ROW = 8
 """A replica whose last samples all failed is replaced: a broken GPU would take all of a run and answer none of it."""
 FAILED_STARTS = 3
@@ -78,6 +80,7 @@ class ReplicaPool:
         """By replica that loads its model: `_listened` at its last progress."""
         self._listened = 0.0
         """Seconds spent waiting for events. What a caller does in between is no silence of a replica."""
+        self._unheard_noted = False
         self._losses = 0
         """Since the last answer."""
         self._dispatcher = Dispatcher((), self._limits)
@@ -97,6 +100,7 @@ class ReplicaPool:
             for number, reason in self._stuck():
                 self._give_up(number, reason)
             self._check_left()
+            self._note_unheard()
 
     @property
     def working(self) -> tuple[int, ...]:
@@ -227,6 +231,16 @@ class ReplicaPool:
         events = self._fleet.receive(POLL_SECONDS)
         self._listened += self._clock() - began
         return events
+
+    def _note_unheard(self) -> None:
+        """Say once why nothing happens, if no replica has begun to load."""
+        if self._loading or self._replicas or self._unheard_noted or self._listened < UNHEARD_SECONDS:
+            return
+        self._unheard_noted = True
+        self._note(
+            f"no replica has started for {UNHEARD_SECONDS:.0f} s: GPUs or processors of the cluster are in use by "
+            "others, or its hosts start slowly; still waiting"
+        )
 
     def _hear(self, loading: Loading) -> None:
         if loading.progressed or loading.replica not in self._loading:

@@ -239,6 +239,15 @@ def test_time_in_which_the_driver_does_not_listen_is_no_silence() -> None:
     assert not notes
 
 
+@pytest.mark.parametrize(("start_seconds", "told"), [(59.0, 0), (600.0, 1)])
+def test_a_cluster_without_a_free_place_is_waited_for_and_named(start_seconds: float, told: int) -> None:
+    replicas = fleet(seconds=seconds_of, start_seconds=start_seconds)
+    notes: list[str] = []
+    ReplicaPool(replicas, 2, clock=replicas.clock, note=notes.append).first()
+    assert len(notes) == told
+    assert all(note.startswith("no replica has started for 60 s: GPUs or processors") for note in notes)
+
+
 def test_a_limit_for_loading_is_a_number_of_seconds() -> None:
     assert loading_seconds({}, 1800.0) == 1800.0
     assert loading_seconds({"EVALKIT_LOADING_SECONDS": "7200"}, 1800.0) == 7200.0
