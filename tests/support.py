@@ -107,7 +107,8 @@ def _run(command: list[str], folder: Path, environment: dict[str, str]) -> "subp
 
 
 def _environment(more: dict[str, str]) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY), **more}
+    paths = filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH")))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **more}
 
 
 @contextmanager

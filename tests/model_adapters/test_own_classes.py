@@ -1,5 +1,6 @@
 """A checkpoint is loaded as transformers' own class, also after another package has registered one for its type."""
 
+import importlib.metadata
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from evalkit.running.model_options import ModelOptions
 from model_adapters.loading import load_model
 from tests.model_adapters.preflight.other_families import other_model
 from tests.model_adapters.small_models import byte_tokenizer, save_small_checkpoint
+from tests.support import run_python
 
 
 class Mamba2Config(PreTrainedConfig):
@@ -72,6 +74,30 @@ def test_a_type_of_transformers_is_loaded_as_its_own_class(
     assert type(loaded.model) is transformers.Mamba2ForCausalLM
     assert type(loaded.model.config) is transformers.Mamba2Config
     assert CONFIG_MAPPING["novel"] is NovelConfig
+
+
+def _has_fla() -> bool:
+    try:
+        return bool(importlib.metadata.version("flash-linear-attention"))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+AFTER_FLA = """
+import sys
+import fla.models
+from evalkit.running.model_options import ModelOptions
+from model_adapters.loading import load_model
+from transformers import CONFIG_MAPPING
+print(CONFIG_MAPPING["mamba2"].__module__.split(".")[0])
+print(type(load_model(ModelOptions(sys.argv[1], device="cpu")).model).__module__.split(".")[0])
+"""
+
+
+@pytest.mark.skipif(not _has_fla(), reason="needs FLA")
+def test_after_fla_itself(mamba2: ModelOptions) -> None:
+    done = run_python("-c", AFTER_FLA, mamba2.model)
+    assert done.stdout.split() == ["fla", "transformers"], done.stderr[-2000:]
 
 
 @pytest.mark.usefixtures("_clash")

@@ -48,7 +48,6 @@ def own_logits(family: str, dtype: torch.dtype, *, rounded_to: torch.dtype) -> t
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_segments_give_what_one_pass_of_transformers_gives(family: str, dtype: torch.dtype) -> None:
-    # This comes first: it makes transformers use its own operators, because it would use an installed FLA on a CPU too.
     runner = ModelRunner(on_gpu(family, dtype, **CONTINUOUS.get(family, {})))
     expected = own_logits(family, torch.float32, rounded_to=dtype)
     tolerance = TOLERANCE[dtype]

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.fast_modules.choose import choose_kernels
 from model_adapters.engine.fast_modules.gated_delta_net import fast_forward, gated_delta_layers
 from model_adapters.engine.fast_modules.gated_delta_trial import find_fault
 from model_adapters.engine.fast_modules.linear import place_vector_products
@@ -27,13 +26,6 @@ from tests.model_adapters.kernels.gated_delta.cases import DEVICE
 from tests.model_adapters.small_models import small_model
 
 HYBRIDS = ("olmo_hybrid", "qwen3_next")
-
-
-@pytest.fixture(autouse=True)
-def _own_rules() -> None:
-    """Let transformers use its own operators: those of a library do not run on a CPU and are less exact in fp32."""
-    for family in HYBRIDS:
-        choose_kernels(small_model(family), "torch")
 
 
 def place_layers(model: Any) -> None:
