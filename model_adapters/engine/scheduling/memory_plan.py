@@ -62,13 +62,16 @@ FITTED = GivenSizes()
 def available_bytes(device: torch.device) -> int:
     """Memory available to a new allocation: free GPU memory plus PyTorch's unused pool, or free host memory.
 
-    A process that may use only a fraction of a GPU has no more than that.
+    A process that may use only a fraction of a GPU has no more than that. Holes between tensors do not count: loading
+    and merging the weights of a 7B model leaves 3.6 GiB of them, which no large tensor fits into.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         reserved = torch.cuda.memory_reserved(device)
         allowed = int(total * torch.cuda.get_per_process_memory_fraction(device)) - reserved
-        return min(free, allowed) + reserved - torch.cuda.memory_allocated(device)
+        unused = reserved - torch.cuda.memory_allocated(device)
+        holes: int = torch.cuda.memory_stats(device).get("inactive_split_bytes.all.current", 0)
+        return min(free, allowed) + max(0, unused - holes)
     return _host_available_bytes()
 
 

@@ -90,6 +90,7 @@ def test_a_replica_on_a_part_of_a_gpu_plans_with_that_part_of_its_memory(monkeyp
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (70, 100))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 20)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 15)
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda _: {})
     found = []
     for fraction in (1.0, 0.5):
         monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda _, part=fraction: part)
