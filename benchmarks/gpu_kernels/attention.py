@@ -98,7 +98,7 @@ def _triton_errors(tokens: int, cached: int, window: int | None, size: int, dtyp
 def _merge_errors(dtype: torch.dtype) -> dict[str, float]:
     sides = [(torch.randn(1, 3, 70, 128, device="cuda").to(dtype), torch.randn(1, 3, 70, device="cuda")) for _ in "ab"]
     truth, _ = merge_attention(*((out.double(), lse.double()) for out, lse in sides))
-    return {"out": gap(merge_outputs(sides), truth)}
+    return {"out": gap(merge_outputs(*sides[0], *sides[1]), truth)}
 
 
 def _decode_errors(heads: int, key_heads: int, dtype: torch.dtype) -> dict[str, float]:
@@ -145,7 +145,7 @@ def time_attention(rows: Rows) -> None:
     call = partial(triton_prefill.prefill_attention, q, k, v, query_offset=cached)
     rows.time("attention, Triton", case, call, operations=both)
     merged = [(torch.randn_like(q), torch.randn(1, HEADS, tokens, device="cuda")) for _ in "ab"]
-    rows.time("attention, merge", case, partial(merge_outputs, merged), moved_bytes=3 * q.nbytes)
+    rows.time("attention, merge", case, partial(merge_outputs, *merged[0], *merged[1]), moved_bytes=3 * q.nbytes)
     k, v = (x[:, :, -(WINDOW - 1 + tokens) :] for x in (k, v))
     for attend in prefill_backends._WINDOWED["cuda"]:
         call = partial(attend, q, k, v, WINDOW, scale)

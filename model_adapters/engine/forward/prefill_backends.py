@@ -5,7 +5,7 @@ D key size, E value size.
 """
 
 from collections.abc import Callable
-from functools import lru_cache, reduce
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -164,36 +164,33 @@ def find_windowed(shape: AttentionShape) -> WindowedAttention | None:
     return next((attend for attend in _WINDOWED.get(shape.device.type, ()) if _windowed_agrees(attend, shape)), None)
 
 
-def merge_outputs(*parts: Attended) -> torch.Tensor:
-    """Merge attention over disjoint sets of keys into the output over all of them, [B, H, T, E]."""
-    first = parts[0][0]
-    if len(parts) == 1:
-        return first
-    if first.device.type == "cuda" and _merge_agrees(first.device, first.dtype, first.shape[3]):
-        return _triton_merge(*parts)
-    return reduce(merge_attention, parts)[0]
+def merge_outputs(first: Attended, second: Attended) -> torch.Tensor:
+    """Merge attention over two disjoint sets of keys into the output over both, [B, H, T, E]."""
+    if first[0].device.type == "cuda" and _merge_agrees(first[0].device, first[0].dtype, first[0].shape[3]):
+        return _triton_merge(*first, *second)
+    return merge_attention(first, second)[0]
 
 
-def _triton_merge(*parts: Attended) -> torch.Tensor:
+def _triton_merge(*sides: torch.Tensor) -> torch.Tensor:
     from model_adapters.kernels.chunked_attention import triton_merge
 
-    return triton_merge.merge_outputs(parts)
+    return triton_merge.merge_outputs(*sides)
 
 
 @lru_cache(maxsize=16)
 def _merge_agrees(device: torch.device, dtype: torch.dtype, size: int) -> bool:
     """Whether the Triton merge, one pass instead of many, runs here and agrees with the reference."""
 
-    def reference(*parts: Attended) -> torch.Tensor:
-        return reduce(merge_attention, parts)[0]
+    def reference(*sides: torch.Tensor) -> torch.Tensor:
+        return merge_attention((sides[0], sides[1]), (sides[2], sides[3]))[0]
 
     kinds = ((1, 2, 7, size), dtype), ((1, 2, 7), torch.float32)
-    parts = [tuple(random_sample(shape, device, kind, seed=seed) for shape, kind in kinds) for seed in range(4)]
+    sample = tuple(random_sample(shape, device, kind, seed=seed) for seed in range(2) for shape, kind in kinds)
     checked = checked_once(
         device,
         "merge of attention",
         (dtype, size),
-        lambda: trial(_triton_merge, reference, [tuple(parts[:2]), tuple(parts)], dtype, tolerance=ATTENTION_TOLERANCE),
+        lambda: trial(_triton_merge, reference, [sample], dtype, tolerance=ATTENTION_TOLERANCE),
     )
     return checked is None
 

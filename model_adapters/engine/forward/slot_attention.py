@@ -34,10 +34,6 @@ WINDOW_BLOCK_TOKENS = 512
 """Number of queries per masked call of a sliding-window layer."""
 PLANNED_TOKENS = 1024
 """A kernel that plans for each pair of lengths gets multiples of this, so that the plans of one prompt serve others."""
-KEYS_PER_CALL = 16_384
-"""Cached keys in one call of such a kernel: so fewer lengths need a plan, and the keys at work stay in cache."""
-MOST_CALLS = 4
-"""Calls for cached keys, however many there are, because each has an output of its own."""
 
 
 def use_slot_attention(model: PreTrainedModel) -> None:
@@ -158,8 +154,8 @@ def prefill_attention(
 ) -> torch.Tensor:
     """Causal attention of the last T of S positions, whose first keys may be tensors of their own: [B, H, T, E].
 
-    If no window limits the keys, fused calls cover the cached keys and the segment itself, merged by log-sum-exp. If no
-    fused kernel applies, the chunked reference computes everything.
+    If no window limits the keys, one fused call covers the cached keys and another the segment itself, merged by
+    log-sum-exp. If no fused kernel applies, the chunked reference computes everything.
     """
     T, S = q_BHTD.shape[2], k_BGSD.shape[2] + (0 if before is None else before[0].shape[2])
     shape, scale = AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), scoring.scale
@@ -174,13 +170,13 @@ def prefill_attention(
                 q_BHTD, k_BGSD, v_BGSE, query_offset=S - T, window=window, scale=scale, softcap=scoring.softcap
             )
         )
-    return _attention_in_calls(kernel, q_BHTD, k_BGSD, v_BGSE, scale)
+    return _attention_in_two_calls(kernel, q_BHTD, k_BGSD, v_BGSE, scale)
 
 
-def _attention_in_calls(
+def _attention_in_two_calls(
     kernel: FusedKernel, q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, scale: float
 ) -> torch.Tensor:
-    """Attention over the cached keys and over the segment, merged; lengths are multiples of what the kernel plans for.
+    """Attention over the cached keys and over the segment; all lengths are multiples of what the kernel plans for.
 
     Cached keys beyond a multiple are counted with the segment. Zeros before its queries make up for their number, and
     zeros after queries and keys complete a multiple; no query sees those keys, and the zeros' own outputs are cut off.
@@ -196,12 +192,11 @@ def _attention_in_calls(
         q_BHTD = F.pad(q_BHTD.transpose(1, 2), (0, 0, 0, 0, front, back)).transpose(1, 2)
     if back:
         k_new_BGSD, v_new_BGSE = (F.pad(x, (0, 0, 0, back)) for x in (k_new_BGSD, v_new_BGSE))
-    parts = [kernel.attend(q_BHTD, k_new_BGSD, v_new_BGSE, True, scale)]
-    size = max(KEYS_PER_CALL, -(-old // (MOST_CALLS * multiple)) * multiple) if kernel.plans_lengths else max(old, 1)
-    for start in range(0, old, size):
-        keys = slice(start, min(start + size, old))
-        parts.append(kernel.attend(q_BHTD, k_BGSD[:, :, keys], v_BGSE[:, :, keys], False, scale))
-    out_BHTE = merge_outputs(*parts)
+    segment = kernel.attend(q_BHTD, k_new_BGSD, v_new_BGSE, True, scale)
+    if old == 0:
+        out_BHTE = segment[0]
+    else:
+        out_BHTE = merge_outputs(kernel.attend(q_BHTD, k_BGSD[:, :, :old], v_BGSE[:, :, :old], False, scale), segment)
     return out_BHTE[:, :, front : front + T]
 
 

@@ -17,8 +17,6 @@ TOKENS_IN_FLIGHT = 16
 SEGMENT_CHANNELS = 256
 """Channels of one program of two warps."""
 CHANNEL_BLOCK = 128
-REVERSED = True
-"""Last tokens first: those that the product before has written last are still in the second-level cache."""
 
 
 def convolve_segment(
@@ -55,7 +53,6 @@ def convolve_segment(
         R=TOKENS_IN_FLIGHT,
         BC=SEGMENT_CHANNELS,
         HAS_BIAS=bias_C is not None,
-        REVERSED=REVERSED,
         num_warps=2,
     )
     places = context_BCW.shape[-1]
@@ -140,12 +137,10 @@ def _convolve(
     R: tl.constexpr,
     BC: tl.constexpr,
     HAS_BIAS: tl.constexpr,
-    REVERSED: tl.constexpr,
 ):
     """Walk along BT tokens, R at a time; the W - 1 tokens before them stay in registers, so each is read once."""
     i_b = tl.program_id(2).to(tl.int64)
-    i_block = tl.num_programs(1) - 1 - tl.program_id(1) if REVERSED else tl.program_id(1)
-    i_first = i_block * BT
+    i_first = tl.program_id(1) * BT
     o_c = tl.program_id(0) * BC + tl.arange(0, BC)
     o_t = i_first + tl.zeros([BC], tl.int32)
     m_c = o_c < C

@@ -15,8 +15,6 @@ TILE = 4096
 WIDEST = 16_384
 PRODUCT_BLOCK = 4096
 ROTATED_TOKENS = 32
-REVERSED = True
-"""Last rows first: those that the product before has written last are still in the second-level cache."""
 
 
 def rms_norm(
@@ -73,7 +71,6 @@ def rms_norm(
         ROWS=rows_held,
         GATED=gate is not None,
         ADDED=residual is not None,
-        REVERSED=REVERSED,
         num_warps=4 if width <= TILE else 8,
         **overlap(x.device),
     )
@@ -93,11 +90,9 @@ def silu_product(gate: torch.Tensor, up: torch.Tensor, *, out: torch.Tensor | No
     if up.dtype not in KERNEL_DTYPES or None in steps:
         raise ValueError(f"gate, up and out are {up.dtype}; they must be evenly spaced rows of bf16, fp16 or fp32")
     rows, size = up.numel() // up.shape[-1], up.shape[-1]
-    blocks = triton.cdiv(size, PRODUCT_BLOCK)
-    _silu_product[(rows * blocks,)](
-        gate, up, out, *steps, size,
-        BLOCKS=blocks, BLOCK=PRODUCT_BLOCK, REVERSED=REVERSED, num_warps=8, **overlap(up.device),
-    )  # fmt: skip
+    _silu_product[(rows, triton.cdiv(size, PRODUCT_BLOCK))](
+        gate, up, out, *steps, size, BLOCK=PRODUCT_BLOCK, num_warps=8, **overlap(up.device)
+    )
     return out
 
 
@@ -173,11 +168,9 @@ def _rms_norm(
     ROWS: tl.constexpr,
     GATED: tl.constexpr,
     ADDED: tl.constexpr,
-    REVERSED: tl.constexpr,
     OVERLAPS: tl.constexpr,
 ):
-    i_block = tl.num_programs(0) - 1 - tl.program_id(0) if REVERSED else tl.program_id(0)
-    o_n = i_block.to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    o_n = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     o_d = tl.arange(0, BD)[None, :]
     m_row = (o_n < N) & (o_d < D)
     b_weight = tl.load(p_weight + o_d, mask=o_d < D, other=0.0).to(tl.float32) + weight_offset
@@ -197,23 +190,10 @@ def _rms_norm(
 
 # Specialised on the size, because masked loads are 16 bytes wide only for a known multiple of 16.
 @triton.jit
-def _silu_product(
-    p_gate,
-    p_up,
-    p_out,
-    s_gate,
-    s_up,
-    s_out,
-    N,
-    BLOCKS: tl.constexpr,
-    BLOCK: tl.constexpr,
-    REVERSED: tl.constexpr,
-    OVERLAPS: tl.constexpr,
-):
+def _silu_product(p_gate, p_up, p_out, s_gate, s_up, s_out, N, BLOCK: tl.constexpr, OVERLAPS: tl.constexpr):
     wait_for_earlier(OVERLAPS)
-    i_program = tl.num_programs(0) - 1 - tl.program_id(0) if REVERSED else tl.program_id(0)
-    i_row = (i_program // BLOCKS).to(tl.int64)
-    o_n = (i_program % BLOCKS) * BLOCK + tl.arange(0, BLOCK)
+    i_row = tl.program_id(0).to(tl.int64)
+    o_n = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     b_gate = tl.load(p_gate + i_row * s_gate + o_n, mask=o_n < N, other=0.0).to(tl.float32)
     b_up = tl.load(p_up + i_row * s_up + o_n, mask=o_n < N, other=0.0).to(tl.float32)
     tl.store(p_out + i_row * s_out + o_n, (_silu(b_gate) * b_up).to(p_out.dtype.element_ty), mask=o_n < N)

@@ -11,8 +11,6 @@ from model_adapters.kernels.overlap import overlap, wait_for_earlier
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 WIDEST = 16_384
-REVERSED = True
-"""Last tokens first: those that the product before has written last are still in the second-level cache."""
 
 
 def norm_rotate(
@@ -72,7 +70,6 @@ def norm_rotate(
         BH=triton.next_power_of_2(max(heads)),
         BR=triton.next_power_of_2(head_size // 2),
         ROTATED=cos_sin is not None,
-        REVERSED=REVERSED,
         num_warps=4 if width <= 4096 else 8,
         **overlap(q_BTX.device),
     )
@@ -103,12 +100,10 @@ def _norm_rotate(
     BH: tl.constexpr,
     BR: tl.constexpr,
     ROTATED: tl.constexpr,
-    REVERSED: tl.constexpr,
     OVERLAPS: tl.constexpr,
 ):
     wait_for_earlier(OVERLAPS)
-    i_t = tl.num_programs(0) - 1 - tl.program_id(0) if REVERSED else tl.program_id(0)
-    i_t, i_b = i_t.to(tl.int64), tl.program_id(1).to(tl.int64)
+    i_t, i_b = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     p_table = i_b * s_table_b + i_t * 2 * R
     if tl.program_id(2) == 0:
         # Programs of tokens without a query have nothing to do.

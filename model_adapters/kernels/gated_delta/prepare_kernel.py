@@ -131,13 +131,11 @@ def prepare_chunks(
     NORMALIZE: tl.constexpr,
     RAW_GATES: tl.constexpr,
     HALF: tl.constexpr,
-    REVERSED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     KEY_WIDTH: tl.constexpr = KEY_1 + KEY_2 + KEY_3
     i_bh = tl.program_id(0).to(tl.int64)
-    i_chunk = tl.num_programs(1) - 1 - tl.program_id(1) if REVERSED else tl.program_id(1)
-    i_chunk = i_chunk.to(tl.int64)
+    i_chunk = tl.program_id(1).to(tl.int64)
     i_b, i_h = i_bh // H, i_bh % H
     i_first = i_chunk * C
     o_t = tl.arange(0, C)

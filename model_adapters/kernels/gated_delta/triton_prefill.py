@@ -41,8 +41,6 @@ from model_adapters.kernels.gated_delta.reference import NORMALIZATION_EPSILON
 from model_adapters.kernels.gated_delta.scan_kernel import scan_chunks
 
 CHUNK_TOKENS = 64
-REVERSED = True
-"""Chunks are prepared last first, so that the first ones are still in the second-level cache when the scan begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +256,6 @@ def _prepare(segment: _Segment, scratch: _Scratch, start: int, stop: int) -> Non
         NORMALIZE=segment.normalize_qk,
         RAW_GATES=raw is not None,
         HALF=not exact,
-        REVERSED=REVERSED,
         PRECISION="tf32x3" if exact else "tf32",
         num_warps=4,
         num_stages=1,

@@ -88,7 +88,7 @@ def test_a_fused_kernel_that_disagrees_is_not_used(monkeypatch: pytest.MonkeyPat
     find_fused.cache_clear()
 
 
-@given(seed=st.integers(0, 2**32 - 1), T=st.integers(1, 90), cached=st.integers(0, 500), R=st.integers(1, 3))
+@given(seed=st.integers(0, 2**32 - 1), T=st.integers(1, 90), cached=st.integers(0, 200), R=st.integers(1, 3))
 @settings(max_examples=60, deadline=None)
 def test_a_kernel_that_plans_for_lengths_gets_multiples_only(seed: int, T: int, cached: int, R: int) -> None:
     q, k, v = random_qkv(seed, G=2, R=R, T=T, S=T + cached, D=16)
@@ -101,12 +101,10 @@ def test_a_kernel_that_plans_for_lengths_gets_multiples_only(seed: int, T: int, 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slot_attention, "PLANNED_TOKENS", 32)
-        patch.setattr(slot_attention, "KEYS_PER_CALL", 64)
         patch.setattr(slot_attention, "find_fused", lambda shape: (FusedKernel("planning", attend, True), flash))
         found = prefill_attention(q, k, v, window=None, scoring=Scoring(0.2))
     assert bool(lengths) == (T >= 32)
     assert not any(length % 32 for length in lengths)
-    assert len(lengths) <= 2 * (1 + slot_attention.MOST_CALLS)
     expected, _ = chunked_attention(q, k, v, query_offset=cached, scale=0.2)
     torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
 
