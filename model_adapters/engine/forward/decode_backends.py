@@ -4,7 +4,7 @@ Shape suffixes: B sequences, H query heads, G key/value heads, S keys, D key siz
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch.nn import functional as F
@@ -72,16 +72,39 @@ def find_decode_kernel(shape: AttentionShape) -> DecodeKernel | None:
     if shape.device.type != "cuda":
         return None
     try:
-        from model_adapters.kernels.chunked_attention.triton_decode import decode_attention as attend
+        from model_adapters.kernels.chunked_attention import triton_decode
     except ImportError:
         return None  # Triton exists on Linux only
 
     def kernel(
-        q_BHD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, key_counts_B: torch.Tensor, scale: float
+        q_BHD: torch.Tensor,
+        k_BGSD: torch.Tensor,
+        v_BGSE: torch.Tensor,
+        key_counts_B: torch.Tensor,
+        scale: float,
+        launch: triton_decode.DecodeAttentionLaunch | None = None,
     ) -> torch.Tensor:
-        return attend(q_BHD, k_BGSD, v_BGSE, key_counts_B=key_counts_B, scale=scale)[0]
+        out, _ = triton_decode.decode_attention(
+            q_BHD, k_BGSD, v_BGSE, key_counts_B=key_counts_B, scale=scale, launch=launch
+        )
+        return out
 
-    verdict = checked_once(shape.device, "decode attention", shape[1:], lambda: decode_trial(kernel, shape))
+    # The sample is split; with many sequences nothing is.
+    whole = partial(
+        kernel,
+        launch=triton_decode.choose_decode_attention_launch(
+            sequences=10_000,
+            key_heads=shape.kv_heads,
+            head_size=max(shape.key_size, shape.value_size),
+            dtype=shape.dtype,
+        ),
+    )
+    verdict = checked_once(
+        shape.device,
+        "decode attention",
+        shape[1:],
+        lambda: decode_trial(kernel, shape) or decode_trial(whole, shape),
+    )
     return kernel if verdict is None else None
 
 

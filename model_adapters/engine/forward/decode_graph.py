@@ -196,7 +196,7 @@ class StaticStep:
         active_B, id_B = self._row_N[:sequences] < self._input[0], self._input[1 : 1 + sequences]
         length_B = self.cache.length_N[:sequences]
         # Copy the positions, because the lengths change before the step has ended.
-        position_B = torch.where(active_B, length_B, 0)
+        position_B = length_B * active_B
         step = TokenPass(self.cache, sequences, places, position_B)
         picked_B = greedy_choice(self._runner.token_logits(step, id_B))
         self._picked_N[:sequences].copy_(picked_B)

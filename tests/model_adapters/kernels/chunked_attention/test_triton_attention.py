@@ -5,7 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_adapters.kernels.chunked_attention.triton_decode import DecodeAttentionLaunch, decode_attention
+from model_adapters.kernels.chunked_attention.triton_decode import (
+    DecodeAttentionLaunch,
+    choose_decode_attention_launch,
+    decode_attention,
+)
 from model_adapters.kernels.chunked_attention.triton_prefill import AttentionLaunch, prefill_attention
 from model_adapters.kernels.trial import gap
 
@@ -168,6 +172,17 @@ def test_decode_reads_each_length(heads: tuple[int, int], window: int | None, dt
         out, lse = decode_attention(q[:, :, 0], k, v, key_counts_B=counts, window=window, out_BHE=out, launch=launch)
         assert gap(out, truth[:, :, 0]) <= TOLERANCE[dtype]
         torch.testing.assert_close(lse.double(), truth_lse[:, :, 0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "key_heads", "splits"),
+    [(1, 30, 8), (1, 1, 128), (8, 30, 1), (9, 30, 5), (32, 30, 3), (32, 32, 2), (128, 30, 1), (256, 30, 1)],
+)
+def test_keys_are_split_for_balance(sequences: int, key_heads: int, splits: int) -> None:
+    launch = choose_decode_attention_launch(
+        sequences=sequences, key_heads=key_heads, head_size=128, dtype=torch.bfloat16
+    )
+    assert launch.splits == splits
 
 
 @pytest.mark.parametrize("size", [64, 128, 256])
