@@ -16,6 +16,7 @@ from model_adapters.engine.forward.slot_attention import attention_path, decode_
 from model_adapters.engine.memory.layout import AttentionShape
 from model_adapters.kernels.chunked_attention.reference import Attended, chunked_attention
 from tests.model_adapters.engine.prompts import random_prompt
+from tests.model_adapters.families.recipes import build
 from tests.model_adapters.small_models import FAMILIES, small_model
 
 
@@ -152,6 +153,22 @@ def test_a_ring_in_order_is_read_where_it_is(segment_tokens: int, monkeypatch: p
     # What was stored afterwards is what the next token sees.
     more = runner.prefill(cache, 1, token_ids[-1:], 1)
     torch.testing.assert_close(torch.cat([found, more]), expected, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["gemma3n_text", "gpt_oss", "mistral"])
+def test_segments_of_whole_windows_are_as_one(family: str) -> None:
+    """Layers that share keys, or whose scores have sinks, too."""
+    runner, token_ids = ModelRunner(build(family)), random_prompt(150)
+    window = min(layer.window for layer in runner.layout.layers if layer.window is not None)
+
+    def logits(segment_tokens: int) -> torch.Tensor:
+        cache = runner.new_cache(slots=1, max_tokens=160)
+        whole = runner.prefill(cache, 0, token_ids, segment_tokens)
+        return torch.cat([whole, runner.prefill(cache, 0, token_ids[:1], 1)])
+
+    expected = logits(len(token_ids))
+    for segment_tokens in (window, 2 * window):
+        torch.testing.assert_close(logits(segment_tokens), expected, atol=2e-5, rtol=1e-4)
 
 
 def test_the_attention_does_not_run_outside_the_engine() -> None:
