@@ -1,6 +1,7 @@
 """Tokenizers of checkpoints, for suites: ids, offsets and a fingerprint."""
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from itertools import takewhile
@@ -15,6 +16,9 @@ from model_adapters.chat_template import JinjaTemplate, chat_template_of
 from model_adapters.checkpoint import refuse_lfs_pointer
 from model_adapters.messages import first_line, quiet_transformers
 from model_adapters.rendered_text import RenderedText
+
+# Batches here have one text: threads of their own would gain nothing, and processes that fork would be warned of them.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 TOKENIZER_JSON = "tokenizer.json"
 # Files that transformers can convert to a fast tokenizer if there is no tokenizer.json.
@@ -33,7 +37,8 @@ class HfTokenizer:
     """evalkit.running.protocols.Tokenizer over a `tokenizers` backend; safe to use from several threads.
 
     Nothing is truncated or padded, even if the definition requests it, and merges are never dropped at random. Special
-    tokens in a text are recognized, as in transformers.
+    tokens in a text are recognized, as in transformers. Texts are encoded as batches of one, during which other threads
+    run: a single one would hold Python's lock, and a GPU would wait for its next kernels while prompts are prepared.
     """
 
     def __init__(
@@ -123,7 +128,7 @@ class HfTokenizer:
         return self._text_tokens
 
     def encode(self, text: str) -> list[int]:
-        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self._backend.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return ids
 
     def encode_rendered(self, text: str, plain: Sequence[tuple[int, int]]) -> list[int]:
@@ -132,7 +137,7 @@ class HfTokenizer:
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Ids and (start, end) in characters, spaces included; a character that tokens split is in the span of each."""
-        encoding = self._backend.encode(text, add_special_tokens=False)
+        (encoding,) = self._backend.encode_batch([text], add_special_tokens=False)
         return encoding.ids, encoding.offsets
 
     def encode_prompt(self, text: str) -> list[int]:

@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -214,6 +215,21 @@ def refusal(action: Callable[[], object]) -> str:
     with pytest.raises(UsageError) as raised:
         action()
     return str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["encode", "encode_with_offsets"])
+def test_other_threads_run_while_a_text_is_encoded(name: str) -> None:
+    tokenizer = HfTokenizer(byte_tokenizer().backend_tokenizer, name="bytes")
+    text = "once upon a time " * 20_000
+    encode = getattr(tokenizer, name)
+    turns = 0
+    with ThreadPoolExecutor(1) as thread:
+        encoding = thread.submit(encode, text)
+        while not encoding.done():
+            time.sleep(1e-4)
+            turns += 1
+    # A thread that holds Python's lock gives it up twice: before and after the text.
+    assert turns > 10
 
 
 def test_a_tokenizer_without_vocabulary_is_refused(tmp_path: Path) -> None:
