@@ -18,7 +18,9 @@ def write_parquet(runs: Sequence[StoredRun], out: Path) -> int:
     suites, are JSON.
     """
     rows = list(_rows(runs))
-    library("datasets").Dataset.from_list(rows).to_parquet(str(out))
+    datasets = library("datasets")
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_list(rows).to_parquet(str(out))
     return len(rows)
 
 

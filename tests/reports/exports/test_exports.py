@@ -82,7 +82,7 @@ def test_lm_evals_results(run: Path, evalkit: Evalkit) -> None:
 
 def test_parquet(run: Path, evalkit: Evalkit) -> None:
     datasets = pytest.importorskip("datasets")
-    evalkit("export parquet run --out samples.parquet")
+    assert evalkit("export parquet run --out samples.parquet").err == "wrote samples.parquet: 7 rows\n"
     rows = datasets.Dataset.from_parquet("samples.parquet", cache_dir="cache")
     stored = load_run(run)
     assert rows["id"] == list(stored.samples)
