@@ -126,11 +126,12 @@ def records_of(log: bytes) -> Iterator[bytes]:
 
 
 def test_wandb(run: Path, evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     from wandb.proto.wandb_internal_pb2 import Record
 
     monkeypatch.setenv("WANDB_DIR", str(Path.cwd()))
     evalkit("export wandb run --project p --offline")
+    wandb.teardown()  # its own process has written the file only then
     (file,) = Path("wandb").glob("offline-run-*/run-*.wandb")
     summary: dict[str, Any] = {}
     config: dict[str, Any] = {}
