@@ -23,6 +23,8 @@ from model_adapters.kernels.vector_product.linear import add_product, has_vector
 ROTATE = "apply_rotary_pos_emb"
 """Name of the rotation function in transformers' modeling modules."""
 _SAMPLE_TOKENS = 5
+_MODULE_TOKENS = (1, 65)
+"""On both sides of the limit up to which norms of few rows are launched differently."""
 
 Forward = Callable[..., Any]
 
@@ -144,7 +146,7 @@ def _agrees(module: Any, make: Callable[[Any], Forward]) -> bool:
     inputs = 2 if "Gated" in type(module).__name__ else 1
     samples = (
         tuple(_sample((1, tokens, weight.shape[-1]), weight, seed=seed) for seed in range(inputs))
-        for tokens in (_SAMPLE_TOKENS, 1)
+        for tokens in _MODULE_TOKENS
     )
     own = partial(type(module).forward, module)
     shape = (type(module).__qualname__, *weight.shape, weight.dtype)

@@ -12,6 +12,8 @@ from model_adapters.kernels.trial import KERNEL_DTYPES
 
 TILE = 4096
 """Elements per program of a norm."""
+FEW_ROWS = 64
+"""Up to so many wide rows, a norm has 16 warps per row, because nothing else hides the latency of its loads."""
 WIDEST = 16_384
 PRODUCT_BLOCK = 4096
 ROTATED_TOKENS = 32
@@ -71,7 +73,7 @@ def rms_norm(
         ROWS=rows_held,
         GATED=gate is not None,
         ADDED=residual is not None,
-        num_warps=4 if width <= TILE else 8,
+        num_warps=16 if rows_held == 1 and len(x_ND) <= FEW_ROWS else 4 if width <= TILE else 8,
         **overlap(x.device),
     )
     return out_ND.view(x.shape)
