@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from evalkit.records import SampleKey
 from evalkit.running.replicas.work import WorkQueue, cost_tokens
 
+ESTIMATE_SECONDS = 0.05
+"""Age of the estimate of what is left at the replicas, which takes a look at each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -91,6 +94,10 @@ class Dispatcher:
         self._waiting = WorkQueue(keys)
         self._live: dict[int, Tally] = {}
         self._leased_tokens = 0
+        self._estimate, self._estimated_at = 0.0, -math.inf
+        """Tokens that replicas still have to answer, and when that was estimated."""
+        self._mean_pace = 0.0
+        """Tokens per second of a replica."""
         self._losses: dict[str, int] = {}
         """By sample id: replicas that were lost while they answered it."""
 
@@ -119,14 +126,16 @@ class Dispatcher:
         """Samples that the replica shall answer now, beyond those that it has; none for a lost one.
 
         It gets what it can use at once and what it answers in `lookahead_seconds`, but no more than its share of all
-        that is left: the last samples of a run do not wait in the queue of one replica while others have none.
+        that is left: the last samples of a run do not wait in the queue of one replica while others have none. Others
+        are taken to have answered what their pace explains, because those that decode many together report late.
         """
         tally = self._live.get(replica)
         taken: list[SampleKey] = []
         if tally is None:
             return taken
         wanted = tally.ahead + self._lookahead(tally)
-        share = (self._waiting.tokens + self._leased_tokens) / max(len(self._live), self.expected)
+        others = self._leased_left(now) - self._left(tally, now)
+        share = (self._waiting.tokens + others + tally.leased_tokens) / max(len(self._live), self.expected)
         while len(tally.leases) < wanted and (key := self._waiting.peek(replica)) is not None:
             cost = cost_tokens(key)
             if tally.leases and tally.leased_tokens + cost > share:
@@ -137,6 +146,7 @@ class Dispatcher:
             tally.leases[key.id] = _Lease(key)
             tally.leased_tokens += cost
             self._leased_tokens += cost
+            self._estimate += cost
             taken.append(key)
         return taken
 
@@ -194,6 +204,7 @@ class Dispatcher:
         self._waiting.put_back(reversed(again))
         tally.returned = len(again)
         self._leased_tokens -= tally.leased_tokens
+        self._estimated_at = -math.inf
         tally.leased_tokens = 0
         tally.leases.clear()
         return failures
@@ -214,6 +225,22 @@ class Dispatcher:
             return self.limits.first_answer_seconds
         expected = tally.leased_tokens * tally.busy_at_answer / tally.answered_cost
         return max(self.limits.least_silence_seconds, self.limits.pace_factor * expected)
+
+    def _leased_left(self, now: float) -> float:
+        """Tokens of samples that replicas have and have not answered yet, as far as their pace shows."""
+        if now - self._estimated_at > ESTIMATE_SECONDS:
+            answered = [tally for tally in self._live.values() if tally.answered]
+            busy = sum(tally.busy_at_answer for tally in answered)
+            self._mean_pace = sum(tally.answered_cost for tally in answered) / busy if busy else 0.0
+            self._estimate = sum(self._left(tally, now) for tally in self._live.values())
+            self._estimated_at = now
+        return self._estimate
+
+    def _left(self, tally: Tally, now: float) -> float:
+        """The same of one replica; one without answers is taken to be as quick as the others."""
+        busy = tally.busy_at_answer
+        pace = tally.answered_cost / busy if busy else self._mean_pace
+        return max(0.0, tally.leased_tokens - pace * (now - tally.progress_at))
 
     def _lookahead(self, tally: Tally) -> int:
         busy = tally.busy_at_answer

@@ -64,6 +64,21 @@ def test_the_first_replica_leaves_their_share_to_those_that_still_start() -> Non
     assert len(dispatcher.hand_out(1, 0.0)) == 4
 
 
+def test_replicas_that_decode_many_together_end_together() -> None:
+    """All answers of a replica arrive at once; the first to report leaves the others, which soon will, their share."""
+    dispatcher = Dispatcher(keys_of([512] * 256))
+    held = {}
+    for replica in (1, 2):
+        dispatcher.join(replica, ahead=48, now=0.0)
+        held[replica] = dispatcher.hand_out(replica, 0.0)
+    for replica, now in ((1, 1.2), (2, 1.4)):
+        for key in held[replica]:
+            dispatcher.ended(replica, key.id, now)
+        dispatcher.heard(replica, 272, now)
+        held[replica] = dispatcher.hand_out(replica, now)
+    assert [len(held[replica]) for replica in (1, 2)] == [80, 76]
+
+
 def test_a_quick_replica_has_a_second_of_work_waiting() -> None:
     dispatcher = Dispatcher(keys_of([512] * 1_000))
     dispatcher.join(1, ahead=2, now=0.0)
