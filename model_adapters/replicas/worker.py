@@ -149,6 +149,8 @@ class ReplicaWorker:
     def sent(self, key: SampleKey) -> None:
         with self._news:
             self._started.append(key.id)
+            # An engine plans how many sequences it decodes together at its first request, long before its first answer.
+            self._engine = self._adapter.describe()
             self._news.notify_all()
         self._notify(self.number)
 

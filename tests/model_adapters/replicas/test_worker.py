@@ -1,6 +1,7 @@
 """Replicas in threads: each makes its own prompts, and together they answer as one process."""
 
 import random
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.records import Asked, SampleKey, SampleRecord
+from evalkit.records import Asked, EngineDescription, SampleKey, SampleRecord
 from evalkit.running.answering import OneModel
 from evalkit.running.model_options import ModelOptions
 from evalkit.running.replicas.fleet import Event
@@ -17,7 +18,8 @@ from evalkit.running.replicas.pool import ReplicaPool
 from evalkit.suite_spec import SUITES
 from model_adapters.opening import open_model
 from model_adapters.replicas.thread_fleet import ThreadFleet
-from model_adapters.replicas.worker import Feed, Job
+from model_adapters.replicas.worker import CPU_SLOTS, Feed, Job, ReplicaWorker
+from model_adapters.scripted import ScriptedAdapter
 from tests.evalkit.running.replicas.simulation import Sink
 from tests.evalkit.scripts import asked, sums, write_script
 from tests.evalkit.tiny_suite import REGISTERED, TinySettings, TinySuite
@@ -110,6 +112,23 @@ def test_a_model_that_is_missing_is_refused_as_in_one_process(tmp_path: Path) ->
     fleet = ThreadFleet(job(f"scripted:{tmp_path / 'missing'}"))
     with pytest.raises(UsageError, match="missing cannot be read: No such file or directory"):
         ReplicaPool(fleet, 2).first()
+
+
+def test_a_plan_made_at_the_first_request_is_reported_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    describe, given = ScriptedAdapter.describe, threading.Event()
+
+    def planned(adapter: ScriptedAdapter) -> EngineDescription:
+        return replace(describe(adapter), batch_sequences=64 if given.is_set() else None)
+
+    monkeypatch.setattr(ScriptedAdapter, "describe", planned)
+    script = write_script(tmp_path / "script", {"match": "*", "text": "1", "wait_seconds": 0.3})
+    worker = ReplicaWorker(job(script), 1)
+    given.set()
+    worker.give(KEYS[:1])
+    report = worker.news(5.0)
+    worker.close()
+    assert (report.started, report.records) == ((KEYS[0].id,), ())
+    assert report.ahead - worker.joined.ahead == 64 - CPU_SLOTS
 
 
 def test_a_feed_ends_if_nothing_waits_and_goes_on_if_more_comes() -> None:
