@@ -22,7 +22,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from evalkit.records import ModelIdentity, PositionScheme, Request, Sample
+from evalkit.running.answering import prepared_ahead
 from evalkit.running.model_options import Dtype, ModelOptions
+from evalkit.running.prefetch import prefetch
 from model_adapters.bench.plain import plain_transformers, plain_variants
 from model_adapters.bench.shapes import build_shape
 from model_adapters.engine.fast_modules.choose import choose_kernels
@@ -188,7 +190,7 @@ def instances(samples: Sequence[Sample]) -> list[Any]:
 
 
 def run_evalkit(model: Model, settings: MmluSettings, probe: Sequence[Sample]) -> tuple[float, Nats]:
-    """Seconds of all questions, and the results; samples and tokens are made within that time."""
+    """Seconds of all questions, and the results; samples and tokens are made within that time, ahead as in a run."""
     suite = build(settings, model.tokenizer)
     told(
         "evalkit, probe",
@@ -197,7 +199,8 @@ def run_evalkit(model: Model, settings: MmluSettings, probe: Sequence[Sample]) -
 
     def requests() -> Iterator[Request]:
         suite = build(settings, model.tokenizer)
-        yield from (suite.ask(key).requests[0] for key in suite.plan().keys)
+        keys = suite.plan().keys
+        yield from prefetch(lambda key: suite.ask(key).requests[0], keys, depth=prepared_ahead(keys))
 
     return timed(model, lambda: answer(model, requests()))
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Protocol
 
 from evalkit.records import CorpusUse
@@ -33,7 +33,8 @@ class SubjectQuestions:
 
     def use(self, subject: str) -> CorpusUse:
         """The corpus for the record; its sha256 is that of the questions, not of their file."""
-        rows = json.dumps([[astuple(question) for question in split] for split in (self.test, self.dev)])
+        splits = self.test, self.dev
+        rows = json.dumps([[(each.question, each.choices, each.answer) for each in split] for split in splits])
         return CorpusUse(f"mmlu/{subject}", subject, hashlib.sha256(rows.encode()).hexdigest(), self.source)
 
 
