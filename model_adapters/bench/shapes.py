@@ -7,6 +7,7 @@ from transformers import AutoModelForCausalLM, Olmo3Config, OlmoHybridConfig, Pr
 
 from evalkit.errors import UsageError
 from model_adapters.loading import find_device, find_dtype
+from model_adapters.modeling_code import import_modeling_code
 
 
 def _olmo_hybrid_7b() -> PreTrainedConfig:
@@ -52,12 +53,14 @@ def build_shape(name: str, *, device: str, dtype: str, seed: int) -> PreTrainedM
     """
     if name not in SHAPES:
         raise UsageError(f"--shape {name!r} is unknown; write one of {', '.join(SHAPES)}")
+    config = SHAPES[name]()
+    import_modeling_code(config)
     place, number = find_device(device), find_dtype(dtype, find_device(device))
     number = torch.bfloat16 if isinstance(number, str) else number
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []), torch.device(place):
         torch.manual_seed(seed)
         try:
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(SHAPES[name](), dtype=number)  # type: ignore[no-untyped-call]
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=number)  # type: ignore[no-untyped-call]
         except torch.OutOfMemoryError as error:
             raise UsageError(f"--shape {name} does not fit into the memory of {place}; use a larger device") from error
     model.requires_grad_(False)

@@ -25,6 +25,7 @@ from model_adapters.engine.fast_modules.state_space import find_scan_fault, plac
 from model_adapters.failures import WAITS_SECONDS, is_out_of_memory, with_patience
 from model_adapters.kernels.kernel_cache import use_kernel_cache
 from model_adapters.messages import first_line
+from model_adapters.modeling_code import with_library
 
 CHOICES = ("auto", "triton", "fla", "torch")
 _RULES = (
@@ -131,4 +132,4 @@ def _set_rules(model: PreTrainedModel, *, library: bool) -> None:
             found = getattr(code, rule, None)
             if found is not None:
                 own = _LIBRARY.setdefault((name, rule), found)
-                setattr(code, rule, own if library else getattr(own, "__wrapped__", own))
+                setattr(code, rule, with_library(own, rule) if library else getattr(own, "__wrapped__", own))
