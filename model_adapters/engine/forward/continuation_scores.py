@@ -2,21 +2,24 @@
 
 Contexts are not modified.
 
-Shape suffixes: P positions looked at, D model width, V vocabulary.
+Shape suffixes: P positions looked at, N tokens looked up there, D model width, V vocabulary.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, islice
+from typing import NamedTuple
 
 import torch
 
 from evalkit.errors import RequestFailedError
 from evalkit.records import ContinuationScore, Request
 from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.engine.forward.stopwatch import Stopwatch
 from model_adapters.engine.forward.token_scores import NOT_FINITE, block_positions, score_tokens
 from model_adapters.engine.memory.context import Context
+from model_adapters.engine.memory.transfers import to_device, to_host
 
 LEAST_TEXT_TOKENS = 64
 """Minimum number of tokens a text counts for: linear-attention layers process chunks of about this size."""
@@ -91,26 +94,43 @@ def pass_tokens(rows: int, row_tokens: int) -> int:
     return rows * max(row_tokens, LEAST_TEXT_TOKENS)
 
 
+class BranchScores:
+    """The scores of a pass over branches, on their way from the device to the host.
+
+    They keep no context, so that a cached prefix can be evicted before they are read.
+    """
+
+    def __init__(self, branches: Sequence[Branch], found: "_Found", watch: Stopwatch) -> None:
+        self._continuations = [branch.continuations for branch in branches]
+        self._order, self._nats_N, self._hits_N = found.order, to_host(found.nats_N), to_host(found.hits_N)
+        self._watch = watch
+        watch.stop()
+
+    def read(self) -> list[Scores | None]:
+        """Wait for the scores of each branch; None for a branch with a score that is not finite."""
+        self._watch.wait()
+        in_order = sorted(zip(self._order, self._nats_N.tolist(), self._hits_N.tolist(), strict=True))
+        tokens = iter(in_order)
+        found: list[Scores | None] = []
+        for continuations in self._continuations:
+            scores = []
+            for continuation in continuations:
+                _, nats, hits = zip(*islice(tokens, len(continuation)), strict=True)
+                scores.append(ContinuationScore(math.fsum(nats), all(hits)))
+            found.append(tuple(scores) if all(math.isfinite(one.log_probability) for one in scores) else None)
+        return found
+
+
 @torch.no_grad()
-def score_branches(runner: ModelRunner, branches: Sequence[tuple[Context, Branch]]) -> list[Scores | None]:
-    """Score the continuations of each context's branch in one pass; None for a branch with a score that is not finite.
+def score_branches(runner: ModelRunner, branches: Sequence[tuple[Context, Branch]]) -> BranchScores:
+    """Score the continuations of each context's branch in one pass, without waiting for the device.
 
     All contexts are in one cache.
     """
-    asked = _Asked()
+    watch, asked = Stopwatch(runner.device), _Asked()
     for context, branch in branches:
         asked.add(context, branch)
-    values, hits = _look_up(runner, asked)
-    found: list[Scores | None] = []
-    at = 0
-    for _, branch in branches:
-        scores = []
-        for continuation in branch.continuations:
-            part = slice(at, at + len(continuation))
-            scores.append(ContinuationScore(math.fsum(values[part]), all(hits[part])))
-            at += len(continuation)
-        found.append(tuple(scores) if all(math.isfinite(one.log_probability) for one in scores) else None)
-    return found
+    return BranchScores([branch for _, branch in branches], _look_up(runner, asked), watch)
 
 
 def score_after(
@@ -127,7 +147,7 @@ def score_after(
     for batch in passes([branches[index] for index in short], budget_tokens):
         indices = [short[index] for index in batch]
         found = score_branches(runner, [(context, branches[index]) for index in indices])
-        for index, one in zip(indices, found, strict=True):
+        for index, one in zip(indices, found.read(), strict=True):
             if one is None:
                 raise RequestFailedError(NOT_FINITE)
             (scores[index],) = one
@@ -168,29 +188,38 @@ class _Asked:
             row += long
 
 
-def _look_up(runner: ModelRunner, asked: _Asked) -> tuple[list[float], list[bool]]:
-    """Log-probability in nats of each token and whether it is the most probable one, computed block by block."""
+class _Found(NamedTuple):
+    """What was looked up for N tokens, on the device."""
+
+    order: list[int]
+    """Index of each among the tokens asked for."""
+    nats_N: torch.Tensor
+    """Log-probabilities."""
+    hits_N: torch.Tensor
+    """Whether each is the most probable token."""
+
+
+def _look_up(runner: ModelRunner, asked: _Asked) -> _Found:
+    """Compute the scores of all tokens, block by block."""
     if asked.rows:
         output = runner.branch(asked.contexts[0].cache, [context.slot for context in asked.contexts], asked.rows)
     else:
         output = next(iter(asked.ends.values())).last
     firsts = [0, *accumulate(map(len, asked.rows))]
     places = [0 if row is None else firsts[row] + token for row, token in asked.places]
-    hidden_PD = output.last_hidden_state[0, torch.tensor(places, device=runner.device)]
+    hidden_PD = output.last_hidden_state[0, to_device(torch.tensor(places), runner.device)]
     for slot, context in asked.ends.items():
         hidden_PD[asked.places[None, slot]] = context.last.last_hidden_state[0, 0]
     nats, hits, order = [], [], []
     for first in range(0, len(hidden_PD), block_positions(runner)):
         logits_PV = runner.logits_of(output, hidden_PD[None, first : first + block_positions(runner)])
         inside = [i for i, place in enumerate(asked.place) if first <= place < first + len(logits_PV)]
-        place_N = torch.tensor([asked.place[i] - first for i in inside], device=runner.device)
-        target_N = torch.tensor([asked.target[i] for i in inside], device=runner.device)
+        place_N = to_device(torch.tensor([asked.place[i] - first for i in inside]), runner.device)
+        target_N = to_device(torch.tensor([asked.target[i] for i in inside]), runner.device)
         nats.append(logits_PV[place_N, target_N] - logits_PV.logsumexp(dim=-1)[place_N])
         hits.append(logits_PV.argmax(dim=-1)[place_N] == target_N)
         order += inside
-    found = zip(order, torch.cat(nats).tolist(), torch.cat(hits).tolist(), strict=True)
-    in_order = sorted(found)
-    return [value for _, value, _ in in_order], [hit for _, _, hit in in_order]
+    return _Found(order, torch.cat(nats), torch.cat(hits))
 
 
 def _through_slot(

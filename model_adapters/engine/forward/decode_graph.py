@@ -21,6 +21,7 @@ from model_adapters.engine.forward.stopwatch import Stopwatch
 from model_adapters.engine.memory.cost import rounded_length
 from model_adapters.engine.memory.passes import TokenPass
 from model_adapters.engine.memory.slotted_cache import SlottedCache
+from model_adapters.engine.memory.transfers import to_device, to_host
 from model_adapters.failures import describe_failure, is_out_of_memory
 from model_adapters.kernels.greedy_choice.choice import greedy_choice
 
@@ -162,7 +163,7 @@ class DecodeSteps:
         return step.advance()
 
     def _single(self, cache: SlottedCache, token_ids: Sequence[int]) -> torch.Tensor:
-        id_B1 = torch.tensor(token_ids, device=self._runner.device)[:, None]
+        id_B1 = to_device(torch.tensor(token_ids), self._runner.device)[:, None]
         places = max(cache.lengths[: len(token_ids)]) + 1
         if self._runner.device.type == "cuda":
             places = min(-(-places // DECODE_PLACES) * DECODE_PLACES, cache.max_tokens)
@@ -213,9 +214,7 @@ class Choices:
     """The greedy choices that end a pass, on their way from the device to the host; stops the pass's watch."""
 
     def __init__(self, picked_B: torch.Tensor, watch: Stopwatch) -> None:
-        # A copy on a CPU too, because the next step overwrites the choices.
-        self._picked_B = torch.empty(picked_B.shape, dtype=picked_B.dtype, pin_memory=picked_B.is_cuda)
-        self._picked_B.copy_(picked_B, non_blocking=True)
+        self._picked_B = to_host(picked_B)  # the next step overwrites the choices
         self._watch = watch
         watch.stop()
 

@@ -28,6 +28,7 @@ from model_adapters.engine.memory.cost import Needs, activation_bytes_per_token
 from model_adapters.engine.memory.passes import Pass, TokenPass, running
 from model_adapters.engine.memory.rows import Row
 from model_adapters.engine.memory.slotted_cache import SlottedCache
+from model_adapters.engine.memory.transfers import to_device
 from model_adapters.engine.memory.transformers_cache import view_for
 
 GPU_ROW_MULTIPLE = 32
@@ -238,7 +239,7 @@ class ModelRunner:
 
     def _on_device(self, token_ids: Sequence[int]) -> torch.Tensor:
         """Token ids [1, T]; through NumPy, which reads a list 6 times as fast as PyTorch does."""
-        return torch.from_numpy(np.array([token_ids], dtype=np.int64)).to(self.device)
+        return to_device(torch.from_numpy(np.array([token_ids], dtype=np.int64)), self.device)
 
 
 def with_hidden(output: Any, hidden_BTD: Any) -> Any:

@@ -13,6 +13,7 @@ import torch
 from evalkit.errors import RequestFailedError
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.context import Context
+from model_adapters.engine.memory.transfers import to_device
 
 LOGITS_BYTES = 96 * 2**20
 """Size limit of a block of fp32 logits; about three times as much is allocated at once, with intermediate results."""
@@ -43,7 +44,7 @@ def score_tokens(
     segment and a few blocks of logits, whatever the length. Raises RequestFailedError if a log-probability is not
     finite.
     """
-    id_T = torch.tensor(token_ids, dtype=torch.long, device=runner.device)
+    id_T = to_device(torch.tensor(token_ids, dtype=torch.long), runner.device)
     scores, hits = [], []
     for start, output in _outputs(runner, context, token_ids, segment_tokens):
         tokens = output.last_hidden_state.shape[1]

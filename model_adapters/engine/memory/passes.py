@@ -26,6 +26,7 @@ from model_adapters.engine.memory.layout import AttentionCall
 from model_adapters.engine.memory.linear_state import LinearState
 from model_adapters.engine.memory.rows import Grouping, Row, RowGroup, attention_groups, split_dim, state_groups
 from model_adapters.engine.memory.slotted_cache import SlottedCache
+from model_adapters.engine.memory.transfers import to_device
 
 States = dict[int, torch.Tensor | None]
 """State index -> states [B, ...] of a group's rows; None until the model has written one."""
@@ -76,13 +77,13 @@ class Pass:
             (row,) = self.rows
             return torch.arange(row.start, row.start + row.tokens, device=self.cache.device)[None]
         positions = [torch.arange(row.start, row.start + row.tokens) for row in self.rows]
-        return torch.cat(positions)[None].to(self.cache.device)
+        return to_device(torch.cat(positions)[None], self.cache.device)
 
     @cached_property
     def prompt_tokens(self) -> torch.Tensor:
         """The length of each token's prompt."""
         prompts = [self.cache.prompts[row.slot] for row in self.rows for _ in range(row.tokens)]
-        return torch.tensor([prompts], device=self.cache.device)
+        return to_device(torch.tensor([prompts]), self.cache.device)
 
     @cached_property
     def last_places(self) -> torch.Tensor:
@@ -91,7 +92,7 @@ class Pass:
         for row in self.rows:
             end += row.tokens
             ends.append(end - 1)
-        return torch.tensor(ends, device=self.cache.device)
+        return to_device(torch.tensor(ends), self.cache.device)
 
     @cached_property
     def read(self) -> int | torch.Tensor:
@@ -105,7 +106,7 @@ class Pass:
         for row in self.rows:
             end += row.tokens
             places += range(end - min(row.outputs, row.tokens), end)
-        return torch.tensor(places, dtype=torch.long, device=self.cache.device)
+        return to_device(torch.tensor(places, dtype=torch.long), self.cache.device)
 
     @cached_property
     def attention_groups(self) -> Grouping:

@@ -9,6 +9,8 @@ from functools import cached_property
 
 import torch
 
+from model_adapters.engine.memory.transfers import to_device
+
 PADDING_SHARE = 2
 """Limit on a group's size, padding included, as a multiple of its rows' tokens."""
 
@@ -62,19 +64,19 @@ class RowGroup:
     @cached_property
     def row_slots(self) -> torch.Tensor:
         """The slot of each row, on the device."""
-        return torch.tensor([row.slot for row in self.rows], device=self.device)
+        return to_device(torch.tensor([row.slot for row in self.rows]), self.device)
 
     @cached_property
     def row_tokens(self) -> torch.Tensor:
         """The number of tokens of each row, on the device."""
-        return torch.tensor([row.tokens for row in self.rows], device=self.device)
+        return to_device(torch.tensor([row.tokens for row in self.rows]), self.device)
 
     @cached_property
     def fresh_rows(self) -> torch.Tensor | None:
         """Mask of the rows that start a sequence; None if none or all of them do (then `continued` says which)."""
         fresh = [not row.start for row in self.rows]
         mixed = self.continued and any(fresh) and not self._all_continue
-        return torch.tensor(fresh, device=self.device) if mixed else None
+        return to_device(torch.tensor(fresh), self.device) if mixed else None
 
     @cached_property
     def padding(self) -> torch.Tensor:
@@ -105,13 +107,15 @@ class RowGroup:
     @cached_property
     def _taken(self) -> torch.Tensor:
         rows, token_T = zip(self.firsts, self.rows, strict=True), torch.arange(self.tokens)
-        return torch.cat([first + token_T.clamp(max=row.tokens - 1) for first, row in rows]).to(self.device)
+        taken = [first + token_T.clamp(max=row.tokens - 1) for first, row in rows]
+        return to_device(torch.cat(taken), self.device)
 
     @cached_property
     def _unpadded(self) -> torch.Tensor:
         starts = (index * self.tokens for index in range(len(self.rows)))
         rows = zip(starts, self.rows, strict=True)
-        return torch.cat([torch.arange(start, start + row.tokens) for start, row in rows]).to(self.device)
+        unpadded = [torch.arange(start, start + row.tokens) for start, row in rows]
+        return to_device(torch.cat(unpadded), self.device)
 
 
 class Grouping:
@@ -132,7 +136,8 @@ class Grouping:
         if len(self.groups) == 1 and self.groups[0].is_adjacent:
             return None
         order = torch.cat([group.places for group in self.groups]).argsort()
-        return None if torch.equal(order, torch.arange(len(order))) else order.to(self.groups[0].device)
+        in_order = torch.equal(order, torch.arange(len(order)))
+        return None if in_order else to_device(order, self.groups[0].device)
 
 
 def attention_groups(rows: Sequence[Row], device: torch.device, *, multiple: int) -> Grouping:

@@ -10,7 +10,7 @@ import torch
 
 from evalkit.errors import RequestFailedError
 from evalkit.running.activity import Activity, report
-from model_adapters.engine.forward.continuation_scores import Branch, Scores, score_after, score_branches
+from model_adapters.engine.forward.continuation_scores import Branch, score_after, score_branches
 from model_adapters.engine.forward.decode_graph import Choices, DecodeSteps
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.forward.stopwatch import Stopwatch
@@ -24,10 +24,12 @@ from model_adapters.engine.scheduling.work import (
     Decode,
     MakeRoom,
     Prefill,
+    ReadScores,
     ReadTokens,
     Score,
     ScoreBranches,
     Unread,
+    UnreadScores,
     Work,
 )
 from model_adapters.failures import Failure, attempt
@@ -49,7 +51,7 @@ class Scored:
     generations: tuple[Generation, ...]
 
 
-Result = Room | Unread | Picked | Scored | Failure | None
+Result = Room | Unread | Picked | UnreadScores | Scored | Failure | None
 
 
 class Executor:
@@ -76,6 +78,8 @@ class Executor:
             return made
         if isinstance(work, ReadTokens):
             return _read(work.unread)
+        if isinstance(work, ReadScores):
+            return attempt(lambda: _read_scores(work.unread))
         if room is None:
             return None
         match work:
@@ -154,21 +158,16 @@ class Executor:
         sequence.prefill_seconds += time.perf_counter() - started
         return sequence.finish("stop", continuations=found)
 
-    def _score_branches(self, work: ScoreBranches, room: Room) -> Scored:
-        started, generations = time.perf_counter(), []
-        found: list[tuple[Sequence, Scores | None]] = []
+    def _score_branches(self, work: ScoreBranches, room: Room) -> UnreadScores:
+        watch, passes = Stopwatch(self.runner.device), []
         for sequences, contexts in self._by_cache(work, room):
             branches = [
                 (context, Branch.of(sequence.request, context.tokens))
                 for sequence, context in zip(sequences, contexts, strict=True)
             ]
-            found += zip(sequences, score_branches(self.runner, branches), strict=True)
-        seconds = (time.perf_counter() - started) / len(work.sequences)
-        for sequence, scores in found:
-            sequence.prefill_seconds += seconds
-            finished = sequence.finish("error", NOT_FINITE) if scores is None else None
-            generations.append(finished or sequence.finish("stop", continuations=scores))
-        return Scored(tuple(generations))
+            passes.append((tuple(sequences), score_branches(self.runner, branches)))
+        watch.stop()
+        return UnreadScores(work, tuple(passes), watch)
 
     def _by_cache(self, work: ScoreBranches, room: Room) -> Iterable[tuple[list[Sequence], list[Context]]]:
         """The sequences with the contexts that they continue, in lists for each cache that holds some of these."""
@@ -215,6 +214,18 @@ def _read(unread: Unread) -> Picked | Failure:
         return unread.choices
     choices = unread.choices
     return attempt(lambda: Picked(choices.read(), choices.seconds))
+
+
+def _read_scores(unread: UnreadScores) -> Scored:
+    """Wait for the scores, and finish the requests; those of a pass share its time evenly."""
+    unread.watch.wait()
+    seconds, generations = unread.watch.seconds() / len(unread.work.sequences), []
+    for sequences, branch_scores in unread.passes:
+        for sequence, scores in zip(sequences, branch_scores.read(), strict=True):
+            sequence.prefill_seconds += seconds
+            finished = sequence.finish("error", NOT_FINITE) if scores is None else None
+            generations.append(finished or sequence.finish("stop", continuations=scores))
+    return Scored(tuple(generations))
 
 
 def _attempt(make: Callable[[], Room]) -> Room | Failure:

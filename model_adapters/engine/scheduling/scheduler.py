@@ -21,11 +21,13 @@ from model_adapters.engine.scheduling.work import (
     Decode,
     MakeRoom,
     Prefill,
+    ReadScores,
     ReadTokens,
     Refuse,
     Score,
     ScoreBranches,
     Unread,
+    UnreadScores,
     Work,
 )
 from model_adapters.failures import Failure, attempt
@@ -43,8 +45,8 @@ class Rules:
     """Appends a picked token to a sequence, and returns whether it ends the answer, regardless of its budget."""
     on_gpu: bool
     reads_late: bool
-    """Whether first tokens are read only after all free slots are filled, so that a GPU works on one prompt while the
-    next one's kernels are launched."""
+    """Whether first tokens are read only after all free slots are filled, and scores after the next pass is started, so
+    that a GPU works on one prompt while the next one's kernels are launched."""
     fixed_shapes: bool = False
     """Whether each request is read in passes of its own, and more memory does not mean more slots."""
 
@@ -65,13 +67,17 @@ class Scheduler:
     active: list[Sequence] = field(default_factory=list)
     _unread: deque[Unread] = field(default_factory=deque)
     """Passes whose tokens have not been read, in order. They may hold sequences that have ended since."""
+    _scoring: deque[UnreadScores] = field(default_factory=deque)
+    """Passes whose scores have not been read, in order; only another such pass starts before they are."""
     _waiting: deque[Sequence] = field(default_factory=deque)
     _planned: deque[Score | ScoreBranches] = field(default_factory=deque)
 
     def next(self) -> Work | None:
         """The next piece of work; None when every request has been answered."""
+        if len(self._scoring) > (1 if self.rules.reads_late else 0):
+            return ReadScores(self._scoring[0])
         if self._planned and not self._room.stale:
-            return self._planned.popleft()
+            return self._next_planned()
         while self._planned:
             # It needs another room, which is made once the sequences in this one have ended.
             planned = self._planned.popleft()
@@ -79,6 +85,8 @@ class Scheduler:
         admitted = None if self._unread and not self.rules.reads_late else self._admit()
         if admitted is not None:
             return admitted
+        if self._scoring:
+            return ReadScores(self._scoring[0])
         if self._runs_ahead():
             return Decode(tuple(self.active), follows=True)
         if self._unread:
@@ -110,7 +118,15 @@ class Scheduler:
                 yield from self._fail(self._drop_unread(), result)
             case Score(sequence), Failure():
                 yield from self._fail((sequence,), result)
-            case ((Score() | ScoreBranches()), Scored()):
+            case ScoreBranches(), UnreadScores():
+                self._scoring.append(result)
+            case ReadScores(UnreadScores(ScoreBranches(sequences))), Failure():
+                self._scoring.popleft()
+                yield from self._fail(sequences, result)
+            case ReadScores(), Scored():
+                self._scoring.popleft()
+                yield from result.generations
+            case Score(), Scored():
                 yield from result.generations
             case _:
                 raise TypeError(f"{type(result).__name__} is not a result of {type(work).__name__}")
@@ -127,6 +143,9 @@ class Scheduler:
         if sequence is None:
             return None
         refused = self.rules.refusal(sequence)
+        if self._scoring and (refused or not self._fits(sequence) or not self._branches(sequence, self._room.plan)):
+            self._waiting.appendleft(sequence)
+            return None
         if refused is not None:
             return Refuse(sequence, refused)
         if not self._fits(sequence):
@@ -137,10 +156,15 @@ class Scheduler:
             return None
         if sequence.request.continuations:
             self._planned.extend(self._plan_scores(sequence))
-            return self._planned.popleft()
+            return self._next_planned()
         if sequence.is_scored:
             return Score(sequence, len(self.active))
         return Prefill(self._together(sequence), len(self.active))
+
+    def _next_planned(self) -> Work:
+        if self._scoring and isinstance(self._planned[0], Score):
+            return ReadScores(self._scoring[0])
+        return self._planned.popleft()
 
     def _pull(self, *, taken: int) -> Sequence | None:
         """The next request, if a slot is free in addition to the active ones and `taken`."""

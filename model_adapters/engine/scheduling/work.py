@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from model_adapters.engine.forward.continuation_scores import BranchScores
 from model_adapters.engine.forward.decode_graph import Choices
+from model_adapters.engine.forward.stopwatch import Stopwatch
 from model_adapters.engine.scheduling.sequence import Sequence
 from model_adapters.failures import Failure
 
@@ -87,4 +89,21 @@ class ScoreBranches:
     """A free slot, which is the empty context of requests without a prefix."""
 
 
-Work = Refuse | MakeRoom | Prefill | ReadTokens | Decode | Score | ScoreBranches
+@dataclass(frozen=True, slots=True)
+class UnreadScores:
+    """The passes of a ScoreBranches, on the device or done: the sequences of each, with their scores."""
+
+    work: ScoreBranches
+    passes: tuple[tuple[tuple[Sequence, ...], BranchScores], ...]
+    watch: Stopwatch
+    """Measures all of them, and the reading of their prefixes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadScores:
+    """Wait for scores."""
+
+    unread: UnreadScores
+
+
+Work = Refuse | MakeRoom | Prefill | ReadTokens | Decode | Score | ScoreBranches | ReadScores
