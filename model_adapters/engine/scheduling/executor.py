@@ -26,6 +26,7 @@ from model_adapters.engine.scheduling.work import (
     Prefill,
     ReadScores,
     ReadTokens,
+    Refuse,
     Score,
     ScoreBranches,
     Unread,
@@ -82,6 +83,9 @@ class Executor:
             return attempt(lambda: _read_scores(work.unread))
         if room is None:
             return None
+        behind_prefixes = isinstance(work, ScoreBranches) and work.sequences[0].prefix
+        if not (behind_prefixes or isinstance(work, Refuse)):
+            self._rooms.allocate(room)
         match work:
             case Prefill():
                 return attempt(lambda: self._prefill(work, room))

@@ -21,6 +21,8 @@ class Room:
     plan: EnginePlan
     stale: bool = False
     """True after a failure: the cache serves its active sequences and is then replaced."""
+    allocated: bool = False
+    """Whether the memory of the cache has been allocated, or tried to be, apart from a pass that writes to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,19 @@ class RoomMaker:
             kept_bytes=kept_bytes if sequence.prefix or kept_bytes else None,
             ran_out=ran_out,
         )
-        cache = self.runner.new_cache(slots=plan.slots, max_tokens=plan.max_tokens)
-        if self.needs.on_gpu:
-            # If memory runs out here, it does so again for the first prompt, which is then retried in a smaller room.
-            attempt(lambda: self.runner.allocate(cache))
+        return Room(self.runner.new_cache(slots=plan.slots, max_tokens=plan.max_tokens), plan)
+
+    def allocate(self, room: Room) -> None:
+        """Allocate the memory of a room on a GPU, once, before the first pass that writes to it.
+
+        Requests that are scored behind cached prefixes need none of it.
+        """
+        if self.needs.on_gpu and not room.allocated:
+            room.allocated = True
             torch.cuda.empty_cache()
-        return Room(cache, plan)
+            # If memory runs out here, it does so again for the first prompt, which is then retried in a smaller room.
+            attempt(lambda: self.runner.allocate(room.cache))
+            torch.cuda.empty_cache()
 
 
 def smaller_room(before: EnginePlan, now: EnginePlan) -> str:

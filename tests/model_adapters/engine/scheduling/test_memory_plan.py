@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from evalkit.errors import RequestFailedError
 from evalkit.records import Request
 from model_adapters.bench.memory import measure_prefill
+from model_adapters.engine.engine import Engine
 from model_adapters.engine.forward import activations
 from model_adapters.engine.forward.activations import MARGIN, measured_needs
 from model_adapters.engine.forward.model_runner import ModelRunner
@@ -40,6 +41,7 @@ from model_adapters.engine.scheduling.memory_plan import (
 from model_adapters.engine.scheduling.room import RoomMaker
 from model_adapters.engine.scheduling.sequence import Sequence
 from model_adapters.loading import find_device
+from tests.model_adapters.engine.prompts import assert_scores, plain_scores, random_prompt, transformers_generate
 from tests.model_adapters.small_models import FAMILIES, small_model
 
 GIB = 2**30
@@ -330,6 +332,7 @@ def test_a_cache_on_a_gpu_is_allocated_before_its_first_prompt(family: str) -> N
     request = Sequence(Request("a", (1, 2, 3), 2))
     on_gpu = RoomMaker(runner, replace(runner.needs, on_gpu=True), GivenSizes(segment_tokens=64, slots=3))
     room = on_gpu.make(request, kept_bytes=0, ran_out=())
+    on_gpu.allocate(room)
     cache, allocated = room.cache, room.cache.kv_bytes + room.cache.state_bytes
     assert allocated == 3 * runner.needs.slot.bytes(room.plan.max_tokens)
     assert cache.lengths == [0, 0, 0]
@@ -350,4 +353,24 @@ def test_a_cache_that_cannot_be_allocated_is_left_to_its_first_prompt(monkeypatc
     monkeypatch.setattr(runner, "prefill", prefill)
     rooms = RoomMaker(runner, replace(runner.needs, on_gpu=True), GivenSizes(segment_tokens=64, slots=3))
     room = rooms.make(Sequence(Request("a", (1, 2, 3), 2)), kept_bytes=0, ran_out=())
+    rooms.allocate(room)
     assert (room.plan.slots, room.cache.lengths, room.cache.kv_bytes) == (3, [0, 0, 0], 0)
+
+
+def test_requests_scored_behind_cached_prefixes_allocate_no_slots_on_a_gpu() -> None:
+    """The slots are allocated for the first request that uses one."""
+    engine = Engine(small_model("olmo_hybrid"), segment_tokens=64, slots=3)
+    rooms = engine.executor._rooms
+    engine.executor._rooms = replace(rooms, needs=replace(rooms.needs, on_gpu=True))
+    text = random_prompt(40)
+    shared: dict[str, Any] = {"prefix_id": "a", "prefix_tokens": 30}
+    scored = Request("scored", text, 0, continuations=((5,), (6,)), **shared)
+    (found,) = engine.generate([scored])
+    assert_scores(found.continuations, plain_scores(small_model("olmo_hybrid"), text, scored.continuations))
+    cache = engine.cache
+    assert cache is not None
+    assert (cache.slots, cache.kv_bytes, cache.state_bytes) == (3, 0, 0)
+    (generated,) = engine.generate([request := Request("generated", text[:35], 5, **shared)])
+    assert generated.token_ids == transformers_generate("olmo_hybrid", request)
+    assert engine.cache is cache
+    assert cache.kv_bytes + cache.state_bytes == 3 * rooms.needs.slot.bytes(cache.max_tokens)
