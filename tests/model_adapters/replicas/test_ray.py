@@ -81,7 +81,8 @@ def test_a_run_on_replicas_is_that_of_one_process_and_its_driver_opens_no_model(
     monkeypatch.setattr("model_adapters.opening.open_model", opened)
     shown = evalkit(command, script, "--out", "many", "--replicas", "2")
     assert "replicas: 2, 1 CPU each, on 1 host" in shown.err
-    assert re.search(r"^replicas +2 on 1 host, busy \d+% of the time$", shown.out, re.MULTILINE)
+    # The first to be ready may have answered everything before the other has loaded its model.
+    assert re.search(r"^replicas +[12] on 1 host, busy \d+% of the time$", shown.out, re.MULTILINE)
     one, many = read_run(Path("one")), read_run(Path("many"))
     assert (many.results, many.summary) == (one.results, one.summary)
     (session,) = many.sessions
