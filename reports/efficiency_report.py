@@ -66,7 +66,7 @@ def training_report(training: Training) -> Report:
     )
     return Report(
         headline=f"training by {training.metric}, {checkpoints}",
-        notices=(),
+        notices=training.notes,
         tables=(Table("Checkpoints, with 95 % interval", ("tokens", "run", training.metric), rows),),
         facts=(),
         verdicts=(

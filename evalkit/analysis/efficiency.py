@@ -124,6 +124,7 @@ class Training:
     unit: str
     higher_is_better: bool
     points: tuple[Checkpoint, ...]
+    notes: tuple[str, ...] = ()
 
 
 def follow_training(runs: Sequence[StoredRun], metric: str) -> Training:
@@ -134,7 +135,7 @@ def follow_training(runs: Sequence[StoredRun], metric: str) -> Training:
     if len(runs) < 2:
         raise UsageError(f"there are {len(runs)} checkpoints by {metric}; a curve needs at least 2")
     (curve,) = read_curves([runs], Selector.parse(metric))
-    return Training(metric, curve.metric.unit, curve.metric.higher_is_better, _checkpoints(curve))
+    return Training(metric, curve.metric.unit, curve.metric.higher_is_better, _checkpoints(curve), curve.left_out)
 
 
 def measure_efficiency(
@@ -275,7 +276,7 @@ def _notes(
     *,
     extrapolate: bool,
 ) -> list[str]:
-    notes = []
+    notes = list(curves[0].left_out)
     for name, curve in zip(("hybrid", "baseline"), curves, strict=True):
         if not np.allclose(curve.monotone, curve.values):
             notes.append(f"The {name}'s curve is not monotone; tokens are read off its isotonic regression.")

@@ -1,13 +1,13 @@
 """A score along training: one value per checkpoint, over the questions that all checkpoints share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.analysis.finished_run import StoredRun
+from evalkit.analysis.finished_run import Cell, StoredRun
 from evalkit.analysis.pairing import unlike_things
-from evalkit.analysis.selectors import Selector
+from evalkit.analysis.selectors import Selector, spelled
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.records import SampleRecord
@@ -18,6 +18,10 @@ from evalkit.statistics.paired import pool
 from evalkit.statistics.rows import sample_weights
 from evalkit.statistics.scores import MeanLoss, MeanScore
 from evalkit.statistics.unpaired import welch
+from evalkit.values import counted
+
+_SHOWN = 4
+"""Tasks that a note names."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +47,8 @@ class LearningCurve:
     """For each checkpoint, the groups whose plain mean is its value."""
     joint: bool
     """Whether both curves have the same questions in the same order."""
+    left_out: tuple[str, ...] = ()
+    """Notes on tasks and questions that only some of the runs have, which no value covers."""
 
     @property
     def monotone(self) -> Array:
@@ -74,13 +80,13 @@ class LearningCurve:
 def read_curves(models: Sequence[Sequence[StoredRun]], selector: Selector) -> tuple[LearningCurve, ...]:
     """The curve of each model for what `selector` names.
 
-    Raises UsageError if runs lack `tokens_seen` or the selected row, and IncompatibleRunError naming what differs
-    between their questions.
+    Raises UsageError if runs lack `tokens_seen` or the selected row, or if the selected rows have several units, and
+    IncompatibleRunError naming what differs between their questions.
     """
     runs = [run for of_model in models for run in of_model]
     _refuse_unlike(runs)
     cells = _selected_cells(runs, selector)
-    scores = _Scores(runs, cells)
+    scores = _Scores(runs, cells, selector)
     return tuple(scores.curve(of_model) for of_model in models)
 
 
@@ -100,7 +106,7 @@ def _refuse_unlike(runs: Sequence[StoredRun]) -> None:
             )
 
 
-def _selected_cells(runs: Sequence[StoredRun], selector: Selector) -> list[tuple[str, int]]:
+def _selected_cells(runs: Sequence[StoredRun], selector: Selector) -> list[Cell]:
     """The rows whose mean is the value: one task, or all tasks at one length."""
     shared = [cell for cell in runs[0].cells() if all(cell in run.cells() for run in runs)]
     named = [cell for cell in shared if selector.task in (None, cell[0])]
@@ -118,19 +124,32 @@ def _selected_cells(runs: Sequence[StoredRun], selector: Selector) -> list[tuple
     cells = sorted(cell for cell in named if cell[1] == ctx)
     if not cells:
         raise UsageError(f"metric {selector.text!r}: there is no length {ctx}; known: {', '.join(map(str, ctxs))}")
+    _refuse_mixed_units(runs[0], selector, cells)
     return cells
+
+
+def _refuse_mixed_units(run: StoredRun, selector: Selector, cells: Sequence[Cell]) -> None:
+    """A mean of scores in points and of losses in bits per byte has no meaning."""
+    of_unit: dict[str, str] = {}
+    for cell in cells:
+        of_unit.setdefault(metric_of(_first_scored(run, cell).metric).unit, cell[0])
+    if len(of_unit) > 1:
+        shown = " and ".join(f"{task} in {unit}" for unit, task in of_unit.items())
+        one = spelled(selector.name, cells[0][0], cells[0][1])
+        raise UsageError(f"metric {selector.text!r} selects {shown}, which have no mean; name one task, such as {one}")
 
 
 class _Scores:
     """Scores of every run by cell, over the questions that all runs answered."""
 
-    def __init__(self, runs: Sequence[StoredRun], cells: Sequence[tuple[str, int]]) -> None:
+    def __init__(self, runs: Sequence[StoredRun], cells: Sequence[Cell], selector: Selector) -> None:
         self._cells = cells
         self._metric = metric_of(_first_scored(runs[0], cells[0]).metric)
         self._samples = {id(run): run.cells() for run in runs}
         # Windows of a text depend on the tokenizer, so window 3 of one is not window 3 of the other.
         self._joint = self._metric.bounded or len({run.record.model.tokenizer for run in runs}) == 1
         self._shared = {cell: self._shared_indices(runs, cell) for cell in cells} if self._joint else {}
+        self._left_out = tuple(self._notes(runs, whole=selector.task is None))
 
     def curve(self, runs: Sequence[StoredRun]) -> LearningCurve:
         ordered = sorted(runs, key=lambda run: (run.record.tokens_seen or 0, run.record.run_id))
@@ -152,9 +171,25 @@ class _Scores:
             metric=self._metric,
             groups=tuple(groups),
             joint=self._joint,
+            left_out=self._left_out,
         )
 
-    def _shared_indices(self, runs: Sequence[StoredRun], cell: tuple[str, int]) -> list[int]:
+    def _notes(self, runs: Sequence[StoredRun], *, whole: bool) -> Iterator[str]:
+        """What only some runs have; `whole` if the values are means over all tasks."""
+        ctx = self._cells[0][1]
+        tasks = sorted({task for run in runs for task, of in self._samples[id(run)] if of == ctx})
+        missing = [task for task in tasks if (task, ctx) not in self._cells]
+        if whole and missing:
+            yield (
+                f"Over {len(self._cells)} of {counted(len(tasks), 'task')}: some of the runs do not have "
+                f"{', '.join(missing[:_SHOWN])}{f' and {len(missing) - _SHOWN} more' if len(missing) > _SHOWN else ''}."
+            )
+        shared = sum(map(len, self._shared.values()))
+        asked = sum(len({s.index for run in runs for s in self._samples[id(run)][cell]}) for cell in self._shared)
+        if asked > shared:
+            yield f"Over {shared:,} of {asked:,} questions: the others have no score in at least one of the runs."
+
+    def _shared_indices(self, runs: Sequence[StoredRun], cell: Cell) -> list[int]:
         scored = [{sample.index for sample in self._samples[id(run)][cell] if sample.score is not None} for run in runs]
         shared = sorted(set.intersection(*scored))
         if not shared:
@@ -176,7 +211,7 @@ class _Scores:
             else (_mean_loss(groups).interval())
         )
 
-    def _scored(self, run: StoredRun, cell: tuple[str, int]) -> list[SampleRecord]:
+    def _scored(self, run: StoredRun, cell: Cell) -> list[SampleRecord]:
         samples = [sample for sample in self._samples[id(run)][cell] if sample.score is not None]
         if self._joint:
             shared = set(self._shared[cell])
@@ -186,7 +221,7 @@ class _Scores:
         return samples
 
 
-def _first_scored(run: StoredRun, cell: tuple[str, int]) -> SampleRecord:
+def _first_scored(run: StoredRun, cell: Cell) -> SampleRecord:
     for sample in run.cells()[cell]:
         if sample.score is not None:
             return sample

@@ -68,8 +68,8 @@ def efficiency(
     """Report how many training tokens the hybrid needs to reach each score of the baseline.
 
     Without --baseline the scores of one training run are shown by tokens. Runs must know their checkpoint's training
-    tokens (`tokens_seen`). Savings come with a bootstrap interval and, where there are points enough, with a fit of
-    E + B / tokens^β.
+    tokens (`tokens_seen`). Savings have a 95 % interval in steps of checkpoints, which are compared with the baseline's
+    on the same questions, and a fit of E + B / tokens^β if there are enough points.
     """
     from evalkit.analysis.efficiency import follow_training, measure_efficiency
     from reports.efficiency_report import efficiency_chart, efficiency_report, training_chart, training_report

@@ -11,14 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.analysis.efficiency import Efficiency, Saving, measure_efficiency, tokens_interval, tokens_needed
+from evalkit.analysis.efficiency import (
+    Efficiency,
+    Saving,
+    follow_training,
+    measure_efficiency,
+    tokens_interval,
+    tokens_needed,
+)
 from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.learning_curve import Group, LearningCurve
 from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.records.metrics import metric_of
 from evalkit.statistics.bounded_mean import Array
 from tests.evalkit.learning_curves import checkpoint, curve
-from tests.evalkit.run_factory import RunSpec, make_run
+from tests.evalkit.run_factory import ERRORED, RunSpec, Score, make_run
 
 RISING = np.array([20.0, 40.0, 60.0, 80.0])
 TOKENS = np.array([1e6, 1e7, 1e8, 1e9])
@@ -190,3 +197,28 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     ]
     with pytest.raises(UsageError, match=r"has several lengths \(4096, 8192\); add one, as in @8192"):
         measure_efficiency(wide, wide, "ruler")
+
+
+def test_scores_and_losses_have_no_common_mean(tmp_path: Path) -> None:
+    scores: dict[tuple[str, int], list[Score]] = {("needle", 4096): [1.0, 0.0], ("text", 4096): [0.5, 0.7]}
+    spec = RunSpec(scores, suite="extend", metrics={"text": "bits_per_byte"})
+    runs = [make_run(tmp_path / str(tokens), replace(spec, tokens_seen=tokens)) for tokens in (1, 2)]
+    with pytest.raises(UsageError, match=r"needle in points and text in bits per byte, .* such as extend/needle@4096"):
+        follow_training(runs, "extend@4096")
+    assert [point.value for point in follow_training(runs, "extend/needle@4096").points] == [50.0, 50.0]
+    assert [point.value for point in follow_training(runs, "extend/text").points] == [0.6, 0.6]
+
+
+def test_what_only_some_checkpoints_have_is_stated(tmp_path: Path) -> None:
+    scores: dict[tuple[str, int], list[Score]] = {("cwe", 4096): [1.0, 0.0, 1.0], ("vt", 4096): [0.0, 0.0, 0.0]}
+    whole = make_run(tmp_path / "whole", RunSpec(scores, tokens_seen=1))
+    one_task = make_run(tmp_path / "part", RunSpec({("cwe", 4096): [1.0, 1.0, ERRORED]}, tokens_seen=2))
+    training = follow_training([whole, one_task], "ruler")
+    assert [point.value for point in training.points] == [50.0, 100.0]
+    assert training.notes == (
+        "Over 1 of 2 tasks: some of the runs do not have vt.",
+        "Over 2 of 3 questions: the others have no score in at least one of the runs.",
+    )
+    assert follow_training([whole, one_task], "ruler/cwe").notes == training.notes[1:]
+    measured = measure_efficiency([whole, one_task], [whole, one_task], "ruler")
+    assert measured.notes[:2] == training.notes
