@@ -1,10 +1,11 @@
 """Times and memory of two runs, compared if the hardware was the same."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.analysis.pairing import Pairing
+from evalkit.analysis.pairing import PairedRow, Pairing
 from evalkit.records import RunRecord
 
 
@@ -32,19 +33,18 @@ def compare_costs(pairing: Pairing) -> tuple[tuple[CostComparison, ...], str | N
         cost
         for ctx in pairing.ctxs
         for name in ("prefill_seconds", "decode_seconds")
-        if (cost := compare_times(pairing, name, ctx)) is not None
+        if (cost := compare_times(pairing.at(ctx), name, ctx)) is not None
     ]
     memory = compare_memory(pairing.base.record, pairing.new.record)
     return tuple(times) + (() if memory is None else (memory,)), None
 
 
-def compare_times(pairing: Pairing, name: str, ctx: int | None = None) -> CostComparison | None:
-    """Seconds per sample, median over the pairs at `ctx` (or all); None if no time was recorded.
+def compare_times(rows: Sequence[PairedRow], name: str, ctx: int | None) -> CostComparison | None:
+    """Seconds per sample, median over the pairs of `rows`, which are at `ctx` if it is given; None without any time.
 
     Ratios are taken per pair, that is per prompt, so that a first sample that waited for kernels to compile does not
     change their median.
     """
-    rows = pairing.rows if ctx is None else pairing.at(ctx)
     seconds = np.array(
         [(getattr(pair.base, name), getattr(pair.new, name)) for row in rows for pair in row.pairs], dtype=np.float64
     ).reshape(-1, 2)

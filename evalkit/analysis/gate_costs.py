@@ -17,7 +17,7 @@ def check_cost(pairing: Pairing, check: Check, target: Target, expectation: Expe
     if isinstance(rows, str):
         return incomplete(check, target, rows)
     _refuse_other_hardware(pairing, check)
-    cost = _memory(pairing, check) if target.name == "peak_memory" else _times(pairing, rows, check, target)
+    cost = _memory(pairing, check) if target.name == "peak_memory" else _times(rows, check, target)
     if cost is None:
         return incomplete(check, target, f"NEW has no {target.name.replace('_', ' ')}")
     passes = cost.change <= check.limit + ROUNDING
@@ -60,7 +60,7 @@ def _memory(pairing: Pairing, check: Check) -> CostComparison | None:
     return compare_memory(base, new)
 
 
-def _times(pairing: Pairing, rows: tuple[PairedRow, ...], check: Check, target: Target) -> CostComparison | None:
+def _times(rows: tuple[PairedRow, ...], check: Check, target: Target) -> CostComparison | None:
     """None if NEW has no times; UsageError if BASE has none and NEW has."""
     pairs = [pair for row in rows for pair in row.pairs]
     in_base, in_new = (any(getattr(getattr(pair, side), target.name) for pair in pairs) for side in ("base", "new"))
@@ -72,4 +72,4 @@ def _times(pairing: Pairing, rows: tuple[PairedRow, ...], check: Check, target: 
             f"rule {check.selector.text!r}: BASE has no {target.name.replace('_', ' ')} for {target.label}, though NEW "
             "has; make a new baseline, or drop the rule"
         )
-    return compare_times(pairing, target.name, target.ctx)
+    return compare_times(rows, target.name, target.ctx)

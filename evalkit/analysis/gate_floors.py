@@ -14,8 +14,8 @@ from evalkit.analysis.gate_targets import Target
 from evalkit.analysis.gate_verdict import ROUNDING, GateVerdict, incomplete
 from evalkit.analysis.policy import Check, Expectation
 from evalkit.errors import UsageError
-from evalkit.records import ResultRow, RunRecord
-from evalkit.records.metrics import metric_of
+from evalkit.records import Figure, ResultRow, RunRecord
+from evalkit.records.metrics import is_of_loss, metric_of
 
 
 def check_floor(
@@ -27,20 +27,25 @@ def check_floor(
     cells = cells_behind(target, (base, new), expectation)
     parts = parts_of(new, base, cells, expectation)
     rows = [part.row for part in parts if part.row is not None]
+    figure = target.figure(new)
     if target.role in ("row", "mean") and not all(metric_of(row.metric).higher_is_better for row in _scored(rows)):
         raise UsageError(
             f"rule {check.selector.text!r}: lower is better for the loss of {target.label}; use max_drop instead of min"
+        )
+    if figure is not None and is_of_loss(figure):
+        raise UsageError(
+            f"rule {check.selector.text!r}: lower is better for {target.label}, and min would pass a worse run; use "
+            "max_drop on a row of the loss"
         )
     lacking = shortfall(parts, check, target.suite, "NEW", unscored_reasons(new)) or not_whole(
         target, new, base, expectation
     )
     if lacking:
         return incomplete(check, target, lacking)
-    value = _value(new, target, rows)
+    value = _value(figure, new, target, rows)
     if value is None:
         return incomplete(check, target, "no value in NEW")
     passes = value >= check.limit - ROUNDING
-    figure = target.figure(new)
     return GateVerdict(
         rule=check.selector.text,
         target=target.label,
@@ -57,9 +62,8 @@ def check_floor(
     )
 
 
-def _value(new: RunRecord, target: Target, rows: Sequence[ResultRow]) -> float | None:
+def _value(figure: Figure | None, new: RunRecord, target: Target, rows: Sequence[ResultRow]) -> float | None:
     if target.role == "figure":
-        figure = target.figure(new)
         return None if figure is None else figure.value
     by_sample = any(row.by_sample for row in new.summary if row.ctx == target.ctx)
     scored = _scored(rows)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from evalkit.records.results import Figure
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -33,3 +35,13 @@ _LOSSES = {
 def metric_of(name: str) -> Metric:
     """The metric called `name`: a known loss, or else a score in [0, 1] that is shown as 0-100."""
     return _LOSSES.get(name, Metric(name))
+
+
+_LOSS_UNITS = frozenset(metric.unit for metric in _LOSSES.values())
+_LM_EVAL_LOSSES = frozenset(("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"))
+"""Losses among lm-eval's metrics, whose figures have no unit that says so."""
+
+
+def is_of_loss(figure: Figure) -> bool:
+    """Whether a figure is a loss or perplexity, of which lower is better."""
+    return figure.unit in _LOSS_UNITS or figure.metric in _LM_EVAL_LOSSES

@@ -181,6 +181,19 @@ def test_times_and_memory(tmp_path: Path) -> None:
         judge(tmp_path / "d", "peak_memory: {max_increase: 5%}", replace(base, peak_bytes=None), slower)
 
 
+def test_times_are_those_of_the_expected_tasks(tmp_path: Path) -> None:
+    spec = RunSpec({(task, 4096): [1.0] * 4 for task in ("vt", "cwe", "fwe")})
+    base, new = make_run(tmp_path / "base", spec), make_run(tmp_path / "new", spec)
+    samples = {
+        name: replace(sample, prefill_seconds=3 * (sample.prefill_seconds or 0)) if sample.task == "vt" else sample
+        for name, sample in new.samples.items()
+    }
+    rules = "rules: {prefill_seconds: {max_increase: 10%}, prefill_seconds@4096: {max_increase: 10%}}"
+    for tasks, reasons in (("[vt]", ["+200.0% is above +10.0%"] * 2), ("[cwe, fwe]", ["+0.0% is at most +10.0%"] * 2)):
+        policy = parse_policy(f"{rules}\nexpect: {{ruler: {{tasks: {tasks}}}}}")
+        assert [one.reason for one in gate([base], [replace(new, samples=samples)], policy).verdicts] == reasons
+
+
 def test_the_side_that_lacks_times_is_named(tmp_path: Path) -> None:
     base = one_task([1.0] * 10)
     untimed = changed(base, base.scores, prefill_seconds=0.0)
@@ -240,6 +253,19 @@ def test_a_worse_model_fails_and_a_better_one_does_not(tmp_path: Path) -> None:
     worse = changed(base, simulate(rng, dict.fromkeys(CELLS, 0.5), 100))
     assert not judge(tmp_path / "a", "ruler: {max_drop: 10}", base, worse).passed
     assert judge(tmp_path / "b", "ruler: {max_drop: 0, undecided: fail}", worse, base).passed
+
+
+@pytest.mark.parametrize(
+    ("figure", "rule"),
+    [
+        (Figure("position_nats", 1.7, "nats per token", position=(0, 2048)), "ruler/position_nats/0-2048"),
+        (Figure("wikitext", 12.0, "lm-eval", metric="word_perplexity"), "ruler/wikitext/word_perplexity"),
+    ],
+)
+def test_a_floor_on_a_figure_of_a_loss_is_refused(tmp_path: Path, figure: Figure, rule: str) -> None:
+    base = one_task([1.0, 0.0], figures=(figure,))
+    with pytest.raises(UsageError, match=f"lower is better for {rule}, and min would pass a worse run; use max_drop"):
+        judge(tmp_path, f"{rule}: {{min: 1}}", base, base)
 
 
 @settings(max_examples=25)
