@@ -62,6 +62,11 @@ def from_dict(cls: type[T], data: Any) -> T:
         return msgspec.convert(data, cls)
     except msgspec.ValidationError as error:
         raise RecordError(misfit(error, cls.__name__)) from None
+    except UnicodeError:
+        # msgspec, which does not name the place, takes such text only where text belongs.
+        raise RecordError(
+            f"{cls.__name__}: half of a surrogate pair in a field's name or in place of a number"
+        ) from None
 
 
 def misfit(error: msgspec.MsgspecError, root: str = "") -> str:

@@ -52,6 +52,16 @@ def test_any_text_becomes_one_line_that_utf_8_can_hold(text: str) -> None:
     )
 
 
+@pytest.mark.parametrize(("field", "value"), [("ctx", "\ud800"), ("reason", "\ud800"), ("\ud800", 1)])
+def test_half_a_surrogate_pair_is_text_or_refused(field: str, value: object) -> None:
+    text = json.dumps({"task": "vt", "ctx": 4096, "reason": "", field: value})
+    if field == "reason":
+        assert from_json(UnscoredCell, text).reason == value
+        return
+    with pytest.raises(RecordError, match="UnscoredCell: half of a surrogate pair"):
+        from_json(UnscoredCell, text)
+
+
 def test_numbers_of_numpy_are_written_as_those_of_python() -> None:
     assert to_json(dataclasses.replace(ROW, value=np.float64(12.5))) == to_json(dataclasses.replace(ROW, value=12.5))
 
