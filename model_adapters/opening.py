@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from model_adapters.loading import LoadedModel
 
+_DECIDED_BY_SERVERS = ("device", "dtype", "gdn_kernel", "segment_tokens", "override")
+"""Fields of `ModelOptions` with which evalkit runs a model, and which no request can set."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenedModel:
@@ -138,28 +141,42 @@ def check_options(options: ModelOptions, *, replicated: bool = False) -> None:
 
         check_replicas(options)
         options = replace(options, device="auto")
+    if options.tokenizer is not None and options.server is None:
+        raise UsageError(f"--tokenizer {options.tokenizer} goes with --server; a checkpoint has its own")
     if options.model.startswith(SCRIPTED_PREFIX):
         from model_adapters.script import Script
 
         Script(options)
         return
-    if options.tokenizer is not None and options.server is None:
-        raise UsageError(f"--tokenizer {options.tokenizer} goes with --server; a checkpoint has its own")
     if options.server is not None:
-        if options.batch_invariant:
-            raise UsageError("--batch-invariant cannot be required of a --server, which batches as it likes")
-        from model_adapters.served.client import server_root
-
-        server_root(options.server)
+        _check_server(options)
         return
     from model_adapters.checkpoint import find_local
-    from model_adapters.loading import find_device
-    from model_adapters.position_override import PositionOverride
 
     find_local(options.model)
-    find_device(options.device)
+    if options.device != "auto":  # which every machine has, and torch takes seconds to import
+        from model_adapters.loading import find_device
+
+        find_device(options.device)
     if options.override is not None:
+        from model_adapters.position_override import PositionOverride
+
         PositionOverride.parse(options.override)
+
+
+def _check_server(options: ModelOptions) -> None:
+    from model_adapters.served.client import server_root
+
+    if options.batch_invariant:
+        raise UsageError("--batch-invariant cannot be required of a --server, which batches as it likes")
+    ours = ModelOptions(options.model)
+    for name in _DECIDED_BY_SERVERS:
+        if (value := getattr(options, name)) != getattr(ours, name):
+            option = f"--{name.replace('_', '-')}{'' if value is True else f' {value}'}"
+            raise UsageError(
+                f"{option} is for a model that evalkit runs, and a --server decides it itself; leave it out"
+            )
+    server_root(options.server or "")
 
 
 def fingerprints(options: ModelOptions) -> tuple[str, str]:

@@ -64,6 +64,8 @@ def run_all(
     spec: "SuiteSpec[Any]", settings: Any, model_options: ModelOptions, run_options: RunOptions
 ) -> dict[str, Finished]:
     """Runs by role: those of models named by the settings and --baseline, then the model's own with an empty role."""
+    from model_adapters.opening import check_options
+
     others = dict(spec.runs_first(settings))
     if run_options.baseline is not None:
         others[BASELINE] = (run_options.baseline, settings)
@@ -75,11 +77,13 @@ def run_all(
     places = {role: _place(run_options, role) for role in others}
     for place in (run_options, *places.values()):
         check_place(place)
+    by_role = {role: replace(model_options, model=model, override=None) for role, (model, _) in others.items()}
+    for each in (*by_role.values(), model_options):
+        check_options(each, replicated=run_options.replicas is not None)
     runs: dict[str, Finished] = {}
-    for role, (model, asked) in others.items():
-        options_of_role = replace(model_options, model=model, override=None)
+    for role, (_, asked) in others.items():
         timed = replace(places[role], started_at=time.perf_counter()) if runs else places[role]
-        runs[role] = perform(spec, asked, options_of_role, timed, role=role)
+        runs[role] = perform(spec, asked, by_role[role], timed, role=role)
     # The time of the other models is not part of this run.
     timed = replace(run_options, started_at=time.perf_counter()) if runs else run_options
     runs[""] = perform(

@@ -41,6 +41,12 @@ class TestOptions:
             ("ruler --ctx 4096 --dialect nvdia", r"unknown dialect 'nvdia'; did you mean 'nvidia'\?"),
             ("ruler --ctx 512 --tasks cwe,niah_multikey_3 --data nowhere", r"--data nowhere is not a folder.*"),
             ("ruler --ctx 4096 --device tpu", r".*'?tpu'?.*(cpu|cuda).*"),
+            ("ruler --ctx 512 --tokenizer t", r"--tokenizer t goes with --server; a checkpoint has its own"),
+            (
+                "ruler --ctx 512 --server http://h --dtype bfloat16",
+                r"--dtype bfloat16 is for a model that evalkit runs.*",
+            ),
+            ("extend --ctx 4096 --server http://h --override none", r"--override none is for a model that evalkit .*"),
             ("data fetch --roles squadd", r"unknown .*'squadd'; did you mean 'squad'\?"),
             ("bench prefill --ctx 0", r"--ctx: '0' is not a context length.*"),
             ("score ruler nowhere", r".*nowhere.*"),
@@ -102,6 +108,13 @@ class TestModels:
         folder = save_small_checkpoint(tmp_path / "damaged", "llama")
         (folder / "config.json").write_text(damage, encoding="utf-8")
         assert evalkit.refuses("ruler --ctx 512 --model", folder)
+
+    def test_all_models_are_checked_before_the_first_runs(
+        self, evalkit: Evalkit, checkpoint: Path, tmp_path: Path
+    ) -> None:
+        line = f"ruler --ctx 512 --tasks niah_single_1 --samples 1 --out {tmp_path}/run --model ./nowhere --baseline"
+        assert "'./nowhere': no such directory" in evalkit.refuses(line, checkpoint)
+        assert not (tmp_path / "run").exists()
 
 
 class TestData:
