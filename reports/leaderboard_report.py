@@ -72,6 +72,13 @@ def _notices(leaderboard: Leaderboard, foreign: Sequence[ForeignResult]) -> Iter
         yield "Times and memory were measured on different hardware and cannot be compared."
     if any(not row.trained for board in leaderboard.boards for row in board.rows):
         yield "Models marked UNTRAINED WEIGHTS have random weights: their scores test the harness, not a model."
+    if any(
+        cell is not None and not cell.complete
+        for board in leaderboard.boards
+        for row in board.rows
+        for cell in row.cells
+    ):
+        yield "Values marked incomplete do not cover all tasks of the table, or all their samples."
     if leaderboard.older:
         yield (
             f"Older runs of the same model are left out: {', '.join(leaderboard.older)}; name one of them alone to "

@@ -19,7 +19,7 @@ from evalkit.analysis.selectors import Selector, spelled
 from evalkit.did_you_mean import did_you_mean
 from evalkit.errors import EvalkitError, IncompatibleRunError, UsageError
 from evalkit.files import reading
-from evalkit.records import EFFECTIVE_LENGTH, RunRecord, generated_roles
+from evalkit.records import EFFECTIVE_LENGTH, ResultRow, RunRecord, generated_roles
 from evalkit.records.metrics import metric_of
 from evalkit.running.store import RUN, SAMPLES, read_run
 from evalkit.statistics.intervals import Interval
@@ -47,7 +47,7 @@ class Cell:
     ci95: Interval | None
     n: int
     complete: bool
-    """False if samples errored, so that the value does not cover all samples."""
+    """False if the value lacks a task of its run, or samples that errored or could not be run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ def build_leaderboard(
         first, *rest = sorted(groups[suite], key=lambda protocol: _protocol_key(protocol, groups[suite][protocol]))
         main.append(first)
         others += rest
-    chosen = [main, *([protocol] for protocol in others)]
+    chosen = [*([main] if main else []), *([protocol] for protocol in others)]
     collected = [
         _collect([run for protocol in protocols for run in groups[protocol.suite][protocol]]) for protocols in chosen
     ]
@@ -322,21 +322,27 @@ def _longest(run: BoardRun) -> int:
 
 def _cells(record: RunRecord) -> Iterator[tuple[Column, Cell]]:
     """Means if the suite has them, else its rows; and the effective length."""
+    tasks = len({row.name for row in record.results})
     for mean in record.summary:
         if mean.mean is not None:
             here = [row for row in record.results if row.ctx == mean.ctx]
             column = Column(record.suite, "", mean.ctx or None, "points", higher_is_better=True)
-            complete = not any(row.errors for row in here)
+            # A task that cannot be run at one length leaves a mean over fewer tasks there.
+            complete = len(here) == tasks and all(map(_is_complete, here))
             yield column, Cell(mean.mean, mean.ci95, sum(row.n for row in here), complete)
     for row in record.results if not record.summary else ():
         if row.value is not None:
             metric = metric_of(row.metric)
             column = Column(record.suite, row.name, row.ctx or None, metric.unit, metric.higher_is_better)
-            yield column, Cell(row.value, row.ci95, row.n, complete=not row.errors)
+            yield column, Cell(row.value, row.ci95, row.n, _is_complete(row))
     length = record.figure(EFFECTIVE_LENGTH)
     if length is not None and length.value is not None:
         column = Column(record.suite, EFFECTIVE_LENGTH, None, length.unit, higher_is_better=True)
         yield column, Cell(length.value, None, 0, complete=True)
+
+
+def _is_complete(row: ResultRow) -> bool:
+    return row.n > 0 and not row.errors and not row.unscored
 
 
 def _column_key(column: Column) -> tuple[tuple[int, str], bool, str, int]:
@@ -345,6 +351,7 @@ def _column_key(column: Column) -> tuple[tuple[int, str], bool, str, int]:
 
 
 def _ranked_column(columns: Sequence[Column], cells: Cells, rank_by: str | None) -> Column | None:
+    testable = [column for column in columns if any(column in of and of[column].n for of in cells.values())]
     if rank_by is not None:
         selector = Selector.parse(rank_by)
         wanted = selector.name, selector.task or "", selector.ctx
@@ -352,9 +359,12 @@ def _ranked_column(columns: Sequence[Column], cells: Cells, rank_by: str | None)
         if found is None:
             labels = [column.label for column in columns]
             raise UsageError(f"no column {rank_by!r} to rank by{did_you_mean(rank_by, labels)}")
+        if found not in testable:
+            raise UsageError(
+                f"{rank_by} is not a mean of samples, so differences in it are not tested; rank by a score or a loss"
+            )
         return found
     # Of the first suite: the columns that most models have, and among them the longest context.
-    testable = [column for column in columns if any(column in of and of[column].n for of in cells.values())]
     of_first = [column for column in testable if column.suite == testable[0].suite]
     counts = {column: sum(column in of_model for of_model in cells.values()) for column in of_first}
     return max(of_first, key=lambda column: (counts[column], column.ctx or 0, column.label), default=None)

@@ -20,7 +20,17 @@ from evalkit.errors import IncompatibleRunError, UsageError
 from evalkit.records.codec import to_json
 from reports.leaderboard_report import leaderboard_report, render_csv
 from reports.markdown import render
-from tests.evalkit.run_factory import ERRORED, RunSpec, Score, board_run, make_run, simulate, stop_run, write_run
+from tests.evalkit.run_factory import (
+    ERRORED,
+    UNSCORED,
+    RunSpec,
+    Score,
+    board_run,
+    make_run,
+    simulate,
+    stop_run,
+    write_run,
+)
 
 CELLS = [("vt", 4096), ("cwe", 4096), ("vt", 65536), ("cwe", 65536)]
 
@@ -63,6 +73,24 @@ def test_ranking_by_another_column(tmp_path: Path) -> None:
     assert [row.model for row in build_leaderboard(records, "loss/text@4K").boards[0].rows] == ["poor", "good"]
     with pytest.raises(UsageError, match="no column 'ruler@8192' to rank by; did you mean 'ruler@"):
         build_leaderboard(records, "ruler@8192")
+    with pytest.raises(UsageError, match="ruler/effective_length is not a mean of samples, so differences in it are"):
+        build_leaderboard(records, "ruler/effective_length")
+
+
+@pytest.mark.parametrize(
+    ("long_cwe", "complete"),
+    [([1.0, 0.0], True), ([], False), ([1.0, ERRORED], False), ([1.0, UNSCORED], False), ([UNSCORED] * 2, False)],
+)
+def test_a_mean_over_part_of_a_run_is_marked(tmp_path: Path, long_cwe: list[Score], complete: bool) -> None:
+    """A task that does not fit at one length would otherwise leave a mean over other tasks than the one above it."""
+    scores = {cell: [1.0, 0.0] for cell in CELLS[:3]} | ({CELLS[3]: long_cwe} if long_cwe else {})
+    board = build_leaderboard(runs_of(tmp_path, spec("whole", 0.9), spec("part", 0.9, scores=scores)))
+    (main,) = board.boards
+    of_part = next(row for row in main.rows if row.model == "part")
+    assert [cell.complete for cell in of_part.cells[:2] if cell is not None] == [True, complete]
+    shown = render(leaderboard_report(board))
+    assert ("incomplete |" in shown) == (not complete)
+    assert ("Values marked incomplete do not cover all tasks" in shown) == (not complete)
 
 
 def test_unlike_protocols_stand_in_tables_of_their_own(tmp_path: Path) -> None:

@@ -36,6 +36,11 @@ def test_every_format(runs: Path, evalkit: Evalkit) -> None:
     assert (runs / "again.md").read_bytes() == (runs / "board.md").read_bytes()
 
 
+def test_results_of_other_tools_alone_have_no_empty_table_above_them(runs: Path, evalkit: Evalkit) -> None:
+    shown = evalkit("leaderboard lm_eval.json --format markdown").out
+    assert [line for line in shown.splitlines() if line.startswith("## ")] == ["## By lm-eval 0.4.13"]
+
+
 @pytest.mark.parametrize("format", ["terminal", "markdown", "html", "csv"])
 def test_checkpoints_of_one_hub_model_are_columns_of_their_own(runs: Path, evalkit: Evalkit, format: str) -> None:
     for step, acc in (("step1000", 0.31), ("step2000", 0.47)):
