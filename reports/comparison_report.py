@@ -7,8 +7,7 @@ from evalkit.analysis.comparison import ComparedRun, Comparison, Flip, RowCompar
 from evalkit.analysis.costs import CostComparison
 from evalkit.values import counted
 from evalkit.views.names import short_names
-from reports.charts import Lines
-from reports.length_chart import by_length, series_of
+from reports.length_chart import compared_lines
 from reports.numbers import amount, figure, signed
 from reports.report import Report, Table, Tone
 from reports.run_report import describe_model, describe_origin, generated_label, labelled
@@ -40,7 +39,7 @@ def comparison_report(*comparisons: Comparison, flips: int = SHOWN_FLIPS) -> Rep
         tables=tuple(labelled(table, models, generated) for table in tables),
         facts=tuple(_facts(comparisons, names)),
         verdicts=tuple(comparison_verdict(one, name) for one, name in zip(comparisons, names[1:], strict=True)),
-        bars=_bars(comparisons, names),
+        bars=compared_lines(comparisons, names, {}, least=1),
         origin=tuple(f"{name}: {_origin(run)}" for name, run in zip(names, runs, strict=True)),
     )
 
@@ -70,18 +69,6 @@ def _notices(comparisons: Sequence[Comparison], names: Sequence[str]) -> Iterato
             yield note if len(comparisons) == 1 else f"{name}: {note}"
 
 
-def _bars(comparisons: Sequence[Comparison], names: Sequence[str]) -> Lines | None:
-    """The means of all runs by length; None if there are none, or they are no scores."""
-    points: dict[str, dict[float, float]] = {name: {} for name in names}
-    for comparison, name in zip(comparisons, names[1:], strict=True):
-        for row in comparison.rows:
-            if row.task is None and row.ctx and row.base is not None and row.new is not None:
-                points[names[0]].setdefault(row.ctx, row.base)
-                points[name][row.ctx] = row.new
-    series = [series_of(name, [(x, y, None) for x, y in found.items()]) for name, found in points.items() if found]
-    return by_length("lengths", "mean over tasks", series) if series else None
-
-
 def _mean_tables(comparisons: Sequence[Comparison], names: Sequence[str]) -> Iterator[Table]:
     """The means over tasks by length; of several runs in one table with a row each."""
     means = [[row for row in one.rows if row.task is None] for one in comparisons]
@@ -94,11 +81,17 @@ def _mean_tables(comparisons: Sequence[Comparison], names: Sequence[str]) -> Ite
     tones: list[Tone] = []
     for ctx in sorted({row.ctx for rows in means for row in rows}):
         found = [(name, row) for name, rows in zip(names[1:], means, strict=True) for row in rows if row.ctx == ctx]
-        base = found[0][1]
         length = f"{ctx:,}" if ctx else "all"
-        lines.append((length, names[0], figure(base.base, base.unit), "", "", "", "", ""))
-        lines += [(length, name, *_against_base(row)) for name, row in found]
-        tones += ["", *(_tone(row) for _, row in found)]
+        most, before = max(row.n for _, row in found), None
+        for name, row in found:
+            # A run that lacks samples is compared with BASE on the others alone, where BASE has another mean.
+            if row.base != before:
+                base = names[0] if row.n == most else f"{names[0]} (samples of {name})"
+                lines.append((length, base, figure(row.base, row.unit), "", "", "", "", ""))
+                tones.append("")
+            lines.append((length, name, *_against_base(row)))
+            tones.append(_tone(row))
+            before = row.base
     columns = ("length", "model", "mean", "difference", "verdict", "p (Holm)", "n", "detectable (80 % power)")
     yield Table("Mean over tasks", columns, tuple(lines), tones=tuple(tones))
 

@@ -1,7 +1,9 @@
 """Scores by context length, one line per model: the first chart of a page, and bars on a terminal."""
 
+import math
 from collections.abc import Mapping, Sequence
 
+from evalkit.analysis.comparison import Comparison, RowComparison
 from evalkit.records import RunRecord
 from evalkit.records.results import Interval
 from reports.charts import Lines, Series
@@ -22,6 +24,45 @@ def mean_lines(records: Mapping[str, RunRecord], *, least: int = 2) -> Lines | N
         if len(points) >= least:
             series.append(series_of(name, points))
     return by_length("lengths", "score by context length, mean over tasks", series) if series else None
+
+
+def compared_lines(
+    comparisons: Sequence[Comparison], names: Sequence[str], records: Mapping[str, RunRecord], *, least: int = 2
+) -> Lines | None:
+    """The means by length over the samples that were compared, one line per run; None below `least` lengths.
+
+    A mean that is that of the whole run has the interval in `records`. A run that was compared over fewer samples than
+    another one has no point at that length, because its mean and BASE's there are over other questions.
+    """
+    points: dict[str, list[Point]] = {name: [] for name in names}
+    means = [_compared_means(comparison) for comparison in comparisons]
+    for ctx in sorted({ctx for of_run in means for ctx in of_run}):
+        rows = {name: of_run[ctx] for name, of_run in zip(names[1:], means, strict=True) if ctx in of_run}
+        base = max(rows.values(), key=lambda row: row.n).base
+        values = {names[0]: base} | {name: row.new for name, row in rows.items() if row.base == base}
+        for name, value in values.items():
+            if value is not None:
+                points[name].append((ctx, value, _interval(records.get(name), ctx, value)))
+    series = [series_of(name, found) for name, found in points.items() if len(found) >= least]
+    return by_length("lengths", "score by context length, mean over tasks", series) if series else None
+
+
+def _compared_means(comparison: Comparison) -> dict[int, RowComparison]:
+    """The mean at each length, or the only task there."""
+    found: dict[int, list[RowComparison]] = {}
+    for row in comparison.rows:
+        if row.ctx and row.difference is not None and row.unit == "points":
+            found.setdefault(row.ctx, []).append(row)
+    means = {ctx: [row for row in rows if row.task is None] or rows for ctx, rows in found.items()}
+    return {ctx: rows[0] for ctx, rows in means.items() if len(rows) == 1}
+
+
+def _interval(record: RunRecord | None, ctx: int, value: float) -> Interval | None:
+    """The interval of the run's own mean, if `value` is that mean."""
+    means = () if record is None else record.summary
+    return next(
+        (row.ci95 for row in means if row.ctx == ctx and row.mean is not None and math.isclose(row.mean, value)), None
+    )
 
 
 def by_length(name: str, title: str, series: Sequence[Series]) -> Lines:

@@ -13,7 +13,7 @@ from evalkit.suite_spec import find_hook
 from evalkit.views.grids import MEAN, Grid, depth_difference_grid, depth_grid, difference_grid, figure_grid, task_grid
 from reports.charts import Bars, Chart, HeatMap, Lines
 from reports.comparison_report import comparison_names
-from reports.length_chart import LENGTH, SCORE, SCORE_RANGE, Point, by_length, mean_lines, series_of
+from reports.length_chart import LENGTH, SCORE, SCORE_RANGE, Point, by_length, compared_lines, mean_lines, series_of
 from reports.plain_text import visible
 
 NATS = "nats per token"
@@ -48,7 +48,7 @@ def comparison_charts(compared: ComparedRuns) -> list[Chart]:
     names = comparison_names(compared.comparisons)
     records = dict(zip(names, (run.record for run in compared.runs), strict=True))
     charts: list[Chart | None] = [
-        mean_lines(records),
+        compared_lines(compared.comparisons, names, records),
         _differences(compared.comparisons, names),
         *(
             _task_map("task_differences", f"{name} - {names[0]} by task", difference_grid(one), is_difference=True)

@@ -10,13 +10,16 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from evalkit.analysis.compared_runs import compare_with_base
 from evalkit.analysis.comparison import Comparison, compare
 from evalkit.analysis.pairing import pair_runs
 from evalkit.analysis.unpaired_comparison import compare_unpaired
 from evalkit.records import Figure
 from evalkit.records.codec import to_json
 from reports import markdown, terminal
+from reports.charts import Lines
 from reports.comparison_report import comparison_report, probability, signed
+from reports.run_charts import comparison_charts
 from tests.evalkit.run_factory import RunSpec, changed, make_run, simulate
 from tests.reports.hostile_text import VISIBLE_TEXTS
 from tests.reports.parsed import check_markdown
@@ -102,6 +105,45 @@ def test_an_interval_without_zero_beside_no_verdict_is_explained(comparison: Com
     tables = comparison_report(replace(comparison, rows=tuple(rows))).tables
     (tasks,) = (table for table in tables if table.title.startswith("Tasks at 4,096"))
     assert [row[4] for row in tasks.rows] == ["~ (only before correction)", "~", "~"]
+
+
+def test_a_run_that_lacks_samples_stands_below_the_mean_it_was_compared_with(tmp_path: Path) -> None:
+    """A mean over two tasks beside BASE's over three would contradict the difference."""
+    scores = {("cwe", ctx): [0.0] * 4 for ctx in (4096, 8192)} | {
+        (task, ctx): [1.0] * 4 for task in ("vt", "fwe") for ctx in (4096, 8192)
+    }
+    base = RunSpec(scores)
+    part = changed(base, {cell: of for cell, of in scores.items() if cell != ("cwe", 8192)}, model="part")
+    others = [part, changed(base, scores, model="whole")]
+    runs = [make_run(tmp_path / str(place), spec) for place, spec in enumerate((base, *others))]
+    compared = compare_with_base(runs[0], runs[1:])
+    report = comparison_report(*compared.comparisons)
+    assert [row[1:3] for row in report.tables[0].rows if row[0] == "8,192"] == [
+        ("base (samples of part)", "100.0"),
+        ("part", "100.0"),
+        ("base", "66.7"),
+        ("whole", "66.7"),
+    ]
+    assert [row[1] for row in report.tables[0].rows if row[0] == "4,096"] == ["base", "part", "whole"]
+    for lines in (report.bars, comparison_charts(compared)[0]):
+        assert isinstance(lines, Lines)
+        assert {one.name: one.x for one in lines.series} == {
+            "base": (4096, 8192),
+            "whole": (4096, 8192),
+            **({"part": (4096,)} if lines is report.bars else {}),
+        }
+
+
+def test_the_chart_shows_the_means_that_were_compared(tmp_path: Path) -> None:
+    scores = {(task, ctx): [value] * 4 for task, value in (("vt", 1.0), ("cwe", 0.0)) for ctx in (4096, 8192)}
+    base = RunSpec(scores)
+    new = changed(base, {cell: of for cell, of in scores.items() if cell[0] == "vt"})
+    compared = compare_with_base(make_run(tmp_path / "base", base), [make_run(tmp_path / "new", new)])
+    chart = comparison_charts(compared)[0]
+    assert isinstance(chart, Lines)
+    assert [one.y for one in chart.series] == [(100.0, 100.0)] * 2
+    assert chart.series[0].low == (100.0, 100.0), "the interval of BASE's mean over both tasks is not that of one"
+    assert chart.series[1].low[0] < 50
 
 
 def test_small_figures() -> None:
