@@ -57,29 +57,37 @@ def _rows(task: str, metrics: Mapping[str, Any], n: int | None) -> Iterator[Fore
     """Rows of one task.
 
     Metrics are keyed `name,filter` and their errors `name_stderr,filter`, without a filter before version 0.4. RULER's
-    names are lengths, and -1 is none.
+    names are lengths, and -1 is none; `n` counts the samples of all lengths together.
     """
+    lengths = sum(
+        _is_length(key.partition(",")[0]) and _number(value) not in (None, -1) for key, value in metrics.items()
+    )
     for key, value in metrics.items():
         name, comma, given_filter = key.partition(",")
         number = _number(value)
         if key in _NOT_METRICS or name.endswith("_stderr") or number is None:
             continue
-        is_length = re.fullmatch(r"[0-9]{3,9}", name) is not None
+        is_length = _is_length(name)
         if is_length and number == -1:
             continue
         is_score = (is_length or _SCORE.fullmatch(name) is not None) and 0 <= number <= 100
         is_fraction = is_score and number <= 1 and not (_PERCENT_TASKS.fullmatch(task) and name in _PERCENT_METRICS)
         scale = 100.0 if is_fraction else 1.0
         error = _number(metrics.get(f"{name}_stderr{comma}{given_filter}"))
+        count = None if is_length and lengths > 1 else n
         yield ForeignRow(
             task=task,
             ctx=int(name) if is_length else None,
             metric=("score" if is_length else name)
             + (f" ({given_filter})" if given_filter not in ("", "none") else ""),
             value=scale * number,
-            ci95=None if error is None else _interval(scale * number, scale * error, n, is_score=is_score),
-            n=n,
+            ci95=None if error is None else _interval(scale * number, scale * error, count, is_score=is_score),
+            n=count,
         )
+
+
+def _is_length(name: str) -> bool:
+    return re.fullmatch(r"[0-9]{3,9}", name) is not None
 
 
 def _interval(value: float, error: float, n: int | None, *, is_score: bool) -> Interval | None:

@@ -39,7 +39,7 @@ def hub(
     """
     from reports.exports.hub import eval_results
 
-    stored = _load(runs)
+    stored = _load_one_model(runs)
     suites = [run.record.suite for run in stored]
     twice = next((suite for suite in suites if suites.count(suite) > 1), None)
     if twice is not None:
@@ -63,7 +63,7 @@ def card(
     """Write a section of a model card: scores with 95 % interval and samples, dialect and corpora of each run."""
     from reports.exports.hub import card_section, with_section
 
-    section = card_section([run.record for run in _load(runs)])
+    section = card_section([run.record for run in _load_one_model(runs)])
     if readme is None:
         print(section)
         return
@@ -81,11 +81,7 @@ def lm_eval(
     from evalkit.records.codec import to_json
     from reports.exports.lm_eval import lm_eval_results
 
-    stored = _load(runs)
-    models = list(dict.fromkeys(run.record.model.name for run in stored))
-    if len(models) > 1:
-        raise UsageError(f"a result of lm-eval is of one model, and these runs are of {', '.join(models)}; name one")
-    _write(out, to_json(lm_eval_results(stored), indent=2) + "\n")
+    _write(out, to_json(lm_eval_results(_load_one_model(runs)), indent=2) + "\n")
 
 
 @app.command("parquet", epilog="Example: evalkit export parquet runs --out samples.parquet")
@@ -157,6 +153,29 @@ def _load(paths: list[Path], *, one: bool = False) -> "list[StoredRun]":
 
     folders = paths if one else [folder for path in paths for folder in all_run_folders(path)]
     return [load_run(folder) for folder in folders]
+
+
+def _load_one_model(paths: list[Path]) -> "list[StoredRun]":
+    """The runs, for formats that are of one model; UsageError for several models, and for two runs with one result."""
+    from evalkit.analysis.selectors import spelled
+    from evalkit.records import UNKNOWN
+
+    stored = _load(paths)
+    # Of answers that were made elsewhere the weights are not known.
+    weights = {
+        (one.name, one.fingerprint if one.family != UNKNOWN else "") for one in (run.record.model for run in stored)
+    }
+    if len(weights) > 1:
+        alike = len({name for name, _ in weights}) == 1
+        shown = sorted(f"{name} ({weight.removeprefix('sha256:')[:8]})" if alike else name for name, weight in weights)
+        raise UsageError(f"this format is of one model, and these runs are of {', '.join(shown)}; name those of one")
+    first: dict[str, Path] = {}
+    for run in stored:
+        for row in run.record.results:
+            result = spelled(run.record.suite, row.name, row.ctx)
+            if first.setdefault(result, run.folder) != run.folder:
+                raise UsageError(f"{first[result]} and {run.folder} both have {result}; name one of them")
+    return stored
 
 
 def _write(path: Path, text: str) -> None:

@@ -130,6 +130,16 @@ def test_intervals_stay_on_the_scale_and_have_a_width(
     assert row.ci95 == (None if interval is None else pytest.approx(interval, abs=0.06))
 
 
+def test_samples_of_all_lengths_together_are_not_those_of_one(tmp_path: Path) -> None:
+    """lm-eval counts a task's documents of all lengths together; five right of five are not ten of ten."""
+    metrics = {"4096,none": 1.0, "4096_stderr,none": 0.0, "8192,none": 0.5, "8192_stderr,none": 0.2}
+    counts = {"n-samples": {"vt": {"original": 10, "effective": 10}}}
+    two = read_lm_eval(tmp_path, json.dumps({"results": {"vt": metrics}, **counts})).rows
+    assert [(row.ctx, row.n, row.ci95 is None) for row in two] == [(4096, None, True), (8192, None, False)]
+    one = read_lm_eval(tmp_path, json.dumps({"results": {"vt": {**metrics, "8192,none": -1}}, **counts})).rows
+    assert [(row.ctx, row.n, row.ci95) for row in one] == [(4096, 10, (pytest.approx(69.15, abs=0.01), 100))]
+
+
 @pytest.mark.parametrize(
     ("task", "metric", "reported", "shown"),
     [

@@ -75,9 +75,21 @@ def test_lm_evals_results(run: Path, evalkit: Evalkit) -> None:
     assert "0.75|" in table
     rows = {(row.task, row.ctx): (row.value, row.n) for row in read_foreign(Path("results.json")).rows}
     assert rows == {("ruler_vt", 4096): (75.0, 4), ("ruler_cwe", 65536): (35.0, 2)}
+
+
+@pytest.mark.parametrize("command", ["lm-eval runs --out x.json", "card runs", "hub runs --dataset a/b --out model"])
+def test_a_result_of_one_model_is_not_made_of_several(command: str, evalkit: Evalkit) -> None:
+    """One row would replace the other, or stand beside it without a word about which model it is of."""
     write_run(Path("runs/a"), RunSpec(SCORES, model="one"))
-    write_run(Path("runs/b"), RunSpec(SCORES, model="two"))
-    assert "these runs are of one, two" in evalkit.refuses("export lm-eval runs --out results.json")
+    write_run(Path("runs/b"), RunSpec({("text", 512): [0.5]}, model="two", suite="loss", metric="bits_per_byte"))
+    assert "these runs are of one, two; name those of one" in evalkit.refuses(f"export {command}")
+    write_run(Path("runs/b"), RunSpec({("qa_1", 512): [1.0]}, model="one", weights="trained on", suite="loss"))
+    assert "these runs are of one (" in evalkit.refuses(f"export {command}")
+    write_run(Path("runs/b"), RunSpec({("vt", 4096): [1.0]}, model="one", dialect="olmes"))
+    said = evalkit.refuses(f"export {command}")
+    assert "runs/a and runs/b both have ruler/vt@4096; name one of them" in said
+    write_run(Path("runs/b"), RunSpec({("qa_1", 512): [1.0]}, model="one", suite="track"))
+    evalkit(f"export {command}")
 
 
 def test_parquet(run: Path, evalkit: Evalkit) -> None:
