@@ -8,6 +8,7 @@ from evalkit.analysis.selectors import spelled
 from evalkit.records import RunRecord, SampleRecord, generated_roles
 from evalkit.records.metrics import metric_of
 from evalkit.statistics.intervals import Interval
+from evalkit.values import counted
 from reports.run_report import UNTRAINED
 
 
@@ -62,6 +63,7 @@ def settings_of(record: RunRecord) -> dict[str, str | int | float | bool]:
         "run_id": record.run_id,
         "errors": record.counts.errors,
         "trained_weights": model.trained,
+        "part_of_suite": _part_of_suite(record) or None,
         **{f"corpus.{corpus.role}": f"{corpus.name} {corpus.sha256}" for corpus in record.corpora},
         **{f"version.{name}": version for name, version in record.environment.versions.items()},
     }
@@ -74,12 +76,20 @@ def description(record: RunRecord) -> str:
     parts = [
         "" if record.model.trained else UNTRAINED.partition(":")[0],
         f"GENERATED CORPORA: {', '.join(generated)}" if generated else "",
+        _part_of_suite(record),
         f"dialect {record.dialect}",
         f"suite version {record.suite_version}",
         "corpora " + (", ".join(f"{corpus.role} {corpus.sha256[:19]}" for corpus in record.corpora) or "none"),
         f"evalkit {record.environment.evalkit}" if record.environment.evalkit else "",
     ]
     return "; ".join(part for part in parts if part)
+
+
+def _part_of_suite(record: RunRecord) -> str:
+    """Which means are not those of the whole suite, such as `part of the suite: 512 (3 tasks)`; empty if all are."""
+    partial = [mean for mean in record.summary if mean.mean is not None and not mean.complete]
+    means = (f"{f'{mean.ctx:,}' if mean.ctx else 'mean'} ({counted(mean.tasks, 'task')})" for mean in partial)
+    return f"part of the suite: {', '.join(means)}" if partial else ""
 
 
 def prompt_text(sample: SampleRecord) -> str:

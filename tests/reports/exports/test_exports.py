@@ -15,6 +15,7 @@ from tests.evalkit.run_factory import ERRORED, RunSpec, write_run
 from tests.support import Evalkit
 
 SCORES: dict[tuple[str, int], Any] = {("vt", 4096): [1.0, 0.0, 1.0, 1.0], ("cwe", 65536): [0.5, 0.2, ERRORED]}
+PARTIAL = "part of the suite: 65,536 (1 task)"
 
 
 @pytest.fixture
@@ -41,7 +42,8 @@ def test_the_hubs_results(run: Path, evalkit: Evalkit) -> None:
     assert {(entry.dataset_id, entry.date, entry.source_url) for entry in entries} == {
         ("lab/ruler", "2026-05-04T00:00:15Z", "https://example.org/r")
     }
-    assert all("n=" in entry.notes and "dialect nvidia" in entry.notes for entry in entries if entry.notes)
+    for entry in entries:
+        assert all(part in entry.notes for part in ("n=", "dialect nvidia", PARTIAL))
 
 
 def test_a_model_card_is_updated_in_place(run: Path, evalkit: Evalkit) -> None:
@@ -49,6 +51,7 @@ def test_a_model_card_is_updated_in_place(run: Path, evalkit: Evalkit) -> None:
 
     shown = evalkit("export card run").out
     assert "| ruler | 4,096 | 75.0 [" in shown
+    assert PARTIAL in shown
     assert "<b>" not in shown.replace("\\<b>", "")
     card = "---\nlicense: apache-2.0\n---\n# Model\n\ntext\n"
     Path("README.md").write_text(card)
@@ -69,6 +72,7 @@ def test_lm_evals_results(run: Path, evalkit: Evalkit) -> None:
     written = json.loads(Path("results.json").read_text())
     assert written["results"]["ruler_vt"]["4096,none"] == 0.75
     assert written["results"]["ruler_vt"]["4096_stderr,none"] == pytest.approx(0.25)
+    assert written["config"]["evalkit"][0]["part_of_suite"] == PARTIAL
     assert written["n-samples"]["ruler_cwe"] == {"original": 3, "effective": 2}
     table = utils.make_table(written)
     assert "|ruler_vt" in table
