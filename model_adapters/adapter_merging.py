@@ -1,8 +1,10 @@
 """Adapters of peft (LoRA and its kin): merged into the weights of their base model, or refused in one line."""
 
 import warnings
+from collections import Counter
 from typing import Any
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from evalkit.errors import UsageError
@@ -46,6 +48,7 @@ class AdapterMerger:
                 adapted = PeftModel.from_pretrained(model, folder, local_files_only=True)
                 stored, used = load_peft_weights(folder, device="cpu"), get_peft_model_state_dict(adapted)
                 _check_keys(stored, used)
+                _unshare(adapted)
                 merged: PreTrainedModel = adapted.merge_and_unload()
         except _MismatchError as error:
             raise UsageError(
@@ -61,6 +64,21 @@ class AdapterMerger:
 
 class _MismatchError(Exception):
     pass
+
+
+def _unshare(adapted: nn.Module) -> None:
+    """Give each module that the adapter changes weights of its own.
+
+    A change of the input embeddings, merged into a weight that the output embeddings share, would be one of both.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    places = Counter(id(weight) for _, weight in adapted.named_parameters(remove_duplicate=False))
+    changed = (module.get_base_layer() for module in adapted.modules() if isinstance(module, BaseTunerLayer))
+    for base in changed:
+        for name, weight in list(base.named_parameters(recurse=False)):
+            if places[id(weight)] > 1:
+                setattr(base, name, nn.Parameter(weight.detach().clone(), requires_grad=False))
 
 
 def _check_keys(stored: dict[str, Any], used: dict[str, Any]) -> None:

@@ -32,11 +32,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def adapter(base: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Save an adapter of `base` that changes its answers."""
+    """Save an adapter of a checkpoint, `base` if none is named, that changes its answers."""
 
-    def save(**options: Any) -> Path:
-        model = AutoModelForCausalLM.from_pretrained(base)
-        adapted = get_peft_model(model, LoraConfig(r=4, target_modules=TARGETS, task_type="CAUSAL_LM", **options))
+    def save(of: Path = base, **options: Any) -> Path:
+        model = AutoModelForCausalLM.from_pretrained(of)
+        options = {"target_modules": TARGETS, **options}
+        adapted = get_peft_model(model, LoraConfig(r=4, task_type="CAUSAL_LM", **options))
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for name, parameter in adapted.named_parameters():
@@ -69,7 +70,30 @@ def edit(folder: Path, **values: Any) -> None:
     "method", [{}, {"use_rslora": True}, {"use_dora": True}, {"modules_to_save": ["lm_head"]}], ids=str
 )
 def test_the_merged_model_is_what_peft_runs(base: Path, adapter: Callable[..., Path], method: dict[str, Any]) -> None:
-    folder = adapter(**method)
+    assert_merged(base, adapter(**method))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # peft says that it would merge into both
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"target_modules": ["q_proj", "embed_tokens"]},
+        {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens"], "ensure_weight_tying": True},
+        {"trainable_token_indices": [5, 6]},
+        {"layer_replication": [[0, 2], [1, 2]]},
+    ],
+    ids=str,
+)
+def test_what_is_merged_into_a_shared_weight_changes_one_place_only(
+    adapter: Callable[..., Path], method: dict[str, Any], tmp_path: Path
+) -> None:
+    tied = save_small_checkpoint(tmp_path / "tied", "llama", tie_word_embeddings=True)
+    assert_merged(tied, adapter(tied, **method))
+
+
+def assert_merged(base: Path, folder: Path) -> None:
+    """Loading gives the logits that peft computes with the adapter beside the base model."""
     loaded, plain = load_model(options(folder)), load_model(options(base))
     id_1T = torch.arange(40)[None]
     with torch.no_grad():
