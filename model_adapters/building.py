@@ -11,7 +11,7 @@ from evalkit.errors import UsageError
 from evalkit.running.model_options import LARGER_THAN_A_GPU
 from model_adapters.adapter_merging import AdapterMerger
 from model_adapters.architecture import ATTENTION
-from model_adapters.checkpoint import Checkpoint
+from model_adapters.checkpoint import CONFIG, Checkpoint
 from model_adapters.failures import is_out_of_memory
 from model_adapters.finite_weights import refuse_not_finite
 from model_adapters.messages import first_line, quiet_transformers, reason
@@ -42,7 +42,7 @@ def build_model(
         quantization.prepare(config)
     try:
         model, info = _read_weights(checkpoint, config, dtype, place=place, trust_remote_code=trust_remote_code)
-        warnings = _check_keys(checkpoint, info)
+        warnings = (*_check_keys(checkpoint, info), *_untied(model))
         if quantization is not None:
             quantization.finish(model)
         _check_formats(checkpoint, model)
@@ -128,6 +128,22 @@ def _check_keys(checkpoint: Checkpoint, info: dict[str, Any]) -> tuple[str, ...]
             f"{REMEDY}"
         )
     return (f"the checkpoint holds {_some(unused)}, which the model does not use",) if unused else ()
+
+
+def _untied(model: PreTrainedModel) -> tuple[str, ...]:
+    """A warning about weights that config.json ties and the checkpoint holds with different numbers.
+
+    transformers then leaves them as stored, and only logs it.
+    """
+    tied = model.get_expanded_tied_weights_keys(all_submodels=True).items()
+    untied = [
+        f"{target} to {source}"
+        for target, source in tied
+        if model.get_parameter_or_buffer(target) is not model.get_parameter_or_buffer(source)
+    ]
+    if not untied:
+        return ()
+    return (f"{CONFIG} ties {_some(untied)}, and the checkpoint holds different weights, which are used as stored",)
 
 
 def _check_formats(checkpoint: Checkpoint, model: PreTrainedModel) -> None:

@@ -123,6 +123,20 @@ def test_a_tied_head_is_not_missing(tmp_path: Path) -> None:
     assert load(folder).identity.parameters == count_parameters(small_model("llama", tie_word_embeddings=True))
 
 
+def test_a_head_of_its_own_beside_a_tie_is_used_and_named(tmp_path: Path) -> None:
+    folder = save_small_checkpoint(tmp_path / "tied", "llama", tie_word_embeddings=True)
+    embeddings = load_file(folder / "model.safetensors")["model.embed_tokens.weight"]
+    edit_weights(folder, lambda weights: weights.update({"lm_head.weight": embeddings.clone()}))
+    assert load(folder).warnings == ()
+    edit_weights(folder, lambda weights: weights.update({"lm_head.weight": 2 * embeddings}))
+    loaded = load(folder)
+    assert torch.equal(loaded.model.get_output_embeddings().weight, 2 * embeddings)
+    assert loaded.warnings == (
+        "config.json ties lm_head.weight to model.embed_tokens.weight, and the checkpoint holds different weights, "
+        "which are used as stored",
+    )
+
+
 def test_the_sidecar_says_what_the_weights_are(folder: Path) -> None:
     before = load(folder).identity
     (folder / "evalkit.json").write_text(json.dumps({"trained": False, "tokens_seen": 7, "note": "random"}))
