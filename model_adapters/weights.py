@@ -45,7 +45,8 @@ def weight_files(checkpoint: Checkpoint) -> tuple[Path, ...]:
     """The safetensors files that hold the weights, and their index if there is one; each header is read.
 
     Files of a hub checkpoint are downloaded first. Those of an adapter come last. Raises UsageError if there are no
-    weights, if a file is missing or cut off, and if transformers would load something else.
+    weights, if a file is missing or cut off, if two hold the same tensor, and if transformers would load something
+    else.
     """
     folder, name = checkpoint.folder, checkpoint.name
     if (folder / ADAPTER_CONFIG).exists():
@@ -58,9 +59,13 @@ def weight_files(checkpoint: Checkpoint) -> tuple[Path, ...]:
     if checkpoint.adapter is not None:
         adapter = checkpoint.adapter
         files += _present(name, adapter.folder, adapter.snapshot, (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
+    holders: dict[str, Path] = {}
     for file in files:
-        if file.suffix == ".safetensors":
-            tensor_headers(name, file)
+        for tensor in tensor_headers(name, file) if file.suffix == ".safetensors" else ():
+            if (other := holders.setdefault(tensor, file)) != file:
+                # transformers takes the last one, whatever the index says.
+                places = f"{other.name} and in {file.name}"
+                raise UsageError(f"{name}: {tensor} is both in {places}; download or copy the checkpoint again")
     return files
 
 

@@ -22,8 +22,8 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def save(file: Path) -> Path:
-    save_file({"a.weight": zeros((2, 3)), "scalar": zeros(())}, file)
+def save(file: Path, *, prefix: str = "") -> Path:
+    save_file({f"{prefix}a.weight": zeros((2, 3)), f"{prefix}scalar": zeros(())}, file)
     return file
 
 
@@ -53,7 +53,7 @@ def test_one_file(folder: Path) -> None:
 
 
 def test_shards_come_after_their_index_each_once(folder: Path) -> None:
-    shards = [save(folder / f"model-{number}.safetensors") for number in (1, 2)]
+    shards = [save(folder / f"model-{number}.safetensors", prefix=str(number)) for number in (1, 2)]
     index = write_index(folder, {"a": shards[1].name, "b": shards[0].name, "c": shards[1].name})
     save(folder / "consolidated.safetensors")
     assert files(folder) == (index, *shards)
@@ -104,6 +104,16 @@ def test_a_missing_shard(folder: Path) -> None:
     assert refusal(folder) == (
         "model-2.safetensors is missing, which model.safetensors.index.json names; download or copy the checkpoint "
         "again"
+    )
+
+
+def test_a_tensor_in_two_shards(folder: Path) -> None:
+    """transformers would take the second one, whatever the index says."""
+    for number, prefix in enumerate(["", "1", ""]):
+        save(folder / f"model-{number}.safetensors", prefix=prefix)
+    write_index(folder, {"a.weight": "model-0.safetensors", "b": "model-1.safetensors", "c": "model-2.safetensors"})
+    assert refusal(folder) == (
+        "a.weight is both in model-0.safetensors and in model-2.safetensors; download or copy the checkpoint again"
     )
 
 
