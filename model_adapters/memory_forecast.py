@@ -56,6 +56,7 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
         on_gpu=place.type == "cuda",
         weights_bytes=weights,
         logit_count=getattr(config.get_text_config(decoder=True), "vocab_size", 0),
+        in_one_piece=not layout.continues,
     )
     given = _given(options, frame, layout, on_gpu=needs.on_gpu)
 

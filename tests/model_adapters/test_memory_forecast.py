@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from evalkit.errors import UsageError
+from evalkit.errors import RequestFailedError, UsageError
 from evalkit.records import Request
 from evalkit.running.model_options import ModelOptions
 from model_adapters import memory_forecast
@@ -15,8 +15,11 @@ from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.cost import Needs, rounded_length
 from model_adapters.engine.scheduling import memory_plan
 from model_adapters.engine.scheduling.memory_plan import GivenSizes, fit_plan, longest_fitting, plannable_bytes
+from model_adapters.engine.scheduling.room import RoomMaker
+from model_adapters.engine.scheduling.sequence import Sequence
 from model_adapters.loading import load_model
 from model_adapters.memory_forecast import forecast_memory
+from tests.model_adapters.families.recipes import build
 from tests.model_adapters.small_models import FAMILIES, save_small_checkpoint, small_model
 
 GIB = 2**30
@@ -111,13 +114,41 @@ def test_a_gpu_that_another_process_has_just_left_is_waited_for(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_longest_that_is_said_to_fit_does_and_one_more_does_not(family: str) -> None:
-    needs = needs_on_gpu(family)
+@pytest.mark.parametrize("in_one_piece", [False, True])
+def test_the_longest_that_is_said_to_fit_does_and_one_more_does_not(family: str, in_one_piece: bool) -> None:
+    needs = replace(needs_on_gpu(family), in_one_piece=in_one_piece)
+    given = GivenSizes(None if in_one_piece else 256)
     free = plannable_bytes(GIB, on_gpu=True)
     longest = longest_fitting(needs, free)
-    assert fit_plan(needs, free, longest, GivenSizes(256)).slots == 1
+    assert fit_plan(needs, free, longest, given).slots == 1
     with pytest.raises(Exception, match=f"{longest:,} tokens would fit"):
-        fit_plan(needs, free, longest + 1, GivenSizes(256))
+        fit_plan(needs, free, longest + 1, given)
+
+
+def test_prompts_that_are_read_in_one_piece_are_forecast_with_its_activations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for families that continue from a state by single tokens only."""
+    model = build("mamba")
+    model.save_pretrained(tmp_path / "checkpoint")
+    runner = ModelRunner(model)
+    needs, weights = runner.needs, runner.needs.weights_bytes
+    options = ModelOptions(str(tmp_path / "checkpoint"), device="cpu", dtype="float32")
+    maker, sequence = RoomMaker(runner, needs, GivenSizes()), Sequence(Request("0", (1,), 8191))
+
+    def forecast(segment_tokens: int) -> str:
+        """Beside a slot of 8,192 tokens there is memory for a segment of so many."""
+        needed = needs.slot.bytes(8192) + segment_tokens * needs.activation_bytes_per_token
+        available = int(needed / (1 - memory_plan.SPARE_SHARE)) + 1
+        monkeypatch.setattr(memory_plan, "available_bytes", lambda place: available)
+        monkeypatch.setattr(memory_forecast, "available_bytes", lambda place: available + weights)
+        return forecast_memory(options, 8192)
+
+    assert "1 × 0.00 GiB of KV cache and states at 8,192 tokens" in forecast(8192)
+    assert maker.make(sequence, kept_bytes=0, ran_out=()).plan.segment_tokens == 8192
+    assert "8,192 tokens need" in forecast(8191)
+    with pytest.raises(RequestFailedError, match="8,191 tokens would fit"):
+        maker.make(sequence, kept_bytes=0, ran_out=())
 
 
 def test_nothing_fits_into_nothing() -> None:

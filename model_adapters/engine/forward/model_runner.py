@@ -86,6 +86,7 @@ class ModelRunner:
             self.device.type == "cuda",
             weights_bytes=sum(parameter.nbytes for parameter in self.model.parameters()),
             logit_count=self.logit_count,
+            in_one_piece=not self.layout.continues,
         )
 
     def new_cache(self, *, slots: int, max_tokens: int) -> SlottedCache:

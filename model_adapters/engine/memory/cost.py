@@ -54,6 +54,8 @@ class Needs:
     """Bytes of the weights, which every decode step reads."""
     logit_count: int = 0
     """Logits per sequence in a decode step."""
+    in_one_piece: bool = False
+    """Whether each prompt is one segment, however long, unless a size of segments is given."""
 
     def slot_bytes(self, max_tokens: int) -> int:
         """Bytes of a slot; on a GPU with its row in decode steps: activations of a token, and logits in fp32 twice."""

@@ -144,6 +144,8 @@ def fit_plan(
     """Plan slots of `max_tokens` within `free` bytes, the memory left beyond the weights."""
     activation, per_slot = needs.activation_bytes_per_token, needs.slot.bytes(max_tokens)
     segment_tokens = given.segment_tokens
+    if segment_tokens is None and needs.in_one_piece:
+        segment_tokens = max_tokens
     if segment_tokens is None:
         segment_tokens = GPU_SEGMENT_TOKENS if needs.on_gpu else CPU_SEGMENT_TOKENS
         room = min(free * SEGMENT_SHARE, free - per_slot)
@@ -199,10 +201,10 @@ def smaller_sizes(plan: EnginePlan, needs: Needs) -> SizeLimits:
 
 
 def longest_fitting(needs: Needs, free: int) -> int:
-    """Length in tokens of the longest sequence that fits with the smallest segments; 0 if none fits."""
+    """Length in tokens of the longest sequence that fits, with the smallest segments if any; 0 if none fits."""
 
     def fits(tokens: int) -> bool:
-        segment = min(tokens, LEAST_SEGMENT_TOKENS)
+        segment = tokens if needs.in_one_piece else min(tokens, LEAST_SEGMENT_TOKENS)
         return needs.slot.bytes(tokens) + segment * needs.activation_bytes_per_token <= free
 
     low, high = 0, MOST_TOKENS

@@ -1,12 +1,12 @@
 """The cache for the active sequences, and the plan it was made by."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from model_adapters.engine.forward.model_runner import ModelRunner
-from model_adapters.engine.memory.cost import Needs, rounded_length
+from model_adapters.engine.memory.cost import Needs
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.scheduling.memory_plan import EnginePlan, GivenSizes, choose_plan
 from model_adapters.engine.scheduling.sequence import Sequence as RequestSequence
@@ -41,15 +41,11 @@ class RoomMaker:
         """
         if self.runner.device.type == "cuda":
             torch.cuda.empty_cache()
-        # A family that can continue from its states only one token at a time has its prompts prefilled in one piece.
-        given = self.given
-        if given.segment_tokens is None and not self.runner.layout.continues:
-            given = replace(given, segment_tokens=rounded_length(sequence.need_tokens))
         plan = choose_plan(
             self.needs,
             self.runner.device,
             sequence.need_tokens,
-            given,
+            self.given,
             kept_bytes=kept_bytes if sequence.prefix or kept_bytes else None,
             ran_out=ran_out,
         )
