@@ -21,7 +21,7 @@ from model_adapters.engine.forward.full_precision_head import full_precision_hea
 from model_adapters.engine.forward.last_layer import last_mlp, only_read_tokens
 from model_adapters.engine.forward.long_rope import factors_by_prompt, long_rotaries
 from model_adapters.engine.forward.mixers import mixers_by_groups
-from model_adapters.engine.forward.probe import measure_memory, refused_in_one_line
+from model_adapters.engine.forward.probe import NotSupportedError, measure_memory, refused_in_one_line
 from model_adapters.engine.forward.second_segment import continues_from_states
 from model_adapters.engine.forward.slot_attention import use_slot_attention
 from model_adapters.engine.memory.cost import Needs, activation_bytes_per_token
@@ -62,6 +62,9 @@ class ModelRunner:
         mlp = last_mlp(self._decoder)
         with refused_in_one_line(model):
             self.layout, self._mixers = measure_memory(model, self.run, mlp)
+            if self.layout.calls and "position_ids" not in named:
+                # It would count through all rows of a pass, from the longest.
+                raise NotSupportedError("numbers positions by itself")
             self._first_position = first_position(model)
             self._last_mlp = mlp if self.layout.last_mlp_runs_last else None
             use_slot_attention(model)

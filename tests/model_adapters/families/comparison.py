@@ -16,6 +16,7 @@ from evalkit.errors import UsageError
 from evalkit.records import Request
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.fast_modules.gated_delta_net import gated_delta_layers
+from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.layout import MemoryLayout
 from model_adapters.engine.scheduling.sequence import Generation
 from model_adapters.messages import reason
@@ -28,6 +29,7 @@ SEGMENT_TOKENS, SLOTS = 37, 2
 TEXT_TOKENS, PREFIX_TOKENS = 150, 75
 BRANCH_TOKENS = (7, 33)
 PROMPT_TOKENS, NEW_TOKENS = (5, 61, 108), 6
+PACKED_TOKENS = (9, 24)
 TOLERANCE = 5e-4
 """Nats; the logits of these models are about one, so that fp32 leaves a hundredth of it."""
 
@@ -102,6 +104,7 @@ class Truth:
         faults = [self._scores(text, found["text"])]
         faults += [self._continuations(request, found[request.id]) for request in (*branches, *alone)]
         faults += [self._decoded(request, found[request.id]) for request in prompts]
+        faults.append(self._packed(engine.runner))
         return next((fault for fault in faults if fault), "")
 
     def _scores(self, request: Request, generation: Generation) -> str:
@@ -127,6 +130,24 @@ class Truth:
         behind = self._behind(request.token_ids, tuple(generation.token_ids))
         tied = behind < TOLERANCE and len(generation.token_ids) == len(expected)
         return "" if tied else f"generated tokens differ ({request.id})"
+
+    def _packed(self, runner: ModelRunner) -> str:
+        """Texts of different lengths in one pass: prompts, what branches off from them, and their next tokens."""
+        prompts = [random_prompt(tokens) for tokens in PACKED_TOKENS]
+        cache = runner.new_cache(slots=len(prompts), max_tokens=sum(PACKED_TOKENS))
+        passes = {"prompts read together": (prompts, runner.prefill_together(cache, 0, prompts))}
+        output = runner.branch(cache, range(len(prompts)), prompts[::-1])
+        ends = [PACKED_TOKENS[-1] - 1, sum(PACKED_TOKENS) - 1]
+        branches = [prompt + branch for prompt, branch in zip(prompts, prompts[::-1], strict=True)]
+        passes["branches read together"] = branches, runner.logits_of(output, output.last_hidden_state[:, ends])
+        longer = [(*prompt, prompt[0]) for prompt in prompts]
+        step = runner.decode(cache, torch.tensor([prompt[-1:] for prompt in longer]), max(PACKED_TOKENS) + 1)
+        passes["tokens decoded together"] = longer, step
+        for name, (texts, logits_BV) in passes.items():
+            expected_BV = torch.stack([self._logs(text)[-1] for text in texts])
+            if (logits_BV.double().log_softmax(-1) - expected_BV).abs().max() > TOLERANCE:
+                return f"{name} differ"
+        return ""
 
     def _token_logs(self, token_ids: Sequence[int], first: int) -> list[float]:
         log_TV = self._logs(token_ids)
