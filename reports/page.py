@@ -1,7 +1,8 @@
 """Reports as HTML pages: one file that opens offline and loads nothing.
 
-Tables are HTML and charts are inline SVG. If there are samples, a script of this package browses them; it reads them
-from a compressed block, and everything that comes from outside reaches the document as text.
+Tables are HTML and charts are inline SVG, complete without a script. Two scripts of this package add to them: one sorts
+tables, and if there are samples, the other browses them. It reads them from a compressed block, and everything that
+comes from outside reaches the document as text.
 """
 
 import base64
@@ -48,9 +49,11 @@ class Page:
 
 
 def render_page(page: Page) -> str:
-    """The page as one HTML document; its policy lets a browser run this package's script alone."""
+    """The page as one HTML document; its policy lets a browser run this package's scripts alone."""
     views = [view for run in page.samples for view in run.views]
-    script = _script() if views else ""
+    browsing = _script("browser.js") if views else ""
+    sorting = _script("tables.js") if any(len(table.rows) > 1 for table in page.report.tables) else ""
+    scripts = [script for script in (browsing, sorting) if script]
     return (
         _environment()
         .get_template("page.html.jinja")
@@ -64,8 +67,9 @@ def render_page(page: Page) -> str:
             filters=Filters.of(views),
             is_comparison=any(len(run.names) > 1 for run in page.samples),
             data=_packed(page.samples) if views else "",
-            script=Markup(script),
-            allowed=Markup(_hash(script) if script else "'none'"),
+            browsing=Markup(browsing),
+            sorting=Markup(sorting),
+            allowed=Markup(" ".join(map(_hash, scripts)) or "'none'"),
         )
     )
 
@@ -101,8 +105,11 @@ def _visible(value: Any) -> Any:
 
 
 @cache
-def _script() -> str:
-    return resources.files("reports").joinpath("templates", "browser.js").read_text(encoding="utf-8")
+def _script(name: str) -> str:
+    """A script without comments and indentation, which every page would carry."""
+    text = resources.files("reports").joinpath("templates", name).read_text(encoding="utf-8")
+    lines = (line.strip() for line in text.splitlines())
+    return "".join(f"{line}\n" for line in lines if not line.startswith("//"))
 
 
 @cache

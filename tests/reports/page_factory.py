@@ -32,15 +32,20 @@ def comparison_page(folder: Path, *more: RunSpec) -> Page:
     return Page(comparison_report(*compared.comparisons), tuple(comparison_charts(compared)), samples)
 
 
-def spoiled(page: Page, text: str) -> Page:
-    """`page` with `text` in every field that a model, a file or a user can fill."""
+def spoiled(page: Page, text: str, *, rows: int = 2) -> Page:
+    """`page` with `text` in every field that a model, a file or a user can fill, and `rows` rows in each table."""
     report = replace(
         page.report,
         headline=text,
         notices=(text,),
         tables=tuple(
             replace(
-                table, title=text, note=text, columns=(text,) * len(table.columns), rows=((text,) * len(table.columns),)
+                table,
+                title=text,
+                note=text,
+                columns=(text,) * len(table.columns),
+                rows=((text,) * len(table.columns),) * rows,
+                tones=(),
             )
             for table in page.report.tables
         ),

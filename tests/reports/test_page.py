@@ -45,26 +45,35 @@ def test_a_page_is_one_file_that_loads_nothing(page: Page, tmp_path: Path) -> No
         outside_scripts = SCRIPTS.sub("", document)
         assert not re.search(r'\s(src|action|href="(?!#))', outside_scripts)
         assert "http" not in re.sub(r'http-equiv="|xmlns="http://www.w3.org/2000/svg"', "", outside_scripts)
-        assert document.count("<script>") == 1
+        assert document.count("<script>") == 2
 
 
-def test_only_the_packages_script_may_run(page: Page) -> None:
-    document = render_page(spoiled(page, "<script>alert(1)</script>"))
+def policy_of(document: str) -> list[str]:
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', document)
     assert policy is not None
-    (script,) = SCRIPTS.findall(document)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    parts = policy[1].split("; ")
-    assert f"script-src 'sha256-{digest}'" in parts
-    assert {"default-src 'none'", "form-action 'none'", "base-uri 'none'"} < set(parts)
-    assert "eval" not in script
+    return policy[1].split("; ")
 
 
-def test_a_page_without_samples_has_no_script(page: Page) -> None:
+def test_only_the_packages_scripts_may_run(page: Page) -> None:
+    for hostile, count in ((spoiled(page, "<script>alert(1)</script>", rows=1), 1), (spoiled(page, "</script>"), 2)):
+        document = render_page(hostile)
+        scripts = SCRIPTS.findall(document)
+        assert len(scripts) == count
+        digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+        parts = policy_of(document)
+        assert "script-src " + " ".join(f"'sha256-{digest}'" for digest in digests) in parts
+        assert {"default-src 'none'", "form-action 'none'", "base-uri 'none'"} < set(parts)
+        assert all("eval" not in script and "innerHTML" not in script for script in scripts)
+
+
+def test_a_page_without_samples_only_sorts_its_tables(page: Page) -> None:
     document = render_page(Page(page.report, page.charts))
-    assert "<script" not in document
-    assert "script-src 'none'" in document
+    assert document.count("<script") == 1
+    assert "aria-sort" in SCRIPTS.findall(document)[0]
     assert document.count("<svg") == len(page.charts)
+    nothing_to_sort = render_page(Page(spoiled(page, "text", rows=1).report))
+    assert "<script" not in nothing_to_sort
+    assert "script-src 'none'" in policy_of(nothing_to_sort)
 
 
 def test_the_data_block_holds_the_samples(page: Page) -> None:

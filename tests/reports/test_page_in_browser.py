@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reports.page import Page, RunSamples, render_page
+from reports.report import Report, Table
 from tests.evalkit.run_factory import changed
 from tests.reports.page_factory import SPEC, comparison_page, run_page, spoiled
 
@@ -246,16 +247,91 @@ def test_tables_and_charts_are_read_without_script(browser: Any, tmp_path: Path)
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
+SORTED = Table(
+    "A table",
+    ("task", "score", "95 % interval", "tokens", "effective length"),
+    (
+        ("vt_10", "9.5 [1.0, 20.0]", "[10.0, 20.0]", "1.2B", "8,192"),
+        ("vt_2", "10.5 (2 errored)", "[0.0, 100.0]", "≤ 56.7M", "below the shortest length"),
+        ("cwe", "-", "[1,000.0, 1,001.0]", "4.3K", "65,536"),
+        ("", "below 4,096", "-", "113M", "below the shortest length"),
+        ("fwe", "-3.0", "[-5.0, 1.0]", "at least 113M", "-"),
+    ),
+)
+
+
+def column(browser: Any, table: str, place: int) -> list[str]:
+    return [cell.text for cell in find(browser, f"{table} tbody tr > :nth-child({place})")]
+
+
+@pytest.mark.parametrize(
+    ("place", "rising"),
+    [
+        (1, ["cwe", "fwe", "vt_2", "vt_10", ""]),
+        (2, ["below 4,096", "-3.0", "9.5 [1.0, 20.0]", "10.5 (2 errored)", "-"]),
+        (3, ["[-5.0, 1.0]", "[10.0, 20.0]", "[0.0, 100.0]", "[1,000.0, 1,001.0]", "-"]),
+        (4, ["4.3K", "≤ 56.7M", "113M", "at least 113M", "1.2B"]),
+        (5, ["below the shortest length", "below the shortest length", "8,192", "65,536", "-"]),
+    ],
+)
+def test_a_click_sorts_by_value_and_cells_without_one_come_last(
+    browser: Any, tmp_path: Path, place: int, rising: list[str]
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(render_page(Page(Report("", (), (SORTED, SORTED), ()))), encoding="utf-8")
+    browser.get(path.as_uri())
+    first, second = find(browser, ".wide > table")
+    browser.execute_script("arguments[0].id = 'first'; arguments[1].id = 'second'", first, second)
+    given = [row[place - 1] for row in SORTED.rows]
+    assert column(browser, "#first", place) == given
+    button = one(browser, f"#first thead th:nth-child({place}) button")
+    heading = one(browser, f"#first thead th:nth-child({place})")
+    button.click()
+    assert column(browser, "#first", place) == rising
+    assert heading.get_attribute("aria-sort") == "ascending"
+    # Falling keeps the order of rows that are equal, and what has no value at the end.
+    button.send_keys("\ue007")
+    values, rest = (rising[:-1], rising[-1:]) if rising[-1] in ("", "-") else (rising, [])
+    falling = values[::-1] if place != 4 else ["1.2B", "113M", "at least 113M", "≤ 56.7M", "4.3K"]
+    assert column(browser, "#first", place) == falling + rest
+    assert heading.get_attribute("aria-sort") == "descending"
+    button.send_keys(" ")
+    assert column(browser, "#first", place) == given
+    assert heading.get_attribute("aria-sort") is None
+    assert column(browser, "#second", place) == given
+    assert browser.switch_to.active_element == button
+    assert browser.get_log("browser") == []
+
+
+def test_rows_move_whole_and_equal_ones_keep_the_order_of_the_click_before(
+    show: Callable[[Page], Any], tmp_path: Path
+) -> None:
+    browser = show(comparison_page(tmp_path))
+    (details, *_) = find(browser, "details.table")
+    details.find_element("css selector", "summary").click()
+    table = "[aria-labelledby='detail-1'] table"
+    rows = sorted(row.text for row in find(browser, f"{table} tbody tr"))
+    task, n = (find(browser, f"{table} thead button")[place] for place in (0, 7))
+    task.click()
+    names = column(browser, table, 1)
+    assert names == ["cwe", "vt"]
+    n.click()
+    assert column(browser, table, 1) == names
+    assert [heading.get_attribute("aria-sort") for heading in find(browser, f"{table} thead th")].count(None) == 9
+    assert sorted(row.text for row in find(browser, f"{table} tbody tr")) == rows
+
+
 def test_hostile_text_is_shown_and_does_nothing(show: Callable[[Page], Any], tmp_path: Path) -> None:
     page = spoiled(comparison_page(tmp_path), HOSTILE)
     browser = show(page)
     for summary in find(browser, "#samples summary")[:3]:
         summary.click()
+    find(browser, "thead button")[0].click()
     one(browser, "#search").send_keys("<img src=x")
     assert count(browser) == "240 of 240 samples"
     assert browser.execute_script("return window.pwned") is None
     assert find(browser, "img, iframe, object, embed, a[href^='javascript'], #samples svg") == []
-    assert len(find(browser, "script")) == 2
+    assert len(find(browser, "script")) == 3
     assert "<img src=x onerror=" in one(browser, "h1").text
     assert browser.get_log("browser") == []
 
