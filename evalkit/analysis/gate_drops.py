@@ -160,7 +160,7 @@ def _verdict(test: DropTest, decision: Decision | None, shared: int) -> GateVerd
     more = None
     if outcome == "undecided" and interval is not None:
         low = interval[0] if decision is None or decision.bound is None else decision.bound
-        more = _more_samples(test.drop, (low, interval[1]), check.limit, test.n)
+        more = _more_samples(test, (low, interval[1]))
     left_out = f" ({test.n:,} of BASE's {test.of_base:,} samples have a score in NEW)" if test.of_base > test.n else ""
     return GateVerdict(
         rule=check.selector.text,
@@ -193,13 +193,22 @@ def _outcome(check: Check, interval: Interval | None, decision: Decision | None)
     return "undecided"
 
 
-def _more_samples(drop: float, interval: Interval, limit: float, n: int) -> int | None:
-    """Additional pairs after which the interval excludes the limit, if its width falls with the root of the number."""
+def _more_samples(test: DropTest, interval: Interval) -> int | None:
+    """Additional pairs after which the interval excludes the limit if the drop stays the same; None if none do.
+
+    Its width falls with the root of their number, and if no pair has changed, about with the number itself.
+    """
+    drop, limit = test.drop, test.check.limit
     distance = abs(limit - drop)
     half = interval[1] - drop if drop < limit else drop - interval[0]
     if distance <= ROUNDING or half <= 0:
         return None
-    return max(1, math.ceil(n * (half / distance) ** 2) - n)
+    if test.pairs.differences.any():
+        times = (half / distance) ** 2
+    else:
+        # Of n pairs without a change the interval ends where a change would be missed by chance: (1 - end)^n is fixed.
+        times = math.log1p(-half / test.metric.scale) / math.log1p(-distance / test.metric.scale)
+    return max(1, math.ceil(test.n * times) - test.n)
 
 
 def _reason(

@@ -100,6 +100,15 @@ def test_how_many_more_samples_would_decide(tmp_path: Path) -> None:
     assert exact.reason.endswith("no number of samples decides a drop equal to the limit")
 
 
+@pytest.mark.parametrize(("n", "limit"), [(4, 0.5), (20, 5), (100, 1)])
+def test_how_many_more_samples_without_a_change_would_decide(tmp_path: Path, n: int, limit: float) -> None:
+    """The end of the interval falls with the number of pairs: 732 more for 4 pairs and a limit of 0.5, not 58,051."""
+    more = drops(tmp_path / "few", f"{{max_drop: {limit}}}", 0, 0, n).more_samples
+    assert more is not None
+    assert drops(tmp_path / "more", f"{{max_drop: {limit}}}", 0, 0, n + more).outcome == "pass"
+    assert drops(tmp_path / "less", f"{{max_drop: {limit}}}", 0, 0, n + more - 2).outcome == "undecided"
+
+
 def test_a_rise_of_a_loss_is_a_drop(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     base = RunSpec({("text", 4096): list(rng.normal(0.8, 0.1, 40))}, suite="loss", metric="bits_per_byte")
