@@ -1,7 +1,6 @@
 """One sample: its prompt, its targets, and the answer of the model."""
 
 from collections.abc import Sequence
-from textwrap import shorten
 
 from evalkit.records import RunRecord, SampleRecord
 from evalkit.views.samples import Piece, SampleView, folded, thought_note
@@ -37,12 +36,17 @@ def failed_rows(views: Sequence[SampleView]) -> list[tuple[str, ...]]:
             view.id,
             "-" if answer.score is None else f"{answer.score:.2f}",
             (answer.failure or answer.problem or "-").replace("_", " "),
-            shorten(one_line(answer.prediction), ANSWER_CHARACTERS, placeholder=" …"),
+            _beginning(one_line(answer.prediction)),
         )
         for view in views
         for answer in view.answers[-1:]
         if view.failed and answer is not None
     ]
+
+
+def _beginning(answer: str) -> str:
+    """Cut within a word if need be: Chinese and Japanese have no spaces, nor has a model that repeats itself."""
+    return answer if len(answer) <= ANSWER_CHARACTERS else f"{answer[: ANSWER_CHARACTERS - 1]}…"
 
 
 def _prompt_table(sample: SampleRecord, pieces: Sequence[Piece]) -> Table:

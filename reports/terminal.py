@@ -58,7 +58,7 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a plain table on stdout; in a pipe each row is one line, for grep and awk."""
     console = stdout_console()
     if not console.is_terminal:
-        widths = (max(map(len, column)) for column in zip(columns, *rows, strict=True))
+        widths = (max(cell_len(one_line(cell)) for cell in column) for column in zip(columns, *rows, strict=True))
         console = Console(highlight=False, width=sum(width + 3 for width in widths) + 1)
     _print_table(console, Table("", tuple(columns), tuple(map(tuple, rows))), justify="left")
 

@@ -127,7 +127,7 @@ def _scored(row: JsonLine, key: SampleKey, dialect: tasks.Dialect) -> SampleReco
         distractors=tuple(value for value in dict.fromkeys(n.value for n in hidden) if value not in targets),
         evidence=tasks.evidence(key.task, question, targets),
     )
-    completion = Completion(sample.id, prediction, 0, 0, "stop", 0.0, 0.0)
+    completion = Completion(sample.id, prediction, 0, 0, "stop", prefill_seconds=None, decode_seconds=None)
     record = sample_record(Asked(sample, ()), completion, judge(dialect, sample, completion))
     excerpts = record.excerpts if question else ()
     return replace(record, prompt_sha256=_sha256(question, *targets), generation_tokens=None, excerpts=excerpts)

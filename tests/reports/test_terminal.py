@@ -9,9 +9,10 @@ from rich.console import Console
 
 from evalkit.records import RunRecord
 from reports.length_chart import by_length, series_of
+from reports.plain_text import one_line
 from reports.report import Report, Table
 from reports.run_report import run_report
-from reports.terminal import WIDTH_OF_FILES, print_report, stdout_console
+from reports.terminal import WIDTH_OF_FILES, print_report, print_rows, stdout_console
 from tests.reports.example_runs import EMBEDDED, FULL, hostile
 from tests.reports.hostile_text import HOSTILE_TEXTS
 
@@ -105,6 +106,16 @@ def test_long_lines_are_not_broken() -> None:
     file = io.StringIO()
     print_report(Console(file=file, width=60), report)
     assert len(file.getvalue().splitlines()) == 2
+
+
+def test_rows_in_a_pipe_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(f"row-{place}", text) for place, text in enumerate(("答案是这个魔法数字" * 6, "\x1b[2J" * 30, "7"))]
+    print_rows(("id", "answer"), rows)
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 3 + len(rows) + 1
+    for line, (name, text) in zip(shown[3:], rows, strict=False):
+        assert name in line
+        assert one_line(text) in line
 
 
 def test_a_file_is_wide_enough_for_six_lengths(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,11 @@ class TestCompare:
             "the answer",
         ]
 
+    def test_the_beginning_of_an_answer_without_spaces_is_listed(self, evalkit: Evalkit) -> None:
+        write_run(Path("long"), RunSpec({("vt", 4096): [0.0]}, prediction="答案" * 100))
+        (line,) = (line for line in evalkit("show long --failed").out.splitlines() if line.startswith("│"))
+        assert line.strip("│").split("│")[-1].strip() == "答案" * 29 + "答…"
+
     def test_rows_of_one_run_alone_are_left_out_by_number(self, evalkit: Evalkit) -> None:
         write_run(Path("more"), changed(SPEC, {**SPEC.scores, ("qa_1", 4096): [1.0] * 40}))
         shown = evalkit("compare base more").out

@@ -53,7 +53,9 @@ def test_a_stored_run_says_what_is_known_and_marks_the_rest(stored: Evalkit) -> 
 
 def test_show(stored: Evalkit) -> None:
     assert "unknown, fingerprint of its answers" in stored("show runs/good").out
-    assert "Excerpts of the prompt;" in stored("show runs/good --sample vt/4096/39/0").out
+    shown = stored("show runs/good --sample vt/4096/39/0").out
+    assert "Excerpts of the prompt;" in shown
+    assert "prefill, decode    unknown, unknown" in shown
     whole = stored("show runs/good --sample vt/4096/39/0 --format json").json()
     assert whole["prompt_missing"] == "the prompts were made by another tool; they are in good"
     assert stored("show runs/good --format json --html good.html --figures figures").json()["suite"] == "ruler"
