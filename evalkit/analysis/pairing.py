@@ -8,7 +8,7 @@ import numpy as np
 
 from evalkit.analysis.finished_run import Cell, StoredRun
 from evalkit.errors import IncompatibleRunError, UsageError
-from evalkit.records import RunRecord, SampleRecord
+from evalkit.records import SERVED, RunRecord, SampleRecord
 from evalkit.records.manifest import by_role, corpus_conflicts, differing_settings
 from evalkit.records.metrics import Metric, metric_of
 from evalkit.statistics.paired import Array, PairedDifferences, pool
@@ -96,10 +96,13 @@ class Pairing:
 
     @property
     def same_model_and_answers(self) -> bool:
-        """Whether the runs differ only in their folder, so that a difference of zero is certain."""
-        return model_key(self.base.record) == model_key(self.new.record) and all(
-            pair.change == 0 for pair in self.pairs()
-        )
+        """Whether the runs differ only in their folder, so that a difference of zero is certain.
+
+        Never of a served model, whose name says nothing of its weights.
+        """
+        base, new = self.base.record, self.new.record
+        is_known = not base.model.fingerprint.startswith(SERVED)
+        return is_known and model_key(base) == model_key(new) and all(pair.change == 0 for pair in self.pairs())
 
 
 def merge_rows(rows: Sequence[PairedRow]) -> PairedRow:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from evalkit.analysis.comparison import compare
 from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.pairing import pair_runs, unlike_things
 from evalkit.errors import IncompatibleRunError, UsageError
-from evalkit.records import CorpusUse
+from evalkit.records import SERVED, CorpusUse, ModelIdentity
 from tests.evalkit.run_factory import ERRORED, UNSCORED, RunSpec, changed, make_run
 
 SPEC = RunSpec({("vt", 4096): [1.0, 0.5, 0.0, 1.0], ("cwe", 4096): [1.0, 0.0]})
@@ -107,3 +108,13 @@ def test_nothing_in_common_is_reported(tmp_path: Path) -> None:
 def test_the_same_model_with_the_same_answers_is_known(tmp_path: Path) -> None:
     assert pairing_of(tmp_path, SPEC, SPEC).same_model_and_answers
     assert not pairing_of(tmp_path / "other", SPEC, changed(SPEC, SPEC.scores)).same_model_and_answers
+
+
+def test_two_served_models_of_one_name_may_differ(tmp_path: Path) -> None:
+    """A server does not show its weights, so equal answers to a few questions are no proof that they are the same."""
+    run = make_run(tmp_path / "base", SPEC)
+    served = replace(run, record=replace(run.record, model=ModelIdentity.by_name("model", f"{SERVED}model")))
+    pairing = pair_runs(served, served)
+    assert not pairing.same_model_and_answers
+    low, high = next(row.ci95 for row in compare(pairing).rows if row.ci95 is not None)
+    assert low < 0 < high
