@@ -1,6 +1,6 @@
 """Token efficiency: the savings, the points behind them, and the scaling law through them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -107,7 +107,11 @@ def headline(efficiency: Efficiency) -> str:
     if final.hybrid_tokens is None:
         return f"{what}: the hybrid does not reach the baseline's final {score}"
     marked = " (EXTRAPOLATED)" if final.reached == "extrapolated" else ""
-    return f"{what}: the baseline's final {score} with {_saving(final)} tokens {_interval(final)}{marked}"
+    is_more = final.saving is not None and final.saving < 0
+    interval = (
+        _bounds(None if end is None else -end for end in reversed(final.ci95)) if is_more else _bounds(final.ci95)
+    )
+    return f"{what}: the baseline's final {score} with {_saving(final)} tokens {interval}{marked}"
 
 
 def _saving(saving: Saving) -> str:
@@ -134,7 +138,7 @@ def _savings_table(efficiency: Efficiency) -> Table:
                 tokens_text(saving.baseline_tokens),
                 ("≤ " if saving.reached == "at most" else "") + tokens_text(saving.hybrid_tokens),
                 _saving(saving),
-                _interval(saving),
+                _bounds(saving.ci95),
                 _how(saving),
             )
             for saving in efficiency.savings
@@ -142,8 +146,8 @@ def _savings_table(efficiency: Efficiency) -> Table:
     )
 
 
-def _interval(saving: Saving) -> str:
-    low, high = ("beyond the data" if end is None else f"{end:.1%}" for end in saving.ci95)
+def _bounds(ends: Iterable[float | None]) -> str:
+    low, high = ("beyond the data" if end is None else f"{end + 0.0:.1%}" for end in ends)
     return f"[{low}, {high}]"
 
 

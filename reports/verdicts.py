@@ -162,7 +162,8 @@ def board_verdict(board: Board) -> str:
     cells = [(row.model, row.cells[place]) for row in first]
     values = [f"{name} ({measured(cell.value, cell.ci95, decimals(unit))})" for name, cell in cells if cell is not None]
     ranks = "ranks first" if len(first) == 1 else "share the first rank"
-    return f"{_listed(values)} {ranks} of {counted(len(board.rows), 'model')} by {board.ranked_by}."
+    ranked = sum(row.rank is not None for row in board.rows)
+    return f"{_listed(values)} {ranks} of {counted(ranked, 'model')} by {board.ranked_by}."
 
 
 def _listed(items: Sequence[str]) -> str:

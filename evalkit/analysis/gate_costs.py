@@ -3,7 +3,7 @@
 from evalkit.analysis.costs import CostComparison, compare_memory, compare_times, hardware_difference
 from evalkit.analysis.gate_drops import rows_behind
 from evalkit.analysis.gate_targets import Target
-from evalkit.analysis.gate_verdict import ROUNDING, GateVerdict, incomplete
+from evalkit.analysis.gate_verdict import ROUNDING, GateVerdict, incomplete, percent_beside
 from evalkit.analysis.pairing import PairedRow, Pairing
 from evalkit.analysis.policy import Check, Expectation
 from evalkit.errors import IncompatibleRunError, UsageError
@@ -28,7 +28,8 @@ def check_cost(pairing: Pairing, check: Check, target: Target, expectation: Expe
         limit=check.limit,
         outcome="pass" if passes else "fail",
         passes=passes,
-        reason=f"{cost.change:+.1%} is {'at most' if passes else 'above'} {check.limit:+.1%}",
+        reason=f"{percent_beside(cost.change, check.limit)} is {'at most' if passes else 'above'} "
+        f"{percent_beside(check.limit, check.limit)}",
         base=cost.base,
         new=cost.new,
         value=cost.change,

@@ -9,7 +9,7 @@ import numpy as np
 from evalkit.analysis.finished_run import Cell
 from evalkit.analysis.gate_completeness import Part, cells_behind, parts_of, rows_by_cell, shortfall, unscored_reasons
 from evalkit.analysis.gate_targets import Target
-from evalkit.analysis.gate_verdict import ROUNDING, GateVerdict, incomplete
+from evalkit.analysis.gate_verdict import ROUNDING, GateVerdict, beside, incomplete
 from evalkit.analysis.pairing import PairedRow, Pairing
 from evalkit.analysis.policy import Check, Expectation
 from evalkit.errors import UsageError
@@ -222,13 +222,14 @@ def _reason(
     check = test.check
     if interval is None:
         return "too few pairs for an interval"
-    seen = f"drop {test.drop:.3g} [{interval[0]:.3g}, {interval[1]:.3g}]"
+    low, high = (beside(end, check.limit) for end in interval)
+    seen = f"drop {beside(test.drop, check.limit)} [{low}, {high}]"
     if outcome == "pass":
         return f"{seen} is at most {check.limit:g}"
     if decision is None:
         return f"{seen}: more than {check.limit:g} is not ruled out"
     corrected = f"after correction for {shared} tests"
-    bound = "" if decision.bound is None else f"at least {decision.bound:.3g} {corrected}"
+    bound = "" if decision.bound is None else f"at least {beside(decision.bound, check.limit)} {corrected}"
     if outcome == "fail":
         return f"{seen} is above {check.limit:g}{f'; {bound}' if decision.level < check.level - ROUNDING else ''}"
     needed = (

@@ -8,6 +8,7 @@ from evalkit.records import Outcome, Verdict
 
 # Decimal fractions are not exact in binary.
 ROUNDING = 1e-9
+_MOST_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +55,23 @@ def incomplete(check: Check, target: Target, reason: str) -> GateVerdict:
         tier=check.tier,
         complete=False,
     )
+
+
+def beside(value: float, limit: float) -> str:
+    """`value` with three digits, or as many as show on which side of `limit` it is: 5.004 and not 5 beside 5."""
+    value = round(value, 9) + 0.0  # no minus before zero
+    texts = (f"{value:.{digits}g}" for digits in range(3, _MOST_DIGITS))
+    return next((text for text in texts if _same_side(float(text), value, limit)), f"{value:g}")
+
+
+def percent_beside(value: float, limit: float) -> str:
+    """`value` in percent with one decimal, or as many as show on which side of `limit` it is."""
+    texts = (f"{100 * value:+.{decimals}f}" for decimals in range(1, _MOST_DIGITS))
+    found = next((text for text in texts if _same_side(float(text), 100 * value, 100 * limit)), f"{100 * value:+g}")
+    return f"{found}%"
+
+
+def _same_side(shown: float, value: float, limit: float) -> bool:
+    if abs(value - limit) <= ROUNDING:
+        return abs(shown - limit) <= ROUNDING
+    return shown != limit and (shown > limit) == (value > limit)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from evalkit.analysis.efficiency import Efficiency, measure_efficiency
-from reports.efficiency_report import efficiency_chart, efficiency_report, tokens_text
+from reports.efficiency_report import efficiency_chart, efficiency_report, headline, tokens_text
 from reports.markdown import render
 from tests.evalkit.learning_curves import curve
 from tests.reports.hostile_text import VISIBLE_TEXTS
@@ -54,6 +54,21 @@ def test_the_chart_has_points_curves_and_fits(measured: Efficiency) -> None:
 
 def test_a_chart_of_what_was_extrapolated_says_so(extrapolated: Efficiency) -> None:
     assert "(EXTRAPOLATED)" in efficiency_chart(extrapolated).title
+
+
+@pytest.mark.parametrize(
+    ("saving", "ci95", "shown"),
+    [
+        (0.25, (None, 0.5), "25.0% fewer tokens [beyond the data, 50.0%]"),
+        (-0.5, (-1.0, 0.25), "50.0% more tokens [-25.0%, 100.0%]"),
+        (-0.5, (None, 0.0), "50.0% more tokens [0.0%, beyond the data]"),
+    ],
+)
+def test_the_interval_beside_more_tokens_is_of_more_tokens(
+    measured: Efficiency, saving: float, ci95: tuple[float | None, float | None], shown: str
+) -> None:
+    final = replace(measured.savings[-1], saving=saving, ci95=ci95)
+    assert headline(replace(measured, savings=(*measured.savings[:-1], final))).endswith(f"with {shown}")
 
 
 @pytest.mark.parametrize("text", VISIBLE_TEXTS)

@@ -106,6 +106,7 @@ def test_runs(fields: dict[str, object], expected: str) -> None:
     [
         ((1, 2), "./a (90.0 [80.0, 95.0]) ranks first of 2 models by ruler@4096."),
         ((1, 1), "./a (90.0 [80.0, 95.0]) and ./b (60.0) share the first rank of 2 models by ruler@4096."),
+        ((1, None), "./a (90.0 [80.0, 95.0]) ranks first of 1 model by ruler@4096."),
         ((None, None), ""),
     ],
 )

@@ -109,6 +109,16 @@ def test_how_many_more_samples_without_a_change_would_decide(tmp_path: Path, n: 
     assert drops(tmp_path / "less", f"{{max_drop: {limit}}}", 0, 0, n + more - 2).outcome == "undecided"
 
 
+@pytest.mark.parametrize(("limit", "shown"), [(5.3, "5.27"), (5.27, "5.274"), (5.274, "5.2741"), (5.2, "5.27")])
+def test_rounding_does_not_hide_on_which_side_of_the_limit_an_interval_ends(
+    tmp_path: Path, limit: float, shown: str
+) -> None:
+    verdict = drops(tmp_path, f"{{max_drop: {limit}}}", 20, 5)
+    assert verdict.interval is not None
+    assert verdict.interval[1] == pytest.approx(5.2741038, abs=1e-6)
+    assert f", {shown}]" in verdict.reason
+
+
 def test_a_rise_of_a_loss_is_a_drop(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     base = RunSpec({("text", 4096): list(rng.normal(0.8, 0.1, 40))}, suite="loss", metric="bits_per_byte")
@@ -182,6 +192,12 @@ def test_times_and_memory(tmp_path: Path) -> None:
     result = judge(tmp_path / "a", rules, base, slower)
     assert [verdict.outcome for verdict in result.verdicts] == ["fail", "pass", "pass"]
     assert result.verdicts[0].reason == "+8.0% is above +5.0%"
+    near = judge(tmp_path / "near", "prefill_seconds: {max_increase: 7.99%}", base, slower)
+    assert only(near).reason == "+8.0% is above +7.99%"
+    near = judge(
+        tmp_path / "nearer", "prefill_seconds: {max_increase: 8.0%}", base, replace(slower, prefill_seconds=1.08004)
+    )
+    assert only(near).reason == "+8.004% is above +8.0%"
     lost = judge(tmp_path / "b", "peak_memory: {max_increase: 5%}", base, replace(slower, peak_bytes=None))
     assert only(lost).reason == "NEW has no peak memory"
     with pytest.raises(IncompatibleRunError, match="BASE ran on NVIDIA H100 80GB HBM3 × 1, NEW on AMD EPYC, 2 cores"):
