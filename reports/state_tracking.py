@@ -1,5 +1,6 @@
 """Accuracy by number of state updates, one table per context."""
 
+import math
 from collections.abc import Sequence
 
 from evalkit.records import ResultRow, RunRecord
@@ -16,12 +17,16 @@ def _table(record: RunRecord, ctx: int) -> Table:
     rows = [row for row in record.results if row.ctx == ctx]
     columns = sorted({row.updates for row in rows if row.updates is not None})
     cells = {(row.task, row.updates): row for row in rows}
+    # Whole numbers alone would show 89.6 as 90, beside a column of what is held at 90 and more.
+    places = (
+        0 if all(row.value is None or math.isclose(row.value, round(row.value), abs_tol=1e-6) for row in rows) else 1
+    )
     held = {figure.part: figure.value for figure in record.figures if (figure.ctx or 0) == ctx}
     lines = [
         (
             task,
             _chance([row for row in rows if row.task == task]),
-            *(_cell(cells.get((task, updates))) for updates in columns),
+            *(_cell(cells.get((task, updates)), places) for updates in columns),
             _held(held[task]) if task in held else "",
         )
         for task in dict.fromkeys(row.task for row in rows)
@@ -39,11 +44,11 @@ def _chance(rows: Sequence[ResultRow]) -> str:
     return next((f"{row.chance:.1f}" for row in rows if row.chance is not None), "")
 
 
-def _cell(row: ResultRow | None) -> str:
+def _cell(row: ResultRow | None, places: int) -> str:
     if row is None or row.value is None:
         return f"all {row.errors} errored" if row is not None and row.errors else "unscored"
     left_out = row.errors + row.unscored
-    return measured(row.value, row.ci95, 0, [f"{left_out} left out" if left_out else ""])
+    return measured(row.value, row.ci95, places, [f"{left_out} left out" if left_out else ""])
 
 
 def _held(updates: float | None) -> str:

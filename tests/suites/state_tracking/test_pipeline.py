@@ -1,10 +1,14 @@
 """A whole run with a model that tracks up to 16 updates and gives a constant answer beyond."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from evalkit.records import Counts, Request, RunRecord
 from evalkit.running.protocols import Adapter
+from evalkit.statistics.rows import result_row
 from model_adapters.scripted import ScriptedAdapter, ScriptedTokenizer
 from reports.markdown import render, render_run
 from reports.report import Report
@@ -13,6 +17,8 @@ from suites.state_tracking import StateTrackingSettings, build
 from suites.state_tracking.tasks import TASKS
 from tests.evalkit.run_factory import figure_values
 from tests.evalkit.runs import run_in
+from tests.evalkit.sample_records import sample_record
+from tests.reports.example_runs import FULL
 from tests.suites.numbered_prose import numbered_essays
 from tests.suites.state_tracking.simulation import solve
 
@@ -39,6 +45,13 @@ def test_a_run_reports_how_far_the_state_is_held(tmp_path: Path, check_golden: C
     shown = render(Report("track", (), report(record).tables, ()))
     check_golden("state_tracking/report.md", shown)
     assert all(line in (tmp_path / "report.md").read_text(encoding="utf-8") for line in shown.splitlines()[2:])
+
+
+@pytest.mark.parametrize(("right", "shown"), [(448, "89.6 [86.6, 92.1]"), (450, "90 [87, 92]")])
+def test_what_is_just_below_90_is_not_shown_as_90_and_not_held(right: int, shown: str) -> None:
+    row = result_row("parity", 0, [sample_record("parity", 0, n, float(n < right)) for n in range(500)], updates=4)
+    (table,) = report(replace(FULL, results=(row,), figures=())).tables
+    assert table.rows[0][2] == shown
 
 
 def test_what_does_not_fit_is_left_out_and_reported(tmp_path: Path) -> None:
