@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from evalkit.analysis.foreign_results import ForeignResult, ForeignRow
 from evalkit.analysis.leaderboard import Board, Cell, Column, Leaderboard, ModelRow, Protocol
+from evalkit.values import counted
 from reports.numbers import between, decimals, measured, tested_length
 from reports.plain_text import one_line
 from reports.report import Report, Table
@@ -63,7 +64,12 @@ def board_title(board: Board, number: int) -> str:
 
 
 def describe_protocol(protocol: Protocol) -> str:
-    return f"{protocol.suite}, dialect {protocol.dialect}, version {protocol.version}, {len(protocol.tasks)} tasks"
+    return f"{protocol.suite}, {_details(protocol)}"
+
+
+def _details(protocol: Protocol) -> str:
+    settings = "".join(f", {name} {value}" for name, value in protocol.settings)
+    return f"dialect {protocol.dialect}, version {protocol.version}{settings}, {counted(len(protocol.tasks), 'task')}"
 
 
 def _notices(leaderboard: Leaderboard, foreign: Sequence[ForeignResult]) -> Iterator[str]:
@@ -192,10 +198,7 @@ def _left_out_table(leaderboard: Leaderboard) -> Table:
 def _protocol_facts(board: Board, number: int) -> Iterator[tuple[str, str]]:
     for protocol in board.protocols:
         corpora = ", ".join(f"{role} {sha256[:12]}" for role, sha256 in protocol.corpora) or "none"
-        text = (
-            f"dialect {protocol.dialect}, version {protocol.version}, {len(protocol.tasks)} tasks, corpora: {corpora}"
-        )
-        yield f"{'Models' if number == 0 else 'Other'}: {protocol.suite}", text
+        yield f"{'Models' if number == 0 else 'Other'}: {protocol.suite}", f"{_details(protocol)}, corpora: {corpora}"
 
 
 def _csv_rows(board: Board, title: str) -> Iterator[tuple[str, ...]]:

@@ -90,7 +90,7 @@ def test_hostile_names_are_no_markup_in_html(board: Leaderboard, text: str) -> N
     page = Tags(render_page(Page(leaderboard_report(*spoiled(board, text)))))
     harmless = Tags(render_page(Page(leaderboard_report(*spoiled(board, "harmless")))))
     assert page.tags == harmless.tags
-    assert "script" not in {tag for tag, _ in page.tags}
+    assert [tag for tag, _ in page.tags].count("script") == 1, "the one that sorts tables"
 
 
 @pytest.mark.parametrize("text", VISIBLE_TEXTS)
@@ -110,10 +110,9 @@ def test_no_cell_of_text_is_a_formula(board: Leaderboard, text: str) -> None:
             assert not value.startswith("-") or re.fullmatch(r"-[0-9.e+-]+", value)
 
 
-def test_a_page_loads_nothing_and_runs_nothing(board: Leaderboard) -> None:
+def test_a_page_loads_nothing_and_only_sorts(board: Leaderboard) -> None:
     page = render_page(Page(leaderboard_report(board), board_charts(board.boards[0])))
     assert "<svg" in page
-    assert "<script" not in page
-    assert "script-src 'none'" in page
+    assert page.count("<script") == 1
     assert 'http-equiv="Content-Security-Policy" content="default-src \'none\'' in page
     assert not re.search(r'\s(src=|href="(?!#))', page)

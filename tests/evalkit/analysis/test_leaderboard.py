@@ -107,6 +107,19 @@ def test_unlike_protocols_stand_in_tables_of_their_own(tmp_path: Path) -> None:
     assert [board.protocols[0].dialect for board in boards] == ["nvidia", "nvidia", "olmes", "nvidia"]
 
 
+def test_losses_of_two_fields_of_one_file_are_not_in_one_column(tmp_path: Path) -> None:
+    def loss(model: str, field: str) -> RunSpec:
+        scores: dict[tuple[str, int], list[Score]] = {("text", 4096): [0.5, 0.7]}
+        settings = {"field": field}
+        return RunSpec(
+            scores, suite="loss", metric="bits_per_byte", model=model, weights=model, question_settings=settings
+        )
+
+    board = build_leaderboard(runs_of(tmp_path, loss("a", "text"), loss("b", "text"), loss("a", "code")))
+    assert [[row.model for row in one.rows] for one in board.boards] == [["a", "b"], ["a"]]
+    assert "Other protocol: loss, dialect nvidia, version 1, field code, 1 task" in render(leaderboard_report(board))
+
+
 def test_lengths_of_one_model_may_come_from_two_runs(tmp_path: Path) -> None:
     short = replace(spec("a", 0.9), scores={cell: [1.0, 0.0] for cell in CELLS[:2]}, effective_length=None)
     long = replace(spec("a", 0.9), scores={cell: [1.0, 0.0] for cell in CELLS[2:]}, effective_length=None)
