@@ -265,16 +265,40 @@ def _flips(pairing: Pairing) -> Iterator[Flip]:
 
 
 def compare_figures(base: RunRecord, new: RunRecord) -> tuple[FigureComparison, ...]:
-    """Figures that both runs have and at least one could compute; figures of a part of a run are not comparable."""
+    """Figures over the same rows of both runs that at least one could compute; none of a part of a run."""
     if base.unfinished or new.unfinished:
         return ()
-    of_new = {figure.label: figure for figure in new.figures}
-    shared = [
-        FigureComparison(figure.label, _reached(figure), _reached(of_new[figure.label]))
-        for figure in base.figures
-        if figure.label in of_new
+    compared = [
+        FigureComparison(figure.label, _reached(figure), _reached(other))
+        for figure, other in _shared_figures(base, new)
+        if _rows_behind(base, figure) == _rows_behind(new, other)
     ]
-    return tuple(figure for figure in shared if (figure.base, figure.new) != (None, None))
+    return tuple(figure for figure in compared if (figure.base, figure.new) != (None, None))
+
+
+def figure_notes(base: RunRecord, new: RunRecord) -> Iterator[str]:
+    """A note if figures are left out because the runs do not have the rows behind them in common."""
+    shared = [] if base.unfinished or new.unfinished else _shared_figures(base, new)
+    unlike = [figure.name for figure, other in shared if _rows_behind(base, figure) != _rows_behind(new, other)]
+    if unlike:
+        names = ", ".join(sorted({name.replace("_", " ") for name in unlike}))
+        yield f"Figures over other tasks or lengths in BASE than in NEW are left out: {names}."
+
+
+def _shared_figures(base: RunRecord, new: RunRecord) -> list[tuple[Figure, Figure]]:
+    of_new = {figure.label: figure for figure in new.figures}
+    return [(figure, of_new[figure.label]) for figure in base.figures if figure.label in of_new]
+
+
+def _rows_behind(record: RunRecord, figure: Figure) -> set[tuple[str, int]]:
+    """The cells that a figure can depend on: those of its task or of its length, or else all of the run."""
+    tasks = {row.task for row in record.results}
+    task = next((name for name in (figure.part, figure.name) if name in tasks), None)
+    return {
+        row.cell
+        for row in record.results
+        if row.value is not None and task in (None, row.task) and figure.ctx in (None, row.ctx)
+    }
 
 
 def _reached(figure: Figure) -> float | None:
@@ -294,6 +318,7 @@ def unfinished_notes(base: RunRecord, new: RunRecord) -> Iterator[str]:
 def _notes(pairing: Pairing) -> Iterator[str]:
     base, new = pairing.base.record, pairing.new.record
     yield from unfinished_notes(base, new)
+    yield from figure_notes(base, new)
     if pairing.same_model_and_answers:
         yield "Both runs are of the same model with the same scores: a difference of zero is certain."
     other = sum(not pair.same_prompt for pair in pairing.pairs())

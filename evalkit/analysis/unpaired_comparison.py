@@ -12,6 +12,7 @@ from evalkit.analysis.comparison import (
     RowTest,
     compare_figures,
     corrected,
+    figure_notes,
     has_mean,
     unfinished_notes,
 )
@@ -67,6 +68,7 @@ def _notes(base: StoredRun, new: StoredRun) -> Iterator[str]:
         "a difference may come from the questions."
     )
     yield from unfinished_notes(base.record, new.record)
+    yield from figure_notes(base.record, new.record)
     for thing in unlike_things(base.record, new.record):
         yield f"Different: {thing}."
 

@@ -1,6 +1,7 @@
 """A comparison's statements on each row, and its symmetry when the runs are swapped."""
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.analysis.comparison import Comparison, RowComparison, compare
+from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.pairing import pair_runs
 from evalkit.analysis.unpaired_comparison import compare_unpaired
 from evalkit.errors import IncompatibleRunError
+from evalkit.records import Figure
 from tests.evalkit.run_factory import ERRORED, UNSCORED, RunSpec, Score, changed, make_run, simulate
 
 CELLS = [("vt", 4096), ("cwe", 4096), ("vt", 65536)]
@@ -197,3 +200,23 @@ def test_unpaired_losses_and_suites(tmp_path: Path) -> None:
         compare_unpaired(base, make_run(tmp_path / "c", RunSpec({("vt", 4096): [1.0]})))
     with pytest.raises(IncompatibleRunError, match="no scored task and length in common"):
         compare_unpaired(base, make_run(tmp_path / "d", replace(loss, scores={("text", 8192): [0.4]})))
+
+
+@pytest.mark.parametrize("compared", [lambda base, new: compare(pair_runs(base, new)), compare_unpaired])
+def test_figures_over_other_rows_are_left_out_with_a_note(
+    tmp_path: Path, compared: Callable[[StoredRun, StoredRun], Comparison]
+) -> None:
+    """The weighted mean of one model changes if it is tested at one more length."""
+    whole = Figure("wavg_increasing", 60.0, "points")
+    of_task, at_length = Figure("updates_held", 4, "updates", part="vt"), Figure("mean", 90.0, "points", ctx=4096)
+    rows: dict[tuple[str, int], list[Score]] = {("vt", 4096): [1.0, 0.0], ("cwe", 4096): [1.0, 1.0]}
+    base = RunSpec(rows, figures=(whole, of_task, at_length), effective_length=4096)
+    longer = changed(base, {**rows, ("cwe", 8192): [0.0, 0.0]})
+    runs = [make_run(tmp_path / str(place), spec) for place, spec in enumerate((base, longer, changed(base, rows)))]
+    found = compared(runs[0], runs[1])
+    assert [figure.name for figure in found.figures] == ["updates_held/vt", "mean/4096"]
+    note = "Figures over other tasks or lengths in BASE than in NEW are left out: effective length, wavg increasing."
+    assert note in found.notes
+    alike = compared(runs[0], runs[2])
+    assert len(alike.figures) == 4
+    assert not any(one.startswith("Figures over") for one in alike.notes)
