@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from evalkit.errors import UsageError
 
 COSTS = ("prefill_seconds", "decode_seconds", "peak_memory")
-_SELECTOR = re.compile(r"(?P<name>[^/@\s][^/@]*)(?:/(?P<task>[^@]*[^@\s]))?(?:@(?P<ctx>[0-9]{1,12})(?P<kilo>[kK]?))?")
+# A metric of lm-eval may have an @ of its own, before its filter: `humaneval/pass@1,create_test`.
+_PATH = r"[^@]*[^@\s](?:@[0-9]+,[^@]*[^@\s])?"
+_SELECTOR = re.compile(rf"(?P<name>[^/@\s][^/@]*)(?:/(?P<task>{_PATH}))?(?:@(?P<ctx>[0-9]{{1,12}})(?P<kilo>[kK]?))?")
 
 
 def spelled(suite: str, name: str, ctx: int | None) -> str:

@@ -44,6 +44,14 @@ def test_every_figure_has_a_selector(figure: Figure) -> None:
     assert target.label == spelled("suite", figure.path, figure.at) == f"suite/{figure.label}"
 
 
+@pytest.mark.parametrize("filter", ["", "create_test"])
+def test_a_metric_of_lm_eval_may_have_an_at_sign(filter: str) -> None:
+    figure = Figure("humaneval", 0.5, "lm-eval", metric="pass@1", filter=filter)
+    targets = [Target("figure", "lm-eval", figure.path, None), Target("row", "lm-eval", "humaneval", 0)]
+    (check,) = parse_policy(f"rules: {{'lm-eval/{figure.label}': {{min: 0.4}}}}").checks
+    assert choose(check.selector, targets) == targets[:1]
+
+
 @pytest.mark.parametrize("name", ["lengths", "track", "extend"])
 def test_each_figure_of_a_stored_run_is_selected_by_its_label_alone(name: str) -> None:
     record = read_run(HISTORY / name)
