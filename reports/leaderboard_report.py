@@ -133,7 +133,7 @@ def _cell(cell: Cell | None, column: Column) -> str:
     if cell is None:
         return "-"
     if column.unit == "tokens":
-        return tested_length(cell.value, ())
+        return f"{'at least ' if cell.at_least else ''}{tested_length(cell.value, ())}"
     shown = measured(cell.value, cell.ci95, decimals(column.unit))
     return shown if cell.complete else f"{shown}, incomplete"
 
@@ -223,8 +223,12 @@ def _csv_rows(board: Board, title: str) -> Iterator[tuple[str, ...]]:
 
 
 def _note(row: ModelRow, cell: Cell) -> str:
-    notes = ([] if row.trained else [UNTRAINED]) + ([] if cell.complete else ["incomplete"])
-    return ", ".join(notes)
+    notes = (
+        "" if row.trained else UNTRAINED,
+        "" if cell.complete else "incomplete",
+        "at least" if cell.at_least else "",
+    )
+    return ", ".join(filter(None, notes))
 
 
 def _foreign_csv_row(dialect: str, result: ForeignResult, row: ForeignRow) -> tuple[str, ...]:

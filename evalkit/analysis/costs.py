@@ -25,7 +25,7 @@ class CostComparison:
 
 
 def compare_costs(pairing: Pairing) -> tuple[tuple[CostComparison, ...], str | None]:
-    """Times and memory of both runs, or the reason why they cannot be compared."""
+    """Times and memory of both runs, and the reason why some or all of them cannot be compared."""
     reason = hardware_difference(pairing.base.record, pairing.new.record)
     if reason is not None:
         return (), f"Times and memory are left out: {reason}."
@@ -35,8 +35,9 @@ def compare_costs(pairing: Pairing) -> tuple[tuple[CostComparison, ...], str | N
         for name in ("prefill_seconds", "decode_seconds")
         if (cost := compare_times(pairing.at(ctx), name, ctx)) is not None
     ]
-    memory = compare_memory(pairing.base.record, pairing.new.record)
-    return tuple(times) + (() if memory is None else (memory,)), None
+    base, new = pairing.base.record, pairing.new.record
+    memory = compare_memory(base, new)
+    return tuple(times) + (() if memory is None else (memory,)), _other_lengths_note(base, new)
 
 
 def compare_times(rows: Sequence[PairedRow], name: str, ctx: int | None) -> CostComparison | None:
@@ -63,13 +64,31 @@ def compare_times(rows: Sequence[PairedRow], name: str, ctx: int | None) -> Cost
 
 
 def compare_memory(base: RunRecord, new: RunRecord) -> CostComparison | None:
-    """Peak bytes of both runs; None if one is unfinished or lacks them, or they were measured in different ways."""
-    if base.unfinished or new.unfinished:
+    """Peak bytes of both runs, which are those of their longest context.
+
+    None if one is unfinished, lacks them or has another longest context, or if they were measured in different ways.
+    """
+    if base.unfinished or new.unfinished or longest_context(base) != longest_context(new):
         return None
     left, right = base.memory.peak_bytes, new.memory.peak_bytes
     if not left or not right or base.memory.method != new.memory.method:
         return None
     return CostComparison("peak_memory", None, "bytes", float(left), float(right), right / left - 1, 1)
+
+
+def longest_context(record: RunRecord) -> int:
+    """The longest context of a run; 0 without lengths."""
+    return max((row.ctx for row in record.results), default=0)
+
+
+def _other_lengths_note(base: RunRecord, new: RunRecord) -> str | None:
+    left, right = longest_context(base), longest_context(new)
+    unknown = not base.memory.peak_bytes or not new.memory.peak_bytes
+    return (
+        None
+        if left == right or unknown
+        else f"Peak memory is left out: the longest context is {left:,} in BASE and {right:,} in NEW."
+    )
 
 
 def describe_hardware(record: RunRecord) -> str:

@@ -1,6 +1,12 @@
 """Times and memory: `max_increase` compares NEW with BASE on the same hardware."""
 
-from evalkit.analysis.costs import CostComparison, compare_memory, compare_times, hardware_difference
+from evalkit.analysis.costs import (
+    CostComparison,
+    compare_memory,
+    compare_times,
+    hardware_difference,
+    longest_context,
+)
 from evalkit.analysis.gate_drops import rows_behind
 from evalkit.analysis.gate_targets import Target
 from evalkit.analysis.gate_verdict import ROUNDING, GateVerdict, incomplete, percent_beside
@@ -57,6 +63,11 @@ def _memory(pairing: Pairing, check: Check) -> CostComparison | None:
         raise IncompatibleRunError(
             f"rule {check.selector.text!r}: the ways of measuring memory differ ({base.memory.method} in BASE, "
             f"{new.memory.method} in NEW)"
+        )
+    if longest_context(base) != longest_context(new):
+        raise IncompatibleRunError(
+            f"rule {check.selector.text!r}: the longest context is {longest_context(base):,} in BASE and "
+            f"{longest_context(new):,} in NEW, so peak memory cannot be compared; make a new baseline, or drop the rule"
         )
     return compare_memory(base, new)
 

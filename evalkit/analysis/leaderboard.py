@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from evalkit.analysis.costs import describe_hardware
+from evalkit.analysis.costs import describe_hardware, longest_context
 from evalkit.analysis.finished_run import StoredRun, all_run_folders, check_record, load_run, refuse_shard_record
 from evalkit.analysis.ranking import rank, worse_than
 from evalkit.analysis.selectors import Selector, spelled
@@ -48,6 +48,8 @@ class Cell:
     n: int
     complete: bool
     """False if the value lacks a task of its run, or samples that errored or could not be run."""
+    at_least: bool = False
+    """True for an effective length that is the longest length tested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,14 +315,14 @@ def _collect(runs: Sequence[BoardRun]) -> tuple[Cells, Sources]:
         model = _model(run.record)
         for column, cell in _cells(run.record):
             before = sources.get((model, column))
-            if before is not None and column.name == EFFECTIVE_LENGTH and _longest(before) > _longest(run):
+            if (
+                before is not None
+                and column.name == EFFECTIVE_LENGTH
+                and longest_context(before.record) > longest_context(run.record)
+            ):
                 continue
             cells[model][column], sources[model, column] = cell, run
     return dict(cells), sources
-
-
-def _longest(run: BoardRun) -> int:
-    return max((row.ctx for row in run.record.results), default=0)
 
 
 def _cells(record: RunRecord) -> Iterator[tuple[Column, Cell]]:
@@ -341,7 +343,8 @@ def _cells(record: RunRecord) -> Iterator[tuple[Column, Cell]]:
     length = record.figure(EFFECTIVE_LENGTH)
     if length is not None and length.value is not None:
         column = Column(record.suite, EFFECTIVE_LENGTH, None, length.unit, higher_is_better=True)
-        yield column, Cell(length.value, None, 0, complete=True)
+        at_least = length.value == longest_context(record) > 0
+        yield column, Cell(length.value, None, 0, complete=True, at_least=at_least)
 
 
 def _is_complete(row: ResultRow) -> bool:
@@ -384,7 +387,7 @@ def _row_key(row: ModelRow, ranked: tuple[int, Column] | None) -> tuple[float, f
 
 def _costs(records: Sequence[RunRecord]) -> Costs:
     """Costs of the model's run with the longest context, the newest of several."""
-    longest = max(records, key=lambda record: (max((row.ctx for row in record.results), default=0), _age_key(record)))
+    longest = max(records, key=lambda record: (longest_context(record), _age_key(record)))
     return Costs(
         prefill_tokens_per_second=longest.timing.prefill_tokens_per_second,
         decode_tokens_per_second=longest.timing.decode_tokens_per_second,

@@ -136,6 +136,14 @@ def test_times_and_memory_need_the_same_hardware(tmp_path: Path) -> None:
     )
 
 
+def test_peak_memory_is_that_of_the_longest_context(tmp_path: Path) -> None:
+    base = RunSpec({("vt", 4096): [1.0] * 4})
+    longer = changed(base, {**base.scores, ("vt", 65536): [1.0] * 4}, peak_bytes=200 * 2**30)
+    found = comparison_of(tmp_path, base, longer)
+    assert {cost.name for cost in found.costs} == {"prefill_seconds", "decode_seconds"}
+    assert "Peak memory is left out: the longest context is 4,096 in BASE and 65,536 in NEW." in found.notes
+
+
 def test_the_first_prompts_compilation_does_not_count(tmp_path: Path) -> None:
     base = make_run(tmp_path / "base", RunSpec({("vt", 4096): [1.0] * 9}))
     new = make_run(tmp_path / "new", changed(RunSpec({}), {("vt", 4096): [1.0] * 9}))

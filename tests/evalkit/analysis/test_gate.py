@@ -206,6 +206,13 @@ def test_times_and_memory(tmp_path: Path) -> None:
         judge(tmp_path / "d", "peak_memory: {max_increase: 5%}", replace(base, peak_bytes=None), slower)
 
 
+def test_peak_memory_at_longer_contexts_is_another_quantity(tmp_path: Path) -> None:
+    base = one_task([1.0] * 4)
+    longer = changed(base, {**base.scores, ("vt", 65536): [1.0] * 4}, peak_bytes=200 * 2**30)
+    with pytest.raises(IncompatibleRunError, match="the longest context is 4,096 in BASE and 65,536 in NEW, so peak"):
+        judge(tmp_path, "peak_memory: {max_increase: 5%}", base, longer)
+
+
 def test_times_are_those_of_the_expected_tasks(tmp_path: Path) -> None:
     spec = RunSpec({(task, 4096): [1.0] * 4 for task in ("vt", "cwe", "fwe")})
     base, new = make_run(tmp_path / "base", spec), make_run(tmp_path / "new", spec)

@@ -93,6 +93,18 @@ def test_a_mean_over_part_of_a_run_is_marked(tmp_path: Path, long_cwe: list[Scor
     assert ("Values marked incomplete do not cover all tasks" in shown) == (not complete)
 
 
+@pytest.mark.parametrize(
+    ("length", "shown"), [(65536, "at least 65,536"), (4096, "4,096"), (0, "below the shortest length")]
+)
+def test_an_effective_length_that_is_the_longest_tested_is_at_least_that(
+    tmp_path: Path, length: int, shown: str
+) -> None:
+    board = build_leaderboard(runs_of(tmp_path, spec("a", 0.9, effective_length=length)))
+    assert f"| {shown} |" in render(leaderboard_report(board))
+    (line,) = (line for line in render_csv(board).splitlines() if "effective_length" in line)
+    assert line.endswith(",at least") == (length == 65536)
+
+
 def test_unlike_protocols_stand_in_tables_of_their_own(tmp_path: Path) -> None:
     records = runs_of(
         tmp_path,
