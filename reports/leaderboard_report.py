@@ -76,6 +76,8 @@ def _notices(leaderboard: Leaderboard, foreign: Sequence[ForeignResult]) -> Iter
     hardware = {row.costs.hardware for board in leaderboard.boards for row in board.rows}
     if len(hardware) > 1:
         yield "Times and memory were measured on different hardware and cannot be compared."
+    if any(len({row.costs.longest_context for row in board.rows}) > 1 for board in leaderboard.boards):
+        yield "Times and memory of models with different longest contexts cannot be compared."
     if any(not row.trained for board in leaderboard.boards for row in board.rows):
         yield "Models marked UNTRAINED WEIGHTS have random weights: their scores test the harness, not a model."
     if any(

@@ -77,6 +77,8 @@ class Costs:
     decode_tokens_per_second: float | None
     peak_bytes: float | None
     hardware: str
+    longest_context: int = 0
+    """Of that run; 0 without lengths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +395,7 @@ def _costs(records: Sequence[RunRecord]) -> Costs:
         decode_tokens_per_second=longest.timing.decode_tokens_per_second,
         peak_bytes=longest.memory.peak_bytes or None,
         hardware=describe_hardware(longest),
+        longest_context=longest_context(longest),
     )
 
 

@@ -132,6 +132,14 @@ def test_losses_of_two_fields_of_one_file_are_not_in_one_column(tmp_path: Path) 
     assert "Other protocol: loss, dialect nvidia, version 1, field code, 1 task" in render(leaderboard_report(board))
 
 
+def test_costs_of_models_with_other_longest_contexts_are_not_alike(tmp_path: Path) -> None:
+    short = replace(spec("b", 0.9), scores={cell: [1.0, 0.0] for cell in CELLS[:2]}, effective_length=None)
+    notice = "Times and memory of models with different longest contexts cannot be compared."
+    assert notice in render(leaderboard_report(build_leaderboard(runs_of(tmp_path / "1", spec("a", 0.9), short))))
+    alike = build_leaderboard(runs_of(tmp_path / "2", spec("a", 0.9), spec("b", 0.8)))
+    assert notice not in render(leaderboard_report(alike))
+
+
 def test_lengths_of_one_model_may_come_from_two_runs(tmp_path: Path) -> None:
     short = replace(spec("a", 0.9), scores={cell: [1.0, 0.0] for cell in CELLS[:2]}, effective_length=None)
     long = replace(spec("a", 0.9), scores={cell: [1.0, 0.0] for cell in CELLS[2:]}, effective_length=None)
