@@ -52,10 +52,10 @@ def leaderboard(
         help=f"Run folders, folders of them, lm-eval's result JSON, or RULER's summary.csv. {HUB_HELP}",
     ),
     out: Path | None = typer.Option(
-        None, "--out", "-o", help="Write to this file; its suffix sets the format: .md .html .csv .json"
+        None, "--out", "-o", help="Write to this file; without --format its suffix sets it: .md .html .csv .json"
     ),
     format: BoardFormat | None = typer.Option(
-        None, "--format", help="Format on stdout; with --out the suffix decides."
+        None, "--format", help="Format of the table.", show_default="terminal, or that of --out's suffix"
     ),
     figures: Path | None = typer.Option(
         None, "--figures", help="Write charts of scores by length into this folder, as PNG and SVG."

@@ -1,5 +1,6 @@
 """`evalkit show`: a stored run, or one of its samples, shown again."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,10 @@ def show(
     """
     from evalkit.cli.shared.suite_run import show_record
 
+    _refuse_idle(
+        {"--sample": sample is not None, "--failed": failed},
+        {"--html": html is not None, "--figures": figures is not None, "--format json": format is options.Format.JSON},
+    )
     if sample is not None:
         _show_sample(run, sample, format)
         return
@@ -53,6 +58,18 @@ def show(
         _draw(run, figures)
     if html is not None:
         _write_page(run, html)
+
+
+def _refuse_idle(chosen: Mapping[str, bool], of_run: Mapping[str, bool]) -> None:
+    """Raise UsageError for an option that would be ignored: what it writes is of a whole run, or of one sample."""
+    passed = [option for option, is_passed in chosen.items() if is_passed]
+    if len(passed) > 1:
+        raise UsageError(f"{passed[0]} and {passed[1]} print different things; leave one of them out")
+    idle = [option for option, is_passed in of_run.items() if is_passed]
+    if passed == ["--sample"]:
+        idle = [option for option in idle if option != "--format json"]
+    if passed and idle:
+        raise UsageError(f"{idle[0]} does nothing with {passed[0]}; leave one of them out")
 
 
 def _checked(run: Path) -> "RunRecord":

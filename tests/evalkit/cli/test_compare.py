@@ -84,6 +84,18 @@ class TestCompare:
         (line,) = (line for line in evalkit("show long --failed").out.splitlines() if line.startswith("│"))
         assert line.strip("│").split("│")[-1].strip() == "答案" * 29 + "答…"
 
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ("--failed --html x.html", "--html does nothing with --failed"),
+            ("--failed --format json", "--format json does nothing with --failed"),
+            ("--sample vt/4096/0/42 --figures x", "--figures does nothing with --sample"),
+            ("--sample vt/4096/0/42 --failed", "--sample and --failed print different things"),
+        ],
+    )
+    def test_show_refuses_what_it_would_ignore(self, options: str, said: str, evalkit: Evalkit) -> None:
+        assert f"{said}; leave one of them out" in evalkit.refuses(f"show new {options}")
+
     def test_rows_of_one_run_alone_are_left_out_by_number(self, evalkit: Evalkit) -> None:
         write_run(Path("more"), changed(SPEC, {**SPEC.scores, ("qa_1", 4096): [1.0] * 40}))
         shown = evalkit("compare base more").out
