@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from model_adapters.engine.fast_modules.merged_linear import merge_projections
 from model_adapters.engine.fast_modules.patches import ModulePatches
+from model_adapters.engine.memory.layer_sizes import head_size
 from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 from model_adapters.kernels.vector_product.linear import add_product, has_vector_product, is_one_vector, linear
@@ -34,9 +35,11 @@ def place_elementwise(model: PreTrainedModel, patches: ModulePatches) -> tuple[s
     placed = set()
     chosen: dict[type[nn.Module], Callable[[Any], Forward] | None] = {}
     for module in model.modules():
-        kind = type(module)
+        kind, candidates = type(module), tuple(_candidates(module))
+        if not candidates:  # others of its class may have a weight that it lacks
+            continue
         if kind not in chosen:
-            chosen[kind] = next((make for make in _candidates(module) if _agrees(module, make)), None)
+            chosen[kind] = next((make for make in candidates if _agrees(module, make)), None)
         make = chosen[kind]
         if make is not None:
             patches.place(module, "forward", make(module))
@@ -155,14 +158,17 @@ def _agrees(module: Any, make: Callable[[Any], Forward]) -> bool:
 
 
 def _rotation_agrees(model: PreTrainedModel, own: Forward, fast: Forward) -> bool:
-    weight = next(model.parameters())
-    heads = getattr(model.config, "num_attention_heads", 0)
-    size = getattr(model.config, "head_dim", None) or (model.config.hidden_size // heads if heads else 0)
-    q = _sample((1, _SAMPLE_TOKENS, 2, size), weight).transpose(1, 2)
-    angle = _sample((1, _SAMPLE_TOKENS, size // 2), weight, seed=1).float().repeat(1, 1, 2)
-    samples = [(q, q, angle.cos(), angle.sin())]
-    shape = (own.__module__, size, weight.dtype)
-    return checked_once(weight.device, "rotation", shape, lambda: trial(fast, own, samples, weight.dtype)) is None
+    """Whether a kernel and a family's own rotation give the same result, at each head size of its layers."""
+    weight, layers = next(model.parameters()), model.config.get_text_config(decoder=True).per_layer_config
+    sizes = sorted({head_size(layer) for layer in layers} - {0})
+    samples = []
+    for size in sizes:
+        q = _sample((1, _SAMPLE_TOKENS, 2, size), weight).transpose(1, 2)
+        angle = _sample((1, _SAMPLE_TOKENS, size // 2), weight, seed=1).float().repeat(1, 1, 2)
+        samples.append((q, q, angle.cos(), angle.sin()))
+    shape = (own.__module__, *sizes, weight.dtype)
+    checked = checked_once(weight.device, "rotation", shape, lambda: trial(fast, own, samples, weight.dtype))
+    return bool(sizes) and checked is None
 
 
 def _sample(shape: tuple[int, ...], like: torch.Tensor, *, seed: int = 0) -> torch.Tensor:

@@ -22,6 +22,7 @@ from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.kernels.trial import LAYER_TOLERANCE, gap
 from model_adapters.kernels.vector_product import linear
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
+from tests.model_adapters.families.recipes import build
 from tests.model_adapters.kernels.gated_delta.cases import DEVICE
 from tests.model_adapters.small_models import small_model
 
@@ -131,6 +132,19 @@ def test_elementwise_modules_are_found_by_what_they_compute(family: str, expecte
         torch.testing.assert_close(prefill(model, token_ids, 40), own, atol=1e-4, rtol=1e-4)
         with patches_of(model).off():
             assert torch.equal(prefill(model, token_ids, 40), own)
+    finally:
+        patches_of(model).clear()
+
+
+@pytest.mark.parametrize(("family", "norm"), [("gemma3n_text", "Gemma3nRMSNorm"), ("gemma4_text", "Gemma4RMSNorm")])
+def test_norms_without_a_weight_stay_beside_those_with_one(family: str, norm: str) -> None:
+    """In families whose layers, in one of them, also differ in head size."""
+    token_ids = random_prompt(9)
+    model = build(family).to(DEVICE)
+    own = prefill(model, token_ids, 9)
+    try:
+        assert norm in place_elementwise(model, patches_of(model))
+        torch.testing.assert_close(prefill(model, token_ids, 9), own, atol=1e-4, rtol=1e-4)
     finally:
         patches_of(model).clear()
 
