@@ -14,6 +14,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
 from evalkit.records import PositionScheme
+from model_adapters.engine.memory.layer_sizes import head_size
 
 # scheme -> (required values, optional values)
 SCHEMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -157,9 +158,10 @@ class NoRotation(nn.Module):
 
 
 def _rotated_size(config: PreTrainedConfig, own: dict[str, Any]) -> int:
-    """Rotated dimensions of a head."""
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(size * (own.get("partial_rotary_factor") or 1.0))
+    """Rotated dimensions of a head, of full attention where layers differ."""
+    kinds = getattr(config, "layer_types", None) or ()
+    layer = config.per_layer_config[kinds.index(FULL_ATTENTION) if FULL_ATTENTION in kinds else 0]
+    return int(head_size(layer) * (own.get("partial_rotary_factor") or 1.0))
 
 
 def _number(text: str) -> float | None:

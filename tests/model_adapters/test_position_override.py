@@ -12,6 +12,7 @@ from evalkit.errors import UsageError
 from evalkit.running.model_options import ModelOptions
 from model_adapters.loading import LoadedModel, load_model
 from model_adapters.position_override import PositionOverride
+from tests.model_adapters.families.recipes import small_config
 from tests.model_adapters.small_models import byte_tokenizer, save_small_checkpoint, small_model
 
 IDS_1T = torch.randint(0, 256, (1, 90), generator=torch.Generator().manual_seed(3))
@@ -146,6 +147,14 @@ def test_only_full_attention_is_changed_where_layers_differ(tmp_path: Path) -> N
     assert parameters["sliding_attention"]["rope_type"] == "default"
     assert parameters["full_attention"]["rope_type"] == "yarn"
     assert "sliding_attention: RoPE" in loaded.identity.positions.description
+
+
+def test_ntk_takes_the_head_size_of_full_attention() -> None:
+    config = small_config("gemma4_text")  # its heads have 32 dimensions there, and 16 elsewhere
+    own = config.rope_parameters["full_attention"]
+    assert own["partial_rotary_factor"] == 0.25
+    forced = PositionOverride.parse("ntk:factor=4").configure(config)["full_attention"]
+    assert forced["rope_theta"] == pytest.approx(own["rope_theta"] * 4 ** (8 / 6))
 
 
 @pytest.mark.parametrize(
