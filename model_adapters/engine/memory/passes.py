@@ -79,6 +79,17 @@ class Pass:
         positions = [torch.arange(row.start, row.start + row.tokens) for row in self.rows]
         return to_device(torch.cat(positions)[None], self.cache.device)
 
+    @property
+    def offsets(self) -> int | torch.Tensor:
+        """What gives each token's position if its index among all tokens is added."""
+        if len(self.rows) == 1:
+            return self.rows[0].start
+        return self._offsets
+
+    @cached_property
+    def _offsets(self) -> torch.Tensor:
+        return self.positions[0] - torch.arange(self.tokens, device=self.cache.device)
+
     @cached_property
     def prompt_tokens(self) -> torch.Tensor:
         """The length of each token's prompt."""
@@ -300,6 +311,10 @@ class TokenPass(Pass):
     @property
     def positions(self) -> torch.Tensor:
         return self.position_B[None]
+
+    @property
+    def offsets(self) -> torch.Tensor:
+        return self._offsets
 
     @cached_property
     def key_counts(self) -> torch.Tensor:

@@ -19,8 +19,16 @@ class CacheView(Cache):
     """The `past_key_values` of one forward pass."""
 
     def __init__(self, step: Pass) -> None:
+        self._step = step
         self._views = [LayerView(step, index) for index in range(len(step.cache.layout.layers))]
         Cache.__init__(self, layers=list(self._views))
+
+    def get_seq_length(self, layer_idx: int | None = None) -> Any:
+        """The number of tokens before the pass; for a layer that asks for its own, what it numbers positions from.
+
+        In Llama 4 a layer adds this to the indices of its tokens, whose rows start at different positions.
+        """
+        return self._step.length if layer_idx is None else self._step.offsets
 
     def get_linear_cache(self, layer_index: int) -> torch.Tensor | None:
         """A layer's recurrent states, under the name that MiniMax uses."""

@@ -243,7 +243,8 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "laguna": _BOTH,
     "lfm2": {"layer_types": ["conv", "full_attention", "conv", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv", "full_attention"], "num_dense_layers": 2},
-    "llama4_text": {"attention_chunk_size": 40, "intermediate_size_mlp": 96},
+    # Attention whose temperature changes within these prompts.
+    "llama4_text": {"attention_chunk_size": 40, "intermediate_size_mlp": 96, "floor_scale": 8, "attn_scale": 0.5},
     "longcat_flash": {
         **_MLA,
         "head_dim": 8,
