@@ -240,11 +240,15 @@ def build_leaderboard(
     )
 
 
-def _age_key(record: RunRecord) -> tuple[str, int, str]:
-    """By the start of the last session, or if that is unknown by the number at the end of the folder's name."""
+def _age_key(record: RunRecord) -> tuple[str, int, str, int, str]:
+    """By the start of the last session, or if that is unknown by the number at the end of the folder's name.
+
+    Runs of plans have one name in many folders, so that samples and results decide between runs that are equally old.
+    """
     started = [session.started_at for session in record.sessions if session.started_at is not None]
     number = re.search(r"-(\d{1,9})$", record.run_id)
-    return (started[-1] if started else "", int(number[1]) if number else 1, record.run_id)
+    age = started[-1] if started else "", int(number[1]) if number else 1
+    return (*age, record.run_id, record.counts.n, repr(record.results))
 
 
 def _check_lines(folder: Path, record: RunRecord) -> None:
@@ -263,7 +267,8 @@ def _check_lines(folder: Path, record: RunRecord) -> None:
 
 def _record_key(record: RunRecord) -> tuple[str, ...]:
     seed = f"{record.seed:012d}" if record.seed >= 0 else str(record.seed)
-    return record.model.name, record.model.fingerprint, record.suite, record.dialect, seed, record.run_id
+    model = record.model.name, record.model.fingerprint
+    return *model, record.suite, record.dialect, seed, record.run_id, repr(record.results)
 
 
 def _protocol_key(protocol: Protocol, runs: Sequence[BoardRun]) -> tuple[int, int, str]:

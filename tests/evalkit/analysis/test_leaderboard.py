@@ -159,6 +159,20 @@ def test_a_run_that_was_made_again_stands_for_the_older_one(tmp_path: Path) -> N
         assert "Older runs of the same model are left out: ruler-x, ruler-x-2" in render(leaderboard_report(board))
 
 
+def test_equally_old_runs_of_one_name_give_the_same_board_in_any_order(tmp_path: Path) -> None:
+    """Each folder of a plan has a run called `ruler`; without dates the one with more samples counts."""
+    small, large = (
+        spec("a", accuracy, scores={cell: [1.0] * right + [0.0] for cell in CELLS}, run_id="ruler")
+        for accuracy, right in ((0.1, 3), (0.2, 5))
+    )
+    boards = []
+    for place, specs in enumerate(((small, large), (large, small))):
+        board = build_leaderboard(runs_of(tmp_path / str(place), *specs))
+        assert board.runs[0].n == 24
+        boards.append(render(leaderboard_report(board)))
+    assert boards[0] == boards[1]
+
+
 def test_the_newest_run_gives_a_cell_and_the_longest_the_effective_length(tmp_path: Path) -> None:
     """A quick run at one length, with another seed, does not replace what it did not measure."""
     long = replace(spec("a", 0.9), run_id="ruler-x", effective_length=65536)
