@@ -3,10 +3,12 @@
 import contextlib
 import hashlib
 import os
+import threading
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 from evalkit import files
 from evalkit.cache import cache_folder
@@ -17,6 +19,7 @@ SETTLED_SECONDS = 2.0
 SMALL_BYTES = 1 << 20
 READERS = 8
 """Number of files that are read at the same time."""
+CHUNK_BYTES = 1 << 20
 
 
 def fingerprint(files: Iterable[Path]) -> str:
@@ -25,22 +28,42 @@ def fingerprint(files: Iterable[Path]) -> str:
     Checksums of large files are kept in the cache folder, so that a checkpoint is read once for this, its files at the
     same time: one core hashes about 1 GB/s. Raises UsageError for a file that cannot be read.
     """
-    named = list(files)
-    with ThreadPoolExecutor(READERS) as readers:
-        digests = list(readers.map(file_sha256, named))
-    lines = sorted(f"{file.name} {digest}\n" for file, digest in zip(named, digests, strict=True))
-    return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+    with hashing(files) as found:
+        return found()
 
 
-def file_sha256(file: Path) -> str:
-    """The sha256 of a file in hex, from the cache if path, size and times are unchanged."""
+@contextlib.contextmanager
+def hashing(files: Iterable[Path]) -> Iterator[Callable[[], str]]:
+    """Begin the fingerprint of `files` in threads; the block gets a function that waits for it and raises as above.
+
+    A block that ends without it ends the reading too.
+    """
+    named, given_up = list(files), threading.Event()
+    with ThreadPoolExecutor(READERS, thread_name_prefix="fingerprint") as readers:
+        digests = [readers.submit(file_sha256, file, given_up) for file in named]
+
+        def found() -> str:
+            lines = sorted(f"{file.name} {digest.result()}\n" for file, digest in zip(named, digests, strict=True))
+            return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+
+        try:
+            yield found
+        finally:
+            given_up.set()
+
+
+def file_sha256(file: Path, given_up: threading.Event | None = None) -> str:
+    """The sha256 of a file in hex, from the cache if path, size and times are unchanged.
+
+    Raises CancelledError once `given_up` is set, and UsageError for a file that cannot be read.
+    """
     try:
         before = file.stat()
         kept = None if before.st_size < SMALL_BYTES else _cache_entry(file, before)
         if kept is not None and (known := _read(kept)):
             return known
         with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            digest = _sha256(opened, given_up or threading.Event())
         after = file.stat()
     except OSError as error:
         raise UsageError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
@@ -48,6 +71,16 @@ def file_sha256(file: Path) -> str:
     if kept is not None and settled and _times(before) == _times(after):
         _write(kept, digest)
     return digest
+
+
+def _sha256(opened: BinaryIO, given_up: threading.Event) -> str:
+    digest, buffer = hashlib.sha256(), bytearray(CHUNK_BYTES)
+    chunk = memoryview(buffer)
+    while count := opened.readinto(buffer):
+        if given_up.is_set():
+            raise CancelledError
+        digest.update(chunk[:count])
+    return digest.hexdigest()
 
 
 def _times(stat: os.stat_result) -> tuple[int, int, int]:

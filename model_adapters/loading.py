@@ -5,6 +5,7 @@ Faults of a checkpoint are reported in one line before or while its weights are 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from model_adapters.checkpoint import CONFIG, Checkpoint, open_checkpoint
 from model_adapters.checkpoint_tokenizer import checkpoint_tokenizer
 from model_adapters.engine.fast_modules.choose import choose_kernels
 from model_adapters.engine.scheduling.position_limit import PositionLimit, position_limit
-from model_adapters.fingerprint import fingerprint
+from model_adapters.fingerprint import fingerprint, hashing
 from model_adapters.generation_settings import end_of_sequence, set_end_of_sequence, unapplied_settings
 from model_adapters.position_override import PositionOverride
 from model_adapters.positions import read_positions, read_trained_length
@@ -76,22 +77,26 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
     _refuse_beyond(checkpoint, limit, ctxs)
     dtype = find_dtype(options.dtype, place)
     layout = checkpoint_support(checkpoint, config, dtype, trust_remote_code)
-    built, warnings = build_model(
-        checkpoint,
-        weight_files(checkpoint),
-        config,
-        dtype,
-        place=place,
-        quantization=quantization,
-        merger=merger,
-        trust_remote_code=trust_remote_code,
-    )
-    set_end_of_sequence(built, end)
-    positions, trained_length = _read_positions(checkpoint, stated, built, forced)
+    files = weight_files(checkpoint)
+    with hashing(_fingerprinted(checkpoint, files, trust_remote_code)) as found:
+        built, warnings = build_model(
+            checkpoint,
+            files,
+            config,
+            dtype,
+            place=place,
+            quantization=quantization,
+            merger=merger,
+            trust_remote_code=trust_remote_code,
+        )
+        set_end_of_sequence(built, end)
+        positions, trained_length = _read_positions(checkpoint, stated, built, forced)
+        kernel_notes = choose_kernels(built, options.gdn_kernel)
+        weights = found()
     identity = ModelIdentity(
         path=model,
         family=checkpoint.family,
-        fingerprint=checkpoint_fingerprint(checkpoint, trust_remote_code=trust_remote_code),
+        fingerprint=weights,
         tokenizer=tokenizer.fingerprint,
         dtype=str(built.dtype).removeprefix("torch."),
         positions=positions,
@@ -104,14 +109,19 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
     )
     in_one_piece = None if layout is None or layout.continues else IN_ONE_PIECE
     notes = (end.warning, unapplied_settings(checkpoint), _limit_warning(limit, identity, ctxs), in_one_piece)
-    warnings = (*warnings, *(note for note in notes if note is not None), *choose_kernels(built, options.gdn_kernel))
+    warnings = (*warnings, *(note for note in notes if note is not None), *kernel_notes)
     return LoadedModel(built, tokenizer, identity, checkpoint.sidecar.tokens_seen, warnings)
 
 
 def checkpoint_fingerprint(checkpoint: Checkpoint, *, trust_remote_code: bool) -> str:
     """The sha256 of config.json, the weights and, if it is run, the code that comes with them."""
+    return fingerprint(_fingerprinted(checkpoint, weight_files(checkpoint), trust_remote_code))
+
+
+def _fingerprinted(checkpoint: Checkpoint, weights: Sequence[Path], trust_remote_code: bool) -> tuple[Path, ...]:
+    """The files that decide what a checkpoint answers."""
     code = sorted(checkpoint.folder.glob("*.py")) if trust_remote_code and "auto_map" in checkpoint.config else []
-    return fingerprint([checkpoint.folder / CONFIG, *weight_files(checkpoint), *code])
+    return (checkpoint.folder / CONFIG, *weights, *code)
 
 
 def count_parameters(model: PreTrainedModel) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from evalkit.cache import cache_folder
 from evalkit.errors import UsageError
 from model_adapters import fingerprint as module
-from model_adapters.fingerprint import SMALL_BYTES, file_sha256, fingerprint
+from model_adapters.fingerprint import SMALL_BYTES, file_sha256, fingerprint, hashing
 
 
 def write(folder: Path, **contents: bytes) -> list[Path]:
@@ -69,7 +70,7 @@ def test_a_large_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     digest = file_sha256(file)
     assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
     assert len(cached()) == 1
-    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(module, "_sha256", lambda *_: pytest.fail("read again"))
     assert file_sha256(file) == digest
 
 
@@ -125,3 +126,40 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         module.file_sha256(missing)
     assert str(raised.value) == f"{missing}: cannot be read (No such file or directory); check its permissions"
+
+
+def test_a_block_that_fails_ends_the_reading_and_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = threading.Event()
+
+    class Endless:
+        def readinto(self, buffer: bytearray) -> int:
+            begun.set()
+            return len(buffer)
+
+    read = module._sha256
+    monkeypatch.setattr(module, "_sha256", lambda _, given_up: read(Endless(), given_up))  # type: ignore[arg-type]
+
+    def load() -> None:
+        with hashing([large(tmp_path / "weights", b"x")]):
+            assert begun.wait(60)
+            raise RuntimeError("the weights do not fit")
+
+    with pytest.raises(RuntimeError, match="the weights do not fit"):
+        load()
+    assert cached() == []
+
+
+def test_hashing_goes_on_while_the_block_works(tmp_path: Path) -> None:
+    file = large(tmp_path / "weights", b"x")
+    with hashing([file]) as found:
+        while not cached():
+            time.sleep(0.001)
+        assert found() == fingerprint([file])
+
+
+def test_a_file_that_cannot_be_read_is_named_when_the_result_is_needed(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UsageError, match=r"weights: cannot be read \(No such file or directory\)"),
+        hashing([tmp_path / "weights"]) as found,
+    ):
+        found()
