@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from evalkit import files
 from evalkit.cache import cache_folder
@@ -73,7 +73,7 @@ def file_sha256(file: Path, given_up: threading.Event | None = None) -> str:
     return digest
 
 
-def _sha256(opened: BinaryIO, given_up: threading.Event) -> str:
+def _sha256(opened: BufferedReader, given_up: threading.Event) -> str:
     digest, buffer = hashlib.sha256(), bytearray(CHUNK_BYTES)
     chunk = memoryview(buffer)
     while count := opened.readinto(buffer):

@@ -4,7 +4,7 @@ Faults of a checkpoint are reported in one line before or while its weights are 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,25 @@ class LoadedModel:
     identity: ModelIdentity
     tokens_seen: int | None
     """Training tokens of the checkpoint, if its evalkit.json states them."""
-    warnings: tuple[str, ...] = ()
-    """Warnings about loading, for the readers of results."""
+    notes: tuple[str, ...]
+    """Warnings about loading."""
+    limit: PositionLimit | None
+    """The longest text that the model can read, if that is shorter than its trained length may say."""
+    files: tuple[Path, ...]
+    """The files that the fingerprint covers."""
+    ctxs: tuple[int, ...] = ()
+    """Context lengths that will be run, as far as they are known."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings for the readers of results."""
+        warning = _limit_warning(self.limit, self.identity, self.ctxs)
+        return self.notes if warning is None else (*self.notes, warning)
+
+    def for_contexts(self, ctxs: Sequence[int]) -> "LoadedModel":
+        """The same model for runs of other lengths; raises UsageError for one that it cannot read."""
+        _refuse_beyond(self.identity.path, self.limit, ctxs)
+        return replace(self, ctxs=tuple(ctxs))
 
 
 def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
@@ -74,14 +91,15 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
         stated = {**stated, "rope_parameters": forced.configure(config)}
     limit = position_limit(skeleton(checkpoint, config, trust_remote_code))
     limit = None if limit is not None and limit.reads_alone else limit
-    _refuse_beyond(checkpoint, limit, ctxs)
+    _refuse_beyond(checkpoint.name, limit, ctxs)
     dtype = find_dtype(options.dtype, place)
     layout = checkpoint_support(checkpoint, config, dtype, trust_remote_code)
-    files = weight_files(checkpoint)
-    with hashing(_fingerprinted(checkpoint, files, trust_remote_code)) as found:
+    weights = weight_files(checkpoint)
+    files = _fingerprinted(checkpoint, weights, trust_remote_code)
+    with hashing(files) as found:
         built, warnings = build_model(
             checkpoint,
-            files,
+            weights,
             config,
             dtype,
             place=place,
@@ -92,11 +110,11 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
         set_end_of_sequence(built, end)
         positions, trained_length = _read_positions(checkpoint, stated, built, forced)
         kernel_notes = choose_kernels(built, options.gdn_kernel)
-        weights = found()
+        digest = found()
     identity = ModelIdentity(
         path=model,
         family=checkpoint.family,
-        fingerprint=weights,
+        fingerprint=digest,
         tokenizer=tokenizer.fingerprint,
         dtype=str(built.dtype).removeprefix("torch."),
         positions=positions,
@@ -108,9 +126,9 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
         base=checkpoint.base,
     )
     in_one_piece = None if layout is None or layout.continues else IN_ONE_PIECE
-    notes = (end.warning, unapplied_settings(checkpoint), _limit_warning(limit, identity, ctxs), in_one_piece)
-    warnings = (*warnings, *(note for note in notes if note is not None), *kernel_notes)
-    return LoadedModel(built, tokenizer, identity, checkpoint.sidecar.tokens_seen, warnings)
+    found_notes = (end.warning, unapplied_settings(checkpoint), in_one_piece)
+    notes = (*warnings, *(note for note in found_notes if note is not None), *kernel_notes)
+    return LoadedModel(built, tokenizer, identity, checkpoint.sidecar.tokens_seen, notes, limit, files, tuple(ctxs))
 
 
 def checkpoint_fingerprint(checkpoint: Checkpoint, *, trust_remote_code: bool) -> str:
@@ -179,11 +197,11 @@ def _check_tokenizer(checkpoint: Checkpoint, config: PreTrainedConfig, tokenizer
         )
 
 
-def _refuse_beyond(checkpoint: Checkpoint, limit: PositionLimit | None, ctxs: Sequence[int]) -> None:
+def _refuse_beyond(name: str, limit: PositionLimit | None, ctxs: Sequence[int]) -> None:
     beyond = [f"{ctx:,}" for ctx in ctxs if limit is not None and ctx > limit.tokens]
     if limit is not None and beyond:
         raise UsageError(
-            f"{checkpoint.name}: context {', '.join(beyond)} is above {limit.tokens:,} tokens, beyond which "
+            f"{name}: context {', '.join(beyond)} is above {limit.tokens:,} tokens, beyond which "
             f"{limit.reason}; use contexts of at most {limit.tokens:,}"
         )
 

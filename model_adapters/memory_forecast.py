@@ -31,10 +31,11 @@ TAKEN_BYTES = 2 * 2**30
 """Memory taken by others from which on waiting for it may help; this process's own context takes less."""
 
 
-def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
+def forecast_memory(options: ModelOptions, need_tokens: int, loaded_bytes: int = 0) -> str:
     """The plan for sequences of `need_tokens` tokens, in one line.
 
-    Weights are counted as they will be in memory: dequantized, if they are stored quantized. Raises UsageError if a GPU
+    Weights are counted as they will be in memory: dequantized, if they are stored quantized; `loaded_bytes` of them are
+    in memory already, and count as free. Raises UsageError if a GPU
     has too little memory, with what is missing and what would fit, and for what `load_model` refuses in a checkpoint's
     configuration.
     """
@@ -61,7 +62,7 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
     given = _given(options, frame, layout, on_gpu=needs.on_gpu)
 
     def planned() -> EnginePlan:
-        free = plannable_bytes(available_bytes(place) - weights, on_gpu=needs.on_gpu)
+        free = plannable_bytes(available_bytes(place) + loaded_bytes - weights, on_gpu=needs.on_gpu)
         return plan_request(needs, free, need_tokens, given)
 
     try:
@@ -77,7 +78,7 @@ def forecast_memory(options: ModelOptions, need_tokens: int) -> str:
     return (
         f"memory: {_gib(weights)} of weights, {bound}{plan.slots} × {_gib(per_slot)} of KV cache and states at "
         f"{plan.max_tokens:,} tokens, {_gib(segment)} for a segment of {plan.segment_tokens:,}; "
-        f"{_gib(available_bytes(place))} free on {place}"
+        f"{_gib(available_bytes(place) + loaded_bytes)} free on {place}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import UsageError
@@ -15,6 +16,7 @@ from evalkit.running.protocols import Adapter, Suite, Tokenizer
 if TYPE_CHECKING:
     import torch
 
+    from model_adapters.keeping import ModelKeeper
     from model_adapters.loading import LoadedModel
 
 _DECIDED_BY_SERVERS = ("device", "dtype", "gdn_kernel", "segment_tokens", "override")
@@ -44,10 +46,11 @@ class OpenedModel:
         return OneModel(suite, self.make_adapter())
 
 
-def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
+def open_model(options: ModelOptions, ctxs: Sequence[int] = (), keeper: "ModelKeeper | None" = None) -> OpenedModel:
     """Load the model for runs of these context lengths and check it in a short preflight.
 
-    Raises UsageError if it cannot run, or must not.
+    With a `keeper`, a model that it holds is neither loaded nor checked again. Raises UsageError if the model cannot
+    run, or must not.
     """
     chat = _chat_identity(options)
     if options.model.startswith(SCRIPTED_PREFIX):
@@ -57,11 +60,13 @@ def open_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> OpenedModel:
     from model_adapters.loading import load_model
 
     report(Activity("loading the model"))
-    loaded = load_model(options, ctxs)
-    return open_loaded(options, loaded, replace(loaded.identity, **chat))
+    loaded = load_model(options, ctxs) if keeper is None else keeper.load(options, ctxs)
+    return open_loaded(options, loaded, replace(loaded.identity, **chat), keeper)
 
 
-def open_loaded(options: ModelOptions, loaded: "LoadedModel", identity: ModelIdentity) -> OpenedModel:
+def open_loaded(
+    options: ModelOptions, loaded: "LoadedModel", identity: ModelIdentity, keeper: "ModelKeeper | None" = None
+) -> OpenedModel:
     """A loaded model on the engine, after a short preflight; raises UsageError if it must not run."""
     from model_adapters.preflight import Subject, refuse_stopped, short_preflight
     from model_adapters.transformers_adapter import TransformersAdapter
@@ -70,7 +75,8 @@ def open_loaded(options: ModelOptions, loaded: "LoadedModel", identity: ModelIde
     if not options.skip_preflight:
         report(Activity("preflight"))
         given = (options.segment_tokens, options.batch_sequences) if options.batch_invariant else None
-        checks = short_preflight(Subject(loaded.model, loaded.tokenizer, identity), invariant=given)
+        check = partial(short_preflight, Subject(loaded.model, loaded.tokenizer, identity), invariant=given)
+        checks = check() if keeper is None else keeper.preflight((identity, given), check)
         refuse_stopped(options.model, checks)
 
     def make_adapter() -> Adapter:
@@ -199,10 +205,10 @@ def fingerprints(options: ModelOptions) -> tuple[str, str]:
     return weights, load_tokenizer(options).fingerprint
 
 
-def memory_forecast(options: ModelOptions, ctx: int) -> str | None:
+def memory_forecast(options: ModelOptions, ctx: int, loaded_bytes: int = 0) -> str | None:
     """The GPU memory of a run, in one line; None on a CPU and if no context is filled.
 
-    Raises UsageError if it does not fit.
+    `loaded_bytes` of the weights are there already. Raises UsageError if it does not fit.
     """
     if ctx == 0 or options.model.startswith(SCRIPTED_PREFIX) or options.server is not None:
         return None
@@ -212,7 +218,7 @@ def memory_forecast(options: ModelOptions, ctx: int) -> str | None:
         return None
     from model_adapters.memory_forecast import forecast_memory
 
-    return forecast_memory(options, ctx)
+    return forecast_memory(options, ctx, loaded_bytes)
 
 
 def _open_server(options: ModelOptions, ctxs: Sequence[int], chat: Mapping[str, Any]) -> OpenedModel:

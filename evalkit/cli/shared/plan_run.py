@@ -6,6 +6,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from evalkit.analysis.finished_run import StoredRun
     from evalkit.records import Environment, RunRecord
+    from model_adapters.keeping import ModelKeeper
 
 FAILED = EvalkitError.exit_code
 COMPARISONS = (".md", ".html")
@@ -93,11 +95,14 @@ def describe(planned: PlannedRun) -> str:
 
 def carry_out(plan: RunPlan) -> int:
     """Run what is not finished, then write the reports of all runs; returns the exit code."""
+    from model_adapters.keeping import ModelKeeper
+
     notes, outcome = notes_console(), PlanOutcome()
     try:
-        for number, planned in enumerate(plan.runs, start=1):
-            note(notes, f"run {number} of {len(plan.runs)}: {planned.name}")
-            run_planned(planned, plan, outcome, notes)
+        with closing(ModelKeeper()) as keeper:
+            for number, planned in enumerate(plan.runs, start=1):
+                note(notes, f"run {number} of {len(plan.runs)}: {planned.name}")
+                run_planned(planned, plan, outcome, notes, keeper)
         for report in plan.reports if plan.shard is None else ():
             write_report(report, outcome, notes)
     except KeyboardInterrupt:
@@ -110,8 +115,13 @@ def carry_out(plan: RunPlan) -> int:
     return outcome.exit_code
 
 
-def run_planned(planned: PlannedRun, plan: RunPlan, outcome: PlanOutcome, notes: "Console") -> None:
-    """One run of the plan; a failure is reported at the end, and the other runs go on."""
+def run_planned(
+    planned: PlannedRun, plan: RunPlan, outcome: PlanOutcome, notes: "Console", keeper: "ModelKeeper"
+) -> None:
+    """One run of the plan; a failure is reported at the end, and the other runs go on.
+
+    A model stays loaded in `keeper` for the next run on it, unless the run fails.
+    """
     from evalkit.analysis.finished_run import SUPERSEDED
 
     superseded = plan.folder / SUPERSEDED
@@ -130,16 +140,19 @@ def run_planned(planned: PlannedRun, plan: RunPlan, outcome: PlanOutcome, notes:
                 superseded=superseded,
                 shard=plan.shard,
                 replicas=planned.replicas,
+                keeper=keeper,
             )
             made = run_all(planned.spec, planned.settings, planned.options, run_options)[""]
             outcome.codes.add(show_finished(made, Format.TERMINAL))
             finished = made.run
         outcome.runs[planned.model, planned.spec.name] = finished
     except EvalkitError as error:
+        keeper.close()
         outcome.codes.add(FAILED)
         outcome.missing.append(f"{planned.name}: {error}")
         note(notes, outcome.missing[-1], style="red")
     except Exception as error:  # noqa: BLE001  # a bug in one run must not cost the others
+        keeper.close()
         traceback.print_exc()
         outcome.codes.add(INTERNAL_ERROR)
         outcome.missing.append(f"{planned.name}: internal error, {type(error).__name__}: {error}")

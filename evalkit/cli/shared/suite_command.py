@@ -4,6 +4,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,8 +65,12 @@ def run_all(
     spec: "SuiteSpec[Any]", settings: Any, model_options: ModelOptions, run_options: RunOptions
 ) -> dict[str, Finished]:
     """Runs by role: those of models named by the settings and --baseline, then the model's own with an empty role."""
+    from model_adapters.keeping import ModelKeeper
     from model_adapters.opening import check_options
 
+    if run_options.keeper is None:
+        with closing(ModelKeeper()) as keeper:
+            return run_all(spec, settings, model_options, replace(run_options, keeper=keeper))
     others = dict(spec.runs_first(settings))
     if run_options.baseline is not None:
         others[BASELINE] = (run_options.baseline, settings)

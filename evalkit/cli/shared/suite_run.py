@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from evalkit.records import RunRecord, SuitePlan
     from evalkit.running.answering import Answerer
     from evalkit.running.protocols import Suite
+    from model_adapters.keeping import ModelKeeper
     from model_adapters.opening import OpenedModel
 
 RUNS = Path("runs")
@@ -73,6 +74,8 @@ class RunOptions:
     """The part of the run to answer; None for all of it."""
     replicas: ReplicaOptions | None = None
     """Copies of the model that share the samples; None runs it in this process."""
+    keeper: "ModelKeeper | None" = None
+    """Holds the model for the runs that follow; None if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,15 +241,20 @@ def _open(
     from model_adapters.opening import memory_forecast, open_model
     from reports.progress import Phases
 
+    keeper = run_options.keeper
     if run_options.replicas is not None:
         from model_adapters.replicas.opening import open_replicas
 
+        if keeper is not None:
+            keeper.close()  # the replicas need its memory
+
         tell = partial(note, notes)
         return stack.enter_context(open_replicas(spec.name, settings, model_options, run_options.replicas, tell))
-    if (forecast := memory_forecast(model_options, max(settings.contexts(), default=0))) is not None:
+    loaded_bytes = 0 if keeper is None else keeper.make_room(model_options)
+    if (forecast := memory_forecast(model_options, max(settings.contexts(), default=0), loaded_bytes)) is not None:
         note(notes, forecast)
     with Phases(notes):
-        return open_model(model_options, settings.contexts())
+        return open_model(model_options, settings.contexts(), keeper)
 
 
 def _prepare(

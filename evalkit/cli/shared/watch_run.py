@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from time import sleep
 from typing import TYPE_CHECKING
 
@@ -65,13 +66,19 @@ class CheckpointWatch:
                 yield from map(describe, self._plan.of(checkpoint.name, checkpoint.model, None).runs)
 
     def _run_fixed(self) -> None:
-        outcome = PlanOutcome()
-        plan = self._plan.of_fixed()
-        for planned in plan.runs:
-            run_planned(planned, plan, outcome, self._notes)
+        outcome, plan = PlanOutcome(), self._plan.of_fixed()
+        self._run(plan, outcome)
         self._codes |= outcome.codes
         for missing in outcome.missing:
             note(self._notes, f"failed: {missing}", style="red")
+
+    def _run(self, plan: "RunPlan", outcome: PlanOutcome) -> None:
+        from model_adapters.keeping import ModelKeeper
+
+        # Nothing stays on the GPU while the watch waits.
+        with closing(ModelKeeper()) as keeper:
+            for planned in plan.runs:
+                run_planned(planned, plan, outcome, self._notes, keeper)
 
     def _round(self, *, once: bool) -> None:
         """Evaluate all checkpoints that are whole now; one that fails costs no other."""
@@ -108,8 +115,7 @@ class CheckpointWatch:
         against = f"compared with {base}" if base is not None else "nothing to compare it with yet"
         note(self._notes, f"{checkpoint.name} (step {checkpoint.step.number:,}): {against}")
         outcome = PlanOutcome()
-        for planned in plan.runs:
-            run_planned(planned, plan, outcome, self._notes)
+        self._run(plan, outcome)
         if not outcome.codes & {INTERNAL_ERROR, FAILED, HAS_ERRORS}:
             self._report(plan, outcome)
         self._codes |= outcome.codes

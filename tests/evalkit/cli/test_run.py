@@ -1,15 +1,20 @@
 """`evalkit run`: a whole plan on scripted models, stopped and continued, and one suite by name."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evalkit.analysis.finished_run import load_run
+from evalkit.records import SampleRecord
+from evalkit.running.model_options import ModelOptions
 from evalkit.running.plan import shipped_plans
-from evalkit.running.store import read_run
+from evalkit.running.store import read_run, read_samples
 from evalkit.suite_spec import SUITES
+from model_adapters import loading
 from tests.evalkit.scripts import asked, interrupted_waits, sums, write_script
 from tests.evalkit.tiny_suite import REGISTERED, TinySuite
 from tests.support import Evalkit
@@ -33,6 +38,10 @@ def plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write_script(Path("strong"), PARITY, *sums(), log="asked")
     write_script(Path("weak"), PARITY, *sums(wrong=range(0, 40, 2)), log="asked")
     Path("plan.yaml").write_text(PLAN)
+
+
+def untimed(sample: SampleRecord) -> SampleRecord:
+    return replace(sample, prefill_seconds=None, decode_seconds=None)
 
 
 def number_asked() -> int:
@@ -135,6 +144,50 @@ def test_errors_are_3_and_a_failed_gate_is_1(evalkit: Evalkit) -> None:
     write_script(Path("weak"), {"match": "sum/512/1/42", "error": "out of memory"}, PARITY, *sums())
     Path("plan.yaml").write_text(PLAN.partition("reports:")[0])
     evalkit("run plan.yaml --out other", code=3)
+
+
+REAL_PLAN = """
+models: ["{model}"]
+suites: {{track: {{tasks: [parity], updates: [4, 8], samples: 2, shots: 1}}, tiny: {{samples: 2}}}}
+"""
+
+
+class TestOneModelForSeveralRuns:
+    """A plan loads a checkpoint once for all of its suites."""
+
+    @pytest.fixture(autouse=True)
+    def loads(self, monkeypatch: pytest.MonkeyPatch, hybrid: Path) -> list[str]:
+        own, loaded = loading.load_model, list[str]()
+
+        def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> loading.LoadedModel:
+            loaded.append(options.model)
+            return own(options, ctxs)
+
+        monkeypatch.setattr(loading, "load_model", load_model)
+        Path("plan.yaml").write_text(REAL_PLAN.format(model=hybrid))
+        return loaded
+
+    def test_the_answers_are_those_of_runs_alone(self, evalkit: Evalkit, hybrid: Path, loads: list[str]) -> None:
+        evalkit("run plan.yaml --out all")
+        assert len(loads) == 1
+        alone = "--tasks parity --updates 4,8 --samples 2 --shots 1 --out alone --model"
+        evalkit("track", *alone.split(), str(hybrid))
+        (planned,) = Path("all").glob("*/track")
+        assert read_run(planned).results == read_run(Path("alone")).results
+        assert read_run(planned).preflight == read_run(Path("alone")).preflight
+        assert list(map(untimed, read_samples(planned))) == list(map(untimed, read_samples(Path("alone"))))
+        (other,) = Path("all").glob("*/tiny")
+        assert read_run(other).model == read_run(planned).model
+
+    def test_a_run_that_fails_leaves_its_model_to_no_other(
+        self, evalkit: Evalkit, loads: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any) -> Any:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr("suites.state_tracking.suite.StateTrackingSuite.summarize", fail)
+        evalkit("run plan.yaml --out all", code=70)
+        assert len(loads) == 2
 
 
 class TestFailures:

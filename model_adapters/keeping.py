@@ -1,0 +1,102 @@
+"""Models of runs one after another: the last one stays loaded for the next run on it.
+
+keeper = ModelKeeper()
+opened = open_model(options, ctxs, keeper)      # loads the model
+opened = open_model(options, others, keeper)    # the same weights, for other contexts
+keeper.close()
+"""
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalkit.records import PreflightCheck
+from evalkit.running.model_options import ChatMode, ModelOptions
+
+if TYPE_CHECKING:
+    from model_adapters.loading import LoadedModel
+
+_FREE: Mapping[str, Any] = {
+    "segment_tokens": None,
+    "batch_sequences": None,
+    "skip_preflight": False,
+    "chat": ChatMode.OFF,
+    "thinking": 0,
+    "think_tags": None,
+}
+"""Options that change nothing in what is loaded, as they are by default."""
+
+
+class ModelKeeper:
+    """The model loaded last, of which no other model's weights are in memory.
+
+    Close it once no run follows, and after a run that failed, since its model may not be in order.
+    """
+
+    def __init__(self) -> None:
+        self._loaded: LoadedModel | None = None
+        self._options: ModelOptions | None = None
+        self._stamps: tuple[object, ...] = ()
+        self._checks: dict[object, tuple[PreflightCheck, ...]] = {}
+        self._has_loaded = False
+
+    def make_room(self, options: ModelOptions) -> int:
+        """Free what `options` do not use; returns the bytes of the weights that are loaded for them already."""
+        if self._holds(options):
+            _collect()
+        else:
+            self.close()
+        return 0 if self._loaded is None else sum(weight.nbytes for weight in self._loaded.model.parameters())
+
+    def load(self, options: ModelOptions, ctxs: Sequence[int]) -> "LoadedModel":
+        """As `load_model`, but a model whose options and files are the same is not loaded again."""
+        from model_adapters.loading import load_model
+
+        self.make_room(options)
+        if self._loaded is None:
+            self._has_loaded = True
+            self._loaded = load_model(options, ctxs)
+            self._options, self._stamps = replace(options, **_FREE), _stamps(self._loaded.files)
+        return self._loaded.for_contexts(ctxs)
+
+    def preflight(self, subject: object, check: Callable[[], tuple[PreflightCheck, ...]]) -> tuple[PreflightCheck, ...]:
+        """The checks of the loaded model as `subject`, which are made once."""
+        if subject not in self._checks:
+            self._checks[subject] = check()
+        return self._checks[subject]
+
+    def _holds(self, options: ModelOptions) -> bool:
+        if self._loaded is None or replace(options, **_FREE) != self._options:
+            return False
+        return _stamps(self._loaded.files) == self._stamps
+
+    def close(self) -> None:
+        """Free the model."""
+        self._loaded = self._options = None
+        self._checks.clear()
+        if self._has_loaded:
+            _collect()
+
+
+def _stamps(files: Sequence[Path]) -> tuple[object, ...]:
+    """What changes with the content of files; None for one that is gone."""
+
+    def stamp(file: Path) -> object:
+        try:
+            found = file.stat()
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+    return tuple(map(stamp, files))
+
+
+def _collect() -> None:
+    """Free what earlier runs left: layers whose forward is replaced refer to themselves, and hold all weights."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
