@@ -98,9 +98,11 @@ COMMANDS = {
 
 @pytest.mark.parametrize("suite", COMMANDS)
 def test_the_number_of_samples_follows_the_models_and_not_what_is_typed(
-    evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch, suite: str
+    evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, suite: str
 ) -> None:
     seen: list[Any] = []
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
 
     def record(spec: Any, settings: Any, *_: Any, **__: Any) -> Any:
         seen.append(settings)
