@@ -6,6 +6,7 @@ compiles nor checks these kernels again.
 
 import atexit
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import torch
+from torch import nn
 
 from evalkit import files
 from evalkit.cache import cache_folder
@@ -68,8 +70,9 @@ def _temporary_copy(folder: Path) -> Path:
 def checked_once(device: torch.device, kernel: str, shape: object, check: Callable[[], str | None]) -> str | None:
     """The verdict of a check: None if the kernel agrees with its reference.
 
-    On a GPU the check runs once for each version of the kernels and libraries, kind of GPU, and shape. Only agreement
-    is remembered: a kernel that did not agree is checked again by the next process.
+    On a GPU the check runs once for each version of the kernels and libraries, kind of GPU, kernel and shape, which
+    together must state all that the verdict depends on. Only agreement is remembered: a kernel that did not agree is
+    checked again by the next process.
     """
     if device.type not in REMEMBERED_DEVICES:
         return check()
@@ -81,6 +84,14 @@ def checked_once(device: torch.device, kernel: str, shape: object, check: Callab
     if verdict is None:
         agreed.add(name)
     return verdict
+
+
+def described(module: nn.Module) -> str:
+    """What a module computes, apart from its weights: its code, its settings, and its parts with theirs."""
+    settings = {name: value for name, value in vars(module).items() if isinstance(value, int | float | str)}
+    functions = {name: value.__qualname__ for name, value in vars(module).items() if inspect.isroutine(value)}
+    kind = f"{type(module).__module__}.{type(module).__qualname__}"
+    return " ".join(f"{kind} {settings} {functions} {module!r}".split())
 
 
 class Agreements:

@@ -16,7 +16,7 @@ from model_adapters.engine.memory.passes import Pass, TokenPass, running
 from model_adapters.engine.memory.rows import Row
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.memory.transformers_cache import CacheView
-from model_adapters.kernels.kernel_cache import checked_once
+from model_adapters.kernels.kernel_cache import checked_once, described
 from model_adapters.kernels.trial import LAYER_TOLERANCE, random_sample, trial
 
 TOKENS = (130, 67)
@@ -31,7 +31,7 @@ Parts = tuple[torch.Tensor, ...]
 def find_fault(model: PreTrainedModel, layer: Any) -> str | None:
     """Return what is wrong with the kernels for a model, in one line, or None if they agree with the references."""
     sizes = {name: tuple(parameter.shape) for name, parameter in layer.named_parameters()}
-    shape = type(layer).__qualname__, model.dtype, layer.head_k_dim, layer.head_v_dim, sizes
+    shape = described(layer), model.dtype, layer.head_k_dim, layer.head_v_dim, sizes
     return checked_once(layer.A_log.device, "gated delta rule", shape, lambda: _find_fault(model, layer))
 
 

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from model_adapters.engine.fast_modules.merged_linear import merge_projections
 from model_adapters.engine.fast_modules.patches import ModulePatches
 from model_adapters.engine.memory.layer_sizes import head_size
-from model_adapters.kernels.kernel_cache import checked_once
+from model_adapters.kernels.kernel_cache import checked_once, described
 from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 from model_adapters.kernels.vector_product.linear import add_product, has_vector_product, is_one_vector, linear
 
@@ -28,18 +28,19 @@ _MODULE_TOKENS = (1, 65)
 """On both sides of the limit up to which norms of few rows are launched differently."""
 
 Forward = Callable[..., Any]
+Maker = Callable[[Any], Forward]
 
 
 def place_elementwise(model: PreTrainedModel, patches: ModulePatches) -> tuple[str, ...]:
     """Replace a model's elementwise modules by kernels; returns the names of what runs on kernels now."""
     placed = set()
-    chosen: dict[type[nn.Module], Callable[[Any], Forward] | None] = {}
+    chosen: dict[type[nn.Module], Maker | None] = {}
     for module in model.modules():
         kind, candidates = type(module), tuple(_candidates(module))
         if not candidates:  # others of its class may have a weight that it lacks
             continue
         if kind not in chosen:
-            chosen[kind] = next((make for make in candidates if _agrees(module, make)), None)
+            chosen[kind] = next((make for name, make in candidates if _agrees(module, name, make)), None)
         make = chosen[kind]
         if make is not None:
             patches.place(module, "forward", make(module))
@@ -55,14 +56,14 @@ def place_elementwise(model: PreTrainedModel, patches: ModulePatches) -> tuple[s
     return tuple(sorted(placed))
 
 
-def _candidates(module: nn.Module) -> Iterator[Callable[[Any], Forward]]:
-    """The kernels that might compute what a module does, judged by its attributes."""
+def _candidates(module: nn.Module) -> Iterator[tuple[str, Maker]]:
+    """The kernels that might compute what a module does, judged by its attributes, with their names."""
     weight = getattr(module, "weight", None)
     if "RMSNorm" in type(module).__name__ and isinstance(weight, nn.Parameter) and weight.dim() == 1:
-        yield partial(_fast_norm, weight_offset=0.0)
-        yield partial(_fast_norm, weight_offset=1.0)
+        yield "norm", partial(_fast_norm, weight_offset=0.0)
+        yield "norm with 1 + weight", partial(_fast_norm, weight_offset=1.0)
     if all(isinstance(getattr(module, name, None), nn.Linear) for name in ("gate_proj", "up_proj", "down_proj")):
-        yield _fast_mlp
+        yield "SwiGLU", _fast_mlp
 
 
 def _fast_norm(module: Any, *, weight_offset: float) -> Forward:
@@ -143,7 +144,7 @@ def _fast_rotation(own: Forward, device_type: str) -> Forward:
     return apply_rotary_pos_emb
 
 
-def _agrees(module: Any, make: Callable[[Any], Forward]) -> bool:
+def _agrees(module: Any, name: str, make: Maker) -> bool:
     """Whether a kernel and the module's own code give the same result."""
     weight = next(module.parameters())
     inputs = 2 if "Gated" in type(module).__name__ else 1
@@ -152,8 +153,8 @@ def _agrees(module: Any, make: Callable[[Any], Forward]) -> bool:
         for tokens in _MODULE_TOKENS
     )
     own = partial(type(module).forward, module)
-    shape = (type(module).__qualname__, *weight.shape, weight.dtype)
-    checked = checked_once(weight.device, "module", shape, lambda: trial(make(module), own, samples, weight.dtype))
+    shape = (described(module), *weight.shape, weight.dtype)
+    checked = checked_once(weight.device, name, shape, lambda: trial(make(module), own, samples, weight.dtype))
     return checked is None
 
 

@@ -1,6 +1,7 @@
 """The kernels inside transformers' modules: accepted if right, rejected if wrong, and the engine's answers."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.passes import Pass
 from model_adapters.engine.memory.rows import Row
 from model_adapters.engine.memory.slotted_cache import SlottedCache
+from model_adapters.kernels import kernel_cache
 from model_adapters.kernels.trial import LAYER_TOLERANCE, gap
 from model_adapters.kernels.vector_product import linear
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
@@ -134,6 +136,42 @@ def test_elementwise_modules_are_found_by_what_they_compute(family: str, expecte
             assert torch.equal(prefill(model, token_ids, 40), own)
     finally:
         patches_of(model).clear()
+
+
+@pytest.fixture
+def remembered(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The verdicts of earlier processes on this device, none at first."""
+    names: set[str] = set()
+    monkeypatch.setattr(kernel_cache, "REMEMBERED_DEVICES", (DEVICE,))
+    monkeypatch.setattr(kernel_cache, "_agreements", lambda _: SimpleNamespace(names=names, add=names.add))
+    return names
+
+
+@pytest.mark.parametrize("family", ["qwen3_next", "olmo_hybrid"])
+def test_a_remembered_verdict_is_that_of_the_same_kernel(family: str, remembered: set[str]) -> None:
+    """Of the two kernels for norms, only the other one agrees with qwen3_next's, which scale by 1 + weight."""
+    token_ids = random_prompt(9)
+    for _ in range(2):
+        model = small_model(family).to(DEVICE)
+        own = prefill(model, token_ids, 9)
+        known = set(remembered)
+        try:
+            place_elementwise(model, patches_of(model))
+            torch.testing.assert_close(prefill(model, token_ids, 9), own, atol=1e-4, rtol=1e-4)
+        finally:
+            patches_of(model).clear()
+    assert known
+    assert remembered == known
+
+
+def test_a_remembered_verdict_is_that_of_the_same_activation(remembered: set[str]) -> None:
+    """Checkpoints of one class and size differ in what their configurations set."""
+    placed = []
+    for activation in ("silu", "relu", "silu"):
+        model = small_model("llama", hidden_act=activation).to(DEVICE)
+        placed.append("LlamaMLP" in place_elementwise(model, patches_of(model)))
+        patches_of(model).clear()
+    assert placed == [True, False, True]
 
 
 @pytest.mark.parametrize(("family", "norm"), [("gemma3n_text", "Gemma3nRMSNorm"), ("gemma4_text", "Gemma4RMSNorm")])
