@@ -87,8 +87,9 @@ def two_sided_p(contributions: Array, *, seed: int) -> float:
 
     If all changes have the same size (right and wrong answers), this is the exact sign test. Otherwise it is a paired
     bootstrap under the null: each pair keeps its size and draws its sign (the wild bootstrap with Rademacher
-    multipliers), which is exact if the two models are exchangeable. Few signs are enumerated. Exchanging the models
-    gives the same p. Wu, Jackknife, bootstrap and other resampling methods (1986); Liu (1988).
+    multipliers), which is exact if the two models are exchangeable. Few signs are enumerated; a p below what resamples
+    can show is bounded from above. Exchanging the models gives the same p. Wu, Jackknife, bootstrap and other
+    resampling methods (1986); Liu (1988).
     """
     changed = contributions[np.abs(contributions) > _NEAR_ZERO]
     if len(changed) == 0:
@@ -106,7 +107,11 @@ def two_sided_p(contributions: Array, *, seed: int) -> float:
     for size in _chunks(BOOTSTRAP_RESAMPLES, 1_000):
         signs = rng.integers(0, 2, size=(size, len(changed)), dtype=np.int8).astype(np.float64) * 2 - 1
         hits += int(np.sum(np.abs(signs @ changed) >= extreme))
-    return (1 + hits) / (1 + BOOTSTRAP_RESAMPLES)
+    least = 1 / (1 + BOOTSTRAP_RESAMPLES)
+    # Hoeffding, Probability inequalities for sums of bounded random variables (1963). Corrected for 500 rows, the least
+    # p of resamples is 5 %, and no difference would be significant, however large.
+    bound = 2 * math.exp(-(extreme**2) / (2 * float(changed @ changed)))
+    return bound if bound < least else (1 + hits) * least
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -132,6 +132,35 @@ def test_a_permutation_test_of_scipy_agrees() -> None:
     assert two_sided_p(values, seed=2) == pytest.approx(theirs, abs=0.02)
 
 
+def exact_p(quarters_of_changes: list[int]) -> float:
+    """The share of sign patterns whose sum is at least as far from zero, from the distribution of the sum."""
+    total = sum(map(abs, quarters_of_changes))
+    shares = np.zeros(2 * total + 1)
+    shares[total] = 1.0
+    for size in map(abs, quarters_of_changes):
+        shares = (np.roll(shares, size) + np.roll(shares, -size)) / 2
+    far = np.abs(np.arange(-total, total + 1)) >= abs(sum(quarters_of_changes))
+    return float(shares[far].sum())
+
+
+@settings(max_examples=30)
+@given(st.integers(14, 80), st.floats(0, 0.3), st.integers(0, 10**6))
+def test_a_p_below_what_resamples_show_is_never_below_the_exact_one(count: int, better: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    changed = [*(rng.integers(1, 5, count) * np.where(rng.random(count) < better, 1, -1)).tolist(), -1, -2]
+    p, exact = two_sided_p(np.array(changed) / 4, seed=0), exact_p(changed)
+    if p < 1e-4:
+        assert exact <= p
+    else:
+        assert p == pytest.approx(exact, abs=0.02)
+
+
+def test_a_large_difference_is_significant_among_hundreds_of_rows() -> None:
+    """A drop of half a point in each of 60 answers, beside 600 rows without a difference."""
+    drop = pool([np.array([-0.75, -0.5, -0.25] * 20)], bounded=True)
+    assert holm([drop.p_value("vt@4096"), *[1.0] * 600])[0] < 1e-6
+
+
 @settings(max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_agrees_with_scipys_step_down(p_values: list[float]) -> None:
