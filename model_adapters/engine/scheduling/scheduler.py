@@ -202,7 +202,7 @@ class Scheduler:
     def _branches(self, sequence: Sequence, plan: EnginePlan) -> bool:
         """Whether a request shares a pass with other requests and needs no slot."""
         prefix = sequence.prefix
-        if self.rules.fixed_shapes or not sequence.request.continuations:
+        if self.rules.fixed_shapes or sequence.alone or not sequence.request.continuations:
             return False
         if self.prefixes.cost_bytes(prefix) > (plan.prefix_bytes or 0):
             return False
@@ -305,8 +305,8 @@ class Scheduler:
     def _fail(self, failed: tuple[Sequence, ...], failure: Failure) -> Iterator[Generation]:
         """End sequences with an error, except that a sequence's first lack of memory is retried.
 
-        If a pass over several prompts failed for another reason, each prompt is retried alone. Sequences that did not
-        fail continue in the room, which admits no new sequence.
+        If a pass over several requests failed for another reason, each that has no token yet is retried alone.
+        Sequences that did not fail continue in the room, which admits no new sequence.
         """
         self._room.stale = True
         if failure.out_of_memory and any(not sequence.attempts for sequence in failed):
@@ -319,7 +319,7 @@ class Scheduler:
             if failure.out_of_memory and not sequence.attempts:
                 sequence.restart()
                 self._waiting.append(sequence)
-            elif len(failed) > 1 and not (failure.out_of_memory or sequence.is_scored or sequence.token_ids):
+            elif len(failed) > 1 and not (failure.out_of_memory or sequence.token_ids):
                 sequence.alone = True
                 self._waiting.append(sequence)
             else:

@@ -44,7 +44,7 @@ class Sequence:
     request: Request
     attempts: int = 0
     alone: bool = False
-    """Whether to prefill it in a pass of its own, because a shared pass failed."""
+    """Whether to read it in a pass of its own, because a shared pass failed."""
     token_ids: list[int] = field(default_factory=list)
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0

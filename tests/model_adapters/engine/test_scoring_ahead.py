@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -156,6 +157,32 @@ def test_a_pass_that_fails_costs_no_score_of_the_others(
             assert (one.error, one.continuations) == ("KeyError: 'x'", None)
         else:
             assert_scores(one.continuations, plain_scores(small_model("olmo_hybrid"), text, ENDINGS))
+
+
+@pytest.mark.parametrize("prefix", [(), HEADER])
+def test_a_request_that_fails_costs_no_score_of_those_in_its_pass(
+    prefix: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = ModelRunner._on_device
+
+    def fragile(self: ModelRunner, token_ids: Sequence[int]) -> torch.Tensor:
+        if bytes(TEXTS[2]) in bytes(token_ids):
+            raise KeyError("x")
+        return original(self, token_ids)
+
+    monkeypatch.setattr(ModelRunner, "_on_device", fragile)
+    engine = Engine(small_model("llama"), segment_tokens=1000, slots=2)
+    engine.reads_late = True
+    works = watch_works(engine, monkeypatch)
+    shared: dict[str, Any] = {"prefix_id": "a", "prefix_tokens": len(prefix)} if prefix else {}
+    requests = [replace(one, token_ids=prefix + one.token_ids, **shared) for one in questions()]
+    found = {one.request_id: one for one in engine.generate(requests)}
+    assert works.count("ScoreBranches") < len(TEXTS)
+    assert (found["2"].error, found["2"].continuations) == ("KeyError: 'x'", None)
+    for index, text in enumerate(TEXTS):
+        if index != 2:
+            one = found[str(index)]
+            assert_scores(one.continuations, plain_scores(small_model("llama"), prefix + text, ENDINGS))
 
 
 def test_scores_that_are_not_finite_are_an_error_of_their_request(monkeypatch: pytest.MonkeyPatch) -> None:
