@@ -25,7 +25,8 @@ BOOTSTRAP_RESAMPLES = 9_999
 # 2¹² sign patterns are fewer than the resamples, so all of them are enumerated instead of drawn.
 _MOST_ENUMERATED = 12
 _SAME = 1e-9
-_NODES = 100
+_NODES = 200
+_END_POWER = 3
 # A smaller step from one side of zero to the other is rounding.
 _NEAR_ZERO = 1e-12
 _TINY = 1e-300
@@ -258,9 +259,14 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
 
 @cache
 def unit_quadrature() -> tuple[Array, Array]:
-    """Gauss-Legendre nodes and weights on [0, 1]."""
+    """Nodes and weights on [0, 1], dense at both ends, where the probabilities of small tails arise.
+
+    Gauss-Legendre nodes x moved to xᵏ / (xᵏ + (1 - x)ᵏ).
+    """
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    return (nodes + 1) / 2, weights / 2
+    low, high = ((1 + nodes) / 2) ** _END_POWER, ((1 - nodes) / 2) ** _END_POWER
+    slopes = _END_POWER * (low * high) ** (1 - 1 / _END_POWER) / (low + high) ** 2
+    return low / (low + high), weights / 2 * slopes
 
 
 def detectable_sigmas(confidence: float, freedom: float = math.inf) -> float:

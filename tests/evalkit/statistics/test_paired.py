@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from evalkit.statistics.paired import (
     PairedDifferences,
@@ -35,6 +35,21 @@ def test_the_interval_leaves_out_zero_exactly_where_the_sign_test_does() -> None
         p = stats.binomtest(up, up + down).pvalue if up + down else 1.0
         assert ((low > 0) or (high < 0)) == (p < 0.05), (up, down)
         assert pairs.p_value() == pytest.approx(p)
+
+
+@pytest.mark.parametrize(("up", "down", "total"), [(20, 5, 500), (40, 5, 500), (30, 2, 100)])
+@pytest.mark.parametrize("tail", [0.025, 0.05 / 65, 1e-4, 1e-5])
+def test_the_bound_holds_its_level_in_a_policy_of_many_tests(up: int, down: int, total: int, tail: float) -> None:
+    """The probability of rate × (2 share - 1) up to the bound, summed over 100,000 quantiles of the share."""
+    low, _ = changes(up, down, total - up - down).interval(1 - 2 * tail) or (0, 0)
+    edges = np.concatenate([[0], np.logspace(-12, 0, 100_000)])
+    slopes = 2 * special.betaincinv(up, down + 1, (edges[1:] + edges[:-1]) / 2) - 1
+    rates = np.clip(np.divide(low, slopes, out=np.ones_like(slopes), where=slopes > 0), 0, 1)
+    if low <= 0:
+        assert special.betainc(up, down + 1, 0.5) >= tail
+        return
+    below = np.where(slopes > 0, special.betainc(up + down, total - up - down + 1, rates), 1.0)
+    assert float(np.diff(edges) @ below) == pytest.approx(tail, rel=2e-3)
 
 
 def test_twenty_worse_and_five_better_of_five_hundred_are_reported() -> None:
