@@ -159,7 +159,9 @@ def check_options(options: ModelOptions, *, replicated: bool = False) -> None:
         return
     from model_adapters.checkpoint import find_local
 
-    find_local(options.model)
+    local = find_local(options.model) is not None
+    if local and options.chat is not ChatMode.OFF:
+        open_chat(options)
     if options.device != "auto":  # which every machine has, and torch takes seconds to import
         from model_adapters.loading import find_device
 

@@ -13,7 +13,7 @@ from suites.context_extension.suite import ContextExtensionSuite
 from suites.context_extension.summary import summarize
 from suites.context_extension.verdicts import conclude
 from suites.ruler import RulerCorpora
-from suites.text_loss.sources import EssayText, Source, open_source
+from suites.text_loss.sources import EssayText, Source, check_text, open_source
 
 __all__ = [
     "SPEC",
@@ -50,6 +50,12 @@ def build(
     return ContextExtensionSuite(settings, tokenizer, source, corpora, mmlu=questions, chat=chat)
 
 
+def _check_inputs(settings: ExtensionSettings) -> None:
+    check_text(settings.path, settings.field)
+    if settings.mmlu is not None:
+        mmlu.check_inputs(settings.mmlu)
+
+
 def _others(settings: ExtensionSettings) -> Mapping[str, tuple[str, ExtensionSettings]]:
     return {} if settings.before is None else {"before": (settings.before, settings.short_only())}
 
@@ -60,6 +66,7 @@ SPEC = SuiteSpec(
     build=lambda settings, reader: build(settings, reader.tokenizer, max_tokens=reader.max_tokens, chat=reader.chat),
     quick={"samples": QUICK_SAMPLES, "windows": QUICK_WINDOWS},
     others=_others,
+    check_inputs=_check_inputs,
     conclude=conclude,
     stores_charts=True,
     summarize=summarize,

@@ -8,6 +8,7 @@ from evalkit.errors import UsageError
 from evalkit.values import ModelName, counted
 from suites.mmlu import MmluSettings
 from suites.ruler import TASKS
+from suites.text_loss.sources import FIELD, check_field
 
 SHORT_CTX = 4096
 """The short length, at which an extension must not lose anything; also the shortest of the grid."""
@@ -62,7 +63,7 @@ class ExtensionSettings:
         depths: int = DEPTHS,
         windows: int = WINDOWS,
         text: Path | None = None,
-        field: str = "text",
+        field: str = FIELD,
         seed: int = 42,
         mmlu: int | None = None,
         mmlu_data: Path | None = None,
@@ -87,6 +88,7 @@ class ExtensionSettings:
             raise UsageError(f"{windows} windows: at least 1 is needed; raise --windows")
         if text is not None and not text.is_file():
             raise UsageError(f"{text} is not a file; name a text file, or a .jsonl file with one document per line")
+        check_field(text, field)
         if min(margin, margin_points, margin_bits) < 0:
             raise UsageError(f"a margin of {min(margin, margin_points, margin_bits):g}: the least is 0")
         if trained is not None and trained < 1:

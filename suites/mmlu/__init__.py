@@ -9,10 +9,10 @@ from evalkit.suite_spec import SuiteSpec
 from suites.mmlu.questions import QuestionSource
 from suites.mmlu.settings import MmluSettings
 from suites.mmlu.subjects import SUBJECTS
-from suites.mmlu.suite import MmluSuite
+from suites.mmlu.suite import MmluSuite, load_subject
 from suites.mmlu.summary import summarize
 
-__all__ = ["SPEC", "MmluSettings", "MmluSuite", "build"]
+__all__ = ["SPEC", "MmluSettings", "MmluSuite", "build", "check_inputs"]
 
 
 def build(
@@ -28,6 +28,14 @@ def build(
     `source` is by default that of the settings.
     """
     return MmluSuite(settings, tokenizer, max_tokens, source or _source(settings), chat)
+
+
+def check_inputs(settings: MmluSettings) -> None:
+    """Raise UsageError if a folder of CSV files lacks questions of the settings; the hub is not asked."""
+    if settings.data is not None:
+        source = _source(settings)
+        for subject in settings.subjects:
+            load_subject(source, subject, settings.shots)
 
 
 def _source(settings: MmluSettings) -> QuestionSource:
@@ -46,6 +54,7 @@ SPEC = SuiteSpec(
     name="mmlu",
     settings=MmluSettings,
     build=lambda settings, reader: build(settings, reader.tokenizer, max_tokens=reader.max_tokens, chat=reader.chat),
+    check_inputs=check_inputs,
     summarize=summarize,
     report="reports.mmlu:report",
     tasks=SUBJECTS,

@@ -128,13 +128,17 @@ class MmluSuite:
 
     def _questions(self, subject: str) -> SubjectQuestions:
         if subject not in self._loaded:
-            loaded = self._source.load(subject)
-            if not loaded.test:
-                raise UsageError(f"{loaded.source}: {subject} has no test question")
-            if len(loaded.dev) < self._settings.shots:
-                raise UsageError(
-                    f"{self._settings.shots} shots: {subject} has {len(loaded.dev)} dev examples in {loaded.source}; "
-                    "lower --shots"
-                )
-            self._loaded[subject] = loaded
+            self._loaded[subject] = load_subject(self._source, subject, self._settings.shots)
         return self._loaded[subject]
+
+
+def load_subject(source: QuestionSource, subject: str, shots: int) -> SubjectQuestions:
+    """The questions of a subject; UsageError if there are none, or fewer than `shots` examples."""
+    loaded = source.load(subject)
+    if not loaded.test:
+        raise UsageError(f"{loaded.source}: {subject} has no test question")
+    if len(loaded.dev) < shots:
+        raise UsageError(
+            f"{shots} shots: {subject} has {len(loaded.dev)} dev examples in {loaded.source}; lower --shots"
+        )
+    return loaded

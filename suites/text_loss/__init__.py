@@ -5,7 +5,7 @@ from pathlib import Path
 from evalkit.running.protocols import Tokenizer
 from evalkit.suite_spec import SuiteSpec
 from suites.text_loss.settings import TextLossSettings
-from suites.text_loss.sources import EssayText, Source, open_source
+from suites.text_loss.sources import EssayText, Source, check_text, open_source
 from suites.text_loss.suite import TextLossSuite
 from suites.text_loss.summary import summarize
 
@@ -29,6 +29,7 @@ SPEC = SuiteSpec(
     name="loss",
     settings=TextLossSettings,
     build=lambda settings, reader: build(settings, reader.tokenizer),
+    check_inputs=lambda settings: check_text(settings.path, settings.field),
     scores_only=True,
     summarize=summarize,
     report="reports.text_loss:report",

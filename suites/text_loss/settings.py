@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.errors import UsageError
+from suites.text_loss.sources import FIELD, check_field
 
 SEED = 0
 """The seed in sample ids: always 0, because no question is drawn."""
@@ -40,7 +41,7 @@ class TextLossSettings:
         overlap: int = 0,
         ngram: int = NGRAM,
         samples: int | None = None,
-        field: str = "text",
+        field: str = FIELD,
     ) -> "TextLossSettings":
         """Settings completed by defaults; UsageError names the value, the limit and the remedy."""
         if ctx < MIN_CTX:
@@ -53,6 +54,7 @@ class TextLossSettings:
             raise UsageError(f"{samples} samples: at least 1 is needed; raise --samples")
         if path is not None and not path.is_file():
             raise UsageError(f"{path} is not a file; name a text file, or a .jsonl file with one document per line")
+        check_field(path, field)
         return TextLossSettings(
             path=None if path is None else str(path),
             ctxs=(ctx,),

@@ -8,6 +8,7 @@ import codecs
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -57,9 +58,12 @@ class TextFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.use = _file_use(path)
-        with path.open("rb") as file:
+        with reading(path), path.open("rb") as file:
             self._start = len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
+
+    @cached_property
+    def use(self) -> CorpusUse:
+        return _file_use(self._path)
 
     def documents(self) -> Iterator[Document]:
         yield Document(self._start, self._blocks)
@@ -88,7 +92,8 @@ class TextFile:
             return decoder.decode(block, final)
         except UnicodeDecodeError as error:
             raise UsageError(
-                f"{self._path}: byte {position - waiting + error.start:,} is not UTF-8 text; convert the file to UTF-8"
+                f"{self._path}: byte {position - waiting + error.start:,} is not UTF-8 text; decompress the file, or "
+                "convert it to UTF-8"
             ) from None
 
 
@@ -97,11 +102,14 @@ class JsonLines:
 
     def __init__(self, path: Path, field: str) -> None:
         self._path, self._field = path, field
-        self.use = _file_use(path)
+
+    @cached_property
+    def use(self) -> CorpusUse:
+        return _file_use(self._path)
 
     def documents(self) -> Iterator[Document]:
         offset = 0
-        with self._path.open("rb") as file:
+        with reading(self._path), self._path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     text = self._text(line, f"{self._path}:{number}")
@@ -171,6 +179,20 @@ def open_source(path: Path, field: str) -> Source:
     if not path.is_file():
         raise UsageError(f"{path} is not a file; name a text file, or a .jsonl file with one document per line")
     return JsonLines(path, field) if path.suffix == JSON_LINES else TextFile(path)
+
+
+def check_text(path: str | None, field: str) -> None:
+    """Raise UsageError if a text file does not begin as one; None, for the essays, always passes."""
+    if path is not None:
+        for document in open_source(Path(path), field).documents():
+            next(iter(document.blocks()), None)
+            return
+
+
+def check_field(path: Path | None, field: str) -> None:
+    """Raise UsageError for a field of documents that are not JSON lines."""
+    if field != FIELD and (path is None or path.suffix != JSON_LINES):
+        raise UsageError(f"--field {field} is for a {JSON_LINES} file, not {path or 'the essays'}; leave it out")
 
 
 def _file_use(path: Path) -> CorpusUse:

@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -69,13 +69,17 @@ class PlanOutcome:
 
 
 def check(plan: RunPlan) -> None:
-    """Raise UsageError for models, devices, policies and report files that the plan cannot use."""
+    """Raise UsageError for models, devices, the user's questions, policies and report files that cannot be used."""
     from evalkit.analysis.policy import load_policy
     from evalkit.cli.leaderboard import format_of
     from model_adapters.opening import check_options
 
-    for options, replicated in {(planned.options, planned.replicas is not None) for planned in plan.runs}:
+    models = {(options, planned.replicas is not None) for planned in plan.runs for options in _models(planned)}
+    for options, replicated in models:
         check_options(options, replicated=replicated)
+    for planned in {id(planned.settings): planned for planned in plan.runs}.values():  # models share their settings
+        if planned.spec.check_inputs is not None:
+            planned.spec.check_inputs(planned.settings)
     for report in plan.reports:
         if report.kind == "gate":
             load_policy(report.path)
@@ -85,6 +89,13 @@ def check(plan: RunPlan) -> None:
             raise UsageError(
                 f"{report.path}: a comparison is written as {' or '.join(COMPARISONS)}; choose one of them"
             )
+
+
+def _models(planned: PlannedRun) -> Iterator[ModelOptions]:
+    """The options of a run's model, and of those that run before it."""
+    yield planned.options
+    for model, _ in planned.spec.runs_first(planned.settings).values():
+        yield replace(planned.options, model=model, override=None)
 
 
 def describe(planned: PlannedRun) -> str:

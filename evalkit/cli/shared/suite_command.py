@@ -82,6 +82,8 @@ def run_all(
     places = {role: _place(run_options, role) for role in others}
     for place in (run_options, *places.values()):
         check_place(place)
+    if spec.check_inputs is not None:
+        spec.check_inputs(settings)
     by_role = {role: replace(model_options, model=model, override=None) for role, (model, _) in others.items()}
     for each in (*by_role.values(), model_options):
         check_options(each, replicated=run_options.replicas is not None)

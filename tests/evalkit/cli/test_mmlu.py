@@ -103,6 +103,15 @@ def test_a_mistake_is_one_line(evalkit: Evalkit, case: str) -> None:
     assert evalkit.refuses(f"mmlu --model scripted:first {arguments}").startswith(message)
 
 
+def test_a_plan_finds_missing_questions_before_it_runs(evalkit: Evalkit) -> None:
+    """The folder of one suite is wrong, and no run of the other suite has begun."""
+    suites = "{track: {samples: 1}, mmlu: {data: mmlu, subjects: [anatomy]}}"
+    Path("plan.yaml").write_text(f"models: ['scripted:first']\nsuites: {suites}\n")
+    for option in ("--dry-run", ""):
+        assert "mmlu: no file anatomy_test.csv" in evalkit.refuses("run plan.yaml", *option.split())
+    assert not Path("runs").exists()
+
+
 def test_a_broken_file_is_reported_with_its_line(evalkit: Evalkit) -> None:
     with Path("mmlu/test/sociology_test.csv").open("a") as file:
         file.write("Q?,a,b,c,d,\r\n")

@@ -120,6 +120,27 @@ def test_extend_checks_all_places_first(evalkit: Evalkit, checkpoint: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ("loss bytes", "bytes: byte 0 is not UTF-8 text; decompress the file, or convert it to UTF-8"),
+        ("loss pages.jsonl", "pages.jsonl:1 has no field 'text'; give the field with the text by --field"),
+        ("loss bytes --field body", "--field body is for a .jsonl file, not bytes; leave it out"),
+        ("loss --field body", "--field body is for a .jsonl file, not the essays; leave it out"),
+        ("extend --ctx 1K --text pages.jsonl --field title", "pages.jsonl:1 has no field 'title'"),
+        ("extend --ctx 1K --field body", "--field body is for a .jsonl file, not the essays; leave it out"),
+        ("extend --ctx 1K --before x --mmlu 5 --mmlu-data .", ".: no file abstract_algebra_test.csv in it or below"),
+    ],
+)
+def test_texts_are_checked_before_a_model_is_loaded(
+    evalkit: Evalkit, checkpoint: Path, arguments: str, message: str
+) -> None:
+    Path("bytes").write_bytes(b"\xff\x00")
+    Path("pages.jsonl").write_text('{"body": "No text."}\n')
+    shown = evalkit(f"{arguments} --model", checkpoint, code=2)
+    assert shown.err.startswith(f"evalkit: {message}"), shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         ("track --updates 4,x", "--updates: 'x' is not a whole number"),
         ("track --updates 2", "2 updates: from 4"),
         ("track --tasks paritty", "did you mean 'parity'"),
