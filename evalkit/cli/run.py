@@ -1,6 +1,6 @@
 """`evalkit run`: run a plan of models and suites, or one suite by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,18 +82,21 @@ def run(
 
     name, tasks = split_tasks(suite)
     shorthands = {"shots": shots, "samples": samples, "include_path": include_path, "seed": seed, "tasks": tasks}
-    values = {**_assigned(settings), **{key: value for key, value in shorthands.items() if value is not None}}
+    values = _assigned(settings, {key: value for key, value in shorthands.items() if value is not None})
     raise typer.Exit(run_suite(name, values, model_options, run_options, where=""))
 
 
-def _assigned(settings: Sequence[str]) -> dict[str, str]:
-    """`ctx=4096` as a name and its value; UsageError for anything else."""
-    values = {}
+def _assigned(settings: Sequence[str], shorthands: Mapping[str, str | int]) -> dict[str, str | int]:
+    """`ctx=4096` as a name and its value, with those of other options; UsageError for anything else."""
+    values = dict(shorthands)
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name.strip():
             raise UsageError(f"--set {setting!r}: write NAME=VALUE, such as ctx=4096,64K")
-        values[name.strip().replace("-", "_")] = value
+        name = name.strip().replace("-", "_")
+        if name in values:
+            raise UsageError(f"{name} is given as {values[name]!r} and as {value!r}; leave one of them out")
+        values[name] = value
     return values
 
 
@@ -113,7 +116,7 @@ def _plan_name(plan: str | None, run_options: "RunOptions") -> str:
 
 
 def _watch(plan: str, out: Path | None, where: str, interval: float | None, *, dry_run: bool) -> int:
-    from evalkit.cli.shared.plan_run import check
+    from evalkit.cli.shared.plan_run import check, check_questions
     from evalkit.cli.shared.watch_run import CheckpointWatch
     from evalkit.running.plan import CHECKPOINT, LAST_GOOD
     from evalkit.running.watching import read_watching_plan
@@ -121,7 +124,9 @@ def _watch(plan: str, out: Path | None, where: str, interval: float | None, *, d
 
     read = read_watching_plan(plan, out)
     check(read.of_fixed())
-    check(replace(read.of(CHECKPOINT, CHECKPOINT, LAST_GOOD), runs=()))
+    each = read.of(CHECKPOINT, CHECKPOINT, LAST_GOOD)
+    check(replace(each, runs=()))
+    check_questions(each)
     watch = CheckpointWatch(read, open_source(where))
     if not dry_run:
         return watch.run(interval)

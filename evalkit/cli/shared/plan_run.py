@@ -77,9 +77,7 @@ def check(plan: RunPlan) -> None:
     models = {(options, planned.replicas is not None) for planned in plan.runs for options in _models(planned)}
     for options, replicated in models:
         check_options(options, replicated=replicated)
-    for planned in {id(planned.settings): planned for planned in plan.runs}.values():  # models share their settings
-        if planned.spec.check_inputs is not None:
-            planned.spec.check_inputs(planned.settings)
+    check_questions(plan)
     for report in plan.reports:
         if report.kind == "gate":
             load_policy(report.path)
@@ -89,6 +87,13 @@ def check(plan: RunPlan) -> None:
             raise UsageError(
                 f"{report.path}: a comparison is written as {' or '.join(COMPARISONS)}; choose one of them"
             )
+
+
+def check_questions(plan: RunPlan) -> None:
+    """Raise UsageError for files of questions and texts that the plan cannot use."""
+    for planned in {id(planned.settings): planned for planned in plan.runs}.values():  # models share their settings
+        if planned.spec.check_inputs is not None:
+            planned.spec.check_inputs(planned.settings)
 
 
 def _models(planned: PlannedRun) -> Iterator[ModelOptions]:

@@ -90,6 +90,8 @@ BAD = {
     "no suite": ("run --suite mmlo", "unknown suite 'mmlo'; did you mean 'mmlu'?"),
     "no task": ("run --suite lm-eval:", "tasks: '' names nothing"),
     "no setting": ("run --suite ruler --set ctx", "--set 'ctx': write NAME=VALUE"),
+    "a setting twice": ("run --suite ruler:vt --set tasks=cwe", "tasks is given as 'vt' and as 'cwe'; leave one of"),
+    "a setting and its option": ("run --suite ruler --samples 2 --set samples=1", "samples is given as 2 and as '1'"),
     "another setting": ("run --suite ruler --set ctxs=4096", "ctxs is unknown; did you mean 'ctx'?"),
     "no context": ("run --suite ruler", "ctx is missing"),
     "an option of a run": ("run plan.yaml --model scripted:one", "--model is an option of --suite"),

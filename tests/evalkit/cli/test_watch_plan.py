@@ -267,6 +267,11 @@ def test_a_source_that_cannot_be_listed_is_refused_at_once_with_once(evalkit: Ev
     assert evalkit.refuses(f"{WATCH} --once") == "--watch train: the hub does not answer"
 
 
+def test_questions_that_are_missing_are_met_first(evalkit: Evalkit) -> None:
+    Path("plan.yaml").write_text("suites: {mmlu: {data: train}}\n")
+    assert "train: no file abstract_algebra_test.csv in it or below" in evalkit.refuses(f"{WATCH} --once")
+
+
 def test_a_policy_that_cannot_be_read_is_met_first(evalkit: Evalkit) -> None:
     Path("gate.yaml").write_text("rule: {}")
     save(100, wrong=0)
