@@ -33,8 +33,9 @@ def _table(record: RunRecord, ctx: int) -> Table:
     ]
     where = f"filled with other text to {ctx:,} tokens" if ctx else "nothing between the updates"
     samples = ", ".join(sorted({f"{row.n:,}" for row in rows if row.value is not None}, key=int)) or "no"
+    each = f"{samples} sample{'' if samples == '1' else 's'} each"
     return Table(
-        f"Accuracy (0-100) by number of state updates, with 95 % interval; {where}; {samples} samples each",
+        f"Accuracy (0-100) by number of state updates, with 95 % interval; {where}; {each}",
         ("task", "chance", *(f"{updates:,}" for updates in columns), "held at ≥ 90 %"),
         tuple(lines),
     )

@@ -94,9 +94,9 @@ def _merge(folders: Sequence[Path], out: Path) -> "dict[str, StoredRun]":
     """Store the merged run in `out`, and the runs of its other models below; returns all by role, its own without."""
     from evalkit.running.store import check_out
 
-    check_out(out, resume=False)
-    if out.is_dir() and os.listdir(out):
+    if out.is_dir() and os.access(out, os.R_OK) and os.listdir(out):
         raise UsageError(f"{out} is not empty; use another --out")
+    check_out(out, resume=False)
     with _taking_the_place_of(out) as place:
         runs = {role: _merge_one([folder / role for folder in folders], place / role, role) for role in _roles(folders)}
         runs[""] = _merge_one(folders, place, out.resolve().name, runs)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from evalkit.errors import UsageError
 from evalkit.records import SampleKey, Shard, SuitePlan, spans_of
 from evalkit.running.replicas.work import cost_tokens
+from evalkit.values import counted
 
 SHARDS = "shards"
 """Folder in which shards of runs are stored; commands that search folders for runs pass it over."""
@@ -44,7 +45,7 @@ def part_of(plan: SuitePlan, shard: Shard) -> SuitePlan:
     """The samples of `shard`, in their order; UsageError if it has none."""
     if shard.count > len(plan.keys):
         raise UsageError(
-            f"--shard {shard.name}: the run has {len(plan.keys):,} samples; use at most {len(plan.keys):,} shards"
+            f"--shard {shard.name}: the run has {counted(len(plan.keys), 'sample')}; use at most as many shards"
         )
     numbers = shard_numbers(plan, shard.count)
     keys = tuple(key for key in plan.keys if numbers[key] == shard.number)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from evalkit.did_you_mean import check_known
 from evalkit.errors import UsageError
+from evalkit.values import counted
 from suites.mmlu.subjects import GROUPS, SUBJECTS
 
 SEED = 0
@@ -73,9 +74,8 @@ class MmluSettings:
 
     def headline(self) -> str:
         """The questions in one line, for the first line of output."""
-        number = "all questions" if self.samples is None else f"{self.samples} questions each"
-        subjects = f"{len(self.subjects)} subject{'' if len(self.subjects) == 1 else 's'}"
-        return f"mmlu: {subjects}, {number}, {self.shots}-shot {self.variant}"
+        number = "all questions" if self.samples is None else f"{counted(self.samples, 'question')} each"
+        return f"mmlu: {counted(len(self.subjects), 'subject')}, {number}, {self.shots}-shot {self.variant}"
 
     def contexts(self) -> tuple[int, ...]:
         """No lengths: a prompt is as long as its question."""

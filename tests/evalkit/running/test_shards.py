@@ -86,5 +86,5 @@ def test_what_is_no_shard_is_refused(text: str) -> None:
 
 def test_more_shards_than_samples_are_refused() -> None:
     plan = SuitePlan((SampleKey("vt", 512, 0, 42),), (), ())
-    with pytest.raises(UsageError, match="--shard 2/2: the run has 1 samples; use at most 1 shards"):
+    with pytest.raises(UsageError, match="--shard 2/2: the run has 1 sample; use at most as many shards"):
         part_of(plan, Shard(2, 2))
