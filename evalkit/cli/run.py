@@ -21,6 +21,14 @@ EXAMPLES = (
     "evalkit run --suite my-suite --set ctx=4096,64K --model ./my-checkpoint"
 )
 _OF_PLAN = ("plan", "out", "dry_run", "resume", "shard", "watch", "interval", "once", *REPLICA_OPTIONS)
+_FLAGS = {"settings": "set", "batch_sequences": "batch"}
+"""Options by the names of their parameters, if these differ."""
+_OUTSIDE_SUITES = {
+    "model": "write it among the models of the plan instead",
+    "baseline": "write it among the models of the plan, and add a report that compares",
+    "format": "leave it out",
+}
+"""What to do with options that cannot be written below a suite of a plan."""
 SECONDS_BETWEEN_LOOKS = 60.0
 
 
@@ -106,8 +114,9 @@ def _plan_name(plan: str | None, run_options: "RunOptions") -> str:
         raise UsageError("neither a plan nor --suite is named; see `evalkit run --help`")
     others = [name for name in run_options.passed if name not in _OF_PLAN]
     if others:
-        flag = "set" if others[0] == "settings" else others[0].replace("_", "-")
-        raise UsageError(f"--{flag} is an option of --suite; write it below a suite of the plan instead")
+        flag = _FLAGS.get(others[0], others[0].replace("_", "-"))
+        remedy = _OUTSIDE_SUITES.get(others[0], "write it below a suite of the plan instead")
+        raise UsageError(f"--{flag} is an option of --suite; {remedy}")
     if {"watch", "shard"} <= run_options.passed.keys():
         raise UsageError("--shard cannot be combined with --watch; leave one of them out")
     if "watch" in run_options.passed and run_options.replicas is not None:
