@@ -82,7 +82,7 @@ class ProgressBar:
             "waiting for the first sample", total=None, samples="", score="", rate="", ends_at=None
         )
         self._pace, self._score = _Pace(), _Score()
-        self._ended = self._pending = 0
+        self._ended = self._pending = self._errored = 0
         self._first_prompt_at: float | None = None
         self._last_line_at = time.perf_counter()
         self._stack = ExitStack()
@@ -105,11 +105,15 @@ class ProgressBar:
         self._ended += 1
         self._pace.add(record)
         self._score.add(record)
+        if record.error is not None:
+            self._errored += 1
+            if self._errored == 1:  # a server that is gone or a lack of memory fails many samples alike
+                self._say(one_line(f"error of {record.id}: {record.error}"))
         self._progress.update(
             self._bar,
             advance=cost_tokens(record),
             description=one_line(f"{record.task} @ {record.ctx:,}" if record.ctx else record.task),
-            samples=f"{self._ended}/{self._pending}",
+            samples=f"{self._ended}/{self._pending}{f', {self._errored:,} errored' if self._errored else ''}",
             score=self._score.text,
         )
         if record.unscored is None and self._first_prompt_at is not None:
@@ -145,7 +149,9 @@ class ProgressBar:
             self._say(f"first answer after {seconds:.1f} s; about {duration(seconds_left)} for the other {left}")
         elif left and self._progress.disable and now - self._last_line_at > SECONDS_BETWEEN_LOG_LINES:
             score = f", {self._score.text} so far" if self._score.text else ""
-            self._say(f"{self._ended} of {self._pending} samples, {rate}{score}, about {duration(seconds_left)} left")
+            errors = f", {self._errored:,} errored" if self._errored else ""
+            counts = f"{self._ended} of {self._pending} samples{errors}"
+            self._say(f"{counts}, {rate}{score}, about {duration(seconds_left)} left")
 
     def _say(self, line: str) -> None:
         self._console.print(Text(line))

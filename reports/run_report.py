@@ -99,7 +99,7 @@ def _notices(record: RunRecord) -> tuple[str, ...]:
     if errors:
         notices.append(
             f"INCOMPLETE: {errors} of {record.counts.n} samples errored and are not in the scores; "
-            "run again with --resume to repeat them."
+            "evalkit show RUN --failed lists them, and --resume repeats them."
         )
     notices.extend(
         f"Unscored: {cell.task}{f' at {cell.ctx:,}' if cell.ctx else ''}: {cell.reason}" for cell in record.unscored

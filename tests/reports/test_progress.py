@@ -70,6 +70,16 @@ def test_the_first_sample_shows_how_long_the_others_take(clock: Clock, sample: S
     assert lines == ["first answer after 2.0 s; about 1 min 00 s for the other 30"]
 
 
+def test_the_first_error_is_shown_and_all_are_counted(
+    clock: Clock, sample: SampleRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LOG_LINES", 1.0)
+    failed = replace(sample, score=None, error="the server\nis gone")
+    lines = watch(clock, plan(4096, samples=9), [(2.0, sample), (2.1, failed), (2.2, failed), (9.0, sample)])
+    assert lines[1] == f"error of {sample.id}: the server is gone"
+    assert lines[2:] == ["4 of 9 samples, 2 errored, 1,820 tokens/s, score 100.0 so far, about 11 s left"]
+
+
 def test_longer_samples_are_expected_to_take_longer(clock: Clock, sample: SampleRecord) -> None:
     lines = watch(clock, plan(4096, 65536), [(2.0, sample)])
     assert lines == ["first answer after 2.0 s; about 32 s for the other 1"]
