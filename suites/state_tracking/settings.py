@@ -67,9 +67,10 @@ class StateTrackingSettings:
     def headline(self) -> str:
         """The questions in one line, for the first line of output."""
         prompts = len(self.tasks) * len(self.updates) * len(self.ctxs) * self.samples
+        updates = " to ".join(dict.fromkeys(f"{number:,}" for number in (self.updates[0], self.updates[-1])))
         return (
-            f"track: {counted(prompts, 'prompt')} ({counted(len(self.tasks), 'task')}, {self.updates[0]:,} to "
-            f"{self.updates[-1]:,} updates, {counted(self.samples, 'sample')} each)"
+            f"track: {counted(prompts, 'prompt')} ({counted(len(self.tasks), 'task')}, {updates} updates, "
+            f"{counted(self.samples, 'sample')} each)"
         )
 
     def contexts(self) -> tuple[int, ...]:

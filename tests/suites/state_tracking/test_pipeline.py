@@ -62,3 +62,10 @@ def test_what_does_not_fit_is_left_out_and_reported(tmp_path: Path) -> None:
     assert (many.value, many.unscored) == (None, 2)
     assert figure_values(record) == {"updates_held/s5_shell@1024": 4}
     assert "| unscored |" in render_run(record)
+
+
+def test_the_headline_counts_one_as_one() -> None:
+    one = StateTrackingSettings.of(tasks=("parity",), updates=(4,), samples=1)
+    assert one.headline() == "track: 1 prompt (1 task, 4 updates, 1 sample each)"
+    several = StateTrackingSettings.of(tasks=("parity", "counter"), updates=(4, 16), samples=3)
+    assert several.headline() == "track: 12 prompts (2 tasks, 4 to 16 updates, 3 samples each)"
