@@ -121,7 +121,14 @@ def open_tokenizer(options: ModelOptions) -> Tokenizer:
         return ScriptedTokenizer(chat_template=None if raw else Script(options).model.chat_template)
     from model_adapters.checkpoint_tokenizer import load_tokenizer
 
-    return load_tokenizer(options if options.tokenizer is None else replace(options, model=options.tokenizer))
+    if options.tokenizer is not None:
+        return load_tokenizer(replace(options, model=options.tokenizer))
+    try:
+        return load_tokenizer(options)
+    except UsageError as error:
+        if options.server is None:
+            raise
+        raise UsageError(f"{error}, or name the tokenizer of the served model with --tokenizer") from None
 
 
 def open_chat(options: ModelOptions) -> Chat:

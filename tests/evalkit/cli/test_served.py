@@ -50,6 +50,12 @@ def test_a_run_on_a_server_is_stored_like_any_other(
     assert record["counts"] == {"n": 6, "errors": 0, "unscored": 0}
 
 
+def test_a_name_that_only_the_server_knows_needs_a_tokenizer(evalkit: Evalkit, server: FakeServer) -> None:
+    refusal = evalkit.refuses("ruler --ctx 512 --model ./served --server", server.url)
+    assert refusal.startswith("'./served': no such directory; ")
+    assert refusal.endswith(", or name the tokenizer of the served model with --tokenizer")
+
+
 def test_a_run_goes_on_once_the_server_is_back(evalkit: Evalkit, server: FakeServer) -> None:
     server.fault = lambda body, before: (503, {}) if len(server.bodies) > 6 else None
     evalkit(NEEDLES, "--batch", "1", "--server", server.url, code=3)
