@@ -154,7 +154,7 @@ def corpus_facts(corpora: Sequence[CorpusUse]) -> list[tuple[str, str]]:
     for kind, here in kinds.items():
         if len(here) == 1:
             (corpus,) = here
-            described = f"{corpus.name} ({corpus.source}, sha256 {_digest(corpus.sha256)})"
+            described = f"{corpus.name} ({short_source(corpus.source)}, sha256 {_digest(corpus.sha256)})"
             facts.append((f"corpus: {corpus.role}", described))
         else:
             sources = ", ".join(dict.fromkeys(corpus.source for corpus in here))
@@ -162,6 +162,12 @@ def corpus_facts(corpora: Sequence[CorpusUse]) -> list[tuple[str, str]]:
             digest = hashlib.sha256(listed.encode()).hexdigest()
             facts.append((f"corpus: {kind}", f"{len(here)} parts ({sources}, sha256 of them all {_digest(digest)})"))
     return facts
+
+
+def short_source(source: str) -> str:
+    """The source of a corpus, shortened to the first file if it lists several, each with its sha256."""
+    first, *others = (part.rpartition(" sha256:")[0] for part in source.split("; "))
+    return f"{first} and {len(others)} more" if first and all(others) and others else source
 
 
 def describe_model(model: ModelIdentity) -> str:

@@ -13,10 +13,11 @@ app = typer.Typer(no_args_is_help=True, help="List, download and verify the corp
 @app.command("list", epilog="Example: EVALKIT_DATA=./corpora evalkit data list")
 def list_command() -> None:
     """Show which corpus is used for each role, and where it comes from."""
+    from reports.run_report import short_source
     from reports.terminal import print_rows
     from suites.corpora import list_corpora
 
-    rows = [(c.role, c.name, _shorten(c.source), c.sha256[:16], c.state) for c in list_corpora()]
+    rows = [(c.role, c.name, short_source(c.source), c.sha256[:16], c.state) for c in list_corpora()]
     print_rows(("role", "name", "source", "sha256", "sha256 is"), rows)
 
 
@@ -47,9 +48,3 @@ def verify_command() -> None:
     broken = [row.role for row in rows if row.state == "corrupt"]
     if broken:
         raise UsageError(f"corrupt in the cache: {', '.join(broken)}; download again with `evalkit data fetch`")
-
-
-def _shorten(source: str) -> str:
-    """A source that names many files, shortened to the first."""
-    first, *others = source.split("; ")
-    return f"{first.partition(' ')[0]} and {len(others)} more" if others else source

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from evalkit.records import Figure, ResultRow, RunRecord, SuiteSummary, SummaryRow
+from evalkit.records import CorpusUse, Figure, ResultRow, RunRecord, SuiteSummary, SummaryRow
 from reports.markdown import render_run
-from reports.run_report import UNTRAINED, run_report, scores_report
+from reports.run_report import UNTRAINED, corpus_facts, run_report, scores_report
 from tests.reports.example_runs import EMBEDDED, FULL, THINKING
 
 
@@ -25,6 +25,19 @@ def test_a_quantized_model_is_not_called_plain() -> None:
     quantized = replace(FULL, model=replace(FULL.model, quantization="fp8, e4m3; dequantized while loading"))
     expected = f", {FULL.model.dtype} (fp8, e4m3; dequantized while loading), "
     assert expected in dict(run_report(quantized).facts)["model"]
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("my novels/a b.txt sha256:12; my novels/c.txt sha256:34; d.txt sha256:56", "my novels/a b.txt and 2 more"),
+        ("my novels/one; two.txt", "my novels/one; two.txt"),
+        ("wonderwords", "wonderwords"),
+    ],
+)
+def test_of_many_files_the_first_is_named(source: str, shown: str) -> None:
+    corpora = (CorpusUse("essays", "novels", "sha256:abc", source),)
+    assert corpus_facts(corpora) == [("corpus: essays", f"novels ({shown}, sha256 abc)")]
 
 
 def test_a_cell_whose_samples_all_failed_has_no_score() -> None:

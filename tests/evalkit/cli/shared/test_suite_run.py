@@ -119,9 +119,7 @@ class TestExitCodes:
     def test_errors_exit_3_and_are_reported_in_the_table(self, command: Command) -> None:
         command.rules = [{"match": "sum/512/1/42", "error": "NaN logits"}, {"match": "sum/512/2/42", "text": "no"}]
         output = " ".join(command("--out here", code=3).out.split())
-        assert (
-            "INCOMPLETE: 1 of 3 samples errored and are not in the scores; evalkit show RUN --failed lists" in output
-        )
+        assert "INCOMPLETE: 1 of 3 samples errored and are not in the scores; evalkit show RUN --failed lists" in output
         assert "50.0 (1 errored)" in output
 
     def test_an_interrupt_exits_130_and_says_how_to_continue(
