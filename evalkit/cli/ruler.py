@@ -8,6 +8,8 @@ import typer
 from evalkit.cli.shared import options
 from evalkit.cli.shared.option_groups import MODEL, RUN, takes
 from evalkit.errors import UsageError
+from evalkit.running.replicas.options import REPLICA_OPTIONS
+from evalkit.values import counted
 
 if TYPE_CHECKING:
     from evalkit.cli.shared.suite_run import RunOptions
@@ -17,6 +19,9 @@ EXAMPLES = (
     "Examples: evalkit ruler --ctx 65536 · evalkit ruler --ctx 4K,16K,64K --model ./my-checkpoint --samples 100 · "
     "evalkit ruler --ctx 4096 --tasks niah_single_2,vt --format json"
 )
+
+_OF_RUNS = ("baseline", "resume", "shard", "format", *REPLICA_OPTIONS)
+"""Options that say how a run is made and shown."""
 
 
 @takes(MODEL, RUN)
@@ -50,8 +55,12 @@ def ruler(
 
     values = {"ctx": ctx, "tasks": tasks, "samples": samples, "seed": seed, "dialect": dialect, "data": data}
     if prepare_only:
-        if run_options.shard is not None:
-            raise UsageError(f"--shard {run_options.shard.name} runs samples, --prepare-only writes all; leave one out")
+        for name in _OF_RUNS:
+            if name in run_options.passed:
+                flag = f"--{name.replace('_', '-')}"
+                raise UsageError(
+                    f"{flag} is for a run, and --prepare-only writes all samples without one; leave one out"
+                )
         _prepare(values, model_options, run_options.out or Path("samples"))
         return
     raise typer.Exit(run_suite("ruler", values, model_options, run_options))
@@ -79,4 +88,4 @@ def _prepare(values: dict[str, Any], model_options: "ModelOptions", out: Path) -
                 typer.echo(f"left out: {key.id}: {error}", err=True)
     for cell in plan.unscored:
         typer.echo(f"left out: {cell.task} at {cell.ctx:,}: {cell.reason}", err=True)
-    typer.echo(f"wrote {len(plan.keys) - left_out} samples to {out}")
+    typer.echo(f"wrote {counted(len(plan.keys) - left_out, 'sample')} to {out}")

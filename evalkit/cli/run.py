@@ -77,6 +77,8 @@ def run(
     """
     if suite is None:
         named = _plan_name(plan, run_options)
+        if once and interval is not None:
+            raise UsageError("--once looks once, and --interval is the time between two looks; leave one of them out")
         if watch is not None:
             pause = SECONDS_BETWEEN_LOOKS if interval is None else interval
             raise typer.Exit(_watch(named, out, watch, None if once else pause, dry_run=dry_run))

@@ -10,6 +10,7 @@ from suites.ruler.tasks import DIALECTS, SHORTEST, TASKS, Dialect
 
 SAMPLES = 100
 QUICK_SAMPLES = 1
+SEED = 42
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class RulerSettings:
         ctx: tuple[int, ...],
         tasks: tuple[str, ...] | None = None,
         samples: int | None = None,
-        seed: int = 42,
+        seed: int = SEED,
         dialect: str = "nvidia",
         data: Path | None = None,
     ) -> "RulerSettings":
@@ -49,6 +50,8 @@ class RulerSettings:
             raise UsageError("no context length; give one or more, such as --ctx 4096")
         if samples is not None and samples < 1:
             raise UsageError(f"--samples {samples}: at least 1 sample per task is needed")
+        if data is not None and seed != SEED:
+            raise UsageError(f"--seed {seed}: the samples of --data have been drawn already; leave --seed out")
         if data is not None and not data.is_dir():
             raise UsageError(f"--data {data} is not a folder; name one with <task>/validation.jsonl in it")
         chosen = next(known for known in DIALECTS if known == dialect)

@@ -248,6 +248,7 @@ def test_a_model_of_the_plan_stands_for_the_first_good_checkpoint(evalkit: Evalk
             "run --suite tiny --watch train",
             "--suite runs one suite and no plan; leave out the plan and its options, or --suite",
         ),
+        (f"{WATCH} --once --interval 5", "--once looks once, and --interval is the time between two looks"),
         (f"{WATCH} --samples 5", "--samples is an option of --suite; write it below a suite of the plan instead"),
         ("run --watch train", "neither a plan nor --suite is named; see `evalkit run --help`"),
         ("run plan.yaml", "plan plan.yaml: models is missing"),

@@ -41,6 +41,20 @@ def test_a_mistake_in_predictions_is_one_line(predictions: Path, evalkit: Evalki
     assert "vt.jsonl" in evalkit.refuses("score ruler", predictions)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--prepare-only --baseline scripted:x", "--baseline is for a run, and --prepare-only writes all samples"),
+        ("--prepare-only --shard 1/2", "--shard is for a run, and --prepare-only writes all samples"),
+        ("--prepare-only --replicas 2", "--replicas is for a run, and --prepare-only writes all samples"),
+        ("--data . --seed 7", "--seed 7: the samples of --data have been drawn already; leave --seed out"),
+    ],
+)
+def test_options_without_a_meaning_are_refused(evalkit: Evalkit, options: str, message: str) -> None:
+    assert evalkit.refuses(f"ruler --ctx 512 --model scripted:x {options}").startswith(message)
+    assert not Path("samples").exists()
+
+
 def test_prepared_samples_are_written_and_what_is_left_out_is_told(evalkit: Evalkit) -> None:
     shown = evalkit("ruler --ctx 512,1024 --tasks vt,cwe --samples 2 --prepare-only --out samples --model scripted:x")
     assert "wrote 4 samples to samples" in " ".join(shown.out.split())
