@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -375,11 +376,14 @@ def _describe(notes: "Console", opened: "OpenedModel", prepared: _Prepared, fold
     if unused is not None:
         note(notes, f"note: {unused}")
     if roles := generated_roles(prepared.plan.corpora):
-        named = ", ".join(roles)
+        from suites.corpora.folder import DATA_VARIABLE
+
+        given = os.environ.get(DATA_VARIABLE)
+        lacking = f"{DATA_VARIABLE}={given} has no file for {'it' if len(roles) == 1 else 'them'}. " if given else ""
         note(
             notes,
-            f"GENERATED CORPORA ({named}): text that comes with evalkit; scores on it compare with nothing published. "
-            "Get the public corpora with: evalkit data fetch",
+            f"GENERATED CORPORA ({', '.join(roles)}): text that comes with evalkit; scores on it compare with nothing "
+            f"published. {lacking}Get the public corpora with: evalkit data fetch",
             style="yellow",
         )
     for warning in (*prepared.run_settings.warnings, *prepared.plan.warnings):

@@ -248,6 +248,13 @@ class TestFolders:
         assert notes.index(announced) < notes.index("run folder: here")
         assert "GENERATED CORPORA: numbers" in shown.out.splitlines()[0]
 
+    def test_a_data_folder_without_the_corpus_is_named(
+        self, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr("tests.evalkit.tiny_suite.CORPUS", replace(CORPUS, source="embedded"))
+        monkeypatch.setenv("EVALKIT_DATA", str(tmp_path))
+        assert f"published. EVALKIT_DATA={tmp_path} has no file for it. Get the public" in command("--out here").err
+
 
 class TestReports:
     """The record is stored before reports are made from it."""
