@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from evalkit.cli.shared.option_groups import MODEL, RUN, takes
+from evalkit.cli.shared.options import read_folder
 from evalkit.errors import UsageError
 from evalkit.running.replicas.options import REPLICA_OPTIONS
 
@@ -44,7 +45,13 @@ def run(
         [], "--set", metavar="NAME=VALUE", help="With --suite: a setting of the suite; may be repeated."
     ),
     out: Path | None = typer.Option(
-        None, "--out", "-o", help="Folder of the plan's runs and reports, or of the run.", show_default="runs/<name>"
+        None,
+        "--out",
+        "-o",
+        parser=read_folder,
+        metavar="<path>",
+        help="Folder of the plan's runs and reports, or of the run.",
+        show_default="runs/<name>",
     ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check the plan and list its runs, without running them."),
     watch: str | None = typer.Option(
