@@ -1,42 +1,26 @@
 """Leaderboards: a table of models by benchmark, ranked by the differences between the models.
 
-Samples are read only of the runs in the column that a table is ranked by. Of all others run.json is read and checked
-against manifest.json and the number of lines of samples.jsonl, so that hundreds of runs take seconds.
+Samples are read only of the runs in the column that a table is ranked by.
 """
 
-import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
+from evalkit.analysis.board_runs import BoardRun, LeftOut
 from evalkit.analysis.costs import describe_hardware, longest_context
-from evalkit.analysis.finished_run import StoredRun, all_run_folders, check_record, load_run, refuse_shard_record
 from evalkit.analysis.ranking import rank, worse_than
 from evalkit.analysis.selectors import Selector, spelled
 from evalkit.did_you_mean import did_you_mean
-from evalkit.errors import EvalkitError, IncompatibleRunError, UsageError
-from evalkit.files import reading
+from evalkit.errors import UsageError
 from evalkit.records import EFFECTIVE_LENGTH, ResultRow, RunRecord, generated_roles
 from evalkit.records.metrics import metric_of
-from evalkit.running.store import RUN, SAMPLES, read_run
 from evalkit.statistics.intervals import Interval
 from evalkit.suite_spec import suite_position
 
-_CHUNK_BYTES = 1 << 20
-
 Model = tuple[str, str]
 """Name and fingerprint."""
-
-
-@dataclass(frozen=True, slots=True)
-class BoardRun:
-    """A run for the leaderboard: its record, and its samples on demand."""
-
-    record: RunRecord
-    load: Callable[[], StoredRun]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +138,6 @@ class UsedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A folder whose run is not in the tables."""
-
-    folder: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Leaderboard:
     """The main table, then one per protocol that few runs share, and all runs behind them."""
 
@@ -174,34 +150,6 @@ class Leaderboard:
 
 Cells = Mapping[Model, Mapping[Column, Cell]]
 Sources = Mapping[tuple[Model, Column], BoardRun]
-
-
-def read_runs(paths: Sequence[Path]) -> tuple[list[BoardRun], tuple[LeftOut, ...]]:
-    """All runs in `paths`, at any depth, and the folders below them whose runs cannot be used.
-
-    Such a run has not finished, cannot be read, or disagrees with its own files. If it is itself one of `paths`, this
-    raises UsageError or IncompatibleRunError, and so does a path without any run.
-    """
-    named = {os.path.realpath(path) for path in paths}
-    folders = {os.path.realpath(folder): folder for path in paths for folder in all_run_folders(path)}
-    runs, left_out = [], []
-    for place, folder in folders.items():
-        try:
-            runs.append(_read_run(folder))
-        except EvalkitError as error:
-            if place in named:
-                raise
-            left_out.append(LeftOut(str(folder), str(error)))
-    return runs, tuple(sorted(left_out, key=lambda one: one.folder))
-
-
-def _read_run(folder: Path) -> BoardRun:
-    record = read_run(folder)
-    refuse_shard_record(folder, record)
-    of_run = folder if os.path.isdir(folder) else folder.parent
-    _check_lines(of_run, record)
-    check_record(of_run, record)
-    return BoardRun(record, partial(load_run, folder))
 
 
 def build_leaderboard(
@@ -249,20 +197,6 @@ def _age_key(record: RunRecord) -> tuple[str, int, str, int, str]:
     number = re.search(r"-(\d{1,9})$", record.run_id)
     age = started[-1] if started else "", int(number[1]) if number else 1
     return (*age, record.run_id, record.counts.n, repr(record.results))
-
-
-def _check_lines(folder: Path, record: RunRecord) -> None:
-    path = folder / SAMPLES
-    lines, last = 0, b"\n"
-    with reading(path), path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            lines += chunk.count(b"\n")
-            last = chunk[-1:]
-    if last != b"\n" or lines != record.counts.n:
-        part = "" if last == b"\n" else " and a part of one"
-        raise IncompatibleRunError(
-            f"{folder}: {RUN} counts {record.counts.n} samples, {SAMPLES} holds {lines}{part}; run it again"
-        )
 
 
 def _record_key(record: RunRecord) -> tuple[str, ...]:

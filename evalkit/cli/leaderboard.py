@@ -73,8 +73,9 @@ def leaderboard(
     another dialect, suite version or corpora, and results of other tools, have separate tables. Runs in a folder that
     have not finished or cannot be read are listed with the reason; of several runs of one model the newest counts.
     """
+    from evalkit.analysis.board_runs import read_runs
     from evalkit.analysis.foreign_results import is_foreign, read_foreign_results
-    from evalkit.analysis.leaderboard import build_leaderboard, read_runs
+    from evalkit.analysis.leaderboard import build_leaderboard
 
     chosen = format or format_of(out)
     foreign = read_foreign_results(path for path in runs if is_foreign(path))

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.analysis.board_runs import BoardRun
 from evalkit.analysis.finished_run import StoredRun, load_run
-from evalkit.analysis.leaderboard import BoardRun
 from evalkit.records import (
     EFFECTIVE_LENGTH,
     SCHEMA,

@@ -273,8 +273,9 @@ def _compare(report: PlannedReport, outcome: PlanOutcome, notices: Sequence[str]
 
 
 def _leaderboard(report: PlannedReport, outcome: PlanOutcome, notices: Sequence[str]) -> None:
+    from evalkit.analysis.board_runs import BoardRun
     from evalkit.analysis.finished_run import load_run
-    from evalkit.analysis.leaderboard import BoardRun, build_leaderboard
+    from evalkit.analysis.leaderboard import build_leaderboard
     from evalkit.cli.leaderboard import format_of, render
 
     if not outcome.runs:

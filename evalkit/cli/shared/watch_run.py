@@ -149,7 +149,8 @@ class CheckpointWatch:
 
     def _write_leaderboard(self, report: "PlannedReport", outcome: PlanOutcome) -> None:
         """Write a table of all checkpoints so far."""
-        from evalkit.analysis.leaderboard import build_leaderboard, read_runs
+        from evalkit.analysis.board_runs import read_runs
+        from evalkit.analysis.leaderboard import build_leaderboard
         from evalkit.cli.leaderboard import format_of, render
 
         try:
