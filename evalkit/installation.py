@@ -53,8 +53,16 @@ def library(module: str, package: str = "") -> Any:
 def light_install_error(error: ModuleNotFoundError) -> UsageError | None:
     """The error to show if `error` comes from an installation without the extra `models`, else None."""
     module = (error.name or "").partition(".")[0]
-    if module not in MODELS:
-        return None
+    return _light_install(module) if module in MODELS else None
+
+
+def check_runs_models() -> None:
+    """Raise UsageError in an installation without the extra `models`; imports nothing."""
+    if not is_installed("torch"):
+        raise _light_install("torch")
+
+
+def _light_install(module: str) -> UsageError:
     return UsageError(
         f"{module} is not installed: this evalkit judges stored runs and does not run models; "
         f"to run models: {install_command()}"

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import UsageError
+from evalkit.installation import check_runs_models
 from evalkit.records import Manifest, ModelIdentity, PreflightCheck
 from evalkit.running.activity import Activity, report
 from evalkit.running.answering import Answerer, OneModel
@@ -169,7 +170,9 @@ def check_options(options: ModelOptions, *, replicated: bool = False) -> None:
     local = find_local(options.model) is not None
     if local and options.chat is not ChatMode.OFF:
         open_chat(options)
-    if options.device != "auto":  # which every machine has, and torch takes seconds to import
+    if options.device == "auto":  # which every machine has, and torch takes seconds to import
+        check_runs_models()
+    else:
         from model_adapters.loading import find_device
 
         find_device(options.device)

@@ -61,9 +61,9 @@ def answers(folder: str) -> dict[str, tuple[str, int]]:
 
 
 def test_ruler_through_a_server_and_through_the_engine(evalkit: Evalkit, url: str) -> None:
-    asked = f"ruler --tasks {TASKS} --ctx 1024 --samples 1 --dtype float32 --device cpu"
+    asked = f"ruler --tasks {TASKS} --ctx 1024 --samples 1"
     evalkit(f"{asked} --model {MODEL} --server {url} --batch 2 --out served")
-    evalkit(f"{asked} --model reference:hybrid --out here")
+    evalkit(f"{asked} --model reference:hybrid --dtype float32 --device cpu --out here")
     served = answers("served")
     assert len(served) == 3
     assert served == answers("here")
@@ -92,10 +92,10 @@ def test_thoughts_through_a_server_and_through_the_engine(evalkit: Evalkit, url:
     # Servers apply the settings of a checkpoint to requests that say nothing of them; an evaluation does not.
     settings = model / "generation_config.json"
     settings.write_text(json.dumps({**json.loads(settings.read_text()), "repetition_penalty": 3.0}))
-    asked = "ruler --tasks niah_single_1 --ctx 1536 --samples 2 --dtype float32 --device cpu --skip-preflight"
+    asked = "ruler --tasks niah_single_1 --ctx 1536 --samples 2 --skip-preflight"
     asked += f" --model {model} --chat prefill --thinking 24"
     evalkit(f"{asked} --server {url} --batch 2 --out served")
-    evalkit(f"{asked} --out here")
+    evalkit(f"{asked} --dtype float32 --device cpu --out here")
     served, here = (
         [json.loads(line) for line in (Path(folder) / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
         for folder in ("served", "here")
