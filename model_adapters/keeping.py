@@ -6,10 +6,12 @@ opened = open_model(options, others, keeper)    # the same weights, for other co
 keeper.close()
 """
 
+import contextlib
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from evalkit.records import PreflightCheck
@@ -38,25 +40,26 @@ class ModelKeeper:
     def __init__(self) -> None:
         self._loaded: LoadedModel | None = None
         self._options: ModelOptions | None = None
-        self._stamps: tuple[object, ...] = ()
+        self._stamps: Mapping[Path, object] = {}
         self._checks: dict[object, tuple[PreflightCheck, ...]] = {}
-        self._has_loaded = False
+        self._leaves_something = False
+        """Whether something was loaded, or begun to be, since memory was last freed."""
 
     def make_room(self, options: ModelOptions) -> int:
         """Free what `options` do not use; returns the bytes of the weights that are loaded for them already."""
-        if self._holds(options):
-            _collect()
-        else:
+        if self._loaded is None or not self._holds(options):
             self.close()
-        return 0 if self._loaded is None else sum(weight.nbytes for weight in self._loaded.model.parameters())
+            return 0
+        _collect()
+        return sum(weight.nbytes for weight in self._loaded.model.parameters())
 
     def load(self, options: ModelOptions, ctxs: Sequence[int]) -> "LoadedModel":
         """As `load_model`, but a model whose options and files are the same is not loaded again."""
         from model_adapters.loading import load_model
 
-        self.make_room(options)
-        if self._loaded is None:
-            self._has_loaded = True
+        if self._loaded is None or not self._holds(options):
+            self.close()
+            self._leaves_something = True
             self._loaded = load_model(options, ctxs)
             self._options, self._stamps = replace(options, **_FREE), _stamps(self._loaded.files)
         return self._loaded.for_contexts(ctxs)
@@ -67,30 +70,30 @@ class ModelKeeper:
             self._checks[subject] = check()
         return self._checks[subject]
 
-    def _holds(self, options: ModelOptions) -> bool:
-        if self._loaded is None or replace(options, **_FREE) != self._options:
-            return False
-        return _stamps(self._loaded.files) == self._stamps
-
     def close(self) -> None:
-        """Free the model."""
+        """Free the model; of one that failed, once the error is handled, because its traceback holds the model."""
         self._loaded = self._options = None
         self._checks.clear()
-        if self._has_loaded:
+        if self._leaves_something:
+            self._leaves_something = False
             _collect()
 
+    def _holds(self, options: ModelOptions) -> bool:
+        loaded = self._loaded
+        return (
+            loaded is not None and replace(options, **_FREE) == self._options and _stamps(loaded.files) == self._stamps
+        )
 
-def _stamps(files: Sequence[Path]) -> tuple[object, ...]:
-    """What changes with the content of files; None for one that is gone."""
 
-    def stamp(file: Path) -> object:
-        try:
-            found = file.stat()
-        except OSError:
-            return None
-        return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-
-    return tuple(map(stamp, files))
+def _stamps(files: Sequence[Path]) -> Mapping[Path, object]:
+    """What changes with the content of `files` and those beside them, such as the tokenizer and its chat template."""
+    found = {}
+    for path in {path for folder in {file.parent for file in files} for path in folder.glob("*")}:
+        with contextlib.suppress(OSError):  # one that has just been removed
+            stat = path.stat()
+            if S_ISREG(stat.st_mode):
+                found[path] = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+    return found
 
 
 def _collect() -> None:

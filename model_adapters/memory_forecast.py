@@ -35,9 +35,8 @@ def forecast_memory(options: ModelOptions, need_tokens: int, loaded_bytes: int =
     """The plan for sequences of `need_tokens` tokens, in one line.
 
     Weights are counted as they will be in memory: dequantized, if they are stored quantized; `loaded_bytes` of them are
-    in memory already, and count as free. Raises UsageError if a GPU
-    has too little memory, with what is missing and what would fit, and for what `load_model` refuses in a checkpoint's
-    configuration.
+    in memory already, and count as free. Raises UsageError if a GPU has too little memory, with what is missing and
+    what would fit, and for what `load_model` refuses in a checkpoint's configuration.
     """
     model, place = options.model, find_device(options.device)
     checkpoint = open_checkpoint(model, trust_remote_code=options.trust_remote_code)

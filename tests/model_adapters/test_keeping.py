@@ -14,7 +14,8 @@ from evalkit.running.model_options import ChatMode, ModelOptions
 from model_adapters import loading, preflight
 from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.keeping import ModelKeeper
-from model_adapters.opening import OpenedModel, memory_forecast, open_model
+from model_adapters.memory_forecast import forecast_memory
+from model_adapters.opening import OpenedModel, open_model
 from tests.model_adapters.small_models import save_small_checkpoint, small_model
 
 
@@ -84,6 +85,14 @@ def test_a_checkpoint_that_was_overwritten_is_loaded_again(options: ModelOptions
     assert loads == [options.model] * 2
 
 
+def test_another_chat_template_is_read(options: ModelOptions, loads: list[str]) -> None:
+    keeper = ModelKeeper()
+    assert keeper.load(options, ()).tokenizer.chat_template is None
+    (Path(options.model) / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    assert keeper.load(options, ()).tokenizer.chat_template is not None
+    assert loads == [options.model] * 2
+
+
 def test_contexts_are_checked_for_each_run(tmp_path: Path, loads: list[str]) -> None:
     rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 512}
     folder = save_small_checkpoint(tmp_path / "dynamic", "llama", rope_parameters=rope)
@@ -142,8 +151,25 @@ def test_a_model_is_checked_once(options: ModelOptions, monkeypatch: pytest.Monk
 
 
 def test_weights_that_are_loaded_count_as_free(options: ModelOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[int] = []
-    monkeypatch.setattr(loading, "find_device", lambda _: loading.torch.device("cuda"))
-    monkeypatch.setattr("model_adapters.memory_forecast.forecast_memory", lambda *args: given.append(args[2]))
-    memory_forecast(options, 128, 7)
-    assert given == [7]
+    weights = sum(weight.nbytes for weight in loading.load_model(options).model.parameters())
+    keeper = ModelKeeper()
+    assert keeper.make_room(options) == 0
+    keeper.load(options, ())
+    assert keeper.make_room(options) == weights
+    monkeypatch.setattr("model_adapters.memory_forecast.available_bytes", lambda _: 2 << 30)
+    before = forecast_memory(options, 256)
+    monkeypatch.setattr("model_adapters.memory_forecast.available_bytes", lambda _: (2 << 30) - weights)
+    assert forecast_memory(options, 256, weights) == before
+
+
+def test_memory_is_collected_once_between_two_models(options: ModelOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    collected = list[None]()
+    monkeypatch.setattr("model_adapters.keeping._collect", lambda: collected.append(None))
+    keeper = ModelKeeper()
+    for each, times in ((options, 0), (options, 1), (replace(options, gdn_kernel="torch"), 2)):
+        keeper.make_room(each)
+        keeper.load(each, ())
+        assert len(collected) == times
+    keeper.close()
+    keeper.close()
+    assert len(collected) == 3
