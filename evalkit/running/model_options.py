@@ -1,7 +1,7 @@
 """Options of a model: one value from the command line or a plan down to the loader."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, get_type_hints
 
@@ -105,6 +105,10 @@ class ModelOptions:
     @property
     def chat_options(self) -> ChatOptions:
         return ChatOptions(self.chat, self.thinking, self.think_tags)
+
+    def of_other(self, model: str) -> "ModelOptions":
+        """The same options for a model that this one is compared with, on its own positions."""
+        return replace(self, model=model, override=None)
 
 
 MODEL_OPTIONS: Mapping[str, str] = {

@@ -152,8 +152,10 @@ def test_a_block_that_fails_ends_the_reading_and_keeps_nothing(tmp_path: Path, m
 def test_hashing_goes_on_while_the_block_works(tmp_path: Path) -> None:
     file = large(tmp_path / "weights", b"x")
     with hashing([file]) as found:
-        while not cached():
+        patience = time.monotonic() + 60
+        while not cached() and time.monotonic() < patience:
             time.sleep(0.001)
+        assert cached(), "nothing was hashed before the result was needed"
         assert found() == fingerprint([file])
 
 

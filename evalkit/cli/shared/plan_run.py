@@ -100,7 +100,7 @@ def _models(planned: PlannedRun) -> Iterator[ModelOptions]:
     """The options of a run's model, and of those that run before it."""
     yield planned.options
     for model, _ in planned.spec.runs_first(planned.settings).values():
-        yield replace(planned.options, model=model, override=None)
+        yield planned.options.of_other(model)
 
 
 def describe(planned: PlannedRun) -> str:
@@ -162,16 +162,16 @@ def run_planned(
             outcome.codes.add(show_finished(made, Format.TERMINAL))
             finished = made.run
         outcome.runs[planned.model, planned.spec.name] = finished
+        return
     except EvalkitError as error:
-        keeper.close()
         outcome.codes.add(FAILED)
         outcome.missing.append(f"{planned.name}: {error}")
         note(notes, outcome.missing[-1], style="red")
     except Exception as error:  # noqa: BLE001  # a bug in one run must not cost the others
-        keeper.close()
         traceback.print_exc()
         outcome.codes.add(INTERNAL_ERROR)
         outcome.missing.append(f"{planned.name}: internal error, {type(error).__name__}: {error}")
+    keeper.close()
 
 
 def _finished(planned: PlannedRun, shard: Shard | None, superseded: Path, notes: "Console") -> "StoredRun | None":
@@ -193,7 +193,7 @@ def _finished(planned: PlannedRun, shard: Shard | None, superseded: Path, notes:
         return None
     wanted = {"": (planned.options, planned.settings)}
     for role, (model, asked) in planned.spec.runs_first(planned.settings).items():
-        wanted[role] = (replace(planned.options, model=model, override=None), asked)
+        wanted[role] = (planned.options.of_other(model), asked)
     stored, named = run.record.shard, shard and shard.name
     current = (stored and stored.name) == named and all(
         _is_current(planned.spec, settings, options, planned.folder / role)

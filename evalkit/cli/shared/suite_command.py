@@ -84,7 +84,7 @@ def run_all(
         check_place(place)
     if spec.check_inputs is not None:
         spec.check_inputs(settings)
-    by_role = {role: replace(model_options, model=model, override=None) for role, (model, _) in others.items()}
+    by_role = {role: model_options.of_other(model) for role, (model, _) in others.items()}
     for each in (*by_role.values(), model_options):
         check_options(each, replicated=run_options.replicas is not None)
     runs: dict[str, Finished] = {}
