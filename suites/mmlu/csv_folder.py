@@ -7,6 +7,7 @@ and answers 0 to 3.
 import csv
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 
 from evalkit.errors import UsageError
@@ -58,18 +59,17 @@ def read_questions(path: Path) -> Iterator[Question]:
 
 
 def _questions(path: Path, lines: Iterator[str]) -> Iterator[Question]:
-    reader = csv.reader(lines, strict=True)
-    order: Sequence[int] = range(len(COLUMNS))
-    answers, width, line = _LETTERS, len(COLUMNS), 1
+    reader, name = csv.reader(lines, strict=True), str(path)
+    columns, answers, width, line = itemgetter(*range(len(COLUMNS))), _LETTERS, len(COLUMNS), 1
     for number, row in enumerate(reader):
-        where = f"{path}:{line}"
+        where = f"{name}:{line}"
         line = reader.line_num + 1
         if number == 0 and _is_header(row):
-            order, answers, width = _column_order(where, row), _DIGITS, len(row)
+            columns, answers, width = itemgetter(*_column_order(where, row)), _DIGITS, len(row)
         elif row and len(row) != width:
             raise UsageError(f"{where}: {len(row)} columns instead of {width}; quote a text that has a comma in it")
         elif row:
-            yield _question(where, row, order, answers)
+            yield _question(where, columns(row), answers)
 
 
 def _is_header(row: Sequence[str]) -> bool:
@@ -87,16 +87,17 @@ def _column_order(where: str, header: Sequence[str]) -> list[int]:
     return [names.index(name) for name in COLUMNS]
 
 
-def _question(where: str, row: Sequence[str], order: Sequence[int], answers: str) -> Question:
-    question, *choices, answer = (row[index] for index in order)
+def _question(where: str, values: Sequence[str], answers: str) -> Question:
+    """The question of a row, whose values are in the order of COLUMNS."""
+    question, *choices, answer = values
     answer = answer.strip().upper()
-    allowed = f"write one of {', '.join(answers)}"
-    if not answer:
-        raise UsageError(f"{where}: the answer is missing; {allowed}")
-    if len(answer) != 1 or answer not in answers:
-        raise UsageError(f"{where}: the answer is {answer[:40]!r}; {allowed}")
+    place = answers.find(answer) if len(answer) == 1 else -1
+    if place < 0:
+        problem = f"is {answer[:40]!r}" if answer else "is missing"
+        raise UsageError(f"{where}: the answer {problem}; write one of {', '.join(answers)}")
     if not question.strip():
         raise UsageError(f"{where}: the question is empty")
-    if empty := [letter for letter, choice in zip(_LETTERS, choices, strict=True) if not choice.strip()]:
-        raise UsageError(f"{where}: choice {empty[0]} is empty; write it out (`None` is one that pandas leaves out)")
-    return Question(question, tuple(choices), answers.index(answer))
+    if not all(map(str.strip, choices)):
+        empty = next(letter for letter, choice in zip(_LETTERS, choices, strict=True) if not choice.strip())
+        raise UsageError(f"{where}: choice {empty} is empty; write it out (`None` is one that pandas leaves out)")
+    return Question(question, tuple(choices), place)

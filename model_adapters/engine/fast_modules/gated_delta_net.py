@@ -208,12 +208,11 @@ def _mix_group(layer: Any, step: Pass, group: RowGroup, inputs: list[torch.Tenso
     if group.keeps and group.is_padded:
         # Padding leaves a state unchanged if it neither decays the state nor writes to it.
         decay_BTH, beta_BTH = (x.masked_fill(group.padding[..., None], CLOSED_GATE) for x in (decay_BTH, beta_BTH))
-        before_BCW, inputs_BCT = context_BCW.clone(), torch.cat(mixed, dim=-1).transpose(1, 2)
+        last_BCW = _last_inputs(context_BCW, mixed, group.row_tokens)
     mixed_BTC = _convolve_segment(layer, tuple(mixed), context_BCW)
     mixed.clear()
     if group.keeps and group.is_padded:
-        context_BCW.copy_(_last_inputs(before_BCW, inputs_BCT, group.row_tokens))
-        del inputs_BCT
+        context_BCW.copy_(last_BCW)
     gates = _gates(layer, decay_BTH, beta_BTH)
     out_BTHV, _ = prefill_gated_delta_rule(
         *_heads(layer, mixed_BTC), raw_gates=gates, initial_state_BHKV=state_BHKV, final_state_BHKV=state_BHKV
@@ -252,11 +251,15 @@ def _states_of(
     return context, state
 
 
-def _last_inputs(before_BCW: torch.Tensor, x_BCT: torch.Tensor, tokens_B: torch.Tensor) -> torch.Tensor:
-    """The last W inputs of each row, taken from its context and its own `tokens_B`."""
-    window_W = torch.arange(before_BCW.shape[2], device=x_BCT.device)
-    place_BCW = (tokens_B[:, None] + window_W)[:, None].expand(-1, x_BCT.shape[1], -1)
-    return torch.cat([before_BCW, x_BCT], dim=-1).gather(2, place_BCW)
+def _last_inputs(before_BCW: torch.Tensor, parts: list[torch.Tensor], tokens_B: torch.Tensor) -> torch.Tensor:
+    """The last W inputs of each row, taken from its context and its own `tokens_B`; parts are [B, T, channels]."""
+    rows, places = before_BCW.shape[0], before_BCW.shape[2]
+    row_B1 = torch.arange(rows, device=before_BCW.device)[:, None]
+    # Of a row with fewer than W tokens, the first places are in its context.
+    token_BW = tokens_B[:, None] + torch.arange(-places, 0, device=before_BCW.device)
+    new_BWC = torch.cat([part[row_B1, token_BW.clamp(min=0)] for part in parts], dim=-1)
+    old_BWC = before_BCW.transpose(1, 2)[row_B1, (token_BW + places).clamp(max=places - 1)]
+    return torch.where(token_BW[..., None] < 0, old_BWC, new_BWC).transpose(1, 2)
 
 
 def _convolve_segment(layer: Any, mixed: tuple[torch.Tensor, ...], context_BCW: torch.Tensor) -> torch.Tensor:

@@ -34,6 +34,8 @@ from model_adapters.failures import Failure, attempt
 
 GATHERED_REQUESTS, GATHERED_PASSES = 64, 8
 """Limits on the requests for continuations, and on their passes, that are gathered and sorted by length at a time."""
+FIRST_REQUESTS = 16
+"""The same limit on requests while a device that works ahead has nothing to do, because making requests takes time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,8 @@ class Scheduler:
     def _plan_scores(self, first: Sequence) -> Iterator[Score | ScoreBranches]:
         """Plan passes over a request for continuations and the ones after it, several per pass if that is faster."""
         plan, slot, gathered, tokens = self._room.plan, len(self.active), [first], 0
-        while len(gathered) < GATHERED_REQUESTS and tokens < GATHERED_PASSES * plan.pass_tokens:
+        most = FIRST_REQUESTS if self.rules.reads_late and not self._scoring else GATHERED_REQUESTS
+        while len(gathered) < most and tokens < GATHERED_PASSES * plan.pass_tokens:
             tokens += gathered[-1].need_tokens - len(gathered[-1].prefix)
             sequence = self._pull_if(0, lambda sequence: bool(sequence.request.continuations))
             if sequence is None:

@@ -1,7 +1,7 @@
 """Passes over continuations that start before the scores of the pass ahead are read give the same scores, in order."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from model_adapters.engine.fast_modules.choose import choose_kernels
 from model_adapters.engine.forward.continuation_scores import BranchScores
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.forward.token_scores import NOT_FINITE
+from model_adapters.engine.scheduling.scheduler import FIRST_REQUESTS
 from model_adapters.engine.scheduling.sequence import Generation
 from model_adapters.engine.scheduling.work import ScoreBranches, UnreadScores, Work
 from tests.model_adapters.engine.prompts import assert_scores, plain_scores, random_prompt
@@ -80,6 +81,32 @@ def test_a_pass_starts_before_the_one_ahead_of_it_is_read(family: str, monkeypat
     for one, text in zip(found, TEXTS, strict=True):
         assert_scores(one.continuations, plain_scores(small_model(family), text, ENDINGS))
         assert one.prefill_seconds > 0
+
+
+def test_a_device_that_has_nothing_to_do_waits_for_few_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are made while it works on the first pass; a device that does not work ahead gains nothing by that."""
+    pulled: list[str] = []
+    before_passes: list[int] = []
+
+    def stream() -> Iterator[Request]:
+        for index in range(2 * FIRST_REQUESTS + 3):
+            pulled.append(str(index))
+            yield Request(str(index), random_prompt(8, seed=index), 0, continuations=ENDINGS)
+
+    for reads_late, expected in ((True, [FIRST_REQUESTS, 2 * FIRST_REQUESTS + 3]), (False, [2 * FIRST_REQUESTS + 3])):
+        engine = Engine(small_model("llama"), segment_tokens=4000, slots=2)
+        engine.reads_late = reads_late
+        run = engine.executor.run
+
+        def noting(work: Work, *args: Any, run: Callable[..., Any] = run, **options: Any) -> Any:
+            if isinstance(work, ScoreBranches):
+                before_passes.append(len(pulled))
+            return run(work, *args, **options)
+
+        monkeypatch.setattr(engine.executor, "run", noting)
+        pulled.clear(), before_passes.clear()
+        assert len(list(engine.generate(stream()))) == len(pulled)
+        assert before_passes == expected
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
