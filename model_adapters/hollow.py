@@ -20,6 +20,7 @@ _FACTORS: dict[Any, int] = {
     torch.ops.aten.mm.default: 0,
     torch.ops.aten.bmm.default: 0,
     torch.ops.aten._grouped_mm.default: 0,
+    torch.ops.aten.convolution.default: 0,
     torch.ops.aten.addmm.default: 1,
     torch.ops.aten.baddbmm.default: 1,
 }
@@ -52,7 +53,10 @@ def _hollow_tensor(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch
 
 @contextmanager
 def products_skipped() -> Iterator[None]:
-    """Skip products with a hollow weight in this block: the result is zeros, or NaN if the other factor has NaN."""
+    """Skip products with a hollow weight in this block: the result is zeros, or NaN if the other factor has NaN.
+
+    Convolutions count as products.
+    """
     with _SkippedProducts():  # type: ignore[no-untyped-call]
         yield
 
@@ -74,7 +78,15 @@ class _SkippedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # t
         # The bias is hollow too.
         one, other = args[first], args[first + 1]
         value = torch.nan if _has_nan(one) or _has_nan(other) else 0.0
-        return one.new_full((*one.shape[:-1], other.shape[-1]), value)
+        if func is torch.ops.aten.convolution.default:
+            shape = func(*(_shape_only(arg) for arg in args)).shape
+        else:
+            shape = torch.Size((*one.shape[:-1], other.shape[-1]))
+        return one.new_full(shape, value)
+
+
+def _shape_only(value: Any) -> Any:
+    return torch.empty_like(value, device="meta") if isinstance(value, torch.Tensor) else value
 
 
 def _is_hollow(tensor: torch.Tensor) -> bool:

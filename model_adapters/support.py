@@ -1,5 +1,8 @@
 """Measure, before weights are read, whether the engine runs a model and what its layers store."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -22,10 +25,24 @@ def measure_support(model: PreTrainedModel, dtype: torch.dtype) -> MemoryLayout:
     A few tokens run through it on the CPU, in segments, a branch and a decode step. Raises UsageError, in one line, if
     the engine cannot run it.
     """
-    with quiet_transformers(), products_skipped():
+    with quiet_transformers(), products_skipped(), _one_thread():
         make_hollow(model, dtype)
         choose_kernels(model)  # libraries' kernels may need a GPU
         return ModelRunner(model).layout
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run PyTorch's operators on one thread in this block: on tensors this small, several mostly wait for each other.
+
+    On a busy machine they wait ten times as long as the whole measurement takes.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def checkpoint_support(

@@ -44,7 +44,7 @@ def branch_logits(
 ) -> torch.Tensor:
     """Logits [sum of lengths, V] of branches from one prefix, each a prefix of `token_ids`."""
     output = runner.branch(prefix, [0] * len(lengths), [token_ids[:length] for length in lengths])
-    return runner.logits_of(output, output.last_hidden_state).cpu()
+    return runner.logits_of(output, output.last_hidden_state)
 
 
 @torch.no_grad()
@@ -62,7 +62,7 @@ def batch_logits(
     found_SBV = []
     for step in range(steps):
         id_B1 = torch.tensor([[token_ids[length + step]] for length in lengths], device=runner.device)
-        found_SBV.append(runner.decode(cache, id_B1, max(cache.lengths) + 1).cpu())
+        found_SBV.append(runner.decode(cache, id_B1, max(cache.lengths) + 1))
     return torch.stack(found_SBV, dim=1).flatten(0, 1)
 
 
@@ -76,15 +76,15 @@ def neighbours_logits(
     for place, prompt in enumerate(prompts):
         runner.prefill(cache, place, prompt[:-1], len(prompt))
     id_B1 = torch.tensor([[prompt[-1]] for prompt in prompts], device=runner.device)
-    return runner.decode(cache, id_B1, DECODE_PLACES)[slot].cpu()
+    return runner.decode(cache, id_B1, DECODE_PLACES)[slot]
 
 
 @torch.no_grad()
 def _prefill(runner: ModelRunner, cache: SlottedCache, token_ids: Sequence[int], segment_tokens: int) -> Trace:
-    recorder = LayerRecorder(runner.model)
+    recorder = LayerRecorder(runner.model, len(token_ids))
     with recorder.recording():
         logits = [
-            runner.logits(output, 0, output.last_hidden_state.shape[1]).cpu()
+            recorder.kept(runner.logits(output, 0, output.last_hidden_state.shape[1]))
             for output in runner.segments(cache, 0, token_ids, segment_tokens)
         ]
     return recorder.trace(torch.cat(logits))

@@ -114,7 +114,8 @@ class EquivalenceChecks:
     def _all_ways(self, name: str, what: str) -> PreflightCheck:
         branched, branch_positions = self._branched(self._prefix)
         decoded, decode_positions = self._decoded()
-        found = Trace((), torch.cat([self._segmented.logits_TV, branched, decoded]))
+        segmented = self._segmented.logits_TV
+        found = Trace((), torch.cat([segmented, branched.to(segmented), decoded.to(segmented)]))
         return self._reference.compare(name, what, found, [*self._all, *branch_positions, *decode_positions])
 
     @cached_property

@@ -63,6 +63,8 @@ class Reference:
         self.truth = truth
         self._own = [] if own is None else [own]
         self._rounded_otherwise = rounded_otherwise
+        self._known_bounds: dict[tuple[int, tuple[int, ...]], Bounds] = {}
+        """By number of own results and positions."""
         exact = GPU_BOUND if model.device.type == "cuda" else CPU_BOUND
         self._dtype = model.dtype
         self._least_bound = exact if own is None else LEAST_BOUND[model.dtype]
@@ -93,7 +95,7 @@ class Reference:
         scale = float((truth_TV - truth_TV.mean(dim=-1, keepdim=True)).square().mean().sqrt())
         tokens, margins = [], []
         for own in self._own:
-            tokens += _gaps(own.logits_TV, truth_TV, torch.tensor(token_ids[1:])[:, None])
+            tokens += _gaps(own.logits_TV, truth_TV, torch.tensor(token_ids[1:], device=truth_TV.device)[:, None])
             margins += _gaps(own.logits_TV, truth_TV, truth_TV.topk(2).indices)
         return Rounding(
             token_gaps=tuple(tokens),
@@ -104,6 +106,12 @@ class Reference:
         )
 
     def _bounds(self, positions: Sequence[int]) -> Bounds:
+        key = len(self._own), tuple(positions)
+        if key not in self._known_bounds:
+            self._known_bounds[key] = self._measure_bounds(positions)
+        return self._known_bounds[key]
+
+    def _measure_bounds(self, positions: Sequence[int]) -> Bounds:
         layers = len(self.truth.layers_TD)
         if not self._own:
             return Bounds((self._least_bound,) * layers, self._least_bound, FULL_PRECISION_TOP1)
@@ -117,6 +125,7 @@ class Reference:
 
 def compare(name: str, what: str, found: Trace, expected: Trace, bounds: Bounds) -> PreflightCheck:
     """Check logits [T, V], and name the first layer that differs."""
+    found = found.to(expected.logits_TV.device)
     departing = next(
         (
             index

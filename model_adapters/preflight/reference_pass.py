@@ -74,7 +74,7 @@ def _rounded_otherwise(model: PreTrainedModel, token_ids: Sequence[int], seed: i
 @torch.no_grad()
 def plain_trace(model: PreTrainedModel, token_ids: Sequence[int]) -> Trace:
     """Layers and logits of one pass without a cache, with transformers' own attention and the current modules."""
-    recorder = LayerRecorder(model)
+    recorder = LayerRecorder(model, len(token_ids))
     id_1T = torch.tensor([token_ids], dtype=torch.long, device=model.device)
     # Eager attention stores several scores for every pair of positions.
     attention = "sdpa" if len(token_ids) > EAGER_TOKENS and model._supports_sdpa else "eager"
@@ -93,7 +93,7 @@ def padded_logits(model: PreTrainedModel, long_ids: Sequence[int], short_ids: Se
     position_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
     with _own_code(model, "eager"):
         output = model(input_ids=id_BT, attention_mask=mask_BT, position_ids=position_BT, use_cache=False)
-    found: torch.Tensor = output.logits[1, padding:].float().cpu()
+    found: torch.Tensor = output.logits[1, padding:].float()
     return found
 
 

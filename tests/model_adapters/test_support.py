@@ -47,6 +47,32 @@ def test_copies_of_hollow_weights_are_hollow_and_let_nan_through() -> None:
     assert found[1].isnan().all()
 
 
+def test_a_convolution_with_hollow_weights_has_its_shape_and_lets_nan_through() -> None:
+    weight_CIK = torch.zeros(()).expand(64, 1, 4)
+    with products_skipped():
+        found = [
+            torch.nn.functional.conv1d(torch.full((2, 64, 9), value), weight_CIK, padding=3, groups=64, stride=2)
+            for value in (1.0, torch.nan)
+        ]
+    assert [each.shape for each in found] == [(2, 64, 6), (2, 64, 6)]
+    assert found[0].count_nonzero() == 0
+    assert found[1].isnan().all()
+
+
+def test_a_measurement_leaves_the_number_of_threads_alone() -> None:
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        skeleton = skeleton_of(small_model("llama"))
+        handle = skeleton.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+        measure_support(skeleton, torch.float32)
+        handle.remove()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
+
+
 def test_the_number_format_is_that_of_the_run() -> None:
     layout = measure_support(skeleton_of(small_model("llama")), torch.bfloat16)
     assert [layer.kv_bytes for layer in layout.layers] == [2 * 2 * 16 * 2] * 2
