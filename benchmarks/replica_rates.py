@@ -219,7 +219,8 @@ def at_length(ctx: int, ctx_of: dict[str, int]) -> dict[str, Any]:
         sent = min(at for at, of, sample_id in LOG.sent if of == number and ctx_of.get(sample_id) == ctx)
         ends = [at for at, of, _, length in LOG.ended if of == number and length == ctx]
         # A prompt may be sent while the last ones of the length before are still being answered.
-        others = [at for at, of, _, length in LOG.ended if of == number and length != ctx and at < min(ends)]
+        before = {sample_id for at, of, sample_id in LOG.sent if of == number and at < sent}
+        others = [at for at, of, sample_id, _ in LOG.ended if of == number and sample_id in before and at < min(ends)]
         start = max([sent, *others])
         seconds = max(ends) - start
         replicas.append(
