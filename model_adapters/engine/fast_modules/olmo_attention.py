@@ -16,13 +16,16 @@ from transformers import PreTrainedModel
 from model_adapters.engine.fast_modules.merged_linear import MergedProjections, merge_projections
 from model_adapters.engine.fast_modules.patches import ModulePatches
 from model_adapters.engine.forward.slot_attention import slot_attention
-from model_adapters.engine.memory.passes import current_pass
+from model_adapters.engine.memory.passes import TokenPass, current_pass
 from model_adapters.kernels.kernel_cache import checked_once
+from model_adapters.kernels.key_value.places import TokenPlaces
 from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 from model_adapters.kernels.vector_product.linear import linear
 
 NORMED_OVER_HEADS = ("Olmo2Attention", "Olmo3Attention", "OlmoHybridAttention")
 _SAMPLE_TOKENS = 5
+_SAMPLE_PLACES = 8
+"""Fewer than the sample's last position, as in a ring."""
 
 
 def place_fused_projections(model: PreTrainedModel, patches: ModulePatches) -> int:
@@ -30,16 +33,17 @@ def place_fused_projections(model: PreTrainedModel, patches: ModulePatches) -> i
     layers: list[Any] = [module for module in model.modules() if type(module).__name__ in NORMED_OVER_HEADS]
     if not layers or not _agrees(layers[0]):
         return 0
-    placed = 0
+    placed, stores = 0, _stores(layers[0])
     for layer in layers:
-        forward = _fused(layer)
+        forward = _fused(layer, stores=stores)
         if forward is not None:
             patches.place(layer, "forward", forward)
             placed += 1
     return placed
 
 
-def _fused(layer: Any) -> Callable[..., tuple[torch.Tensor, None]] | None:
+def _fused(layer: Any, *, stores: bool) -> Callable[..., tuple[torch.Tensor, None]] | None:
+    """The fused forward; with `stores`, keys and values of single tokens go to the cache in the launch of the norms."""
     merged = merge_projections(layer, ((layer.q_proj, layer.k_proj, layer.v_proj),))
     if merged is None:
         return None
@@ -60,10 +64,16 @@ def _fused(layer: Any) -> Callable[..., tuple[torch.Tensor, None]] | None:
             out, _ = own(layer, hidden_states, position_embeddings, attention_mask, past_key_values, **kwargs)
             return out if outputs is None else _last(out, outputs), None
         q, k, v = _projected(hidden_states, merged, outputs)
-        q_BTHD, k_BTGD = _norm_rotate(layer, q, k, position_embeddings)
-        v_BGTD = v.view(*v.shape[:-1], -1, layer.head_dim).transpose(1, 2)
-        keys, values = past_key_values.update(k_BTGD.transpose(1, 2), v_BGTD, layer.layer_idx)
-        del q, k, v, k_BTGD, v_BGTD  # a cache that keeps views of them holds its own references
+        step = current_pass()
+        if stores and isinstance(step, TokenPass):
+            keys, values = _by_heads(layer, k), _by_heads(layer, v)
+            places = step.places_of(layer.layer_idx, keys, values)
+            q_BTHD = _norm_rotate_store(layer, q[0], k[0], v[0], position_embeddings, places)[None]
+        else:
+            q_BTHD, k_BTGD = _norm_rotate(layer, q, k, position_embeddings)
+            keys, values = past_key_values.update(k_BTGD.transpose(1, 2), _by_heads(layer, v), layer.layer_idx)
+            del k_BTGD
+        del q, k, v  # a cache that keeps views of them holds its own references
         out, _ = slot_attention(layer, q_BTHD.transpose(1, 2), keys, values, None, scaling=layer.scaling, **kwargs)
         output: torch.Tensor = layer.o_proj(out.flatten(2))
         return output, None
@@ -102,6 +112,33 @@ def _norm_rotate(
     )
 
 
+def _by_heads(layer: Any, x_BTX: torch.Tensor) -> torch.Tensor:
+    return x_BTX.view(*x_BTX.shape[:-1], -1, layer.head_dim).transpose(1, 2)
+
+
+def _norm_rotate_store(
+    layer: Any,
+    q_BX: torch.Tensor,
+    k_BY: torch.Tensor,
+    v_BY: torch.Tensor,
+    cos_sin: tuple[torch.Tensor, torch.Tensor] | None,
+    places: TokenPlaces,
+) -> torch.Tensor:
+    from model_adapters.kernels.elementwise.triton_norm_rotate import norm_rotate_store
+
+    return norm_rotate_store(
+        q_BX,
+        k_BY,
+        v_BY,
+        q_weight_X=layer.q_norm.weight,
+        k_weight_Y=layer.k_norm.weight,
+        epsilon=layer.q_norm.variance_epsilon,
+        head_size=layer.head_dim,
+        cos_sin=None if cos_sin is None else (cos_sin[0][0].contiguous(), cos_sin[1][0].contiguous()),
+        places=places,
+    )
+
+
 def _agrees(layer: Any) -> bool:
     """Whether the kernel gives the same result as a layer's own norms and rotation."""
     weight = layer.q_proj.weight
@@ -126,6 +163,42 @@ def _agrees(layer: Any) -> bool:
         "norm and rotation",
         (*shape, weight.dtype),
         lambda: trial(partial(_norm_rotate, layer), own, samples, weight.dtype),
+    )
+    return checked is None
+
+
+def _stores(layer: Any) -> bool:
+    """Whether the kernel that also stores gives the same queries, keys and values as the one that does not."""
+    weight, kv_size = layer.q_proj.weight, layer.k_norm.weight.shape[0]
+    heads, kv_heads = layer.q_norm.weight.shape[0] // layer.head_dim, kv_size // layer.head_dim
+    slots, positions = _SAMPLE_TOKENS + 1, torch.arange(_SAMPLE_TOKENS, device=weight.device) * 3
+
+    def sample(shape: tuple[int, ...], seed: int) -> torch.Tensor:
+        return random_sample(shape, weight.device, weight.dtype, seed=seed)
+
+    def kernel(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cos_sin: Any) -> tuple[torch.Tensor, ...]:
+        kept = sample((slots, kv_heads, _SAMPLE_PLACES, layer.head_dim), 3)
+        places = TokenPlaces(kept, kept.clone(), positions)
+        return _norm_rotate_store(layer, q, k, v, cos_sin, places), places.k_NGMD, places.v_NGME
+
+    def apart(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cos_sin: Any) -> tuple[torch.Tensor, ...]:
+        kept = sample((slots, kv_heads, _SAMPLE_PLACES, layer.head_dim), 3)
+        q_BHD, k_BGD = (x[0] for x in _norm_rotate(layer, q[None], k[None], cos_sin))
+        keys, values = kept, kept.clone()
+        for row, place in enumerate((positions % _SAMPLE_PLACES).tolist()):
+            keys[row, :, place], values[row, :, place] = k_BGD[row], v[row].view(kv_heads, -1)
+        return q_BHD, keys, values
+
+    sizes = heads * layer.head_dim, kv_size, kv_size
+    sides = [sample((_SAMPLE_TOKENS, size), seed) for seed, size in enumerate(sizes)]
+    angle = sample((1, _SAMPLE_TOKENS, layer.head_dim // 2), 4).float().repeat(1, 1, 2)
+    tables = angle.cos().to(weight.dtype), angle.sin().to(weight.dtype)
+    samples = [(*sides, None), (*sides, tables)]
+    checked = checked_once(
+        weight.device,
+        "norm, rotation and store",
+        (heads, kv_heads, layer.head_dim, weight.dtype),
+        lambda: trial(kernel, apart, samples, weight.dtype),
     )
     return checked is None
 

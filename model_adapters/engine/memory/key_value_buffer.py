@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 
 from model_adapters.kernels.kernel_cache import checked_once
+from model_adapters.kernels.key_value.places import TokenPlaces
 from model_adapters.kernels.trial import random_sample, trial
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
@@ -44,8 +45,16 @@ class KeyValueBuffer:
         captured in a CUDA graph.
         """
         store = _store_at_once if _has_store(k_BG1D.device) else _store
-        store(self.k_NGMD, self.v_NGMD, k_BG1D[:, :, 0], v_BG1D[:, :, 0], position_B)
-        return self.k_NGMD[: len(position_B), :, :places], self.v_NGMD[: len(position_B), :, :places]
+        store(*self.token_places(position_B), k_BG1D[:, :, 0], v_BG1D[:, :, 0])
+        return self.first_places(len(position_B), places)
+
+    def token_places(self, position_B: torch.Tensor) -> TokenPlaces:
+        """Where one token for each of the first B slots is stored."""
+        return TokenPlaces(self.k_NGMD, self.v_NGMD, position_B)
+
+    def first_places(self, sequences: int, places: int) -> KeysValues:
+        """Views of the first `places` places of the first slots."""
+        return self.k_NGMD[:sequences, :, :places], self.v_NGMD[:sequences, :, :places]
 
     def before(self, slot: int, length: int) -> KeysValues:
         """Views of the keys and values [1, G, S, D] visible to a token at position `length`, in order."""
@@ -102,6 +111,14 @@ class WindowBuffer:
         """Store one token for each of the first B slots, and return views of their rings, which are not in order."""
         return self._ring.append_tokens(position_B, k_BG1D, v_BG1D, min(places, self._places))
 
+    def token_places(self, position_B: torch.Tensor) -> TokenPlaces:
+        """Where one token for each of the first B slots is stored."""
+        return self._ring.token_places(position_B)
+
+    def first_places(self, sequences: int, places: int) -> KeysValues:
+        """Views of the first `places` places of the first slots' rings, all of them at most."""
+        return self._ring.first_places(sequences, min(places, self._places))
+
     def before(self, slot: int, length: int) -> KeysValues:
         """The keys and values [1, G, S, D] visible to a token at position `length`, in order."""
         k, v = (joined(self._parts_before(ring, slot, length)) for ring in (self._ring.k_NGMD, self._ring.v_NGMD))
@@ -156,7 +173,7 @@ def joined(parts: list[torch.Tensor]) -> torch.Tensor:
 
 
 def _store(
-    k_NGMD: torch.Tensor, v_NGME: torch.Tensor, k_BGD: torch.Tensor, v_BGE: torch.Tensor, position_B: torch.Tensor
+    k_NGMD: torch.Tensor, v_NGME: torch.Tensor, position_B: torch.Tensor, k_BGD: torch.Tensor, v_BGE: torch.Tensor
 ) -> KeysValues:
     """Write sequence b's key and value to place position_B[b] mod M of slot b."""
     rows_B, place_B = torch.arange(len(position_B), device=position_B.device), position_B % k_NGMD.shape[2]
@@ -165,12 +182,12 @@ def _store(
 
 
 def _store_at_once(
-    k_NGMD: torch.Tensor, v_NGME: torch.Tensor, k_BGD: torch.Tensor, v_BGE: torch.Tensor, position_B: torch.Tensor
+    k_NGMD: torch.Tensor, v_NGME: torch.Tensor, position_B: torch.Tensor, k_BGD: torch.Tensor, v_BGE: torch.Tensor
 ) -> KeysValues:
     """Do the same in one launch."""
     from model_adapters.kernels.key_value.triton_store import store_tokens
 
-    store_tokens(k_BGD, v_BGE, k_NGMD=k_NGMD, v_NGME=v_NGME, position_B=position_B)
+    store_tokens(k_BGD, v_BGE, TokenPlaces(k_NGMD, v_NGME, position_B))
     return k_NGMD, v_NGME
 
 
@@ -180,16 +197,15 @@ def _has_store(device: torch.device) -> bool:
     if device.type != "cuda":
         return False
     shapes = ((2, 3, 4, 8),) * 2 + ((2, 3, 8),) * 2
-    sample = [random_sample(shape, device, torch.float32, seed=seed) for seed, shape in enumerate(shapes)]
+    k_NGMD, v_NGME, *new = (random_sample(shape, device, torch.float32, seed=seed) for seed, shape in enumerate(shapes))
 
-    def store_in_copies(*tensors: torch.Tensor) -> KeysValues:
-        return _store_at_once(tensors[0].clone(), tensors[1].clone(), tensors[2], tensors[3], tensors[4])
+    def store_in_copies(k_NGMD: torch.Tensor, v_NGME: torch.Tensor, *others: torch.Tensor) -> KeysValues:
+        return _store_at_once(k_NGMD.clone(), v_NGME.clone(), *others)
 
-    def reference(*tensors: torch.Tensor) -> KeysValues:
-        return _store(tensors[0].clone(), tensors[1].clone(), tensors[2], tensors[3], tensors[4])
+    def reference(k_NGMD: torch.Tensor, v_NGME: torch.Tensor, *others: torch.Tensor) -> KeysValues:
+        return _store(k_NGMD.clone(), v_NGME.clone(), *others)
 
-    position_B = torch.tensor([1, 6], device=device)
-    samples = [(*sample, position_B)]
+    samples = [(k_NGMD, v_NGME, torch.tensor([1, 6], device=device), *new)]
     checked = checked_once(
         device, "key-value store", "", lambda: trial(store_in_copies, reference, samples, torch.float32)
     )

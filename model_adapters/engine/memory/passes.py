@@ -27,6 +27,7 @@ from model_adapters.engine.memory.linear_state import LinearState
 from model_adapters.engine.memory.rows import Grouping, Row, RowGroup, attention_groups, split_dim, state_groups
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.memory.transfers import to_device
+from model_adapters.kernels.key_value.places import TokenPlaces
 
 States = dict[int, torch.Tensor | None]
 """State index -> states [B, ...] of a group's rows; None until the model has written one."""
@@ -340,6 +341,16 @@ class TokenPass(Pass):
 
     def advance(self) -> None:
         self.cache.advance(self.tokens)
+
+    def places_of(self, layer_index: int, k_1GXD: torch.Tensor, v_1GXD: torch.Tensor) -> TokenPlaces:
+        """Where a layer itself stores new keys and values of these shapes before it calls attention, which sees them.
+
+        Takes the place of `append` for a layer that does not transform them.
+        """
+        buffer = self.cache.buffer(layer_index, k_1GXD, v_1GXD)
+        views = buffer.first_places(self.tokens, self.places)
+        self._seen[layer_index] = [Seen(self.state_groups.groups[0], *views)]
+        return buffer.token_places(self.position_B)
 
     def _see(self, layer_index: int, k_1GXD: torch.Tensor, v_1GXD: torch.Tensor) -> list[Seen]:
         buffer = self.cache.buffer(layer_index, k_1GXD, v_1GXD)

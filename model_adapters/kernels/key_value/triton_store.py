@@ -7,32 +7,19 @@ import torch
 import triton
 import triton.language as tl
 
+from model_adapters.kernels.key_value.places import TokenPlaces
 from model_adapters.kernels.overlap import overlap, wait_for_earlier
 
 
-def store_tokens(
-    k_BGD: torch.Tensor,
-    v_BGE: torch.Tensor,
-    *,
-    k_NGMD: torch.Tensor,
-    v_NGME: torch.Tensor,
-    position_B: torch.Tensor,
-) -> None:
-    """Write sequence b's key and value to place position_B[b] mod M of slot b, in place.
+def store_tokens(k_BGD: torch.Tensor, v_BGE: torch.Tensor, places: TokenPlaces) -> None:
+    """Write each sequence's key and value to its place.
 
     Raises ValueError for shapes, dtypes, strides or devices that do not fit.
     """
-    sequences = position_B.shape[0]
-    for name, new, kept in (("k", k_BGD, k_NGMD), ("v", v_BGE, v_NGME)):
-        fits = new.dim() == 3 and new.shape == (sequences, kept.shape[1], kept.shape[3]) and sequences <= kept.shape[0]
-        if not fits or new.dtype != kept.dtype or new.device != kept.device:
-            raise ValueError(f"{name} is {tuple(new.shape)} {new.dtype}; it must fit its cache {tuple(kept.shape)}")
-        if new.stride(-1) != 1 or kept.stride(-1) != 1:
-            raise ValueError(f"{name} or its cache is strided in its last dimension; make it contiguous there")
-    if k_NGMD.shape[:3] != v_NGME.shape[:3]:
-        raise ValueError(f"the caches are {tuple(k_NGMD.shape)} and {tuple(v_NGME.shape)}; they must have equal places")
+    places.check(k_BGD, v_BGE)
+    k_NGMD, v_NGME, position_B = places
     key_size, value_size = k_BGD.shape[2], v_BGE.shape[2]
-    _store[(k_NGMD.shape[1], sequences)](
+    _store[(k_NGMD.shape[1], len(position_B))](
         k_BGD,
         v_BGE,
         k_NGMD,

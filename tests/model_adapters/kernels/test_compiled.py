@@ -140,15 +140,34 @@ def test_decode_kernels_load_weights_before_they_wait(
     compiled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wait for the kernel before, and only then the inputs that it wrote."""
-    from model_adapters.kernels.elementwise import triton_elementwise
+    from model_adapters.kernels.elementwise import triton_elementwise, triton_norm_rotate
+    from model_adapters.kernels.key_value.places import TokenPlaces
     from model_adapters.kernels.vector_product import triton_vector_product
 
-    for module, name in ((triton_vector_product, "_vector_product"), (triton_elementwise, "_rms_norm")):
+    for module, name in (
+        (triton_vector_product, "_vector_product"),
+        (triton_elementwise, "_rms_norm"),
+        (triton_norm_rotate, "_norm_rotate_store"),
+    ):
         monkeypatch.setattr(module, name, Compiled(getattr(module, name), compiled))
         monkeypatch.setattr(module, "overlap", lambda device: {"OVERLAPS": True, "launch_pdl": True})
     x, weight = torch.zeros(3840, dtype=torch.bfloat16), torch.zeros(64, 3840, dtype=torch.bfloat16)
     triton_vector_product.vector_product(x, weight)
     triton_elementwise.rms_norm(x, x, epsilon=1e-6)
+    q, kv = x.view(1, -1), x[: 2 * 128].view(1, -1)
+    cache, position = torch.zeros(1, 2, 100, 128, dtype=x.dtype), torch.zeros(1, dtype=torch.long)
+    triton_norm_rotate.norm_rotate_store(
+        q,
+        kv,
+        kv,
+        q_weight_X=x,
+        k_weight_Y=kv[0],
+        epsilon=1e-6,
+        head_size=128,
+        cos_sin=(kv[:, :128].contiguous(),) * 2,
+        places=TokenPlaces(cache, cache, position),
+    )
+    assert len(compiled) == 3
     for kernel in compiled.values():
         assembly = kernel.asm["ptx"]
         waits, starts = (assembly.index(f"griddepcontrol.{name}") for name in ("wait", "launch_dependents"))

@@ -21,6 +21,7 @@ from model_adapters.engine.memory.passes import Pass
 from model_adapters.engine.memory.rows import Row
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.kernels import kernel_cache
+from model_adapters.kernels.key_value.places import TokenPlaces
 from model_adapters.kernels.trial import LAYER_TOLERANCE, gap
 from model_adapters.kernels.vector_product import linear
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
@@ -269,6 +270,44 @@ def test_a_wrong_norm_and_rotation_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     model = small_model("olmo3").to(DEVICE)
     monkeypatch.setattr(triton_norm_rotate, "norm_rotate", wrong)
     assert place_fused_projections(model, patches_of(model)) == 0
+
+
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_tokens_are_stored_by_the_launch_of_their_norms(spoiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In full attention and in a window's ring that wraps around, unless the kernel gives something else."""
+    from model_adapters.kernels.elementwise import triton_norm_rotate
+
+    right, calls = triton_norm_rotate.norm_rotate_store, []
+
+    def stored(*args: Any, places: TokenPlaces, **kwargs: Any) -> torch.Tensor:
+        calls.append(places)
+        out = right(*args, places=places, **kwargs)
+        if spoiled:
+            places.v_NGME.mul_(1.1)
+        return out
+
+    monkeypatch.setattr(triton_norm_rotate, "norm_rotate_store", stored)
+    layers = ["sliding_attention", "full_attention"]
+    sizes = {"num_hidden_layers": 2, "layer_types": layers, "sliding_window": 9, "num_key_value_heads": 2}
+    model = small_model("olmo3", **sizes).to(DEVICE)
+    assert place_fused_projections(model, patches_of(model)) == 2
+    calls.clear()
+    found = decoded(model, lengths=(8, 3), steps=3)
+    assert bool(calls) is not spoiled
+    with patches_of(model).off():
+        assert torch.allclose(found, decoded(model, lengths=(8, 3), steps=3), atol=1e-4)
+
+
+def decoded(model: Any, *, lengths: tuple[int, ...], steps: int) -> torch.Tensor:
+    """Logits of steps of the same tokens behind prompts of these lengths."""
+    runner, tokens = ModelRunner(model), random_prompt(steps)
+    cache = runner.new_cache(slots=len(lengths) + 1, max_tokens=max(lengths) + steps)
+    for slot, length in enumerate(lengths):
+        runner.prefill(cache, slot, random_prompt(length), length)
+    ids_B1 = torch.tensor([tokens] * len(lengths), device=DEVICE)
+    return torch.stack(
+        [runner.decode(cache, ids_B1[:, step : step + 1], max(cache.lengths) + 1) for step in range(steps)]
+    )
 
 
 def test_merged_projections_are_the_layers_own_weights() -> None:

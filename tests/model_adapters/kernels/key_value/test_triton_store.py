@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from model_adapters.kernels.key_value.places import TokenPlaces
 from model_adapters.kernels.key_value.triton_store import store_tokens
 from tests.model_adapters.kernels.gated_delta.cases import DEVICE, DTYPES
 
@@ -22,7 +23,7 @@ def test_each_sequence_writes_its_place(key_size: int, value_size: int, dtype: t
     expected_k, expected_v = kept_k.clone(), kept_v.clone()
     for row, place in enumerate((0, 6, 2)):
         expected_k[row, :, place], expected_v[row, :, place] = k[row], v[row]
-    store_tokens(k, v, k_NGMD=kept_k, v_NGME=kept_v, position_B=position)
+    store_tokens(k, v, TokenPlaces(kept_k, kept_v, position))
     assert torch.equal(kept_k, expected_k)
     assert torch.equal(kept_v, expected_v)
 
@@ -38,5 +39,5 @@ def test_what_does_not_fit_is_one_line() -> None:
         (torch.zeros(2, 1, 16, device=DEVICE)[..., ::2], new, (kept, kept), position),
     ):
         with pytest.raises(ValueError, match=r"\S+") as caught:
-            store_tokens(k, v, k_NGMD=caches[0], v_NGME=caches[1], position_B=at)
+            store_tokens(k, v, TokenPlaces(*caches, at))
         assert "\n" not in str(caught.value)
