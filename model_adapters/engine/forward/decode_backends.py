@@ -4,6 +4,7 @@ Shape suffixes: B sequences, H query heads, G key/value heads, S keys, D key siz
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 
 import torch
@@ -89,21 +90,19 @@ def find_decode_kernel(shape: AttentionShape) -> DecodeKernel | None:
         )
         return out
 
-    # The sample is split; with many sequences nothing is.
-    whole = partial(
-        kernel,
-        launch=triton_decode.choose_decode_attention_launch(
-            sequences=10_000,
-            key_heads=shape.kv_heads,
-            head_size=max(shape.key_size, shape.value_size),
-            dtype=shape.dtype,
-        ),
+    # The sample is split; with more sequences there are few parts, merged in another way, and with many only one.
+    chosen = triton_decode.choose_decode_attention_launch(
+        sequences=len(SAMPLE_COUNTS),
+        key_heads=shape.kv_heads,
+        head_size=max(shape.key_size, shape.value_size),
+        dtype=shape.dtype,
     )
+    launches = [replace(chosen, splits=splits) for splits in (chosen.splits, 2, 1)]
     verdict = checked_once(
         shape.device,
         "decode attention",
         shape[1:],
-        lambda: decode_trial(kernel, shape) or decode_trial(whole, shape),
+        lambda: next(filter(None, (decode_trial(partial(kernel, launch=one), shape) for one in launches)), None),
     )
     return kernel if verdict is None else None
 

@@ -1,11 +1,14 @@
 """Attention of one token to a long cache in Triton: keys are split among programs, then parts, if several, are merged.
 
-Lengths are read on the device, so a captured CUDA graph stays valid while sequences grow.
+The program that finishes last merges few small parts of its key head, in the order of the keys, so that the result does
+not depend on which one that is; a second launch merges more. Lengths are read on the device, so a captured CUDA graph
+stays valid while sequences grow.
 Names: i_ program index, o_ offsets, m_ mask, p_ pointer, b_ block, s_ stride.
 """
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import triton
@@ -16,6 +19,12 @@ from model_adapters.kernels.chunked_attention.triton_prefill import absorb_score
 from model_adapters.kernels.overlap import overlap, wait_for_earlier
 
 SMALLEST_PRODUCT = 16
+FEW_PARTS = 8
+"""Parts up to which the last program merges them; the compiled kernel is the same for all of these."""
+MERGED_AT_ONCE = 2048
+"""Numbers in so many parts of one key head beyond which a second launch, which has a program per query head, merges."""
+MOST_ARRIVALS = 4096
+"""Pairs of sequences and key heads whose programs are counted; launches that split keys have fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +97,8 @@ def decode_attention(
         part_out = torch.empty((*part_lse.shape, value_size), dtype=torch.float32, device=q_BHD.device)
     group = heads // key_heads
     block_e = max(16, triton.next_power_of_2(value_size))
+    merges = not whole and launch.splits <= FEW_PARTS and group * FEW_PARTS * block_e <= MERGED_AT_ONCE
+    merges = merges and sequences * key_heads <= MOST_ARRIVALS
     _attend_split[(launch.splits, sequences * key_heads)](
         q_BHD,
         k_BGSD,
@@ -95,6 +106,10 @@ def decode_attention(
         key_counts_B,
         part_out,
         part_lse,
+        out,
+        lse_BH,
+        _arrivals(q_BHD.device) if merges else key_counts_B,
+        *out.stride()[:2],
         *q_BHD.stride()[:2],
         *k_BGSD.stride()[:3],
         *v_BGSE.stride()[:3],
@@ -109,14 +124,16 @@ def decode_attention(
         BD=max(16, triton.next_power_of_2(key_size)),
         BE=block_e,
         BS=launch.key_block,
+        BLOCK_SPLITS=FEW_PARTS,
         WINDOWED=window is not None,
         WHOLE=whole,
+        MERGES=merges,
         PRECISION="tf32x3" if q_BHD.dtype == torch.float32 else "tf32",
         num_warps=launch.warps,
         num_stages=launch.stages,
         **overlap(q_BHD.device),
     )
-    if whole:
+    if whole or merges:
         return out, lse_BH
     _merge_splits[(sequences * heads,)](
         part_out,
@@ -125,7 +142,7 @@ def decode_attention(
         lse_BH,
         *out.stride()[:2],
         heads,
-        SPLITS=launch.splits,
+        launch.splits,
         BLOCK_SPLITS=triton.next_power_of_2(launch.splits),
         E=value_size,
         BE=block_e,
@@ -133,6 +150,15 @@ def decode_attention(
         **overlap(q_BHD.device),
     )
     return out, lse_BH
+
+
+@lru_cache(maxsize=16)
+def _arrivals(device: torch.device) -> torch.Tensor:
+    """For each sequence and key head, how many of its programs have finished; all zeros between launches.
+
+    Shared by all launches on a device, which run one after another. A launch outside a CUDA graph comes first.
+    """
+    return torch.zeros(MOST_ARRIVALS, dtype=torch.int32, device=device)
 
 
 def _check_counts(key_counts_B: torch.Tensor, sequences: int, device: torch.device) -> None:
@@ -152,6 +178,11 @@ def _attend_split(
     p_counts,
     p_part_out,
     p_part_lse,
+    p_out,
+    p_lse,
+    p_arrivals,
+    s_out_b,
+    s_out_h,
     s_q_b,
     s_q_h,
     s_k_b,
@@ -171,8 +202,10 @@ def _attend_split(
     BD: tl.constexpr,
     BE: tl.constexpr,
     BS: tl.constexpr,
+    BLOCK_SPLITS: tl.constexpr,
     WINDOWED: tl.constexpr,
     WHOLE: tl.constexpr,
+    MERGES: tl.constexpr,
     PRECISION: tl.constexpr,
     OVERLAPS: tl.constexpr,
 ):
@@ -224,9 +257,19 @@ def _attend_split(
     m_part = m_g[:, None] & (o_e < E)[None, :]
     b_out = (b_out / b_total[:, None]).to(p_part_out.dtype.element_ty)
     tl.store(p_part_out + o_part[:, None] * E + o_e[None, :], b_out, mask=m_part)
+    if MERGES:
+        # All warps have written their share before one thread publishes it, and it has seen all parts before any loads.
+        tl.debug_barrier()
+        arrived = tl.atomic_add(p_arrivals + i_bg, 1, sem="acq_rel", scope="gpu")
+        if arrived == splits - 1:
+            tl.store(p_arrivals + i_bg, 0)
+            for head in tl.static_range(GROUP):
+                i_bh = i_b * G * GROUP + i_query + head
+                p_row = p_out + i_b * s_out_b + (i_query + head) * s_out_h
+                _merge_head(p_part_out, p_part_lse, p_row, p_lse, i_bh, splits, BLOCK_SPLITS, E, BE)
 
 
-@triton.jit(do_not_specialize=["H"])
+@triton.jit(do_not_specialize=["H", "splits"])
 def _merge_splits(
     p_part_out,
     p_part_lse,
@@ -235,21 +278,37 @@ def _merge_splits(
     s_out_b,
     s_out_h,
     H,
-    SPLITS: tl.constexpr,
+    splits,
     BLOCK_SPLITS: tl.constexpr,
     E: tl.constexpr,
     BE: tl.constexpr,
     OVERLAPS: tl.constexpr,
 ):
-    """Merge parts with base-2 log-sum-exps into one output and a log-sum-exp in nats."""
     wait_for_earlier(OVERLAPS)
     i_bh = tl.program_id(0).to(tl.int64)
+    p_row = p_out + (i_bh // H) * s_out_b + (i_bh % H) * s_out_h
+    _merge_head(p_part_out, p_part_lse, p_row, p_lse, i_bh, splits, BLOCK_SPLITS, E, BE)
+
+
+@triton.jit
+def _merge_head(
+    p_part_out,
+    p_part_lse,
+    p_row,
+    p_lse,
+    i_bh,
+    splits,
+    BLOCK_SPLITS: tl.constexpr,
+    E: tl.constexpr,
+    BE: tl.constexpr,
+):
+    """Merge one head's parts with base-2 log-sum-exps into one output and a log-sum-exp in nats."""
     o_part = tl.arange(0, BLOCK_SPLITS)
     o_e = tl.arange(0, BE)
-    m_part = o_part < SPLITS
-    b_lse = tl.load(p_part_lse + i_bh * SPLITS + o_part, mask=m_part, other=-float("inf"))
+    m_part = o_part < splits
+    b_lse = tl.load(p_part_lse + i_bh * splits + o_part, mask=m_part, other=-float("inf"))
     m_rows = m_part[:, None] & (o_e < E)[None, :]
-    p_rows = p_part_out + (i_bh * SPLITS + o_part)[:, None] * E + o_e[None, :]
+    p_rows = p_part_out + (i_bh * splits + o_part)[:, None] * E + o_e[None, :]
     b_rows = tl.load(p_rows, mask=m_rows, other=0.0)
     peak = tl.max(b_lse, axis=0)
     base = tl.where(peak == -float("inf"), 0.0, peak)
@@ -258,6 +317,5 @@ def _merge_splits(
     seen = total > 0
     total = tl.where(seen, total, 1.0)
     b_out = tl.sum(b_rows * b_weights[:, None], axis=0) / total
-    p_row = p_out + (i_bh // H) * s_out_b + (i_bh % H) * s_out_h
-    tl.store(p_row + o_e, b_out.to(p_out.dtype.element_ty), mask=o_e < E)
+    tl.store(p_row + o_e, b_out.to(p_row.dtype.element_ty), mask=o_e < E)
     tl.store(p_lse + i_bh, tl.where(seen, (base + tl.log2(total)) * 0.6931471805599453, -float("inf")))

@@ -174,3 +174,29 @@ def test_decode_kernels_load_weights_before_they_wait(
         assert assembly.index("ld.global") < starts < waits < assembly.rindex("ld.global")
         assert waits < assembly.index("st.global")
         assert kernel.metadata.launch_pdl
+
+
+@pytest.mark.parametrize(("heads", "splits"), [(30, 8), (4, 33)])
+def test_parts_of_decode_attention_are_published_before_they_are_merged(
+    heads: int, splits: int, compiled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread counts a program after all its warps have stored, and all wait for its answer."""
+    from model_adapters.kernels.chunked_attention import triton_decode
+
+    for name in ("_attend_split", "_merge_splits"):
+        monkeypatch.setattr(triton_decode, name, Compiled(getattr(triton_decode, name), compiled))
+    q, kv = torch.zeros(1, heads, 128, dtype=torch.bfloat16), torch.zeros(1, heads, 100, 128, dtype=torch.bfloat16)
+    counts = torch.tensor([100])
+    triton_decode.decode_attention(
+        q, kv, kv, key_counts_B=counts, launch=triton_decode.DecodeAttentionLaunch(splits=splits)
+    )
+    assert_fit(compiled)
+    assembly = compiled["_attend_split"].asm["ptx"]
+    if splits == 33:  # more than one program merges quickly
+        assert "atom." not in assembly
+        assert "_merge_splits" in compiled
+        return
+    assert list(compiled) == ["_attend_split"]
+    stored, merged = assembly.split("atom.global.gpu.acq_rel.add")
+    assert "bar.sync" in stored[stored.rindex("st.global") :]
+    assert "bar.sync" in merged[: merged.index("ld.global")]

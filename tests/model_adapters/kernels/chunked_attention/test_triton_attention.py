@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_adapters.kernels.chunked_attention import triton_decode
 from model_adapters.kernels.chunked_attention.triton_decode import (
     DecodeAttentionLaunch,
     choose_decode_attention_launch,
@@ -191,6 +192,30 @@ def test_decode_head_sizes_with_the_chosen_launch(size: int) -> None:
     truth, _ = dense(q, k, v, torch.tensor([[69]], device=DEVICE), None)
     out, _ = decode_attention(q[:, :, 0], k, v, key_counts_B=torch.tensor([70], device=DEVICE))
     assert gap(out, truth[:, :, 0]) <= 1e-4
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("heads", [(3, 3), (4, 2)])
+def test_parts_merged_by_the_last_program(
+    heads: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a second launch, again and again, for lengths that leave some of the parts without keys."""
+    keys = 20_000 if DEVICE == "cuda" else 150
+    q, k, v = random_qkv(1, keys, sequences=4, heads=heads[0], key_heads=heads[1], size=48, dtype=dtype)
+    counts = torch.tensor([1, 0, keys // 2, keys], device=DEVICE, dtype=torch.int32)
+    launch = DecodeAttentionLaunch(splits=5, key_block=32, stages=2)
+    arrivals = triton_decode._arrivals(q.device)
+    out, lse = decode_attention(q[:, :, 0], k, v, key_counts_B=counts, launch=launch)
+    for _ in range(200 if DEVICE == "cuda" else 1):
+        again = decode_attention(q[:, :, 0], k, v, key_counts_B=counts, launch=launch)
+        assert torch.equal(again[0], out)
+        assert torch.equal(again[1], lse)
+    assert not arrivals.any()
+    monkeypatch.setattr(triton_decode, "MERGED_AT_ONCE", 0)
+    monkeypatch.setattr(triton_decode, "_arrivals", lambda device: pytest.fail("a second launch should merge"))
+    apart, apart_lse = decode_attention(q[:, :, 0], k, v, key_counts_B=counts, launch=launch)
+    assert gap(out, apart) <= TOLERANCE[dtype] / 10
+    torch.testing.assert_close(lse, apart_lse, rtol=1e-5, atol=1e-5)
 
 
 def test_a_sequence_without_keys_gives_zeros() -> None:
