@@ -3,7 +3,7 @@
 A layer's projections are its own modules and run on all tokens of a pass. Everything between them is computed here and
 updates the layer's states in the cache in place. Outside the engine a layer runs its own code.
 
-Shape suffixes: X tokens of all rows of a pass, N slots, B rows of a group, T tokens, H value heads, G key heads, K key
+Shape suffixes: X tokens of all rows of a pass, N slots, B sequences, T tokens, H value heads, G key heads, K key
 size, V value size, C channels of the convolution, W its kernel size.
 """
 
@@ -18,7 +18,8 @@ from torch import nn
 from model_adapters.engine.fast_modules.merged_linear import merge_projections
 from model_adapters.engine.forward.mixers import TAKES_ROWS, by_groups
 from model_adapters.engine.memory.passes import Pass, TokenPass, current_pass
-from model_adapters.engine.memory.rows import RowGroup, split_dim
+from model_adapters.engine.memory.rows import split_dim
+from model_adapters.kernels.packed_rows import PackedRows
 from model_adapters.kernels.trial import KERNEL_DTYPES
 from model_adapters.kernels.vector_product.linear import add_product, linear
 
@@ -36,9 +37,6 @@ class Projected:
 
 
 Projection = Callable[[torch.Tensor], Projected]
-
-CLOSED_GATE = -80.0
-"""Input for both gates with which the state does not decay and the amount written to it vanishes in fp32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,21 +146,13 @@ def _run(layer: Any, family: _Family, project: Projection, x_1XD: torch.Tensor, 
     norm = getattr(layer, family.norm)
     if isinstance(step, TokenPass) and len(inputs) == 3 and layer.num_k_heads == layer.num_v_heads:
         return _mix_tokens_at_once(layer, step, inputs, gate(), norm)
-    groups = step.padded_state_groups
-    parts = [_mix_tokens(layer, step, inputs)] if isinstance(step, TokenPass) else []
-    while len(parts) < len(groups.groups):
-        group = groups.groups[len(parts)]
-        batched = [group.batch(x) for x in inputs]
-        if group is groups.groups[-1]:
-            inputs.clear()
-        parts.append(_mix_group(layer, step, group, batched))
-    out_1XHV = groups.join(parts)
+    out_1XHV = (_mix_tokens if isinstance(step, TokenPass) else _mix_rows)(layer, step, inputs)
     out_1XHV = rms_norm(out_1XHV, norm.weight, epsilon=norm.variance_epsilon, gate=gate().view(out_1XHV.shape))
     return out_1XHV.flatten(2)
 
 
-def _mix_tokens(layer: Any, step: TokenPass, inputs: list[torch.Tensor]) -> torch.Tensor:
-    """Process one token in each of the first slots, [B, 1, H, V]; one launch each, so that the step can be recorded."""
+def _mix_tokens(layer: Any, step: Pass, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """Process one token in each of the first slots, [1, B, H, V]; one launch each, so that the step can be recorded."""
     from model_adapters.kernels.causal_convolution.triton_convolution import convolve_token
     from model_adapters.kernels.gated_delta.triton_decode import step_gated_delta_rule
 
@@ -174,7 +164,7 @@ def _mix_tokens(layer: Any, step: TokenPass, inputs: list[torch.Tensor]) -> torc
     mixed_BC = convolve_token(x_BC, weight_CW, layer.conv1d.bias, context_BCW=context_NCW[rows])
     gates = _gates(layer, decay_1BH[0], beta_1BH[0])
     q, k, v = _heads(layer, mixed_BC)
-    return step_gated_delta_rule(q, k, v, state_BHKV=state_NHKV[rows], raw_gates=gates)[:, None]
+    return step_gated_delta_rule(q, k, v, state_BHKV=state_NHKV[rows], raw_gates=gates)[None]
 
 
 def _mix_tokens_at_once(
@@ -198,26 +188,27 @@ def _mix_tokens_at_once(
     return out_BHV.flatten(1)[None]
 
 
-def _mix_group(layer: Any, step: Pass, group: RowGroup, inputs: list[torch.Tensor]) -> torch.Tensor:
-    """Run the convolution and the delta rule on a group of rows, [B, T, H, V], and update their states."""
+def _mix_rows(layer: Any, step: Pass, inputs: list[torch.Tensor]) -> torch.Tensor:
+    """Run the convolution and the delta rule on all rows, [1, X, H, V], and update the states of those that are kept.
+
+    Empties `inputs`, to free each of them once it has been read.
+    """
     from model_adapters.kernels.gated_delta.triton_prefill import prefill_gated_delta_rule
 
-    *mixed, decay_BTH, beta_BTH = inputs
+    *mixed, decay_1XH, beta_1XH = inputs
     inputs.clear()
-    context_BCW, state_BHKV = _states_of(group, *_memory(layer, step, mixed[0]))
-    if group.keeps and group.is_padded:
-        # Padding leaves a state unchanged if it neither decays the state nor writes to it.
-        decay_BTH, beta_BTH = (x.masked_fill(group.padding[..., None], CLOSED_GATE) for x in (decay_BTH, beta_BTH))
-        last_BCW = _last_inputs(context_BCW, mixed, group.row_tokens)
-    mixed_BTC = _convolve_segment(layer, tuple(mixed), context_BCW)
+    context_NCW, state_NHKV = _memory(layer, step, mixed[0])
+    rows = step.packed_rows
+    mixed_1XC = _convolve_segment(layer, tuple(mixed), context_NCW, rows)
     mixed.clear()
-    if group.keeps and group.is_padded:
-        context_BCW.copy_(last_BCW)
-    gates = _gates(layer, decay_BTH, beta_BTH)
-    out_BTHV, _ = prefill_gated_delta_rule(
-        *_heads(layer, mixed_BTC), raw_gates=gates, initial_state_BHKV=state_BHKV, final_state_BHKV=state_BHKV
+    out_1XHV, _ = prefill_gated_delta_rule(
+        *_heads(layer, mixed_1XC),
+        raw_gates=_gates(layer, decay_1XH, beta_1XH),
+        initial_state_BHKV=state_NHKV,
+        final_state_BHKV=state_NHKV,
+        rows=rows,
     )
-    return out_BTHV
+    return out_1XHV
 
 
 def _heads(layer: Any, mixed: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -234,51 +225,26 @@ def _memory(layer: Any, step: Pass, like: torch.Tensor) -> tuple[torch.Tensor, t
     return context, state.state(0, (layer.num_v_heads, layer.head_k_dim, layer.head_v_dim), like)
 
 
-def _states_of(
-    group: RowGroup, context_NCW: torch.Tensor, state_NHKV: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The context and state of each row, to be updated in place; zeros if the row starts a sequence."""
-    if group.keeps:
-        context, state = context_NCW[group.slots], state_NHKV[group.slots]
-    else:
-        context, state = context_NCW.index_select(0, group.row_slots), state_NHKV.index_select(0, group.row_slots)
-    if not group.continued:
-        context.zero_()
-        state.zero_()
-    elif group.fresh_rows is not None:
-        context.masked_fill_(group.fresh_rows[:, None, None], 0.0)
-        state.masked_fill_(group.fresh_rows[:, None, None, None], 0.0)
-    return context, state
-
-
-def _last_inputs(before_BCW: torch.Tensor, parts: list[torch.Tensor], tokens_B: torch.Tensor) -> torch.Tensor:
-    """The last W inputs of each row, taken from its context and its own `tokens_B`; parts are [B, T, channels]."""
-    rows, places = before_BCW.shape[0], before_BCW.shape[2]
-    row_B1 = torch.arange(rows, device=before_BCW.device)[:, None]
-    # Of a row with fewer than W tokens, the first places are in its context.
-    token_BW = tokens_B[:, None] + torch.arange(-places, 0, device=before_BCW.device)
-    new_BWC = torch.cat([part[row_B1, token_BW.clamp(min=0)] for part in parts], dim=-1)
-    old_BWC = before_BCW.transpose(1, 2)[row_B1, (token_BW + places).clamp(max=places - 1)]
-    return torch.where(token_BW[..., None] < 0, old_BWC, new_BWC).transpose(1, 2)
-
-
-def _convolve_segment(layer: Any, mixed: tuple[torch.Tensor, ...], context_BCW: torch.Tensor) -> torch.Tensor:
+def _convolve_segment(
+    layer: Any, mixed: tuple[torch.Tensor, ...], context_NCW: torch.Tensor, rows: PackedRows
+) -> torch.Tensor:
     from model_adapters.kernels.causal_convolution.triton_convolution import convolve_segment
 
     weight_CW, bias_C = layer.conv1d.weight.squeeze(1), layer.conv1d.bias
-    out_BTC = mixed[0].new_empty((*mixed[0].shape[:2], weight_CW.shape[0]))
+    out_1XC = mixed[0].new_empty((*mixed[0].shape[:2], weight_CW.shape[0]))
     start = 0
-    for part_BTC in mixed:
-        stop = start + part_BTC.shape[2]
+    for part_1XC in mixed:
+        stop = start + part_1XC.shape[2]
         convolve_segment(
-            part_BTC,
+            part_1XC,
             weight_CW[start:stop],
             None if bias_C is None else bias_C[start:stop],
-            context_BCW=context_BCW[:, start:stop],
-            out_BTC=out_BTC[..., start:stop],
+            context_BCW=context_NCW[:, start:stop],
+            out_BTC=out_1XC[..., start:stop],
+            rows=rows,
         )
         start = stop
-    return out_BTC
+    return out_1XC
 
 
 def _gates(layer: Any, decay_input: torch.Tensor, beta_input: torch.Tensor) -> Any:

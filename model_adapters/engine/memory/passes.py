@@ -28,6 +28,7 @@ from model_adapters.engine.memory.rows import Grouping, Row, RowGroup, attention
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.memory.transfers import to_device
 from model_adapters.kernels.key_value.places import TokenPlaces
+from model_adapters.kernels.packed_rows import PackedRows
 
 States = dict[int, torch.Tensor | None]
 """State index -> states [B, ...] of a group's rows; None until the model has written one."""
@@ -128,12 +129,18 @@ class Pass:
     @cached_property
     def state_groups(self) -> Grouping:
         """The rows in groups for layers with states; kept rows are not padded, which would change their states."""
-        return state_groups(self.rows, self.cache.device, multiple=self._row_multiple, padded=False)
+        return state_groups(self.rows, self.cache.device, multiple=self._row_multiple)
 
     @cached_property
-    def padded_state_groups(self) -> Grouping:
-        """The rows in groups for layers that keep padding out of their states."""
-        return state_groups(self.rows, self.cache.device, multiple=self._row_multiple, padded=True)
+    def packed_rows(self) -> PackedRows:
+        """The rows for kernels that process all of them in one launch."""
+        packed = PackedRows.of(
+            [row.tokens for row in self.rows],
+            slots=[row.slot for row in self.rows],
+            continues=[row.start > 0 for row in self.rows],
+            keeps=[row.keeps for row in self.rows],
+        )
+        return replace(packed, table_B6=to_device(packed.table_B6, self.cache.device))
 
     def advance(self) -> None:
         """Add the tokens of kept rows to their slots' lengths, once every layer has seen them."""

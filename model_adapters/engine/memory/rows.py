@@ -47,7 +47,6 @@ class RowGroup:
     ) -> None:
         self.rows, self.firsts, self.device = tuple(rows), tuple(firsts), device
         self.keeps = self.rows[0].keeps
-        self._all_continue = continued is True
         self.continued = any(row.start for row in rows) if continued is None else continued
         longest = max(row.tokens for row in rows)
         self.tokens = longest if len(rows) == 1 else -(-longest // multiple) * multiple
@@ -65,23 +64,6 @@ class RowGroup:
     def row_slots(self) -> torch.Tensor:
         """The slot of each row, on the device."""
         return to_device(torch.tensor([row.slot for row in self.rows]), self.device)
-
-    @cached_property
-    def row_tokens(self) -> torch.Tensor:
-        """The number of tokens of each row, on the device."""
-        return to_device(torch.tensor([row.tokens for row in self.rows]), self.device)
-
-    @cached_property
-    def fresh_rows(self) -> torch.Tensor | None:
-        """Mask of the rows that start a sequence; None if none or all of them do (then `continued` says which)."""
-        fresh = [not row.start for row in self.rows]
-        mixed = self.continued and any(fresh) and not self._all_continue
-        return to_device(torch.tensor(fresh), self.device) if mixed else None
-
-    @cached_property
-    def padding(self) -> torch.Tensor:
-        """Mask of the padding in a batch."""
-        return torch.arange(self.tokens, device=self.device) >= self.row_tokens[:, None]
 
     @property
     def places(self) -> torch.Tensor:
@@ -151,10 +133,10 @@ def attention_groups(rows: Sequence[Row], device: torch.device, *, multiple: int
     return _grouped(rows, shared, device, multiple=multiple)
 
 
-def state_groups(rows: Sequence[Row], device: torch.device, *, multiple: int, padded: bool) -> Grouping:
-    """Group rows that are not kept, and kept rows in consecutive slots.
+def state_groups(rows: Sequence[Row], device: torch.device, *, multiple: int) -> Grouping:
+    """Group rows that are not kept, and kept rows in consecutive slots and of equal lengths.
 
-    Unless `padded`, kept rows of a group have equal lengths, and all rows of a group continue or none does.
+    All rows of a group continue or none does.
     """
     run = 0
     before: Row | None = None
@@ -163,9 +145,9 @@ def state_groups(rows: Sequence[Row], device: torch.device, *, multiple: int, pa
         nonlocal run, before
         last, before = before, row if row.keeps else None
         if not row.keeps:
-            return ("branches", padded or row.start > 0)
+            return ("branches", row.start > 0)
         follows = last is not None and row.slot == last.slot + 1
-        alike = padded or (last is not None and (row.tokens, row.start > 0) == (last.tokens, last.start > 0))
+        alike = last is not None and (row.tokens, row.start > 0) == (last.tokens, last.start > 0)
         run += not (follows and alike)
         return ("kept", run)
 

@@ -10,9 +10,10 @@ import triton.language as tl
 
 from model_adapters.kernels.gated_delta.blocks import cut_to, dense_offsets, row_squares
 from model_adapters.kernels.gated_delta.gates import load_gates
+from model_adapters.kernels.table_of_rows import load_row
 
 # Not specialised at compile time, so that a new number of heads or tokens does not recompile the kernels.
-_GATE_STRIDES = ["s_decay_b", "s_decay_t", "s_decay_h", "s_beta_b", "s_beta_t", "s_beta_h"]
+_GATE_STRIDES = ["s_decay_t", "s_decay_h", "s_beta_t", "s_beta_h"]
 
 
 @triton.jit
@@ -90,7 +91,7 @@ def _products(b_q, b_k, b_kk, b_qk, PRECISION: tl.constexpr):
     return b_kk, tl.dot(b_q, tl.trans(b_k), acc=b_qk, input_precision=PRECISION)
 
 
-@triton.jit(do_not_specialize=["T", "N", "H", "GROUP", *_GATE_STRIDES])
+@triton.jit(do_not_specialize=["START", "PIECE", "N", "H", "GROUP", *_GATE_STRIDES])
 def prepare_chunks(
     p_q,
     p_k,
@@ -103,19 +104,17 @@ def prepare_chunks(
     p_inverse,
     p_attention,
     p_rows,
-    s_q_b,
+    p_table,
     s_q_t,
     s_q_h,
-    s_k_b,
     s_k_t,
     s_k_h,
-    s_decay_b,
     s_decay_t,
     s_decay_h,
-    s_beta_b,
     s_beta_t,
     s_beta_h,
-    T,
+    START,
+    PIECE,
     N,
     H,
     GROUP,
@@ -138,14 +137,21 @@ def prepare_chunks(
     i_chunk = tl.program_id(1).to(tl.int64)
     i_b, i_h = i_bh // H, i_bh % H
     i_first = i_chunk * C
+    i_row, T, i_row_chunk = load_row(p_table, i_b, START, PIECE)
+    if i_first >= T:
+        return
+    # Place of this chunk's results, and of its rows of q and k, which value heads may share.
+    i_place = i_h * N + i_row_chunk + i_chunk
+    i_key_place = (i_h // GROUP) * N + i_row_chunk + i_chunk
     o_t = tl.arange(0, C)
     m_t = o_t < T - i_first
-    p_q += i_b * s_q_b + (i_h // GROUP) * s_q_h + i_first * s_q_t
-    p_k += i_b * s_k_b + (i_h // GROUP) * s_k_h + i_first * s_k_t
+    i_token = i_row + i_first
+    p_q += (i_h // GROUP) * s_q_h + i_token * s_q_t
+    p_k += (i_h // GROUP) * s_k_h + i_token * s_k_t
 
     b_log_decay, b_beta = load_gates(
-        p_decay + i_b * s_decay_b + i_h * s_decay_h + i_first * s_decay_t + o_t * s_decay_t,
-        p_beta + i_b * s_beta_b + i_h * s_beta_h + i_first * s_beta_t + o_t * s_beta_t,
+        p_decay + i_h * s_decay_h + i_token * s_decay_t + o_t * s_decay_t,
+        p_beta + i_h * s_beta_h + i_token * s_beta_t + o_t * s_beta_t,
         m_t,
         p_decay_rate_log + i_h,
         p_decay_bias + i_h,
@@ -169,7 +175,7 @@ def prepare_chunks(
     b_q_power, b_q_rest = _inverse_norm(b_q_squares, epsilon, NORMALIZE)
     # Value heads that share a key head share its rows.
     if i_h % GROUP == 0:
-        i_rows = ((i_bh // GROUP) * N + i_chunk) * C * KEY_WIDTH
+        i_rows = i_key_place * C * KEY_WIDTH
         _store_scaled(p_scaled_k + i_rows, b_k_1, b_k_power, o_t, 0, KEY_1, KEY_WIDTH)
         _store_scaled(p_scaled_q + i_rows, b_q_1, b_q_power, o_t, 0, KEY_1, KEY_WIDTH)
         if KEY_2 > 0:
@@ -190,7 +196,7 @@ def prepare_chunks(
     b_since_start = tl.cumsum(b_log_decay, axis=0)
     b_whole = tl.sum(b_log_decay, axis=0)
     b_from_start = tl.exp(b_since_start)
-    p_rows += (i_bh * N + i_chunk) * 4 * C
+    p_rows += i_place * 4 * C
     tl.store(p_rows + o_t, b_from_start * b_k_rest)
     tl.store(p_rows + C + o_t, b_from_start * b_q_rest * scale)
     tl.store(p_rows + 2 * C + o_t, tl.exp(b_whole - b_since_start) * b_k_rest)
@@ -200,7 +206,7 @@ def prepare_chunks(
     # Above the diagonal the difference is positive and may overflow: masked before the exponential.
     b_decay = tl.exp(tl.where(m_causal, b_since_start[:, None] - b_since_start[None, :], -float("inf")))
     b_decay *= b_k_norm[None, :]
-    o_square = (i_bh * N + i_chunk) * C * C
+    o_square = i_place * C * C
     o_entry = o_t[:, None] * C + o_t[None, :]
     # Stored now to free registers for the inversion.
     b_attention = b_qk * b_decay * (b_q_power * b_q_rest * scale)[:, None]

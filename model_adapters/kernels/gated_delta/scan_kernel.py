@@ -9,27 +9,29 @@ import triton
 import triton.language as tl
 
 from model_adapters.kernels.gated_delta.blocks import cut_to, dense_offsets, row_squares
+from model_adapters.kernels.table_of_rows import load_row, load_slot
 
 
 @triton.jit
-def _state_offsets(o_v, FIRST: tl.constexpr, WIDTH: tl.constexpr, K: tl.constexpr, V: tl.constexpr):
+def _state_offsets(o_v, columns, FIRST: tl.constexpr, WIDTH: tl.constexpr, K: tl.constexpr, V: tl.constexpr):
+    """Offsets of one part of the state, and a mask of those in its first `columns` value columns."""
     o_k = FIRST + tl.arange(0, WIDTH)
-    return o_k[None, :] * V + o_v[:, None], (o_k < K)[None, :] & (o_v < V)[:, None]
+    return o_k[None, :] * V + o_v[:, None], (o_k < K)[None, :] & (o_v < columns)[:, None]
 
 
 @triton.jit
-def _load_state(
-    p_state, o_v, FIRST: tl.constexpr, WIDTH: tl.constexpr, K: tl.constexpr, V: tl.constexpr, HAS_STATE: tl.constexpr
-):
-    """One part of the state, zeros if there is none yet, and the squares of its rows."""
-    o_state, m_state = _state_offsets(o_v, FIRST, WIDTH, K, V)
-    b_state = tl.load(p_state + o_state, mask=m_state, other=0.0) if HAS_STATE else tl.zeros(o_state.shape, tl.float32)
+def _load_state(p_state, o_v, columns, FIRST: tl.constexpr, WIDTH: tl.constexpr, K: tl.constexpr, V: tl.constexpr):
+    """One part of the state, with zeros after the first `columns` value columns, and the squares of its rows."""
+    o_state, m_state = _state_offsets(o_v, columns, FIRST, WIDTH, K, V)
+    b_state = tl.load(p_state + o_state, mask=m_state, other=0.0)
     return b_state, row_squares(b_state)
 
 
 @triton.jit
-def _store_state(p_state, b_state, o_v, FIRST: tl.constexpr, WIDTH: tl.constexpr, K: tl.constexpr, V: tl.constexpr):
-    o_state, m_state = _state_offsets(o_v, FIRST, WIDTH, K, V)
+def _store_state(
+    p_state, b_state, o_v, columns, FIRST: tl.constexpr, WIDTH: tl.constexpr, K: tl.constexpr, V: tl.constexpr
+):
+    o_state, m_state = _state_offsets(o_v, columns, FIRST, WIDTH, K, V)
     tl.store(p_state + o_state, b_state, mask=m_state)
 
 
@@ -71,7 +73,7 @@ def _written_rows(b_missing, b_inverse, HALF: tl.constexpr, PRECISION: tl.conste
     return b_written
 
 
-@triton.jit(do_not_specialize=["T", "N", "H", "GROUP"])
+@triton.jit(do_not_specialize=["START", "PIECE", "N", "H", "GROUP"])
 def scan_chunks(
     p_q,
     p_k,
@@ -82,13 +84,13 @@ def scan_chunks(
     p_rows,
     p_state,
     p_final_state,
-    s_v_b,
+    p_table,
     s_v_t,
     s_v_h,
-    s_out_b,
     s_out_t,
     s_out_h,
-    T,
+    START,
+    PIECE,
     N,
     H,
     GROUP,
@@ -99,34 +101,40 @@ def scan_chunks(
     KEY_3: tl.constexpr,
     BV: tl.constexpr,
     C: tl.constexpr,
-    HAS_STATE: tl.constexpr,
     HALF: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     KEY_WIDTH: tl.constexpr = KEY_1 + KEY_2 + KEY_3
     i_bh = tl.program_id(1).to(tl.int64)
     i_b, i_h = i_bh // H, i_bh % H
-    p_q += (i_bh // GROUP) * N * C * KEY_WIDTH
-    p_k += (i_bh // GROUP) * N * C * KEY_WIDTH
-    p_v += i_b * s_v_b + i_h * s_v_h
-    p_out += i_b * s_out_b + i_h * s_out_h
-    p_inverse += i_bh * N * C * C
-    p_attention += i_bh * N * C * C
-    p_rows += i_bh * N * 4 * C
-    p_state += i_bh * K * V
-    p_final_state += i_bh * K * V
+    i_row, T, i_row_chunk = load_row(p_table, i_b, START, PIECE)
+    i_slot, continues, keeps = load_slot(p_table, i_b, START)
+    # A row that starts from zeros reads no column of the state, and one that is not kept writes none.
+    known_columns = V * continues
+    kept_columns = V * keeps
+    i_place = i_h * N + i_row_chunk
+    i_key_place = (i_h // GROUP) * N + i_row_chunk
+    p_q += i_key_place * C * KEY_WIDTH
+    p_k += i_key_place * C * KEY_WIDTH
+    p_v += i_row * s_v_t + i_h * s_v_h
+    p_out += i_row * s_out_t + i_h * s_out_h
+    p_inverse += i_place * C * C
+    p_attention += i_place * C * C
+    p_rows += i_place * 4 * C
+    p_state += (i_slot * H + i_h) * K * V
+    p_final_state += (i_slot * H + i_h) * K * V
     o_t = tl.arange(0, C)
     o_v = tl.program_id(0) * BV + tl.arange(0, BV)
     o_entry = o_t[None, :] + o_t[:, None] * C
     b_identity = tl.where(o_t[:, None] == o_t[None, :], 1.0, 0.0).to(p_v.dtype.element_ty)
 
     # The state is kept transposed, [value, key], in up to three parts of the key.
-    b_state_1, b_squares = _load_state(p_state, o_v, 0, KEY_1, K, V, HAS_STATE)
+    b_state_1, b_squares = _load_state(p_state, o_v, known_columns, 0, KEY_1, K, V)
     if KEY_2 > 0:
-        b_state_2, b_more = _load_state(p_state, o_v, KEY_1, KEY_2, K, V, HAS_STATE)
+        b_state_2, b_more = _load_state(p_state, o_v, known_columns, KEY_1, KEY_2, K, V)
         b_squares += b_more
     if KEY_3 > 0:
-        b_state_3, b_more = _load_state(p_state, o_v, KEY_1 + KEY_2, KEY_3, K, V, HAS_STATE)
+        b_state_3, b_more = _load_state(p_state, o_v, known_columns, KEY_1 + KEY_2, KEY_3, K, V)
         b_squares += b_more
     b_norm = tl.sqrt(b_squares)
     b_unscale = tl.full([BV], 1.0, tl.float32)
@@ -186,8 +194,8 @@ def scan_chunks(
         p_attention += C * C
         p_rows += 4 * C
 
-    _store_state(p_final_state, b_state_1 * b_unscale[:, None], o_v, 0, KEY_1, K, V)
+    _store_state(p_final_state, b_state_1 * b_unscale[:, None], o_v, kept_columns, 0, KEY_1, K, V)
     if KEY_2 > 0:
-        _store_state(p_final_state, b_state_2 * b_unscale[:, None], o_v, KEY_1, KEY_2, K, V)
+        _store_state(p_final_state, b_state_2 * b_unscale[:, None], o_v, kept_columns, KEY_1, KEY_2, K, V)
     if KEY_3 > 0:
-        _store_state(p_final_state, b_state_3 * b_unscale[:, None], o_v, KEY_1 + KEY_2, KEY_3, K, V)
+        _store_state(p_final_state, b_state_3 * b_unscale[:, None], o_v, kept_columns, KEY_1 + KEY_2, KEY_3, K, V)

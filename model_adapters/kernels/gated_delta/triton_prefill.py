@@ -39,8 +39,7 @@ from model_adapters.kernels.gated_delta.arguments import (
 from model_adapters.kernels.gated_delta.prepare_kernel import prepare_chunks
 from model_adapters.kernels.gated_delta.reference import NORMALIZATION_EPSILON
 from model_adapters.kernels.gated_delta.scan_kernel import scan_chunks
-
-CHUNK_TOKENS = 64
+from model_adapters.kernels.packed_rows import CHUNK_TOKENS, PackedRows, check_packed, equal_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +77,7 @@ def prefill_gated_delta_rule(
     initial_state_BHKV: torch.Tensor | None = None,
     out_BTHV: torch.Tensor | None = None,
     final_state_BHKV: torch.Tensor | None = None,
+    rows: PackedRows | None = None,
     normalize_qk: bool = True,
     launch: PrefillLaunch | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -86,15 +86,23 @@ def prefill_gated_delta_rule(
     Gates are either given (`log_decay_BTH` at most 0 and `beta_BTH` in [0, 2]) or raw (`raw_gates`, then the
     non-linearities are computed here). q, k and v may be strided views with contiguous last dimension, all of one
     dtype (bf16, fp16 or fp32); head sizes go up to 256. `final_state_BHKV` may be the initial state, then updated in
-    place. Values and states may reach 1e17. Raises ValueError for shapes, dtypes, strides or devices that do not fit.
+    place. With `rows`, B is 1, the tokens are those of several rows, and both states are one tensor with those of all
+    slots. Values and states may reach 1e17. Raises ValueError for shapes, dtypes, strides or devices that do not fit.
 
     The chunked form is that of Yang et al., "Gated Delta Networks" (arXiv:2412.06464).
     """
     first_gate, second_gate = gate_tensors(log_decay_BTH, beta_BTH, raw_gates)
-    check_arguments(q_BTHK, k_BTHK, v_BTHV, first_gate, second_gate, initial_state_BHKV)
+    check_arguments(q_BTHK, k_BTHK, v_BTHV, first_gate, second_gate, initial_state_BHKV if rows is None else None)
     check_kernel_tensors(q_BTHK, k_BTHK, v_BTHV, initial_state_BHKV, raw_gates, max_head_size=MAX_HEAD_SIZE)
-    sequences, _, value_heads, value_size = v_BTHV.shape
+    sequences, tokens, value_heads, value_size = v_BTHV.shape
     key_size = q_BTHK.shape[-1]
+    if rows is None:
+        rows = equal_rows(sequences, tokens, v_BTHV.device, continues=initial_state_BHKV is not None)
+    else:
+        if sequences != 1 or initial_state_BHKV is None or final_state_BHKV is not initial_state_BHKV:
+            raise ValueError(f"rows are in one sequence, not {sequences}, and update the states of all slots in place")
+        check_packed(rows, tokens, v_BTHV.device)
+        sequences = initial_state_BHKV.shape[0]
     state_shape = (sequences, value_heads, key_size, value_size)
     out = v_BTHV.new_empty(v_BTHV.shape) if out_BTHV is None else out_BTHV
     final_state = final_state_BHKV
@@ -104,20 +112,28 @@ def prefill_gated_delta_rule(
     check_out("final_state", final_state, shape=state_shape, dtype=torch.float32, device=v_BTHV.device)
     if launch is None:
         launch = choose_prefill_launch(key_size=key_size, value_size=value_size, dtype=v_BTHV.dtype)
+    q, k, v, first_gate, second_gate, flat_out = map(
+        _one_after_another, (q_BTHK, k_BTHK, v_BTHV, first_gate, second_gate, out)
+    )
     gates = (first_gate, second_gate, raw_gates)
-    segment = _Segment(q_BTHK, k_BTHK, v_BTHV, gates, out, final_state, normalize_qk, launch)
+    segment = _Segment(q, k, v, gates, flat_out, final_state, normalize_qk, launch, rows)
     if normalize_qk or v_BTHV.dtype == torch.float32:
         _run_pieces(segment, initial_state_BHKV)
     else:
         wide = _in_fp32(segment)
         _run_pieces(wide, initial_state_BHKV)
-        out.copy_(wide.out)
+        out.copy_(wide.out.view(out.shape))
     return out, final_state
+
+
+def _one_after_another(x_BT: torch.Tensor) -> torch.Tensor:
+    """All sequences in one, [1, B × T, ...]."""
+    return x_BT if len(x_BT) == 1 else x_BT.flatten(0, 1)[None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """The tensors of one call, checked."""
+    """The tensors of one call, checked, with all rows in one sequence."""
 
     q: torch.Tensor
     k: torch.Tensor
@@ -127,6 +143,7 @@ class _Segment:
     final_state: torch.Tensor
     normalize_qk: bool
     launch: PrefillLaunch
+    rows: PackedRows
 
 
 def _in_fp32(segment: _Segment) -> _Segment:
@@ -139,7 +156,7 @@ def _in_fp32(segment: _Segment) -> _Segment:
 
 @dataclass(frozen=True, slots=True)
 class _Scratch:
-    """Results of the first kernel for the second, for every head and chunk of one piece."""
+    """Results of the first kernel for the second, for every head and chunk of one piece or of all packed rows."""
 
     scaled_q: torch.Tensor
     scaled_k: torch.Tensor
@@ -149,11 +166,10 @@ class _Scratch:
 
     @classmethod
     def for_piece(cls, segment: _Segment, piece_tokens: int) -> "_Scratch":
-        chunks = triton.cdiv(piece_tokens, CHUNK_TOKENS)
-        sequences, _, key_heads, key_size = segment.k.shape
-        heads = sequences * segment.v.shape[2]
+        rows, heads, (key_heads, key_size) = segment.rows, segment.v.shape[2], segment.k.shape[2:]
+        chunks = min(rows.chunks, len(rows.table_B6) * triton.cdiv(piece_tokens, CHUNK_TOKENS))
         dtype = torch.float32 if segment.v.dtype == torch.float32 else torch.float16
-        scaled = (sequences * key_heads, chunks, CHUNK_TOKENS, sum(split_key_size(key_size)))
+        scaled = (key_heads, chunks, CHUNK_TOKENS, sum(split_key_size(key_size)))
         square = (heads, chunks, CHUNK_TOKENS, CHUNK_TOKENS)
         device = segment.v.device
         return cls(
@@ -166,8 +182,11 @@ class _Scratch:
 
 
 def _run_pieces(segment: _Segment, initial_state: torch.Tensor | None) -> None:
-    tokens = segment.v.shape[1]
-    piece_tokens = min(tokens, max(CHUNK_TOKENS, segment.launch.piece_tokens // CHUNK_TOKENS * CHUNK_TOKENS))
+    rows, tokens = segment.rows, segment.rows.longest
+    piece_tokens = tokens
+    # The state between two pieces is stored, and the chunks of several rows are numbered through.
+    if len(rows.table_B6) == 1 and rows.any_kept:
+        piece_tokens = min(tokens, max(CHUNK_TOKENS, segment.launch.piece_tokens // CHUNK_TOKENS * CHUNK_TOKENS))
     pieces = [(start, min(start + piece_tokens, tokens)) for start in range(0, tokens, piece_tokens)]
     if len(pieces) > 1 and segment.v.device.type == "cuda":
         _run_overlapped(segment, pieces, initial_state)
@@ -222,13 +241,14 @@ def _prepare(segment: _Segment, scratch: _Scratch, start: int, stop: int) -> Non
     decay, beta, raw = segment.gates
     heads, key_heads, key_size = v.shape[2], k.shape[2], k.shape[3]
     key_1, key_2, key_3 = split_key_size(key_size)
-    grid = (v.shape[0] * heads, triton.cdiv(stop - start, CHUNK_TOKENS))
+    table = segment.rows.table_B6
+    grid = (len(table) * heads, triton.cdiv(stop - start, CHUNK_TOKENS))
     exact = v.dtype == torch.float32
     prepare_chunks[grid](
-        q[:, start:],
-        k[:, start:],
-        decay[:, start:],
-        beta[:, start:],
+        q,
+        k,
+        decay,
+        beta,
         decay if raw is None else raw.decay_rate_log,
         decay if raw is None else raw.decay_bias,
         scratch.scaled_q,
@@ -236,10 +256,12 @@ def _prepare(segment: _Segment, scratch: _Scratch, start: int, stop: int) -> Non
         scratch.inverse,
         scratch.attention,
         scratch.rows,
-        *q.stride()[:3],
-        *k.stride()[:3],
-        *decay.stride(),
-        *beta.stride(),
+        table,
+        *q.stride()[1:3],
+        *k.stride()[1:3],
+        *decay.stride()[1:],
+        *beta.stride()[1:],
+        start,
         stop - start,
         scratch.inverse.shape[1],
         heads,
@@ -267,19 +289,22 @@ def _scan(segment: _Segment, scratch: _Scratch, start: int, stop: int, state: to
     k, v, launch = segment.k, segment.v, segment.launch
     heads, key_heads, key_size, value_size = v.shape[2], k.shape[2], k.shape[3], v.shape[3]
     key_1, key_2, key_3 = split_key_size(key_size)
-    grid = (triton.cdiv(value_size, launch.value_block), v.shape[0] * heads)
+    table = segment.rows.table_B6
+    grid = (triton.cdiv(value_size, launch.value_block), len(table) * heads)
     scan_chunks[grid](
         scratch.scaled_q,
         scratch.scaled_k,
-        v[:, start:],
-        segment.out[:, start:],
+        v,
+        segment.out,
         scratch.inverse,
         scratch.attention,
         scratch.rows,
         segment.final_state if state is None else state,
         segment.final_state,
-        *v.stride()[:3],
-        *segment.out.stride()[:3],
+        table,
+        *v.stride()[1:3],
+        *segment.out.stride()[1:3],
+        start,
         stop - start,
         scratch.inverse.shape[1],
         heads,
@@ -291,7 +316,6 @@ def _scan(segment: _Segment, scratch: _Scratch, start: int, stop: int, state: to
         KEY_3=key_3,
         BV=launch.value_block,
         C=CHUNK_TOKENS,
-        HAS_STATE=state is not None,
         HALF=v.dtype != torch.float32,
         PRECISION="tf32x3" if v.dtype == torch.float32 else "tf32",
         num_warps=4,

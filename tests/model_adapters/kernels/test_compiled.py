@@ -51,6 +51,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """Name -> the kernels compiled by launches, none of them from an earlier run's cache."""
     from triton.runtime import driver
 
+    from model_adapters.kernels.causal_convolution import triton_convolution
     from model_adapters.kernels.gated_delta import triton_prefill
     from model_adapters.kernels.state_space import triton_scan
 
@@ -60,6 +61,8 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     for module, name in (
         (triton_prefill, "prepare_chunks"),
         (triton_prefill, "scan_chunks"),
+        (triton_convolution, "_convolve"),
+        (triton_convolution, "_keep_last"),
         (triton_scan, "_written_states"),
         (triton_scan, "_pass_states"),
         (triton_scan, "_outputs"),
@@ -89,6 +92,16 @@ def test_prefill_compiles_and_fits(
     gate = torch.zeros(1, 100, 4)
     prefill_gated_delta_rule(q, q, v, log_decay_BTH=gate, beta_BTH=gate)
     assert set(compiled) == {"prepare_chunks", "scan_chunks"}
+    assert_fit(compiled)
+
+
+def test_convolution_compiles_with_wide_accesses(compiled: dict[str, Any]) -> None:
+    from model_adapters.kernels.causal_convolution.triton_convolution import convolve_segment
+
+    x, context = torch.zeros(1, 100, 512, dtype=torch.bfloat16), torch.zeros(1, 512, 4, dtype=torch.bfloat16)
+    convolve_segment(x, torch.zeros(512, 4, dtype=torch.bfloat16), None, context_BCW=context)
+    assert set(compiled) == {"_convolve", "_keep_last"}
+    assert "ld.global.v2.b32" in compiled["_convolve"].asm["ptx"]
     assert_fit(compiled)
 
 

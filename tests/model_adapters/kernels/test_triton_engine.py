@@ -342,13 +342,14 @@ def test_rows_of_a_pass_are_what_each_of_them_is_by_itself() -> None:
     runner = ModelRunner(model)
 
     def filled() -> SlottedCache:
-        cache = runner.new_cache(slots=4, max_tokens=120)
+        cache = runner.new_cache(slots=5, max_tokens=120)
         runner.prefill(cache, 1, random_prompt(9, seed=1), 9)
         runner.prefill(cache, 3, random_prompt(12, seed=3), 12)
         return cache
 
     together, alone = filled(), filled()
     rows = [Row(0, 0, 66), Row(1, 9, 40), Row(2, 0, 65), Row(3, 12, 20, keeps=False), Row(3, 12, 7, keeps=False)]
+    rows.append(Row(4, 0, 2))  # shorter than the convolution's kernel
     texts = [random_prompt(row.tokens, seed=seed) for seed, row in enumerate(rows)]
 
     def logits(cache: SlottedCache, rows: list[Row], texts: list[tuple[int, ...]]) -> torch.Tensor:
@@ -362,7 +363,7 @@ def test_rows_of_a_pass_are_what_each_of_them_is_by_itself() -> None:
     # Kernels on a GPU split fp32 operands.
     allowed = 1e-4 if DEVICE == "cpu" else LAYER_TOLERANCE[torch.float32]
     assert gap(found, expected) <= allowed
-    id_B1 = torch.tensor([[5], [6], [7], [8]], device=DEVICE)
+    id_B1 = torch.tensor([[5], [6], [7], [8], [9]], device=DEVICE)
     decoded = [runner.decode(cache, id_B1, max(cache.lengths) + 1) for cache in (together, alone)]
     assert gap(*decoded) <= allowed
     patches_of(model).clear()

@@ -1,5 +1,7 @@
 """The convolution kernels against the PyTorch form in fp64."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from model_adapters.kernels.causal_convolution.reference import causal_convolution
 from model_adapters.kernels.causal_convolution.triton_convolution import convolve_segment, convolve_token
+from model_adapters.kernels.packed_rows import PackedRows
 from model_adapters.kernels.trial import gap
 from tests.model_adapters.kernels.gated_delta.cases import DEVICE, DTYPES, TOLERANCE
 
@@ -66,13 +69,35 @@ def test_tokens_one_by_one(width: int, dtype: torch.dtype) -> None:
     assert torch.equal(context.double(), expected_context)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_packed_rows_are_each_what_they_are_alone(dtype: torch.dtype) -> None:
+    """Rows shorter and longer than the kernel and than a program's tokens; other slots' contexts do not change."""
+    lengths, slots = (70, 1, 2, 3, 129, 5), (4, 0, 2, 5, 1, 1)
+    continues, keeps = (True, False, True, True, True, True), (True, True, True, True, False, False)
+    x, weight, bias, _ = make(sum(lengths), 150, 4, sequences=1, dtype=dtype)
+    before = make(1, 150, 4, sequences=7, dtype=dtype)[3]
+    found = before.clone()
+    rows = PackedRows.of(lengths, slots=slots, continues=continues, keeps=keeps)
+    rows = replace(rows, table_B6=rows.table_B6.to(DEVICE))
+    out = torch.full(x.shape, torch.nan, dtype=dtype, device=DEVICE)
+    convolve_segment(x, weight, bias, context_BCW=found, out_BTC=out, rows=rows)
+    start = 0
+    for length, slot, continued, kept in zip(lengths, slots, continues, keeps, strict=True):
+        own, here = slice(start, start + length), slice(slot, slot + 1)
+        expected, context = truth((x[:, own], weight, bias, before[here] * continued))
+        assert gap(out[:, own], expected) <= TOLERANCE[dtype]
+        assert torch.equal(found[here].double(), context if kept else before[here].double())
+        start += length
+    assert torch.equal(found[[3, 6]], before[[3, 6]])
+
+
 def test_a_lost_context_is_noticed() -> None:
     x, weight, bias, context = make(5, 20, 4)
     expected, _ = truth((x, weight, bias, context))
     assert gap(convolve_segment(x, weight, bias, context_BCW=torch.zeros_like(context)), expected) > 0.05
 
 
-@pytest.mark.parametrize("change", ["weight", "context", "bias", "dtype", "stride", "empty"])
+@pytest.mark.parametrize("change", ["weight", "context", "bias", "dtype", "stride", "empty", "rows", "out"])
 def test_what_does_not_fit_is_one_line(change: str) -> None:
     x, weight, bias, context = make(5, 20, 4)
     if change == "weight":
@@ -87,6 +112,8 @@ def test_what_does_not_fit_is_one_line(change: str) -> None:
         x = x.transpose(1, 2).contiguous().transpose(1, 2)
     elif change == "empty":
         x = x[:, :0]
+    rows = PackedRows.of([5], slots=[0], continues=[True], keeps=[True]) if change == "rows" else None
+    out = torch.empty(2, 9, 20, device=DEVICE)[:, :5] if change == "out" else None
     with pytest.raises(ValueError, match=r"\S+") as caught:
-        convolve_segment(x, weight, bias, context_BCW=context)
+        convolve_segment(x, weight, bias, context_BCW=context, out_BTC=out, rows=rows)
     assert "\n" not in str(caught.value)

@@ -16,6 +16,7 @@ from model_adapters.kernels.gated_delta.triton_prefill import (
     prefill_gated_delta_rule,
     split_key_size,
 )
+from model_adapters.kernels.packed_rows import PackedRows
 from model_adapters.kernels.trial import gap
 from tests.model_adapters.kernels.gated_delta.cases import (
     DEVICE,
@@ -219,6 +220,54 @@ def test_swapped_gates_are_noticed() -> None:
     truth, _ = inputs.truth()
     swapped = replace(inputs, log_decay=-inputs.beta, beta=-inputs.log_decay)
     assert gap(prefill_poisoned(swapped)[0], truth) > 0.1
+
+
+def test_packed_rows_are_each_what_they_are_alone() -> None:
+    """Rows of lengths around a chunk; the slots of rows that are not kept, and of no row, do not change."""
+    lengths, slots = (65, 1, 64, 130, 20), (3, 0, 4, 1, 1)
+    continues, keeps = (True, False, False, True, True), (True, True, True, False, False)
+    inputs = make_inputs(Case(tokens=sum(lengths), key_heads=2, value_heads=4))
+    states = make_inputs(Case(sequences=6, tokens=1, key_heads=2, value_heads=4, seed=1)).state
+    before, found = states.clone(), states.clone()
+    rows = PackedRows.of(lengths, slots=slots, continues=continues, keeps=keeps)
+    out, _ = prefill_gated_delta_rule(
+        inputs.q,
+        inputs.k,
+        inputs.v,
+        log_decay_BTH=inputs.log_decay,
+        beta_BTH=inputs.beta,
+        initial_state_BHKV=found,
+        final_state_BHKV=found,
+        out_BTHV=torch.full_like(inputs.v.contiguous(), torch.nan),
+        rows=replace(rows, table_B6=rows.table_B6.to(DEVICE)),
+    )
+    start = 0
+    for length, slot, continued, kept in zip(lengths, slots, continues, keeps, strict=True):
+        here = slice(slot, slot + 1)
+        truth, state = replace(inputs.tokens(start, start + length), state=before[here] * continued).truth()
+        assert gap(out[:, start : start + length], truth) <= 1e-4
+        assert gap(found[here], state) <= 1e-4 if kept else torch.equal(found[here], before[here])
+        start += length
+    assert torch.equal(found[[2, 5]], before[[2, 5]])
+
+
+@pytest.mark.parametrize("change", ["tokens", "states", "sequences"])
+def test_rows_that_do_not_fit_are_one_line(change: str) -> None:
+    inputs = make_inputs(Case(sequences=2 if change == "sequences" else 1))
+    rows = PackedRows.of([60, 41 if change == "tokens" else 40], slots=[0, 0], continues=[True] * 2, keeps=[False] * 2)
+    other = inputs.state.clone() if change == "states" else inputs.state
+    with pytest.raises(ValueError, match="rows") as caught:
+        prefill_gated_delta_rule(
+            inputs.q,
+            inputs.k,
+            inputs.v,
+            log_decay_BTH=inputs.log_decay,
+            beta_BTH=inputs.beta,
+            initial_state_BHKV=inputs.state,
+            final_state_BHKV=other,
+            rows=replace(rows, table_B6=rows.table_B6.to(DEVICE)),
+        )
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("size", range(1, 257))
