@@ -21,6 +21,6 @@ def test_there_and_back(device: str, shape: tuple[int, ...]) -> None:
     back = to_host(there)
     there += 1
     if device == "cuda":
-        assert back.is_pinned()
+        assert back.is_pinned() or not x.numel()  # memory of no bytes is nowhere
         torch.cuda.synchronize()
     assert back.tolist() == torch.arange(x.numel()).reshape(shape).tolist()

@@ -78,7 +78,9 @@ def test_extreme_gates(decay: float, lowest_beta: float, dtype: torch.dtype) -> 
 @on_gpu
 @pytest.mark.parametrize(("decay", "lowest_beta"), [(0.001, 1.9), (0.0, 1.99)])
 def test_reflections_for_8192_tokens(decay: float, lowest_beta: float) -> None:
-    assert_right(make_inputs(Case(tokens=8192, decay=decay, lowest_beta=lowest_beta, dtype=torch.bfloat16)))
+    # The sizes of the 7B hybrid: without decay, heads of 24 and 40 lose twice as much (9e-3).
+    case = Case(tokens=8192, key_size=96, value_size=192, decay=decay, lowest_beta=lowest_beta, dtype=torch.bfloat16)
+    assert_right(make_inputs(case))
 
 
 # Half precision, which the interpreter multiplies correctly; bf16 inputs are multiplied in the same way.
