@@ -9,6 +9,7 @@ weights. Exits 1 if a choice differs in float32; in other data types near ties m
 """
 
 import argparse
+import gc
 import json
 import statistics
 import sys
@@ -28,6 +29,7 @@ from evalkit.running.prefetch import prefetch
 from model_adapters.bench.plain import plain_transformers, plain_variants
 from model_adapters.bench.shapes import build_shape
 from model_adapters.engine.fast_modules.choose import choose_kernels
+from model_adapters.keeping import leave_out_of_collections
 from model_adapters.loading import load_model
 from model_adapters.tokenizer import HfTokenizer
 from model_adapters.transformers_adapter import TransformersAdapter
@@ -118,6 +120,14 @@ def sizes(text: str) -> tuple[int, ...]:
 
 
 def open_model(options: argparse.Namespace) -> Model:
+    """The model, kept out of later collections as a run keeps it."""
+    model = loaded_model(options)
+    gc.collect()
+    leave_out_of_collections()
+    return model
+
+
+def loaded_model(options: argparse.Namespace) -> Model:
     if options.shape is None:
         loaded = load_model(ModelOptions(options.model, device=options.device, dtype=Dtype(options.dtype)))
         from model_adapters.checkpoint import open_checkpoint

@@ -49,8 +49,8 @@ class TextRequests:
         """Tokens of a context, and for each continuation those that context and continuation together have after them.
 
         Spaces at the end of the context belong to the continuation; an empty context is the text-start token. Raises
-        SampleDoesNotFitError if no token is left for a continuation. The context is tokenized once; once it has given
-        the same tokens for PROBES contexts, continuations are tokenized after the last line alone.
+        SampleDoesNotFitError if no token is left for a continuation. The context is tokenized once, and continuations
+        after its last line alone, unless checks on PROBES contexts find that this gives other tokens.
         """
         if context == "":
             pairs = [self._after_nothing(text) for text in continuations]
@@ -58,11 +58,9 @@ class TextRequests:
             kept = context.rstrip()
             prompt = self.prompt(kept)
             quick = self._after_last_line(kept, context[len(kept) :], prompt, continuations) if self._quick else None
-            after = quick
-            if after is None or self._checked < PROBES:
+            after = quick if self._agrees(context, prompt, continuations, quick) else None
+            if after is None:
                 after = [self.prompt(context + text)[len(prompt) :] for text in continuations]
-            if quick is not None and self._checked < PROBES:
-                self._quick, self._checked = quick == after, self._checked + 1
             pairs = [(prompt, tokens) for tokens in after]
         for (before, tokens), text in zip(pairs, continuations, strict=True):
             if not before or not tokens:
@@ -170,6 +168,19 @@ class TextRequests:
             return None
         after = [tuple(self._tokenizer.encode(line + spaces + text))[len(tail) :] for text in continuations]
         return after if all(after) else None
+
+    def _agrees(
+        self, context: str, prompt: TokenIds, continuations: Sequence[str], quick: Sequence[TokenIds] | None
+    ) -> bool:
+        """Whether the tokens after the last line are those after the whole context.
+
+        All continuations of the first context are checked, and one of each of the next PROBES - 1.
+        """
+        if quick is not None and self._checked < PROBES:
+            checked = [self._checked % len(continuations)] if self._checked else range(len(continuations))
+            self._quick = all(self.prompt(context + continuations[i])[len(prompt) :] == quick[i] for i in checked)
+            self._checked += 1
+        return self._quick
 
     def _after_nothing(self, continuation: str) -> tuple[TokenIds, TokenIds]:
         tokens, start = tuple(self._tokenizer.encode(continuation)), self._start()

@@ -69,6 +69,17 @@ def test_runs_of_one_model_load_it_once_and_answer_as_alone(options: ModelOption
     assert answers(open_model(options)) == first
 
 
+def test_collections_skip_what_exists_while_a_model_is_loaded(options: ModelOptions) -> None:
+    gc.unfreeze()
+    keeper = ModelKeeper()
+    keeper.load(options, ())
+    assert gc.get_freeze_count() > 0
+    keeper.make_room(options)
+    assert gc.get_freeze_count() > 0
+    keeper.close()
+    assert gc.get_freeze_count() == 0
+
+
 @pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"gdn_kernel": "torch"}, {"batch_invariant": True}])
 def test_other_options_load_it_again(options: ModelOptions, loads: list[str], change: dict[str, object]) -> None:
     keeper = ModelKeeper()
