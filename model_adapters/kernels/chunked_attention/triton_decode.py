@@ -16,7 +16,7 @@ import triton.language as tl
 
 from model_adapters.kernels.chunked_attention.triton_arguments import check_attention_out, check_attention_tensors
 from model_adapters.kernels.chunked_attention.triton_prefill import absorb_scores, load_rows
-from model_adapters.kernels.overlap import overlap, wait_for_earlier
+from model_adapters.kernels.overlap import overlap, prefetch, wait_for_earlier
 
 SMALLEST_PRODUCT = 16
 FEW_PARTS = 8
@@ -35,6 +35,8 @@ class DecodeAttentionLaunch:
     key_block: int = 64
     warps: int = 4
     stages: int = 3
+    prefetched: int = 2
+    """Blocks of keys and values that a program asks for before it waits for the kernel before."""
 
 
 def choose_decode_attention_launch(
@@ -125,6 +127,7 @@ def decode_attention(
         BE=block_e,
         BS=launch.key_block,
         BLOCK_SPLITS=FEW_PARTS,
+        PREFETCHED=launch.prefetched,
         WINDOWED=window is not None,
         WHOLE=whole,
         MERGES=merges,
@@ -203,32 +206,35 @@ def _attend_split(
     BE: tl.constexpr,
     BS: tl.constexpr,
     BLOCK_SPLITS: tl.constexpr,
+    PREFETCHED: tl.constexpr,
     WINDOWED: tl.constexpr,
     WHOLE: tl.constexpr,
     MERGES: tl.constexpr,
     PRECISION: tl.constexpr,
     OVERLAPS: tl.constexpr,
 ):
-    wait_for_earlier(OVERLAPS)
     i_split, splits = tl.program_id(0), tl.num_programs(0)
     i_bg = tl.program_id(1).to(tl.int64)
     i_b, i_g = i_bg // G, i_bg % G
-    count = tl.minimum(tl.load(p_counts + i_b).to(tl.int32), S)
-    oldest = 0
-    if WINDOWED:
-        oldest = tl.maximum(0, count - window)
-    # Whole blocks, distributed by the sequence's own length, so that no program idles for a short one.
-    first_block, stop_block = oldest // BS, tl.cdiv(count, BS)
-    share = tl.cdiv(stop_block - first_block, splits)
-    first = (first_block + i_split * share) * BS
-    stop = tl.minimum((first_block + (i_split + 1) * share) * BS, count)
-
+    p_k += i_b * s_k_b + i_g * s_k_h
+    p_v += i_b * s_v_b + i_g * s_v_h
+    if OVERLAPS and PREFETCHED > 0:
+        # The count may be out of date: it stays out of the first-level cache, and nothing else depends on it.
+        count = tl.load(p_counts + i_b, cache_modifier=".cg")
+        count, oldest, first, stop = _own_keys(count, S, window, i_split, splits, BS, WINDOWED)
+        if first < stop:
+            o_key = tl.minimum(first + tl.arange(0, PREFETCHED * BS), stop - 1).to(tl.int64)
+            prefetch(p_k + o_key * s_k_s, D, BD)
+            prefetch(p_v + o_key * s_v_s, E, BE)
+    wait_for_earlier(OVERLAPS)
+    count = tl.load(p_counts + i_b)
+    count, oldest, first, stop = _own_keys(count, S, window, i_split, splits, BS, WINDOWED)
     o_g = tl.arange(0, BG)
     o_s = tl.arange(0, BS)
     i_query = i_g * GROUP
     b_q = load_rows(p_q + i_b * s_q_b + (i_query + o_g) * s_q_h, o_g < GROUP, BD, D)
-    p_k += i_b * s_k_b + i_g * s_k_h + first.to(tl.int64) * s_k_s
-    p_v += i_b * s_v_b + i_g * s_v_h + first.to(tl.int64) * s_v_s
+    p_k += first.to(tl.int64) * s_k_s
+    p_v += first.to(tl.int64) * s_v_s
     b_out = tl.zeros([BG, BE], tl.float32)
     b_peak = tl.full([BG], -float("inf"), tl.float32)
     b_total = tl.zeros([BG], tl.float32)
@@ -267,6 +273,20 @@ def _attend_split(
                 i_bh = i_b * G * GROUP + i_query + head
                 p_row = p_out + i_b * s_out_b + (i_query + head) * s_out_h
                 _merge_head(p_part_out, p_part_lse, p_row, p_lse, i_bh, splits, BLOCK_SPLITS, E, BE)
+
+
+@triton.jit
+def _own_keys(count, S, window, i_split, splits, BS: tl.constexpr, WINDOWED: tl.constexpr):
+    """The number of keys and the oldest that is seen, and the first of this program's and their end."""
+    count = tl.minimum(count.to(tl.int32), S)
+    oldest = 0
+    if WINDOWED:
+        oldest = tl.maximum(0, count - window)
+    # Whole blocks, distributed by the sequence's own length, so that no program idles for a short one.
+    first_block, stop_block = oldest // BS, tl.cdiv(count, BS)
+    share = tl.cdiv(stop_block - first_block, splits)
+    first = (first_block + i_split * share) * BS
+    return count, oldest, first, tl.minimum((first_block + (i_split + 1) * share) * BS, count)
 
 
 @triton.jit(do_not_specialize=["H", "splits"])

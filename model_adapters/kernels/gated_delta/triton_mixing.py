@@ -12,7 +12,7 @@ import triton.language as tl
 from model_adapters.kernels.gated_delta.arguments import MAX_HEAD_SIZE, RawGates, check_tensor
 from model_adapters.kernels.gated_delta.gates import load_gates
 from model_adapters.kernels.gated_delta.reference import NORMALIZATION_EPSILON
-from model_adapters.kernels.overlap import overlap, wait_for_earlier
+from model_adapters.kernels.overlap import overlap, prefetch, wait_for_earlier
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 MANY_PROGRAMS = 264
@@ -210,13 +210,23 @@ def _mix(
     p_out += (i_b * H + i_h) * V
     p_tile = p_state + (i_b * H + i_h) * K * V + o_k[:, None] * V + o_v[None, :]
     b_q_weight, b_k_weight = _weights(p_weight, o_q, m_k, W, BW), _weights(p_weight, o_key, m_k, W, BW)
+    b_v_weights, b_norms = (), ()
+    for first in tl.static_range(0, V, BV):
+        b_v_weight = _weights(p_weight, o_value + first, o_v + first < V, W, BW)
+        b_norm = tl.load(p_norm + first + o_v, mask=o_v + first < V, other=0.0)
+        b_v_weights = b_v_weights + (b_v_weight,)  # noqa: RUF005 - Triton does not unpack tuples
+        b_norms = b_norms + (b_norm,)  # noqa: RUF005
+    if OVERLAPS:
+        p_rows = p_state + ((i_b * H + i_h) * K + tl.minimum(o_k, K - 1)) * V
+        for first in tl.static_range(0, V, BV):
+            prefetch(p_rows + first, BV if first + BV <= V else V - first, BV)
     wait_for_earlier(OVERLAPS)
 
     # All inputs are read before any is written: a place is read one to the right of where it is written.
     b_inputs = ()
     for first in tl.static_range(0, V, BV):
         b_input = _seen(p_x, p_context, s_context_c, o_value + first, o_v + first < V, W, BW)
-        b_inputs = b_inputs + (b_input,)  # noqa: RUF005 - Triton does not unpack tuples
+        b_inputs = b_inputs + (b_input,)  # noqa: RUF005
     b_q_seen = _seen(p_x, p_context, s_context_c, o_q, m_k, W, BW)
     b_k_seen = _seen(p_x, p_context, s_context_c, o_key, m_k, W, BW)
     log_decay, beta = load_gates(
@@ -243,7 +253,7 @@ def _mix(
         m_tile = m_k[:, None] & m_v[None, :]
         b_state = tl.load(p_tile + block * BV, mask=m_tile, other=0.0)
         _keep(p_context, s_context_c, b_inputs[block], o_c, m_v, W, BW)
-        b_v = _convolved(b_inputs[block], _weights(p_weight, o_c, m_v, W, BW), p_bias, o_c, m_v, HAS_BIAS)
+        b_v = _convolved(b_inputs[block], b_v_weights[block], p_bias, o_c, m_v, HAS_BIAS)
         b_state *= tl.exp(log_decay)
         b_recalled = tl.sum(b_state * b_k[:, None], axis=0)
         b_state += b_k[:, None] * (beta * (b_v - b_recalled))[None, :]
@@ -255,6 +265,6 @@ def _mix(
     for block in tl.static_range((V + BV - 1) // BV):
         o_column = block * BV + o_v
         m_v = o_column < V
-        b_out = b_outs[block] * norm * tl.load(p_norm + o_column, mask=m_v, other=0.0).to(tl.float32)
+        b_out = b_outs[block] * norm * b_norms[block].to(tl.float32)
         b_out *= _silu(tl.load(p_gate + o_column, mask=m_v, other=0.0).to(tl.float32))
         tl.store(p_out + o_column, b_out.to(p_out.dtype.element_ty), mask=m_v)

@@ -213,3 +213,45 @@ def test_parts_of_decode_attention_are_published_before_they_are_merged(
     stored, merged = assembly.split("atom.global.gpu.acq_rel.add")
     assert "bar.sync" in stored[stored.rindex("st.global") :]
     assert "bar.sync" in merged[: merged.index("ld.global")]
+
+
+def test_keys_values_and_states_are_prefetched_before_the_wait(
+    compiled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from model_adapters.kernels.chunked_attention import triton_decode
+    from model_adapters.kernels.gated_delta import triton_mixing
+    from model_adapters.kernels.gated_delta.arguments import RawGates
+
+    for module, name in ((triton_decode, "_attend_split"), (triton_mixing, "_mix")):
+        monkeypatch.setattr(module, name, Compiled(getattr(module, name), compiled))
+        monkeypatch.setattr(module, "overlap", lambda device: {"OVERLAPS": True, "launch_pdl": True})
+
+    def zeros(*shape: int) -> torch.Tensor:
+        return torch.zeros(shape, dtype=torch.bfloat16)
+
+    kv = zeros(1, 30, 100, 96)
+    triton_decode.decode_attention(kv[:, :, 0].contiguous(), kv, kv, key_counts_B=torch.tensor([100]))
+    triton_mixing.mix_token(
+        zeros(1, 30 * (2 * 96 + 192)),
+        zeros(30 * (2 * 96 + 192), 4),
+        None,
+        context_BCW=zeros(1, 30 * (2 * 96 + 192), 4),
+        gates=RawGates(
+            decay_input=zeros(1, 30),
+            beta_input=zeros(1, 30),
+            decay_rate_log=zeros(30),
+            decay_bias=zeros(30),
+            beta_scale=2.0,
+        ),
+        state_BHKV=torch.zeros(1, 30, 96, 192),
+        norm=triton_mixing.OutputNorm(zeros(1, 30, 192), zeros(192), 1e-6),
+    )
+    assert_fit(compiled)
+    for kernel in compiled.values():
+        before, after = kernel.asm["ptx"].split("griddepcontrol.wait")
+        assert "prefetch.global.L2" in before
+        assert "prefetch" not in after
+        assert "st.global" not in before
+    # An old count must not stay in the first-level cache.
+    before = compiled["_attend_split"].asm["ptx"].split("griddepcontrol.wait")[0]
+    assert before.count("ld.global") == before.count("ld.global.cg") == 1
