@@ -35,7 +35,8 @@ from model_adapters.failures import Failure, attempt
 GATHERED_REQUESTS, GATHERED_PASSES = 64, 8
 """Limits on the requests for continuations, and on their passes, that are gathered and sorted by length at a time."""
 FIRST_REQUESTS = 16
-"""The same limit on requests while a device that works ahead has nothing to do, because making requests takes time."""
+"""The first limit on requests if passes are read late, doubled each time: making requests takes time, in which a device
+should have something to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ class Scheduler:
     """Passes whose scores have not been read, in order; only another such pass starts before they are."""
     _waiting: deque[Sequence] = field(default_factory=deque)
     _planned: deque[Score | ScoreBranches] = field(default_factory=deque)
+    _gathered: int = 0
+    """Limit on the requests that were gathered last."""
 
     def next(self) -> Work | None:
         """The next piece of work; None when every request has been answered."""
@@ -230,7 +233,8 @@ class Scheduler:
     def _plan_scores(self, first: Sequence) -> Iterator[Score | ScoreBranches]:
         """Plan passes over a request for continuations and the ones after it, several per pass if that is faster."""
         plan, slot, gathered, tokens = self._room.plan, len(self.active), [first], 0
-        most = FIRST_REQUESTS if self.rules.reads_late and not self._scoring else GATHERED_REQUESTS
+        self._gathered = min(2 * self._gathered if self._scoring else FIRST_REQUESTS, GATHERED_REQUESTS)
+        most = self._gathered if self.rules.reads_late else GATHERED_REQUESTS
         while len(gathered) < most and tokens < GATHERED_PASSES * plan.pass_tokens:
             tokens += gathered[-1].need_tokens - len(gathered[-1].prefix)
             sequence = self._pull_if(0, lambda sequence: bool(sequence.request.continuations))

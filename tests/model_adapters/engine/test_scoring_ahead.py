@@ -83,17 +83,18 @@ def test_a_pass_starts_before_the_one_ahead_of_it_is_read(family: str, monkeypat
         assert one.prefill_seconds > 0
 
 
-def test_a_device_that_has_nothing_to_do_waits_for_few_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_with_little_to_do_waits_for_few_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests are made while it works on the first pass; a device that does not work ahead gains nothing by that."""
     pulled: list[str] = []
     before_passes: list[int] = []
 
     def stream() -> Iterator[Request]:
-        for index in range(2 * FIRST_REQUESTS + 3):
+        for index in range(3 * FIRST_REQUESTS + 3):
             pulled.append(str(index))
             yield Request(str(index), random_prompt(8, seed=index), 0, continuations=ENDINGS)
 
-    for reads_late, expected in ((True, [FIRST_REQUESTS, 2 * FIRST_REQUESTS + 3]), (False, [2 * FIRST_REQUESTS + 3])):
+    late = [FIRST_REQUESTS, 3 * FIRST_REQUESTS, 3 * FIRST_REQUESTS + 3]
+    for reads_late, expected in ((True, late), (False, late[-1:])):
         engine = Engine(small_model("llama"), segment_tokens=4000, slots=2)
         engine.reads_late = reads_late
         run = engine.executor.run
