@@ -181,20 +181,21 @@ class StaticStep:
         self._runner, self.cache = runner, cache
         self.active = 0
         """The number of active sequences, which are in the first slots."""
-        self._input = torch.zeros(1 + cache.slots, dtype=torch.long, device=runner.device)
-        """The same, then one token for each, copied to the device at once."""
-        self._row_N = torch.arange(cache.slots, device=runner.device)
+        self._input = torch.zeros(2 * cache.slots, dtype=torch.long, device=runner.device)
+        """1 for each active slot and 0 for the others, then each slot's token; copied to the device at once."""
         self._picked_N = torch.zeros(cache.slots, dtype=torch.long, device=runner.device)
 
     def load(self, token_ids: Sequence[int]) -> None:
         """Set the tokens that the next step appends, one for each of the first slots."""
         self.active = len(token_ids)
-        loaded = torch.tensor([self.active, *token_ids], pin_memory=self._input.is_cuda)
-        self._input[: 1 + self.active].copy_(loaded, non_blocking=True)
+        is_active = [1] * self.active + [0] * (self.cache.slots - self.active)
+        loaded = torch.tensor([*is_active, *token_ids], pin_memory=self._input.is_cuda)
+        self._input[: len(loaded)].copy_(loaded, non_blocking=True)
 
     def run(self, sequences: int, places: int) -> None:
         """Run a step for the first `sequences` slots, active or not, over their first `places` places."""
-        active_B, id_B = self._row_N[:sequences] < self._input[0], self._input[1 : 1 + sequences]
+        first = self.cache.slots
+        active_B, id_B = self._input[:sequences], self._input[first : first + sequences]
         length_B = self.cache.length_N[:sequences]
         # Copy the positions, because the lengths change before the step has ended.
         position_B = length_B * active_B

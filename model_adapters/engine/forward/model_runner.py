@@ -57,6 +57,8 @@ class ModelRunner:
         self.row_multiple = GPU_ROW_MULTIPLE if self.device.type == "cuda" else 1
         """Batches are padded to a multiple of this many rows, so that they have few shapes."""
         self._first_position = 0
+        self._unread_11 = torch.zeros((1, 1), dtype=torch.long, device=self.device)
+        """A token id for a forward that computes logits only; a new one would be a launch in each step."""
         self._mixers: tuple[torch.nn.Module, ...] = ()
         self._long_rotaries = long_rotaries(self._decoder)
         mlp = last_mlp(self._decoder)
@@ -114,7 +116,7 @@ class ModelRunner:
         with mlp, mixers, factors_by_prompt(self._long_rotaries, step), running(step):
             return self._decoder(
                 input_ids=id_1X,
-                position_ids=step.positions + self._first_position,
+                position_ids=step.positions + self._first_position if self._first_position else step.positions,
                 use_cache=True,
                 **{self._cache_argument: self._view(step)},
             )
@@ -200,7 +202,7 @@ class ModelRunner:
         as a scale or a cap.
         """
         part = with_hidden(output, hidden_1TD)
-        unread_1T = torch.zeros((1, hidden_1TD.shape[1]), dtype=torch.long, device=self.device)
+        unread_1T = self._unread_11.expand(1, hidden_1TD.shape[1])
         self._decoder.forward = lambda *_, **__: part
         try:
             with full_precision_head(self.model):
