@@ -269,14 +269,18 @@ class Scheduler:
         cache = self._room.cache
         tokens = zip(range(len(picked.token_ids)), unread.work.sequences, picked.token_ids, strict=True)
         for slot, sequence, token_id in reversed(list(tokens)):
-            if not sequence.has_slot:  # it ended in the step before, and the slot may be another's
-                if token_id is None:
-                    erase = cache.erase_rest if slot < len(self.active) else cache.erase
-                    erase(slot)
-                continue
+            had_slot = sequence.has_slot
             if token_id is None:
-                self._release(sequence, erase=True)
-                yield sequence.finish("error", f"the logits are not finite after {len(sequence.token_ids)} new tokens")
+                if had_slot:
+                    self._release(sequence, erase=True)
+                # The pass wrote to the slot that the sequence had then, which may be free or another's by now.
+                erase = cache.erase_rest if slot < len(self.active) else cache.erase
+                erase(slot)
+                if had_slot:
+                    reason = f"the logits are not finite after {len(sequence.token_ids)} new tokens"
+                    yield sequence.finish("error", reason)
+                continue
+            if not had_slot:  # it ended in the step before
                 continue
             ended = attempt(partial(self.rules.take, sequence, token_id))
             reached = sequence.answer_tokens >= sequence.request.generation_tokens

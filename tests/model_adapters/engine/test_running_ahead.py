@@ -139,6 +139,23 @@ def test_a_step_in_vain_whose_logits_are_not_finite_leaves_nothing_behind(reads_
     assert [found[str(number)].token_ids for number in range(3)] == [stream(other), stream(long)[:3], stream(short)]
 
 
+def test_logits_that_are_not_finite_leave_nothing_in_the_slot_before_a_move() -> None:
+    """A neighbour ends, so that the failing sequence is moved while its last step, with NaN, has not been read."""
+    neighbour, failing = PROMPTS[1], PROMPTS[4]
+    poisoned = stream(failing)[1]
+    assert poisoned not in (*neighbour, *stream(neighbour)[:3], *failing, stream(failing)[0])
+    ends = TOKENIZER.decode(stream(neighbour)[:2])
+    engine = engine_of(2)
+    engine.stop_ids = frozenset({EOS_ID})
+    requests = [Request("ends", neighbour, STREAM, stop=(ends,)), Request("fails", failing, STREAM)]
+    with nan_embedding(engine, poisoned):
+        found, _ = run(engine, requests, ahead=True, reads_late=False)
+    assert found["ends"].finish_reason == "stop"
+    assert found["fails"].error == "the logits are not finite after 2 new tokens"
+    assert engine.cache is not None
+    assert not any(x.isnan().any() for slot in range(2) for x in engine.cache._tensors(slot, engine.cache.max_tokens))
+
+
 class Fragile(Repeater):
     """Fails instead of the fifth replay of any recording."""
 
