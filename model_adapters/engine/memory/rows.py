@@ -54,6 +54,10 @@ class RowGroup:
         ends = [first + row.tokens for first, row in zip(firsts, rows, strict=True)]
         self.is_adjacent = ends[:-1] == list(firsts[1:])
         self.is_padded = any(row.tokens < self.tokens for row in rows)
+        self._taken: torch.Tensor | None = None
+        """Index in the pass of each token of a batch, if a batch is not a view."""
+        self._unpadded: torch.Tensor | None = None
+        """Index in a batch of each token of the rows, if there is padding."""
 
     @property
     def slots(self) -> slice:
@@ -77,6 +81,8 @@ class RowGroup:
         if self.is_adjacent and not self.is_padded:
             rows = x_1X[:, first : first + len(self.rows) * self.tokens]
             return rows if len(self.rows) == 1 else split_dim(rows[0], 0, (len(self.rows), self.tokens))
+        if self._taken is None:
+            raise RuntimeError("a group of rows is used outside a grouping")
         return split_dim(x_1X[0].index_select(0, self._taken), 0, (len(self.rows), self.tokens))
 
     def unbatch(self, x_BT: torch.Tensor) -> torch.Tensor:
@@ -84,27 +90,38 @@ class RowGroup:
         if len(self.rows) == 1:
             return x_BT
         flat = x_BT.flatten(0, 1)
-        return (flat.index_select(0, self._unpadded) if self.is_padded else flat)[None]
+        return (flat if self._unpadded is None else flat.index_select(0, self._unpadded))[None]
 
-    @cached_property
-    def _taken(self) -> torch.Tensor:
-        rows, token_T = zip(self.firsts, self.rows, strict=True), torch.arange(self.tokens)
-        taken = [first + token_T.clamp(max=row.tokens - 1) for first, row in rows]
-        return to_device(torch.cat(taken), self.device)
+    def indices(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """The two index tensors of `use`, on the host; None for one that is not needed."""
+        taken = unpadded = None
+        if self.is_padded or not self.is_adjacent:
+            token_T = torch.arange(self.tokens)
+            rows = zip(self.firsts, self.rows, strict=True)
+            taken = torch.cat([first + token_T.clamp(max=row.tokens - 1) for first, row in rows])
+        if self.is_padded:
+            starts = range(0, len(self.rows) * self.tokens, self.tokens)
+            rows = zip(starts, self.rows, strict=True)
+            unpadded = torch.cat([torch.arange(start, start + row.tokens) for start, row in rows])
+        return taken, unpadded
 
-    @cached_property
-    def _unpadded(self) -> torch.Tensor:
-        starts = (index * self.tokens for index in range(len(self.rows)))
-        rows = zip(starts, self.rows, strict=True)
-        unpadded = [torch.arange(start, start + row.tokens) for start, row in rows]
-        return to_device(torch.cat(unpadded), self.device)
+    def use(self, taken: torch.Tensor | None, unpadded: torch.Tensor | None) -> None:
+        """Take the `indices` on the device."""
+        self._taken, self._unpadded = taken, unpadded
 
 
 class Grouping:
-    """All rows of a pass, divided into groups."""
+    """All rows of a pass, divided into groups, whose indices go to the device in one copy."""
 
     def __init__(self, groups: Sequence[RowGroup]) -> None:
         self.groups = tuple(groups)
+        host = [self._find_order(), *(index for group in self.groups for index in group.indices())]
+        needed = [index for index in host if index is not None]
+        moved = to_device(torch.cat(needed), self.groups[0].device) if needed else torch.empty(0)
+        parts = iter(torch.split(moved, [len(index) for index in needed]))
+        self._order, *indices = [None if index is None else next(parts) for index in host]
+        for group, taken, unpadded in zip(self.groups, indices[::2], indices[1::2], strict=True):
+            group.use(taken, unpadded)
 
     def join(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
         """Join the groups' results [B, T, ...] to one sequence [1, X, ...] in the order of the pass."""
@@ -112,14 +129,13 @@ class Grouping:
         joined = flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
         return joined if self._order is None else joined.index_select(1, self._order)
 
-    @cached_property
-    def _order(self) -> torch.Tensor | None:
+    def _find_order(self) -> torch.Tensor | None:
         """Index of each token of the pass among those of the groups; None if the order is the same."""
         if len(self.groups) == 1 and self.groups[0].is_adjacent:
             return None
         order = torch.cat([group.places for group in self.groups]).argsort()
         in_order = torch.equal(order, torch.arange(len(order)))
-        return None if in_order else to_device(order, self.groups[0].device)
+        return None if in_order else order
 
 
 def attention_groups(rows: Sequence[Row], device: torch.device, *, multiple: int) -> Grouping:
