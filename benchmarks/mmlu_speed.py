@@ -2,6 +2,7 @@
 
 python benchmarks/mmlu_speed.py --data MMLU_FOLDER --samples 10
 python benchmarks/mmlu_speed.py --data MMLU_FOLDER --shape olmo-hybrid-7b --tokenizer tokenizer.json --device cuda
+python benchmarks/mmlu_speed.py --data MMLU_FOLDER --samples 5 --ours 4 --shape olmo-hybrid-7b --tokenizer FILE
 
 `hf` runs first, with the fastest of --batch-sizes on a probe, and with FLA's kernels if they are installed; evalkit
 also answers the probe first. Times include tokenizing and answering, without lm-eval's templates and the loading of
@@ -87,6 +88,10 @@ def main() -> int:
     )
     suite = build(settings, model.tokenizer)
     samples = [suite.ask(key).sample for key in suite.plan().keys]
+    if options.ours is not None:
+        for _ in range(options.ours):
+            told(f"evalkit, {len(samples):,} questions", run_evalkit(model, settings, probe_of(samples))[0])
+        return 0
     with torch.inference_mode(), plain_transformers(model.model, plain_variants(model.model)[0]):
         batch_size, probes, hf_seconds, theirs = run_hf(model, samples, options.batch_sizes)
     evalkit_seconds, ours = run_evalkit(model, settings, probe_of(samples))
@@ -109,6 +114,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--subjects", type=lambda text: text.split(","), help="all 57 by default")
     parser.add_argument("--batch-sizes", type=sizes, default=(1, 4, 16, 32, 64), help="that hf is tried with")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--ours", type=int, metavar="N", help="time evalkit alone, N times in this process")
     options = parser.parse_args()
     if options.shape and options.tokenizer is None:
         parser.error("--shape needs --tokenizer")
