@@ -10,6 +10,8 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import TextIO
 
 # Read before anything heavy is imported: "seconds from start to the first prompt" counts imports too.
@@ -183,6 +185,7 @@ def _with_value(error: typer.TyperException) -> str:
 
 
 def _command() -> int | None:
+    _refuse_empty(sys.argv[1:])
     try:
         code: int | None = app(prog_name="evalkit", standalone_mode=False)
     except SystemExit as stop:
@@ -192,6 +195,16 @@ def _command() -> int | None:
         raise
     sys.stdout.flush()
     return code
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Raise UsageError for an empty value, as of an unset variable: pathlib would take it for the current folder."""
+    for before, argument in pairwise(["", *arguments]):
+        option, equals, value = argument.partition("=")
+        if argument and not (option.startswith("--") and equals and not value):
+            continue
+        name = option or (before if before.startswith("-") else "an argument")
+        raise UsageError(f"{name} is empty, as if from an unset variable; write a value, or leave it out")
 
 
 def _refuse(error: EvalkitError) -> int:

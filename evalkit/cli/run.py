@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from evalkit.cli.shared.option_groups import MODEL, RUN, takes
-from evalkit.cli.shared.options import read_folder
 from evalkit.errors import UsageError
 from evalkit.running.replicas.options import REPLICA_OPTIONS
 
@@ -48,8 +47,6 @@ def run(
         None,
         "--out",
         "-o",
-        parser=read_folder,
-        metavar="<path>",
         help="Folder of the plan's runs and reports, or of the run.",
         show_default="runs/<name>",
     ),

@@ -120,7 +120,8 @@ def device_name(device: torch.device) -> str:
     """The GPU, or the CPU with the number of PyTorch's threads."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads, {sys.platform}"
+    threads = torch.get_num_threads()
+    return f"{platform.machine()} CPU, {threads} thread{'s' if threads > 1 else ''}, {sys.platform}"
 
 
 def _versions(names: Sequence[str]) -> dict[str, str]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import typer
 
-from evalkit.errors import UsageError
 from evalkit.running.model_options import REFERENCE_PREFIX, ChatMode, Dtype, GdnKernel
 from evalkit.values import TokenBudget, read_token_budget
 
@@ -39,13 +38,6 @@ class PageFormat(StrEnum):
 
 def _read_thinking(text: Any) -> TokenBudget:
     return read_token_budget(text, "--thinking")
-
-
-def read_folder(text: str) -> Path:
-    """The folder of --out; UsageError for an empty text, as of an unset variable, which pathlib takes for `.`."""
-    if not text:
-        raise UsageError("--out is empty, so no folder is named; write one, or leave --out out")
-    return Path(text)
 
 
 MODEL_PANEL, RUN_PANEL = "Model", "Run and output"
@@ -148,8 +140,6 @@ OUT = typer.Option(
     None,
     "--out",
     "-o",
-    parser=read_folder,
-    metavar="<path>",
     help="Folder of the run.",
     show_default="runs/<suite>-<model>-<digest>",
     rich_help_panel=RUN_PANEL,

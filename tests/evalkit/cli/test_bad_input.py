@@ -41,8 +41,13 @@ class TestOptions:
             ("ruler --ctx 4096 --dialect nvdia", r"unknown dialect 'nvdia'; did you mean 'nvidia'\?"),
             ("ruler --ctx 512 --tasks cwe,niah_multikey_3 --data nowhere", r"--data nowhere is not a folder.*"),
             ("ruler --ctx 4096 --device tpu", r".*'?tpu'?.*(cpu|cuda).*"),
-            ("ruler --ctx 512 --out ''", r"--out is empty, so no folder is named; write one, or leave --out out"),
-            ("run plan.yaml --out ''", r"--out is empty, so no folder is named; write one, or leave --out out"),
+            (
+                "ruler --ctx 512 --out ''",
+                r"--out is empty, as if from an unset variable; write a value, or leave it out",
+            ),
+            ("merge shards --out=", r"--out is empty, as if from an unset variable; write a value, or leave it out"),
+            ("mmlu --data '' --samples 1", r"--data is empty, as if from .*"),
+            ("score ruler '' -o there", r"an argument is empty, as if from .*"),
             ("ruler --ctx 512 --tokenizer t", r"--tokenizer t goes with --server; a checkpoint has its own"),
             (
                 "ruler --ctx 512 --server http://h --dtype bfloat16",
