@@ -9,6 +9,7 @@ import triton.language as tl
 
 from model_adapters.kernels.overlap import overlap, wait_for_earlier
 from model_adapters.kernels.packed_rows import PackedRows, check_packed, equal_rows
+from model_adapters.kernels.sizes import cdiv, next_power_of_2
 from model_adapters.kernels.table_of_rows import WHOLE, load_row, load_slot
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
@@ -49,7 +50,7 @@ def convolve_segment(
     else:
         raise ValueError(f"x has {sequences} sequences; rows are in one")
     x_XC = x_BTC.flatten(0, 1)
-    _convolve[(triton.cdiv(channels, SEGMENT_CHANNELS), triton.cdiv(rows.longest, TOKEN_BLOCK), len(rows.table_B6))](
+    _convolve[(cdiv(channels, SEGMENT_CHANNELS), cdiv(rows.longest, TOKEN_BLOCK), len(rows.table_B6))](
         x_XC,
         weight_CW,
         weight_CW if bias_C is None else bias_C,
@@ -68,7 +69,7 @@ def convolve_segment(
         num_warps=2,
     )
     if rows.any_kept:
-        _keep_last[(triton.cdiv(channels, CHANNEL_BLOCK), len(rows.table_B6))](
+        _keep_last[(cdiv(channels, CHANNEL_BLOCK), len(rows.table_B6))](
             x_XC,
             context_BCW,
             rows.table_B6,
@@ -76,7 +77,7 @@ def convolve_segment(
             *context_BCW.stride()[:2],
             channels,
             W=weight_CW.shape[1],
-            BW=triton.next_power_of_2(weight_CW.shape[1]),
+            BW=next_power_of_2(weight_CW.shape[1]),
             BC=CHANNEL_BLOCK,
             num_warps=2,
         )
@@ -90,7 +91,7 @@ def convolve_token(
     _check(x_BC[:, None], weight_CW, bias_C, context_BCW, contexts=len(x_BC))
     sequences, channels = x_BC.shape
     out = torch.empty(x_BC.shape, dtype=x_BC.dtype, device=x_BC.device)
-    _convolve_token[(triton.cdiv(channels, CHANNEL_BLOCK), sequences)](
+    _convolve_token[(cdiv(channels, CHANNEL_BLOCK), sequences)](
         x_BC,
         weight_CW,
         weight_CW if bias_C is None else bias_C,
@@ -101,7 +102,7 @@ def convolve_token(
         out.stride(0),
         channels,
         W=weight_CW.shape[1],
-        BW=triton.next_power_of_2(weight_CW.shape[1]),
+        BW=next_power_of_2(weight_CW.shape[1]),
         BC=CHANNEL_BLOCK,
         HAS_BIAS=bias_C is not None,
         num_warps=2,

@@ -17,6 +17,7 @@ import triton.language as tl
 from model_adapters.kernels.chunked_attention.triton_arguments import check_attention_out, check_attention_tensors
 from model_adapters.kernels.chunked_attention.triton_prefill import absorb_scores, load_rows
 from model_adapters.kernels.overlap import overlap, prefetch, wait_for_earlier
+from model_adapters.kernels.sizes import next_power_of_2
 
 SMALLEST_PRODUCT = 16
 FEW_PARTS = 8
@@ -98,7 +99,7 @@ def decode_attention(
         part_lse = torch.empty(sequences, heads, launch.splits, dtype=torch.float32, device=q_BHD.device)
         part_out = torch.empty((*part_lse.shape, value_size), dtype=torch.float32, device=q_BHD.device)
     group = heads // key_heads
-    block_e = max(16, triton.next_power_of_2(value_size))
+    block_e = max(16, next_power_of_2(value_size))
     merges = not whole and launch.splits <= FEW_PARTS and group * FEW_PARTS * block_e <= MERGED_AT_ONCE
     merges = merges and sequences * key_heads <= MOST_ARRIVALS
     _attend_split[(launch.splits, sequences * key_heads)](
@@ -122,8 +123,8 @@ def decode_attention(
         GROUP=group,
         D=key_size,
         E=value_size,
-        BG=max(SMALLEST_PRODUCT, triton.next_power_of_2(group)),
-        BD=max(16, triton.next_power_of_2(key_size)),
+        BG=max(SMALLEST_PRODUCT, next_power_of_2(group)),
+        BD=max(16, next_power_of_2(key_size)),
         BE=block_e,
         BS=launch.key_block,
         BLOCK_SPLITS=FEW_PARTS,
@@ -146,7 +147,7 @@ def decode_attention(
         *out.stride()[:2],
         heads,
         launch.splits,
-        BLOCK_SPLITS=triton.next_power_of_2(launch.splits),
+        BLOCK_SPLITS=next_power_of_2(launch.splits),
         E=value_size,
         BE=block_e,
         num_warps=2,

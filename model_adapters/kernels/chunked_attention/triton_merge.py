@@ -7,6 +7,8 @@ import torch
 import triton
 import triton.language as tl
 
+from model_adapters.kernels.sizes import cdiv, next_power_of_2
+
 TOKEN_BLOCK = 32
 
 
@@ -27,7 +29,7 @@ def merge_outputs(
         if tuple(lse.shape) != (sequences, heads, tokens) or lse.dtype != torch.float32:
             raise ValueError(f"{name} log-sum-exp is {tuple(lse.shape)} {lse.dtype}; {(sequences, heads, tokens)} fp32")
     out_BTHE = torch.empty((sequences, tokens, heads, size), dtype=first_BHTE.dtype, device=first_BHTE.device)
-    _merge[(triton.cdiv(tokens, TOKEN_BLOCK), heads, sequences)](
+    _merge[(cdiv(tokens, TOKEN_BLOCK), heads, sequences)](
         first_BHTE,
         first_lse_BHT,
         second_BHTE,
@@ -40,7 +42,7 @@ def merge_outputs(
         tokens,
         heads,
         E=size,
-        BE=triton.next_power_of_2(size),
+        BE=next_power_of_2(size),
         BT=TOKEN_BLOCK,
         num_warps=4,
     )

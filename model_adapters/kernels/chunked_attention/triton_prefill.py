@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 from model_adapters.kernels.chunked_attention.triton_arguments import check_attention_out, check_attention_tensors
+from model_adapters.kernels.sizes import cdiv, next_power_of_2
 
 try:
     from triton.tools.tensor_descriptor import TensorDescriptor
@@ -112,13 +113,13 @@ def prefill_attention(
             dtype=q_BHTD.dtype,
             descriptors=_has_descriptors(k_BGSD, v_BGSE, old_k, old_v),
         )
-    widths = [max(16, triton.next_power_of_2(size)) for size in (key_size, value_size)]
+    widths = [max(16, next_power_of_2(size)) for size in (key_size, value_size)]
     sides: list[Any] = [k_BGSD, v_BGSE, old_k, old_v]
     if launch.descriptors:
         # One block of keys of one head; places beyond the tensor are zeros.
         blocks = [[1, 1, launch.key_block, width] for width in widths] * 2
         sides = [TensorDescriptor(x, [*x.shape], [*x.stride()], at) for x, at in zip(sides, blocks, strict=True)]
-    grid = (triton.cdiv(tokens, launch.query_block), sequences * heads)
+    grid = (cdiv(tokens, launch.query_block), sequences * heads)
     _attend[grid](
         q_BHTD,
         *sides,

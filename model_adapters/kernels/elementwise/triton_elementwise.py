@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from model_adapters.kernels.overlap import overlap, wait_for_earlier
+from model_adapters.kernels.sizes import cdiv, next_power_of_2
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 TILE = 4096
@@ -54,9 +55,9 @@ def rms_norm(
             f"residual is {tuple(residual.shape)} {residual.dtype}; x's shape and dtype, contiguous, is needed"
         )
     out_ND = torch.empty(x_ND.shape, dtype=x.dtype, device=x.device)
-    width = triton.next_power_of_2(size)
+    width = next_power_of_2(size)
     rows_held = max(1, TILE // width)
-    _rms_norm[(triton.cdiv(x_ND.shape[0], rows_held),)](
+    _rms_norm[(cdiv(x_ND.shape[0], rows_held),)](
         x_ND,
         weight_D,
         gate_NHD,
@@ -92,7 +93,7 @@ def silu_product(gate: torch.Tensor, up: torch.Tensor, *, out: torch.Tensor | No
     if up.dtype not in KERNEL_DTYPES or None in steps:
         raise ValueError(f"gate, up and out are {up.dtype}; they must be evenly spaced rows of bf16, fp16 or fp32")
     rows, size = up.numel() // up.shape[-1], up.shape[-1]
-    _silu_product[(rows, triton.cdiv(size, PRODUCT_BLOCK))](
+    _silu_product[(rows, cdiv(size, PRODUCT_BLOCK))](
         gate, up, out, *steps, size, BLOCK=PRODUCT_BLOCK, num_warps=8, **overlap(up.device)
     )
     return out
@@ -128,7 +129,7 @@ def rotate(x_BHTD: torch.Tensor, cos_BTD: torch.Tensor, sin_BTD: torch.Tensor) -
         if not table.is_contiguous():
             raise ValueError(f"{name} has strides {table.stride()}; make it contiguous")
     out_BTHD = torch.empty((sequences, tokens, heads, size), dtype=x_BHTD.dtype, device=x_BHTD.device)
-    _rotate[(triton.cdiv(tokens, ROTATED_TOKENS), heads, sequences)](
+    _rotate[(cdiv(tokens, ROTATED_TOKENS), heads, sequences)](
         x_BHTD,
         cos_BTD,
         sin_BTD,
@@ -138,7 +139,7 @@ def rotate(x_BHTD: torch.Tensor, cos_BTD: torch.Tensor, sin_BTD: torch.Tensor) -
         tokens,
         heads,
         R=size // 2,
-        BR=triton.next_power_of_2(size // 2),
+        BR=next_power_of_2(size // 2),
         BT=ROTATED_TOKENS,
         num_warps=4,
         **overlap(x_BHTD.device),

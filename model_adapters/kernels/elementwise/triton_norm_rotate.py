@@ -11,6 +11,7 @@ import triton.language as tl
 
 from model_adapters.kernels.key_value.places import TokenPlaces
 from model_adapters.kernels.overlap import overlap, wait_for_earlier
+from model_adapters.kernels.sizes import next_power_of_2
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 WIDEST = 16_384
@@ -106,7 +107,7 @@ def norm_rotate_store(
         k_NGMD.shape[2],
         epsilon,
         E=v_NGME.shape[3],
-        BE=triton.next_power_of_2(v_NGME.shape[3]),
+        BE=next_power_of_2(v_NGME.shape[3]),
         ROTATED=cos_sin is not None,
         **_launch(heads, kv_heads, head_size),
         **overlap(q_BX.device),
@@ -141,7 +142,7 @@ def _with_first(cos_sin: tuple[torch.Tensor, torch.Tensor] | None) -> tuple[torc
 
 def _launch(heads: int, kv_heads: int, head_size: int) -> dict[str, int]:
     """Sizes of a row and its blocks, and the warps of a program."""
-    block_h, block_r = triton.next_power_of_2(max(heads, kv_heads)), triton.next_power_of_2(head_size // 2)
+    block_h, block_r = next_power_of_2(max(heads, kv_heads)), next_power_of_2(head_size // 2)
     sizes = {"H": heads, "G": kv_heads, "R": head_size // 2, "BH": block_h, "BR": block_r}
     return {**sizes, "num_warps": 4 if 2 * block_h * block_r <= 4096 else 8}
 

@@ -20,6 +20,7 @@ from model_adapters.kernels.gated_delta.arguments import (
 from model_adapters.kernels.gated_delta.gates import load_gates
 from model_adapters.kernels.gated_delta.reference import NORMALIZATION_EPSILON
 from model_adapters.kernels.overlap import overlap, wait_for_earlier
+from model_adapters.kernels.sizes import cdiv, next_power_of_2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class DecodeLaunch:
 
 def choose_decode_launch(*, sequences: int, value_heads: int, value_size: int) -> DecodeLaunch:
     """Launch configuration for a shape: narrow blocks while there are too few heads to fill a device."""
-    widest = max(8, triton.next_power_of_2(value_size))
+    widest = max(8, next_power_of_2(value_size))
     return DecodeLaunch(value_block=min(widest, 16 if sequences * value_heads < 64 else 32))
 
 
@@ -65,7 +66,7 @@ def step_gated_delta_rule(
     check_out("out", out, shape=tuple(v_BHV.shape), dtype=v_BHV.dtype, device=v_BHV.device)
     if launch is None:
         launch = choose_decode_launch(sequences=sequences, value_heads=heads, value_size=value_size)
-    grid = (triton.cdiv(value_size, launch.value_block), sequences * heads)
+    grid = (cdiv(value_size, launch.value_block), sequences * heads)
     _step[grid](
         q_BGK,
         k_BGK,
@@ -88,7 +89,7 @@ def step_gated_delta_rule(
         GROUP=heads // key_heads,
         K=key_size,
         V=value_size,
-        BK=triton.next_power_of_2(key_size),
+        BK=next_power_of_2(key_size),
         BV=launch.value_block,
         NORMALIZE=normalize_qk,
         RAW_GATES=raw_gates is not None,

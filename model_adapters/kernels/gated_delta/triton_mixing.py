@@ -13,6 +13,7 @@ from model_adapters.kernels.gated_delta.arguments import MAX_HEAD_SIZE, RawGates
 from model_adapters.kernels.gated_delta.gates import load_gates
 from model_adapters.kernels.gated_delta.reference import NORMALIZATION_EPSILON
 from model_adapters.kernels.overlap import overlap, prefetch, wait_for_earlier
+from model_adapters.kernels.sizes import next_power_of_2
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 MANY_PROGRAMS = 264
@@ -50,7 +51,7 @@ def mix_token(
     _check(x_BC, weight_CW, bias_C, context_BCW, gates, state_BHKV, norm)
     out = torch.empty((sequences, heads, value_size), dtype=x_BC.dtype, device=x_BC.device)
     width = weight_CW.shape[1]
-    block = triton.next_power_of_2(value_size)
+    block = next_power_of_2(value_size)
     if sequences * heads >= MANY_PROGRAMS:
         block = min(block, VALUE_BLOCK)
     _mix[(heads, sequences)](
@@ -79,9 +80,9 @@ def mix_token(
         K=key_size,
         V=value_size,
         W=width,
-        BK=triton.next_power_of_2(key_size),
+        BK=next_power_of_2(key_size),
         BV=block,
-        BW=triton.next_power_of_2(width),
+        BW=next_power_of_2(width),
         HAS_BIAS=bias_C is not None,
         num_warps=8,
         **overlap(x_BC.device),

@@ -26,7 +26,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
-import triton
 
 from model_adapters.kernels.gated_delta.arguments import (
     MAX_HEAD_SIZE,
@@ -40,6 +39,7 @@ from model_adapters.kernels.gated_delta.prepare_kernel import prepare_chunks
 from model_adapters.kernels.gated_delta.reference import NORMALIZATION_EPSILON
 from model_adapters.kernels.gated_delta.scan_kernel import scan_chunks
 from model_adapters.kernels.packed_rows import CHUNK_TOKENS, PackedRows, check_packed, equal_rows
+from model_adapters.kernels.sizes import cdiv, next_power_of_2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class PrefillLaunch:
 def choose_prefill_launch(*, key_size: int, value_size: int, dtype: torch.dtype) -> PrefillLaunch:
     """Launch configuration for a shape, without autotuning, which needs a driver and time in the first call."""
     exact = dtype == torch.float32
-    value_block = min(32 if exact or key_size > 128 else 64, max(16, triton.next_power_of_2(value_size)))
+    value_block = min(32 if exact or key_size > 128 else 64, max(16, next_power_of_2(value_size)))
     if exact:
         # One stage gave wrong results for bf16 on an H100 (Triton 3.6) and right ones here, where tiles fit only once.
         return PrefillLaunch(value_block=value_block, scan_stages=1, prepare_registers=None)
@@ -167,7 +167,7 @@ class _Scratch:
     @classmethod
     def for_piece(cls, segment: _Segment, piece_tokens: int) -> "_Scratch":
         rows, heads, (key_heads, key_size) = segment.rows, segment.v.shape[2], segment.k.shape[2:]
-        chunks = min(rows.chunks, len(rows.table_B6) * triton.cdiv(piece_tokens, CHUNK_TOKENS))
+        chunks = min(rows.chunks, len(rows.table_B6) * cdiv(piece_tokens, CHUNK_TOKENS))
         dtype = torch.float32 if segment.v.dtype == torch.float32 else torch.float16
         scaled = (key_heads, chunks, CHUNK_TOKENS, sum(split_key_size(key_size)))
         square = (heads, chunks, CHUNK_TOKENS, CHUNK_TOKENS)
@@ -231,7 +231,7 @@ def split_key_size(key_size: int) -> tuple[int, int, int]:
     while rest > 0 and len(parts) < 2:
         parts.append(16 if rest < 16 else min(128, 1 << (rest.bit_length() - 1)))
         rest -= parts[-1]
-    parts.append(max(16, triton.next_power_of_2(rest)) if rest > 0 else 0)
+    parts.append(max(16, next_power_of_2(rest)) if rest > 0 else 0)
     first, second, third = [*parts, 0][:3]
     return first, second, third
 
@@ -242,7 +242,7 @@ def _prepare(segment: _Segment, scratch: _Scratch, start: int, stop: int) -> Non
     heads, key_heads, key_size = v.shape[2], k.shape[2], k.shape[3]
     key_1, key_2, key_3 = split_key_size(key_size)
     table = segment.rows.table_B6
-    grid = (len(table) * heads, triton.cdiv(stop - start, CHUNK_TOKENS))
+    grid = (len(table) * heads, cdiv(stop - start, CHUNK_TOKENS))
     exact = v.dtype == torch.float32
     prepare_chunks[grid](
         q,
@@ -290,7 +290,7 @@ def _scan(segment: _Segment, scratch: _Scratch, start: int, stop: int, state: to
     heads, key_heads, key_size, value_size = v.shape[2], k.shape[2], k.shape[3], v.shape[3]
     key_1, key_2, key_3 = split_key_size(key_size)
     table = segment.rows.table_B6
-    grid = (triton.cdiv(value_size, launch.value_block), len(table) * heads)
+    grid = (cdiv(value_size, launch.value_block), len(table) * heads)
     scan_chunks[grid](
         scratch.scaled_q,
         scratch.scaled_k,

@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from model_adapters.kernels.overlap import overlap, wait_for_earlier
+from model_adapters.kernels.sizes import cdiv, next_power_of_2
 
 PART = 2048
 """Logits per program: a vocabulary of 100,000 occupies 49 multiprocessors."""
@@ -23,15 +24,13 @@ def choose(logits_BV: torch.Tensor) -> torch.Tensor:
             f"logits are {tuple(logits_BV.shape)} {logits_BV.dtype}; contiguous fp32 rows of a vocabulary are needed"
         )
     B, V = logits_BV.shape
-    parts = triton.cdiv(V, PART)
+    parts = cdiv(V, PART)
     best_BP = logits_BV.new_empty((B, parts))
     index_BP = torch.empty((B, parts), dtype=torch.int32, device=logits_BV.device)
     picked_B = torch.empty(B, dtype=torch.long, device=logits_BV.device)
     overlaps = overlap(logits_BV.device)
     _best_of_part[(parts, B)](logits_BV, best_BP, index_BP, V, PART=PART, num_warps=4, **overlaps)
-    _best_of_row[(B,)](
-        best_BP, index_BP, picked_B, PARTS=parts, BLOCK=triton.next_power_of_2(parts), num_warps=1, **overlaps
-    )
+    _best_of_row[(B,)](best_BP, index_BP, picked_B, PARTS=parts, BLOCK=next_power_of_2(parts), num_warps=1, **overlaps)
     return picked_B
 
 

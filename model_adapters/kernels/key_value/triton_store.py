@@ -9,6 +9,7 @@ import triton.language as tl
 
 from model_adapters.kernels.key_value.places import TokenPlaces
 from model_adapters.kernels.overlap import overlap, wait_for_earlier
+from model_adapters.kernels.sizes import next_power_of_2
 
 
 def store_tokens(k_BGD: torch.Tensor, v_BGE: torch.Tensor, places: TokenPlaces) -> None:
@@ -32,8 +33,8 @@ def store_tokens(k_BGD: torch.Tensor, v_BGE: torch.Tensor, places: TokenPlaces) 
         k_NGMD.shape[2],
         D=key_size,
         E=value_size,
-        BD=triton.next_power_of_2(key_size),
-        BE=triton.next_power_of_2(value_size),
+        BD=next_power_of_2(key_size),
+        BE=next_power_of_2(value_size),
         num_warps=1,
         **overlap(k_NGMD.device),
     )

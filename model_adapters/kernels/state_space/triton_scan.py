@@ -13,6 +13,8 @@ import torch
 import triton
 import triton.language as tl
 
+from model_adapters.kernels.sizes import cdiv, next_power_of_2
+
 KERNEL_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 MAX_HEAD_SIZE = 128
 
@@ -50,7 +52,7 @@ def scan_state_space(
     sequences, tokens, heads, size = x_BTHP.shape
     groups, state_size = keys_BTGN.shape[2:]
     x, keys, queries = (_dense_heads(each) for each in (x_BTHP, keys_BTGN, queries_BTGN))
-    chunks = triton.cdiv(tokens, launch.chunk)
+    chunks = cdiv(tokens, launch.chunk)
     steps_BHT, decay_BHT = _decays(steps_BTH, rates_H, chunks * launch.chunk, launch.chunk)
     states_BCHPN = torch.empty((sequences, chunks, heads, size, state_size), dtype=torch.float32, device=x.device)
     # The outputs' products round the states in any case; states may leave the range of fp16.
@@ -61,15 +63,15 @@ def scan_state_space(
         "CHUNK": launch.chunk,
         "ROWS": launch.rows,
         "P": size,
-        "BP": max(16, triton.next_power_of_2(size)),
+        "BP": max(16, next_power_of_2(size)),
         "N": state_size,
-        "BN": min(max(16, triton.next_power_of_2(state_size)), launch.state_block),
+        "BN": min(max(16, next_power_of_2(state_size)), launch.state_block),
         "WIDE": x.dtype != torch.bfloat16,
         "PRECISION": "tf32x3" if x.dtype == torch.float32 else "tf32",
     }
     options = {"num_warps": launch.warps, "num_stages": launch.stages}
     strides = (*x.stride()[:2], *keys.stride()[:2])
-    _written_states[(chunks, triton.cdiv(state_size, sizes["BN"]), sequences * heads)](
+    _written_states[(chunks, cdiv(state_size, sizes["BN"]), sequences * heads)](
         x,
         keys,
         steps_BHT,
@@ -84,7 +86,7 @@ def scan_state_space(
         **options,
     )
     elements = size * state_size
-    _pass_states[(triton.cdiv(elements, launch.pass_block), sequences * heads)](
+    _pass_states[(cdiv(elements, launch.pass_block), sequences * heads)](
         states_BCHPN, decay_BHT, initial_state_BHPN, before_BCHPN, final, chunks, heads, elements,
         HAS_STATE=initial_state_BHPN is not None, CHUNK=launch.chunk, BLOCK=launch.pass_block, num_warps=4,
     )  # fmt: skip

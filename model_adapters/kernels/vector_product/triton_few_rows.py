@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 
 from model_adapters.kernels.overlap import overlap, wait_for_earlier
+from model_adapters.kernels.sizes import cdiv, next_power_of_2
 
 try:
     from triton.tools.tensor_descriptor import TensorDescriptor
@@ -35,7 +36,7 @@ def few_rows_product(x: torch.Tensor, weight_ND: torch.Tensor, residual: torch.T
     tokens = x_MD.shape[0]
     out = torch.empty((*x.shape[:-1], rows), dtype=x.dtype, device=x.device)
     block = _token_block(tokens)
-    _product[(triton.cdiv(rows, ROW_BLOCK),)](
+    _product[(cdiv(rows, ROW_BLOCK),)](
         TensorDescriptor(x_MD, [tokens, features], [*x_MD.stride()], [block, FEATURE_BLOCK]),
         TensorDescriptor(weight_ND, [rows, features], [features, 1], [ROW_BLOCK, FEATURE_BLOCK]),
         out if residual is None else residual,
@@ -61,7 +62,7 @@ def pays(tokens: int, weight_ND: torch.Tensor) -> bool:
     once, 4 to 9 % slower.
     """
     together = 2 if _token_block(tokens) <= 32 else 1
-    programs = triton.cdiv(weight_ND.shape[0], ROW_BLOCK)
+    programs = cdiv(weight_ND.shape[0], ROW_BLOCK)
     return 2 <= tokens <= MOST_TOKENS and programs <= together * _multiprocessors(weight_ND.device)
 
 
@@ -75,7 +76,7 @@ def is_supported(x: torch.Tensor, weight_ND: torch.Tensor) -> bool:
 
 
 def _token_block(tokens: int) -> int:
-    return max(16, triton.next_power_of_2(tokens))
+    return max(16, next_power_of_2(tokens))
 
 
 @lru_cache(maxsize=16)

@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 
 from model_adapters.kernels.overlap import overlap, wait_for_earlier
+from model_adapters.kernels.sizes import next_power_of_2
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
 WIDEST_BLOCK = 2048
@@ -63,7 +64,7 @@ def gated_vector_product(x: torch.Tensor, gate_ND: torch.Tensor, up_ND: torch.Te
 
 
 def _block(features: int) -> int:
-    return min(WIDEST_BLOCK, max(128, triton.next_power_of_2(features)))
+    return min(WIDEST_BLOCK, max(128, next_power_of_2(features)))
 
 
 def _check(x: torch.Tensor, weight: torch.Tensor) -> None:
