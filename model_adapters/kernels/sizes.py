@@ -1,7 +1,7 @@
 """Sizes of launches, computed on the host.
 
-Triton's own functions of these names also accept a kernel's constants, and take 3 µs for what takes 0.1 µs here; a
-forward pass of a 32-layer model needs hundreds.
+Triton's own functions of these names also accept a kernel's constants, and take 3 µs where these take 0.1 to 0.25
+(Triton 3.9); a forward pass of 32 layers calls them hundreds of times.
 """
 
 

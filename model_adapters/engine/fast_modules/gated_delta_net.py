@@ -213,9 +213,9 @@ def _mix_rows(layer: Any, step: Pass, inputs: list[torch.Tensor]) -> torch.Tenso
 
 def _heads(layer: Any, mixed: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Split the convolution's channels into queries, keys and values, [..., heads, size]."""
-    parts = torch.split(mixed, [layer.key_dim, layer.key_dim, layer.value_dim], dim=-1)
-    sizes = (layer.head_k_dim, layer.head_k_dim, layer.head_v_dim)
-    return tuple(split_dim(part, -1, (-1, size)) for part, size in zip(parts, sizes, strict=True))
+    q, k, v = mixed.split_with_sizes([layer.key_dim, layer.key_dim, layer.value_dim], dim=-1)
+    heads = *mixed.shape[:-1], -1
+    return q.view(*heads, layer.head_k_dim), k.view(*heads, layer.head_k_dim), v.view(*heads, layer.head_v_dim)
 
 
 def _memory(layer: Any, step: Pass, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -231,6 +231,8 @@ def _convolve_segment(
     from model_adapters.kernels.causal_convolution.triton_convolution import convolve_segment
 
     weight_CW, bias_C = layer.conv1d.weight.squeeze(1), layer.conv1d.bias
+    if len(mixed) == 1:
+        return convolve_segment(mixed[0], weight_CW, bias_C, context_BCW=context_NCW, rows=rows)
     out_1XC = mixed[0].new_empty((*mixed[0].shape[:2], weight_CW.shape[0]))
     start = 0
     for part_1XC in mixed:

@@ -39,34 +39,39 @@ def rms_norm(
     if x.dtype not in KERNEL_DTYPES or size > WIDEST:
         raise ValueError(f"x is {x.dtype} with {size} features; bf16, fp16 or fp32 and at most {WIDEST} are needed")
     x_ND = x.reshape(-1, size)
-    gate_NHD = x_ND[:, None]
+    rows, row_step = x_ND.shape[0], x_ND.stride(0)
+    if x_ND.stride(-1) != 1:
+        raise ValueError(f"x has stride {x_ND.stride(-1)} in its last dimension; make it contiguous there")
+    gate_rows, heads = x_ND, 1
+    gate_steps: tuple[int, ...] = row_step, size
     if gate is not None:
         if gate.shape != x.shape or gate.device != x.device or gate.dtype not in KERNEL_DTYPES:
             raise ValueError(f"gate is {tuple(gate.shape)} {gate.dtype} on {gate.device}; it must fit x")
         # A slice of a wider product: heads are contiguous, tokens are not.
-        gate_NHD = gate.reshape(-1, gate.shape[-2] if gate.dim() > 1 else 1, size)
-    for name, rows in (("x", x_ND), ("gate", gate_NHD)):
-        if rows.stride(-1) != 1:
-            raise ValueError(f"{name} has stride {rows.stride(-1)} in its last dimension; make it contiguous there")
+        heads = gate.shape[-2] if gate.dim() > 1 else 1
+        gate_rows = gate.reshape(-1, heads, size)
+        gate_steps = gate_rows.stride()[:2]
+        if gate_rows.stride(-1) != 1:
+            raise ValueError(f"gate has stride {gate_rows.stride(-1)} in its last dimension; make it contiguous there")
     if residual is not None and (
         residual.shape != x.shape or residual.dtype != x.dtype or not residual.is_contiguous()
     ):
         raise ValueError(
             f"residual is {tuple(residual.shape)} {residual.dtype}; x's shape and dtype, contiguous, is needed"
         )
-    out_ND = torch.empty(x_ND.shape, dtype=x.dtype, device=x.device)
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     width = next_power_of_2(size)
     rows_held = max(1, TILE // width)
-    _rms_norm[(cdiv(x_ND.shape[0], rows_held),)](
+    _rms_norm[(cdiv(rows, rows_held),)](
         x_ND,
         weight_D,
-        gate_NHD,
+        gate_rows,
         x_ND if residual is None else residual,
-        out_ND,
-        x_ND.stride(0),
-        *gate_NHD.stride()[:2],
-        x_ND.shape[0],
-        gate_NHD.shape[1],
+        out,
+        row_step,
+        *gate_steps,
+        rows,
+        heads,
         epsilon,
         weight_offset,
         D=size,
@@ -74,10 +79,10 @@ def rms_norm(
         ROWS=rows_held,
         GATED=gate is not None,
         ADDED=residual is not None,
-        num_warps=16 if rows_held == 1 and len(x_ND) <= FEW_ROWS else 4 if width <= TILE else 8,
+        num_warps=16 if rows_held == 1 and rows <= FEW_ROWS else 4 if width <= TILE else 8,
         **overlap(x.device),
     )
-    return out_ND.view(x.shape)
+    return out
 
 
 def silu_product(gate: torch.Tensor, up: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:

@@ -36,8 +36,9 @@ def test_many_rows_take_no_more_operators_than_one(family: str, monkeypatch: pyt
     from model_adapters.kernels.elementwise import triton_elementwise
     from model_adapters.kernels.gated_delta import triton_prefill
 
-    def convolution(*_: Any, **__: Any) -> None:
+    def convolution(x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         launched["convolution"] += 1
+        return x
 
     def rule(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **_: Any) -> tuple[torch.Tensor, None]:
         launched["rule"] += 1

@@ -81,6 +81,8 @@ def test_what_does_not_fit_is_one_line() -> None:
         lambda: rms_norm(x, weight[:-1], epsilon=1e-6),
         lambda: rms_norm(x.double(), weight, epsilon=1e-6),
         lambda: rms_norm(x, weight, epsilon=1e-6, gate=x[:1]),
+        lambda: rms_norm(normal(8, 2).T, weight, epsilon=1e-6),
+        lambda: rms_norm(x, weight, epsilon=1e-6, gate=normal(8, 2).T),
         lambda: rms_norm(x, weight, epsilon=1e-6, residual=x[:1]),
         lambda: silu_product(x, x[:1]),
         lambda: silu_product(x.T, x.T),
