@@ -55,6 +55,11 @@ class ModulePatches:
         self._placed.append(patch)
         patch.put()
 
+    @property
+    def placed(self) -> tuple[object, ...]:
+        """The patches in place, equal to those of another time if the model runs the same functions."""
+        return tuple(self._placed)
+
     def has(self, owner: nn.Module | ModuleType, name: str) -> bool:
         """Whether a patch of this name is in place."""
         return any(patch.owner is owner and patch.name == name for patch in self._placed)

@@ -2,7 +2,11 @@
 
 import math
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
+from transformers import PreTrainedModel
+
+from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.allocation_counter import peak_bytes
 from model_adapters.engine.memory.cost import Needs
@@ -11,6 +15,9 @@ from model_adapters.failures import Failure, attempt
 MARGIN = 1.1
 """Factor on what was measured: later segments have more keys before them, and the allocator rounds sizes up."""
 LEAST_TOKENS = 256
+
+_KNOWN: WeakKeyDictionary[PreTrainedModel, dict[tuple[object, ...], int]] = WeakKeyDictionary()
+"""What was measured of each model, by the size of the segment and the functions that the model ran."""
 
 
 def needs_of(runner: ModelRunner, segment_tokens: int, longest: int | None = None) -> Needs:
@@ -24,20 +31,28 @@ def needs_of(runner: ModelRunner, segment_tokens: int, longest: int | None = Non
 
 
 def measured_needs(runner: ModelRunner, segment_tokens: int, longest: int | None = None) -> Needs:
-    """The needs with the activations of one segment that follows another.
+    """The needs with the activations of one segment that follows another, measured once for a loaded model.
 
     A segment for which memory does not suffice is halved. The estimate remains if none runs: whatever the reason, it is
     then reported for a request.
     """
     tokens = segment_tokens if longest is None else min(segment_tokens, longest // 2)
     while tokens >= min(LEAST_TOKENS, segment_tokens):
-        found = attempt(lambda tokens=tokens: activation_bytes(runner, tokens))  # type: ignore[misc]
+        found = attempt(lambda tokens=tokens: known_activation_bytes(runner, tokens))  # type: ignore[misc]
         if not isinstance(found, Failure):
             return replace(runner.needs, activation_bytes_per_token=math.ceil(MARGIN * found / tokens))
         if not found.out_of_memory:
             break
         tokens //= 2
     return runner.needs
+
+
+def known_activation_bytes(runner: ModelRunner, tokens: int) -> int:
+    """As `activation_bytes`, but measured again only if the model runs other functions than before."""
+    known, key = _KNOWN.setdefault(runner.model, {}), (tokens, patches_of(runner.model).placed)
+    if key not in known:
+        known[key] = activation_bytes(runner, tokens)
+    return known[key]
 
 
 def activation_bytes(runner: ModelRunner, tokens: int) -> int:

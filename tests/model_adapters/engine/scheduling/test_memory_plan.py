@@ -14,6 +14,7 @@ from evalkit.errors import RequestFailedError
 from evalkit.records import Request
 from model_adapters.bench.memory import measure_prefill
 from model_adapters.engine.engine import Engine
+from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.forward import activations
 from model_adapters.engine.forward.activations import MARGIN, measured_needs
 from model_adapters.engine.forward.model_runner import ModelRunner
@@ -320,10 +321,28 @@ def test_a_segment_that_memory_cannot_hold_is_measured_by_its_half(monkeypatch: 
     assert measured_needs(runner, 8192, longest=1000).activation_bytes_per_token == math.ceil(1000 * MARGIN)
     assert tried == [8192, 4096, 2048, 500]
     # With anything else, and with memory for no segment at all, requests get their errors one by one.
+    runner = ModelRunner(small_model("llama"))
     fails(RuntimeError("no kernel"), 0)
     assert measured_needs(runner, 8192) == runner.needs
     fails(torch.OutOfMemoryError("CUDA out of memory"), 0)
     assert measured_needs(runner, 8192) == runner.needs
+
+
+def test_a_model_is_measured_once_while_it_runs_the_same_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, measured = small_model("llama"), list[int]()
+
+    def measure(_: ModelRunner, tokens: int) -> int:
+        measured.append(tokens)
+        return len(measured) * 1000 * tokens
+
+    monkeypatch.setattr(activations, "activation_bytes", measure)
+    first = measured_needs(ModelRunner(model), 512)
+    assert measured_needs(ModelRunner(model), 512) == first
+    assert measured_needs(ModelRunner(model), 256) != first
+    layer = model.model.layers[0].mlp
+    patches_of(model).place(layer, "forward", layer.forward)
+    assert measured_needs(ModelRunner(model), 512) != first
+    assert measured == [512, 256, 512]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
