@@ -1,6 +1,7 @@
 """Prompts of lm-eval's tasks `mmlu` and `mmlu_continuation` (version 1.0 of both)."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from suites.mmlu.questions import Question
 from suites.mmlu.settings import Variant
@@ -13,7 +14,8 @@ _DESCRIPTIONS: dict[Variant, str] = {
 }
 
 
-def header(subject: str, examples: Sequence[Question], variant: Variant) -> str:
+@lru_cache(maxsize=1)
+def header(subject: str, examples: tuple[Question, ...], variant: Variant) -> str:
     """The start of all prompts of a subject: a line that names the topic, and worked examples."""
     return _DESCRIPTIONS[variant].format(topic=subject.replace("_", " ")) + _worked(examples, variant)
 

@@ -118,8 +118,8 @@ class MmluSuite:
         """The prefix shared by the prompts of a subject, found from some spread evenly over them."""
         if subject not in self._prefixes:
             asked = self._asked(subject)
-            probes = (asked[index * len(asked) // PROBES] for index in range(PROBES))
-            prompts = (self._prompt(subject, question) for question in probes)
+            probes = dict.fromkeys(index * len(asked) // PROBES for index in range(PROBES))
+            prompts = (self._prompt(subject, asked[index]) for index in probes)
             self._prefixes[subject] = self._texts.shared_prefix(f"{self.name}/{subject}/{self.dialect}", prompts)
         return self._prefixes[subject]
 

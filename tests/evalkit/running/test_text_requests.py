@@ -143,6 +143,38 @@ class TestSharedPrefix:
             assert prefix is not None
             assert prefix.begins(texts.prompt(f"{start}three"))
 
+    def test_prompts_are_divided_only_where_that_gives_the_same_tokens(self) -> None:
+        class Joins(ScriptedTokenizer):
+            """Encodes a text that begins with a space differently, as tokenizers do that put one before each text."""
+
+            def encode(self, text: str) -> list[int]:
+                return [7, *super().encode(text)] if text.startswith(" ") else super().encode(text)
+
+        start = "A header of many words that all prompts of this task begin with, one way or another. " * 3
+        for tokenizer in (ScriptedTokenizer(), Joins()):
+            texts = TextRequests(tokenizer, max_tokens=None)
+            prefix = texts.shared_prefix("x", [f"{start}{n}" for n in ("one", "two")])
+            assert prefix is not None
+            endings = (*map(str, range(PROBES + 3)), "one", "one way or another", " two")
+            # The last ones leave the shared text after the prefix's tokens, within a word and behind it.
+            contexts = [*(start + ending for ending in endings), f"{start[:-1]}s", f"{start.rstrip()}x", start[:-9]]
+            for context in contexts:
+                assert texts.prompt(context, prefix) == texts.prompt(context)
+            assert texts._divides == (type(tokenizer) is ScriptedTokenizer)
+
+    @pytest.mark.shared_data
+    @pytest.mark.parametrize("name", ["allenai_dolma2", "gpt2"])
+    def test_real_tokenizers_are_read_after_the_prefix(self, shared_data: Path, name: str) -> None:
+        tokenizer = HfTokenizer.from_file(shared_data / "tokenizers" / f"{name}.tokenizer.json")
+        texts = TextRequests(tokenizer, max_tokens=None)
+        for seam in ("\n\n", ".\n\n", "\n\n12", " don't ", "   ", "e "):
+            start = "A header of many words that all prompts of this task begin with, one way or another. " * 3
+            contexts = [f"{start}Answer: B{seam}{n}th question's\nA. {n}\nAnswer:" for n in range(40)]
+            prefix = texts.shared_prefix(seam, contexts)
+            assert prefix is not None
+            assert [texts.prompt(context, prefix) for context in contexts] == [*map(texts.prompt, contexts)]
+        assert texts._divides
+
     def test_too_little_is_none(self) -> None:
         assert TEXTS.shared_prefix("x", ["Few words one", "Few words two"]) is None
         assert TEXTS.shared_prefix("x", ["many words " * 100]) is None
