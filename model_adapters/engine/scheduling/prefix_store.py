@@ -1,12 +1,15 @@
 """Prefix caching: prefixes shared by prompts are read once, kept while memory allows, and continued many times."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from model_adapters.engine.forward.model_runner import ModelRunner, with_hidden
 from model_adapters.engine.memory.context import Context
 
 TokenIds = tuple[int, ...]
+
+SPARE_SHARE = 0.25
+"""Share of the memory for prefixes that one cache may take however much of it short prefixes leave unused."""
 
 
 class PrefixStore:
@@ -44,23 +47,25 @@ class PrefixStore:
         return self._kept[token_ids]
 
     def read_together(self, prefixes: Sequence[TokenIds], *, pass_tokens: int, room_bytes: int) -> None:
-        """Read the prefixes that are not cached, in passes shared by short ones.
+        """Read the prefixes that are not cached, short ones into one cache if it fits, and in passes that they share.
 
-        What needs a pass of its own, or does not fit into `room_bytes` with others, is left to `context`.
+        What needs a cache of its own, or does not fit into `room_bytes` with others, is left to `context`.
         """
         missing = [prefix for prefix in dict.fromkeys(prefixes) if prefix not in self._kept]
         for prefix in set(prefixes).intersection(self._kept):
             self._kept.move_to_end(prefix)
-        for together in shared_passes(missing, pass_tokens):
-            longest = max(together, key=len)
+        short = [prefix for prefix in missing if len(prefix) <= pass_tokens]
+        for together in shared_caches(short, self.cost_bytes, spare_bytes=int(SPARE_SHARE * room_bytes)):
+            longest = together[-1]
             needed_bytes = len(together) * self.cost_bytes(longest)
             if len(together) > 1 and needed_bytes <= room_bytes:
                 self._evict(room_bytes - needed_bytes)
                 cache = self._runner.new_cache(slots=len(together), max_tokens=len(longest))
-                output = self._runner.read_together(cache, 0, together)
-                for slot, prefix in enumerate(together):
-                    last = with_hidden(output, output.last_hidden_state[:, slot : slot + 1].clone())
-                    self._keep(prefix, Context(cache, slot, last))
+                for slots in shared_passes(together, pass_tokens):
+                    output = self._runner.read_together(cache, slots.start, [together[slot] for slot in slots])
+                    for place, slot in enumerate(slots):
+                        last = with_hidden(output, output.last_hidden_state[:, place : place + 1].clone())
+                        self._keep(together[slot], Context(cache, slot, last))
 
     def count(self, context: Context, requests: int) -> None:
         """Count requests that continue from a cached prefix."""
@@ -85,14 +90,34 @@ class PrefixStore:
             self._kept.popitem(last=False)
 
 
-def shared_passes(prefixes: Sequence[TokenIds], pass_tokens: int) -> Iterator[list[TokenIds]]:
-    """Group prefixes into passes of at most `pass_tokens` tokens, and of at most twice the memory that they need."""
+def shared_caches(
+    prefixes: Sequence[TokenIds], cost_bytes: Callable[[TokenIds], int], *, spare_bytes: int
+) -> Iterator[list[TokenIds]]:
+    """Group prefixes, sorted by length, into caches whose slots are as long as their longest prefix.
+
+    A cache takes at most twice the memory that its prefixes need, or `spare_bytes`. Texts that continue prefixes of one
+    cache share a pass.
+    """
     together: list[TokenIds] = []
+    needed = 0
     for prefix in sorted(prefixes, key=len):
-        tokens = sum(map(len, together)) + len(prefix)
-        if together and (tokens > pass_tokens or (len(together) + 1) * len(prefix) > 2 * tokens):
+        cost = cost_bytes(prefix)
+        if together and (len(together) + 1) * cost > max(2 * (needed + cost), spare_bytes):
             yield together
-            together = []
+            together, needed = [], 0
         together.append(prefix)
+        needed += cost
     if together:
         yield together
+
+
+def shared_passes(prefixes: Sequence[TokenIds], pass_tokens: int) -> Iterator[range]:
+    """Divide prefixes in order into passes of at most `pass_tokens` tokens, as ranges of indices."""
+    first, tokens = 0, 0
+    for index, prefix in enumerate(prefixes):
+        if tokens and tokens + len(prefix) > pass_tokens:
+            yield range(first, index)
+            first, tokens = index, 0
+        tokens += len(prefix)
+    if prefixes:
+        yield range(first, len(prefixes))

@@ -235,9 +235,17 @@ class Scheduler:
         plan, slot, gathered, tokens = self._room.plan, len(self.active), [first], 0
         self._gathered = min(2 * self._gathered if self._scoring else FIRST_REQUESTS, GATHERED_REQUESTS)
         most = self._gathered if self.rules.reads_late else GATHERED_REQUESTS
-        while len(gathered) < most and tokens < GATHERED_PASSES * plan.pass_tokens:
+
+        def wanted(sequence: Sequence) -> bool:
+            # The last few behind a prefix would need a pass of their own later, because its cache holds no other.
+            follows = sequence.prefix == gathered[-1].prefix
+            return bool(sequence.request.continuations) and (len(gathered) < most or follows)
+
+        while tokens < GATHERED_PASSES * plan.pass_tokens:
+            if len(gathered) >= (most + most // 4 if gathered[-1].prefix else most):
+                break
             tokens += gathered[-1].need_tokens - len(gathered[-1].prefix)
-            sequence = self._pull_if(0, lambda sequence: bool(sequence.request.continuations))
+            sequence = self._pull_if(0, wanted)
             if sequence is None:
                 break
             gathered.append(sequence)

@@ -13,9 +13,10 @@ from model_adapters.engine.forward.continuation_scores import Branch, pass_token
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.passes import Pass
 from model_adapters.engine.scheduling.memory_plan import EnginePlan
-from model_adapters.engine.scheduling.prefix_store import PrefixStore, shared_passes
+from model_adapters.engine.scheduling.prefix_store import PrefixStore, shared_caches, shared_passes
 from model_adapters.engine.scheduling.scheduler import joined_passes
 from model_adapters.engine.scheduling.sequence import Sequence
+from model_adapters.engine.scheduling.work import ScoreBranches
 from tests.model_adapters.engine.prompts import assert_scores, plain_scores, random_prompt
 from tests.model_adapters.preflight.other_families import other_model
 from tests.model_adapters.small_models import FAMILIES, small_model
@@ -69,6 +70,25 @@ def test_tasks_that_share_passes_are_scored_as_alone(family: str, monkeypatch: p
     assert engine.prefixes.tokens_saved == sum(map(len, HEADERS)) * 2
 
 
+def test_the_last_questions_behind_a_header_wait_for_no_pass_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on gathered requests ends between headers, unless too many follow."""
+    monkeypatch.setattr("model_adapters.engine.scheduling.scheduler.GATHERED_REQUESTS", 12)
+    works: list[int] = []
+    for per_header, expected in ((5, [15, 10]), (8, [15, 15, 10])):
+        engine, requests = Engine(small_model("llama"), segment_tokens=4096, slots=1), questions(per_header=per_header)
+        run = engine.executor.run
+
+        def noting(work: Any, *args: Any, run: Callable[..., Any] = run, **options: Any) -> Any:
+            if isinstance(work, ScoreBranches):
+                works.append(len(work.sequences))
+            return run(work, *args, **options)
+
+        monkeypatch.setattr(engine.executor, "run", noting)
+        assert len(list(engine.generate(requests))) == len(requests)
+        assert works == expected
+        works.clear()
+
+
 def test_what_is_cached_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Headers that are cached alone and together are continued from in one pass for each cache."""
     engine, requests = Engine(small_model("olmo_hybrid"), segment_tokens=1024, slots=1), questions(per_header=2)
@@ -101,15 +121,35 @@ def test_a_shared_cache_is_counted_once_and_freed_with_its_last_prefix() -> None
     assert store.read == 5
 
 
-@given(st.lists(st.integers(1, 300), max_size=12), st.integers(1, 1000))
-def test_prefixes_share_passes_within_the_budget_and_twice_their_memory(lengths: list[int], budget: int) -> None:
+@given(st.lists(st.integers(1, 300), max_size=12), st.integers(1, 1000), st.integers(0, 2000))
+def test_prefixes_share_passes_within_the_budget_and_caches_within_memory(
+    lengths: list[int], budget: int, spare: int
+) -> None:
     prefixes = [(*range(length), 1000 + index) for index, length in enumerate(lengths)]
-    found = list(shared_passes(prefixes, budget))
-    assert sorted(prefix for together in found for prefix in together) == sorted(prefixes)
-    for together in found:
-        tokens = sum(map(len, together))
-        assert len(together) == 1 or tokens <= budget
-        assert len(together) * max(map(len, together)) <= 2 * tokens
+    caches = list(shared_caches(prefixes, len, spare_bytes=spare))
+    assert [prefix for together in caches for prefix in together] == sorted(prefixes, key=len)
+    for together in caches:
+        needed, longest = sum(map(len, together)), max(map(len, together))
+        assert len(together) == 1 or len(together) * longest <= max(2 * needed, spare)
+        passes = list(shared_passes(together, budget))
+        assert [index for one in passes for index in one] == list(range(len(together)))
+        assert all(len(one) == 1 or sum(len(together[index]) for index in one) <= budget for one in passes)
+
+
+def test_prefixes_of_unlike_lengths_share_a_cache_if_memory_is_plenty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their questions then share a pass, even if the prefixes themselves take several."""
+    headers = [random_prompt(tokens, seed=7) for tokens in (300, 40, 280, 45, 33)]
+    requests = [
+        Request(f"{number}", header + random_prompt(5), 0, None, "x", len(header), CHOICES)
+        for number, header in enumerate(headers)
+    ]
+    engine = Engine(small_model("olmo_hybrid"), segment_tokens=512, slots=1)
+    passes = passes_of(engine, monkeypatch)
+    found = {generation.request_id: generation for generation in engine.generate(requests)}
+    assert passes == [(4, True), (1, True), (5, False)]
+    plain = small_model("olmo_hybrid")
+    for request in requests:
+        assert_scores(found[request.id].continuations, plain_scores(plain, request.token_ids, request.continuations))
 
 
 @given(

@@ -236,7 +236,7 @@ def test_requests_are_pulled_a_few_passes_at_a_time() -> None:
 
     generations = Engine(small_model("llama"), segment_tokens=512, slots=2).generate(stream())
     next(generations)
-    assert 32 <= len(pulled) <= 65
+    assert 32 <= len(pulled) <= 81
     assert len(list(generations)) == 299
 
 
