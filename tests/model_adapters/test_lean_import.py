@@ -1,0 +1,69 @@
+"""Runs import no part of PyTorch and transformers that they do not use, and such parts still work for who asks."""
+
+import json
+from pathlib import Path
+
+from tests.model_adapters.small_models import save_small_checkpoint
+from tests.support import run_python
+
+UNUSED = (
+    "torch._dynamo",
+    "torch._inductor",
+    "torch.distributed.tensor",
+    "torch.distributed.checkpoint",
+    "sklearn",
+    "pandas",
+    "datasets",
+    "lm_eval",
+    "matplotlib",
+    "scipy.optimize",
+    "ray",
+)
+
+
+def test_a_run_imports_nothing_that_it_does_not_use(tmp_path: Path) -> None:
+    save_small_checkpoint(tmp_path / "m", "olmo_hybrid")
+    code = (
+        "import json, sys\n"
+        "from evalkit.cli import app\n"
+        "code = app(sys.argv[1:], standalone_mode=False)\n"
+        f"found = [name for name in {UNUSED!r} if name in sys.modules]\n"
+        "print(json.dumps([code, found]))"
+    )
+    command = ("ruler", "--ctx", "1024", "--tasks", "niah_single_1", "--samples", "1")
+    done = run_python("-c", code, *command, "--model", str(tmp_path / "m"), "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, []]
+
+
+def test_the_compiler_works_when_it_is_asked_for() -> None:
+    code = """
+import sys
+import model_adapters.loading
+import torch
+from transformers.masking_utils import TransformGetItemToIndex
+
+@torch._disable_dynamo
+def left_alone(x):
+    return x + 1
+
+@torch._disable_dynamo(recursive=False)
+def alone(x):
+    return x + 2
+
+assert "torch._dynamo" not in sys.modules
+assert left_alone(torch.ones(2)).tolist() == [2, 2] and alone(torch.ones(2)).tolist() == [3, 3]
+assert torch.compiler.disable.__module__ == "torch.compiler"
+with TransformGetItemToIndex() as mode:
+    assert type(mode).__module__ == "torch._dynamo._trace_wrapped_higher_order_op"
+assert torch._dynamo is sys.modules["torch._dynamo"]
+
+@torch.compile(backend="eager")
+def compiled(x):
+    return left_alone(2 * x) + alone(x)
+
+assert compiled(torch.ones(2)).tolist() == [6, 6]
+assert torch._dynamo.utils.counters["graph_break"]
+"""
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
