@@ -34,6 +34,11 @@ from model_adapters.failures import Failure, attempt
 
 GATHERED_REQUESTS, GATHERED_PASSES = 64, 8
 """Limits on the requests for continuations, and on their passes, that are gathered and sorted by length at a time."""
+SHARED_SLOTS = 16
+"""A short prompt waits until one in so many slots is free if first tokens are read late, because the kernels of a pass
+take as long to launch as a decode step of many sequences takes to run."""
+LEAST_PASS_TOKENS = 1024
+"""Tokens of a pass that takes a GPU longer than its launches."""
 FIRST_REQUESTS = 16
 """The first limit on requests if passes are read late, doubled each time: making requests takes time, in which a device
 should have something to do."""
@@ -87,7 +92,8 @@ class Scheduler:
             # It needs another room, which is made once the sequences in this one have ended.
             planned = self._planned.popleft()
             self._waiting.extend(planned.sequences if isinstance(planned, ScoreBranches) else (planned.sequence,))
-        admitted = None if self._unread and not self.rules.reads_late else self._admit()
+        waits = (self._unread and not self.rules.reads_late) or self._waits_for_slots()
+        admitted = None if waits else self._admit()
         if admitted is not None:
             return admitted
         if self._scoring:
@@ -165,6 +171,20 @@ class Scheduler:
         if sequence.is_scored:
             return Score(sequence, len(self.active))
         return Prefill(self._together(sequence), len(self.active))
+
+    def _waits_for_slots(self) -> bool:
+        """Whether the next prompt waits until more slots are free, so that others share its pass."""
+        room, rules = self.room, self.rules
+        if room is None or room.stale or not rules.reads_late or rules.fixed_shapes:
+            return False
+        free = room.plan.slots - len(self.active)
+        if not self.active or free >= room.plan.slots // SHARED_SLOTS:
+            return False
+        sequence = self._pull(taken=0)
+        if sequence is None:
+            return False
+        self._waiting.appendleft(sequence)
+        return not sequence.is_scored and free * sequence.unread_tokens < LEAST_PASS_TOKENS
 
     def _next_planned(self) -> Work:
         if self._scoring and isinstance(self._planned[0], Score):

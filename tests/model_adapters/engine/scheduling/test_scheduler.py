@@ -26,6 +26,7 @@ from model_adapters.engine.scheduling.work import (
     Score,
     ScoreBranches,
     Unread,
+    Work,
 )
 from model_adapters.failures import Failure
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
@@ -86,6 +87,60 @@ def test_short_prompts_share_a_pass_and_are_then_decoded_together() -> None:
     (ended,) = read(scheduler, [EOS_ID, 8, 8], 0.3)
     assert (ended.request_id, ended.token_ids, ended.decode_seconds) == ("0", (7, EOS_ID), pytest.approx(0.1))
     assert [sequence.request.id for sequence in scheduler.active] == ["3", "1"]
+
+
+def prompts_of_passes(engine: Engine, requests: Sequence[Request], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of prompts in each pass over prompts; checks that every request is answered as by transformers."""
+    found: list[int] = []
+    run = engine.executor.run
+
+    def noting(work: Work, *args: Any, **options: Any) -> Any:
+        if isinstance(work, Prefill):
+            found.append(len(work.sequences))
+        return run(work, *args, **options)
+
+    monkeypatch.setattr(engine.executor, "run", noting)
+    for generation in engine.generate(requests):
+        assert generation.token_ids == transformers_generate("llama", requests[int(generation.request_id)])
+    return found
+
+
+def test_short_prompts_wait_for_slots_to_share_a_pass_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = [Request(str(i), random_prompt(13 - i % 5, seed=i), 12 - 7 * i % 11) for i in range(90)]
+    passes = {}
+    for reads_late in (False, True):
+        engine = Engine(small_model("llama"), segment_tokens=1024, slots=48)
+        engine.reads_late = reads_late
+        passes[reads_late] = prompts_of_passes(engine, requests, monkeypatch)
+        assert sum(passes[reads_late]) == len(requests)
+    # Three of 48 slots, except for the last prompts.
+    assert passes[True][0] == 48
+    assert all(prompts >= 3 for prompts in passes[True][:-1])
+    assert len(passes[True]) < len(passes[False])
+
+
+@pytest.mark.parametrize(
+    ("waiting", "kind"),
+    [
+        (Request("x", random_prompt(1100), 5), Prefill),
+        (Request("x", random_prompt(900), 5), Decode),
+        (Request("x", random_prompt(400), 0, scored_from=3), Score),
+    ],
+)
+def test_what_fills_a_pass_takes_the_next_free_slot(waiting: Request, kind: type) -> None:
+    engine = Engine(small_model("llama"), segment_tokens=2**14, slots=48)
+    engine.reads_late = True
+    others = [Request(str(i), random_prompt(330), 9) for i in range(48)]
+    scheduler = engine._schedule(iter([*others, waiting]), None)
+    room = engine.executor.run(MakeRoom(Progress(Request("room", random_prompt(1105), 5))), None, ran_out=())
+    assert isinstance(room, Room)
+    scheduler.room = room
+    work = scheduler.next()
+    assert isinstance(work, Prefill)
+    list(scheduler.apply(work, started(work)))
+    # One of 48 slots is free.
+    read(scheduler, [EOS_ID, *[7] * 47])
+    assert isinstance(scheduler.next(), kind)
 
 
 def decoding(*budgets: int) -> Scheduler:
