@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import pytest
 import torch
@@ -30,10 +31,13 @@ def one_shot_logits(family: str, prompt: tuple[int, ...]) -> torch.Tensor:
     return logits_1TV[:, -1]
 
 
-def transformers_generate(family: str, request: Request) -> tuple[int, ...]:
-    """Greedy tokens from `transformers.generate`, including the end-of-sequence token."""
+def transformers_generate(family: str, request: Request, **overrides: Any) -> tuple[int, ...]:
+    """Greedy tokens from `transformers.generate`, including the end-of-sequence token.
+
+    `overrides` are those of `small_model`.
+    """
     input_ids = torch.tensor([request.token_ids])
-    output = small_model(family).generate(
+    output = small_model(family, **overrides).generate(
         input_ids,
         attention_mask=torch.ones_like(input_ids),
         max_new_tokens=request.generation_tokens,

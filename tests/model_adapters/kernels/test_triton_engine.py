@@ -31,6 +31,14 @@ from tests.model_adapters.small_models import small_model
 
 HYBRIDS = ("olmo_hybrid", "qwen3_next")
 
+ONE_LAYER_OF_EACH_KIND: dict[str, dict[str, Any]] = {
+    "olmo_hybrid": {"num_hidden_layers": 2, "layer_types": ["linear_attention", "full_attention"]},
+    "qwen3_next": {"num_hidden_layers": 2, "layer_types": ["linear_attention", "full_attention"]},
+    "olmo3": {"num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"]},
+    "llama": {"num_hidden_layers": 1},
+}
+"""Sizes for models that the interpreter runs whole, at milliseconds per program."""
+
 
 def place_layers(model: Any) -> None:
     for layer in gated_delta_layers(model):
@@ -104,13 +112,14 @@ def test_a_kernel_that_does_not_compile_is_one_line(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(("family", "lengths"), [("olmo_hybrid", (45, 1)), ("qwen3_next", (37,))])
 def test_answers_are_those_of_transformers(family: str, lengths: tuple[int, ...]) -> None:
     requests = make_requests(lengths, budget=2)
-    model = small_model(family).to(DEVICE)
+    sizes = ONE_LAYER_OF_EACH_KIND[family]
+    model = small_model(family, **sizes).to(DEVICE)
     place_layers(model)
     place_elementwise(model, patches_of(model))
     engine = Engine(model, segment_tokens=30, slots=2)
     found = {generation.request_id: generation.token_ids for generation in engine.generate(requests)}
     patches_of(model).clear()
-    assert found == {request.id: transformers_generate(family, request) for request in requests}
+    assert found == {request.id: transformers_generate(family, request, **sizes) for request in requests}
 
 
 @pytest.mark.parametrize(
@@ -201,7 +210,8 @@ def test_a_module_that_computes_something_else_keeps_its_code(monkeypatch: pytes
 @pytest.mark.parametrize("family", ["olmo_hybrid", "qwen3_next", "olmo3", "llama"])
 def test_single_tokens_on_the_vector_product(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "KERNEL_DEVICES", (DEVICE,))
-    model = small_model(family).to(DEVICE)
+    sizes = {**ONE_LAYER_OF_EACH_KIND[family], "intermediate_size": 48}
+    model = small_model(family, **sizes).to(DEVICE)
     linear_layers = sum(type(module) is torch.nn.Linear for module in model.modules())
     # All except the output embeddings, which the engine computes itself.
     assert place_vector_products(model, patches_of(model)) == linear_layers - 1
@@ -211,33 +221,33 @@ def test_single_tokens_on_the_vector_product(family: str, monkeypatch: pytest.Mo
     place_fused_layers(model, patches_of(model), fast_rule=True)
     requests = make_requests((20,), 3)
     (completion,) = Engine(model).generate(requests)
-    assert completion.token_ids == transformers_generate(family, requests[0])
+    assert completion.token_ids == transformers_generate(family, requests[0], **sizes)
 
 
 @pytest.mark.parametrize("family", ["olmo_hybrid", "olmo3"])
 def test_layers_with_their_residual_sums(family: str) -> None:
-    model, token_ids = small_model(family).to(DEVICE), random_prompt(50)
+    model, token_ids = small_model(family, **ONE_LAYER_OF_EACH_KIND[family]).to(DEVICE), random_prompt(20)
     patches = patches_of(model)
-    expected = prefill(model, token_ids, 50)
+    expected = prefill(model, token_ids, 20)
     assert place_fused_layers(model, patches, fast_rule=True) == 0  # there is nothing yet to fuse them into
     place_elementwise(model, patches)
     place_layers(model)
     attention_layers = len(model.config.layer_types) - model.config.layer_types.count("linear_attention")
     assert place_fused_projections(model, patches) == attention_layers
     assert place_fused_layers(model, patches, fast_rule=True) == len(model.config.layer_types)
-    for segment_tokens in (50, 17):
+    for segment_tokens in (20, 7):
         assert torch.allclose(prefill(model, token_ids, segment_tokens), expected, atol=1e-4)
     # The merged weights lie elsewhere in memory, for which cuBLAS may choose another kernel.
     tolerance = 0.0 if DEVICE == "cpu" else 1e-5
     with patches.off():
-        assert torch.allclose(prefill(model, token_ids, 50), expected, rtol=0.0, atol=tolerance)
+        assert torch.allclose(prefill(model, token_ids, 20), expected, rtol=0.0, atol=tolerance)
 
 
 @pytest.mark.parametrize("family", ["olmo_hybrid", "olmo3"])
 def test_the_last_layer_has_queries_for_read_tokens_only(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, token_ids = small_model(family).to(DEVICE), random_prompt(50)
+    model, token_ids = small_model(family, **ONE_LAYER_OF_EACH_KIND[family]).to(DEVICE), random_prompt(20)
     patches, layer = patches_of(model), model.get_decoder().layers[-1]
-    expected = prefill(model, token_ids, 50)
+    expected = prefill(model, token_ids, 20)
     place_elementwise(model, patches)
     place_fused_projections(model, patches)
     place_fused_layers(model, patches, fast_rule=False)
@@ -246,15 +256,15 @@ def test_the_last_layer_has_queries_for_read_tokens_only(family: str, monkeypatc
     monkeypatch.setattr(layer.self_attn.o_proj, "forward", lambda x: (projected.append(x.shape[1]), own(x))[1])
     runner = ModelRunner(model)
     projected.clear()
-    cache = runner.new_cache(slots=1, max_tokens=50)
-    assert torch.allclose(runner.prefill(cache, 0, token_ids, 20), expected, atol=1e-4)
+    cache = runner.new_cache(slots=1, max_tokens=20)
+    assert torch.allclose(runner.prefill(cache, 0, token_ids, 8), expected, atol=1e-4)
     assert projected == [0, 0, 1]
     # Where a text is scored, all tokens' outputs are read.
     cache.reset(0)
-    outputs = torch.cat([output.last_hidden_state for output in runner.segments(cache, 0, token_ids, 20)], dim=1)
-    assert projected[3:] == [20, 20, 10]
+    outputs = torch.cat([output.last_hidden_state for output in runner.segments(cache, 0, token_ids, 8)], dim=1)
+    assert projected[3:] == [8, 8, 4]
     patches.clear()
-    (whole,) = runner.segments(runner.new_cache(slots=1, max_tokens=50), 0, token_ids, 50)
+    (whole,) = runner.segments(runner.new_cache(slots=1, max_tokens=20), 0, token_ids, 20)
     assert torch.allclose(outputs, whole.last_hidden_state, atol=1e-4)
 
 

@@ -41,7 +41,7 @@ def test_a_wrong_scan_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("family", ["mamba2", "granitemoehybrid"])
 def test_the_engine_answers_as_generate_does(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = other_model(family).to(DEVICE)
-    requests = make_requests((20, 35), 2)
+    requests = make_requests((5, 35), 2)
     prompts = [torch.tensor([request.token_ids], device=DEVICE) for request in requests]
     expected = [
         model.generate(ids, max_new_tokens=request.generation_tokens, do_sample=False)[0, ids.shape[1] :].tolist()
