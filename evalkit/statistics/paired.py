@@ -212,6 +212,17 @@ def _strata_moments(pairs: PairedDifferences) -> tuple[float, float] | None:
     return variance, freedom
 
 
+def events_bound_above(higher: int, lower: int, total: int, tail: float, value: float) -> bool:
+    """Whether the lower bound of `events_interval` at the one-sided level `tail` is above `value`.
+
+    One evaluation of what `_events_bound` searches for a zero.
+    """
+    if higher == 0:
+        return _events_bound(higher, lower, total, tail) > value
+    excess, low, high = _events_excess(higher, lower, total, tail)
+    return value < low or (value < high and excess(value) < 0)
+
+
 def _events_bound(higher: int, lower: int, total: int, tail: float) -> float:
     """The `tail` quantile of rate × (2 share - 1): rate of changed samples, share of them that went up.
 
@@ -220,9 +231,16 @@ def _events_bound(higher: int, lower: int, total: int, tail: float) -> float:
     """
     from scipy import special
 
-    changed, unchanged = higher + lower, total - higher - lower
     if higher == 0:
-        return -1.0 if unchanged == 0 else -float(special.betaincinv(changed + 1, unchanged, 1 - tail))
+        return -1.0 if lower == total else -float(special.betaincinv(lower + 1, total - lower, 1 - tail))
+    return _root(*_events_excess(higher, lower, total, tail))
+
+
+def _events_excess(higher: int, lower: int, total: int, tail: float) -> tuple[Callable[[float], float], float, float]:
+    """A rising function of the bound that is zero at `_events_bound`, and the ends of the bound's range."""
+    from scipy import special
+
+    changed, unchanged = higher + lower, total - higher - lower
     # Probability that fewer than half of the changes are up: the one-sided sign test.
     minority = float(special.betainc(higher, lower + 1, 0.5))
     nodes, weights = unit_quadrature()
@@ -236,14 +254,14 @@ def _events_bound(higher: int, lower: int, total: int, tail: float) -> float:
             )
             return minority * float(weights @ beyond) - tail
 
-        return _root(falls, -1.0, 0.0)
+        return falls, -1.0, 0.0
     slope = np.maximum(2 * special.betaincinv(higher, lower + 1, minority + nodes * (1 - minority)) - 1, _TINY)
 
     def rises(bound: float) -> float:
         within = special.betainc(changed, unchanged + 1, np.minimum(1.0, bound / slope))
         return minority + (1 - minority) * float(weights @ within) - tail
 
-    return _root(rises, 0.0, 1.0)
+    return rises, 0.0, 1.0
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from evalkit.statistics.paired import POWER, PairedDifferences, pool, right_or_wrong
+from evalkit.statistics.paired import POWER, PairedDifferences, events_bound_above, right_or_wrong
 
 _NORMAL = NormalDist()
 # Up to this many expected changes the distribution is summed exactly; above, the normal approximation is close.
@@ -184,7 +184,7 @@ def _above_exactly(spread: Spread, drop: float, limit: float, tail: float) -> fl
 
     changed = spread.square_at(drop)
     if changed <= 0:
-        return float(_lower_bound(spread.pairs, 0, 0, tail) > limit + _ROUNDING)
+        return float(_fails(spread.pairs, 0, 0, tail, limit))
     first, last = (int(count) for count in stats.binom.ppf([_LEFT_OUT, 1 - _LEFT_OUT], spread.pairs, changed))
     counts = np.arange(first, last + 1)
     least = np.array(_least_worse(spread.pairs, first, last, limit, tail))
@@ -199,14 +199,13 @@ def _least_worse(pairs: int, first: int, last: int, limit: float, tail: float) -
     worse = 0
     for changes in range(first, last + 1):
         # One more change raises the number by one at most.
-        while worse <= changes and _lower_bound(pairs, worse, changes - worse, tail) <= limit + _ROUNDING:
+        while worse <= changes and not _fails(pairs, worse, changes - worse, tail, limit):
             worse += 1
         found.append(worse)
     return tuple(found)
 
 
 @cache
-def _lower_bound(pairs: int, worse: int, better: int, tail: float) -> float:
-    drops = pool([np.repeat([1.0, -1.0, 0.0], [worse, better, pairs - worse - better])], bounded=True)
-    interval = drops.interval(1 - 2 * tail)
-    return -1.0 if interval is None else interval[0]
+def _fails(pairs: int, worse: int, better: int, tail: float, limit: float) -> bool:
+    """Whether the lower bound of the drop is above `limit`."""
+    return events_bound_above(worse, better, pairs, tail, limit + _ROUNDING)

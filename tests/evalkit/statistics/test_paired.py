@@ -12,6 +12,7 @@ from evalkit.statistics.paired import (
     PairedDifferences,
     any_spread_interval,
     detectable_sigmas,
+    events_bound_above,
     fewest_events,
     holm,
     pool,
@@ -296,3 +297,17 @@ def test_two_equal_models_are_rarely_distinguished(rate: float) -> None:
         low, high = pool(list(new - base), bounded=True).interval() or (0, 0)
         outside += low > 0 or high < 0
     assert outside <= 0.05 * 150 + 2 * (0.05 * 0.95 * 150) ** 0.5
+
+
+@pytest.mark.parametrize("tail", [0.0025, 0.025, 0.2])
+@pytest.mark.parametrize(
+    ("up", "down", "same"), [(0, 0, 9), (0, 3, 0), (1, 9, 30), (9, 1, 30), (5, 0, 0), (20, 20, 60)]
+)
+def test_a_value_is_compared_with_the_bound_without_searching_for_it(
+    up: int, down: int, same: int, tail: float
+) -> None:
+    interval = changes(up, down, same).interval(1 - 2 * tail)
+    assert interval is not None
+    for distance in (-2.0, -0.1, -1e-9, 1e-9, 0.1, 2.0):
+        value = interval[0] + distance
+        assert events_bound_above(up, down, up + down + same, tail, value) == (distance < 0)
