@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import evalkit
@@ -16,7 +17,8 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "triton", "numpy", "lm-eval"
 def describe_environment(device: str = "") -> Environment:
     """Versions, hardware and commit; what cannot be found out is None.
 
-    `device` is where the model runs, such as `cuda:1`; by default the first GPU is described.
+    `device` is where the model runs, such as `cuda:1`; by default the first GPU is described. Versions and commit are
+    looked up once per process, which runs the code that it has loaded whatever is installed or checked out later.
     """
     return Environment(
         evalkit=evalkit.__version__,
@@ -31,6 +33,7 @@ def describe_environment(device: str = "") -> Environment:
     )
 
 
+@cache
 def _version(distribution: str) -> str | None:
     try:
         return importlib.metadata.version(distribution)
@@ -38,6 +41,7 @@ def _version(distribution: str) -> str | None:
         return None
 
 
+@cache
 def _git(*arguments: str) -> str | None:
     """Output of git in evalkit's own checkout; None for an installed wheel."""
     folder = Path(evalkit.__file__).resolve().parent

@@ -3,7 +3,7 @@
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +15,14 @@ from evalkit.records.codec import from_json, to_json
 from evalkit.running import environment
 from evalkit.running.environment import describe_environment
 from tests.support import run_python
+
+
+@pytest.fixture(autouse=True)
+def _asked_again() -> Iterator[None]:
+    """The commit is looked up once per process; here git is replaced."""
+    environment._git.cache_clear()
+    yield
+    environment._git.cache_clear()
 
 
 def test_it_says_what_a_rerun_needs() -> None:
@@ -80,3 +88,17 @@ def test_git_is_asked_without_taking_locks(monkeypatch: pytest.MonkeyPatch) -> N
     commands = [command for command in asked if command[0] == "git"]
     assert all(command[1] == "--no-optional-locks" for command in commands)
     assert any("status" in command for command in commands)
+
+
+def test_git_is_asked_once_per_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(environment.subprocess, "run", run)
+    first = environment.describe_environment()
+    count = len(asked)
+    assert environment.describe_environment() == first
+    assert len(asked) == count == 2
