@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ class Evalkit:
         """Run `evalkit LINE MORE…` and check its exit code (None: any); LINE is split as in a shell, MORE is not."""
         self.capsys.readouterr()
         with self.monkeypatch.context() as typed:
+            typed.setattr(typer.main, "get_command", _command_tree)
             typed.setattr(sys, "argv", ["evalkit", *shlex.split(line), *map(str, more)])
             with pytest.raises(SystemExit) as stopped:
                 main()
@@ -66,9 +68,13 @@ class Evalkit:
         return complaint
 
 
+# Typer builds the commands anew for every call, which takes longer than most commands do.
+_command_tree = cache(typer.main.get_command)
+
+
 def commands() -> Iterator[str]:
     """All commands, as typed after `evalkit`, without groups."""
-    root = typer.main.get_command(app)
+    root = _command_tree(app)
     groups = [((), root)]
     while groups:
         path, group = groups.pop()
