@@ -39,6 +39,8 @@ SHARED_SLOTS = 16
 take as long to launch as a decode step of many sequences takes to run."""
 LEAST_PASS_TOKENS = 1024
 """Tokens of a pass that takes a GPU longer than its launches."""
+MOST_NEW_TOKENS = 2048
+"""Budget from which on a slot that waits may cost more than launches."""
 FIRST_REQUESTS = 16
 """The first limit on requests if passes are read late, doubled each time: making requests takes time, in which a device
 should have something to do."""
@@ -184,7 +186,9 @@ class Scheduler:
         if sequence is None:
             return False
         self._waiting.appendleft(sequence)
-        return not sequence.is_scored and free * sequence.unread_tokens < LEAST_PASS_TOKENS
+        if sequence.is_scored or sequence.need_tokens - len(sequence.request.token_ids) > MOST_NEW_TOKENS:
+            return False
+        return free * sequence.unread_tokens < LEAST_PASS_TOKENS
 
     def _next_planned(self) -> Work:
         if self._scoring and isinstance(self._planned[0], Score):

@@ -124,15 +124,16 @@ def test_short_prompts_wait_for_slots_to_share_a_pass_on_a_gpu(monkeypatch: pyte
     [
         (Request("x", random_prompt(1100), 5), Prefill),
         (Request("x", random_prompt(900), 5), Decode),
+        (Request("x", random_prompt(900), 3000), Prefill),
         (Request("x", random_prompt(400), 0, scored_from=3), Score),
     ],
 )
-def test_what_fills_a_pass_takes_the_next_free_slot(waiting: Request, kind: type) -> None:
+def test_what_gains_nothing_by_waiting_takes_the_next_free_slot(waiting: Request, kind: type) -> None:
     engine = Engine(small_model("llama"), segment_tokens=2**14, slots=48)
     engine.reads_late = True
-    others = [Request(str(i), random_prompt(330), 9) for i in range(48)]
+    others = [Request(str(i), random_prompt(330), 700) for i in range(48)]
     scheduler = engine._schedule(iter([*others, waiting]), None)
-    room = engine.executor.run(MakeRoom(Progress(Request("room", random_prompt(1105), 5))), None, ran_out=())
+    room = engine.executor.run(MakeRoom(Progress(Request("room", random_prompt(900), 3000))), None, ran_out=())
     assert isinstance(room, Room)
     scheduler.room = room
     work = scheduler.next()
