@@ -21,6 +21,7 @@ from model_adapters.engine.fast_modules.norms_and_mlps import place_elementwise
 from model_adapters.engine.fast_modules.olmo_attention import place_fused_projections
 from model_adapters.engine.fast_modules.olmo_layers import place_fused_layers
 from model_adapters.engine.fast_modules.patches import patches_of
+from model_adapters.engine.fast_modules.rotary_tables import place_rotary_tables
 from model_adapters.engine.fast_modules.state_space import find_scan_fault, place_scan, scan_layers
 from model_adapters.failures import WAITS_SECONDS, is_out_of_memory, with_patience
 from model_adapters.kernels.kernel_cache import use_kernel_cache
@@ -80,6 +81,7 @@ def _choose(model: PreTrainedModel, wanted: str) -> tuple[str, ...]:
         use_kernel_cache()
         place_vector_products(model, patches_of(model))
         place_elementwise(model, patches_of(model))
+        place_rotary_tables(model, patches_of(model))
         place_fused_projections(model, patches_of(model))
     layers = gated_delta_layers(model)
     chosen = wanted if wanted != "auto" else "triton" if on_gpu else "torch"

@@ -97,6 +97,7 @@ def find_decode_kernel(shape: AttentionShape) -> DecodeKernel | None:
         key_heads=shape.kv_heads,
         head_size=max(shape.key_size, shape.value_size),
         dtype=shape.dtype,
+        device=shape.device,
     )
     launches = [replace(chosen, splits=splits) for splits in (chosen.splits, 2, 1)]
     verdict = checked_once(

@@ -12,14 +12,14 @@ import triton.language as tl
 from model_adapters.kernels.gated_delta.arguments import MAX_HEAD_SIZE, RawGates, check_tensor
 from model_adapters.kernels.gated_delta.gates import load_gates
 from model_adapters.kernels.gated_delta.reference import NORMALIZATION_EPSILON
-from model_adapters.kernels.overlap import overlap, prefetch, wait_for_earlier
+from model_adapters.kernels.overlap import overlap, wait_for_earlier
 from model_adapters.kernels.sizes import next_power_of_2
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
-MANY_PROGRAMS = 264
-"""From so many on, a device is full, and a program reads its state in blocks instead of all at once."""
+MANY_PROGRAMS = 132
+"""From so many on, small programs, several on a multiprocessor, hide each other's waits; fewer take a head at once."""
 VALUE_BLOCK = 64
-"""Values of such a block."""
+"""Values that a small program updates at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ def mix_token(
     _check(x_BC, weight_CW, bias_C, context_BCW, gates, state_BHKV, norm)
     out = torch.empty((sequences, heads, value_size), dtype=x_BC.dtype, device=x_BC.device)
     width = weight_CW.shape[1]
-    block = next_power_of_2(value_size)
+    block, warps = next_power_of_2(value_size), 8
     if sequences * heads >= MANY_PROGRAMS:
-        block = min(block, VALUE_BLOCK)
+        block, warps = min(block, VALUE_BLOCK), 4
     _mix[(heads, sequences)](
         x_BC,
         weight_CW,
@@ -84,7 +84,7 @@ def mix_token(
         BV=block,
         BW=next_power_of_2(width),
         HAS_BIAS=bias_C is not None,
-        num_warps=8,
+        num_warps=warps,
         **overlap(x_BC.device),
     )
     return out
@@ -217,10 +217,6 @@ def _mix(
         b_norm = tl.load(p_norm + first + o_v, mask=o_v + first < V, other=0.0)
         b_v_weights = b_v_weights + (b_v_weight,)  # noqa: RUF005 - Triton does not unpack tuples
         b_norms = b_norms + (b_norm,)  # noqa: RUF005
-    if OVERLAPS:
-        p_rows = p_state + ((i_b * H + i_h) * K + tl.minimum(o_k, K - 1)) * V
-        for first in tl.static_range(0, V, BV):
-            prefetch(p_rows + first, BV if first + BV <= V else V - first, BV)
     wait_for_earlier(OVERLAPS)
 
     # All inputs are read before any is written: a place is read one to the right of where it is written.

@@ -14,8 +14,11 @@ from model_adapters.kernels.overlap import overlap, wait_for_earlier
 from model_adapters.kernels.sizes import next_power_of_2
 from model_adapters.kernels.trial import KERNEL_DTYPES
 
-WIDEST_BLOCK = 2048
-"""Features that a program holds at once; of 256 to 2048 features and 1 to 16 rows this was the quickest on an H100."""
+WIDEST_BLOCK = 512
+"""Features that a program multiplies at a time. It has one warp, so that many programs read at once: of 256 to 2,048
+features and 1 to 4 warps, this and 1,024 features were the quickest on an H200."""
+FIRST_BLOCKS = tl.constexpr(4)
+"""Blocks of weights that a program loads before it waits for the kernel before."""
 
 
 def vector_product(
@@ -41,7 +44,7 @@ def vector_product(
         D=weight_ND.shape[1],
         BD=_block(weight_ND.shape[1]),
         HAS_BIAS=bias_N is not None,
-        num_warps=4,
+        num_warps=1,
         **overlap(x.device),
     )
     return out
@@ -58,7 +61,7 @@ def gated_vector_product(x: torch.Tensor, gate_ND: torch.Tensor, up_ND: torch.Te
         raise ValueError(f"gate is {tuple(gate_ND.shape)} and up {tuple(up_ND.shape)}; they must be of one shape")
     out = torch.empty((*x.shape[:-1], up_ND.shape[0]), dtype=x.dtype, device=x.device)
     _gated_vector_product[(up_ND.shape[0],)](
-        x, gate_ND, up_ND, out, D=up_ND.shape[1], BD=_block(up_ND.shape[1]), num_warps=4, **overlap(x.device)
+        x, gate_ND, up_ND, out, D=up_ND.shape[1], BD=_block(up_ND.shape[1]), num_warps=1, **overlap(x.device)
     )
     return out
 
@@ -86,13 +89,24 @@ def _weights(p_row, first, D: tl.constexpr, BD: tl.constexpr):
 
 
 @triton.jit
-def _row_sum(b_first, p_x, p_row, D: tl.constexpr, BD: tl.constexpr):
-    """The product of a row and x, with the row's first block loaded before."""
+def _first_weights(p_row, D: tl.constexpr, BD: tl.constexpr):
+    b_blocks = ()
+    for first in tl.static_range(0, min(D, FIRST_BLOCKS * BD), BD):
+        b_blocks = b_blocks + (_weights(p_row, first, D, BD),)  # noqa: RUF005 - Triton does not unpack tuples
+    return b_blocks
+
+
+@triton.jit
+def _row_sum(b_blocks, p_x, p_row, D: tl.constexpr, BD: tl.constexpr):
+    """The product of a row and x, with the row's first blocks loaded before."""
     o_d = tl.arange(0, BD)
-    b_sum = b_first * tl.load(p_x + o_d, mask=o_d < D, other=0.0).to(tl.float32)
-    for first in tl.static_range(BD, D, BD):
-        b_x = tl.load(p_x + first + o_d, mask=first + o_d < D, other=0.0)
-        b_sum += _weights(p_row, first, D, BD) * b_x.to(tl.float32)
+    b_sum = tl.zeros([BD], tl.float32)
+    for first in tl.static_range(0, D, BD):
+        b_x = tl.load(p_x + first + o_d, mask=first + o_d < D, other=0.0).to(tl.float32)
+        if first < FIRST_BLOCKS * BD:
+            b_sum += b_blocks[first // BD] * b_x
+        else:
+            b_sum += _weights(p_row, first, D, BD) * b_x
     return tl.sum(b_sum, axis=0)
 
 
@@ -102,9 +116,9 @@ def _vector_product(
 ):
     i_n = tl.program_id(0).to(tl.int64)
     p_row = p_weight + i_n * D
-    b_first = _weights(p_row, 0, D, BD)
+    b_blocks = _first_weights(p_row, D, BD)
     wait_for_earlier(OVERLAPS)
-    total = _row_sum(b_first, p_x, p_row, D, BD)
+    total = _row_sum(b_blocks, p_x, p_row, D, BD)
     if HAS_BIAS:
         total += tl.load(p_bias + i_n).to(tl.float32)
     tl.store(p_out + i_n, total.to(p_out.dtype.element_ty))
@@ -113,10 +127,11 @@ def _vector_product(
 @triton.jit
 def _gated_vector_product(p_x, p_gate, p_up, p_out, D: tl.constexpr, BD: tl.constexpr, OVERLAPS: tl.constexpr):
     i_n = tl.program_id(0).to(tl.int64)
-    b_first_gate, b_first_up = _weights(p_gate + i_n * D, 0, D, BD), _weights(p_up + i_n * D, 0, D, BD)
+    p_gate += i_n * D
+    p_up += i_n * D
+    b_gates, b_ups = _first_weights(p_gate, D, BD), _first_weights(p_up, D, BD)
     wait_for_earlier(OVERLAPS)
-    gate = _row_sum(b_first_gate, p_x, p_gate + i_n * D, D, BD)
+    gate, up = _row_sum(b_gates, p_x, p_gate, D, BD), _row_sum(b_ups, p_x, p_up, D, BD)
     # Rounded as the module's own two products are.
-    gate = gate.to(p_out.dtype.element_ty).to(tl.float32)
-    up = _row_sum(b_first_up, p_x, p_up + i_n * D, D, BD).to(p_out.dtype.element_ty).to(tl.float32)
+    gate, up = gate.to(p_out.dtype.element_ty).to(tl.float32), up.to(p_out.dtype.element_ty).to(tl.float32)
     tl.store(p_out + i_n, (gate / (1.0 + tl.exp(-gate)) * up).to(p_out.dtype.element_ty))

@@ -153,19 +153,23 @@ def test_decode_kernels_load_weights_before_they_wait(
     compiled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The wait for the kernel before, and only then the inputs that it wrote."""
-    from model_adapters.kernels.elementwise import triton_elementwise, triton_norm_rotate
+    from model_adapters.kernels.elementwise import triton_elementwise, triton_norm_rotate, triton_rotary
     from model_adapters.kernels.key_value.places import TokenPlaces
     from model_adapters.kernels.vector_product import triton_vector_product
 
     for module, name in (
         (triton_vector_product, "_vector_product"),
+        (triton_vector_product, "_gated_vector_product"),
         (triton_elementwise, "_rms_norm"),
+        (triton_rotary, "_tables"),
         (triton_norm_rotate, "_norm_rotate_store"),
     ):
         monkeypatch.setattr(module, name, Compiled(getattr(module, name), compiled))
         monkeypatch.setattr(module, "overlap", lambda device: {"OVERLAPS": True, "launch_pdl": True})
     x, weight = torch.zeros(3840, dtype=torch.bfloat16), torch.zeros(64, 3840, dtype=torch.bfloat16)
     triton_vector_product.vector_product(x, weight)
+    triton_vector_product.gated_vector_product(x, weight[:32], weight[32:])
+    triton_rotary.rotary_tables(torch.zeros(1, 1, dtype=torch.long), torch.zeros(64), scaling=1.2, dtype=torch.float32)
     triton_elementwise.rms_norm(x, x, epsilon=1e-6)
     q, kv = x.view(1, -1), x[: 2 * 128].view(1, -1)
     cache, position = torch.zeros(1, 2, 100, 128, dtype=x.dtype), torch.zeros(1, dtype=torch.long)
@@ -180,7 +184,7 @@ def test_decode_kernels_load_weights_before_they_wait(
         cos_sin=(kv[:, :128].contiguous(),) * 2,
         places=TokenPlaces(cache, cache, position),
     )
-    assert len(compiled) == 3
+    assert len(compiled) == 5
     for kernel in compiled.values():
         assembly = kernel.asm["ptx"]
         waits, starts = (assembly.index(f"griddepcontrol.{name}") for name in ("wait", "launch_dependents"))
@@ -189,7 +193,7 @@ def test_decode_kernels_load_weights_before_they_wait(
         assert kernel.metadata.launch_pdl
 
 
-@pytest.mark.parametrize(("heads", "splits"), [(30, 8), (4, 33)])
+@pytest.mark.parametrize(("heads", "splits"), [(30, 8), (8, 33)])
 def test_parts_of_decode_attention_are_published_before_they_are_merged(
     heads: int, splits: int, compiled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,9 +204,11 @@ def test_parts_of_decode_attention_are_published_before_they_are_merged(
         monkeypatch.setattr(triton_decode, name, Compiled(getattr(triton_decode, name), compiled))
     q, kv = torch.zeros(1, heads, 128, dtype=torch.bfloat16), torch.zeros(1, heads, 100, 128, dtype=torch.bfloat16)
     counts = torch.tensor([100])
-    triton_decode.decode_attention(
-        q, kv, kv, key_counts_B=counts, launch=triton_decode.DecodeAttentionLaunch(splits=splits)
+    launch = triton_decode.choose_decode_attention_launch(
+        sequences=1, key_heads=heads, head_size=128, dtype=q.dtype, device=torch.device("cpu")
     )
+    assert launch.splits == splits
+    triton_decode.decode_attention(q, kv, kv, key_counts_B=counts)
     assert_fit(compiled)
     assembly = compiled["_attend_split"].asm["ptx"]
     if splits == 33:  # more than one program merges quickly
@@ -213,45 +219,3 @@ def test_parts_of_decode_attention_are_published_before_they_are_merged(
     stored, merged = assembly.split("atom.global.gpu.acq_rel.add")
     assert "bar.sync" in stored[stored.rindex("st.global") :]
     assert "bar.sync" in merged[: merged.index("ld.global")]
-
-
-def test_keys_values_and_states_are_prefetched_before_the_wait(
-    compiled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from model_adapters.kernels.chunked_attention import triton_decode
-    from model_adapters.kernels.gated_delta import triton_mixing
-    from model_adapters.kernels.gated_delta.arguments import RawGates
-
-    for module, name in ((triton_decode, "_attend_split"), (triton_mixing, "_mix")):
-        monkeypatch.setattr(module, name, Compiled(getattr(module, name), compiled))
-        monkeypatch.setattr(module, "overlap", lambda device: {"OVERLAPS": True, "launch_pdl": True})
-
-    def zeros(*shape: int) -> torch.Tensor:
-        return torch.zeros(shape, dtype=torch.bfloat16)
-
-    kv = zeros(1, 30, 100, 96)
-    triton_decode.decode_attention(kv[:, :, 0].contiguous(), kv, kv, key_counts_B=torch.tensor([100]))
-    triton_mixing.mix_token(
-        zeros(1, 30 * (2 * 96 + 192)),
-        zeros(30 * (2 * 96 + 192), 4),
-        None,
-        context_BCW=zeros(1, 30 * (2 * 96 + 192), 4),
-        gates=RawGates(
-            decay_input=zeros(1, 30),
-            beta_input=zeros(1, 30),
-            decay_rate_log=zeros(30),
-            decay_bias=zeros(30),
-            beta_scale=2.0,
-        ),
-        state_BHKV=torch.zeros(1, 30, 96, 192),
-        norm=triton_mixing.OutputNorm(zeros(1, 30, 192), zeros(192), 1e-6),
-    )
-    assert_fit(compiled)
-    for kernel in compiled.values():
-        before, after = kernel.asm["ptx"].split("griddepcontrol.wait")
-        assert "prefetch.global.L2" in before
-        assert "prefetch" not in after
-        assert "st.global" not in before
-    # An old count must not stay in the first-level cache.
-    before = compiled["_attend_split"].asm["ptx"].split("griddepcontrol.wait")[0]
-    assert before.count("ld.global") == before.count("ld.global.cg") == 1

@@ -177,13 +177,34 @@ def test_decode_reads_each_length(heads: tuple[int, int], window: int | None, dt
 
 @pytest.mark.parametrize(
     ("sequences", "key_heads", "splits"),
-    [(1, 30, 8), (1, 1, 128), (8, 30, 1), (9, 30, 5), (32, 30, 3), (32, 32, 2), (128, 30, 1), (256, 30, 1)],
+    [(1, 30, 8), (1, 1, 128), (2, 30, 4), (8, 30, 1), (9, 30, 1), (256, 30, 1)],
 )
-def test_keys_are_split_for_balance(sequences: int, key_heads: int, splits: int) -> None:
+def test_keys_are_split_while_there_are_few_heads(sequences: int, key_heads: int, splits: int) -> None:
     launch = choose_decode_attention_launch(
-        sequences=sequences, key_heads=key_heads, head_size=128, dtype=torch.bfloat16
+        sequences=sequences, key_heads=key_heads, head_size=128, dtype=torch.bfloat16, device=torch.device("cpu")
     )
     assert launch.splits == splits
+
+
+@pytest.mark.parametrize(
+    ("shared_bytes", "size", "dtype", "block"),
+    [
+        (227 * 1024, 128, torch.bfloat16, 128),
+        (99 * 1024, 128, torch.bfloat16, 64),
+        (227 * 1024, 256, torch.bfloat16, 32),
+        (227 * 1024, 64, torch.float32, 32),
+    ],
+)
+def test_blocks_of_keys_fit_the_device(
+    shared_bytes: int, size: int, dtype: torch.dtype, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triton_decode, "_shared_bytes", lambda device: shared_bytes)
+    launch = choose_decode_attention_launch(
+        sequences=1, key_heads=8, head_size=size, dtype=dtype, device=torch.device("cpu")
+    )
+    assert launch.key_block == block
+    bytes_per_key = 2 * size * dtype.itemsize
+    assert launch.stages * launch.key_block * bytes_per_key <= shared_bytes
 
 
 @pytest.mark.parametrize("size", [64, 128, 256])
