@@ -8,7 +8,7 @@ from model_adapters.engine.memory.context import Context
 
 TokenIds = tuple[int, ...]
 
-SPARE_SHARE = 0.25
+LOOSE_SHARE = 0.25
 """Share of the memory for prefixes that one cache may take however much of it short prefixes leave unused."""
 
 
@@ -55,7 +55,7 @@ class PrefixStore:
         for prefix in set(prefixes).intersection(self._kept):
             self._kept.move_to_end(prefix)
         short = [prefix for prefix in missing if len(prefix) <= pass_tokens]
-        for together in shared_caches(short, self.cost_bytes, spare_bytes=int(SPARE_SHARE * room_bytes)):
+        for together in shared_caches(short, self.cost_bytes, loose_bytes=int(LOOSE_SHARE * room_bytes)):
             longest = together[-1]
             needed_bytes = len(together) * self.cost_bytes(longest)
             if len(together) > 1 and needed_bytes <= room_bytes:
@@ -91,18 +91,18 @@ class PrefixStore:
 
 
 def shared_caches(
-    prefixes: Sequence[TokenIds], cost_bytes: Callable[[TokenIds], int], *, spare_bytes: int
+    prefixes: Sequence[TokenIds], cost_bytes: Callable[[TokenIds], int], *, loose_bytes: int
 ) -> Iterator[list[TokenIds]]:
     """Group prefixes, sorted by length, into caches whose slots are as long as their longest prefix.
 
-    A cache takes at most twice the memory that its prefixes need, or `spare_bytes`. Texts that continue prefixes of one
+    A cache takes at most twice the memory that its prefixes need, or `loose_bytes`. Texts that continue prefixes of one
     cache share a pass.
     """
     together: list[TokenIds] = []
     needed = 0
     for prefix in sorted(prefixes, key=len):
         cost = cost_bytes(prefix)
-        if together and (len(together) + 1) * cost > max(2 * (needed + cost), spare_bytes):
+        if together and (len(together) + 1) * cost > max(2 * (needed + cost), loose_bytes):
             yield together
             together, needed = [], 0
         together.append(prefix)

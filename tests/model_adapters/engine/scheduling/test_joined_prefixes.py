@@ -126,7 +126,7 @@ def test_prefixes_share_passes_within_the_budget_and_caches_within_memory(
     lengths: list[int], budget: int, spare: int
 ) -> None:
     prefixes = [(*range(length), 1000 + index) for index, length in enumerate(lengths)]
-    caches = list(shared_caches(prefixes, len, spare_bytes=spare))
+    caches = list(shared_caches(prefixes, len, loose_bytes=spare))
     assert [prefix for together in caches for prefix in together] == sorted(prefixes, key=len)
     for together in caches:
         needed, longest = sum(map(len, together)), max(map(len, together))
