@@ -3,6 +3,9 @@
 transformers decorates functions for PyTorch's compiler, and PyTorch calls functions that the compiler shall leave
 alone; either imports the compiler and the tensors of several devices. transformers also imports SciPy, for losses of
 object detection. Whatever asks for these parts by name gets them.
+
+Only a process that is evalkit's own does this, such as its command line: for who imports this package, or an adapter
+from it, transformers stays as it is.
 """
 
 import functools
@@ -30,7 +33,7 @@ Run = Callable[[ModuleType], None]
 
 
 def install() -> None:
-    """Import PyTorch and transformers leanly from now on, as far as they are not imported yet."""
+    """Import PyTorch and transformers leanly in this process from now on, as far as they are not imported yet."""
     if not any(isinstance(finder, _LeanFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _LeanFinder())
 

@@ -129,6 +129,9 @@ def main() -> None:
 
     docs/exit-codes.md lists the exit codes. 1 means only that a check failed, so no unforeseen error may exit with it.
     """
+    from model_adapters.lean_import import install
+
+    install()
     _ignore_unusable_columns()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

@@ -14,6 +14,7 @@ from ray.exceptions import RayActorError, RayError
 from evalkit.errors import EvalkitError
 from evalkit.records import SampleKey
 from evalkit.running.replicas.fleet import Event, Gone, Joined, Loading, Report
+from model_adapters.lean_import import install
 from model_adapters.messages import first_line
 from model_adapters.replicas.pulse import Pulse
 from model_adapters.replicas.worker import Job, ReplicaWorker
@@ -38,6 +39,7 @@ class ReplicaActor:
         """Begin to load the model in a thread, so that `news` says how that goes."""
         for name, value in environment.items():
             os.environ.setdefault(name, value)
+        install()
         threading.Thread(target=self._open, args=(job, number), name=f"load-replica-{number}", daemon=True).start()
         return Loading(number, progressed=True)
 

@@ -25,20 +25,23 @@ def test_a_run_imports_nothing_that_it_does_not_use(tmp_path: Path) -> None:
     save_small_checkpoint(tmp_path / "m", "olmo_hybrid")
     code = (
         "import json, sys\n"
-        "from evalkit.cli import app\n"
-        "code = app(sys.argv[1:], standalone_mode=False)\n"
-        f"found = [name for name in {UNUSED!r} if name in sys.modules]\n"
-        "print(json.dumps([code, found]))"
+        "from evalkit.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        f"    print(json.dumps([name for name in {UNUSED!r} if name in sys.modules]))"
     )
     command = ("ruler", "--ctx", "1024", "--tasks", "niah_single_1", "--samples", "1")
     done = run_python("-c", code, *command, "--model", str(tmp_path / "m"), "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [0, []]
+    assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
 def test_the_compiler_works_when_it_is_asked_for() -> None:
     code = """
 import sys
+from model_adapters import lean_import
+lean_import.install()
 import model_adapters.loading
 import torch
 from transformers.masking_utils import TransformGetItemToIndex
@@ -64,6 +67,25 @@ def compiled(x):
 
 assert compiled(torch.ones(2)).tolist() == [6, 6]
 assert torch._dynamo.utils.counters["graph_break"]
+"""
+    done = run_python("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_library_user_has_transformers_as_it_is() -> None:
+    code = """
+import sys
+import evalkit.cli
+import model_adapters.opening
+import model_adapters.replicas.ray_fleet
+import model_adapters.loading
+from transformers.utils import import_utils
+
+own = {"torch._dynamo", "scipy", "torch.distributed.tensor"}
+assert own <= set(sys.modules), own - set(sys.modules)
+assert [finder for finder in sys.meta_path if type(finder).__module__.startswith(("evalkit", "model_adapters"))] == []
+assert import_utils.is_scipy_available.__module__ == import_utils.is_torch_distributed_available.__module__
+assert import_utils.is_scipy_available() and import_utils.is_torch_distributed_available()
 """
     done = run_python("-c", code)
     assert done.returncode == 0, done.stderr
