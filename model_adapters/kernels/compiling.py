@@ -29,6 +29,15 @@ def only_compiling() -> bool:
     return _ONLY_COMPILING.get()
 
 
+def can_compile_together() -> bool:
+    """Whether this version of Triton, if it is installed, compiles in threads: 3.6 to 3.9 do."""
+    try:
+        from triton import AsyncCompileMode  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def verdicts_kept(maxsize: int) -> "Callable[[Callable[..., Found]], _lru_cache_wrapper[Found]]":
     """functools.lru_cache for what depends on whether kernels are right: `compiled_together` does not find that out."""
 

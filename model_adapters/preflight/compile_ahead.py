@@ -1,7 +1,14 @@
-"""Compile the kernels of a model several at once, before they are checked and run one after another."""
+"""Compile the kernels of a model several at once, before they are checked and run one after another.
+
+Its passes run with whatever is in memory where kernels would have written, so none of that may become an index: an
+index out of range ends a GPU's process. Token ids, positions, slots, and tables of rows come from the host. The only
+kernel that writes integers is the greedy choice, which is dropped here. transformers' own classes without experts look
+nothing up by what they computed: norms, products, attention, the gated delta rule, convolutions and scans write
+floating-point numbers, which only operators without indices read. Experts are chosen by computed numbers, and other
+code may do anything, so such models compile as they go.
+"""
 
 import hashlib
-import importlib.util
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,7 +19,7 @@ from evalkit.running.activity import Activity, report
 from model_adapters.engine.fast_modules.choose import choose_kernels
 from model_adapters.engine.forward.decode_graph import DECODE_PLACES
 from model_adapters.engine.forward.model_runner import ModelRunner
-from model_adapters.kernels.compiling import compiled_together
+from model_adapters.kernels.compiling import can_compile_together, compiled_together
 from model_adapters.kernels.greedy_choice.choice import greedy_choice
 from model_adapters.kernels.kernel_cache import checked_once, use_kernel_cache
 from model_adapters.preflight.engine_passes import branch_logits, prefill_trace, prefix_cache, reused_trace
@@ -30,11 +37,18 @@ def compile_ahead(model: PreTrainedModel, wanted: str) -> None:
 
     `wanted` as in `choose_kernels`, which is to be called afterwards: this checks nothing.
     """
-    if model.device.type != "cuda" or importlib.util.find_spec("triton") is None:
+    if model.device.type != "cuda" or not indexes_by_given_numbers(model) or not can_compile_together():
         return
     use_kernel_cache()
     settings = hashlib.sha256(model.config.to_json_string(use_diff=False).encode()).hexdigest()[:16]
     checked_once(model.device, "compiled together", (settings, model.dtype, wanted), lambda: _compile(model, wanted))
+
+
+def indexes_by_given_numbers(model: PreTrainedModel) -> bool:
+    """Whether nothing that a model computes becomes an index: transformers' own code, without experts and routers."""
+    own = type(model).__module__.startswith("transformers.models.")
+    names = {part for name, _ in model.named_modules() for part in name.split(".")}
+    return own and not any("expert" in name or "router" in name or name == "moe" for name in names)
 
 
 def _compile(model: PreTrainedModel, wanted: str) -> None:
