@@ -13,6 +13,7 @@ from model_adapters.engine.fast_modules.choose import choose_kernels
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.layout import MemoryLayout
 from model_adapters.hollow import make_hollow, products_skipped
+from model_adapters.kept_layouts import layout_file, read_layout, write_layout
 from model_adapters.messages import quiet_transformers
 
 _MEASURED: dict[tuple[str, torch.dtype], MemoryLayout] = {}
@@ -50,19 +51,25 @@ def checkpoint_support(
 ) -> MemoryLayout | None:
     """The memory layout of a checkpoint; None for one with its own code, which may need its weights or a GPU.
 
-    `dtype` "auto" is the checkpoint's own.
+    `dtype` "auto" is the checkpoint's own. What was measured is kept in the cache folder.
     """
     if "auto_map" in checkpoint.config and trust_remote_code:
         return None
     number = number_format(config, dtype)
     measured = config.to_json_string(use_diff=False), number
-    if measured not in _MEASURED:
+    if measured in _MEASURED:
+        return _MEASURED[measured]
+    file = layout_file(*measured)
+    layout = read_layout(file)
+    if layout is None:
         frame = skeleton(checkpoint, config, trust_remote_code)
         try:
-            _MEASURED[measured] = measure_support(frame, number)
+            layout = measure_support(frame, number)
         except UsageError as error:
             raise UsageError(f"{checkpoint.name}: {error}") from error
-    return _MEASURED[measured]
+        write_layout(file, layout)
+    _MEASURED[measured] = layout
+    return layout
 
 
 def number_format(config: PreTrainedConfig, dtype: torch.dtype | str) -> torch.dtype:

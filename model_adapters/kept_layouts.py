@@ -1,0 +1,74 @@
+"""Memory layouts in the cache folder: measuring one takes longer than reading it, and depends on no weights."""
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import astuple
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evalkit import files
+from evalkit.cache import cache_folder
+from model_adapters.engine.memory.layout import AttentionCall, AttentionShape, LayerMemory, MemoryLayout
+
+
+def layout_file(configuration: str, dtype: torch.dtype) -> Path:
+    """Where the layout for a configuration (JSON) and dtype is kept, for these libraries and this code."""
+    libraries = [version(name) for name in ("torch", "transformers")]
+    key = json.dumps([configuration, str(dtype), *libraries, _code_digest()])
+    return cache_folder() / "layouts" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+
+
+def read_layout(file: Path) -> MemoryLayout | None:
+    """The layout that `write_layout` left in a file; None if there is none."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return MemoryLayout(
+            layers=tuple(LayerMemory(*layer) for layer in content["layers"]),
+            states_per_layer=content["states_per_layer"],
+            calls=tuple(_call(*call) for call in content["calls"]),
+            continues=content["continues"],
+            last_mlp_runs_last=content["last_mlp_runs_last"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError):  # torch raises the last
+        return None
+
+
+def write_layout(file: Path, layout: MemoryLayout) -> None:
+    """Keep a layout; a cache that cannot be written only costs time at the next start."""
+    content = {
+        "layers": [astuple(layer) for layer in layout.layers],
+        "states_per_layer": layout.states_per_layer,
+        "calls": [[call.layer_index, call.is_last, _shape(call.shape), call.plain] for call in layout.calls],
+        "continues": layout.continues,
+        "last_mlp_runs_last": layout.last_mlp_runs_last,
+    }
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with files.replacing(file) as out:
+            out.write(json.dumps(content).encode())
+
+
+def _shape(shape: AttentionShape) -> list[Any]:
+    device, dtype, *sizes = shape
+    return [str(device), str(dtype).removeprefix("torch."), *sizes]
+
+
+def _call(layer_index: int, is_last: bool, shape: list[Any], plain: bool) -> AttentionCall:
+    device, dtype, *sizes = shape
+    return AttentionCall(
+        layer_index, is_last, AttentionShape(torch.device(device), getattr(torch, dtype), *sizes), plain
+    )
+
+
+@lru_cache(maxsize=1)
+def _code_digest() -> str:
+    """A digest of this package's source code."""
+    package, digest = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
