@@ -89,12 +89,14 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     ceilings = record["ceilings"]
     if ceilings is not None:
-        # Records made before attention was measured have no rate for it.
-        attention = ceilings.get("attention_flops")
+        # Earlier records have no rates of attention and of reading.
+        attention, reading = ceilings.get("attention_flops"), ceilings.get("read_bytes_per_second")
         rates = (
             f"{ceilings['product_flops'] / 1e12:,.2f} TFLOP/s, "
             + (f"{attention / 1e12:,.2f} in attention, " if attention else "")
-            + f"{ceilings['copy_bytes_per_second'] / 1e12:.3f} TB/s read and written ({ceilings['method']})"
+            + f"{ceilings['copy_bytes_per_second'] / 1e12:.3f} TB/s read and written"
+            + (f", {reading / 1e12:.3f} TB/s read" if reading else "")
+            + f" ({ceilings['method']})"
         )
         facts.append(("ceilings", rates))
     return [*facts, ("took", f"{record['seconds']:.0f} s")]

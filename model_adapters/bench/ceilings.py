@@ -1,4 +1,4 @@
-"""Measured limits of a device: operations per second of a large product and attention, bytes per second of a copy."""
+"""Measured limits of a device: operations per second of product and attention, bytes per second of copies and reads."""
 
 import statistics
 
@@ -20,7 +20,7 @@ REPEATS = 9
 
 
 def measure_ceilings(device: torch.device) -> Ceilings:
-    """On random data, a bf16 product, attention and a 2 GiB copy on a GPU; smaller ones in fp32 on a CPU.
+    """On random data, a bf16 product, attention, and a copy and reads of 2 GiB on a GPU; smaller in fp32 on a CPU.
 
     Medians on a GPU, which is not shared; the fastest of several on a CPU.
     """
@@ -34,8 +34,9 @@ def measure_ceilings(device: torch.device) -> Ceilings:
     return Ceilings(
         product_flops=product_flops,
         copy_bytes_per_second=copy_rate,
-        method=f"{size}³ {name} product, copy of {copied_bytes / 2**20:,.0f} MiB, {kind} of {REPEATS}",
+        method=f"{size}³ {name} product, copy and reads of {copied_bytes / 2**20:,.0f} MiB, {kind} of {REPEATS}",
         attention_flops=_attention_flops(device, dtype, *(GPU_ATTENTION if on_gpu else CPU_ATTENTION)),
+        read_bytes_per_second=_read_rate(device, dtype, copied_bytes, size),
     )
 
 
@@ -49,6 +50,20 @@ def _copy_rate(device: torch.device, copied_bytes: int) -> float:
     source = torch.randint(0, 255, (copied_bytes,), device=device, dtype=torch.uint8)
     target = torch.empty_like(source)
     return 2 * copied_bytes / _typical_seconds(lambda: target.copy_(source), device)
+
+
+def _read_rate(device: torch.device, dtype: torch.dtype, read_bytes: int, columns: int) -> float:
+    rows = read_bytes // (columns * dtype.itemsize)
+    matrix, vector = (
+        torch.randn(rows, columns, device=device, dtype=dtype),
+        torch.randn(columns, device=device, dtype=dtype),
+    )
+    out = matrix.new_empty(rows)
+    seconds = (
+        _typical_seconds(lambda: torch.mv(matrix, vector, out=out), device),
+        _typical_seconds(lambda: torch.amax(matrix), device),
+    )
+    return matrix.nbytes / min(seconds)
 
 
 def _attention_flops(

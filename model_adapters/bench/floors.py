@@ -1,7 +1,8 @@
 """The least time for prefill and decode: necessary work, each kind at the rate that the device reached in this run.
 
 Matrix products, attention, and what lies between them run one after another, so their times are added. Each kind needs
-the larger of its operations over the rate for that kind and its bytes over the copy rate.
+the larger of its operations over the rate for that kind and its bytes over the rate of reading; what lies between is
+also written, and takes the time of a copy.
 """
 
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ class Work:
     bytes: float
 
     def floor_seconds(self, ceilings: Ceilings) -> float:
-        """The larger of the two times, operations at the rate of a matrix product."""
-        return max(self.flops / ceilings.product_flops, self.bytes / ceilings.copy_bytes_per_second)
+        """The larger of the two times, operations at the rate of a matrix product and bytes at that of reading."""
+        return max(self.flops / ceilings.product_flops, self.bytes / ceilings.reading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,15 @@ class PassWork:
     products: Work
     """Products with weights, and each weight read once."""
     attention: Work
-    """Scores and weighted sums, and the KV cache written in prefill or read in decoding."""
+    """Scores and weighted sums, and the KV cache: read in decoding, and written in prefill, where operations decide."""
     between_bytes: float
     """Bytes that norms, gated activations, convolutions and recurrences read and write; see `_between_values`."""
 
     def floor_seconds(self, ceilings: Ceilings) -> float:
         """The sum of the times of all kinds."""
         attention_flops = ceilings.attention_flops or ceilings.product_flops
-        copy = ceilings.copy_bytes_per_second
-        attention = max(self.attention.flops / attention_flops, self.attention.bytes / copy)
-        return self.products.floor_seconds(ceilings) + attention + self.between_bytes / copy
+        attention = max(self.attention.flops / attention_flops, self.attention.bytes / ceilings.reading)
+        return self.products.floor_seconds(ceilings) + attention + self.between_bytes / ceilings.copy_bytes_per_second
 
 
 def prefill_work(model: PreTrainedModel, tokens: int) -> PassWork:

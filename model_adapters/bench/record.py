@@ -43,6 +43,13 @@ class Ceilings:
     method: str
     attention_flops: float | None = None
     """Operations per second of a large attention without a mask, by the fastest of PyTorch's kernels."""
+    read_bytes_per_second: float | None = None
+    """Bytes that are only read, by the faster of a sum and a product with a vector."""
+
+    @property
+    def reading(self) -> float:
+        """Bytes per second of what is only read: no slower than a copy, and a copy's rate if it was not measured."""
+        return max(self.copy_bytes_per_second, self.read_bytes_per_second or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

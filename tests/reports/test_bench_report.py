@@ -34,3 +34,17 @@ def test_the_verdict_compares_equal_cases_alone() -> None:
     assert verdict(*ours, row("65,536", "transformers", None)) == ("evalkit: 1.25 times the floor.",)
     assert verdict(ours[0], row("8,192", "transformers", 1.0)) == ("evalkit: 1.25 times the floor.",)
     assert verdict(row("4,096", "transformers", 6.0)) == ()
+
+
+def test_rates_that_a_record_lacks_are_left_out() -> None:
+    base = {"mode": "decode", "model": "m", "rows": [], "stopped_early": False, "device": "cpu", "dtype": "x"}
+    rates = {"product_flops": 8e14, "copy_bytes_per_second": 4.25e12, "method": "by hand"}
+
+    def ceilings(**more: float) -> str:
+        record = {**base, "versions": {}, "ceilings": {**rates, **more}, "seconds": 1.0}
+        return dict(bench_report(record).facts)["ceilings"]
+
+    assert ceilings() == "800.00 TFLOP/s, 4.250 TB/s read and written (by hand)"
+    assert ceilings(attention_flops=7e14, read_bytes_per_second=4.65e12) == (
+        "800.00 TFLOP/s, 700.00 in attention, 4.250 TB/s read and written, 4.650 TB/s read (by hand)"
+    )

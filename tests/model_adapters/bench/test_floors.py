@@ -21,6 +21,12 @@ def test_each_kind_of_work_has_its_own_rate_and_times_add_up() -> None:
     assert PassWork(Work(200, 10), Work(300, 10), 0).floor_seconds(unmeasured) == 2.0 + 3.0
 
 
+@pytest.mark.parametrize(("read", "seconds"), [(20.0, 1.5 + 2.5 + 0.5), (5.0, 3.0 + 5.0 + 0.5)])
+def test_what_is_only_read_takes_no_longer_than_a_copy(read: float, seconds: float) -> None:
+    ceilings = Ceilings(100.0, 10.0, "by hand", read_bytes_per_second=read)
+    assert PassWork(Work(0, 30), Work(0, 50), 5).floor_seconds(ceilings) == seconds
+
+
 def test_a_llama_prompt_by_hand() -> None:
     """Two layers of width 64: query and output 64 × 64, key and value 64 × 32, and the three MLP matrices.
 
