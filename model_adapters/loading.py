@@ -25,7 +25,6 @@ from model_adapters.fingerprint import fingerprint, hashing
 from model_adapters.generation_settings import end_of_sequence, set_end_of_sequence, unapplied_settings
 from model_adapters.position_override import PositionOverride
 from model_adapters.positions import read_positions, read_trained_length
-from model_adapters.preflight.compile_ahead import compile_ahead
 from model_adapters.quantization import read_quantization
 from model_adapters.support import checkpoint_support
 from model_adapters.tokenizer import HfTokenizer
@@ -110,7 +109,6 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
         )
         set_end_of_sequence(built, end)
         positions, trained_length = _read_positions(checkpoint, stated, built, forced)
-        compile_ahead(built, options.gdn_kernel)
         kernel_notes = choose_kernels(built, options.gdn_kernel)
         digest = found()
     identity = ModelIdentity(
