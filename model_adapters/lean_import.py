@@ -22,6 +22,8 @@ from typing import Any
 _COMPILER = "torch._dynamo"
 _WRAPPER = f"{_COMPILER}._trace_wrapped_higher_order_op"
 """A module of the compiler with a context for masks made by vmap."""
+_LEFT_ALONE = "_disable_dynamo"
+"""PyTorch's own decorator of functions that the compiler shall leave alone."""
 _MARKS = ("disable", "allow_in_graph", "assume_constant_result")
 """Decorators that tell the compiler how to treat a function, and change nothing else."""
 _UNUSED = ("is_scipy_available", "is_sklearn_available", "is_torch_distributed_available")
@@ -58,7 +60,9 @@ class _LeanFinder(MetaPathFinder):
 def _run_marks(run: Run, module: ModuleType) -> None:
     """Import torch._compile, which holds PyTorch's own decorator."""
     run(module)
-    module._disable_dynamo = _not_compiled(module._disable_dynamo)  # type: ignore[attr-defined]
+    mark = getattr(module, _LEFT_ALONE, None)
+    if mark is not None:
+        setattr(module, _LEFT_ALONE, _not_compiled(mark))
 
 
 def _not_compiled(mark: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,8 +103,11 @@ def _no() -> bool:
 
 def _run_decorated(run: Run, module: ModuleType) -> None:
     """Import a module of transformers that decorates functions for the compiler, or imports modules that do."""
+    from model_adapters.keeping import leave_out_of_collections
+
     with _compiler_left_out(), _garbage_kept():
         run(module)
+    leave_out_of_collections()
 
 
 def _run_large(run: Run, module: ModuleType) -> None:
@@ -141,8 +148,8 @@ def _compiler_left_out() -> Iterator[None]:
     stand_in: Any = _StandIn(_COMPILER)
     wrapper: Any = _StandIn(_WRAPPER)
     wrapper.TransformGetItemToIndex = _wrapped_index
-    before = {name: getattr(torch.compiler, name) for name in _MARKS}
-    for name in _MARKS:
+    before = {name: getattr(torch.compiler, name) for name in _MARKS if hasattr(torch.compiler, name)}
+    for name in before:
         setattr(stand_in, name, _unmarked)
         setattr(torch.compiler, name, _unmarked)
     vars(torch)["_dynamo"] = stand_in
