@@ -17,6 +17,7 @@ from evalkit.running.protocols import Adapter, Suite, Tokenizer
 if TYPE_CHECKING:
     import torch
 
+    from evalkit.running.replicas.options import ReplicaOptions
     from model_adapters.keeping import ModelKeeper
     from model_adapters.loading import LoadedModel
 
@@ -145,15 +146,15 @@ def _chat_identity(options: ModelOptions) -> dict[str, Any]:
     return {"chat_template": chat.template_sha256, "thinking": chat.thinking}
 
 
-def check_options(options: ModelOptions, *, replicated: bool = False) -> None:
+def check_options(options: ModelOptions, replicas: "ReplicaOptions | None" = None) -> None:
     """Raise UsageError for faults of the options that are known without downloading or loading anything.
 
-    With `replicated`, the model runs in replicas, whose devices are not known here.
+    With `replicas` the model runs in them, and their devices are not known here.
     """
-    if replicated:
+    if replicas is not None:
         from model_adapters.replicas.opening import check_replicas
 
-        check_replicas(options)
+        check_replicas(options, replicas)
         options = replace(options, device="auto")
     if options.tokenizer is not None and options.server is None:
         raise UsageError(f"--tokenizer {options.tokenizer} goes with --server; a checkpoint has its own")

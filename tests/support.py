@@ -75,7 +75,7 @@ _command_tree = cache(typer.main.get_command)
 def commands() -> Iterator[str]:
     """All commands, as typed after `evalkit`, without groups."""
     root = _command_tree(app)
-    groups = [((), root)]
+    groups: list[tuple[tuple[str, ...], Any]] = [((), root)]
     while groups:
         path, group = groups.pop()
         for name, command in group.commands.items():  # type: ignore[attr-defined]  # only groups are in the list

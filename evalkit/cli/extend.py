@@ -48,7 +48,12 @@ def extend(
         show_default="niah_single_2, niah_multikey_1 and niah_multikey_3",
     ),
     samples: int | None = options.samples("Samples per task and length", "40", quick="4"),
-    depths: int = typer.Option(10, "--depths", help="Number of bins of needle depth, at most one per sample."),
+    depths: int | None = typer.Option(
+        None,
+        "--depths",
+        help="Number of bins of needle depth, at most one per sample.",
+        show_default="10, or one per sample if these are fewer",
+    ),
     windows: int | None = options.samples(
         "Number of long documents whose loss is measured", "8", quick="2", flag="--windows"
     ),

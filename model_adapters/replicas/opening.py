@@ -20,6 +20,8 @@ from model_adapters.opening import OpenedModel, open_tokenizer
 from model_adapters.replicas.ray_cluster import Cluster, ray_cluster
 from model_adapters.replicas.worker import Job
 
+_CPU = "--device cpu uses no GPU"
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -41,8 +43,8 @@ class ReplicatedModel(OpenedModel):
         return self.pool
 
 
-def check_replicas(options: ModelOptions) -> None:
-    """Raise UsageError for options of a model that replicas of it cannot have."""
+def check_replicas(options: ModelOptions, replicas: ReplicaOptions) -> None:
+    """Raise UsageError for options of a model that replicas of it cannot have, before any is started."""
     if options.server is not None:
         raise UsageError(
             "--replicas copies a model that evalkit runs, and --server runs elsewhere; leave --replicas out, and start "
@@ -53,6 +55,17 @@ def check_replicas(options: ModelOptions) -> None:
             f"--device {options.device}: each replica has GPUs of its own; with --replicas write cuda, or leave "
             "--device out"
         )
+    if options.device == "cpu":
+        _count_without_gpus(replicas, _CPU)
+
+
+def _count_without_gpus(replicas: ReplicaOptions, reason: str) -> int:
+    """The number of replicas that run on no GPU for `reason`; UsageError for options that need one."""
+    if replicas.count is None:
+        raise UsageError(f"--replicas auto: {reason}; write how many replicas, such as --replicas 2")
+    if replicas.gpus_each is not None:
+        raise UsageError(f"--gpus-per-replica {replicas.gpus_each:g}: {reason}; leave --gpus-per-replica out")
+    return replicas.count
 
 
 @contextmanager
@@ -66,7 +79,7 @@ def open_replicas(
     """
     from model_adapters.replicas.ray_fleet import RayFleet
 
-    check_replicas(options)
+    check_replicas(options, replicas)
     limits = Limits(loading_seconds=loading_seconds(os.environ, Limits().loading_seconds))
     with ray_cluster(replicas.address, least_cpus=replicas.count or 1) as cluster:
         place = place_replicas(replicas, options, cluster)
@@ -101,13 +114,11 @@ def replicated(pool: ReplicaPool, options: ModelOptions) -> ReplicatedModel:
 
 def place_replicas(replicas: ReplicaOptions, options: ModelOptions, cluster: Cluster) -> Placement:
     """Where the replicas run: on GPUs if the cluster has any, unless --device says cpu; raises UsageError."""
-    each = replicas.gpus_each
+    each = replicas.gpus_each or 1.0
     on_gpus = options.device == "cuda" or (options.device == "auto" and cluster.gpus > 0)
     if not on_gpus:
-        if replicas.count is None:
-            reason = "--device cpu uses no GPU" if options.device == "cpu" else "there is no GPU"
-            raise UsageError(f"--replicas auto: {reason}; write how many replicas, such as --replicas 2")
-        return Placement(replicas.count, 0.0, max(1.0, cluster.cpus // replicas.count))
+        count = _count_without_gpus(replicas, _CPU if options.device == "cpu" else "there is no GPU")
+        return Placement(count, 0.0, max(1.0, cluster.cpus // count))
     # Parts of different GPUs make no whole: 0.4 of a GPU fits twice on each.
     room = int(cluster.gpus) * math.floor(1 / each)
     count = room if replicas.count is None else replicas.count

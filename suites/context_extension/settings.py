@@ -60,7 +60,7 @@ class ExtensionSettings:
         ctx: int,
         tasks: tuple[str, ...] | None = None,
         samples: int = SAMPLES,
-        depths: int = DEPTHS,
+        depths: int | None = None,
         windows: int = WINDOWS,
         text: Path | None = None,
         field: str = FIELD,
@@ -82,8 +82,13 @@ class ExtensionSettings:
             raise UsageError(f"context {ctx:,}: an extension is tested from {MIN_CTX:,} tokens on; raise --ctx")
         if samples < 1:
             raise UsageError(f"{samples} samples: at least 1 is needed; raise --samples")
-        if not 1 <= depths <= MAX_DEPTHS:
+        if depths is not None and not 1 <= depths <= MAX_DEPTHS:
             raise UsageError(f"{depths} depths: from 1 to {MAX_DEPTHS} are possible; change --depths")
+        if depths is not None and depths > samples:
+            raise UsageError(
+                f"{depths} depths: each needs a sample, and a task has {counted(samples, 'sample')} per length; "
+                "lower --depths, or raise --samples"
+            )
         if windows < 1:
             raise UsageError(f"{windows} windows: at least 1 is needed; raise --windows")
         if text is not None and not text.is_file():
@@ -99,7 +104,7 @@ class ExtensionSettings:
             ctxs=grid_lengths(ctx),
             tasks=tuple(tasks) if tasks else GRID_TASKS,
             samples=samples,
-            depths=min(depths, samples),
+            depths=min(DEPTHS, samples) if depths is None else depths,
             windows=windows,
             path=None if text is None else str(text),
             field=field,

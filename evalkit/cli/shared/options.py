@@ -168,7 +168,7 @@ GPUS_PER_REPLICA = typer.Option(
     None,
     "--gpus-per-replica",
     metavar="GPUS",
-    help="Part of a GPU for each replica: small models can share one, such as 0.25.",
+    help="With --replicas on GPUs: part of a GPU for each; small models can share one, such as 0.25.",
     show_default="1",
     rich_help_panel=REPLICA_PANEL,
 )

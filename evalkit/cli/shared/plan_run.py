@@ -74,9 +74,8 @@ def check(plan: RunPlan) -> None:
     from evalkit.cli.leaderboard import format_of
     from model_adapters.opening import check_options
 
-    models = {(options, planned.replicas is not None) for planned in plan.runs for options in _models(planned)}
-    for options, replicated in models:
-        check_options(options, replicated=replicated)
+    for options, replicas in {(options, planned.replicas) for planned in plan.runs for options in _models(planned)}:
+        check_options(options, replicas)
     check_questions(plan)
     for report in plan.reports:
         if report.kind == "gate":

@@ -86,7 +86,7 @@ def run_all(
         spec.check_inputs(settings)
     by_role = {role: model_options.of_other(model) for role, (model, _) in others.items()}
     for each in (*by_role.values(), model_options):
-        check_options(each, replicated=run_options.replicas is not None)
+        check_options(each, run_options.replicas)
     runs: dict[str, Finished] = {}
     for role, (_, asked) in others.items():
         timed = replace(places[role], started_at=time.perf_counter()) if runs else places[role]

@@ -21,8 +21,8 @@ class ReplicaOptions:
 
     count: int | None
     """None for as many as the cluster has GPUs for."""
-    gpus_each: float = 1.0
-    """GPUs of each replica, if there are any: one, or a part of one."""
+    gpus_each: float | None = None
+    """GPUs of each replica: one, or a part of one; None for one if there are any."""
     address: str | None = None
     """Address of a Ray cluster; None for RAY_ADDRESS, else an instance of this machine."""
 
@@ -39,9 +39,10 @@ class ReplicaOptions:
                 name = names[next(iter(given))]
                 raise UsageError(f"{name} goes with {names['replicas']}; add it, or leave {name} out")
             return None
+        gpus = given.get("gpus_per_replica")
         return ReplicaOptions(
             count=_count(given["replicas"], names["replicas"]),
-            gpus_each=_gpus(given.get("gpus_per_replica", 1.0), names["gpus_per_replica"]),
+            gpus_each=None if gpus is None else _gpus(gpus, names["gpus_per_replica"]),
             address=given.get("ray_address"),
         )
 

@@ -7,7 +7,8 @@ from evalkit.errors import UsageError
 from evalkit.running.model_options import ModelOptions
 from evalkit.running.replicas.options import ReplicaOptions
 from model_adapters.engine.scheduling.memory_plan import available_bytes
-from model_adapters.replicas.opening import Placement, check_replicas, place_replicas
+from model_adapters.opening import check_options
+from model_adapters.replicas.opening import Placement, place_replicas
 from model_adapters.replicas.ray_cluster import Cluster
 
 CPUS = Cluster(gpus=0, cpus=4, hosts=1)
@@ -39,6 +40,8 @@ def test_replicas_take_the_gpus_that_there_are(
         (ReplicaOptions(None), "cpu", GPUS, "--replicas auto: --device cpu uses no GPU; write how many"),
         (ReplicaOptions(2), "cuda", CPUS, "--replicas 2: 0 GPUs have room for 0 with --gpus-per-replica 1;"),
         (ReplicaOptions(17, 0.4), "auto", GPUS, "--replicas 17: 8 GPUs have room for 16 with --gpus-per-replica 0.4;"),
+        (ReplicaOptions(2, 0.5), "auto", CPUS, "--gpus-per-replica 0.5: there is no GPU; leave --gpus-per-replica out"),
+        (ReplicaOptions(2, 1.0), "cpu", GPUS, "--gpus-per-replica 1: --device cpu uses no GPU; leave --gpus-per-"),
         (ReplicaOptions(9), "auto", GPUS, "--replicas 9: 8 GPUs have room for 8 with --gpus-per-replica 1;"),
     ],
 )
@@ -75,15 +78,19 @@ def test_wrong_options_are_named(values: dict[str, object], where: str, reason: 
 
 
 @pytest.mark.parametrize(
-    ("options", "reason"),
+    ("options", "replicas", "reason"),
     [
-        (ModelOptions("m", device="cuda:1"), "--device cuda:1: each replica has GPUs of its own"),
-        (ModelOptions("m", server="http://localhost:1"), "--replicas copies a model that evalkit runs"),
+        ({"device": "cuda:1"}, ReplicaOptions(2), "--device cuda:1: each replica has GPUs of its own"),
+        ({"device": "cpu"}, ReplicaOptions(2, 0.5), "--gpus-per-replica 0.5: --device cpu uses no GPU; leave"),
+        ({"device": "cpu"}, ReplicaOptions(None), "--replicas auto: --device cpu uses no GPU; write how many"),
+        ({"server": "http://localhost:1"}, ReplicaOptions(2), "--replicas copies a model that evalkit runs"),
     ],
 )
-def test_a_model_that_cannot_be_copied_is_refused(options: ModelOptions, reason: str) -> None:
+def test_what_replicas_cannot_have_is_refused_before_a_cluster_starts(
+    options: dict[str, str], replicas: ReplicaOptions, reason: str
+) -> None:
     with pytest.raises(UsageError, match=f"^{reason}"):
-        check_replicas(options)
+        check_options(ModelOptions("m", **options), replicas)  # type: ignore[arg-type]
 
 
 def test_a_replica_on_a_part_of_a_gpu_plans_with_that_part_of_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:

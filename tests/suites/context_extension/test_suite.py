@@ -148,6 +148,7 @@ def test_a_text_that_is_too_short_is_refused() -> None:
         ({"ctx": 1000}, "context 1,000: an extension is tested from 1,024"),
         ({"ctx": 8192, "samples": 0}, "0 samples"),
         ({"ctx": 8192, "depths": 41}, "41 depths: from 1 to 40"),
+        ({"ctx": 8192, "depths": 10, "samples": 4}, "10 depths: each needs a sample, and a task has 4 samples per len"),
         ({"ctx": 8192, "windows": 0}, "0 windows"),
         ({"ctx": 8192, "tasks": ("niah_singel_2",)}, "did you mean 'niah_single_2'"),
     ],
@@ -155,6 +156,11 @@ def test_a_text_that_is_too_short_is_refused() -> None:
 def test_bad_settings_name_value_limit_and_remedy(options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         ExtensionSettings.of(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("options", "depths"), [({}, 10), ({"samples": 4}, 4), ({"samples": 4, "depths": 3}, 3)])
+def test_no_more_depths_than_samples_by_default(options: dict[str, int], depths: int) -> None:
+    assert ExtensionSettings.of(ctx=8192, **options).depths == depths
 
 
 def test_the_grid_doubles_up_to_the_tested_length() -> None:
