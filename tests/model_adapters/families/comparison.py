@@ -28,7 +28,7 @@ SEGMENT_TOKENS, SLOTS = 37, 2
 """Segments divide no prompt here and end on both sides of every window; two of three prompts decode together."""
 TEXT_TOKENS, PREFIX_TOKENS = 150, 75
 BRANCH_TOKENS = (7, 33)
-PROMPT_TOKENS, NEW_TOKENS = (5, 61, 108), 6
+PROMPT_TOKENS, NEW_TOKENS = (5, 61, 108), 4
 PACKED_TOKENS = (9, 24)
 TOLERANCE = 5e-4
 """Nats; the logits of these models are about one, so that fp32 leaves a hundredth of it."""
@@ -79,6 +79,7 @@ class Truth:
     def __init__(self, model: PreTrainedModel) -> None:
         model.set_attn_implementation("eager")
         self._model = model
+        self._known: dict[tuple[int, ...], torch.Tensor] = {}
         self._generated = {tokens: self._answer(random_prompt(tokens)) for tokens in PROMPT_TOKENS}
         # A token from the middle of one prompt's answer ends that answer, and any other answer that contains it.
         self._stop = self._generated[PROMPT_TOKENS[1]][NEW_TOKENS // 2]
@@ -155,9 +156,12 @@ class Truth:
 
     @torch.no_grad()
     def _logs(self, token_ids: Sequence[int]) -> torch.Tensor:
-        """[T, V] by one pass without a cache."""
-        logits_TV: torch.Tensor = self._model(input_ids=torch.tensor([list(token_ids)]), use_cache=False).logits[0]
-        return logits_TV.double().log_softmax(-1)
+        """[T, V] by one pass without a cache; several requests have the same text."""
+        text = tuple(token_ids)
+        if text not in self._known:
+            logits_TV: torch.Tensor = self._model(input_ids=torch.tensor([text]), use_cache=False).logits[0]
+            self._known[text] = logits_TV.double().log_softmax(-1)
+        return self._known[text]
 
     def _answer(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
         """The answer of `generate`, or of repeated forward passes if `generate` fails or contradicts them."""
