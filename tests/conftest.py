@@ -30,8 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the single test that takes minutes first, so that no other process waits for it at the end."""
-    items.sort(key=lambda item: item.path.name != "test_interpreted.py")
+    """Start the files that take minutes first, so that no process waits for another at the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_interpreted.py", "test_families.py"))
 
 
 @pytest.fixture
