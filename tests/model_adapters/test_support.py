@@ -16,9 +16,7 @@ from model_adapters.loading import load_model
 from model_adapters.memory_forecast import forecast_memory
 from model_adapters.support import measure_support
 from tests.model_adapters.preflight.other_families import (
-    OTHER_FAMILIES,
     REFUSED_FAMILIES,
-    UNUSUAL_FAMILIES,
     other_model,
 )
 from tests.model_adapters.small_models import FAMILIES, byte_tokenizer, small_model
@@ -31,9 +29,10 @@ def skeleton_of(model: PreTrainedModel) -> PreTrainedModel:
     return skeleton
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, *OTHER_FAMILIES, *UNUSUAL_FAMILIES])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_model_without_numbers_shows_the_memory_of_the_model(family: str) -> None:
-    model = small_model(family) if family in FAMILIES else other_model(family)
+    """Those of all other families are compared in test_families.py."""
+    model = small_model(family)
     assert measure_support(skeleton_of(model), torch.float32) == ModelRunner(model).layout
 
 

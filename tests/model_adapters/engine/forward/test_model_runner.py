@@ -1,5 +1,7 @@
 """Segmented prefill equals transformers' one-shot forward pass."""
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -11,13 +13,19 @@ from tests.model_adapters.small_models import FAMILIES, small_model
 CPU = torch.device("cpu")
 
 
+@cache
+def runner_of(family: str) -> ModelRunner:
+    """One runner for all tests that only read; everything that a prompt leaves is in its cache."""
+    return ModelRunner(small_model(family))
+
+
 def prefill(
-    family: str, prompt: tuple[int, ...], segment_tokens: int, *, slot: int = 0, slots: int = 1
+    family: str, prompt: tuple[int, ...], segment_tokens: int, *, runner: ModelRunner | None = None
 ) -> torch.Tensor:
-    runner = ModelRunner(small_model(family))
-    cache = runner.new_cache(slots=slots, max_tokens=len(prompt))
-    logits_1V = runner.prefill(cache, slot, prompt, segment_tokens)
-    assert cache.lengths[slot] == len(prompt)
+    runner = runner or runner_of(family)
+    cache = runner.new_cache(slots=1, max_tokens=len(prompt))
+    logits_1V = runner.prefill(cache, 0, prompt, segment_tokens)
+    assert cache.lengths[0] == len(prompt)
     assert cache.length_N.tolist() == cache.lengths
     return logits_1V
 
@@ -50,7 +58,7 @@ def test_prompts_shorter_than_the_convolution(family: str, tokens: int) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_other_slots_are_not_touched(family: str) -> None:
-    runner = ModelRunner(small_model(family))
+    runner = runner_of(family)
     cache = runner.new_cache(slots=3, max_tokens=400)
     runner.prefill(cache, 0, random_prompt(300, seed=1), 128)
     before = [tensor.clone() for tensor in cache._tensors(0, 300)]
@@ -63,7 +71,7 @@ def test_other_slots_are_not_touched(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_used_slot_starts_from_nothing(family: str) -> None:
-    runner = ModelRunner(small_model(family))
+    runner = runner_of(family)
     cache = runner.new_cache(slots=1, max_tokens=400)
     runner.prefill(cache, 0, random_prompt(400, seed=1), 128)
     cache.reset(0)
@@ -75,8 +83,10 @@ def test_a_used_slot_starts_from_nothing(family: str) -> None:
 @pytest.mark.parametrize("family", ["llama", "olmo3"])
 def test_without_fused_kernels_the_reference_does_all(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model_adapters.engine.forward.slot_attention.find_fused", lambda shape: ())
-    prompt = random_prompt(500)
-    torch.testing.assert_close(prefill(family, prompt, 150), one_shot_logits(family, prompt), atol=1e-4, rtol=0)
+    prompt, runner = random_prompt(500), ModelRunner(small_model(family))
+    torch.testing.assert_close(
+        prefill(family, prompt, 150, runner=runner), one_shot_logits(family, prompt), atol=1e-4, rtol=0
+    )
 
 
 def test_a_model_on_several_devices_is_refused() -> None:
@@ -99,5 +109,5 @@ def test_no_mask_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.Tensor, "__and__", watched)
     prompt = random_prompt(1100)
-    prefill("olmo3", prompt, 128)
+    prefill("olmo3", prompt, 128, runner=ModelRunner(small_model("olmo3")))
     assert 0 < largest <= 128 * (200 + 128)

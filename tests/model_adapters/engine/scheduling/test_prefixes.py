@@ -132,6 +132,12 @@ def shared_model(family: str) -> PreTrainedModel:
     return small_model(family)
 
 
+@lru_cache(maxsize=2)
+def shared_engine(family: str) -> Engine:
+    """One engine for requests that are answered one by one and share nothing."""
+    return Engine(small_model(family), segment_tokens=64, slots=1)
+
+
 def poisoned(family: str) -> PreTrainedModel:
     """A model whose logits are NaN after the last id of its vocabulary."""
     model = small_model(family)
@@ -286,7 +292,7 @@ def test_sharing_and_batching_change_nothing(
             request.scored_from,
             continuations=request.continuations,
         )
-        (alone,) = Engine(model, segment_tokens=64, slots=1).generate([bare])
+        (alone,) = shared_engine(family).generate([bare])
         one = found[request.id]
         assert (one.error, one.token_ids) == (None, alone.token_ids)
         if alone.scores is not None:
