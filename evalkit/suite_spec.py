@@ -82,7 +82,8 @@ class SuiteSpec(Generic[Settings]):
     others: "Callable[[Settings], Mapping[str, tuple[str, Settings]]] | None" = None
     """Models that have to run first, with their settings, by role."""
     check_inputs: "Callable[[Settings], None] | None" = None
-    """Raises UsageError for the user's own files if they cannot be used; needs no model, and takes a second at most."""
+    """Raises UsageError for the user's own files and names of tasks that cannot be used; needs no model, and takes
+    seconds."""
     conclude: "Callable[[Settings, StoredRun, Mapping[str, StoredRun]], RunRecord] | None" = None
     """Returns the record of a run with verdicts from its samples and from other runs, by role."""
     summarize: "Callable[[Settings, Sequence[SampleRecord]], SuiteSummary] | None" = None

@@ -6,7 +6,7 @@ Gao et al., A framework for few-shot language model evaluation (https://github.c
 from evalkit.running.model_options import RAW, ChatOptions
 from evalkit.running.protocols import Tokenizer
 from evalkit.suite_spec import SuiteSpec
-from suites.lm_eval_tasks.harness import LoadedTasks, check_chat, load_tasks
+from suites.lm_eval_tasks.harness import LoadedTasks, check_chat, check_tasks, load_tasks
 from suites.lm_eval_tasks.settings import LmEvalSettings
 from suites.lm_eval_tasks.suite import LmEvalSuite
 
@@ -35,4 +35,5 @@ SPEC = SuiteSpec(
     renders_chat=True,
     thinks=True,
     chat_settings=("fewshot_as_multiturn",),
+    check_inputs=check_tasks,
 )

@@ -6,8 +6,9 @@ lm-eval is imported inside functions, because importing it takes seconds.
 import contextlib
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,18 @@ class LoadedTasks:
         return {"tasks": self.tasks, "groups": self.groups, "group_map": self.group_map}
 
 
+def check_tasks(settings: LmEvalSettings) -> None:
+    """Raise UsageError for a name that lm-eval does not know, without loading any data.
+
+    Takes seconds, for importing lm-eval and, unless all tasks are the user's own, for its index of tasks.
+    """
+    quiet_lm_eval()
+    with _named_failures(settings):
+        own = _tasks_of(settings.include_path)
+        if not all(name in own.all_tasks or _is_file(name) for name in settings.tasks):
+            _check_names(_all_tasks(settings.include_path), settings.tasks)
+
+
 def load_tasks(settings: LmEvalSettings) -> LoadedTasks:
     """Load the tasks, and set their number of examples and the seed that draws them.
 
@@ -51,14 +64,8 @@ def load_tasks(settings: LmEvalSettings) -> LoadedTasks:
     quiet_lm_eval()
     random.seed(_SEEDS["python"])
     np.random.seed(_SEEDS["numpy"])
-    try:
+    with _named_failures(settings):
         loaded = _load(settings)
-    except UsageError:
-        raise
-    except Exception as error:  # each data set and each YAML file fails in its own way
-        raise UsageError(
-            f"lm-eval cannot load {', '.join(settings.tasks)}: {_first_line(error)}; check its data, or the network"
-        ) from error
     for name, task in loaded["tasks"].items():
         _set_shots(task, settings.shots)
         task.set_fewshot_seed(seed=settings.seed)
@@ -98,19 +105,45 @@ def output_type(task: Any) -> str:
 
 def _load(settings: LmEvalSettings) -> Any:
     """Load by name; lm-eval's thousands of tasks are not read if the user's folder has all requested ones."""
-    from lm_eval.tasks import TaskManager
-
     names, folder = list(settings.tasks), settings.include_path
-    own = TaskManager(include_path=folder, include_defaults=False)
+    own = _tasks_of(folder)
     if all(_is_file(name) or name in own.all_subtasks for name in names):
         return own.load(names)
     if all(name in own.all_tasks for name in names):
         # A group of the user may contain tasks of lm-eval, which are not found here.
         with contextlib.suppress(KeyError, ValueError):
             return own.load(names)
-    manager = TaskManager(include_path=folder)
+    manager = _all_tasks(folder)
     _check_names(manager, names)
     return manager.load(names)
+
+
+@contextlib.contextmanager
+def _named_failures(settings: LmEvalSettings) -> Iterator[None]:
+    """Turn any error of lm-eval within the block into a UsageError that names the tasks."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:  # each data set and each YAML file fails in its own way
+        raise UsageError(
+            f"lm-eval cannot load {', '.join(settings.tasks)}: {_first_line(error)}; check its data, or the network"
+        ) from error
+
+
+def _tasks_of(folder: str | None) -> Any:
+    """lm-eval's `TaskManager` of the user's folder alone."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=folder, include_defaults=False)
+
+
+@cache
+def _all_tasks(folder: str | None) -> Any:
+    """lm-eval's `TaskManager` of its own tasks and the user's; made once, as it reads thousands of files."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=folder)
 
 
 def _check_names(manager: Any, names: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from evalkit.analysis.finished_run import load_run
 from evalkit.analysis.foreign_results import read_foreign
 from evalkit.cli.shared.stored_runs import open_run
+from suites.lm_eval_tasks import harness
 from tests.evalkit.scripts import write_script
 from tests.suites.lm_eval_tasks.own_tasks import write_tasks
 from tests.support import Evalkit
@@ -82,6 +83,17 @@ def test_a_plan_may_name_them(evalkit: Evalkit) -> None:
     assert load_run(Path("runs/plan/scripted-two/lm-eval")).record.suite == "lm-eval"
     assert "colours" in Path("runs/plan/c.md").read_text()
     assert "finished before: runs/plan/scripted-one/lm-eval" in evalkit("run plan.yaml").err
+
+
+def test_a_plan_with_a_mistyped_task_starts_no_suite(evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "_all_tasks", harness._tasks_of)  # as if lm-eval had no task of its own
+    Path("plan.yaml").write_text(
+        "models: ['scripted:one']\nsuites: {track: {updates: 4}, 'lm-eval:colors,sums': {include-path: tasks}}\n"
+    )
+    for options in ("", " --dry-run"):
+        assert evalkit.refuses(f"run plan.yaml{options}") == "lm-eval has no task 'colors'; did you mean 'colours'?"
+    assert not Path("runs").exists()
+    assert "no task 'colors'" in evalkit(f"{RUN} lm-eval:colors", code=2).complaints[-1]
 
 
 BAD = {
