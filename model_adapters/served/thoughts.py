@@ -51,7 +51,9 @@ class _Written:
 
 def answer_after_thought(request: Request, thinking: Thinking, tokenizer: Tokenizer, ask: Ask) -> Completion:
     """The completion of a request with a thought; raises RequestFailedError."""
-    room = thinking.budget_tokens if thinking.opened else max(thinking.budget_tokens, request.generation_tokens)
+    room = thinking.budget_tokens
+    if not thinking.opened:  # it writes an opening tag, or the answer
+        room = max(room, thinking.open_tokens, request.generation_tokens)
     asked = ask(request.token_ids, room, thinking.stop)
     first = _Response.of(asked, tokenizer)
     parts = read_response(first.text, thinking)

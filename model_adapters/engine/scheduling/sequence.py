@@ -65,12 +65,9 @@ class Sequence:
 
     @property
     def answer_tokens(self) -> int:
-        """Generated tokens that count against the budget of the answer."""
-        if self.thought is None:
-            return len(self.token_ids)
-        if self.thought.answer_start is None and (self.thought.is_open or self.thought.inserted):
-            return 0
-        return len(self.token_ids) - (self.thought.answer_start or 0)
+        """Generated tokens that count against the budget of the answer; 0 while they may open a thought."""
+        start = 0 if self.thought is None else self.thought.answer_start
+        return 0 if start is None else len(self.token_ids) - start
 
     @property
     def runs_ahead(self) -> bool:
@@ -144,8 +141,10 @@ def take(sequence: Sequence, token_id: int, *, stop_ids: frozenset[int], tokeniz
     elif thought.answer_start is None:
         if thought.take(token_ids, token_id, stop_ids, tokenizer):
             return True
-        if thought.answer_start != 0:
+        if sequence.answer_tokens == 0:
             return False
+        # What could have become an opening tag may be longer than the whole answer.
+        del token_ids[sequence.request.generation_tokens :]
     else:
         token_ids.append(token_id)
         start = thought.answer_start

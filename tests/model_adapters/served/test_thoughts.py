@@ -106,6 +106,16 @@ def test_two_requests_make_one_completion(
         assert server.bodies[1]["max_tokens"] == budget
 
 
+@pytest.mark.parametrize(
+    ("stream", "text", "end"), [("<think>hm.", "here", "forced"), ("<thing> or two", "<thing", "absent")]
+)
+def test_an_opening_tag_may_be_longer_than_the_answer(server: FakeServer, stream: str, text: str, end: str) -> None:
+    model_that_writes(server, stream, " here")
+    assert len(TOKENIZER.encode("<think>")) == 3
+    found = completion(server, asked(0, opened=False, answer=2))
+    assert (found.text, found.thought_end) == (text, end)
+
+
 def test_the_scripted_model_splits_as_a_server_does(server: FakeServer) -> None:
     for budget in (4, 40):
         request = asked(budget)

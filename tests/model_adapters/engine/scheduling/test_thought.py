@@ -68,6 +68,26 @@ def test_any_stream_of_tokens_is_split_within_its_budgets(picks: list[int], thin
         assert text.endswith(("<eos>", "aa"))
 
 
+@pytest.mark.parametrize(
+    ("written", "end", "thought", "answer"),
+    [("((a", "forced", "((\n))\n", "a"), ("(b", "absent", "", "("), ("(", "absent", "", "(")],
+)
+def test_an_opening_tag_may_be_longer_than_the_answer(written: str, end: str, thought: str, answer: str) -> None:
+    thinking = Thinking(0, "((", "))", CLOSE_IDS, opened=False, open_tokens=6)
+    sequence = Progress(Request("a", (1,), 1, thinking=thinking))
+    picks = [*TOKENIZER.encode("(") * written.count("("), *TOKENIZER.encode(written.strip("("))]
+    # In place of the tokens of the closing tag the model picks others.
+    picks[2:2] = [EOS_ID] * len(CLOSE_IDS) if end == "forced" else []
+    for pick in (*picks, EOS_ID):
+        ended = take(sequence, pick, stop_ids=frozenset({EOS_ID}), tokenizer=TOKENIZER)
+        if ended or sequence.answer_tokens >= 1:
+            break
+    found = sequence.finish("stop" if ended else "length")
+    before, after = found.token_ids[: found.thought_tokens], found.token_ids[found.thought_tokens :]
+    shown = found.thought_end, TOKENIZER.decode(before), TOKENIZER.decode(after), found.finish_reason
+    assert shown == (end, thought, answer, "length")
+
+
 def answers(requests: Sequence[Request], family: str) -> dict[str, Completion]:
     adapter = TransformersAdapter(small_model(family), TOKENIZER, SCRIPTED_IDENTITY, batch_sequences=3)
     # Steps that run ahead, as on a GPU: an inserted token is none that the model picked.
