@@ -27,7 +27,7 @@ def resummarize(
 
     for folder in dict.fromkeys(folder for path in runs for folder in all_run_folders(path)):
         run = load_run_or_shard(folder)
-        with FolderLock(run.folder):
+        with FolderLock(run.folder, in_place=True):
             _replace(run.folder, _again(run))
         typer.echo(f"summarized again: {run.folder}", err=True)
 

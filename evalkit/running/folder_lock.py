@@ -23,17 +23,20 @@ class FolderLock:
     created and that is still empty when it is released is removed again.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Raises FolderInUseError if another process uses the folder, and UsageError if it cannot be written."""
+    def __init__(self, folder: Path, *, in_place: bool = False) -> None:
+        """Raises FolderInUseError if another process uses the folder, and UsageError if it cannot be written.
+
+        `in_place` says that the command changes this folder, and has no --out to name another one.
+        """
         self.folder = folder
         self._created = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
         try:
             self._lock = _lock(folder)
         except Timeout:
-            raise _in_use(folder) from None
+            raise _in_use(folder, in_place=in_place) from None
         except OSError as error:
             self._remove_created()
-            raise cannot_write(folder, error) from None
+            raise cannot_write(folder, error, in_place=in_place) from None
 
     def release(self) -> None:
         """Let others use the folder; a second call does nothing."""
@@ -69,12 +72,14 @@ def refuse_locked(folder: Path) -> None:
         raise cannot_write(folder, error) from None
 
 
-def cannot_write(folder: Path, error: OSError) -> UsageError:
-    return UsageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out")
+def cannot_write(folder: Path, error: OSError, *, in_place: bool = False) -> UsageError:
+    remedy = "make it writable, or name a copy of it" if in_place else "choose another folder with --out"
+    return UsageError(f"cannot write to {folder}: {error.strerror}; {remedy}")
 
 
-def _in_use(folder: Path) -> FolderInUseError:
-    return FolderInUseError(f"{folder} is in use by another process; wait for it or choose another --out")
+def _in_use(folder: Path, *, in_place: bool = False) -> FolderInUseError:
+    remedy = "wait for it" if in_place else "wait for it or choose another --out"
+    return FolderInUseError(f"{folder} is in use by another process; {remedy}")
 
 
 def _lock(folder: Path) -> FileLock:

@@ -18,7 +18,7 @@ from model_adapters.engine.forward.token_scores import NOT_FINITE, score_tokens
 from model_adapters.engine.memory.context import Context
 from model_adapters.engine.scheduling.memory_plan import EnginePlan
 from model_adapters.engine.scheduling.prefix_store import PrefixStore
-from model_adapters.engine.scheduling.room import Room, RoomMaker, smaller_room
+from model_adapters.engine.scheduling.room import Room, RoomMaker, room_after
 from model_adapters.engine.scheduling.sequence import Generation, Sequence
 from model_adapters.engine.scheduling.work import (
     Decode,
@@ -74,7 +74,7 @@ class Executor:
             kept_bytes = self.prefixes.nbytes
             made = _attempt(lambda: self._rooms.make(work.sequence, kept_bytes=kept_bytes, ran_out=ran_out))
             if isinstance(made, Room) and len(ran_out) > self._told:
-                print(f"evalkit: {smaller_room(ran_out[-1], made.plan)}", file=sys.stderr)
+                print(f"evalkit: {room_after(ran_out[-1], made.plan, fixed=self._fixed)}", file=sys.stderr)
                 self._told = len(ran_out)
             return made
         if isinstance(work, ReadTokens):

@@ -64,9 +64,15 @@ class RoomMaker:
             torch.cuda.empty_cache()
 
 
-def smaller_room(before: EnginePlan, now: EnginePlan) -> str:
-    """A line about the sizes that a run continues with after memory ran out."""
-    return (
+def room_after(before: EnginePlan, now: EnginePlan, *, fixed: bool) -> str:
+    """A line about how a run continues after memory ran out: with smaller sizes, or once more if they are `fixed`."""
+    ran_out = (
         f"memory ran out with {before.slots} sequences of {before.max_tokens:,} tokens and passes of "
-        f"{before.pass_tokens:,}; continuing with {now.slots} of {now.max_tokens:,} and passes of {now.pass_tokens:,}"
+        f"{before.pass_tokens:,}"
     )
+    if fixed:
+        return (
+            f"{ran_out}, which --batch-invariant keeps; trying once more; if memory runs out again, use a smaller "
+            "--batch or --segment-tokens"
+        )
+    return f"{ran_out}; continuing with {now.slots} of {now.max_tokens:,} and passes of {now.pass_tokens:,}"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from evalkit.analysis.finished_run import load_run
+from evalkit.running.folder_lock import FolderLock
 from model_adapters.reference import folder
 from tests.evalkit.run_factory import RunSpec, write_run
 from tests.support import Evalkit
@@ -48,6 +49,20 @@ def test_a_suite_that_needs_more_than_its_files_is_refused(evalkit: Evalkit, tmp
     before = (run / "run.json").read_bytes()
     assert "cannot be summarized from its files alone" in evalkit.refuses("resummarize", run)
     assert (run / "run.json").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_no_matter_of_out(evalkit: Evalkit, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", RunSpec({("vt", 4096): [1.0]}))
+    (run / ".lock").mkdir()  # which no process, and no superuser, can open as a file
+    refusal = evalkit.refuses("resummarize", run)
+    assert refusal.startswith(f"cannot write to {run}: ")
+    assert refusal.endswith("; make it writable, or name a copy of it")
+
+
+def test_a_folder_in_use_is_waited_for(evalkit: Evalkit, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", RunSpec({("vt", 4096): [1.0]}))
+    with FolderLock(run):
+        assert evalkit.refuses("resummarize", run) == f"{run} is in use by another process; wait for it"
 
 
 def assert_alike(here: Any, there: Any) -> None:

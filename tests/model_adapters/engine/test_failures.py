@@ -100,6 +100,22 @@ def test_many_slots_make_room_before_segments_shrink(
     )
 
 
+def test_sizes_that_are_kept_are_tried_once_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requests = make_requests((130, 140), budget=4)
+    engine = Engine(small_model("olmo_hybrid"), segment_tokens=64, slots=2, batch_invariant=True)
+    left = [OUT_OF_MEMORY[0]]
+    fail_when(monkeypatch, "prefill", lambda *_: bool(left) and left.pop() is not None, OUT_OF_MEMORY[0])
+    assert all(generation.error is None for generation in answers(engine, requests).values())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("evalkit: memory ran out with 2 sequences of ")
+    assert line.endswith(
+        "and passes of 64, which --batch-invariant keeps; trying once more; if memory runs out again, use a smaller "
+        "--batch or --segment-tokens"
+    )
+
+
 def test_out_of_memory_twice_is_an_error_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     requests = make_requests((130, 140, 150), budget=6)
     engine = Engine(small_model("llama"), segment_tokens=64, slots=3)
