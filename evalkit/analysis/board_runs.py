@@ -24,6 +24,7 @@ class BoardRun:
     """A run for the leaderboard: its record, and its samples on demand."""
 
     record: RunRecord
+    folder: str
     load: Callable[[], StoredRun]
 
 
@@ -60,7 +61,7 @@ def _read_run(folder: Path) -> BoardRun:
     of_run = folder if os.path.isdir(folder) else folder.parent
     _check_lines(of_run, record)
     check_record(of_run, record)
-    return BoardRun(record, partial(load_run, folder))
+    return BoardRun(record, str(folder), partial(load_run, folder))
 
 
 def _check_lines(folder: Path, record: RunRecord) -> None:

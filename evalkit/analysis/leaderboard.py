@@ -4,7 +4,7 @@ Samples are read only of the runs in the column that a table is ranked by.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -125,6 +125,7 @@ class UsedRun:
     model: str
     fingerprint: str
     run_id: str
+    """Its folder if another run of the leaderboard has the same id."""
     suite: str
     dialect: str
     seed: int
@@ -144,7 +145,7 @@ class Leaderboard:
     boards: tuple[Board, ...]
     runs: tuple[UsedRun, ...]
     older: tuple[str, ...] = ()
-    """Ids of runs of which newer runs of the same model give every cell."""
+    """Runs of which newer runs of the same model give every cell, named as in `UsedRun`."""
     left_out: tuple[LeftOut, ...] = ()
 
 
@@ -180,10 +181,12 @@ def build_leaderboard(
         for number, (protocols, (cells, sources)) in enumerate(zip(chosen, collected, strict=True))
     ]
     used = {id(run) for _, sources in collected for run in sources.values()}
+    ids = Counter(run.record.run_id for run in ordered)
+    named = [(run, run.record.run_id if ids[run.record.run_id] == 1 else run.folder) for run in ordered]
     return Leaderboard(
         tuple(boards),
-        tuple(_used(run.record) for run in ordered if id(run) in used),
-        tuple(sorted(run.record.run_id for run in ordered if id(run) not in used)),
+        tuple(_used(run.record, name) for run, name in named if id(run) in used),
+        tuple(sorted(name for run, name in named if id(run) not in used)),
         left_out,
     )
 
@@ -338,11 +341,11 @@ def _costs(records: Sequence[RunRecord]) -> Costs:
     )
 
 
-def _used(record: RunRecord) -> UsedRun:
+def _used(record: RunRecord, name: str) -> UsedRun:
     return UsedRun(
         model=record.model.name,
         fingerprint=record.model.fingerprint,
-        run_id=record.run_id,
+        run_id=name,
         suite=record.suite,
         dialect=record.dialect,
         seed=record.seed,

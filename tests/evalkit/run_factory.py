@@ -128,7 +128,7 @@ def make_run(folder: Path, spec: RunSpec) -> StoredRun:
 
 def board_run(run: StoredRun) -> BoardRun:
     """A loaded run for the leaderboard."""
-    return BoardRun(run.record, lambda: run)
+    return BoardRun(run.record, str(run.folder), lambda: run)
 
 
 def make_samples(spec: RunSpec) -> list[SampleRecord]:

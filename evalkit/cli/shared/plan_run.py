@@ -69,7 +69,7 @@ class PlanOutcome:
 
 
 def check(plan: RunPlan) -> None:
-    """Raise UsageError for models, devices, the user's questions, policies and report files that cannot be used."""
+    """Raise UsageError for models, devices, tasks, questions, policies and report files that cannot be used."""
     from evalkit.analysis.policy import load_policy
     from evalkit.cli.leaderboard import format_of
     from model_adapters.opening import check_options
@@ -89,7 +89,7 @@ def check(plan: RunPlan) -> None:
 
 
 def check_questions(plan: RunPlan) -> None:
-    """Raise UsageError for files of questions and texts that the plan cannot use."""
+    """Raise UsageError for names of tasks and files of questions and texts that the plan cannot use."""
     for planned in {id(planned.settings): planned for planned in plan.runs}.values():  # models share their settings
         if planned.spec.check_inputs is not None:
             planned.spec.check_inputs(planned.settings)
@@ -279,7 +279,9 @@ def _leaderboard(report: PlannedReport, outcome: PlanOutcome, notices: Sequence[
 
     if not outcome.runs:
         raise UsageError("no run was finished")
-    board = build_leaderboard([BoardRun(run.record, partial(load_run, run.folder)) for run in outcome.runs.values()])
+    board = build_leaderboard(
+        [BoardRun(run.record, str(run.folder), partial(load_run, run.folder)) for run in outcome.runs.values()]
+    )
     write_text(report.path, render(board, [], format_of(report.path), notices))
 
 

@@ -161,15 +161,27 @@ def test_a_run_that_was_made_again_stands_for_the_older_one(tmp_path: Path) -> N
         assert "Older runs of the same model are left out: ruler-x, ruler-x-2" in render(leaderboard_report(board))
 
 
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    specs = [replace(spec("a", accuracy), run_id="run") for accuracy in (0.9, 0.5)] + [
+        replace(spec("b", 0.7), run_id="b")
+    ]
+    runs = runs_of(tmp_path, *specs)
+    board = build_leaderboard(runs)
+    assert {*(run.run_id for run in board.runs), *board.older} == {runs[0].folder, runs[1].folder, "b"}
+    (older,) = board.older
+    assert f"Older runs of the same model are left out: {older}; " in " ".join(leaderboard_report(board).notices)
+
+
 def test_equally_old_runs_of_one_name_give_the_same_board_in_any_order(tmp_path: Path) -> None:
     """Each folder of a plan has a run called `ruler`; without dates the one with more samples counts."""
     small, large = (
         spec("a", accuracy, scores={cell: [1.0] * right + [0.0] for cell in CELLS}, run_id="ruler")
         for accuracy, right in ((0.1, 3), (0.2, 5))
     )
+    made = runs_of(tmp_path, small, large)
     boards = []
-    for place, specs in enumerate(((small, large), (large, small))):
-        board = build_leaderboard(runs_of(tmp_path / str(place), *specs))
+    for given_runs in (made, made[::-1]):
+        board = build_leaderboard(given_runs)
         assert board.runs[0].n == 24
         boards.append(render(leaderboard_report(board)))
     assert boards[0] == boards[1]
