@@ -7,7 +7,8 @@ import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from transformers import PreTrainedModel
 
 from evalkit.errors import UsageError
 from evalkit.running.activity import Activity, report
+from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.forward.decoder_layers import find_decoder
 from model_adapters.engine.forward.first_position import first_position
 from model_adapters.engine.forward.full_precision_head import full_precision_head, output_embeddings
@@ -25,6 +27,7 @@ from model_adapters.engine.forward.probe import NotSupportedError, measure_memor
 from model_adapters.engine.forward.second_segment import continues_from_states
 from model_adapters.engine.forward.slot_attention import use_slot_attention
 from model_adapters.engine.memory.cost import Needs, activation_bytes_per_token
+from model_adapters.engine.memory.layout import MemoryLayout
 from model_adapters.engine.memory.passes import Pass, TokenPass, running
 from model_adapters.engine.memory.rows import Row
 from model_adapters.engine.memory.slotted_cache import SlottedCache
@@ -36,11 +39,24 @@ ALLOCATING_TOKENS = 16
 """Length of the prompt that allocates a cache: a few tokens, whose own activations are small."""
 
 
+class _Known(NamedTuple):
+    """What was measured of a model."""
+
+    layout: MemoryLayout
+    mixers: tuple[torch.nn.Module, ...]
+    first_position: int
+
+
+_KNOWN: WeakKeyDictionary[PreTrainedModel, dict[tuple[object, ...], _Known]] = WeakKeyDictionary()
+"""By model, and by what decides the measurements; holds parts of a model only as long as the whole exists."""
+
+
 class ModelRunner:
     """A model with the engine's attention; afterwards it runs only through an engine.
 
-    A pass of a few tokens measures what its layers store. Raises UsageError if the model is not a causal language
-    model, if it is spread over several devices, or if the engine cannot run it.
+    Passes of a few tokens measure what its layers store, once for a model as it is: its configuration, modules, device
+    and dtype, and the functions that replace their own. Raises UsageError if the model is not a causal language model,
+    if it is spread over several devices, or if the engine cannot run it.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -62,7 +78,13 @@ class ModelRunner:
         self._mixers: tuple[torch.nn.Module, ...] = ()
         self._long_rotaries = long_rotaries(self._decoder)
         mlp = last_mlp(self._decoder)
+        known, key = _KNOWN.setdefault(model, {}), _what_runs(model)
         with refused_in_one_line(model):
+            if key in known:
+                self.layout, self._mixers, self._first_position = known[key]
+                self._last_mlp = mlp if self.layout.last_mlp_runs_last else None
+                use_slot_attention(model)
+                return
             self.layout, self._mixers = measure_memory(model, self.run, mlp)
             if self.layout.calls and "position_ids" not in named:
                 # It would count through all rows of a pass, from the longest.
@@ -71,6 +93,7 @@ class ModelRunner:
             self._last_mlp = mlp if self.layout.last_mlp_runs_last else None
             use_slot_attention(model)
             self.layout = replace(self.layout, continues=continues_from_states(self))
+        known[key] = _Known(self.layout, self._mixers, self._first_position)
 
     @property
     def device(self) -> torch.device:
@@ -246,6 +269,12 @@ class ModelRunner:
     def _on_device(self, token_ids: Sequence[int]) -> torch.Tensor:
         """Token ids [1, T]; through NumPy, which reads a list 6 times as fast as PyTorch does."""
         return to_device(torch.from_numpy(np.array([token_ids], dtype=np.int64)), self.device)
+
+
+def _what_runs(model: PreTrainedModel) -> tuple[object, ...]:
+    """What decides the measurements of a model."""
+    modules = tuple(module for module in model.modules() if module is not model)
+    return model.config.to_json_string(), model.device, model.dtype, modules, patches_of(model).placed
 
 
 def with_hidden(output: Any, hidden_BTD: Any) -> Any:

@@ -1,12 +1,18 @@
 """Segmented prefill equals transformers' one-shot forward pass."""
 
+import gc
+import weakref
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
 
 from evalkit.errors import UsageError
+from model_adapters.engine.fast_modules.patches import patches_of
+from model_adapters.engine.forward import model_runner
 from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.preflight.equivalence import windows_set_to
 from tests.model_adapters.engine.prompts import one_shot_logits, random_prompt
 from tests.model_adapters.small_models import FAMILIES, small_model
 
@@ -111,3 +117,43 @@ def test_no_mask_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     prompt = random_prompt(1100)
     prefill("olmo3", prompt, 128, runner=ModelRunner(small_model("olmo3")))
     assert 0 < largest <= 128 * (200 + 128)
+
+
+def test_a_model_is_measured_once_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, own, measured = small_model("olmo3"), model_runner.measure_memory, []
+
+    def measure(*arguments: Any) -> Any:
+        measured.append(model.config.sliding_window)
+        return own(*arguments)
+
+    monkeypatch.setattr(model_runner, "measure_memory", measure)
+    first = ModelRunner(model)
+    again = ModelRunner(model)
+    assert again.layout == first.layout
+    assert again._mixers == first._mixers
+    assert len(measured) == 1
+    prompt = random_prompt(40)
+    caches = [runner.new_cache(slots=1, max_tokens=40) for runner in (first, again)]
+    logits = [runner.prefill(cache, 0, prompt, 16) for runner, cache in zip((first, again), caches, strict=True)]
+    assert torch.equal(*logits)
+    with windows_set_to(model, 24):
+        assert ModelRunner(model).layout != first.layout
+    assert measured == [200, 24]
+    norm = model.model.norm
+    patches_of(model).place(norm, "forward", type(norm).forward.__get__(norm))
+    ModelRunner(model)
+    patches_of(model).clear()
+    model.model.layers = model.model.layers[:2]
+    assert ModelRunner(model).layout != first.layout
+    model.to(torch.bfloat16)  # type: ignore[arg-type]  # its decorator hides the signature
+    ModelRunner(model)
+    assert len(measured) == 5
+
+
+def test_what_is_known_of_a_model_does_not_keep_it() -> None:
+    model = small_model("olmo_hybrid")
+    ModelRunner(model)
+    freed = weakref.ref(model)
+    del model
+    gc.collect()
+    assert freed() is None
