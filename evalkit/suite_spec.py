@@ -9,6 +9,7 @@ import importlib.metadata
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, get_type_hints
 
@@ -223,5 +224,7 @@ def _load(suite: str, source: str) -> Any:
         raise UsageError(f"suite {suite}: {source} cannot be imported: {error}") from error
 
 
+@cache
 def _entry_points() -> dict[str, str]:
+    """Suites of other packages, looked up once per process: that reads the metadata of every installed package."""
     return {entry.name: entry.value for entry in importlib.metadata.entry_points(group=GROUP)}

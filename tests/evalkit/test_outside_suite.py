@@ -2,11 +2,13 @@
 
 import importlib
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from evalkit import suite_spec
 from evalkit.analysis.finished_run import load_run
 from evalkit.errors import UsageError
 from evalkit.suite_spec import find_suite, suite_names
@@ -79,7 +81,7 @@ OTHER = SuiteSpec(name="something-else", settings=Settings, build=SPEC.build)
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Mimic a package installed with `pip install`: a module and its entry points."""
     site = tmp_path / "site"
     info = site / "team_suites-1.0.dist-info"
@@ -92,6 +94,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.delitem(sys.modules, "team_suites", raising=False)
     importlib.invalidate_caches()
+    suite_spec._entry_points.cache_clear()
+    yield
+    suite_spec._entry_points.cache_clear()
 
 
 @pytest.mark.usefixtures("installed")
