@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from model_adapters.bench import shapes
+from model_adapters.bench import ceilings, shapes
 from tests.model_adapters.small_models import byte_tokenizer, small_model
 from tests.support import Evalkit
 
@@ -15,6 +15,8 @@ from tests.support import Evalkit
 @pytest.fixture(autouse=True)
 def small_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(shapes.SHAPES, "small", lambda: small_model("olmo_hybrid").config)
+    monkeypatch.setattr(ceilings, "CPU_PRODUCT_SIZE", 128)
+    monkeypatch.setattr(ceilings, "CPU_COPY_BYTES", 2**20)
     monkeypatch.setenv("COLUMNS", "200")
 
 
