@@ -37,6 +37,8 @@ class RunSamples:
     views: Sequence[SampleView]
     names: Sequence[str] = ("",)
     """Of the models, in the order of the answers."""
+    suite: str = ""
+    """Suite of the samples, which other suites of the page may have under the same ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def render_page(page: Page) -> str:
             tables=[table for table in page.report.tables if not table.is_detail],
             details=[table for table in page.report.tables if table.is_detail],
             filters=Filters.of(views),
+            suites=_suites(page.samples),
             is_comparison=any(len(run.names) > 1 for run in page.samples),
             data=_packed(page.samples) if views else "",
             browsing=Markup(browsing),
@@ -81,13 +84,23 @@ def _hash(script: str) -> str:
 
 def _packed(samples: Sequence[RunSamples]) -> str:
     """Samples as JSON, compressed with zlib, in base64: letters that end no element."""
+    several = len(_suites(samples)) > 1
     listed = [
-        {**to_dict(view), "command": _command(run.folder, view.id), "names": run.names}
+        {
+            **to_dict(view),
+            **({"suite": run.suite} if several else {}),
+            "command": _command(run.folder, view.id),
+            "names": run.names,
+        }
         for run in samples
         for view in run.views
     ]
     text = json.dumps(_visible(listed), allow_nan=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def _suites(samples: Sequence[RunSamples]) -> list[str]:
+    return list(dict.fromkeys(run.suite for run in samples))
 
 
 def _command(folder: str, sample: str) -> str:

@@ -65,6 +65,18 @@ def comparison_charts(compared: ComparedRuns) -> list[Chart]:
     return _numbered([_of_suite(chart, suite) for chart in charts if chart is not None])
 
 
+def within_suite(chart: Chart, suite: str) -> Chart:
+    """`chart` with links to samples of `suite` alone, for a page of several suites."""
+    prefix = urlencode({"suite": visible(suite)})
+    match chart:
+        case HeatMap():
+            return replace(chart, links=tuple(tuple(f"{prefix}&{link}" for link in row) for row in chart.links))
+        case Bars():
+            return replace(chart, links=tuple(f"{prefix}&{link}" for link in chart.links))
+        case Lines():
+            return chart
+
+
 def board_charts(board: Board) -> list[Chart]:
     """Scores by length, for each suite with several lengths; and over the tokens of each training run."""
     charts: list[Chart] = []

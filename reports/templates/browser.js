@@ -10,6 +10,8 @@
   const [show, task, length, depth, failure, search] = ["show", "task", "length", "depth", "failure", "search"].map(
     (id) => document.getElementById(id),
   );
+  // Only on a page of several suites, which may have samples of one id.
+  const suite = document.getElementById("suite");
   const [browser, list, more] = ["browser", "samples", "more"].map((id) => document.getElementById(id));
   let matching = [];
   let shown = 0;
@@ -44,6 +46,7 @@
 
   function matches(sample) {
     return (
+      (!suite || !suite.value || sample.suite === suite.value) &&
       (!task.value || sample.task === task.value) &&
       (!length.value || String(sample.ctx) === length.value) &&
       (!depth || !depth.value || sample.depth === depth.value) &&
@@ -97,8 +100,12 @@
     parent.append(details);
   }
 
+  function nameOf(sample) {
+    return suite ? sample.suite + ":" + sample.id : sample.id;
+  }
+
   function addressOf(sample) {
-    return "#" + new URLSearchParams([["sample", sample.id]]);
+    return "#" + new URLSearchParams([["sample", nameOf(sample)]]);
   }
 
   function fill(details, sample) {
@@ -135,20 +142,23 @@
     const details = document.createElement("details");
     const summary = document.createElement("summary");
     const scores = sample.answers.map((answer, place) => verdictElement(sample.names[place], answer));
+    if (suite) {
+      summary.append(element("span", sample.suite), " ");
+    }
     summary.append(element("span", sample.id, "id"), " ");
     if (sample.change) {
       summary.append(element("strong", sample.change, sample.change), " ");
     }
     summary.append(...scores.flatMap((score) => [score, " "]));
     details.append(summary);
-    details.dataset.sample = sample.id;
+    details.dataset.sample = nameOf(sample);
     details.addEventListener("toggle", () => {
       if (details.open) {
         if (details.children.length === 1) {
           fill(details, sample);
         }
-        opened = sample.id;
-      } else if (opened === sample.id) {
+        opened = nameOf(sample);
+      } else if (opened === nameOf(sample)) {
         opened = "";
       }
       toAddress();
@@ -194,7 +204,7 @@
   }
 
   // Filters and the open sample are the fragment of the address, so that a link can name them:
-  // #task=vt&length=4096&show=failed&sample=vt/4096/3/42
+  // #task=vt&length=4096&show=failed&sample=vt/4096/3/42, on a page of several suites sample=ruler:vt/4096/3/42
   function toAddress() {
     const chosen = filters.map((filter) => [filter.id, filter.value]).concat([["sample", opened]]);
     const wanted = new URLSearchParams(chosen.filter(([, value]) => value));
@@ -213,7 +223,7 @@
     }
     opened = "";
     update();
-    const place = matching.findIndex((sample) => sample.id === wanted.get("sample"));
+    const place = matching.findIndex((sample) => nameOf(sample) === wanted.get("sample"));
     if (place >= 0) {
       open(place);
     }

@@ -55,7 +55,7 @@ def spoiled(page: Page, text: str, *, rows: int = 2) -> Page:
     )
     charts = tuple(_spoiled_chart(chart, text) for chart in page.charts)
     samples = [
-        RunSamples(text, [_spoiled_view(view, text) for view in run.views], [text] * len(run.names))
+        RunSamples(text, [_spoiled_view(view, text) for view in run.views], [text] * len(run.names), text)
         for run in page.samples
     ]
     return Page(report, charts, samples)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evalkit.analysis.compared_runs import compare_with_base
+from evalkit.cli.shared.pages import comparison_page as whole_page
 from evalkit.views.samples import Piece, comparison_views
 from reports.comparison_report import comparison_report
 from reports.page import Page, RunSamples, render_page
@@ -160,6 +161,32 @@ def test_text_comes_back_from_the_data_as_text(page: Page, text: str, around: st
         == sample["pieces"][0]["parts"][1]
         == visible(hostile)
     )
+
+
+def test_suites_with_samples_of_one_id_are_filtered_apart(page: Page) -> None:
+    views = page.samples[0].views[:1]
+    both = [RunSamples("a", views, suite="ruler"), RunSamples("b", views, suite="extend")]
+    document = render_page(Page(page.report, (), both))
+    assert [(sample["suite"], sample["id"]) for sample in data_of(document)] == [
+        ("ruler", views[0].id),
+        ("extend", views[0].id),
+    ]
+    assert '<select id="suite"><option value="">all</option><option value="ruler">ruler</option>' in document
+    assert '<select id="suite">' not in render_page(Page(page.report, (), both[:1]))
+
+
+def test_a_comparison_of_two_suites_links_within_each(tmp_path: Path) -> None:
+    compared = []
+    for suite in ("ruler", "extend"):
+        spec = RunSpec({("vt", 4096): [1.0] * 6, ("cwe", 4096): [1.0] * 6}, suite=suite)
+        worse = changed(spec, {cell: [0.0] * 6 for cell in spec.scores})
+        base, new = make_run(tmp_path / suite / "base", spec), make_run(tmp_path / suite / "new", worse)
+        compared.append(compare_with_base(base, [new]))
+    document = whole_page(compared, flips=0)
+    assert {sample["suite"] for sample in data_of(document)} == {"ruler", "extend"}
+    for suite in ("ruler", "extend"):
+        assert f'href="#suite={suite}&amp;task=vt&amp;length=4096"' in document
+    assert "#suite=" not in whole_page(compared[:1], flips=0)
 
 
 def test_each_sample_has_the_command_of_its_run(page: Page) -> None:

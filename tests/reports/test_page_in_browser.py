@@ -10,6 +10,7 @@ import pytest
 
 from reports.page import Page, RunSamples, render_page
 from reports.report import Report, Table
+from reports.run_charts import within_suite
 from tests.evalkit.run_factory import changed
 from tests.reports.page_factory import SPEC, comparison_page, run_page, spoiled
 
@@ -150,6 +151,24 @@ def test_the_worst_cell_leads_to_its_failing_samples_in_one_click(show: Callable
     assert browser.switch_to.active_element.tag_name == "summary"
     browser.back()
     until(lambda: count(browser) == "240 of 240 samples")
+
+
+def test_a_link_to_a_sample_names_its_suite_on_a_page_of_several(show: Callable[[Page], Any], tmp_path: Path) -> None:
+    page = run_page(tmp_path)
+    views, charts = page.samples[0].views, [within_suite(chart, "extend") for chart in page.charts]
+    both = [RunSamples("base", views, suite="ruler"), RunSamples("other", views[:9], suite="extend")]
+    browser = show(replace(page, charts=charts, samples=both))
+    one(browser, "figure a[href='#suite=extend&task=vt&length=65536']").click()
+    until(lambda: count(browser).endswith(" of 249 samples") and opened(browser) != [])
+    assert one(browser, "#suite").get_attribute("value") == "extend"
+    (name,) = opened(browser)
+    assert name == f"extend:{views[0].id}"
+    address = find(browser, "#samples .steps a")[0].get_attribute("href")
+    browser.get("about:blank")
+    browser.get(address)
+    until(lambda: opened(browser) == [name])
+    assert "evalkit show other --sample" in one(browser, "#samples details[open]").text
+    assert count(browser) == "249 of 249 samples"
 
 
 def test_a_run_opens_without_what_only_a_comparison_has(show: Callable[[Page], Any], tmp_path: Path) -> None:

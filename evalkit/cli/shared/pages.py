@@ -38,19 +38,20 @@ def comparison_page(compared: "Sequence[ComparedRuns]", *, flips: int, notices: 
     """
     from reports.comparison_report import comparison_names, comparison_report
     from reports.page import Page, RunSamples, render_page
-    from reports.run_charts import comparison_charts
+    from reports.run_charts import comparison_charts, within_suite
 
     reports: list[Report] = []
     charts: list[Chart] = []
     samples: list[RunSamples] = []
     for one in compared:
-        report = comparison_report(*one.comparisons, flips=flips)
+        report, suite = comparison_report(*one.comparisons, flips=flips), one.comparisons[0].suite
         if one.pairings:
             views, names = comparison_views(one.pairings), comparison_names(one.comparisons)
-            samples.append(RunSamples(str(one.runs[-1].folder), views, names))
+            samples.append(RunSamples(str(one.runs[-1].folder), views, names, suite))
             report = _with_prompt_notice(report, (pair.new for pairing in one.pairings for pair in pairing.pairs()))
         reports.append(report)
-        charts += comparison_charts(one)
+        drawn = comparison_charts(one)
+        charts += drawn if len(compared) == 1 else [within_suite(chart, suite) for chart in drawn]
     report = _joined(reports)
     report = replace(report, notices=(*notices, *report.notices))
     return render_page(Page(report, charts, samples))
