@@ -68,11 +68,13 @@ def _write_png(svg: Element, file: Path) -> None:
         match mark.tag:
             case "path":
                 numbers = [float(number) for number in re.findall(r"-?[\d.]+", mark.attrib["d"])]
-                outline = Outline(list(zip(numbers[::2], numbers[1::2], strict=True)))
+                corners = list(zip(numbers[::2], numbers[1::2], strict=True))
+                is_closed = mark.attrib["d"].endswith("z")
+                outline = Outline([*corners, corners[0]] if is_closed else corners, closed=is_closed)
                 axes.add_artist(PathPatch(outline, facecolor=fill, alpha=alpha, **_stroke(mark)))
             case "circle":
                 x, y, radius = (float(mark.attrib[name]) for name in ("cx", "cy", "r"))
-                axes.add_artist(Circle((x, y), radius, facecolor=fill, edgecolor="none"))
+                axes.add_artist(Circle((x, y), radius, facecolor=fill, **_stroke(mark)))
             case "text":
                 axes.text(
                     float(mark.attrib["x"]),

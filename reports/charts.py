@@ -40,6 +40,8 @@ class Series:
     """`line` joins its points and has a confidence band; the last three are curves without points and intervals."""
     colour: int | None = None
     """Index into the palette; None takes the index of the series."""
+    incomplete: tuple[bool, ...] = ()
+    """Which points lack tasks or samples, and are drawn hollow; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

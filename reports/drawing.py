@@ -113,7 +113,8 @@ def _lines(chart: Lines, name: str) -> Element:
     ]
     canvas, y = _titled(chart.title)
     y = _add_legend(canvas, keys, y)
-    canvas.muted(MARGIN, y, chart.y_label)
+    has_incomplete = any(any(series.incomplete) for series in chart.series)
+    canvas.muted(MARGIN, y, f"{chart.y_label}, hollow: incomplete" if has_incomplete else chart.y_label)
     x_scale, y_scale = _scales(chart, y + 0.8 * LINE)
     _add_grid(canvas, chart, x_scale, y_scale)
     with_bands = sum(key.joined and bool(key.marker) for key in keys) <= _MOST_BANDS
@@ -186,8 +187,10 @@ def _add_series(canvas: Canvas, series: Series, key: _Key, x_scale: Scale, y_sca
     for place, (x, y) in enumerate(path):
         low, high = series.low[place], series.high[place]
         interval = "" if low == high else f" [{low:,.4g}, {high:,.4g}]"
-        tooltip = f"{series.name}, {tick_label(series.x[place])}: {series.y[place]:,.4g}{interval}"
-        canvas.marker(x, y, key.marker, key.colour, tooltip=tooltip)
+        hollow = any(series.incomplete[place : place + 1])
+        remark = ", incomplete" if hollow else ""
+        tooltip = f"{series.name}, {tick_label(series.x[place])}: {series.y[place]:,.4g}{interval}{remark}"
+        canvas.marker(x, y, key.marker, key.colour, tooltip=tooltip, hollow=hollow)
 
 
 def _titled(title: str, width: float = WIDTH) -> tuple[Canvas, float]:

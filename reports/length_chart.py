@@ -1,7 +1,7 @@
 """Scores by context length, one line per model: the first chart of a page, and bars on a terminal."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from evalkit.analysis.comparison import Comparison, RowComparison
 from evalkit.records import RunRecord
@@ -70,8 +70,11 @@ def by_length(name: str, title: str, series: Sequence[Series]) -> Lines:
     return Lines(name, title, LENGTH, SCORE, tuple(series), log_x=True, y_range=SCORE_RANGE)
 
 
-def series_of(name: str, points: Sequence[Point]) -> Series:
-    """The points in the order of their places; one without an interval has its value at both ends."""
+def series_of(name: str, points: Sequence[Point], incomplete: Collection[float] = ()) -> Series:
+    """The points in the order of their places; one without an interval has its value at both ends.
+
+    `incomplete` are the places of points that lack tasks or samples.
+    """
     ordered = sorted(points, key=lambda point: point[0])
     bounds = [interval or (value, value) for _, value, interval in ordered]
     return Series(
@@ -80,4 +83,5 @@ def series_of(name: str, points: Sequence[Point]) -> Series:
         y=tuple(value for _, value, _ in ordered),
         low=tuple(low for low, _ in bounds),
         high=tuple(high for _, high in bounds),
+        incomplete=tuple(x in incomplete for x, _, _ in ordered) if incomplete else (),
     )

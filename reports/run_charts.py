@@ -91,8 +91,10 @@ def board_charts(board: Board) -> list[Chart]:
             for row in board.rows:
                 points = [(ctx, row.cells[index]) for index, ctx in places]
                 known = [(ctx, cell.value, cell.ci95) for ctx, cell in points if cell is not None and ctx is not None]
+                lacking = {ctx for ctx, cell in points if cell is not None and ctx is not None and not cell.complete}
                 if known:
-                    series.append(series_of(f"{row.model} ({row.fingerprint.removeprefix('sha256:')[:8]})", known))
+                    label = f"{row.model} ({row.fingerprint.removeprefix('sha256:')[:8]})"
+                    series.append(series_of(label, known, lacking))
             if series:
                 name = "".join(letter if letter.isalnum() else "_" for letter in suite)
                 charts.append(by_length(f"lengths_{name}", f"{suite}: mean by length", series))
@@ -109,11 +111,16 @@ def _training(board: Board) -> Lines | None:
     if place is None:
         return None
     points: dict[str, dict[float, Point]] = {}
+    lacking: dict[str, set[float]] = {}
     for row in board.rows:
         cell, named = row.cells[place], _CHECKPOINT.fullmatch(row.model)
         if cell is not None and row.tokens_seen and named:
             points.setdefault(named[1], {})[row.tokens_seen] = (row.tokens_seen, cell.value, cell.ci95)
-    series = [series_of(name, list(found.values())) for name, found in points.items() if len(found) > 1]
+            if not cell.complete:
+                lacking.setdefault(named[1], set()).add(row.tokens_seen)
+    series = [
+        series_of(name, list(found.values()), lacking.get(name, ())) for name, found in points.items() if len(found) > 1
+    ]
     if not series:
         return None
     unit = board.columns[place].unit

@@ -40,11 +40,13 @@ class Canvas:
     def area(self, points: Points, colour: str, *, opacity: float = 1, tooltip: str = "", link: str = "") -> None:
         self._add("path", {"d": f"{_path(points)}z", "fill": colour, "opacity": opacity}, tooltip, link)
 
-    def marker(self, x: float, y: float, kind: str, colour: str, *, tooltip: str = "") -> None:
+    def marker(self, x: float, y: float, kind: str, colour: str, *, tooltip: str = "", hollow: bool = False) -> None:
+        look: _Attributes = {"fill": "none", "stroke": colour, "stroke-width": 1.5} if hollow else {"fill": colour}
         if kind == "circle":
-            self._add("circle", {"cx": x, "cy": y, "r": 4, "fill": colour}, tooltip)
+            self._add("circle", {"cx": x, "cy": y, "r": 4, **look}, tooltip)
         else:
-            self.area([(x + right, y + down) for right, down in MARKERS[kind]], colour, tooltip=tooltip)
+            corners = [(x + right, y + down) for right, down in MARKERS[kind]]
+            self._add("path", {"d": f"{_path(corners)}z", **look}, tooltip)
 
     def text(
         self, x: float, y: float, text: str, anchor: str = "start", *, opacity: float = 1, bold: bool = False

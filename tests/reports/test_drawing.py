@@ -1,5 +1,6 @@
 """Charts as SVG and PNG: well-formed, accessible, the same bytes each time, and of hostile text only text."""
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, fromstring, tostring
 
@@ -45,6 +46,20 @@ def parsed(chart: Chart) -> Element:
     for element in svg.iter():
         element.tag = element.tag.removeprefix("{http://www.w3.org/2000/svg}")
     return svg
+
+
+def test_an_outline_in_a_png_has_all_of_its_sides(tmp_path: Path) -> None:
+    """Of a significant cell the left side is drawn like the others."""
+    from matplotlib.image import imread
+
+    chart = HeatMap("map", "", "", "", ("a", "b"), ("c", "d"), ((0.0, 0.0),) * 2, ((1, 1),) * 2, False)
+    drawn = []
+    for marks in (((True, False), (False, False)), ((False, False), (True, False))):
+        write_charts([replace(chart, marks=marks)], tmp_path)
+        drawn.append(imread(tmp_path / "map.png")[..., :3])
+    rows, columns = (drawn[0] != drawn[1]).any(axis=2).nonzero()
+    changed = columns[rows == rows.min() + 20]
+    assert (changed.min(), changed.max()) == (columns.min(), columns.max())
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)

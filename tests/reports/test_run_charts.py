@@ -130,6 +130,26 @@ def test_charts_of_a_leaderboard(runs: tuple[StoredRun, StoredRun]) -> None:
     assert {series.name[-9:-1] for series in lengths.series} == set(fingerprints)
 
 
+def test_incomplete_values_of_a_leaderboard_are_marked(runs: tuple[StoredRun, StoredRun]) -> None:
+    (board,) = build_leaderboard([board_run(run) for run in runs]).boards
+    first, second = board.rows
+    cells = [
+        cell and replace(cell, complete=column.ctx != 4096)
+        for column, cell in zip(board.columns, first.cells, strict=True)
+    ]
+    (lengths,) = board_charts(replace(board, rows=(replace(first, cells=tuple(cells)), second)))
+    assert isinstance(lengths, Lines)
+    assert [series.incomplete for series in lengths.series] == [(True, False), ()]
+    svg = draw(lengths, "chart")
+    marked = [
+        mark
+        for mark in svg.iter()
+        if any((title.text or "").endswith(", incomplete") for title in mark.findall("title"))
+    ]
+    assert [(mark.tag, mark.get("fill")) for mark in marked] == [("circle", "none")]
+    assert "score (0-100), hollow: incomplete" in [text.text for text in svg.iter("text")]
+
+
 def test_checkpoints_of_one_training_run_are_a_line_over_its_tokens(tmp_path: Path) -> None:
     spec = RunSpec({(task, 4096): [1.0, 0.0] for task in ("vt", "cwe")})
     checkpoints = [("runs/a/step-1", 1_000), ("runs/a/step-2", 2_000), ("runs/b/step-1", 1_000), ("other", 3_000)]
@@ -144,3 +164,10 @@ def test_checkpoints_of_one_training_run_are_a_line_over_its_tokens(tmp_path: Pa
     assert isinstance(training, Lines)
     assert training.title == "ruler@4096 over training"
     assert [(series.name, series.x) for series in training.series] == [("runs/a", (1_000, 2_000))]
+    lacking = [
+        replace(row, cells=tuple(cell and replace(cell, complete=row.tokens_seen != 2_000) for cell in row.cells))
+        for row in board.rows
+    ]
+    (marked,) = board_charts(replace(board, rows=tuple(lacking)))
+    assert isinstance(marked, Lines)
+    assert marked.series[0].incomplete == (False, True)
