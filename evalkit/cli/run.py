@@ -155,8 +155,8 @@ def _run_plan(plan: str, out: Path | None, run_options: "RunOptions", *, dry_run
     from evalkit.running.plan import read_plan
 
     read = read_plan(plan, out, run_options.shard)
-    if run_options.replicas is not None:
-        read = replace(read, runs=tuple(replace(run, replicas=run_options.replicas) for run in read.runs))
+    if (replicas := run_options.replicas) is not None:
+        read = replace(read, runs=tuple(replace(run, replicas=replicas.instead_of(run.replicas)) for run in read.runs))
     check(read)
     if not dry_run:
         return carry_out(read)

@@ -1,7 +1,7 @@
 """Options of replicas: how many, on how many GPUs each, and on which Ray cluster."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evalkit.errors import UsageError
@@ -45,6 +45,13 @@ class ReplicaOptions:
             gpus_each=None if gpus is None else _gpus(gpus, names["gpus_per_replica"]),
             address=given.get("ray_address"),
         )
+
+    def instead_of(self, planned: "ReplicaOptions | None") -> "ReplicaOptions":
+        """These options of a command, with the GPUs and the address that it leaves to the plan."""
+        if planned is None:
+            return self
+        gpus_each = planned.gpus_each if self.gpus_each is None else self.gpus_each
+        return replace(self, gpus_each=gpus_each, address=self.address or planned.address)
 
 
 def loading_seconds(environment: Mapping[str, str], default: float) -> float:

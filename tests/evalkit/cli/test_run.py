@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from evalkit.analysis.finished_run import load_run
+from evalkit.cli.shared import plan_run
 from evalkit.records import SampleRecord
 from evalkit.running.model_options import ModelOptions
-from evalkit.running.plan import shipped_plans
+from evalkit.running.plan import RunPlan, shipped_plans
+from evalkit.running.replicas.options import ReplicaOptions
 from evalkit.running.store import read_run, read_samples
 from evalkit.suite_spec import SUITES
 from model_adapters import loading
@@ -46,6 +48,17 @@ def untimed(sample: SampleRecord) -> SampleRecord:
 
 def number_asked() -> int:
     return len(asked(Path("asked")))
+
+
+def test_replicas_of_a_command_keep_the_gpus_of_the_plan(evalkit: Evalkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("plan.yaml").write_text(
+        "models: ['scripted:weak']\nsuites: {tiny: {replicas: auto, gpus_per_replica: 0.25}, track: {updates: 4}}\n"
+    )
+    carried: list[RunPlan] = []
+    monkeypatch.setattr(plan_run, "carry_out", lambda read: carried.append(read) or 0)
+    evalkit("run plan.yaml --replicas 2")
+    (read,) = carried
+    assert [run.replicas for run in read.runs] == [ReplicaOptions(2, 0.25), ReplicaOptions(2)]
 
 
 def test_a_plan_ends_in_its_reports_and_is_not_run_twice(evalkit: Evalkit) -> None:

@@ -57,6 +57,13 @@ def test_options_are_read_alike_from_commands_and_plans() -> None:
     assert ReplicaOptions.of(values) == ReplicaOptions(4, 0.25, "head:6379")
 
 
+def test_a_command_leaves_to_the_plan_what_it_does_not_state() -> None:
+    planned = ReplicaOptions(8, 0.25, "head:6379")
+    assert ReplicaOptions(2).instead_of(planned) == ReplicaOptions(2, 0.25, "head:6379")
+    assert ReplicaOptions(None, 1.0, "auto").instead_of(planned) == ReplicaOptions(None, 1.0, "auto")
+    assert ReplicaOptions(2).instead_of(None) == ReplicaOptions(2)
+
+
 @pytest.mark.parametrize(
     ("values", "where", "reason"),
     [
