@@ -321,23 +321,25 @@ _RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def small_config(family: str) -> PreTrainedConfig:
+def small_config(family: str, **overrides: Any) -> PreTrainedConfig:
     """A small configuration of a family, with layers of every type if it has several types."""
     kind = CONFIG_MAPPING[family]
-    return kind(**{**_TOKENS, **_values(kind, _RECIPES.get(family, {}))})
+    return kind(**{**_TOKENS, **_values(kind, _RECIPES.get(family, {})), **overrides})
 
 
-def build(family: str) -> PreTrainedModel:
+def build(family: str, **overrides: Any) -> PreTrainedModel:
     """A random model of a family in fp32 and evaluation mode, the same each time.
 
-    Raises ValueError for a recipe without one of its family's sizes, and any error of the family's code.
+    `overrides` replace fields of the configuration. Raises ValueError for a recipe without one of its family's sizes,
+    and any error of the family's code.
     """
     parameters = sum(one.numel() for one in build_skeleton(family).parameters())
     if parameters > MOST_PARAMETERS:
         raise ValueError(f"{parameters:,} parameters are more than {MOST_PARAMETERS:,}: give its recipe small sizes")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(small_config(family), dtype=torch.float32)  # type: ignore[no-untyped-call]
+        config = small_config(family, **overrides)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
         _enliven(model)
     return model.eval()
 

@@ -210,7 +210,7 @@ def test_a_module_that_computes_something_else_keeps_its_code(monkeypatch: pytes
 @pytest.mark.parametrize("family", ["olmo_hybrid", "qwen3_next", "olmo3", "llama"])
 def test_single_tokens_on_the_vector_product(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "KERNEL_DEVICES", (DEVICE,))
-    sizes = {**ONE_LAYER_OF_EACH_KIND[family], "intermediate_size": 48}
+    sizes = {**ONE_LAYER_OF_EACH_KIND[family], "hidden_size": 32, "intermediate_size": 48}
     model = small_model(family, **sizes).to(DEVICE)
     linear_layers = sum(type(module) is torch.nn.Linear for module in model.modules())
     # All except the output embeddings, which the engine computes itself.
@@ -358,7 +358,7 @@ def test_rows_of_a_pass_are_what_each_of_them_is_by_itself() -> None:
         return cache
 
     together, alone = filled(), filled()
-    rows = [Row(0, 0, 66), Row(1, 9, 40), Row(2, 0, 65), Row(3, 12, 20, keeps=False), Row(3, 12, 7, keeps=False)]
+    rows = [Row(0, 0, 66), Row(1, 9, 20), Row(2, 0, 5), Row(3, 12, 9, keeps=False), Row(3, 12, 7, keeps=False)]
     rows.append(Row(4, 0, 2))  # shorter than the convolution's kernel
     texts = [random_prompt(row.tokens, seed=seed) for seed, row in enumerate(rows)]
 

@@ -11,6 +11,7 @@ from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.fast_modules.state_space import find_scan_fault, place_scan, scan_layers
 from model_adapters.engine.forward.model_runner import GPU_ROW_MULTIPLE
 from tests.model_adapters.engine.prompts import make_requests
+from tests.model_adapters.families.recipes import build
 from tests.model_adapters.kernels.gated_delta.cases import DEVICE
 from tests.model_adapters.preflight.other_families import other_model
 from tests.model_adapters.small_models import small_model
@@ -38,9 +39,17 @@ def test_a_wrong_scan_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fault == "is off by 1.0e-02 of its size, more than 1e-03"
 
 
-@pytest.mark.parametrize("family", ["mamba2", "granitemoehybrid"])
-def test_the_engine_answers_as_generate_does(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = other_model(family).to(DEVICE)
+@pytest.mark.parametrize(
+    ("family", "layers"),
+    [
+        ("mamba2", {"num_hidden_layers": 2}),
+        ("granitemoehybrid", {"num_hidden_layers": 2, "layer_types": ["mamba", "attention"]}),
+    ],
+)
+def test_the_engine_answers_as_generate_does(
+    family: str, layers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(family, **layers).to(DEVICE)
     requests = make_requests((5, 35), 2)
     prompts = [torch.tensor([request.token_ids], device=DEVICE) for request in requests]
     expected = [
