@@ -11,9 +11,9 @@ from transformers.models.olmo_hybrid import OlmoHybridConfig
 from benchmarks.gpu_kernels.rows import Rows
 from model_adapters.engine.fast_modules.choose import choose_kernels, gdn_kernel
 from model_adapters.engine.fast_modules.norms_and_mlps import place_elementwise
-from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.kernels.trial import gap
+from model_adapters.module_patches import patches_of
 
 SEGMENT_TOKENS = 8192
 LAYERS = 4

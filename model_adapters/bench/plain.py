@@ -10,8 +10,8 @@ from transformers import DynamicCache, PreTrainedModel
 
 from model_adapters.engine.fast_modules.choose import choose_kernels, gdn_kernel
 from model_adapters.engine.fast_modules.gated_delta_net import gated_delta_layers
-from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.forward.slot_attention import use_slot_attention
+from model_adapters.module_patches import patches_of
 
 PLAIN, WITH_FLA = "transformers", "transformers + FLA"
 PIECE_TOKENS = 8192

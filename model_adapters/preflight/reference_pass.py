@@ -14,10 +14,10 @@ import torch
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
-from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.forward.full_precision_head import full_precision_head
 from model_adapters.engine.forward.slot_attention import attention_set_to
 from model_adapters.kernels.gated_delta.reference import recurrent_gated_delta_rule
+from model_adapters.module_patches import patches_of
 from model_adapters.preflight.full_precision import in_full_precision
 from model_adapters.preflight.gaps import Reference
 from model_adapters.preflight.trace import LayerRecorder, Trace

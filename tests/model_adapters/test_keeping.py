@@ -12,9 +12,9 @@ from evalkit.errors import UsageError
 from evalkit.records import Request
 from evalkit.running.model_options import ChatMode, ModelOptions
 from model_adapters import loading, preflight
-from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.keeping import ModelKeeper
 from model_adapters.memory_forecast import forecast_memory
+from model_adapters.module_patches import patches_of
 from model_adapters.opening import OpenedModel, open_model
 from tests.model_adapters.small_models import save_small_checkpoint, small_model
 

@@ -20,13 +20,13 @@ from model_adapters.engine.fast_modules.linear import place_vector_products
 from model_adapters.engine.fast_modules.norms_and_mlps import place_elementwise
 from model_adapters.engine.fast_modules.olmo_attention import place_fused_projections
 from model_adapters.engine.fast_modules.olmo_layers import place_fused_layers
-from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.fast_modules.rotary_tables import place_rotary_tables
 from model_adapters.engine.fast_modules.state_space import find_scan_fault, place_scan, scan_layers
 from model_adapters.failures import WAITS_SECONDS, is_out_of_memory, with_patience
 from model_adapters.kernels.kernel_cache import use_kernel_cache
 from model_adapters.messages import first_line
 from model_adapters.modeling_code import with_library
+from model_adapters.module_patches import patches_of
 
 CHOICES = ("auto", "triton", "fla", "torch")
 _RULES = (

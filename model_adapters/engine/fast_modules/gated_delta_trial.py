@@ -10,7 +10,6 @@ import torch
 from transformers import PreTrainedModel
 
 from model_adapters.engine.fast_modules.gated_delta_net import fast_forward
-from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.memory.layout import MemoryLayout
 from model_adapters.engine.memory.passes import Pass, TokenPass, running
 from model_adapters.engine.memory.rows import Row
@@ -18,6 +17,7 @@ from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.memory.transformers_cache import CacheView
 from model_adapters.kernels.kernel_cache import checked_once, described
 from model_adapters.kernels.trial import LAYER_TOLERANCE, random_sample, trial
+from model_adapters.module_patches import patches_of
 
 TOKENS = (130, 67)
 """Lengths of two segments that end inside a chunk; one more token is decoded after them."""

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from model_adapters.engine.fast_modules.patches import ModulePatches
 from model_adapters.kernels.vector_product.linear import has_vector_product, linear
+from model_adapters.module_patches import ModulePatches
 
 
 def place_vector_products(model: PreTrainedModel, patches: ModulePatches) -> int:

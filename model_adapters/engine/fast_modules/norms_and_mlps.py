@@ -15,11 +15,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from model_adapters.engine.fast_modules.merged_linear import merge_projections
-from model_adapters.engine.fast_modules.patches import ModulePatches
 from model_adapters.engine.memory.layer_sizes import head_size
 from model_adapters.kernels.kernel_cache import checked_once, described
 from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 from model_adapters.kernels.vector_product.linear import add_product, has_vector_product, is_one_vector, linear
+from model_adapters.module_patches import ModulePatches
 
 ROTATE = "apply_rotary_pos_emb"
 """Name of the rotation function in transformers' modeling modules."""

@@ -14,13 +14,13 @@ import torch
 from transformers import PreTrainedModel
 
 from model_adapters.engine.fast_modules.merged_linear import MergedProjections, merge_projections
-from model_adapters.engine.fast_modules.patches import ModulePatches
 from model_adapters.engine.forward.slot_attention import slot_attention
 from model_adapters.engine.memory.passes import TokenPass, current_pass
 from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.key_value.places import TokenPlaces
 from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 from model_adapters.kernels.vector_product.linear import linear
+from model_adapters.module_patches import ModulePatches
 
 NORMED_OVER_HEADS = ("Olmo2Attention", "Olmo3Attention", "OlmoHybridAttention")
 _SAMPLE_TOKENS = 5

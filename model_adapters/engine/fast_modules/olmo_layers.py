@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from model_adapters.engine.fast_modules.patches import ModulePatches
 from model_adapters.engine.memory.passes import TokenPass, current_pass
 from model_adapters.kernels.trial import KERNEL_DTYPES
+from model_adapters.module_patches import ModulePatches
 
 NORMS_AFTER = ("Olmo2DecoderLayer", "Olmo3DecoderLayer", "OlmoHybridAttentionDecoderLayer")
 """Classes that normalize the outputs of attention and MLP before adding them to the residual."""

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from model_adapters.engine.fast_modules.patches import ModulePatches
 from model_adapters.kernels.kernel_cache import checked_once, described
 from model_adapters.kernels.trial import KERNEL_DTYPES, trial
+from model_adapters.module_patches import ModulePatches
 
 MOST_POSITION = 65_535
 _CHANGING_TYPES = ("dynamic", "longrope")

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from model_adapters.engine.fast_modules.patches import ModulePatches
 from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.state_space.reference import step_sizes
 from model_adapters.kernels.trial import LAYER_TOLERANCE, random_sample, trial
+from model_adapters.module_patches import ModulePatches
 
 SCAN = "mamba2_chunk_scan"
 TOKENS = 300

@@ -6,11 +6,11 @@ from weakref import WeakKeyDictionary
 
 from transformers import PreTrainedModel
 
-from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.allocation_counter import peak_bytes
 from model_adapters.engine.memory.cost import Needs
 from model_adapters.failures import Failure, attempt
+from model_adapters.module_patches import patches_of
 
 MARGIN = 1.1
 """Factor on what was measured: later segments have more keys before them, and the allocator rounds sizes up."""

@@ -16,7 +16,6 @@ from transformers import PreTrainedModel
 
 from evalkit.errors import UsageError
 from evalkit.running.activity import Activity, report
-from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.forward.decoder_layers import find_decoder
 from model_adapters.engine.forward.first_position import first_position
 from model_adapters.engine.forward.full_precision_head import full_precision_head, output_embeddings
@@ -33,6 +32,7 @@ from model_adapters.engine.memory.rows import Row
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.memory.transfers import to_device
 from model_adapters.engine.memory.transformers_cache import view_for
+from model_adapters.module_patches import patches_of
 
 GPU_ROW_MULTIPLE = 32
 ALLOCATING_TOKENS = 16

@@ -15,7 +15,6 @@ from model_adapters.engine.fast_modules.merged_linear import ROW_MULTIPLE, merge
 from model_adapters.engine.fast_modules.norms_and_mlps import ROTATE, place_elementwise
 from model_adapters.engine.fast_modules.olmo_attention import place_fused_projections
 from model_adapters.engine.fast_modules.olmo_layers import place_fused_layers
-from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.passes import Pass
 from model_adapters.engine.memory.rows import Row
@@ -24,6 +23,7 @@ from model_adapters.kernels import kernel_cache
 from model_adapters.kernels.key_value.places import TokenPlaces
 from model_adapters.kernels.trial import LAYER_TOLERANCE, gap
 from model_adapters.kernels.vector_product import linear
+from model_adapters.module_patches import patches_of
 from tests.model_adapters.engine.prompts import make_requests, random_prompt, transformers_generate
 from tests.model_adapters.families.recipes import build
 from tests.model_adapters.kernels.gated_delta.cases import DEVICE

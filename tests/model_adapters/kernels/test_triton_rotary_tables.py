@@ -14,8 +14,8 @@ from transformers.models.olmo3.configuration_olmo3 import Olmo3Config
 from transformers.models.olmo3.modeling_olmo3 import Olmo3RotaryEmbedding
 
 from model_adapters.engine.fast_modules import rotary_tables
-from model_adapters.engine.fast_modules.patches import ModulePatches
 from model_adapters.engine.fast_modules.rotary_tables import place_rotary_tables
+from model_adapters.module_patches import ModulePatches
 from tests.model_adapters.kernels.gated_delta.cases import DEVICE
 
 SIZES: dict[str, Any] = {"hidden_size": 48, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 24}

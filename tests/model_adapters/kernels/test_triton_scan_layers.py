@@ -7,9 +7,9 @@ import torch
 
 from model_adapters.engine.engine import Engine
 from model_adapters.engine.fast_modules import state_space
-from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.fast_modules.state_space import find_scan_fault, place_scan, scan_layers
 from model_adapters.engine.forward.model_runner import GPU_ROW_MULTIPLE
+from model_adapters.module_patches import patches_of
 from tests.model_adapters.engine.prompts import make_requests
 from tests.model_adapters.families.recipes import build
 from tests.model_adapters.kernels.gated_delta.cases import DEVICE

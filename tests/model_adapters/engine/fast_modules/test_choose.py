@@ -10,7 +10,7 @@ import torch
 from evalkit.errors import UsageError
 from model_adapters.engine.fast_modules import choose
 from model_adapters.engine.fast_modules.choose import choose_kernels, gdn_kernel
-from model_adapters.engine.fast_modules.patches import ModulePatches, patches_of
+from model_adapters.module_patches import ModulePatches, patches_of
 from tests.model_adapters.preflight.other_families import other_model
 from tests.model_adapters.small_models import small_model
 

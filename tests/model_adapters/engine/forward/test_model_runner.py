@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from evalkit.errors import UsageError
-from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.forward import model_runner
 from model_adapters.engine.forward.model_runner import ModelRunner
+from model_adapters.module_patches import patches_of
 from model_adapters.preflight.equivalence import windows_set_to
 from tests.model_adapters.engine.prompts import one_shot_logits, random_prompt
 from tests.model_adapters.small_models import FAMILIES, small_model

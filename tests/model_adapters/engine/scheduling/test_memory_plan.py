@@ -14,7 +14,6 @@ from evalkit.errors import RequestFailedError
 from evalkit.records import Request
 from model_adapters.bench.memory import measure_prefill
 from model_adapters.engine.engine import Engine
-from model_adapters.engine.fast_modules.patches import patches_of
 from model_adapters.engine.forward import activations
 from model_adapters.engine.forward.activations import MARGIN, measured_needs
 from model_adapters.engine.forward.model_runner import ModelRunner
@@ -42,6 +41,7 @@ from model_adapters.engine.scheduling.memory_plan import (
 from model_adapters.engine.scheduling.room import RoomMaker
 from model_adapters.engine.scheduling.sequence import Sequence
 from model_adapters.loading import find_device
+from model_adapters.module_patches import patches_of
 from tests.model_adapters.engine.prompts import assert_scores, plain_scores, random_prompt, transformers_generate
 from tests.model_adapters.small_models import FAMILIES, small_model
 
