@@ -78,7 +78,7 @@ def commands() -> Iterator[str]:
     groups: list[tuple[tuple[str, ...], Any]] = [((), root)]
     while groups:
         path, group = groups.pop()
-        for name, command in group.commands.items():  # type: ignore[attr-defined]  # only groups are in the list
+        for name, command in group.commands.items():
             if hasattr(command, "commands"):
                 groups.append(((*path, name), command))
             else:
