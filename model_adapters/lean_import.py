@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -47,11 +47,15 @@ class _LeanFinder(MetaPathFinder):
         self,
         fullname: str,
         path: Sequence[str] | None,
-        target: ModuleType | None = None,  # noqa: ARG002  # the protocol's
+        target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         lean = _LEAN.get(fullname)
-        spec = None if lean is None else PathFinder.find_spec(fullname, path)
-        if lean is not None and spec is not None and spec.loader is not None:
+        if lean is None:
+            return None
+        # The other finders decide where a module is, or that there is none.
+        others = (finder for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in others)), None)
+        if spec is not None and spec.loader is not None:
             # The loader belongs to this module alone.
             spec.loader.exec_module = functools.partial(lean, spec.loader.exec_module)  # type: ignore[method-assign]
         return spec
