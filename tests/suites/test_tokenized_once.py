@@ -1,4 +1,7 @@
-"""Every suite tokenizes the prompts that it asks once: not again to request, to judge or to count."""
+"""Every suite tokenizes the prompts that it asks once: not again to request, to judge or to count.
+
+Of a prompt behind a shared prefix, only the rest may be tokenized instead.
+"""
 
 from collections import Counter
 from collections.abc import Callable
@@ -76,20 +79,25 @@ def test_a_prompt_is_tokenized_once(build: Build, tmp_path: Path, *, adds_bos: b
     suite = build(tokenizer, tmp_path)
     keys = suite.plan().keys
     planned, asked_texts = Counter(tokenizer.texts), Counter[str]()
-    prompts: list[str] = []
+    prompts: list[tuple[str, str]] = []
     for key in keys:
         tokenizer.texts.clear()
         asked = suite.ask(key)
         asked_texts.update(tokenizer.texts)
-        prompts += [tokenizer.decode(request.token_ids) for request in asked.requests]
+        prompts += [
+            (tokenizer.decode(request.token_ids), tokenizer.decode(request.token_ids[request.prefix_tokens :]))
+            for request in asked.requests
+        ]
         tokenizer.texts.clear()
         completion = Completion.joined(asked.sample.id, [answer(request) for request in asked.requests])
         suite.judge(asked, completion)
         assert not tokenizer.texts, "judging tokenizes nothing"
     assert prompts
-    assert {asked_texts[prompt] for prompt in prompts if prompt} == {1}
+    for prompt, rest in prompts:
+        if prompt:
+            assert asked_texts[prompt] == 1 or (asked_texts[prompt], asked_texts[rest]) == (0, 1)
     # Texts are tokenized once to cut them into windows, before any request; of prepared files, the longest prompt is.
-    early = sum(planned[prompt] for prompt in prompts)
+    early = sum(planned[prompt] for prompt, _ in prompts)
     windows = sum(key.task in ("text", "long_text", "short_text") for key in keys)
     assert early == (2 if build is prepared_suite else windows)
 
