@@ -28,7 +28,7 @@ SEGMENT_TOKENS, SLOTS = 37, 2
 """Segments divide no prompt here and end on both sides of every window; two of three prompts decode together."""
 TEXT_TOKENS, PREFIX_TOKENS = 150, 75
 BRANCH_TOKENS = (7, 33)
-PROMPT_TOKENS, NEW_TOKENS = (5, 61, 108), 4
+PROMPT_TOKENS, NEW_TOKENS = (5, 61, 108), 6
 PACKED_TOKENS = (9, 24)
 TOLERANCE = 5e-4
 """Nats; the logits of these models are about one, so that fp32 leaves a hundredth of it."""

@@ -14,7 +14,7 @@ from model_adapters.engine.engine import Engine
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.forward.probe import NotSupportedError, Sight, read_sight
 from tests.model_adapters.engine.prompts import random_prompt
-from tests.model_adapters.preflight.other_families import REFUSED_FAMILIES, other_model
+from tests.model_adapters.preflight.other_families import REFUSED_FAMILIES, UNUSUAL_FAMILIES, other_model
 from tests.model_adapters.small_models import small_model
 
 CPU = torch.device("cpu")
@@ -60,6 +60,11 @@ def assert_equals_transformers(engine: Engine, model: PreTrainedModel) -> None:
             log_TV = plain_log_probabilities(model, prompt + generation.token_ids)[len(prompt) - 1 : -1]
             chosen = log_TV.gather(1, torch.tensor(generation.token_ids)[:, None])[:, 0]
             assert (log_TV.max(-1).values - chosen).max() < 1e-3
+
+
+@pytest.mark.parametrize("family", UNUSUAL_FAMILIES)
+def test_unusual_families_give_what_transformers_gives(family: str) -> None:
+    assert_equals_transformers(Engine(other_model(family), segment_tokens=37, slots=2), other_model(family))
 
 
 @pytest.mark.parametrize("stray", STRAY)
