@@ -177,9 +177,20 @@ def test_decode_reads_each_length(heads: tuple[int, int], window: int | None, dt
 
 @pytest.mark.parametrize(
     ("sequences", "key_heads", "splits"),
-    [(1, 30, 8), (1, 1, 128), (2, 30, 4), (8, 30, 1), (9, 30, 1), (256, 30, 1)],
+    [
+        (1, 30, 8),
+        (1, 1, 128),
+        (1, 8, 33),
+        (2, 30, 4),
+        (4, 32, 2),
+        (8, 30, 2),
+        (8, 32, 1),
+        (9, 30, 8),
+        (12, 30, 2),
+        (256, 30, 1),
+    ],
 )
-def test_keys_are_split_while_there_are_few_heads(sequences: int, key_heads: int, splits: int) -> None:
+def test_keys_are_split_so_that_rounds_of_programs_are_nearly_full(sequences: int, key_heads: int, splits: int) -> None:
     launch = choose_decode_attention_launch(
         sequences=sequences, key_heads=key_heads, head_size=128, dtype=torch.bfloat16, device=torch.device("cpu")
     )
