@@ -17,6 +17,7 @@ from evalkit.errors import UsageError
 from model_adapters.checkpoint import CONFIG, Checkpoint
 from model_adapters.messages import quiet_transformers, reason
 from model_adapters.modeling_code import import_modeling_code
+from model_adapters.no_numbers import NoNumbers
 from model_adapters.own_classes import OWN_FAMILIES, restore_own_classes
 from model_adapters.positions import states_null_theta
 
@@ -60,7 +61,7 @@ def skeleton(checkpoint: Checkpoint, config: PreTrainedConfig, trust_remote_code
     """
     try:
         import_modeling_code(config)
-        with quiet_transformers(), torch.device("meta"):
+        with quiet_transformers(), torch.device("meta"), NoNumbers():
             model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                 copy.deepcopy(config), attn_implementation=ATTENTION, trust_remote_code=trust_remote_code
             )

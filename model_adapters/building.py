@@ -15,6 +15,7 @@ from model_adapters.checkpoint import CONFIG, Checkpoint
 from model_adapters.failures import is_out_of_memory
 from model_adapters.finite_weights import refuse_not_finite
 from model_adapters.messages import first_line, quiet_transformers, reason
+from model_adapters.no_numbers import NoNumbers
 from model_adapters.quantization import REMEDY, Quantization, refuse_packed, unused_scales
 
 BELONG = "check that config.json and weights belong together"
@@ -83,7 +84,7 @@ def _read_weights(
 
     On a GPU each tensor is copied there directly, so that the host never holds all of them.
     """
-    with quiet_transformers():
+    with quiet_transformers(), NoNumbers():
         model: PreTrainedModel
         info: dict[str, Any]
         model, info = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]  # a pair, because of output_loading_info

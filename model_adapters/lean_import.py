@@ -2,7 +2,8 @@
 
 transformers decorates functions for PyTorch's compiler, and PyTorch calls functions that the compiler shall leave
 alone; either imports the compiler and the tensors of several devices. transformers also imports SciPy, for losses of
-object detection. Whatever asks for these parts by name gets them.
+object detection, and torchvision and torchaudio, for images and sound, of which torchvision imports the compiler too.
+Whatever asks for these parts by name gets them.
 
 Only a process that is evalkit's own does this, such as its command line: for who imports this package, or an adapter
 from it, transformers stays as it is.
@@ -26,7 +27,13 @@ _LEFT_ALONE = "_disable_dynamo"
 """PyTorch's own decorator of functions that the compiler shall leave alone."""
 _MARKS = ("disable", "allow_in_graph", "assume_constant_result")
 """Decorators that tell the compiler how to treat a function, and change nothing else."""
-_UNUSED = ("is_scipy_available", "is_sklearn_available", "is_torch_distributed_available")
+_UNUSED = (
+    "is_scipy_available",
+    "is_sklearn_available",
+    "is_torch_distributed_available",
+    "is_torchaudio_available",
+    "is_torchvision_available",
+)
 """transformers' questions about parts that it imports if it can."""
 _SCAN = "create_import_structure_from_path"
 

@@ -11,6 +11,9 @@ UNUSED = (
     "torch._inductor",
     "torch.distributed.tensor",
     "torch.distributed.checkpoint",
+    "sympy",
+    "torchvision",
+    "torchaudio",
     "sklearn",
     "pandas",
     "datasets",
@@ -23,8 +26,14 @@ UNUSED = (
 
 def test_a_run_imports_nothing_that_it_does_not_use(tmp_path: Path) -> None:
     save_small_checkpoint(tmp_path / "m", "olmo_hybrid")
+    for name in ("torchvision", "torchaudio"):  # stand for packages that need not be installed
+        (tmp_path / "site" / name).mkdir(parents=True)
+        (tmp_path / "site" / name / "__init__.py").write_text("")
+        (tmp_path / "site" / f"{name}-1.0.dist-info").mkdir()
+        (tmp_path / "site" / f"{name}-1.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
     code = (
         "import json, sys\n"
+        f"sys.path.append({str(tmp_path / 'site')!r})\n"
         "from evalkit.cli import main\n"
         "try:\n"
         "    main()\n"
