@@ -51,15 +51,20 @@ def recurrent_gated_delta_rule(
     check_arguments(q_BTHK, k_BTHK, v_BTHV, log_decay_BTH, beta_BTH, initial_state_BHKV)
     q, k, v, log_decay, beta = _working_inputs(q_BTHK, k_BTHK, v_BTHV, log_decay_BTH, beta_BTH, normalize_qk)
     state_BHKV = _working_state(initial_state_BHKV, k, v)
-    out_BTHV = torch.empty_like(v)
-    for token in range(v.shape[1]):
-        k_BHK = k[:, token]
-        state_BHKV = state_BHKV * log_decay[:, token].exp()[..., None, None]
-        recalled_BHV = torch.einsum("bhk,bhkv->bhv", k_BHK, state_BHKV)
-        written_BHV = beta[:, token, :, None] * (v[:, token] - recalled_BHV)
-        state_BHKV = state_BHKV + k_BHK[..., None] * written_BHV[..., None, :]
-        out_BTHV[:, token] = torch.einsum("bhk,bhkv->bhv", q[:, token], state_BHKV)
-    return out_BTHV.to(v_BTHV.dtype), state_BHKV
+    outs_BH1V = []
+    by_token = (
+        q[..., None, :],
+        k[..., None, :],
+        v[..., None, :],
+        log_decay.exp()[..., None, None],
+        beta[..., None, None],
+    )
+    for q_BH1K, k_BH1K, v_BH1V, decay_BH11, beta_BH11 in zip(*(each.unbind(1) for each in by_token), strict=True):
+        state_BHKV = state_BHKV * decay_BH11
+        written_BH1V = beta_BH11 * (v_BH1V - k_BH1K @ state_BHKV)
+        state_BHKV = state_BHKV + k_BH1K.mT * written_BH1V
+        outs_BH1V.append(q_BH1K @ state_BHKV)
+    return torch.cat(outs_BH1V, dim=2).transpose(1, 2).to(v_BTHV.dtype), state_BHKV
 
 
 def chunk_gated_delta_rule(
