@@ -13,6 +13,7 @@ from evalkit.running.answering import Answerer, OneModel
 from evalkit.running.chat import Chat
 from evalkit.running.model_options import SCRIPTED_PREFIX, ChatMode, ModelOptions
 from evalkit.running.protocols import Adapter, Suite, Tokenizer
+from model_adapters.cuda_driver import start_driver
 
 if TYPE_CHECKING:
     import torch
@@ -225,6 +226,8 @@ def memory_forecast(options: ModelOptions, ctx: int, loaded_bytes: int = 0) -> s
     """
     if ctx == 0 or options.model.startswith(SCRIPTED_PREFIX) or options.server is not None:
         return None
+    if options.device != "cpu":
+        start_driver()
     from model_adapters.loading import find_device
 
     if find_device(options.device).type != "cuda":
