@@ -23,8 +23,10 @@ from model_adapters.engine.fast_modules.choose import choose_kernels
 from model_adapters.engine.scheduling.position_limit import PositionLimit, position_limit
 from model_adapters.fingerprint import fingerprint, hashing
 from model_adapters.generation_settings import end_of_sequence, set_end_of_sequence, unapplied_settings
+from model_adapters.kernels.compiling import compiler_imported
 from model_adapters.position_override import PositionOverride
 from model_adapters.positions import read_positions, read_trained_length
+from model_adapters.preflight.compile_ahead import compile_ahead
 from model_adapters.quantization import read_quantization
 from model_adapters.support import checkpoint_support
 from model_adapters.tokenizer import HfTokenizer
@@ -96,7 +98,7 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
     layout = checkpoint_support(checkpoint, config, dtype, trust_remote_code)
     weights = weight_files(checkpoint)
     files = _fingerprinted(checkpoint, weights, trust_remote_code)
-    with hashing(files) as found:
+    with hashing(files) as found, compiler_imported(place):
         built, warnings = build_model(
             checkpoint,
             weights,
@@ -109,6 +111,7 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
         )
         set_end_of_sequence(built, end)
         positions, trained_length = _read_positions(checkpoint, stated, built, forced)
+        compile_ahead(built, options.gdn_kernel, () if layout is None else layout.layers)
         kernel_notes = choose_kernels(built, options.gdn_kernel)
         digest = found()
     identity = ModelIdentity(

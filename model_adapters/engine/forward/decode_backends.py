@@ -5,7 +5,7 @@ Shape suffixes: B sequences, H query heads, G key/value heads, S keys, D key siz
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 
 import torch
 from torch.nn import functional as F
@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model_adapters.engine.forward.scoring import Scoring
 from model_adapters.engine.memory.layout import AttentionShape
+from model_adapters.kernels.compiling import verdicts_kept
 from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.trial import ATTENTION_TOLERANCE, random_sample, trial
 
@@ -67,7 +68,7 @@ def scored_decode_attention(
     return scoring.with_sinks(out_BH1E, score_BGRS.logsumexp(-1).reshape(q_BH1D.shape[:3])).to(q_BH1D.dtype)
 
 
-@lru_cache(maxsize=64)
+@verdicts_kept(maxsize=64)
 def find_decode_kernel(shape: AttentionShape) -> DecodeKernel | None:
     """The Triton kernel if it runs on this GPU and is correct for this shape; tested once per process."""
     if shape.device.type != "cuda":

@@ -32,6 +32,7 @@ from model_adapters.engine.memory.rows import Row
 from model_adapters.engine.memory.slotted_cache import SlottedCache
 from model_adapters.engine.memory.transfers import to_device
 from model_adapters.engine.memory.transformers_cache import view_for
+from model_adapters.kernels.compiling import only_compiling
 from model_adapters.module_patches import patches_of
 
 GPU_ROW_MULTIPLE = 32
@@ -93,7 +94,8 @@ class ModelRunner:
             self._last_mlp = mlp if self.layout.last_mlp_runs_last else None
             use_slot_attention(model)
             self.layout = replace(self.layout, continues=continues_from_states(self))
-        known[key] = _Known(self.layout, self._mixers, self._first_position)
+        if not only_compiling():
+            known[key] = _Known(self.layout, self._mixers, self._first_position)
 
     @property
     def device(self) -> torch.device:

@@ -5,7 +5,6 @@ D key size, E value size.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +12,7 @@ import torch
 from model_adapters.engine.memory.key_value_buffer import KeysValues, joined
 from model_adapters.engine.memory.layout import AttentionShape
 from model_adapters.kernels.chunked_attention.reference import Attended, chunked_attention, merge_attention
+from model_adapters.kernels.compiling import verdicts_kept
 from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.trial import ATTENTION_TOLERANCE, random_sample, trial
 
@@ -148,7 +148,7 @@ _WINDOWED: dict[str, tuple[WindowedAttention, ...]] = {"cuda": (_cuda_triton_win
 """Triton takes 1.2 ms for 30 heads where flash takes 2.3 ms for 32 (8,192 queries, a window of 4,096, H100)."""
 
 
-@lru_cache(maxsize=64)
+@verdicts_kept(maxsize=64)
 def find_fused(shape: AttentionShape) -> tuple[FusedKernel, ...]:
     """The fused kernels that support this shape and agree with the reference, fastest first; may be empty.
 
@@ -158,7 +158,7 @@ def find_fused(shape: AttentionShape) -> tuple[FusedKernel, ...]:
     return fitting or tuple(kernel for kernel in _FALLBACKS.get(shape.device.type, ()) if _fused_agrees(kernel, shape))
 
 
-@lru_cache(maxsize=64)
+@verdicts_kept(maxsize=64)
 def find_windowed(shape: AttentionShape) -> WindowedAttention | None:
     """The first fused sliding-window kernel that supports this shape and agrees with the reference."""
     return next((attend for attend in _WINDOWED.get(shape.device.type, ()) if _windowed_agrees(attend, shape)), None)
@@ -177,7 +177,7 @@ def _triton_merge(*sides: torch.Tensor) -> torch.Tensor:
     return triton_merge.merge_outputs(*sides)
 
 
-@lru_cache(maxsize=16)
+@verdicts_kept(maxsize=16)
 def _merge_agrees(device: torch.device, dtype: torch.dtype, size: int) -> bool:
     """Whether the Triton merge, one pass instead of many, runs here and agrees with the reference."""
 

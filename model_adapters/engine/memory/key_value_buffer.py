@@ -4,10 +4,9 @@ Shape suffixes: N slots, B sequences in one call, G key/value heads, M places pe
 D key or value size.
 """
 
-from functools import lru_cache
-
 import torch
 
+from model_adapters.kernels.compiling import verdicts_kept
 from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.key_value.places import TokenPlaces
 from model_adapters.kernels.trial import random_sample, trial
@@ -191,7 +190,7 @@ def _store_at_once(
     return k_NGMD, v_NGME
 
 
-@lru_cache(maxsize=4)
+@verdicts_kept(maxsize=4)
 def _has_store(device: torch.device) -> bool:
     """Whether the Triton kernel that stores keys and values in one launch works on this device."""
     if device.type != "cuda":

@@ -1,9 +1,8 @@
 """The greedy choice among logits: with a Triton kernel where it has passed its check, and with PyTorch elsewhere."""
 
-from functools import lru_cache
-
 import torch
 
+from model_adapters.kernels.compiling import verdicts_kept
 from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.trial import random_sample, trial
 
@@ -34,7 +33,7 @@ def sample_logits(device: torch.device) -> torch.Tensor:
     return logits_BV
 
 
-@lru_cache(maxsize=4)
+@verdicts_kept(maxsize=4)
 def _has_kernel(device: torch.device) -> bool:
     if device.type != "cuda":
         return False

@@ -1,11 +1,10 @@
 """Linear products on Triton kernels if there are one or a few tokens; otherwise on PyTorch's own."""
 
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from model_adapters.kernels.compiling import verdicts_kept
 from model_adapters.kernels.kernel_cache import checked_once
 from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 
@@ -66,7 +65,7 @@ def use_few_rows(x: torch.Tensor, weight_ND: torch.Tensor) -> bool:
     )
 
 
-@lru_cache(maxsize=64)
+@verdicts_kept(maxsize=64)
 def _few_rows_agree(features: int, dtype: torch.dtype, device: torch.device) -> bool:
     def kernel(x: torch.Tensor, weight: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         from model_adapters.kernels.vector_product.triton_few_rows import few_rows_product
@@ -97,7 +96,7 @@ def has_vector_product(weight_ND: torch.Tensor) -> bool:
     )
 
 
-@lru_cache(maxsize=64)
+@verdicts_kept(maxsize=64)
 def _agrees(features: int, dtype: torch.dtype, device: torch.device) -> bool:
     def kernel(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         from model_adapters.kernels.vector_product.triton_vector_product import vector_product
