@@ -58,7 +58,8 @@ def indexes_by_given_numbers(model: PreTrainedModel) -> bool:
 
 def _compile(model: PreTrainedModel, wanted: str, layers: Sequence[Hashable]) -> None:
     report(Activity("kernels are compiled"))
-    # What fails here fails again, and is reported, when kernels are chosen and the engine runs the model.
+    # Nothing is lost but time: what fails is found and reported when kernels are chosen and the engine runs the model.
+    # Functions that a kernel does not fit, and may not be called with its arguments, are replaced here too.
     with compiled_together(model.device), suppress(Exception):
         choose_kernels(model, wanted)
         with first_layers_only(model, count_to_last_kind(model, layers)):

@@ -71,7 +71,7 @@ def is_supported(x: torch.Tensor, weight_ND: torch.Tensor) -> bool:
     x_MD = x.flatten(0, -2)
     steps = [matrix.stride(0) * matrix.element_size() for matrix in (x_MD, weight_ND)]
     aligned = not any(number % ALIGNMENT for number in (x_MD.data_ptr(), weight_ND.data_ptr(), *steps))
-    plain = x_MD.stride(-1) == 1 and weight_ND.is_contiguous() and x.dtype in DTYPES
+    plain = x.stride(-1) == 1 and weight_ND.is_contiguous() and x.dtype in DTYPES
     return TensorDescriptor is not None and aligned and plain
 
 

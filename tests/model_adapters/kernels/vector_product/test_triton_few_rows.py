@@ -79,3 +79,7 @@ def test_linear_layers_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(calls) == before + 1
         products.linear(normal(1, 65, 96), layer.weight)
         assert len(calls) == before + 1
+        # As of Mamba's mixers: features are not next to each other, and only a copy could be taken for rows.
+        turned = normal(2, 96, 8).mT
+        assert gap(products.linear(turned, layer.weight), layer(turned)) <= TOLERANCE[DTYPE]
+        assert len(calls) == before + 1
