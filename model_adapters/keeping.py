@@ -9,13 +9,12 @@ keeper.close()
 import atexit
 import contextlib
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
-from evalkit.records import PreflightCheck
 from evalkit.running.model_options import ChatMode, ModelOptions
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ class ModelKeeper:
         self._loaded: LoadedModel | None = None
         self._options: ModelOptions | None = None
         self._stamps: Mapping[Path, object] = {}
-        self._checks: dict[object, tuple[PreflightCheck, ...]] = {}
         self._leaves_something = False
         """Whether something was loaded, or begun to be, since memory was last freed."""
 
@@ -68,16 +66,9 @@ class ModelKeeper:
             leave_out_of_collections()
         return self._loaded.for_contexts(ctxs)
 
-    def preflight(self, subject: object, check: Callable[[], tuple[PreflightCheck, ...]]) -> tuple[PreflightCheck, ...]:
-        """The checks of the loaded model as `subject`, which are made once."""
-        if subject not in self._checks:
-            self._checks[subject] = check()
-        return self._checks[subject]
-
     def close(self) -> None:
         """Free the model; of one that failed, once the error is handled, because its traceback holds the model."""
         self._loaded = self._options = None
-        self._checks.clear()
         if self._leaves_something:
             self._leaves_something = False
             _collect()

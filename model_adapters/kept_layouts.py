@@ -4,7 +4,6 @@ import hashlib
 import json
 from contextlib import suppress
 from dataclasses import astuple
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ import torch
 
 from evalkit import files
 from evalkit.cache import cache_folder
+from model_adapters.code_digest import code_digest
 from model_adapters.engine.memory.layout import AttentionCall, AttentionShape, LayerMemory, MemoryLayout
 
 
 def layout_file(configuration: str, dtype: torch.dtype) -> Path:
     """Where the layout for a configuration (JSON) and dtype is kept, for these libraries and this code."""
     libraries = [version(name) for name in ("torch", "transformers")]
-    key = json.dumps([configuration, str(dtype), *libraries, _code_digest()])
+    key = json.dumps([configuration, str(dtype), *libraries, code_digest()])
     return cache_folder() / "layouts" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 
@@ -63,12 +63,3 @@ def _call(layer_index: int, is_last: bool, shape: list[Any], plain: bool) -> Att
     return AttentionCall(
         layer_index, is_last, AttentionShape(torch.device(device), getattr(torch, dtype), *sizes), plain
     )
-
-
-@lru_cache(maxsize=1)
-def _code_digest() -> str:
-    """A digest of this package's source code."""
-    package, digest = Path(__file__).parent, hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()

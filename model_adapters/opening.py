@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import UsageError
@@ -52,8 +51,8 @@ class OpenedModel:
 def open_model(options: ModelOptions, ctxs: Sequence[int] = (), keeper: "ModelKeeper | None" = None) -> OpenedModel:
     """Load the model for runs of these context lengths and check it in a short preflight.
 
-    With a `keeper`, a model that it holds is neither loaded nor checked again. Raises UsageError if the model cannot
-    run, or must not.
+    With a `keeper`, a model that it holds is neither loaded nor checked again. On a GPU, checks that an earlier process
+    made of such a model are not repeated. Raises UsageError if the model cannot run, or must not.
     """
     chat = _chat_identity(options)
     if options.model.startswith(SCRIPTED_PREFIX):
@@ -64,22 +63,18 @@ def open_model(options: ModelOptions, ctxs: Sequence[int] = (), keeper: "ModelKe
 
     report(Activity("loading the model"))
     loaded = load_model(options, ctxs) if keeper is None else keeper.load(options, ctxs)
-    return open_loaded(options, loaded, replace(loaded.identity, **chat), keeper)
+    return open_loaded(options, loaded, replace(loaded.identity, **chat))
 
 
-def open_loaded(
-    options: ModelOptions, loaded: "LoadedModel", identity: ModelIdentity, keeper: "ModelKeeper | None" = None
-) -> OpenedModel:
+def open_loaded(options: ModelOptions, loaded: "LoadedModel", identity: ModelIdentity) -> OpenedModel:
     """A loaded model on the engine, after a short preflight; raises UsageError if it must not run."""
-    from model_adapters.preflight import Subject, refuse_stopped, short_preflight
+    from model_adapters.preflight import Subject, preflight_once, refuse_stopped
     from model_adapters.transformers_adapter import TransformersAdapter
 
     checks: tuple[PreflightCheck, ...] = ()
     if not options.skip_preflight:
-        report(Activity("preflight"))
         given = (options.segment_tokens, options.batch_sequences) if options.batch_invariant else None
-        check = partial(short_preflight, Subject(loaded.model, loaded.tokenizer, identity), invariant=given)
-        checks = check() if keeper is None else keeper.preflight((identity, given), check)
+        checks = preflight_once(Subject(loaded.model, loaded.tokenizer, identity), options.gdn_kernel, given)
         refuse_stopped(options.model, checks)
 
     def make_adapter() -> Adapter:

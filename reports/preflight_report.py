@@ -34,4 +34,7 @@ def preflight_fact(checks: Sequence[PreflightCheck]) -> tuple[str, str]:
     """One line for the report of a run."""
     if not checks:
         return "preflight", "not run"
-    return "preflight", f"{sum(check.outcome != 'stop' for check in checks)} of {len(checks)} checks passed"
+    passed = f"{sum(check.outcome != 'stop' for check in checks)} of {len(checks)} checks passed"
+    made_at = min((check.made_at for check in checks if check.made_at is not None), default=None)
+    earlier = "" if made_at is None else f", on {made_at[:10]} with the same weights, code, libraries and kind of GPU"
+    return "preflight", passed + earlier

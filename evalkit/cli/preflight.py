@@ -25,8 +25,8 @@ def preflight(
     """Check positions, tokenizer and memory, and that every way of running the model gives the same logits.
 
     Chunked prefill is compared with a single pass, a batch with single prompts, kernels with their definition, and a
-    cached prefix with a fresh one. Reports the largest logit gap, the first layer that differs and top-1 agreement.
-    Exits 1 if a check says stop.
+    cached prefix with a fresh one, every time. Reports the largest logit gap, the first layer that differs and top-1
+    agreement. Exits 1 if a check says stop.
     """
     from model_adapters.loading import load_model
     from model_adapters.preflight import Subject, full_preflight

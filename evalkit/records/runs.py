@@ -124,6 +124,9 @@ class PreflightCheck:
     """Share of positions whose most probable token is the same."""
     first_departing_layer: int | None = None
     """The first layer whose output differs by more than the bound."""
+    made_at: str | None = None
+    """When an earlier process made it, with the same weights, code, libraries and kind of GPU (UTC, as
+    `2026-05-01T12:00:00Z`); None if the process of the run did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The kernel cache: compiled Triton kernels, and which kernels agreed with their references on which GPU.
 
-It is the folder `kernels` in evalkit's cache. A machine or container image that has a copy of it, at any path, neither
-compiles nor checks these kernels again.
+It is the folder `kernels` in evalkit's cache, which also keeps short preflights (`preflight.kept_checks`). A machine or
+container image that has a copy of it, at any path, neither compiles nor checks these kernels and models again.
 """
 
 import atexit
@@ -22,6 +22,7 @@ from torch import nn
 
 from evalkit import files
 from evalkit.cache import cache_folder
+from model_adapters.code_digest import code_digest
 from model_adapters.kernels.compiling import only_compiling
 
 TRITON_VARIABLE = "TRITON_CACHE_DIR"
@@ -29,6 +30,8 @@ REMEMBERED_DEVICES = ("cuda",)
 LOCATION = "location"
 """A file in the folder of compiled kernels with the path at which they were compiled."""
 _PACKAGES = ("torch", "triton", "transformers")
+_CODE = ("kernels", "engine/fast_modules", "engine/forward", "engine/memory")
+"""Folders of the kernels and of the modules that call and check them."""
 
 
 def kernel_folder() -> Path:
@@ -78,16 +81,23 @@ def checked_once(device: torch.device, kernel: str, shape: object, check: Callab
     if only_compiling():
         check()
         return None
-    if device.type not in REMEMBERED_DEVICES:
+    agreed = agreements(device)
+    if agreed is None:
         return check()
-    agreed = _agreements(device.index)
     name = f"{kernel} {shape}"
     if name in agreed.names:
         return None
     verdict = check()
     if verdict is None:
         agreed.add(name)
+    else:
+        agreed.rejected.add(name)
     return verdict
+
+
+def agreements(device: torch.device) -> "Agreements | None":
+    """What has been found out in the environment of a device; None for one on which nothing is remembered."""
+    return _agreements(device.index) if device.type in REMEMBERED_DEVICES else None
 
 
 def described(module: nn.Module) -> str:
@@ -103,14 +113,16 @@ class Agreements:
 
     def __init__(self, environment: dict[str, str]) -> None:
         text = json.dumps(environment, sort_keys=True)
-        self._environment = environment
+        self.environment = environment
         self.path = kernel_folder() / f"agreed-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
         self.names = self._read()
+        self.rejected: set[str] = set()
+        """Those that did not agree in this process."""
 
     def add(self, name: str) -> None:
         """Remember a kernel, with those that other processes have added meanwhile."""
         self.names |= self._read() | {name}
-        content = {"environment": self._environment, "agreed": sorted(self.names)}
+        content = {"environment": self.environment, "agreed": sorted(self.names)}
         with suppress(OSError):  # without it, the next process checks again
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with files.replacing(self.path) as out:
@@ -134,23 +146,21 @@ def environment_of(device: torch.device) -> dict[str, str]:
     return {
         "gpu": f"{properties.name}, capability {properties.major}.{properties.minor}",
         "cuda": str(torch.version.cuda),
-        **{name: _version(name) for name in _PACKAGES},
-        "code": code_digest(),
+        "cudnn": _cudnn(),
+        **{name: version_of(name) for name in _PACKAGES},
+        "code": code_digest(*_CODE)[:16],
     }
 
 
-@lru_cache(maxsize=1)
-def code_digest() -> str:
-    """A digest of the source code of the kernels and of the modules that call and check them."""
-    package = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for folder in ("kernels", "engine/fast_modules", "engine/forward", "engine/memory"):
-        for path in sorted((package / folder).rglob("*.py")):
-            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
+def _cudnn() -> str:
+    try:
+        return str(torch.backends.cudnn.version())
+    except RuntimeError:  # PyTorch was built for another version
+        return "unusable"
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """The version of an installed package; `none` if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

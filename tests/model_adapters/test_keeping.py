@@ -11,11 +11,12 @@ import pytest
 from evalkit.errors import UsageError
 from evalkit.records import Request
 from evalkit.running.model_options import ChatMode, ModelOptions
-from model_adapters import loading, preflight
+from model_adapters import loading
 from model_adapters.keeping import ModelKeeper
 from model_adapters.memory_forecast import forecast_memory
 from model_adapters.module_patches import patches_of
 from model_adapters.opening import OpenedModel, open_model
+from model_adapters.preflight import kept_checks
 from tests.model_adapters.small_models import save_small_checkpoint, small_model
 
 
@@ -143,13 +144,13 @@ def test_a_model_is_freed_when_its_keeper_is_closed(options: ModelOptions) -> No
 
 
 def test_a_model_is_checked_once(options: ModelOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    own, made = preflight.short_preflight, list[object]()
+    own, made = kept_checks.short_preflight, list[object]()
 
     def short_preflight(*args: object, **named: object) -> object:
         made.append(args)
         return own(*args, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(preflight, "short_preflight", short_preflight)
+    monkeypatch.setattr(kept_checks, "short_preflight", short_preflight)
     keeper = ModelKeeper()
     first = open_model(options, (128,), keeper).preflight
     assert first

@@ -52,7 +52,7 @@ def test_a_layout_is_measured_once(found: Found, measured: list[torch.dtype], mo
     monkeypatch.setattr(kept_layouts, "version", lambda name: f"another {name}")
     assert found() == first
     assert len(measured) == 3
-    monkeypatch.setattr(kept_layouts, "_code_digest", lambda: "another")
+    monkeypatch.setattr(kept_layouts, "code_digest", lambda: "another")
     found()
     assert len(measured) == 4
 
