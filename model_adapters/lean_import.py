@@ -1,9 +1,9 @@
 """Import PyTorch and transformers without the parts that no run of a model uses.
 
-transformers decorates functions for PyTorch's compiler, and PyTorch calls functions that the compiler shall leave
-alone; either imports the compiler and the tensors of several devices. transformers also imports SciPy, for losses of
-object detection, and torchvision and torchaudio, for images and sound, of which torchvision imports the compiler too.
-Whatever asks for these parts by name gets them.
+transformers, and PyTorch's attention of several sequences, decorate functions for PyTorch's compiler, and PyTorch calls
+functions that the compiler shall leave alone; either imports the compiler and the tensors of several devices.
+transformers also imports SciPy, for losses of object detection, and torchvision and torchaudio, for images and sound,
+of which torchvision imports the compiler too. Whatever asks for these parts by name gets them.
 
 Only a process that is evalkit's own does this, such as its command line: for who imports this package, or an adapter
 from it, transformers stays as it is.
@@ -25,7 +25,7 @@ _WRAPPER = f"{_COMPILER}._trace_wrapped_higher_order_op"
 """A module of the compiler with a context for masks made by vmap."""
 _LEFT_ALONE = "_disable_dynamo"
 """PyTorch's own decorator of functions that the compiler shall leave alone."""
-_MARKS = ("disable", "allow_in_graph", "assume_constant_result")
+_MARKS = ("disable", "allow_in_graph", "assume_constant_result", "disallow_in_graph")
 """Decorators that tell the compiler how to treat a function, and change nothing else."""
 _UNUSED = (
     "is_scipy_available",
@@ -113,7 +113,7 @@ def _no() -> bool:
 
 
 def _run_decorated(run: Run, module: ModuleType) -> None:
-    """Import a module of transformers that decorates functions for the compiler, or imports modules that do."""
+    """Import a module that decorates functions for the compiler, or imports modules that do."""
     from model_adapters.keeping import leave_out_of_collections
 
     with _compiler_left_out(), _garbage_kept():
@@ -130,6 +130,7 @@ def _run_large(run: Run, module: ModuleType) -> None:
 _LEAN = {
     "torch": _run_large,
     "torch._compile": _run_marks,
+    "torch.nn.attention.varlen": _run_decorated,
     "transformers.utils.import_utils": _run_utilities,
     "transformers.modeling_utils": _run_decorated,
     "transformers.masking_utils": _run_decorated,
@@ -160,8 +161,9 @@ def _compiler_left_out() -> Iterator[None]:
     wrapper: Any = _StandIn(_WRAPPER)
     wrapper.TransformGetItemToIndex = _wrapped_index
     before = {name: getattr(torch.compiler, name) for name in _MARKS if hasattr(torch.compiler, name)}
-    for name in before:
+    for name in _MARKS:
         setattr(stand_in, name, _unmarked)
+    for name in before:
         setattr(torch.compiler, name, _unmarked)
     vars(torch)["_dynamo"] = stand_in
     sys.modules[_WRAPPER] = wrapper

@@ -75,7 +75,7 @@ def check_attention(rows: Rows) -> None:
     shape = AttentionShape(torch.device("cuda"), torch.bfloat16, HEADS, HEADS, SIZE, SIZE)
     rows.note("attention", "kernels in order", [kernel.name for kernel in prefill_backends.find_fused(shape)])
     windowed = prefill_backends.find_windowed(shape)
-    rows.note("attention", "with a window", "masks" if windowed is None else windowed.__name__)
+    rows.note("attention", "with a window", "masks" if windowed is None else windowed.name)
 
 
 def _position(tokens: int, cached: int) -> torch.Tensor:
@@ -147,6 +147,6 @@ def time_attention(rows: Rows) -> None:
     merged = [(torch.randn_like(q), torch.randn(1, HEADS, tokens, device="cuda")) for _ in "ab"]
     rows.time("attention, merge", case, partial(merge_outputs, *merged[0], *merged[1]), moved_bytes=3 * q.nbytes)
     k, v = (x[:, :, -(WINDOW - 1 + tokens) :] for x in (k, v))
-    for attend in prefill_backends._WINDOWED["cuda"]:
-        call = partial(attend, q, k, v, WINDOW, scale)
-        rows.time(f"attention, {attend.__name__}", f"T {tokens} window {WINDOW}", call, operations=operations["window"])
+    for windowed in prefill_backends._WINDOWED["cuda"]:
+        call = partial(windowed.attend, q, k, v, WINDOW, scale, None)
+        rows.time(f"attention, {windowed.name}", f"T {tokens} window {WINDOW}", call, operations=operations["window"])

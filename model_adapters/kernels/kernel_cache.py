@@ -29,7 +29,7 @@ TRITON_VARIABLE = "TRITON_CACHE_DIR"
 REMEMBERED_DEVICES = ("cuda",)
 LOCATION = "location"
 """A file in the folder of compiled kernels with the path at which they were compiled."""
-_PACKAGES = ("torch", "triton", "transformers")
+_PACKAGES = ("torch", "triton", "transformers", "flash-attn-3")
 _CODE = ("kernels", "engine/fast_modules", "engine/forward", "engine/memory")
 """Folders of the kernels and of the modules that call and check them."""
 

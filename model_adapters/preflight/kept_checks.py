@@ -16,6 +16,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from torch.nn.attention import current_flash_attention_impl
 from transformers import PreTrainedModel
 
 from evalkit import files
@@ -128,6 +129,7 @@ def _dependencies(subject: Subject, environment: Mapping[str, str], asked: Seque
             products.allow_fp16_accumulation,
             torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
             torch.are_deterministic_algorithms_enabled(),
+            current_flash_attention_impl(),
         ],
     }
     as_json: dict[str, Any] = json.loads(json_text(found))

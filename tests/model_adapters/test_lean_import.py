@@ -53,6 +53,7 @@ from model_adapters import lean_import
 lean_import.install()
 import model_adapters.loading
 import torch
+from torch.nn.attention.varlen import varlen_attn
 from transformers.masking_utils import TransformGetItemToIndex
 
 @torch._disable_dynamo

@@ -22,6 +22,7 @@ from model_adapters.engine.fast_modules.olmo_attention import place_fused_projec
 from model_adapters.engine.fast_modules.olmo_layers import place_fused_layers
 from model_adapters.engine.fast_modules.rotary_tables import place_rotary_tables
 from model_adapters.engine.fast_modules.state_space import find_scan_fault, place_scan, scan_layers
+from model_adapters.engine.forward.flash_attention import activate_flash_attention_3
 from model_adapters.failures import WAITS_SECONDS, is_out_of_memory, with_patience
 from model_adapters.kernels.kernel_cache import use_kernel_cache
 from model_adapters.messages import first_line
@@ -76,6 +77,8 @@ def _report_waiting(line: str) -> None:
 
 def _choose(model: PreTrainedModel, wanted: str) -> tuple[str, ...]:
     on_gpu, lines = model.device.type == "cuda", []
+    if (fault := activate_flash_attention_3(model.device)) is not None:
+        lines.append(fault)
     patches_of(model).clear()
     if on_gpu and importlib.util.find_spec("triton") is not None:
         use_kernel_cache()

@@ -1,4 +1,7 @@
-"""PyTorch's fused attention kernels with their log-sum-exp, used if they agree with the reference.
+"""Fused attention kernels with their log-sum-exp, used if they agree with the reference.
+
+FlashAttention is called by a public function of PyTorch. cuDNN, memory-efficient attention and the CPU's kernel are
+called directly, because no public function returns their log-sum-exp.
 
 Shape suffixes as in kernels/chunked_attention: B sequences, H query heads, G key/value heads, T queries, S keys,
 D key size, E value size.
@@ -9,7 +12,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from model_adapters.engine.memory.key_value_buffer import KeysValues, joined
+from model_adapters.engine.forward.flash_attention import (
+    flash_attention,
+    runs_flash_attention_3,
+    windowed_flash_attention,
+)
+from model_adapters.engine.memory.key_value_buffer import KeysValues, behind
 from model_adapters.engine.memory.layout import AttentionShape
 from model_adapters.kernels.chunked_attention.reference import Attended, chunked_attention, merge_attention
 from model_adapters.kernels.compiling import verdicts_kept
@@ -32,6 +40,13 @@ class FusedKernel(NamedTuple):
     """Whether the first call with a pair of lengths is slow, so that the kernel only suits lengths that recur."""
 
 
+class WindowedKernel(NamedTuple):
+    """A fused sliding-window kernel and its name."""
+
+    name: str
+    attend: WindowedAttention
+
+
 def _cpu_flash(
     q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, causal: bool, scale: float
 ) -> Attended:
@@ -50,13 +65,6 @@ def _cuda_cudnn(
     return found[0], found[1].reshape(q_BHTD.shape[:-1])
 
 
-def _cuda_flash(
-    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, causal: bool, scale: float
-) -> Attended:
-    found = torch.ops.aten._scaled_dot_product_flash_attention(q_BHTD, k_BGSD, v_BGSE, 0.0, causal, False, scale=scale)
-    return found[0], found[1]
-
-
 def _cuda_efficient(
     q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, causal: bool, scale: float
 ) -> Attended:
@@ -67,44 +75,6 @@ def _cuda_efficient(
     )
     # The kernel pads the log-sum-exp to a multiple of 32.
     return found[0], found[1][..., : q_BHTD.shape[2]]
-
-
-def behind(before: KeysValues | None, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor) -> KeysValues:
-    """Keys and values behind those before them."""
-    if before is None:
-        return k_BGSD, v_BGSE
-    return joined([before[0], k_BGSD]), joined([before[1], v_BGSE])
-
-
-def _cuda_flash_window(
-    q_BHTD: torch.Tensor,
-    k_BGSD: torch.Tensor,
-    v_BGSE: torch.Tensor,
-    window: int,
-    scale: float,
-    before: KeysValues | None,
-) -> torch.Tensor:
-    k_BGSD, v_BGSE = behind(before, k_BGSD, v_BGSE)
-    # Called directly, because scaled_dot_product_attention has no windows; causality is aligned to the last key.
-    q_BTHD, k_BSGD, v_BSGE = (x.transpose(1, 2) for x in (q_BHTD, k_BGSD, v_BGSE))
-    queries, keys = q_BTHD.shape[1], k_BSGD.shape[1]
-    found = torch.ops.aten._flash_attention_forward(
-        q_BTHD,
-        k_BSGD,
-        v_BSGE,
-        None,
-        None,
-        queries,
-        keys,
-        0.0,
-        True,
-        False,
-        scale=scale,
-        window_size_left=window - 1,
-        window_size_right=0,
-    )
-    out_BHTE: torch.Tensor = found[0].transpose(1, 2)
-    return out_BHTE
 
 
 def _cuda_triton(
@@ -134,17 +104,22 @@ def _cuda_triton_window(
     return prefill_attention(q_BHTD, k_BGSD, v_BGSE, query_offset=offset, window=window, scale=scale, before=before)[0]
 
 
+_FLASH_3 = FusedKernel("FlashAttention 3", flash_attention)
+_WINDOWED_FLASH_3 = WindowedKernel("FlashAttention 3", windowed_flash_attention)
+"""Used instead of flash where PyTorch's function runs version 3."""
 _KERNELS: dict[str, tuple[FusedKernel, ...]] = {
     "cpu": (FusedKernel("flash (CPU)", _cpu_flash),),
     "cuda": (
         FusedKernel("cuDNN", _cuda_cudnn, plans_lengths=True),
-        FusedKernel("flash", _cuda_flash),
+        FusedKernel("flash", flash_attention),
         FusedKernel("memory-efficient", _cuda_efficient),
     ),
 }
 _FALLBACKS: dict[str, tuple[FusedKernel, ...]] = {"cuda": (FusedKernel("Triton", _cuda_triton),)}
 """Tried only if none of the others applies, because trying one means compiling it."""
-_WINDOWED: dict[str, tuple[WindowedAttention, ...]] = {"cuda": (_cuda_triton_window, _cuda_flash_window)}
+_WINDOWED: dict[str, tuple[WindowedKernel, ...]] = {
+    "cuda": (WindowedKernel("Triton", _cuda_triton_window), WindowedKernel("flash", windowed_flash_attention))
+}
 """Triton takes 1.2 ms for 30 heads where flash takes 2.3 ms for 32 (8,192 queries, a window of 4,096, H100)."""
 
 
@@ -154,14 +129,20 @@ def find_fused(shape: AttentionShape) -> tuple[FusedKernel, ...]:
 
     Each is tested once per process on small tensors, because PyTorch's support differs by version and GPU.
     """
-    fitting = tuple(kernel for kernel in _KERNELS.get(shape.device.type, ()) if _fused_agrees(kernel, shape))
+    kernels = _KERNELS.get(shape.device.type, ())
+    if runs_flash_attention_3(shape.device):
+        kernels = _FLASH_3, *(kernel for kernel in kernels if kernel.attend is not flash_attention)
+    fitting = tuple(kernel for kernel in kernels if _fused_agrees(kernel, shape))
     return fitting or tuple(kernel for kernel in _FALLBACKS.get(shape.device.type, ()) if _fused_agrees(kernel, shape))
 
 
 @verdicts_kept(maxsize=64)
-def find_windowed(shape: AttentionShape) -> WindowedAttention | None:
+def find_windowed(shape: AttentionShape) -> WindowedKernel | None:
     """The first fused sliding-window kernel that supports this shape and agrees with the reference."""
-    return next((attend for attend in _WINDOWED.get(shape.device.type, ()) if _windowed_agrees(attend, shape)), None)
+    kernels = _WINDOWED.get(shape.device.type, ())
+    if runs_flash_attention_3(shape.device):
+        kernels = _WINDOWED_FLASH_3, *(kernel for kernel in kernels if kernel.attend is not windowed_flash_attention)
+    return next((kernel for kernel in kernels if _windowed_agrees(kernel, shape)), None)
 
 
 def merge_outputs(first: Attended, second: Attended) -> torch.Tensor:
@@ -199,7 +180,9 @@ def _fused_agrees(kernel: FusedKernel, shape: AttentionShape) -> bool:
     def reference(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float) -> Attended:
         return chunked_attention(q, k, v, query_offset=0 if causal else k.shape[2], scale=scale)
 
-    even, ragged = ((256, 256, True), (256, 512, False)), ((7, 7, True), (7, 130, False))
+    even = (256, 256, True), (256, 512, False)
+    # Some kernels do something else for one query, and divide keys if there are many more of them than queries.
+    ragged = (7, 7, True), (7, 130, False), (1, 130, False), (7, 520, False)
     lengths = even if kernel.plans_lengths else even + ragged
     samples = ((*_qkv(shape, queries, keys), causal, shape.key_size**-0.5) for queries, keys, causal in lengths)
     checked = checked_once(
@@ -211,7 +194,7 @@ def _fused_agrees(kernel: FusedKernel, shape: AttentionShape) -> bool:
     return checked is None
 
 
-def _windowed_agrees(attend: WindowedAttention, shape: AttentionShape) -> bool:
+def _windowed_agrees(kernel: WindowedKernel, shape: AttentionShape) -> bool:
     def reference(
         q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int, scale: float, before: KeysValues | None
     ) -> torch.Tensor:
@@ -227,9 +210,9 @@ def _windowed_agrees(attend: WindowedAttention, shape: AttentionShape) -> bool:
     samples.append((q, k[:, :, 256:], v[:, :, 256:], 256, scale, old))
     checked = checked_once(
         shape.device,
-        f"windowed attention by {attend.__name__}",
+        f"windowed attention by {kernel.name}",
         shape[1:],
-        lambda: trial(attend, reference, samples, shape.dtype, tolerance=ATTENTION_TOLERANCE),
+        lambda: trial(kernel.attend, reference, samples, shape.dtype, tolerance=ATTENTION_TOLERANCE),
     )
     return checked is None
 

@@ -21,9 +21,9 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from evalkit.errors import UsageError
 from model_adapters.engine.forward.decode_backends import decode_attention, scored_decode_attention
-from model_adapters.engine.forward.prefill_backends import FusedKernel, behind, find_fused, find_windowed, merge_outputs
+from model_adapters.engine.forward.prefill_backends import FusedKernel, find_fused, find_windowed, merge_outputs
 from model_adapters.engine.forward.scoring import Scoring
-from model_adapters.engine.memory.key_value_buffer import KeysValues
+from model_adapters.engine.memory.key_value_buffer import KeysValues, behind
 from model_adapters.engine.memory.layout import AttentionShape, LayerMemory, MemoryLayout
 from model_adapters.engine.memory.passes import Seen, TokenPass, current_pass
 from model_adapters.kernels.chunked_attention.reference import chunked_attention
@@ -161,8 +161,9 @@ def prefill_attention(
     shape, scale = AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), scoring.scale
     kernel = _pick_kernel(shape, T)
     if kernel is not None and scoring.is_plain and window is not None and window < S:
-        windowed = find_windowed(shape) or _windowed_by_masks
-        return windowed(q_BHTD, k_BGSD, v_BGSE, window, scale, before)
+        windowed = find_windowed(shape)
+        attend = _windowed_by_masks if windowed is None else windowed.attend
+        return attend(q_BHTD, k_BGSD, v_BGSE, window, scale, before)
     k_BGSD, v_BGSE = behind(before, k_BGSD, v_BGSE)
     if kernel is None or not scoring.is_plain:
         return scoring.with_sinks(

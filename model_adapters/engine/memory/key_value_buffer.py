@@ -154,6 +154,13 @@ def _as_wide(x: torch.Tensor) -> torch.Tensor | None:
     return x.view(WIDE) if fits else None
 
 
+def behind(before: KeysValues | None, k_BGSD: torch.Tensor, v_BGSD: torch.Tensor) -> KeysValues:
+    """Keys and values behind those before them."""
+    if before is None:
+        return k_BGSD, v_BGSD
+    return joined([before[0], k_BGSD]), joined([before[1], v_BGSD])
+
+
 def joined(parts: list[torch.Tensor]) -> torch.Tensor:
     """Concatenate parts [1, G, S, D]; a single part is returned as it is.
 

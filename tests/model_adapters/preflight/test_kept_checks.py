@@ -141,6 +141,11 @@ def _other_switch(options: ModelOptions, monkeypatch: pytest.MonkeyPatch) -> Mod
     return options
 
 
+def _other_attention(options: ModelOptions, monkeypatch: pytest.MonkeyPatch) -> ModelOptions:
+    monkeypatch.setattr(kept_checks, "current_flash_attention_impl", lambda: "FA3")
+    return options
+
+
 def _changed(**fields: Any) -> Callable[[ModelOptions, pytest.MonkeyPatch], ModelOptions]:
     return lambda options, _: replace(options, **fields)
 
@@ -154,6 +159,7 @@ def _changed(**fields: Any) -> Callable[[ModelOptions, pytest.MonkeyPatch], Mode
         _other_code,
         _other_variable,
         _other_switch,
+        _other_attention,
         _changed(dtype="bfloat16"),
         _changed(gdn_kernel=GdnKernel.TORCH),
         _changed(override="linear:factor=2,theta=10000"),
