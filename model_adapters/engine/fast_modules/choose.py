@@ -22,7 +22,7 @@ from model_adapters.engine.fast_modules.olmo_attention import place_fused_projec
 from model_adapters.engine.fast_modules.olmo_layers import place_fused_layers
 from model_adapters.engine.fast_modules.rotary_tables import place_rotary_tables
 from model_adapters.engine.fast_modules.state_space import find_scan_fault, place_scan, scan_layers
-from model_adapters.engine.forward.flash_attention import activate_flash_attention_3
+from model_adapters.engine.forward.flash_attention_3 import activate_flash_attention_3
 from model_adapters.failures import WAITS_SECONDS, is_out_of_memory, with_patience
 from model_adapters.kernels.kernel_cache import use_kernel_cache
 from model_adapters.messages import first_line

@@ -1,7 +1,7 @@
 """Fused attention kernels with their log-sum-exp, used if they agree with the reference.
 
-FlashAttention is called by a public function of PyTorch. cuDNN, memory-efficient attention and the CPU's kernel are
-called directly, because no public function returns their log-sum-exp.
+PyTorch's own are called directly: no public function returns the log-sum-exp of cuDNN, of memory-efficient attention or
+of the CPU's kernel, and the public one of FlashAttention 2 takes up to seven times as long for few queries.
 
 Shape suffixes as in kernels/chunked_attention: B sequences, H query heads, G key/value heads, T queries, S keys,
 D key size, E value size.
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from model_adapters.engine.forward.flash_attention import (
-    flash_attention,
+from model_adapters.engine.forward.flash_attention_3 import (
+    flash_attention_3,
     runs_flash_attention_3,
-    windowed_flash_attention,
+    windowed_flash_attention_3,
 )
 from model_adapters.engine.memory.key_value_buffer import KeysValues, behind
 from model_adapters.engine.memory.layout import AttentionShape
@@ -38,6 +38,8 @@ class FusedKernel(NamedTuple):
     attend: FusedAttention
     plans_lengths: bool = False
     """Whether the first call with a pair of lengths is slow, so that the kernel only suits lengths that recur."""
+    segments_only: bool = False
+    """Whether another kernel is faster for few queries."""
 
 
 class WindowedKernel(NamedTuple):
@@ -65,6 +67,13 @@ def _cuda_cudnn(
     return found[0], found[1].reshape(q_BHTD.shape[:-1])
 
 
+def _cuda_flash(
+    q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, causal: bool, scale: float
+) -> Attended:
+    found = torch.ops.aten._scaled_dot_product_flash_attention(q_BHTD, k_BGSD, v_BGSE, 0.0, causal, False, scale=scale)
+    return found[0], found[1]
+
+
 def _cuda_efficient(
     q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, causal: bool, scale: float
 ) -> Attended:
@@ -75,6 +84,37 @@ def _cuda_efficient(
     )
     # The kernel pads the log-sum-exp to a multiple of 32.
     return found[0], found[1][..., : q_BHTD.shape[2]]
+
+
+def _cuda_flash_window(
+    q_BHTD: torch.Tensor,
+    k_BGSD: torch.Tensor,
+    v_BGSE: torch.Tensor,
+    window: int,
+    scale: float,
+    before: KeysValues | None,
+) -> torch.Tensor:
+    k_BGSD, v_BGSE = behind(before, k_BGSD, v_BGSE)
+    # Called directly, because scaled_dot_product_attention has no windows; causality is aligned to the last key.
+    q_BTHD, k_BSGD, v_BSGE = (x.transpose(1, 2) for x in (q_BHTD, k_BGSD, v_BGSE))
+    queries, keys = q_BTHD.shape[1], k_BSGD.shape[1]
+    found = torch.ops.aten._flash_attention_forward(
+        q_BTHD,
+        k_BSGD,
+        v_BSGE,
+        None,
+        None,
+        queries,
+        keys,
+        0.0,
+        True,
+        False,
+        scale=scale,
+        window_size_left=window - 1,
+        window_size_right=0,
+    )
+    out_BHTE: torch.Tensor = found[0].transpose(1, 2)
+    return out_BHTE
 
 
 def _cuda_triton(
@@ -104,23 +144,22 @@ def _cuda_triton_window(
     return prefill_attention(q_BHTD, k_BGSD, v_BGSE, query_offset=offset, window=window, scale=scale, before=before)[0]
 
 
-_FLASH_3 = FusedKernel("FlashAttention 3", flash_attention)
-_WINDOWED_FLASH_3 = WindowedKernel("FlashAttention 3", windowed_flash_attention)
-"""Used instead of flash where PyTorch's function runs version 3."""
 _KERNELS: dict[str, tuple[FusedKernel, ...]] = {
     "cpu": (FusedKernel("flash (CPU)", _cpu_flash),),
     "cuda": (
         FusedKernel("cuDNN", _cuda_cudnn, plans_lengths=True),
-        FusedKernel("flash", flash_attention),
+        FusedKernel("flash", _cuda_flash),
         FusedKernel("memory-efficient", _cuda_efficient),
     ),
 }
 _FALLBACKS: dict[str, tuple[FusedKernel, ...]] = {"cuda": (FusedKernel("Triton", _cuda_triton),)}
 """Tried only if none of the others applies, because trying one means compiling it."""
 _WINDOWED: dict[str, tuple[WindowedKernel, ...]] = {
-    "cuda": (WindowedKernel("Triton", _cuda_triton_window), WindowedKernel("flash", windowed_flash_attention))
+    "cuda": (WindowedKernel("Triton", _cuda_triton_window), WindowedKernel("flash", _cuda_flash_window))
 }
-"""Triton takes 1.2 ms for 30 heads where flash takes 2.3 ms for 32 (8,192 queries, a window of 4,096, H100)."""
+"""Triton takes 1.3 ms for 30 heads where flash takes 2.0 ms (8,192 queries, a window of 4,096, H200)."""
+_FLASH_3 = FusedKernel("FlashAttention 3", flash_attention_3, segments_only=True)
+_WINDOWED_FLASH_3 = WindowedKernel("FlashAttention 3", windowed_flash_attention_3)
 
 
 @verdicts_kept(maxsize=64)
@@ -131,17 +170,20 @@ def find_fused(shape: AttentionShape) -> tuple[FusedKernel, ...]:
     """
     kernels = _KERNELS.get(shape.device.type, ())
     if runs_flash_attention_3(shape.device):
-        kernels = _FLASH_3, *(kernel for kernel in kernels if kernel.attend is not flash_attention)
+        kernels = _FLASH_3, *kernels
     fitting = tuple(kernel for kernel in kernels if _fused_agrees(kernel, shape))
     return fitting or tuple(kernel for kernel in _FALLBACKS.get(shape.device.type, ()) if _fused_agrees(kernel, shape))
 
 
 @verdicts_kept(maxsize=64)
-def find_windowed(shape: AttentionShape) -> WindowedKernel | None:
-    """The first fused sliding-window kernel that supports this shape and agrees with the reference."""
+def find_windowed(shape: AttentionShape, segment: bool) -> WindowedKernel | None:
+    """The first fused sliding-window kernel that supports this shape and agrees with the reference.
+
+    `segment` says whether there are many queries.
+    """
     kernels = _WINDOWED.get(shape.device.type, ())
-    if runs_flash_attention_3(shape.device):
-        kernels = _WINDOWED_FLASH_3, *(kernel for kernel in kernels if kernel.attend is not windowed_flash_attention)
+    if segment and runs_flash_attention_3(shape.device):
+        kernels = _WINDOWED_FLASH_3, *kernels
     return next((kernel for kernel in kernels if _windowed_agrees(kernel, shape)), None)
 
 
@@ -180,14 +222,12 @@ def _fused_agrees(kernel: FusedKernel, shape: AttentionShape) -> bool:
     def reference(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float) -> Attended:
         return chunked_attention(q, k, v, query_offset=0 if causal else k.shape[2], scale=scale)
 
-    even = (256, 256, True), (256, 512, False)
-    # Some kernels do something else for one query, and divide keys if there are many more of them than queries.
-    ragged = (7, 7, True), (7, 130, False), (1, 130, False), (7, 520, False)
+    even, ragged = ((256, 256, True), (256, 512, False)), ((7, 7, True), (7, 130, False))
     lengths = even if kernel.plans_lengths else even + ragged
     samples = ((*_qkv(shape, queries, keys), causal, shape.key_size**-0.5) for queries, keys, causal in lengths)
     checked = checked_once(
         shape.device,
-        f"attention by {kernel.name}",
+        f"attention by {_as_checked(kernel.name, shape)}",
         shape[1:],
         lambda: trial(kernel.attend, reference, samples, shape.dtype, tolerance=ATTENTION_TOLERANCE),
     )
@@ -210,11 +250,16 @@ def _windowed_agrees(kernel: WindowedKernel, shape: AttentionShape) -> bool:
     samples.append((q, k[:, :, 256:], v[:, :, 256:], 256, scale, old))
     checked = checked_once(
         shape.device,
-        f"windowed attention by {kernel.name}",
+        f"windowed attention by {_as_checked(kernel.name, shape)}",
         shape[1:],
         lambda: trial(kernel.attend, reference, samples, shape.dtype, tolerance=ATTENTION_TOLERANCE),
     )
     return checked is None
+
+
+def _as_checked(name: str, shape: AttentionShape) -> str:
+    """A kernel's name among verdicts: version 3, once active, also takes the place of PyTorch's own FlashAttention."""
+    return f"{name} beside FlashAttention 3" if runs_flash_attention_3(shape.device) else name
 
 
 def _qkv(shape: AttentionShape, queries: int, keys: int) -> tuple[torch.Tensor, ...]:

@@ -33,7 +33,8 @@ NAME = "evalkit_slots"
 WINDOW_BLOCK_TOKENS = 512
 """Number of queries per masked call of a sliding-window layer."""
 PLANNED_TOKENS = 1024
-"""A kernel that plans for each pair of lengths gets multiples of this, so that the plans of one prompt serve others."""
+"""A kernel that plans for each pair of lengths gets multiples of this, so that the plans of one prompt serve others.
+Such kernels, and others that only suit segments, get at least this many queries."""
 
 
 def use_slot_attention(model: PreTrainedModel) -> None:
@@ -161,7 +162,7 @@ def prefill_attention(
     shape, scale = AttentionShape.of(q_BHTD, k_BGSD, v_BGSE), scoring.scale
     kernel = _pick_kernel(shape, T)
     if kernel is not None and scoring.is_plain and window is not None and window < S:
-        windowed = find_windowed(shape)
+        windowed = find_windowed(shape, T >= PLANNED_TOKENS)
         attend = _windowed_by_masks if windowed is None else windowed.attend
         return attend(q_BHTD, k_BGSD, v_BGSE, window, scale, before)
     k_BGSD, v_BGSE = behind(before, k_BGSD, v_BGSE)
@@ -242,7 +243,8 @@ def attention_path(layout: MemoryLayout) -> str | None:
 def _pick_kernel(shape: AttentionShape, queries: int) -> FusedKernel | None:
     """The fastest kernel for so many queries; one that plans for each pair of lengths is used for many only."""
     kernels = find_fused(shape)
-    fitting = [kernel for kernel in kernels if queries >= PLANNED_TOKENS or not kernel.plans_lengths]
+    few = queries < PLANNED_TOKENS
+    fitting = [kernel for kernel in kernels if not few or not (kernel.plans_lengths or kernel.segments_only)]
     return next(iter(fitting or kernels), None)
 
 

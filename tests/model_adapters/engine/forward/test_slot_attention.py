@@ -68,7 +68,7 @@ def test_decode_equals_reference(seed: int, G: int, R: int, lengths: list[int]) 
 def test_a_fused_kernel_serves_on_a_cpu(kv_heads: int, dtype: torch.dtype) -> None:
     kernels = find_fused(AttentionShape(torch.device("cpu"), dtype, 4, kv_heads, 16, 16))
     assert [kernel.name for kernel in kernels] == ["flash (CPU)"]
-    assert find_windowed(AttentionShape(torch.device("cpu"), dtype, 4, kv_heads, 16, 16)) is None
+    assert find_windowed(AttentionShape(torch.device("cpu"), dtype, 4, kv_heads, 16, 16), True) is None
 
 
 def test_a_fused_kernel_that_disagrees_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""FlashAttention by PyTorch's public function: on a GPU itself, elsewhere a stand-in for that function."""
+"""FlashAttention 3 by PyTorch's function: on a GPU that function, in any version, and elsewhere a stand-in for it."""
 
 import importlib.util
 import inspect
@@ -9,18 +9,22 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn.attention import _registry, current_flash_attention_impl, restore_flash_attention_impl, varlen
+from torch.nn.attention import (
+    _registry,
+    activate_flash_attention_impl,
+    current_flash_attention_impl,
+    restore_flash_attention_impl,
+    varlen,
+)
 
-from model_adapters.engine.forward import flash_attention as module
-from model_adapters.engine.forward import prefill_backends
-from model_adapters.engine.forward.flash_attention import (
+from model_adapters.engine.forward import flash_attention_3 as module
+from model_adapters.engine.forward import prefill_backends, slot_attention
+from model_adapters.engine.forward.flash_attention_3 import (
     activate_flash_attention_3,
-    attention_in_parts,
-    count_parts,
     ends,
-    flash_attention,
+    flash_attention_3,
     runs_flash_attention_3,
-    windowed_flash_attention,
+    windowed_flash_attention_3,
 )
 from model_adapters.engine.forward.prefill_backends import FusedKernel, WindowedKernel, find_fused, find_windowed
 from model_adapters.engine.memory.layout import AttentionShape
@@ -31,6 +35,8 @@ DTYPE = torch.bfloat16 if DEVICE == "cuda" else torch.float32
 TOLERANCE = 5e-3 if DEVICE == "cuda" else 1e-5
 SHAPE = AttentionShape(torch.device("cpu"), torch.float32, 4, 2, 16, 16)
 HOPPER = AttentionShape(torch.device("cuda", 0), torch.bfloat16, 4, 2, 16, 16)
+
+COUNTS = (1023, 1024)
 
 Flat = tuple[torch.Tensor, torch.Tensor]
 
@@ -124,23 +130,15 @@ def agree(found: Attended, expected: Attended) -> None:
 @pytest.mark.parametrize(("B", "T", "S"), [(1, 7, 7), (3, 5, 5), (1, 1, 1), (4, 1, 1), (1, 300, 300)])
 def test_causal_attention(B: int, T: int, S: int, heads: int, kv_heads: int) -> None:
     q, k, v = qkv(T, S, B=B, H=heads, G=kv_heads)
-    agree(flash_attention(q, k, v, True, 0.3), chunked_attention(q, k, v, query_offset=0, scale=0.3))
+    agree(flash_attention_3(q, k, v, True, 0.3), chunked_attention(q, k, v, query_offset=0, scale=0.3))
 
 
 @pytest.mark.usefixtures("function")
 @pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (4, 2), (3, 1)])
-@pytest.mark.parametrize(("B", "T", "S"), [(1, 7, 130), (2, 9, 20), (1, 1, 40), (1, 60, 33), (1, 2, 9000)])
+@pytest.mark.parametrize(("B", "T", "S"), [(1, 7, 130), (2, 9, 20), (1, 1, 40), (1, 60, 33)])
 def test_full_attention(B: int, T: int, S: int, heads: int, kv_heads: int) -> None:
     q, k, v = qkv(T, S, B=B, H=heads, G=kv_heads)
-    agree(flash_attention(q, k, v, False, 0.3), chunked_attention(q, k, v, query_offset=S, scale=0.3))
-
-
-@pytest.mark.usefixtures("function")
-@pytest.mark.parametrize("parts", [1, 2, 3, 7])
-@pytest.mark.parametrize(("T", "S"), [(5, 700), (1, 64), (33, 100)])
-def test_keys_in_parts(T: int, S: int, parts: int) -> None:
-    q, k, v = qkv(T, S)
-    agree(attention_in_parts(q, k, v, 0.3, parts), chunked_attention(q, k, v, query_offset=S, scale=0.3))
+    agree(flash_attention_3(q, k, v, False, 0.3), chunked_attention(q, k, v, query_offset=S, scale=0.3))
 
 
 @pytest.mark.usefixtures("function")
@@ -150,7 +148,7 @@ def test_keys_in_parts(T: int, S: int, parts: int) -> None:
 def test_windows(T: int, S: int, window: int, old: int) -> None:
     q, k, v = qkv(T, S)
     before = (k[:, :, :old].clone(), v[:, :, :old].clone()) if old else None
-    found = windowed_flash_attention(q, k[:, :, old:], v[:, :, old:], window, 0.3, before)
+    found = windowed_flash_attention_3(q, k[:, :, old:], v[:, :, old:], window, 0.3, before)
     expected, lse = chunked_attention(q, k, v, query_offset=S - T, window=window, scale=0.3)
     agree((found, lse), (expected, lse))
 
@@ -161,30 +159,14 @@ def test_nothing_is_copied(monkeypatch: pytest.MonkeyPatch, B: int) -> None:
     watched = stand_in(varlen.varlen_attn)
     monkeypatch.setattr(varlen, "varlen_attn", watched)
     tensors = qkv(6, 6, B=B)
-    flash_attention(*tensors, True, 0.3)
+    flash_attention_3(*tensors, True, 0.3)
     assert watched.__dict__["pointers"] == [x.data_ptr() for x in tensors]
 
 
 def test_offsets_are_kept_for_the_next_layer() -> None:
     device = torch.device(DEVICE)
     assert ends(3, 5, device).tolist() == [0, 5, 10, 15]
-    assert ends(3, 5, device, 13).tolist() == [0, 5, 10, 13]
     assert ends(3, 5, device) is ends(3, 5, device)
-
-
-@pytest.mark.parametrize(
-    ("heads", "queries", "keys", "parts"),
-    [
-        (30, 64, 57_344, 8),
-        (30, 512, 57_344, 2),
-        (30, 1_000, 64_000, 1),
-        (30, 64, 4_095, 1),
-        (32, 7, 520, 2),
-        (300, 1, 9_000, 1),
-    ],
-)
-def test_parts_fill_the_multiprocessors(heads: int, queries: int, keys: int, parts: int) -> None:
-    assert count_parts(heads=heads, queries=queries, keys=keys, multiprocessors=132) == parts
 
 
 @pytest.fixture
@@ -211,11 +193,14 @@ def test_a_function_that_does_something_else_is_not_used(
     monkeypatch: pytest.MonkeyPatch, changed: Callable[[Flat], Flat], fused: bool, windowed: bool
 ) -> None:
     monkeypatch.setattr(varlen, "varlen_attn", stand_in(varlen.varlen_attn, changed))
-    full, sliding = FusedKernel("flash", flash_attention), WindowedKernel("flash", windowed_flash_attention)
+    full, sliding = (
+        FusedKernel("FlashAttention 3", flash_attention_3),
+        WindowedKernel("FlashAttention 3", windowed_flash_attention_3),
+    )
     monkeypatch.setattr(prefill_backends, "_KERNELS", {"cpu": (full,)})
     monkeypatch.setattr(prefill_backends, "_WINDOWED", {"cpu": (sliding,)})
     assert find_fused(SHAPE) == ((full,) if fused else ())
-    assert find_windowed(SHAPE) == (sliding if windowed else None)
+    assert find_windowed(SHAPE, True) == (sliding if windowed else None)
 
 
 @pytest.mark.usefixtures("no_verdicts")
@@ -228,9 +213,9 @@ def test_a_window_off_by_one_is_not_used(monkeypatch: pytest.MonkeyPatch) -> Non
 
     wider.__dict__["__signature__"] = inspect.signature(varlen.varlen_attn)
     monkeypatch.setattr(varlen, "varlen_attn", wider)
-    sliding = WindowedKernel("flash", windowed_flash_attention)
+    sliding = WindowedKernel("FlashAttention 3", windowed_flash_attention_3)
     monkeypatch.setattr(prefill_backends, "_WINDOWED", {"cpu": (sliding,)})
-    assert find_windowed(SHAPE) is None
+    assert find_windowed(SHAPE, True) is None
 
 
 @pytest.fixture
@@ -295,7 +280,7 @@ class _Active:
 
 
 @pytest.mark.usefixtures("no_verdicts")
-def test_version_3_is_used_first(
+def test_version_3_is_used_for_segments(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capability: Callable[[int], None]
 ) -> None:
     pretend_package(tmp_path, monkeypatch, "")
@@ -304,15 +289,33 @@ def test_version_3_is_used_first(
         monkeypatch.setattr(prefill_backends, check, lambda kernel, shape: True)
     capability(9)
 
-    def names() -> tuple[list[str], str | None]:
-        windowed = find_windowed(HOPPER)
-        return [kernel.name for kernel in find_fused(HOPPER)], windowed and windowed.name
+    def names() -> tuple[list[str], list[str | None]]:
+        fused = [kernel and kernel.name for kernel in (slot_attention._pick_kernel(HOPPER, count) for count in COUNTS)]
+        windowed = [kernel and kernel.name for kernel in (find_windowed(HOPPER, count >= 1024) for count in COUNTS)]
+        return [*map(str, fused)], windowed
 
-    assert names() == (["cuDNN", "flash", "memory-efficient"], "Triton")
+    assert names() == (["flash", "cuDNN"], ["Triton", "Triton"])
     assert activate_flash_attention_3(HOPPER.device) is None
     find_fused.cache_clear()
     find_windowed.cache_clear()
-    assert names() == (["FlashAttention 3", "cuDNN", "memory-efficient"], "FlashAttention 3")
+    assert names() == (["flash", "FlashAttention 3"], ["Triton", "FlashAttention 3"])
     # It is active in the whole process, but other GPUs have no such kernels.
     capability(10)
-    assert not runs_flash_attention_3(HOPPER.device)
+    find_fused.cache_clear()
+    find_windowed.cache_clear()
+    assert names() == (["flash", "cuDNN"], ["Triton", "Triton"])
+
+
+@pytest.mark.usefixtures("no_verdicts")
+def test_verdicts_say_whether_version_3_was_active(
+    monkeypatch: pytest.MonkeyPatch, capability: Callable[[int], None]
+) -> None:
+    monkeypatch.setitem(_registry._FLASH_ATTENTION_IMPLS, module.VERSION_3, lambda: _Active())
+    checked: list[str] = []
+    monkeypatch.setattr(prefill_backends, "checked_once", lambda device, name, *_: checked.append(name))
+    capability(9)
+    find_fused(HOPPER)
+    activate_flash_attention_impl(module.VERSION_3)
+    find_fused.cache_clear()
+    find_fused(HOPPER)
+    assert len(checked) == len(set(checked)) == 7
