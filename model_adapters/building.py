@@ -17,6 +17,7 @@ from model_adapters.finite_weights import refuse_not_finite
 from model_adapters.messages import first_line, quiet_transformers, reason
 from model_adapters.no_numbers import NoNumbers
 from model_adapters.quantization import REMEDY, Quantization, refuse_packed, unused_scales
+from model_adapters.weights_to_gpu import weights_read_to
 
 BELONG = "check that config.json and weights belong together"
 
@@ -80,11 +81,12 @@ def _read_weights(
     place: torch.device,
     trust_remote_code: bool,
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """The model, and transformers' report on its weights, which are read from mapped files, tensor by tensor.
+    """The model, and transformers' report on its weights, which are read tensor by tensor.
 
-    On a GPU each tensor is copied there directly, so that the host never holds all of them.
+    Those for a GPU go there directly, so that the host never holds all of them.
     """
-    with quiet_transformers(), NoNumbers():
+    placed = device_map(place)
+    with quiet_transformers(), NoNumbers(), weights_read_to(torch.device("cpu") if placed is None else place):
         model: PreTrainedModel
         info: dict[str, Any]
         model, info = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]  # a pair, because of output_loading_info
@@ -95,7 +97,7 @@ def _read_weights(
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
             local_files_only=True,
-            device_map=device_map(place),
+            device_map=placed,
             output_loading_info=True,
             # `_check_keys` reports this with names, instead of an exception of many lines.
             ignore_mismatched_sizes=True,
