@@ -12,7 +12,7 @@ from evalkit.running.answering import Answerer, OneModel
 from evalkit.running.chat import Chat
 from evalkit.running.model_options import SCRIPTED_PREFIX, ChatMode, ModelOptions
 from evalkit.running.protocols import Adapter, Suite, Tokenizer
-from model_adapters.cuda_driver import start_driver
+from model_adapters.early_start import start_for_gpu
 
 if TYPE_CHECKING:
     import torch
@@ -222,7 +222,7 @@ def memory_forecast(options: ModelOptions, ctx: int, loaded_bytes: int = 0) -> s
     if ctx == 0 or options.model.startswith(SCRIPTED_PREFIX) or options.server is not None:
         return None
     if options.device != "cpu":
-        start_driver()
+        start_for_gpu()
     from model_adapters.loading import find_device
 
     if find_device(options.device).type != "cuda":

@@ -1,0 +1,48 @@
+"""Load what a GPU needs in threads while Python imports transformers."""
+
+import ctypes
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+LIBRARY = "libtorch.so"
+"""What needs all of PyTorch's libraries but the one that calls Python."""
+
+
+def start_for_gpu() -> None:
+    """Import transformers while CUDA's driver and PyTorch's libraries are loaded, before PyTorch is imported.
+
+    transformers' own import takes a second and needs no PyTorch. The driver takes a tenth of a second or more and the
+    libraries of a build for GPUs half a second; their next user waits for the rest. What is missing fails where it is
+    used.
+    """
+    place = importlib.util.find_spec("torch") if "torch" not in sys.modules else None
+    if place is None or place.origin is None:
+        return
+    library = Path(place.origin).parent / "lib" / LIBRARY
+    _start("cuda driver", _initialize_driver)
+    _start("libtorch", lambda: _load(library))
+    with suppress(ImportError):
+        importlib.import_module("transformers")
+
+
+def _start(name: str, work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name=name, daemon=True).start()
+
+
+def _initialize_driver() -> None:
+    with suppress(OSError):
+        ctypes.CDLL("libcuda.so.1").cuInit(0)
+
+
+def _load(library: Path) -> None:
+    """Load a library without holding Python's lock meanwhile, as ctypes.CDLL does."""
+    with suppress(OSError, AttributeError):
+        load = ctypes.CDLL(None).dlopen
+        load.argtypes, load.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+        load(os.fsencode(library), os.RTLD_NOW)

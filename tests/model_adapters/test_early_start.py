@@ -1,0 +1,101 @@
+"""What is loaded while transformers is imported, and for which runs."""
+
+import ctypes
+import importlib
+import importlib.util
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from evalkit.running.model_options import ModelOptions
+from model_adapters import early_start, opening
+
+_IN_ORDER = """
+import sys
+from model_adapters.early_start import LIBRARY, start_for_gpu
+start_for_gpu()
+print("transformers" in sys.modules, "torch" in sys.modules)
+import torch
+print(LIBRARY in open("/proc/self/maps").read(), torch.ones(2).sum().item())
+"""
+
+
+def _start_and_wait() -> None:
+    before = set(threading.enumerate())
+    early_start.start_for_gpu()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+
+
+@pytest.fixture
+def without_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """A process that has not imported PyTorch yet, and the names of what it imports."""
+    imported: list[str] = []
+    monkeypatch.delitem(sys.modules, "torch")
+    origin = SimpleNamespace(origin=str(tmp_path / "torch" / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: origin)
+    monkeypatch.setattr(importlib, "import_module", imported.append)
+    return imported
+
+
+def test_transformers_is_imported_before_pytorch_whose_libraries_are_loaded_meanwhile() -> None:
+    found = subprocess.run([sys.executable, "-c", _IN_ORDER], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines() == ["True False", "True 2.0"]
+
+
+def test_the_driver_and_the_libraries_are_loaded_once(
+    monkeypatch: pytest.MonkeyPatch, without_torch: list[str], tmp_path: Path
+) -> None:
+    done: list[object] = []
+
+    class Library:
+        def __init__(self, name: str | None) -> None:
+            self.dlopen = lambda path, flags: done.append(path)
+
+        def cuInit(self, flags: int) -> None:  # noqa: N802 - CUDA's name
+            done.append(flags)
+
+    monkeypatch.setattr(ctypes, "CDLL", Library)
+    _start_and_wait()
+    assert sorted(done, key=str) == [0, str(tmp_path / "torch" / "lib" / "libtorch.so").encode()]
+    assert without_torch == ["transformers"]
+
+
+def test_a_machine_without_driver_and_libraries_does_without(
+    monkeypatch: pytest.MonkeyPatch, without_torch: list[str]
+) -> None:
+    def missing(name: str) -> None:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    # An exception in a thread would be a warning, which is an error.
+    _start_and_wait()
+    assert without_torch == ["transformers"]
+
+
+def test_nothing_starts_where_pytorch_is_missing(monkeypatch: pytest.MonkeyPatch, without_torch: list[str]) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    early_start.start_for_gpu()
+    assert without_torch == []
+
+
+def test_nothing_starts_where_pytorch_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "torch" in sys.modules
+    imported: list[str] = []
+    monkeypatch.setattr(importlib, "import_module", imported.append)
+    early_start.start_for_gpu()
+    assert imported == []
+
+
+def test_a_run_on_the_cpu_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(opening, "start_for_gpu", lambda: started.append("all"))
+    assert opening.memory_forecast(ModelOptions(model="m", device="cpu"), 4096) is None
+    assert opening.memory_forecast(ModelOptions(model="scripted:right"), 4096) is None
+    assert started == []
+    opening.memory_forecast(ModelOptions(model="reference:hybrid"), 4096)
+    assert started == ["all"]
