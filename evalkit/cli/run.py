@@ -1,6 +1,7 @@
 """`evalkit run`: run a plan of models and suites, or one suite by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -138,16 +139,26 @@ def _watch(plan: str, out: Path | None, where: str, interval: float | None, *, d
     from model_adapters.checkpoint_source import open_source
 
     read = read_watching_plan(plan, out)
-    check(read.of_fixed())
     each = read.of(CHECKPOINT, CHECKPOINT, LAST_GOOD)
-    check(replace(each, runs=()))
-    check_questions(each)
+    with _naming(plan):
+        check(read.of_fixed())
+        check(replace(each, runs=()))
+        check_questions(each)
     watch = CheckpointWatch(read, open_source(where))
     if not dry_run:
         return watch.run(interval)
     for line in watch.describe():
         typer.echo(line)
     return 0
+
+
+@contextmanager
+def _naming(plan: str) -> Iterator[None]:
+    """Name the plan in a UsageError about what it asks for."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"plan {plan}: {error}") from None
 
 
 def _run_plan(plan: str, out: Path | None, run_options: "RunOptions", *, dry_run: bool) -> int:
@@ -157,7 +168,8 @@ def _run_plan(plan: str, out: Path | None, run_options: "RunOptions", *, dry_run
     read = read_plan(plan, out, run_options.shard)
     if (replicas := run_options.replicas) is not None:
         read = replace(read, runs=tuple(replace(run, replicas=replicas.instead_of(run.replicas)) for run in read.runs))
-    check(read)
+    with _naming(plan):
+        check(read)
     if not dry_run:
         return carry_out(read)
     for planned in read.runs:

@@ -91,7 +91,10 @@ def test_a_plan_with_a_mistyped_task_starts_no_suite(evalkit: Evalkit, monkeypat
         "models: ['scripted:one']\nsuites: {track: {updates: 4}, 'lm-eval:colors,sums': {include-path: tasks}}\n"
     )
     for options in ("", " --dry-run"):
-        assert evalkit.refuses(f"run plan.yaml{options}") == "lm-eval has no task 'colors'; did you mean 'colours'?"
+        assert (
+            evalkit.refuses(f"run plan.yaml{options}")
+            == "plan plan.yaml: lm-eval has no task 'colors'; did you mean 'colours'?"
+        )
     assert not Path("runs").exists()
     assert "no task 'colors'" in evalkit(f"{RUN} lm-eval:colors", code=2).complaints[-1]
 
