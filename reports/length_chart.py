@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 
 from evalkit.analysis.comparison import Comparison, RowComparison
-from evalkit.records import RunRecord
+from evalkit.records import RunRecord, SummaryRow
 from evalkit.records.results import Interval
 from reports.charts import Lines, Series
 
@@ -22,7 +22,7 @@ def mean_lines(records: Mapping[str, RunRecord], *, least: int = 2) -> Lines | N
     for name, record in records.items():
         points = [(row.ctx, row.mean, row.ci95) for row in record.summary if row.mean is not None and row.ctx]
         if len(points) >= least:
-            series.append(series_of(name, points))
+            series.append(series_of(name, points, {row.ctx for row in record.summary if not row.complete}))
     return by_length("lengths", "score by context length, mean over tasks", series) if series else None
 
 
@@ -35,15 +35,20 @@ def compared_lines(
     another one has no point at that length, because its mean and BASE's there are over other questions.
     """
     points: dict[str, list[Point]] = {name: [] for name in names}
+    incomplete: dict[str, set[float]] = {name: set() for name in names}
     means = [_compared_means(comparison) for comparison in comparisons]
     for ctx in sorted({ctx for of_run in means for ctx in of_run}):
         rows = {name: of_run[ctx] for name, of_run in zip(names[1:], means, strict=True) if ctx in of_run}
         base = max(rows.values(), key=lambda row: row.n).base
         values = {names[0]: base} | {name: row.new for name, row in rows.items() if row.base == base}
         for name, value in values.items():
-            if value is not None:
-                points[name].append((ctx, value, _interval(records.get(name), ctx, value)))
-    series = [series_of(name, found) for name, found in points.items() if len(found) >= least]
+            if value is None:
+                continue
+            whole = _mean(records.get(name), ctx, value)
+            points[name].append((ctx, value, None if whole is None else whole.ci95))
+            if name in records and not (whole and whole.complete):
+                incomplete[name].add(ctx)
+    series = [series_of(name, found, incomplete[name]) for name, found in points.items() if len(found) >= least]
     return by_length("lengths", "score by context length, mean over tasks", series) if series else None
 
 
@@ -57,11 +62,11 @@ def _compared_means(comparison: Comparison) -> dict[int, RowComparison]:
     return {ctx: rows[0] for ctx, rows in means.items() if len(rows) == 1}
 
 
-def _interval(record: RunRecord | None, ctx: int, value: float) -> Interval | None:
-    """The interval of the run's own mean, if `value` is that mean."""
+def _mean(record: RunRecord | None, ctx: int, value: float) -> SummaryRow | None:
+    """The run's own mean, if `value` is that mean."""
     means = () if record is None else record.summary
     return next(
-        (row.ci95 for row in means if row.ctx == ctx and row.mean is not None and math.isclose(row.mean, value)), None
+        (row for row in means if row.ctx == ctx and row.mean is not None and math.isclose(row.mean, value)), None
     )
 
 

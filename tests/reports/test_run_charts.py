@@ -150,6 +150,39 @@ def test_incomplete_values_of_a_leaderboard_are_marked(runs: tuple[StoredRun, St
     assert "score (0-100), hollow: incomplete" in [text.text for text in svg.iter("text")]
 
 
+def test_incomplete_means_of_runs_are_marked_too(runs: tuple[StoredRun, StoredRun]) -> None:
+    base, new = (
+        replace(
+            run,
+            record=replace(
+                run.record,
+                summary=tuple(replace(row, complete=row.ctx not in lacking) for row in run.record.summary),
+            ),
+        )
+        for run, lacking in zip(runs, ([65536], []), strict=True)
+    )
+    alone = charts_of(base)["lengths"]
+    together = comparison_charts(compare_with_base(base, [new]))[0]
+    assert isinstance(alone, Lines)
+    assert isinstance(together, Lines)
+    assert [series.incomplete for series in (*alone.series, *together.series)] == [(False, True), (False, True), ()]
+
+
+def test_a_mean_over_fewer_samples_than_the_runs_is_incomplete(tmp_path: Path) -> None:
+    shorter = {cell: scores[: 4 if cell[1] == 4096 else 2] for cell, scores in SPEC.scores.items()}
+    runs = [make_run(tmp_path / name, changed(SPEC, scores)) for name, scores in (("a", SPEC.scores), ("b", shorter))]
+    runs = [
+        replace(
+            run, record=replace(run.record, summary=tuple(replace(row, complete=True) for row in run.record.summary))
+        )
+        for run in runs
+    ]
+    lines = comparison_charts(compare_with_base(runs[0], runs[1:]))[0]
+    assert isinstance(lines, Lines)
+    assert lines.series[0].y == (62.5, 100.0)
+    assert [series.incomplete for series in lines.series] == [(False, True), ()]
+
+
 def test_checkpoints_of_one_training_run_are_a_line_over_its_tokens(tmp_path: Path) -> None:
     spec = RunSpec({(task, 4096): [1.0, 0.0] for task in ("vt", "cwe")})
     checkpoints = [("runs/a/step-1", 1_000), ("runs/a/step-2", 2_000), ("runs/b/step-1", 1_000), ("other", 3_000)]
