@@ -133,10 +133,13 @@ def rows(timer: Timer, args: argparse.Namespace) -> Iterator[tuple[str, list[flo
 
 
 def write_config(shape: str, folder: Path, longest: int) -> None:
-    """config.json of a shape."""
+    """config.json of a shape, with its class: without one vLLM builds a model that only embeds texts."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
     from model_adapters.bench.shapes import SHAPES
 
     config = SHAPES[shape]()
+    config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__name__]
     config.max_position_embeddings = longest + SPARE_TOKENS
     config.save_pretrained(folder)
 
