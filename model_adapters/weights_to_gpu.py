@@ -62,7 +62,10 @@ def weights_read_to(device: torch.device) -> Iterator[None]:
 @contextmanager
 def _read_into(buffers: "_Buffers") -> Iterator[None]:
     module: Any = modeling_utils
-    own = module.safe_open
+    own = getattr(module, "safe_open", None)
+    if own is None:  # a version that reads files in another way
+        yield
+        return
     with ExitStack() as files:
 
         def opened(path: str | os.PathLike[str], *args: Any, **options: Any) -> _File:
@@ -90,7 +93,7 @@ class _File:
 
     def __init__(self, own: Any, raw: FileIO, buffers: "_Buffers") -> None:
         self._own, self._raw, self._buffers = own, raw, buffers
-        self._stored = _stored(raw.fileno())
+        self._stored = _stored(raw)
 
     def __enter__(self) -> "_File":
         self._own.__enter__()
@@ -119,7 +122,7 @@ class _Slice:
 
     def __getitem__(self, index: Any) -> torch.Tensor:
         if index is ...:
-            return self._buffers.read(self._raw.fileno(), self._stored)
+            return self._buffers.read(self._raw, self._stored)
         part: torch.Tensor = self._own[index]
         return part
 
@@ -132,7 +135,7 @@ class _Buffers(threading.local):
         self._pieces: list[tuple[torch.Tensor, torch.cuda.Event]] = []
         self._next = 0
 
-    def read(self, descriptor: int, stored: _Stored) -> torch.Tensor:
+    def read(self, raw: FileIO, stored: _Stored) -> torch.Tensor:
         """A tensor on the GPU; raises OSError if the file cannot be read, or ends before the tensor does."""
         with torch.cuda.device(self._device):
             while len(self._pieces) < PIECES:
@@ -144,7 +147,7 @@ class _Buffers(threading.local):
                 piece_N, copied = self._pieces[self._next]
                 self._next = (self._next + 1) % PIECES
                 copied.synchronize()
-                _fill(descriptor, piece_N.numpy().data[:size], start)
+                _fill(raw, piece_N.numpy().data[:size], start)
                 target_N[start - stored.start :][:size].copy_(piece_N[:size], non_blocking=True)
                 copied.record()
         return tensor
@@ -154,21 +157,30 @@ def _pinned_piece() -> torch.Tensor:
     return torch.empty(PIECE_BYTES, dtype=torch.uint8, pin_memory=True)
 
 
-def _fill(descriptor: int, memory: memoryview, start: int) -> None:
-    filled = 0
-    while filled < len(memory):
-        count = os.preadv(descriptor, [memory[filled:]], start + filled)
+def _fill(raw: FileIO, memory: bytearray | memoryview, start: int) -> None:
+    """Read from `start` on; ValueError once the file is closed, as after an error in another thread."""
+    filled, view = 0, memoryview(memory)
+    while filled < len(view):
+        # Asked for each time: the number of a closed file may be another file's by now.
+        descriptor = raw.fileno()
+        try:
+            count = os.preadv(descriptor, [view[filled:]], start + filled)
+        except OSError as error:
+            raise OSError(f"{raw.name} cannot be read: {error.strerror}") from None
         if count == 0:
-            raise OSError(f"a file of weights ends after {start + filled:,} bytes")
+            raise OSError(f"{raw.name} ends after {start + filled:,} bytes, before its weights do")
         filled += count
 
 
-def _stored(descriptor: int) -> dict[str, _Stored]:
+def _stored(raw: FileIO) -> dict[str, _Stored]:
     """Where the tensors of a file lie, by safetensors' format: the size of a header in JSON, the header, the data."""
-    (size,) = struct.unpack("<Q", os.pread(descriptor, 8, 0))
-    header = json.loads(os.pread(descriptor, size, 8))
+    length = bytearray(8)
+    _fill(raw, length, 0)
+    (size,) = struct.unpack("<Q", length)
+    header = bytearray(size)
+    _fill(raw, header, 8)
     found = {}
-    for name, tensor in header.items():
+    for name, tensor in json.loads(header).items():
         dtype = None if name == "__metadata__" else DTYPES.get(tensor["dtype"])
         if dtype is None:
             continue

@@ -1,9 +1,11 @@
 """Weights read through pinned memory are those that transformers reads by itself."""
 
+import errno
 import os
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -34,9 +36,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, tuple[int,
     found: list[tuple[str, tuple[int, ...]]] = []
     whole = weights_to_gpu._Buffers.read
 
-    def recorded(self: Any, descriptor: int, stored: Any) -> torch.Tensor:
+    def recorded(self: Any, raw: Any, stored: Any) -> torch.Tensor:
         found.append((threading.current_thread().name, stored.shape))
-        return whole(self, descriptor, stored)
+        return whole(self, raw, stored)
 
     monkeypatch.setattr(weights_to_gpu, "PIECE_BYTES", PIECE_BYTES)
     monkeypatch.setattr(weights_to_gpu, "_pinned_piece", lambda: torch.empty(PIECE_BYTES, dtype=torch.uint8))
@@ -110,8 +112,61 @@ def test_a_file_that_is_cut_off_while_it_is_read(tmp_path: Path, read: list[Any]
     with modeling_utils.safe_open(file, framework="pt") as tensors:
         part = tensors.get_slice("weight")
         os.truncate(file, file.stat().st_size - 1)
-        with pytest.raises(OSError, match="a file of weights ends after"):
+        with pytest.raises(OSError, match=rf"^{file} ends after [0-9,]+ bytes, before its weights do$"):
             part[...]
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path, read: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = save_small_checkpoint(tmp_path, "llama")
+    whole = os.preadv
+
+    def broken(descriptor: int, buffers: Any, offset: int) -> int:
+        if len(buffers[0]) == PIECE_BYTES:
+            raise OSError(errno.EIO, "Input/output error")
+        return whole(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", broken)
+    with pytest.raises(OSError, match=rf"^{folder / 'model.safetensors'} cannot be read: Input/output error$"):
+        loaded(folder)
+
+
+def test_files_that_are_read_in_parts(tmp_path: Path, read: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file(STORED, tmp_path / "some.safetensors")
+    whole = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda descriptor, buffers, at: whole(descriptor, [buffers[0][:5]], at))
+    with modeling_utils.safe_open(tmp_path / "some.safetensors", framework="pt") as tensors:
+        assert torch.equal(tensors.get_slice("odd")[...], STORED["odd"])
+
+
+def test_a_thread_ends_with_the_block(tmp_path: Path, read: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "some.safetensors"
+    save_file({"weight": torch.ones(10 * PIECE_BYTES)}, file)
+    begun, left = threading.Event(), threading.Event()
+    fill = weights_to_gpu._fill
+
+    def waiting(*args: Any) -> None:
+        begun.set()
+        assert left.wait(60)
+        fill(*args)
+
+    with ThreadPoolExecutor(1) as pool:
+        with suppress(KeyboardInterrupt), weights_to_gpu._read_into(weights_to_gpu._Buffers(torch.device("cpu"))):
+            part = modeling_utils.safe_open(file, framework="pt").get_slice("weight")
+            monkeypatch.setattr(weights_to_gpu, "_fill", waiting)
+            reading = pool.submit(lambda: part[...])
+            assert begun.wait(60)
+            raise KeyboardInterrupt
+        # A file that is opened now has the number of the one that was closed.
+        with file.open("rb"):
+            left.set()
+            with pytest.raises(ValueError, match="closed file"):
+                reading.result()
+
+
+def test_a_version_that_reads_otherwise_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(modeling_utils, "safe_open")
+    with weights_to_gpu._read_into(weights_to_gpu._Buffers(torch.device("cpu"))):
+        assert not hasattr(modeling_utils, "safe_open")
 
 
 def test_threads_take_turns_quickly_meanwhile() -> None:
