@@ -186,7 +186,9 @@ def _rotary_scheme(stated: Mapping[str, Any], model: PreTrainedModel) -> Positio
 
 def _by_layer_type(parameters: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, Mapping[str, Any] | None]:
     """Parameters by layer type; full attention comes first, because it decides the reach of a model."""
-    nested = config.nested_rope_parameter_keys(dict(parameters))
+    # As `nested_rope_parameter_keys` of the configuration, which transformers 5.17 lacks.
+    labels = getattr(config, "_rope_type_labels", None) or getattr(config, "layer_types", None) or ()
+    nested = [name for name in parameters if name in labels]
     if not nested:
         return {"all": parameters}
     used = [name for name in nested if name in (getattr(config, "layer_types", None) or nested)]

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.modeling_rope_utils import RotaryEmbeddingConfigMixin
 
 from evalkit.records import PositionScheme
 from model_adapters.messages import quiet_transformers
@@ -227,6 +228,15 @@ def test_layers_that_share_a_scheme_are_described_once(tmp_path: Path) -> None:
     stated = {"rope_parameters": {"sliding_attention": both, "full_attention": both}}
     config_json, model = build(tmp_path, "olmo3", stated)
     assert read_positions(config_json, model) == PositionScheme("rope", "RoPE θ=500000", theta=5e5)
+
+
+def test_transformers_5_17_has_the_same_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for family, stated in (("olmo3", {"rope_theta": 1e6}), ("llama", scaled("linear", factor=4.0))):
+        config_json, model = build(tmp_path / family, family, stated)
+        expected = read_positions(config_json, model)
+        with monkeypatch.context() as earlier:
+            earlier.delattr(RotaryEmbeddingConfigMixin, "nested_rope_parameter_keys", raising=False)
+            assert read_positions(config_json, model) == expected
 
 
 @pytest.mark.parametrize(
