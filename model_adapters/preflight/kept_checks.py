@@ -26,15 +26,17 @@ from evalkit.records.sessions import TIME
 from evalkit.running.activity import Activity, report
 from model_adapters.code_digest import code_digest
 from model_adapters.engine.fast_modules.choose import gdn_kernel
-from model_adapters.kernels.kernel_cache import Agreements, agreements, kernel_folder, version_of
+from model_adapters.installed_package import installed_code
+from model_adapters.kernels.kernel_cache import Agreements, agreements, kernel_folder
 from model_adapters.preflight.checks import Subject, short_preflight
 
 _REAL = "sha256:"
 """What a fingerprint begins with that was computed from files."""
 _PACKAGES = (
-    "accelerate", "bitsandbytes", "causal-conv1d", "compressed-tensors", "peft", "safetensors", "tokenizers",
+    "accelerate", "bitsandbytes", "causal-conv1d", "compressed-tensors", "flash-attn-3", "peft", "safetensors",
+    "tokenizers", "torch", "transformers", "triton",
 )  # fmt: skip
-"""What loads weights or computes with them, beside the packages that kernels depend on."""
+"""What loads weights or computes with them."""
 _TUNED = ("fla", "mamba_ssm", "kernels")
 """Python modules whose kernels differ between processes: launches are chosen by timing, or the code is downloaded."""
 _VARIABLES = ("CUBLAS", "CUDNN", "NVIDIA_TF32", "PYTORCH_", "TORCH_", "TRITON_")
@@ -75,9 +77,10 @@ def _kept_or_made(
     subject: Subject, wanted: str, invariant: tuple[int | None, int | None] | None
 ) -> tuple[PreflightCheck, ...]:
     found = agreements(subject.model.device) if _is_known(subject) else None
-    if found is None:
+    packages = {} if found is None else {name: installed_code(name) for name in _PACKAGES}
+    if found is None or None in packages.values():
         return _make(subject, invariant)
-    depends = _dependencies(subject, found.environment, (wanted, invariant))
+    depends = _dependencies(subject, {**found.environment, "packages": packages}, (wanted, invariant))
     file = _file(depends)
     kept = _read(file, depends, found)
     if kept is not None:
@@ -107,7 +110,7 @@ def _what_is_run(identity: ModelIdentity) -> ModelIdentity:
     return replace(identity, path="", commit=None, base=None, chat_template=None, thinking=None)
 
 
-def _dependencies(subject: Subject, environment: Mapping[str, str], asked: Sequence[object]) -> dict[str, Any]:
+def _dependencies(subject: Subject, environment: Mapping[str, object], asked: Sequence[object]) -> dict[str, Any]:
     """What the checks depend on, as JSON values; `asked` are the arguments of `preflight_once`."""
     products = torch.backends.cuda.matmul
     found = {
@@ -115,7 +118,6 @@ def _dependencies(subject: Subject, environment: Mapping[str, str], asked: Seque
         "asked": asked,
         "gdn_kernel": gdn_kernel(subject.model),
         "environment": environment,
-        "packages": {name: version_of(name) for name in _PACKAGES},
         "code": code_digest(),
         "variables": {
             name: value

@@ -121,8 +121,8 @@ def _other_tokenizer(options: ModelOptions, _: pytest.MonkeyPatch) -> ModelOptio
 
 
 def _other_library(options: ModelOptions, monkeypatch: pytest.MonkeyPatch) -> ModelOptions:
-    own = kept_checks.version_of
-    monkeypatch.setattr(kept_checks, "version_of", lambda name: "0" if name == "causal-conv1d" else own(name))
+    own = kept_checks.installed_code
+    monkeypatch.setattr(kept_checks, "installed_code", lambda name: "0" if name == "causal-conv1d" else own(name))
     return options
 
 
@@ -306,6 +306,17 @@ def test_other_code_is_checked_by_each_process(
     loaded.model.__class__ = type("Changed", (type(loaded.model),), {"__module__": "transformers_modules.changed"})
     open_loaded(options, loaded, opened.identity)
     assert len(made) == 2
+
+
+def test_libraries_that_can_be_edited_are_checked_by_each_process(
+    process: Process, made: list[Subject], options: ModelOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = kept_checks.installed_code
+    monkeypatch.setattr(kept_checks, "installed_code", lambda name: None if name == "transformers" else own(name))
+    for count in (1, 2):
+        process(options)
+        assert len(made) == count
+    assert kept_files() == []
 
 
 def test_nothing_is_kept_on_a_cpu(options: ModelOptions, made: list[Subject]) -> None:
