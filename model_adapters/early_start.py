@@ -32,7 +32,8 @@ def start_for_gpu() -> None:
 
 
 def _start(name: str, work: Callable[[], None]) -> None:
-    threading.Thread(target=work, name=name, daemon=True).start()
+    # Waited for at exit: a process that ends while a library is loaded crashes, as after Ctrl-C.
+    threading.Thread(target=work, name=name).start()
 
 
 def _initialize_driver() -> None:

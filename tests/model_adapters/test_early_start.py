@@ -23,6 +23,18 @@ import torch
 print(LIBRARY in open("/proc/self/maps").read(), torch.ones(2).sum().item())
 """
 
+_INTERRUPTED = """
+import importlib, sys, time
+from model_adapters import early_start
+def load(library):
+    time.sleep(0.3)
+    print("loaded")
+def interrupt(name):
+    sys.exit(130)
+early_start._load, importlib.import_module = load, interrupt
+early_start.start_for_gpu()
+"""
+
 
 def _start_and_wait() -> None:
     before = set(threading.enumerate())
@@ -45,6 +57,12 @@ def without_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 def test_transformers_is_imported_before_pytorch_whose_libraries_are_loaded_meanwhile() -> None:
     found = subprocess.run([sys.executable, "-c", _IN_ORDER], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines() == ["True False", "True 2.0"]
+
+
+def test_a_process_that_is_interrupted_ends_after_its_libraries_are_loaded() -> None:
+    """Otherwise it crashes in the loader, with another exit code."""
+    found = subprocess.run([sys.executable, "-c", _INTERRUPTED], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout, found.stderr) == (130, "loaded\n", "")
 
 
 def test_the_driver_and_the_libraries_are_loaded_once(
