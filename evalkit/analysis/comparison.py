@@ -8,7 +8,7 @@ import numpy as np
 
 from evalkit.analysis.costs import CostComparison, compare_costs, describe_hardware
 from evalkit.analysis.finished_run import StoredRun
-from evalkit.analysis.pairing import PairedRow, Pairing
+from evalkit.analysis.pairing import PairedRow, Pairing, prompt_makers
 from evalkit.records import Figure, ModelIdentity, RunRecord, generated_roles
 from evalkit.records.metrics import Metric
 from evalkit.statistics.intervals import CONFIDENCE, Interval, scaled
@@ -324,8 +324,8 @@ def _notes(pairing: Pairing) -> Iterator[str]:
     other = sum(not pair.same_prompt for pair in pairing.pairs())
     if other:
         yield (
-            f"The tokenizers differ: {other:,} of {sum(1 for _ in pairing.pairs()):,} pairs are the same question in "
-            "a different prompt."
+            f"The {prompt_makers(base, new)} differ: {other:,} of {sum(1 for _ in pairing.pairs()):,} pairs are the "
+            "same question in a different prompt."
         )
     for name, states in (("NEW", "new_states"), ("BASE", "base_states")):
         for state in ("errored", "unscored", "missing"):

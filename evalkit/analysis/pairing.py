@@ -8,7 +8,7 @@ import numpy as np
 
 from evalkit.analysis.finished_run import Cell, StoredRun
 from evalkit.errors import IncompatibleRunError, UsageError
-from evalkit.records import SERVED, RunRecord, SampleRecord
+from evalkit.records import SERVED, ModelIdentity, RunRecord, SampleRecord
 from evalkit.records.manifest import by_role, corpus_conflicts, differing_settings
 from evalkit.records.metrics import Metric, metric_of
 from evalkit.statistics.paired import Array, PairedDifferences, pool
@@ -158,9 +158,24 @@ def unlike_things(base: RunRecord, new: RunRecord) -> list[str]:
 
 
 def model_key(record: RunRecord) -> tuple[Any, ...]:
-    """Equal for two runs exactly if the same model answered."""
+    """Equal for two runs exactly if the same model answered, with the same chat."""
     model = record.model
-    return model.fingerprint, model.tokenizer, model.dtype, model.quantization, model.positions.key
+    chat = model.chat_template, _thinking(model)
+    return model.fingerprint, model.tokenizer, model.dtype, model.quantization, model.positions.key, chat
+
+
+def prompt_makers(base: RunRecord, new: RunRecord) -> str:
+    """What puts the same question in different prompts, in the plural; empty if nothing of the models does."""
+    if base.model.tokenizer != new.model.tokenizer:
+        return "tokenizers"
+    if base.model.chat_template != new.model.chat_template:
+        return "chat templates"
+    return "" if _thinking(base.model) == _thinking(new.model) else "settings of thinking"
+
+
+def _thinking(model: ModelIdentity) -> str | None:
+    """How thinking was set, as far as all versions of a record state it."""
+    return None if model.thinking is None else model.thinking.description
 
 
 def _rows(base: StoredRun, new: StoredRun) -> Iterator[PairedRow]:
@@ -220,12 +235,13 @@ def _refuse_other_question(pairing: Pairing, pair: Pair) -> None:
         )
     if pair.same_prompt:
         return
-    if pairing.base.record.model.tokenizer == pairing.new.record.model.tokenizer:
+    makers, bounded = prompt_makers(pairing.base.record, pairing.new.record), metric_of(base.metric).bounded
+    if not makers or (not bounded and makers != "tokenizers"):
         raise IncompatibleRunError(
             f"{where}: the prompts differ, though tokenizer, seed and corpora are the same; one of the runs was "
             "changed or made by another version: run both again"
         )
-    if not metric_of(base.metric).bounded:
+    if not bounded:
         raise IncompatibleRunError(
             f"{where}: another tokenizer cuts the text into other windows, so losses are not of the same text; "
             "use compare --unpaired for a less sensitive comparison"

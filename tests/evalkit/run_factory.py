@@ -33,6 +33,7 @@ from evalkit.records import (
     SessionList,
     SuiteSummary,
     SummaryRow,
+    ThinkingUse,
     Timing,
     UnscoredCell,
 )
@@ -60,6 +61,8 @@ class RunSpec:
     weights: str = "base"
     """The parts of the fingerprint."""
     tokenizer: str = "dolma2"
+    chat_template: str | None = None
+    thinking: ThinkingUse | None = None
     suite: str = "ruler"
     suite_version: str = "1"
     dialect: str = "nvidia"
@@ -153,7 +156,9 @@ def make_sample(spec: RunSpec, task: str, ctx: int, index: int, score: Score) ->
         seed=spec.seed,
         prompt_tokens=ctx - 128,
         completion_tokens=0 if score == ERRORED else 20,
-        prompt_sha256=_sha256(f"{spec.suite_version}:{spec.dialect}:{spec.tokenizer}:{name}"),
+        prompt_sha256=_sha256(
+            f"{spec.suite_version}:{spec.dialect}:{spec.tokenizer}:{spec.chat_template}:{spec.thinking}:{name}"
+        ),
         depths=(0.5,),
         targets=("1234567",),
         prediction="" if score == ERRORED else spec.prediction,
@@ -198,6 +203,8 @@ def make_record(spec: RunSpec, samples: Sequence[SampleRecord], run_id: str) -> 
             trained_length=65536,
             parameters=6_700_000_000,
             trained=spec.trained,
+            chat_template=spec.chat_template,
+            thinking=spec.thinking,
         ),
         config={
             "ctxs": sorted({ctx for _, ctx in spec.scores}),

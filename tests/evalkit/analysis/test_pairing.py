@@ -10,7 +10,7 @@ from evalkit.analysis.comparison import compare
 from evalkit.analysis.finished_run import StoredRun
 from evalkit.analysis.pairing import pair_runs, unlike_things
 from evalkit.errors import IncompatibleRunError, UsageError
-from evalkit.records import SERVED, CorpusUse, ModelIdentity
+from evalkit.records import SERVED, CorpusUse, ModelIdentity, ThinkingUse
 from tests.evalkit.run_factory import ERRORED, UNSCORED, RunSpec, changed, make_run
 
 SPEC = RunSpec({("vt", 4096): [1.0, 0.5, 0.0, 1.0], ("cwe", 4096): [1.0, 0.0]})
@@ -92,6 +92,33 @@ def test_other_prompts_under_equal_settings_are_refused(tmp_path: Path) -> None:
 def test_another_tokenizer_asks_the_same_question_in_another_prompt(tmp_path: Path) -> None:
     pairing = pairing_of(tmp_path, SPEC, changed(SPEC, SPEC.scores, tokenizer="gpt2"))
     assert not any(pair.same_prompt for pair in pairing.pairs())
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"tokenizer": "gpt2", "chat_template": "sha256:1"}, "tokenizers"),
+        ({"chat_template": "sha256:1"}, "chat templates"),
+        ({"thinking": ThinkingUse(64, {"enable_thinking": True}, "<t>", "</t>")}, "settings of thinking"),
+    ],
+)
+def test_another_chat_asks_the_same_question_in_another_prompt(
+    tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    base = replace(SPEC, chat_template="sha256:0", thinking=ThinkingUse(64, {"enable_thinking": True}))
+    pairing = pairing_of(tmp_path, base, replace(base, **changes))
+    assert sum(not pair.same_prompt for pair in pairing.pairs()) == 6
+    assert compare(pairing).notes[0] == (
+        f"The {named} differ: 6 of 6 pairs are the same question in a different prompt."
+    )
+
+
+def test_equal_scores_in_another_chat_are_no_certain_tie(tmp_path: Path) -> None:
+    thinking = ThinkingUse(64, {"enable_thinking": True}, "<think>", "</think>")
+    base = replace(SPEC, chat_template="sha256:0", thinking=thinking)
+    assert pairing_of(tmp_path, base, replace(base, thinking=replace(thinking))).same_model_and_answers
+    for name, other in (("a", {"chat_template": "sha256:1"}), ("b", {"thinking": replace(thinking, open="<t>")})):
+        assert not pairing_of(tmp_path / name, base, replace(base, **other)).same_model_and_answers
 
 
 def test_losses_under_another_tokenizer_are_of_other_text(tmp_path: Path) -> None:
