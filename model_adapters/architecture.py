@@ -92,7 +92,8 @@ def _unknown_rope_type(config: PreTrainedConfig) -> Any:
         return None
     schemes = [stated] if "rope_type" in stated else [value for value in stated.values() if isinstance(value, dict)]
     types = (scheme.get("rope_type", "default") for scheme in schemes)
-    return next((name for name in types if name != "default" and name not in ROPE_INIT_FUNCTIONS), None)
+    # In a list, because a name may be anything that JSON has.
+    return next((name for name in types if name not in ["default", *ROPE_INIT_FUNCTIONS]), None)
 
 
 def _check_causal(checkpoint: Checkpoint, code: Any) -> None:
@@ -111,7 +112,7 @@ def _check_causal(checkpoint: Checkpoint, code: Any) -> None:
     causal = [
         name
         for name in saved
-        if name in {*expected, wrapper} or str(name).lower().endswith(("forcausallm", "lmheadmodel"))
+        if name in [*expected, wrapper] or str(name).lower().endswith(("forcausallm", "lmheadmodel"))
     ]
     if saved and not causal:
         raise UsageError(

@@ -72,9 +72,14 @@ class JinjaTemplate:
 
 
 def chat_template_of(tokenizer: Any) -> JinjaTemplate | None:
-    """The template of a tokenizer of transformers, its default if it has several; None if it has none."""
+    """The template of a tokenizer of transformers, its default if it has several; None if it has none.
+
+    Raises ValueError if the template is no text.
+    """
     try:
         source = tokenizer.get_chat_template()
     except ValueError:
         return None
+    if not isinstance(source, str):
+        raise ValueError(f"chat_template is {source!r}, not text")
     return JinjaTemplate(source, tokenizer.special_tokens_map)

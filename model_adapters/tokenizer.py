@@ -97,6 +97,7 @@ class HfTokenizer:
         try:
             with quiet_transformers():
                 loaded = _from_files(folder, trust_remote_code=trust_remote_code)
+                chat_template = chat_template_of(loaded)
         except Exception as error:  # tokenizers and converters raise plain exceptions
             raise _unreadable(name, error) from error
         backend = getattr(loaded, "backend_tokenizer", None)
@@ -110,7 +111,7 @@ class HfTokenizer:
             name=name,
             text_start=eos if bos is None else bos,
             text_end=eos,
-            chat_template=chat_template_of(loaded),
+            chat_template=chat_template,
         )
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
+from evalkit.errors import UsageError
 from evalkit.running.chat import Chat
 from evalkit.running.model_options import ChatMode, ChatOptions
 from model_adapters.chat_template import chat_template_of
@@ -46,6 +47,13 @@ def theirs(folder: Path, mode: ChatMode, question: str, opening: str) -> list[in
         continue_final_message=mode is ChatMode.PREFILL,
     )
     return ids
+
+
+def test_a_template_that_is_no_text_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": 5}), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"here: its tokenizer cannot be read \(chat_template is 5, not text"):
+        HfTokenizer.from_folder(folder, name="here", trust_remote_code=False)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

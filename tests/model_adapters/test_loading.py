@@ -329,6 +329,11 @@ def test_weights_of_another_kind_of_model(tmp_path: Path, save: Callable[[Path],
     assert refusal(tmp_path) == f"{problem}; name one that continues text"
 
 
+def test_architectures_that_are_no_names(folder: Path) -> None:
+    edit(folder, architectures=[["LlamaForCausalLM"]])
+    assert refusal(folder).startswith("its weights are a ['LlamaForCausalLM'], not a causal language model")
+
+
 def test_a_configuration_that_transformers_refuses(folder: Path) -> None:
     edit(folder, num_hidden_layers="two")
     message = refusal(folder)
@@ -345,7 +350,7 @@ def test_a_null_theta_where_the_family_cannot_do_without(folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("rope_type", ["mrope", "su", "ntk", 7])
+@pytest.mark.parametrize("rope_type", ["mrope", "su", "ntk", 7, ["yarn"]])
 def test_a_rope_type_that_transformers_does_not_know(folder: Path, rope_type: Any) -> None:
     edit(folder, rope_parameters=..., rope_theta=10_000.0, rope_scaling={"type": rope_type, "factor": 2.0})
     message = refusal(folder)
