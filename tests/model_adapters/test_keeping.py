@@ -11,12 +11,15 @@ import pytest
 from evalkit.errors import UsageError
 from evalkit.records import Request
 from evalkit.running.model_options import ChatMode, ModelOptions
+from evalkit.values import TokenBudget
 from model_adapters import loading
 from model_adapters.keeping import ModelKeeper
 from model_adapters.memory_forecast import forecast_memory
 from model_adapters.module_patches import patches_of
 from model_adapters.opening import OpenedModel, open_model
 from model_adapters.preflight import kept_checks
+from tests.chat_templates import OPENS
+from tests.model_adapters.chat_model import save_chat_model
 from tests.model_adapters.small_models import save_small_checkpoint, small_model
 
 
@@ -160,6 +163,26 @@ def test_a_model_is_checked_once(options: ModelOptions, monkeypatch: pytest.Monk
     keeper.close()
     open_model(options, (), keeper)
     assert len(made) == 2
+
+
+def test_runs_with_and_without_thoughts_share_a_model_and_its_checks(tmp_path: Path, loads: list[str]) -> None:
+    """The identity then holds the switches of its chat template, which cannot be hashed."""
+    options = ModelOptions(str(save_chat_model(tmp_path, OPENS)), device="cpu")
+    chats = [
+        replace(options, chat=mode, thinking=TokenBudget(budget))
+        for mode, budget in ((ChatMode.USER, 16), (ChatMode.PREFILL, 0), (ChatMode.OFF, 0))
+    ]
+    keeper = ModelKeeper()
+    opened = [open_model(chat, (512,), keeper) for chat in chats]
+    found = [one.identity.thinking for one in opened]
+    assert [thinking and (thinking.budget_tokens, thinking.switches) for thinking in found] == [
+        (16, {"enable_thinking": True}),
+        (0, {"enable_thinking": False}),
+        None,
+    ]
+    assert loads == [options.model]
+    assert opened[0].preflight
+    assert all(one.preflight is opened[0].preflight for one in opened)
 
 
 def test_weights_that_are_loaded_count_as_free(options: ModelOptions, monkeypatch: pytest.MonkeyPatch) -> None:
