@@ -39,6 +39,9 @@ DTYPES = {
 }
 """By safetensors' names; tensors of other types are left to safetensors."""
 
+_ONE_AT_A_TIME = threading.RLock()
+"""Held by the thread that loads a model, because what it changes is changed for the whole process."""
+
 
 @contextmanager
 def weights_read_to(device: torch.device) -> Iterator[None]:
@@ -49,23 +52,24 @@ def weights_read_to(device: torch.device) -> Iterator[None]:
     if device.type != "cuda" or not hasattr(os, "preadv"):
         yield
         return
-    interval = sys.getswitchinterval()
-    # Each piece needs Python's lock a few times, and would wait as long for a thread that imports modules meanwhile.
-    sys.setswitchinterval(SWITCH_SECONDS)
-    try:
-        with _read_into(_Buffers(device)):
-            yield
-    finally:
-        sys.setswitchinterval(interval)
+    with _ONE_AT_A_TIME:
+        interval = sys.getswitchinterval()
+        # Each piece needs Python's lock a few times, and would wait that long for a thread that imports modules.
+        sys.setswitchinterval(SWITCH_SECONDS)
+        try:
+            with _read_into(_Buffers(device)):
+                yield
+        finally:
+            sys.setswitchinterval(interval)
 
 
 @contextmanager
 def _read_into(buffers: "_Buffers") -> Iterator[None]:
     module: Any = modeling_utils
-    own = getattr(module, "safe_open", None)
-    if own is None:  # a version that reads files in another way
+    if not hasattr(module, "safe_open"):  # a version that reads files in another way
         yield
         return
+    own = module.safe_open
     with ExitStack() as files:
 
         def opened(path: str | os.PathLike[str], *args: Any, **options: Any) -> _File:

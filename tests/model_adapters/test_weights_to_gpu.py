@@ -163,6 +163,24 @@ def test_a_thread_ends_with_the_block(tmp_path: Path, read: list[Any], monkeypat
                 reading.result()
 
 
+def test_models_are_loaded_one_at_a_time() -> None:
+    before = modeling_utils.safe_open, sys.getswitchinterval()
+    entered, left = threading.Event(), threading.Event()
+
+    def load() -> None:
+        with weights_to_gpu.weights_read_to(torch.device("cuda", 1)):
+            entered.set()
+            assert left.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        with weights_to_gpu.weights_read_to(torch.device("cuda", 0)):
+            other = pool.submit(load)
+            assert not entered.wait(0.2)
+        left.set()
+        other.result()
+    assert (modeling_utils.safe_open, sys.getswitchinterval()) == before
+
+
 def test_a_version_that_reads_otherwise_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(modeling_utils, "safe_open")
     with weights_to_gpu._read_into(weights_to_gpu._Buffers(torch.device("cpu"))):
