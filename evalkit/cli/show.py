@@ -105,7 +105,11 @@ def _list_failed(run: Path) -> None:
     from reports.terminal import print_rows
 
     views = run_views(open_run(run).samples.values())
-    print_rows(("sample", "score", "failure", "answer"), failed_rows(views))
+    rows = failed_rows(views)
+    if not rows:
+        typer.echo(f"{run}: none of its {len(views):,} samples failed", err=True)
+        return
+    print_rows(("sample", "score", "failure", "answer"), rows)
 
 
 def _write_page(run: Path, page: Path) -> None:

@@ -79,6 +79,11 @@ class TestCompare:
             "the answer",
         ]
 
+    def test_a_run_without_failed_samples_says_so(self, evalkit: Evalkit) -> None:
+        write_run(Path("right"), RunSpec({("vt", 4096): [1.0, 1.0]}))
+        shown = evalkit("show right --failed")
+        assert (shown.out, shown.err) == ("", "right: none of its 2 samples failed\n")
+
     def test_the_beginning_of_an_answer_without_spaces_is_listed(self, evalkit: Evalkit) -> None:
         write_run(Path("long"), RunSpec({("vt", 4096): [0.0]}, prediction="答案" * 100))
         (line,) = (line for line in evalkit("show long --failed").out.splitlines() if line.startswith("│"))
