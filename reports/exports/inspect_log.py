@@ -1,5 +1,6 @@
 """A run as a log of Inspect (inspect_ai), which its viewer and its data frames open."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from reports.exports.values import Value, description, prompt_text, settings_of,
 SCORER = "evalkit"
 _UNKNOWN_DATE = "1970-01-01T00:00:00+00:00"
 """Inspect requires a date; runs of early versions have none."""
+_STOP_REASONS: Mapping[str, str] = {"stop": "stop", "length": "max_tokens"}
+"""How an answer ended, in Inspect's words."""
 
 
 def write_inspect_log(run: StoredRun, out: Path) -> None:
@@ -56,7 +59,11 @@ def _metric(log: Any, value: Value) -> Any:
 
 def _sample(log: Any, record: RunRecord, sample: SampleRecord) -> Any:
     model, scorer = library("inspect_ai.model", "inspect-ai"), library("inspect_ai.scorer", "inspect-ai")
-    output = model.ModelOutput.from_content(model=record.model.name, content=sample.prediction)
+    output = model.ModelOutput.from_content(
+        model=record.model.name,
+        content=sample.prediction,
+        stop_reason=_STOP_REASONS.get(sample.finish_reason, "unknown"),
+    )
     output.usage = model.ModelUsage(
         input_tokens=sample.prompt_tokens,
         output_tokens=sample.completion_tokens,
@@ -84,5 +91,8 @@ def _sample(log: Any, record: RunRecord, sample: SampleRecord) -> Any:
             "error": sample.error,
             "unscored": sample.unscored,
             "prompt_sha256": sample.prompt_sha256,
+            "thought": sample.thought,
+            "thought_tokens": sample.thought_tokens,
+            "thought_end": sample.thought_end,
         },
     )

@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 
 from evalkit.analysis.finished_run import load_run
 from evalkit.analysis.foreign_results import read_foreign
+from reports.exports import inspect_log
 from tests.evalkit.run_factory import ERRORED, RunSpec, write_run
 from tests.support import Evalkit
 
@@ -123,6 +125,17 @@ def test_an_inspect_log(run: Path, evalkit: Evalkit) -> None:
             assert (scores["evalkit"].value if scores else None) == sample.score
             assert samples[name_of].output.completion == sample.prediction
     assert "end in .eval or .json" in evalkit.refuses("export inspect run --out log.txt")
+
+
+@pytest.mark.parametrize(("reason", "inspects"), [("stop", "stop"), ("length", "max_tokens"), ("error", "unknown")])
+def test_an_inspect_sample_has_its_thought_and_how_it_ended(run: Path, reason: Any, inspects: str) -> None:
+    log = pytest.importorskip("inspect_ai.log")
+    stored = load_run(run)
+    thought: dict[str, Any] = {"thought": "Hm.", "thought_tokens": 9, "thought_end": "forced"}
+    sample = replace(next(iter(stored.samples.values())), finish_reason=reason, **thought)
+    made = inspect_log._sample(log, stored.record, sample)
+    assert made.output.stop_reason == inspects
+    assert {name: made.metadata[name] for name in thought} == thought
 
 
 def records_of(log: bytes) -> Iterator[bytes]:
