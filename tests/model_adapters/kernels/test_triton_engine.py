@@ -1,7 +1,6 @@
 """The kernels inside transformers' modules: accepted if right, rejected if wrong, and the engine's answers."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -151,10 +150,10 @@ def test_elementwise_modules_are_found_by_what_they_compute(family: str, expecte
 @pytest.fixture
 def remembered(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The verdicts of earlier processes on this device, none at first."""
-    names: set[str] = set()
+    agreements = kernel_cache.Agreements({"gpu": "of a test"})
     monkeypatch.setattr(kernel_cache, "REMEMBERED_DEVICES", (DEVICE,))
-    monkeypatch.setattr(kernel_cache, "_agreements", lambda _: SimpleNamespace(names=names, add=names.add))
-    return names
+    monkeypatch.setattr(kernel_cache, "_agreements", lambda _: agreements)
+    return agreements.names
 
 
 @pytest.mark.parametrize("family", ["qwen3_next", "olmo_hybrid"])
