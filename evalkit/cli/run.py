@@ -1,7 +1,6 @@
 """`evalkit run`: run a plan of models and suites, or one suite by name."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,13 +133,13 @@ def _plan_name(plan: str | None, run_options: "RunOptions") -> str:
 def _watch(plan: str, out: Path | None, where: str, interval: float | None, *, dry_run: bool) -> int:
     from evalkit.cli.shared.plan_run import check, check_questions
     from evalkit.cli.shared.watch_run import CheckpointWatch
-    from evalkit.running.plan import CHECKPOINT, LAST_GOOD
+    from evalkit.running.plan import CHECKPOINT, LAST_GOOD, named_in_errors
     from evalkit.running.watching import read_watching_plan
     from model_adapters.checkpoint_source import open_source
 
     read = read_watching_plan(plan, out)
     each = read.of(CHECKPOINT, CHECKPOINT, LAST_GOOD)
-    with _naming(plan):
+    with named_in_errors(plan):
         check(read.of_fixed())
         check(replace(each, runs=()))
         check_questions(each)
@@ -152,23 +151,14 @@ def _watch(plan: str, out: Path | None, where: str, interval: float | None, *, d
     return 0
 
 
-@contextmanager
-def _naming(plan: str) -> Iterator[None]:
-    """Name the plan in a UsageError about what it asks for."""
-    try:
-        yield
-    except UsageError as error:
-        raise UsageError(f"plan {plan}: {error}") from None
-
-
 def _run_plan(plan: str, out: Path | None, run_options: "RunOptions", *, dry_run: bool) -> int:
     from evalkit.cli.shared.plan_run import carry_out, check, describe
-    from evalkit.running.plan import read_plan
+    from evalkit.running.plan import named_in_errors, read_plan
 
     read = read_plan(plan, out, run_options.shard)
     if (replicas := run_options.replicas) is not None:
         read = replace(read, runs=tuple(replace(run, replicas=replicas.instead_of(run.replicas)) for run in read.runs))
-    with _naming(plan):
+    with named_in_errors(plan):
         check(read)
     if not dry_run:
         return carry_out(read)

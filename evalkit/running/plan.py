@@ -3,7 +3,8 @@
 Paths in a plan, models among them, are relative to its file.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -125,8 +126,15 @@ def read_plan(name: str, out: Path | None = None, shard: Shard | None = None) ->
     suite and setting that are wrong.
     """
     text, folder = plan_text(name)
-    try:
+    with named_in_errors(name):
         return _plan(read_yaml(text), Path(name).stem, folder, out, shard)
+
+
+@contextmanager
+def named_in_errors(name: str) -> Iterator[None]:
+    """Name the plan in the UsageErrors of this block."""
+    try:
+        yield
     except UsageError as error:
         raise UsageError(f"plan {name}: {error}") from None
 

@@ -21,6 +21,7 @@ from evalkit.running.plan import (
     PlannedRun,
     RunPlan,
     folder_name,
+    named_in_errors,
     plan_text,
     refuse_twice,
     report_of,
@@ -160,7 +161,7 @@ class WatchingPlan:
 def read_watching_plan(name: str, out: Path | None = None) -> WatchingPlan:
     """The plan in file `name`, checked as `read_plan` does; its `models` may be left out."""
     text, home = plan_text(name)
-    try:
+    with named_in_errors(name):
         data: Any = read_yaml(text)
         if isinstance(data, dict):
             data = {"models": [CHECKPOINT], **data}
@@ -172,8 +173,6 @@ def read_watching_plan(name: str, out: Path | None = None) -> WatchingPlan:
         _refuse_unknown_sides(file.reports, (*fixed, CHECKPOINT, LAST_GOOD))
         plan.of(CHECKPOINT, CHECKPOINT, LAST_GOOD)
         return plan
-    except UsageError as error:
-        raise UsageError(f"plan {name}: {error}") from None
 
 
 def _refuse_unknown_sides(reports: Iterable[dict[str, Any]], known: tuple[str, ...]) -> None:
