@@ -10,10 +10,9 @@ import inspect
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -23,6 +22,7 @@ from torch import nn
 from evalkit import files
 from evalkit.cache import cache_folder
 from model_adapters.code_digest import code_digest
+from model_adapters.installed_package import installed_code
 from model_adapters.kernels.compiling import only_compiling
 
 TRITON_VARIABLE = "TRITON_CACHE_DIR"
@@ -109,11 +109,15 @@ def described(module: nn.Module) -> str:
 
 
 class Agreements:
-    """The kernels and shapes that have agreed in one environment, in a file shared by processes."""
+    """The kernels and shapes that have agreed in one environment, in a file shared by processes.
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    Those of an environment with a None, which may change unseen, are forgotten with the process.
+    """
+
+    def __init__(self, environment: Mapping[str, str | None]) -> None:
         text = json.dumps(environment, sort_keys=True)
         self.environment = environment
+        self._kept = None not in environment.values()
         self.path = kernel_folder() / f"agreed-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
         self.names = self._read()
         self.rejected: set[str] = set()
@@ -122,6 +126,8 @@ class Agreements:
     def add(self, name: str) -> None:
         """Remember a kernel, with those that other processes have added meanwhile."""
         self.names |= self._read() | {name}
+        if not self._kept:
+            return
         content = {"environment": self.environment, "agreed": sorted(self.names)}
         with suppress(OSError):  # without it, the next process checks again
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +135,8 @@ class Agreements:
                 out.write(json.dumps(content, indent=1).encode())
 
     def _read(self) -> set[str]:
+        if not self._kept:
+            return set()
         try:
             return set(json.loads(self.path.read_text(encoding="utf-8"))["agreed"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -140,14 +148,17 @@ def _agreements(index: int | None) -> Agreements:
     return Agreements(environment_of(torch.device("cuda", torch.cuda.current_device() if index is None else index)))
 
 
-def environment_of(device: torch.device) -> dict[str, str]:
-    """What the verdict of a check depends on besides the shape: libraries, the engine's own code, and the GPU."""
+def environment_of(device: torch.device) -> dict[str, str | None]:
+    """What the verdict of a check depends on besides the shape: libraries, the engine's own code, and the GPU.
+
+    A library whose code may change without its version is None.
+    """
     properties = torch.cuda.get_device_properties(device)
     return {
         "gpu": f"{properties.name}, capability {properties.major}.{properties.minor}",
         "cuda": str(torch.version.cuda),
         "cudnn": _cudnn(),
-        **{name: version_of(name) for name in _PACKAGES},
+        **{name: installed_code(name) for name in _PACKAGES},
         "code": code_digest(*_CODE)[:16],
     }
 
@@ -157,14 +168,6 @@ def _cudnn() -> str:
         return str(torch.backends.cudnn.version())
     except RuntimeError:  # PyTorch was built for another version
         return "unusable"
-
-
-def version_of(package: str) -> str:
-    """The version of an installed package; `none` if it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"
 
 
 def _move_groups(folder: Path) -> None:

@@ -33,10 +33,9 @@ from model_adapters.preflight.checks import Subject, short_preflight
 _REAL = "sha256:"
 """What a fingerprint begins with that was computed from files."""
 _PACKAGES = (
-    "accelerate", "bitsandbytes", "causal-conv1d", "compressed-tensors", "flash-attn-3", "peft", "safetensors",
-    "tokenizers", "torch", "transformers", "triton",
+    "accelerate", "bitsandbytes", "causal-conv1d", "compressed-tensors", "peft", "safetensors", "tokenizers",
 )  # fmt: skip
-"""What loads weights or computes with them."""
+"""What loads weights or computes with them, beside the packages that kernels depend on."""
 _TUNED = ("fla", "mamba_ssm", "kernels")
 """Python modules whose kernels differ between processes: launches are chosen by timing, or the code is downloaded."""
 _VARIABLES = ("CUBLAS", "CUDNN", "NVIDIA_TF32", "PYTORCH_", "TORCH_", "TRITON_")
@@ -77,10 +76,12 @@ def _kept_or_made(
     subject: Subject, wanted: str, invariant: tuple[int | None, int | None] | None
 ) -> tuple[PreflightCheck, ...]:
     found = agreements(subject.model.device) if _is_known(subject) else None
-    packages = {} if found is None else {name: installed_code(name) for name in _PACKAGES}
-    if found is None or None in packages.values():
+    if found is None:
         return _make(subject, invariant)
-    depends = _dependencies(subject, {**found.environment, "packages": packages}, (wanted, invariant))
+    environment = {**found.environment, **{name: installed_code(name) for name in _PACKAGES}}
+    if None in environment.values():
+        return _make(subject, invariant)
+    depends = _dependencies(subject, environment, (wanted, invariant))
     file = _file(depends)
     kept = _read(file, depends, found)
     if kept is not None:

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Runs checks of kernels as a new process does; returns the shapes that it had to check."""
     monkeypatch.setattr(kernel_cache, "REMEMBERED_DEVICES", ("cpu",))
 
-    def run(*shapes: str, faulty: bool = False, environment: dict[str, str] = ENVIRONMENT) -> list[str]:
+    def run(*shapes: str, faulty: bool = False, environment: Mapping[str, str | None] = ENVIRONMENT) -> list[str]:
         agreements = kernel_cache.Agreements(environment)
         monkeypatch.setattr(kernel_cache, "_agreements", lambda _: agreements)
         checked = []
@@ -46,6 +46,13 @@ def test_agreement_is_remembered_by_shape_and_environment(process: Callable[...,
     assert process("a", environment={**ENVIRONMENT, "gpu": "H200"}) == ["a"]
     assert process("a", environment={**ENVIRONMENT, "code": "2"}) == ["a"]
     assert process("a", "b", "c") == []
+
+
+def test_nothing_is_remembered_of_a_library_that_can_be_edited(process: Callable[..., list[str]]) -> None:
+    environment = {**ENVIRONMENT, "torch": None}
+    assert process("a", "a", environment=environment) == ["a"]
+    assert process("a", environment=environment) == ["a"]
+    assert not cache_folder().exists()
 
 
 def test_a_fault_is_found_again_by_every_process(process: Callable[..., list[str]]) -> None:

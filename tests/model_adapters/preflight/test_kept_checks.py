@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,7 +56,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Subject]:
 def process(monkeypatch: pytest.MonkeyPatch) -> Process:
     monkeypatch.setattr(kernel_cache, "REMEMBERED_DEVICES", ("cpu",))
 
-    def run(options: ModelOptions, environment: dict[str, str] = ENVIRONMENT, rejected: str = "") -> OpenedModel:
+    def run(
+        options: ModelOptions, environment: Mapping[str, str | None] = ENVIRONMENT, rejected: str = ""
+    ) -> OpenedModel:
         found = Agreements(environment)
         monkeypatch.setattr(kernel_cache, "_agreements", lambda _: found)
         if rejected:
@@ -312,8 +314,11 @@ def test_libraries_that_can_be_edited_are_checked_by_each_process(
     process: Process, made: list[Subject], options: ModelOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = kept_checks.installed_code
-    monkeypatch.setattr(kept_checks, "installed_code", lambda name: None if name == "transformers" else own(name))
     for count in (1, 2):
+        process(options, environment={**ENVIRONMENT, "transformers": None})
+        assert len(made) == count
+    monkeypatch.setattr(kept_checks, "installed_code", lambda name: None if name == "tokenizers" else own(name))
+    for count in (3, 4):
         process(options)
         assert len(made) == count
     assert kept_files() == []
