@@ -12,23 +12,31 @@ from pathlib import Path
 
 LIBRARY = "libtorch.so"
 """What needs all of PyTorch's libraries but the one that calls Python."""
+_WITH_LIBRARIES = ("asyncio", "markupsafe", "numpy", "PIL.Image", "regex", "yaml")
+"""Modules with libraries that transformers imports."""
 
 
 def start_for_gpu() -> None:
     """Import transformers while CUDA's driver and PyTorch's libraries are loaded, before PyTorch is imported.
 
     transformers' own import takes a second and needs no PyTorch. The driver takes a tenth of a second or more and the
-    libraries of a build for GPUs half a second; their next user waits for the rest. What is missing fails where it is
-    used.
+    libraries of a build for GPUs half a second; their next user waits for the rest. A process loads one library at a
+    time, so what transformers needs comes first. What is missing fails where it is used.
     """
     place = importlib.util.find_spec("torch") if "torch" not in sys.modules else None
     if place is None or place.origin is None:
         return
     library = Path(place.origin).parent / "lib" / LIBRARY
     _start("cuda driver", _initialize_driver)
+    for name in _WITH_LIBRARIES:
+        _import(name)
     _start("libtorch", lambda: _load(library))
+    _import("transformers")
+
+
+def _import(name: str) -> None:
     with suppress(ImportError):
-        importlib.import_module("transformers")
+        importlib.import_module(name)
 
 
 def _start(name: str, work: Callable[[], None]) -> None:
