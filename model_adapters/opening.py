@@ -170,6 +170,8 @@ def check_options(options: ModelOptions, replicas: "ReplicaOptions | None" = Non
     if options.device == "auto":  # which every machine has, and torch takes seconds to import
         check_runs_models()
     else:
+        if options.device != "cpu":
+            start_for_gpu(options.device)
         from model_adapters.loading import find_device
 
         find_device(options.device)
@@ -222,7 +224,7 @@ def memory_forecast(options: ModelOptions, ctx: int, loaded_bytes: int = 0) -> s
     if ctx == 0 or options.model.startswith(SCRIPTED_PREFIX) or options.server is not None:
         return None
     if options.device != "cpu":
-        start_for_gpu()
+        start_for_gpu(options.device)
     from model_adapters.loading import find_device
 
     if find_device(options.device).type != "cuda":

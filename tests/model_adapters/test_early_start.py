@@ -8,9 +8,11 @@ import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
+from evalkit.errors import UsageError
 from evalkit.running.model_options import ModelOptions
 from model_adapters import early_start, opening
 
@@ -55,9 +57,9 @@ early_start.start_for_gpu()
 """
 
 
-def _start_and_wait() -> None:
+def _start_and_wait(device: str = "auto") -> None:
     before = set(threading.enumerate())
-    early_start.start_for_gpu()
+    early_start.start_for_gpu(device)
     for thread in set(threading.enumerate()) - before:
         thread.join()
 
@@ -90,22 +92,59 @@ def test_a_process_that_is_interrupted_ends_after_its_libraries_are_loaded() -> 
     assert (found.returncode, found.stdout, found.stderr) == (130, "loaded\n", "")
 
 
+class Driver:
+    """Stands for CUDA's driver with two GPUs, of which one has the number 7, and for the C library."""
+
+    done: ClassVar[list[object]] = []
+
+    def __init__(self, name: str | None) -> None:
+        self.dlopen = lambda path, flags: self.done.append(path)
+
+    def cuInit(self, flags: int) -> int:  # noqa: N802 - CUDA's name
+        self.done.append(flags)
+        return 0
+
+    def cuDeviceGet(self, place: Any, index: int) -> int:  # noqa: N802
+        place._obj.value = (4, 7)[index] if index < 2 else 0
+        return 0 if index < 2 else 101
+
+    def cuDevicePrimaryCtxRetain(self, context: Any, place: ctypes.c_int) -> int:  # noqa: N802
+        self.done.append(f"context on {place.value}")
+        return 0
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> type[Driver]:
+    monkeypatch.setattr(Driver, "done", [])
+    monkeypatch.setattr(ctypes, "CDLL", Driver)
+    return Driver
+
+
 def test_the_driver_and_the_libraries_are_loaded_once(
-    monkeypatch: pytest.MonkeyPatch, without_torch: list[str], tmp_path: Path
+    driver: type[Driver], without_torch: list[str], tmp_path: Path
 ) -> None:
-    done: list[object] = []
-
-    class Library:
-        def __init__(self, name: str | None) -> None:
-            self.dlopen = lambda path, flags: done.append(path)
-
-        def cuInit(self, flags: int) -> None:  # noqa: N802 - CUDA's name
-            done.append(flags)
-
-    monkeypatch.setattr(ctypes, "CDLL", Library)
     _start_and_wait()
-    assert sorted(done, key=str) == [0, str(tmp_path / "torch" / "lib" / "libtorch.so").encode()]
+    library = str(tmp_path / "torch" / "lib" / "libtorch.so").encode()
+    assert sorted(driver.done, key=str) == [0, library, "context on 4"]
     assert without_torch[-1] == "transformers"
+
+
+@pytest.mark.parametrize(
+    ("device", "contexts"), [("cuda", ["context on 4"]), ("cuda:1", ["context on 7"]), ("cuda:2", [])]
+)
+def test_a_context_is_made_on_the_gpu_of_the_run(
+    driver: type[Driver], without_torch: list[str], device: str, contexts: list[str]
+) -> None:
+    _start_and_wait(device)
+    assert [one for one in driver.done if str(one).startswith("context")] == contexts
+
+
+def test_no_context_is_made_without_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, driver: type[Driver], without_torch: list[str]
+) -> None:
+    monkeypatch.setattr(Driver, "cuInit", lambda self, flags: 100)
+    _start_and_wait()
+    assert [one for one in driver.done if str(one).startswith("context")] == []
 
 
 def test_a_machine_without_driver_and_libraries_does_without(
@@ -136,9 +175,19 @@ def test_nothing_starts_where_pytorch_is_imported(monkeypatch: pytest.MonkeyPatc
 
 def test_a_run_on_the_cpu_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
-    monkeypatch.setattr(opening, "start_for_gpu", lambda: started.append("all"))
+    monkeypatch.setattr(opening, "start_for_gpu", started.append)
     assert opening.memory_forecast(ModelOptions(model="m", device="cpu"), 4096) is None
     assert opening.memory_forecast(ModelOptions(model="scripted:right"), 4096) is None
     assert started == []
+    opening.check_options(ModelOptions(model="reference:hybrid", device="cpu"))
+    assert started == []
     opening.memory_forecast(ModelOptions(model="reference:hybrid"), 4096)
-    assert started == ["all"]
+    assert started == ["auto"]
+
+
+def test_a_gpu_that_is_named_is_started_before_it_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(opening, "start_for_gpu", started.append)
+    with pytest.raises(UsageError, match="cuda:1"):
+        opening.check_options(ModelOptions(model="reference:hybrid", device="cuda:1"))
+    assert started == ["cuda:1"]
