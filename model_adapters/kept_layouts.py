@@ -26,7 +26,14 @@ def layout_file(configuration: str, dtype: torch.dtype) -> Path:
 def read_layout(file: Path) -> MemoryLayout | None:
     """The layout that `write_layout` left in a file; None if there is none."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        return layout_of(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def layout_of(content: Any) -> MemoryLayout:
+    """The layout whose JSON values these are; raises ValueError if they are none."""
+    try:
         return MemoryLayout(
             layers=tuple(LayerMemory(*layer) for layer in content["layers"]),
             states_per_layer=content["states_per_layer"],
@@ -34,23 +41,27 @@ def read_layout(file: Path) -> MemoryLayout | None:
             continues=content["continues"],
             last_mlp_runs_last=content["last_mlp_runs_last"],
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError):  # torch raises the last
-        return None
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:  # torch raises the last
+        raise ValueError(f"no layout: {error}") from error
 
 
-def write_layout(file: Path, layout: MemoryLayout) -> None:
-    """Keep a layout; a cache that cannot be written only costs time at the next start."""
-    content = {
-        "layers": [astuple(layer) for layer in layout.layers],
+def layout_content(layout: MemoryLayout) -> dict[str, Any]:
+    """The JSON values of a layout."""
+    return {
+        "layers": [list(astuple(layer)) for layer in layout.layers],
         "states_per_layer": layout.states_per_layer,
         "calls": [[call.layer_index, call.is_last, _shape(call.shape), call.plain] for call in layout.calls],
         "continues": layout.continues,
         "last_mlp_runs_last": layout.last_mlp_runs_last,
     }
+
+
+def write_layout(file: Path, layout: MemoryLayout) -> None:
+    """Keep a layout; a cache that cannot be written only costs time at the next start."""
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(file) as out:
-            out.write(json.dumps(content).encode())
+            out.write(json.dumps(layout_content(layout)).encode())
 
 
 def _shape(shape: AttentionShape) -> list[Any]:

@@ -9,8 +9,8 @@ with patches.off():
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from torch import nn
@@ -59,6 +59,18 @@ class ModulePatches:
     def placed(self) -> tuple[object, ...]:
         """The patches in place, equal to those of another time if the model runs the same functions."""
         return tuple(self._placed)
+
+    def described(self, model: nn.Module) -> tuple[str, ...]:
+        """The patches in place, as another process that placed the same with the same code describes them."""
+        names = {module: name for name, module in model.named_modules()}
+
+        def describe(patch: _Patch) -> str:
+            owner, fast = patch.owner, cast(FunctionType, patch.fast)
+            place = names.get(owner, "elsewhere") if isinstance(owner, nn.Module) else owner.__name__
+            # Its name may be that of the function that it replaces.
+            return f"{place} {patch.name}: {fast.__globals__['__name__']} {fast.__code__.co_firstlineno}"
+
+        return tuple(map(describe, self._placed))
 
     def has(self, owner: nn.Module | ModuleType, name: str) -> bool:
         """Whether a patch of this name is in place."""

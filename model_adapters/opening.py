@@ -68,6 +68,7 @@ def open_model(options: ModelOptions, ctxs: Sequence[int] = (), keeper: "ModelKe
 
 def open_loaded(options: ModelOptions, loaded: "LoadedModel", identity: ModelIdentity) -> OpenedModel:
     """A loaded model on the engine, after a short preflight; raises UsageError if it must not run."""
+    from model_adapters.kept_measurements import measurements_kept
     from model_adapters.preflight import Subject, preflight_once, refuse_stopped
     from model_adapters.transformers_adapter import TransformersAdapter
 
@@ -80,14 +81,15 @@ def open_loaded(options: ModelOptions, loaded: "LoadedModel", identity: ModelIde
     def make_adapter() -> Adapter:
         if loaded.model.device.type == "cuda":
             report(Activity("first passes: kernels are compiled"))
-        return TransformersAdapter(
-            loaded.model,
-            loaded.tokenizer,
-            identity,
-            segment_tokens=options.segment_tokens,
-            batch_sequences=options.batch_sequences,
-            batch_invariant=options.batch_invariant,
-        )
+        with measurements_kept(loaded.model, identity, options.gdn_kernel):
+            return TransformersAdapter(
+                loaded.model,
+                loaded.tokenizer,
+                identity,
+                segment_tokens=options.segment_tokens,
+                batch_sequences=options.batch_sequences,
+                batch_invariant=options.batch_invariant,
+            )
 
     return OpenedModel(
         identity,

@@ -1,7 +1,8 @@
 """The kernel cache: compiled Triton kernels, and which kernels agreed with their references on which GPU.
 
-It is the folder `kernels` in evalkit's cache, which also keeps short preflights (`preflight.kept_checks`). A machine or
-container image that has a copy of it, at any path, neither compiles nor checks these kernels and models again.
+It is the folder `kernels` in evalkit's cache, which also keeps what was found out about models (`kept_files`). A
+machine or container image that has a copy of it, at any path, neither compiles nor checks these kernels and models
+again.
 """
 
 import atexit

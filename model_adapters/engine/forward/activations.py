@@ -16,8 +16,8 @@ MARGIN = 1.1
 """Factor on what was measured: later segments have more keys before them, and the allocator rounds sizes up."""
 LEAST_TOKENS = 256
 
-_KNOWN: WeakKeyDictionary[PreTrainedModel, dict[tuple[object, ...], int]] = WeakKeyDictionary()
-"""What was measured of each model, by the size of the segment and the functions that the model ran."""
+_KNOWN: WeakKeyDictionary[PreTrainedModel, dict[tuple[object, ...], dict[int, int]]] = WeakKeyDictionary()
+"""What was measured of each model, by the functions that it ran and the size of the segment."""
 
 
 def needs_of(runner: ModelRunner, segment_tokens: int, longest: int | None = None) -> Needs:
@@ -49,10 +49,15 @@ def measured_needs(runner: ModelRunner, segment_tokens: int, longest: int | None
 
 def known_activation_bytes(runner: ModelRunner, tokens: int) -> int:
     """As `activation_bytes`, but measured again only if the model runs other functions than before."""
-    known, key = _KNOWN.setdefault(runner.model, {}), (tokens, patches_of(runner.model).placed)
-    if key not in known:
-        known[key] = activation_bytes(runner, tokens)
-    return known[key]
+    known = known_by_size(runner.model)
+    if tokens not in known:
+        known[tokens] = activation_bytes(runner, tokens)
+    return known[tokens]
+
+
+def known_by_size(model: PreTrainedModel) -> dict[int, int]:
+    """What has been measured of a model with the functions that it runs now, by the size of the segment."""
+    return _KNOWN.setdefault(model, {}).setdefault(patches_of(model).placed, {})
 
 
 def activation_bytes(runner: ModelRunner, tokens: int) -> int:

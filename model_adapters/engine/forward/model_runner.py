@@ -40,7 +40,7 @@ ALLOCATING_TOKENS = 16
 """Length of the prompt that allocates a cache: a few tokens, whose own activations are small."""
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """What was measured of a model."""
 
     layout: MemoryLayout
@@ -48,8 +48,18 @@ class _Known(NamedTuple):
     first_position: int
 
 
-_KNOWN: WeakKeyDictionary[PreTrainedModel, dict[tuple[object, ...], _Known]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[PreTrainedModel, dict[tuple[object, ...], Known]] = WeakKeyDictionary()
 """By model, and by what decides the measurements; holds parts of a model only as long as the whole exists."""
+
+
+def known_of(model: PreTrainedModel) -> Known | None:
+    """What has been measured of a model as it is now."""
+    return _KNOWN.get(model, {}).get(_what_runs(model))
+
+
+def set_known(model: PreTrainedModel, known: Known) -> None:
+    """Let runners of a model, as it is now, measure nothing."""
+    _KNOWN.setdefault(model, {})[_what_runs(model)] = known
 
 
 class ModelRunner:
@@ -79,10 +89,10 @@ class ModelRunner:
         self._mixers: tuple[torch.nn.Module, ...] = ()
         self._long_rotaries = long_rotaries(self._decoder)
         mlp = last_mlp(self._decoder)
-        known, key = _KNOWN.setdefault(model, {}), _what_runs(model)
+        known = known_of(model)
         with refused_in_one_line(model):
-            if key in known:
-                self.layout, self._mixers, self._first_position = known[key]
+            if known is not None:
+                self.layout, self._mixers, self._first_position = known
                 self._last_mlp = mlp if self.layout.last_mlp_runs_last else None
                 use_slot_attention(model)
                 return
@@ -95,7 +105,7 @@ class ModelRunner:
             use_slot_attention(model)
             self.layout = replace(self.layout, continues=continues_from_states(self))
         if not only_compiling():
-            known[key] = _Known(self.layout, self._mixers, self._first_position)
+            set_known(model, Known(self.layout, self._mixers, self._first_position))
 
     @property
     def device(self) -> torch.device:

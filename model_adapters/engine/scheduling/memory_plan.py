@@ -87,6 +87,11 @@ def plannable_bytes(available: int, *, on_gpu: bool) -> int:
     return available - (min(spare, GPU_SPARE_BYTES) if on_gpu else spare)
 
 
+def reserve_is_full(device: torch.device) -> bool:
+    """Whether a GPU has so much memory left that a plan leaves all of GPU_SPARE_BYTES unused."""
+    return available_bytes(device) * SPARE_SHARE >= GPU_SPARE_BYTES
+
+
 def choose_plan(
     needs: Needs,
     device: torch.device,

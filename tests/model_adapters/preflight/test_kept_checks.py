@@ -19,6 +19,7 @@ from evalkit.records import PreflightCheck, Request
 from evalkit.records.codec import from_dict, to_dict
 from evalkit.records.runs import ThinkingUse
 from evalkit.running.model_options import GdnKernel, ModelOptions
+from model_adapters import kept_files
 from model_adapters.kernels import kernel_cache
 from model_adapters.kernels.kernel_cache import Agreements, checked_once
 from model_adapters.loading import load_model
@@ -68,7 +69,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Process:
     return run
 
 
-def kept_files() -> list[Path]:
+def stored_files() -> list[Path]:
     return sorted((cache_folder() / "kernels" / "preflight").glob("*"))
 
 
@@ -123,13 +124,13 @@ def _other_tokenizer(options: ModelOptions, _: pytest.MonkeyPatch) -> ModelOptio
 
 
 def _other_library(options: ModelOptions, monkeypatch: pytest.MonkeyPatch) -> ModelOptions:
-    own = kept_checks.installed_code
-    monkeypatch.setattr(kept_checks, "installed_code", lambda name: "0" if name == "causal-conv1d" else own(name))
+    own = kept_files.installed_code
+    monkeypatch.setattr(kept_files, "installed_code", lambda name: "0" if name == "causal-conv1d" else own(name))
     return options
 
 
 def _other_code(options: ModelOptions, monkeypatch: pytest.MonkeyPatch) -> ModelOptions:
-    monkeypatch.setattr(kept_checks, "code_digest", lambda: "another")
+    monkeypatch.setattr(kept_files, "code_digest", lambda: "another")
     return options
 
 
@@ -144,7 +145,7 @@ def _other_switch(options: ModelOptions, monkeypatch: pytest.MonkeyPatch) -> Mod
 
 
 def _other_attention(options: ModelOptions, monkeypatch: pytest.MonkeyPatch) -> ModelOptions:
-    monkeypatch.setattr(kept_checks, "current_flash_attention_impl", lambda: "FA3")
+    monkeypatch.setattr(kept_files, "current_flash_attention_impl", lambda: "FA3")
     return options
 
 
@@ -208,7 +209,7 @@ def test_a_stop_is_found_again_by_every_process(
         for _ in range(2):
             with pytest.raises(UsageError, match="preflight stops at"):
                 process(options)
-    assert kept_files() == []
+    assert stored_files() == []
     assert {check.made_at for check in process(options).preflight} == {None}
 
 
@@ -246,7 +247,7 @@ def test_a_damaged_file_costs_a_preflight(
     damaged: bytes | Callable[[dict[str, Any]], dict[str, Any]],
 ) -> None:
     process(options)
-    (file,) = kept_files()
+    (file,) = stored_files()
     whole = file.read_bytes()
     file.write_bytes(damaged if isinstance(damaged, bytes) else json.dumps(damaged(json.loads(whole))).encode())
     process(options)
@@ -277,7 +278,7 @@ def test_other_kernels_are_checked_again(process: Process, made: list[Subject], 
     assert len(made) == 3
 
 
-@pytest.mark.parametrize("module", kept_checks._TUNED)
+@pytest.mark.parametrize("module", kept_files.TUNED)
 def test_libraries_that_choose_kernels_in_each_process_are_checked_by_each(
     process: Process, made: list[Subject], options: ModelOptions, monkeypatch: pytest.MonkeyPatch, module: str
 ) -> None:
@@ -313,22 +314,22 @@ def test_other_code_is_checked_by_each_process(
 def test_libraries_that_can_be_edited_are_checked_by_each_process(
     process: Process, made: list[Subject], options: ModelOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = kept_checks.installed_code
+    own = kept_files.installed_code
     for count in (1, 2):
         process(options, environment={**ENVIRONMENT, "transformers": None})
         assert len(made) == count
-    monkeypatch.setattr(kept_checks, "installed_code", lambda name: None if name == "tokenizers" else own(name))
+    monkeypatch.setattr(kept_files, "installed_code", lambda name: None if name == "tokenizers" else own(name))
     for count in (3, 4):
         process(options)
         assert len(made) == count
-    assert kept_files() == []
+    assert stored_files() == []
 
 
 def test_nothing_is_kept_on_a_cpu(options: ModelOptions, made: list[Subject]) -> None:
     for count in (1, 2):
         assert {check.made_at for check in open_model(options).preflight} == {None}
         assert len(made) == count
-    assert kept_files() == []
+    assert stored_files() == []
 
 
 def test_records_of_other_versions_are_read() -> None:
