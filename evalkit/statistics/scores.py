@@ -143,10 +143,14 @@ class MeanLoss:
 
 
 def proportion_interval(right: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """Clopper and Pearson's exact interval of a proportion, in [0, 1]."""
+    """Clopper and Pearson's exact interval of a proportion, in [0, 1]; `n` is at least 1."""
+    tail = (1 - confidence) / 2
+    # The chance that n answers agree is a power, and SciPy takes longer to import than a single answer.
+    if right == 0:
+        return 0.0, -math.expm1(math.log(tail) / n)
+    if right == n:
+        return tail ** (1 / n), 1.0
     from scipy import special
 
-    tail = (1 - confidence) / 2
-    low = float(special.betaincinv(right, n - right + 1, tail)) if right else 0.0
-    high = float(special.betaincinv(right + 1, n - right, 1 - tail)) if right < n else 1.0
-    return low, high
+    low, high = special.betaincinv((right, right + 1), (n - right + 1, n - right), (tail, 1 - tail))
+    return float(low), float(high)

@@ -19,7 +19,7 @@ UNUSED = (
     "datasets",
     "lm_eval",
     "matplotlib",
-    "scipy.optimize",
+    "scipy",
     "ray",
 )
 

@@ -19,10 +19,12 @@ def answers(right: int, n: int) -> list[float]:
     return [1.0] * right + [0.0] * (n - right)
 
 
-@pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (3, 3), (5, 5), (4, 5), (0, 25), (90, 100), (498, 500)])
+@pytest.mark.parametrize(
+    ("right", "n"), [(0, 1), (1, 1), (3, 3), (5, 5), (4, 5), (0, 25), (90, 100), (498, 500), (0, 500), (500, 500)]
+)
 def test_right_and_wrong_answers_have_clopper_and_pearsons_interval(right: int, n: int) -> None:
     expected = stats.binomtest(right, n).proportion_ci(0.95, method="exact")
-    assert MeanScore.of([answers(right, n)]).interval() == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert MeanScore.of([answers(right, n)]).interval() == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 0.9, 1.0])
