@@ -22,6 +22,7 @@ from model_adapters.checkpoint_tokenizer import checkpoint_tokenizer
 from model_adapters.engine.fast_modules.choose import choose_kernels
 from model_adapters.engine.scheduling.position_limit import PositionLimit, position_limit
 from model_adapters.fingerprint import fingerprint, hashing
+from model_adapters.first_use import libraries_used
 from model_adapters.generation_settings import end_of_sequence, set_end_of_sequence, unapplied_settings
 from model_adapters.kernels.compiling import compiler_imported
 from model_adapters.position_override import PositionOverride
@@ -81,23 +82,24 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
     model, trust_remote_code = options.model, options.trust_remote_code
     forced = None if options.override is None else PositionOverride.parse(options.override)
     place = find_device(options.device)
-    checkpoint = open_checkpoint(model, trust_remote_code=trust_remote_code)
-    config = read_config(checkpoint, trust_remote_code)
-    quantization = read_quantization(checkpoint)
-    merger = None if checkpoint.adapter is None else AdapterMerger(checkpoint.adapter, model)
-    tokenizer = checkpoint_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
-    _check_tokenizer(checkpoint, config, tokenizer)
-    end = end_of_sequence(checkpoint, tokenizer)
-    stated = checkpoint.config
-    if forced is not None:
-        stated = {**stated, "rope_parameters": forced.configure(config)}
-    limit = position_limit(skeleton(checkpoint, config, trust_remote_code))
-    limit = None if limit is not None and limit.reads_alone else limit
-    _refuse_beyond(checkpoint.name, limit, ctxs)
-    dtype = find_dtype(options.dtype, place)
-    layout = checkpoint_support(checkpoint, config, dtype, trust_remote_code)
-    weights = weight_files(checkpoint)
-    files = _fingerprinted(checkpoint, weights, trust_remote_code)
+    with libraries_used(place):
+        checkpoint = open_checkpoint(model, trust_remote_code=trust_remote_code)
+        config = read_config(checkpoint, trust_remote_code)
+        quantization = read_quantization(checkpoint)
+        merger = None if checkpoint.adapter is None else AdapterMerger(checkpoint.adapter, model)
+        tokenizer = checkpoint_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
+        _check_tokenizer(checkpoint, config, tokenizer)
+        end = end_of_sequence(checkpoint, tokenizer)
+        stated = checkpoint.config
+        if forced is not None:
+            stated = {**stated, "rope_parameters": forced.configure(config)}
+        limit = position_limit(skeleton(checkpoint, config, trust_remote_code))
+        limit = None if limit is not None and limit.reads_alone else limit
+        _refuse_beyond(checkpoint.name, limit, ctxs)
+        dtype = find_dtype(options.dtype, place)
+        layout = checkpoint_support(checkpoint, config, dtype, trust_remote_code)
+        weights = weight_files(checkpoint)
+        files = _fingerprinted(checkpoint, weights, trust_remote_code)
     with hashing(files) as found, compiler_imported(place):
         built, warnings = build_model(
             checkpoint,

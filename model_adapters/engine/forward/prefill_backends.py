@@ -58,7 +58,7 @@ def _cpu_flash(
     return out, lse
 
 
-def _cuda_cudnn(
+def attend_with_cudnn(
     q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, causal: bool, scale: float
 ) -> Attended:
     found = torch.ops.aten._scaled_dot_product_cudnn_attention(
@@ -147,7 +147,7 @@ def _cuda_triton_window(
 _KERNELS: dict[str, tuple[FusedKernel, ...]] = {
     "cpu": (FusedKernel("flash (CPU)", _cpu_flash),),
     "cuda": (
-        FusedKernel("cuDNN", _cuda_cudnn, plans_lengths=True),
+        FusedKernel("cuDNN", attend_with_cudnn, plans_lengths=True),
         FusedKernel("flash", _cuda_flash),
         FusedKernel("memory-efficient", _cuda_efficient),
     ),
