@@ -10,7 +10,8 @@ from evalkit.views.names import short_names
 from reports.length_chart import compared_lines
 from reports.numbers import amount, figure, signed
 from reports.report import Report, Table, Tone
-from reports.run_report import describe_model, describe_origin, generated_label, labelled
+from reports.run_report import describe_origin, generated_label, labelled
+from reports.subject_facts import describe_model
 from reports.verdicts import comparison_verdict
 
 SHOWN_FLIPS = 20

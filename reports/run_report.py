@@ -1,6 +1,5 @@
 """The report of one run."""
 
-import hashlib
 import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,9 +7,6 @@ from dataclasses import replace
 
 from evalkit.analysis.costs import describe_hardware
 from evalkit.records import (
-    SERVED,
-    UNKNOWN,
-    CorpusUse,
     ModelIdentity,
     ReplicaUse,
     RunRecord,
@@ -23,6 +19,7 @@ from reports.length_chart import mean_lines
 from reports.preflight_report import preflight_fact
 from reports.report import Report, SuiteReport, Table
 from reports.scores import figure_facts, score_table
+from reports.subject_facts import corpus_facts, describe_model
 from reports.thoughts import thought_table
 from reports.verdicts import run_verdict
 
@@ -143,49 +140,6 @@ def _run_facts(record: RunRecord) -> list[tuple[str, str]]:
     facts.append(("run", f"{record.run_id}, seed {record.seed}, suite version {record.suite_version}"))
     facts += [("made", _origin(record)), _command_fact(record)]
     return facts
-
-
-def corpus_facts(corpora: Sequence[CorpusUse]) -> list[tuple[str, str]]:
-    """One line per corpus; corpora of one kind, such as mmlu/anatomy and mmlu/virology, share a line."""
-    kinds: dict[str, list[CorpusUse]] = {}
-    for corpus in corpora:
-        kinds.setdefault(corpus.role.partition("/")[0], []).append(corpus)
-    facts = []
-    for kind, here in kinds.items():
-        if len(here) == 1:
-            (corpus,) = here
-            described = f"{corpus.name} ({short_source(corpus.source)}, sha256 {_digest(corpus.sha256)})"
-            facts.append((f"corpus: {corpus.role}", described))
-        else:
-            sources = ", ".join(dict.fromkeys(corpus.source for corpus in here))
-            listed = "".join(f"{corpus.role} {corpus.sha256}\n" for corpus in here)
-            digest = hashlib.sha256(listed.encode()).hexdigest()
-            facts.append((f"corpus: {kind}", f"{len(here)} parts ({sources}, sha256 of them all {_digest(digest)})"))
-    return facts
-
-
-def short_source(source: str) -> str:
-    """The source of a corpus, shortened to the first file if it lists several, each with its sha256."""
-    first, *others = (part.rpartition(" sha256:")[0] for part in source.split("; "))
-    return f"{first} and {len(others)} more" if first and all(others) and others else source
-
-
-def describe_model(model: ModelIdentity) -> str:
-    """A model in one line: family, size, dtype and quantization, trained length, base, commit, fingerprint."""
-    length = "no stated trained length" if model.trained_length is None else f"trained to {model.trained_length:,}"
-    if model.fingerprint.startswith(SERVED):
-        return f"{model.path} on a server, which does not show its weights"
-    if model.family == UNKNOWN:
-        return f"unknown, fingerprint of its answers {_digest(model.fingerprint)}"
-    size = f"{model.parameters / 1e6:,.1f}M parameters"
-    dtype = model.dtype if model.quantization is None else f"{model.dtype} ({model.quantization})"
-    merged = "" if model.base is None else f"an adapter merged into {model.base}, "
-    commit = "" if model.commit is None else f"commit {model.commit[:12]}, "
-    return f"{model.family}, {size}, {dtype}, {length}, {merged}{commit}fingerprint {_digest(model.fingerprint)}"
-
-
-def _digest(sha256: str) -> str:
-    return sha256.removeprefix("sha256:")[:12]
 
 
 def _cost_facts(record: RunRecord) -> list[tuple[str, str]]:

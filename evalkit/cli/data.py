@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="List, download and verify the corp
 @app.command("list", epilog="Example: EVALKIT_DATA=./corpora evalkit data list")
 def list_command() -> None:
     """Show which corpus is used for each role, and where it comes from."""
-    from reports.run_report import short_source
+    from reports.subject_facts import short_source
     from reports.terminal import print_rows
     from suites.corpora import list_corpora
 

@@ -23,6 +23,8 @@ UNUSED = (
     "ray",
 )
 
+OF_REPORTS = ("evalkit.analysis.comparison", "reports.markdown", "reports.run_report")
+
 
 def test_a_run_imports_nothing_that_it_does_not_use(tmp_path: Path) -> None:
     save_small_checkpoint(tmp_path / "m", "olmo_hybrid")
@@ -44,6 +46,27 @@ def test_a_run_imports_nothing_that_it_does_not_use(tmp_path: Path) -> None:
     done = run_python("-c", code, *command, "--model", str(tmp_path / "m"), "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_what_only_reports_need_is_imported_after_the_answers(tmp_path: Path) -> None:
+    save_small_checkpoint(tmp_path / "m", "olmo_hybrid")
+    code = (
+        "import sys\n"
+        "from evalkit.cli import main\n"
+        "from evalkit.running.session_log import SessionLog\n"
+        "def ended(log):\n"
+        f"    print([name for name in {OF_REPORTS!r} if name in sys.modules])\n"
+        "SessionLog.sample_ended = ended\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        f"    print([name for name in {OF_REPORTS!r} if name not in sys.modules])"
+    )
+    command = ("ruler", "--ctx", "1024", "--tasks", "niah_single_1", "--samples", "1", "--format", "json")
+    done = run_python("-c", code, *command, "--model", str(tmp_path / "m"), "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert (lines[0], lines[-1]) == ("[]", "[]")
 
 
 def test_the_compiler_works_when_it_is_asked_for() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from evalkit.records import CorpusUse, Figure, ResultRow, RunRecord, SuiteSummary, SummaryRow
 from reports.markdown import render_run
-from reports.run_report import UNTRAINED, corpus_facts, run_report, scores_report
+from reports.run_report import UNTRAINED, run_report, scores_report
+from reports.subject_facts import corpus_facts
 from tests.reports.example_runs import EMBEDDED, FULL, THINKING
 
 

@@ -45,32 +45,31 @@ def run_suite(
 
     Returns the exit code; raises UsageError for a wrong setting, named after `where`.
     """
+    from model_adapters.keeping import ModelKeeper
+
     spec = find_suite(name)
     models = [model_options.model, *([run_options.baseline] if run_options.baseline else [])]
     settings = spec.read(values, models, where=where)
-    try:
-        runs = run_all(spec, settings, model_options, run_options)
-    except Interrupted as stopped:
-        hint = "run the same command again"
-        if stopped.folder is not None:
-            hint = f"continue with: {_resume_command(stopped.folder, run_options)}"
-        note(notes_console(), f"stopped; {hint}")
-        return INTERRUPTED
-    if BASELINE in runs and run_options.shard is None:
-        return show_both(runs[BASELINE], runs[""], run_options.format)
-    return show_finished(runs[""], run_options.format)
+    with closing(ModelKeeper()) as keeper:  # frees the model, which takes a while, once the results are shown
+        try:
+            runs = run_all(spec, settings, model_options, replace(run_options, keeper=keeper))
+        except Interrupted as stopped:
+            hint = "run the same command again"
+            if stopped.folder is not None:
+                hint = f"continue with: {_resume_command(stopped.folder, run_options)}"
+            note(notes_console(), f"stopped; {hint}")
+            return INTERRUPTED
+        if BASELINE in runs and run_options.shard is None:
+            return show_both(runs[BASELINE], runs[""], run_options.format)
+        return show_finished(runs[""], run_options.format)
 
 
 def run_all(
     spec: "SuiteSpec[Any]", settings: Any, model_options: ModelOptions, run_options: RunOptions
 ) -> dict[str, Finished]:
     """Runs by role: those of models named by the settings and --baseline, then the model's own with an empty role."""
-    from model_adapters.keeping import ModelKeeper
     from model_adapters.opening import check_options
 
-    if run_options.keeper is None:
-        with closing(ModelKeeper()) as keeper:
-            return run_all(spec, settings, model_options, replace(run_options, keeper=keeper))
     others = dict(spec.runs_first(settings))
     if run_options.baseline is not None:
         others[BASELINE] = (run_options.baseline, settings)

@@ -364,7 +364,7 @@ def _lock_default_folder(prepared: _Prepared, *, resume: bool) -> FolderLock:
 
 
 def _describe(notes: "Console", opened: "OpenedModel", prepared: _Prepared, folder: Path) -> None:
-    from reports.run_report import corpus_facts, describe_model
+    from reports.subject_facts import corpus_facts, describe_model
 
     note(notes, f"model: {describe_model(opened.identity)}")
     if opened.device:
