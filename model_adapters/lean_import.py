@@ -3,7 +3,8 @@
 transformers, and PyTorch's attention of several sequences, decorate functions for PyTorch's compiler, and PyTorch calls
 functions that the compiler shall leave alone; either imports the compiler and the tensors of several devices.
 transformers also imports SciPy, for losses of object detection, and torchvision and torchaudio, for images and sound,
-of which torchvision imports the compiler too. Whatever asks for these parts by name gets them.
+of which torchvision imports the compiler too. Whatever asks for these parts by name gets them. When transformers loads
+its first model, it compiles the names of the weights of all its families, of which a model needs a few.
 
 Only a process that is evalkit's own does this, such as its command line: for who imports this package, or an adapter
 from it, transformers stays as it is.
@@ -12,6 +13,7 @@ from it, transformers stays as it is.
 import functools
 import gc
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -112,6 +114,34 @@ def _no() -> bool:
     return False
 
 
+def _run_conversions(run: Run, module: ModuleType) -> None:
+    """Import transformers.core_model_loading, whose conversions of names are regular expressions."""
+    run(module)
+    if getattr(module, "re", None) is re:
+        expressions = ModuleType("re")
+        vars(expressions).update(vars(re), compile=_CompiledLater)
+        vars(module)["re"] = expressions
+
+
+class _CompiledLater:
+    """A regular expression that is compiled when it is first used."""
+
+    def __init__(self, pattern: str, flags: int = 0) -> None:
+        self._arguments = pattern, flags
+
+    @functools.cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(*self._arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._compiled, name)
+
+    def __deepcopy__(self, _: dict[int, Any]) -> "_CompiledLater":
+        return self
+
+
 def _run_decorated(run: Run, module: ModuleType) -> None:
     """Import a module that decorates functions for the compiler, or imports modules that do."""
     from model_adapters.keeping import leave_out_of_collections
@@ -131,6 +161,7 @@ _LEAN = {
     "torch": _run_large,
     "torch._compile": _run_marks,
     "torch.nn.attention.varlen": _run_decorated,
+    "transformers.core_model_loading": _run_conversions,
     "transformers.utils.import_utils": _run_utilities,
     "transformers.modeling_utils": _run_decorated,
     "transformers.masking_utils": _run_decorated,

@@ -105,6 +105,32 @@ assert torch._dynamo.utils.counters["graph_break"]
     assert done.returncode == 0, done.stderr
 
 
+def test_names_of_weights_are_compiled_for_the_families_that_are_loaded() -> None:
+    code = """
+import json, sys
+from model_adapters import lean_import
+if sys.argv[1] == "lean":
+    lean_import.install()
+import model_adapters.loading
+from transformers import conversion_mapping
+from transformers.core_model_loading import WeightTransform
+
+mappings = conversion_mapping._build_checkpoint_conversion_mapping()
+conversions = [each for mapping in mappings.values() for each in mapping if isinstance(each, WeightTransform)]
+print(sum("_compiled" in getattr(each.compiled_sources, "__dict__", "_compiled") for each in conversions))
+mixtral = conversion_mapping.get_checkpoint_conversion_mapping("mixtral")
+names = [f"model.layers.0.block_sparse_moe.{name}.weight" for name in ("gate", "experts.3.w1", "experts.3.w2")]
+print(json.dumps([[each.rename_source_key(name) for name in names] for each in mixtral]))
+print(json.dumps([each.compiled_sources.pattern for each in conversions]))
+"""
+    lean, own = (run_python("-c", code, kind) for kind in ("lean", "own"))
+    assert (lean.returncode, own.returncode) == (0, 0), lean.stderr + own.stderr
+    (compiled, *lean_lines), (all_compiled, *own_lines) = lean.stdout.splitlines(), own.stdout.splitlines()
+    assert lean_lines == own_lines
+    assert compiled == "0"
+    assert int(all_compiled) > 100
+
+
 def test_a_library_user_has_transformers_as_it_is() -> None:
     code = """
 import sys
