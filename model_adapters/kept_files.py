@@ -25,6 +25,7 @@ from model_adapters.code_digest import code_digest
 from model_adapters.engine.fast_modules.choose import gdn_kernel
 from model_adapters.installed_package import installed_code
 from model_adapters.kernels.kernel_cache import Agreements, agreements, kernel_folder
+from model_adapters.kernels.large_product.kept_algorithms import described_algorithms
 
 _REAL = "sha256:"
 """What a fingerprint begins with that was computed from files."""
@@ -142,6 +143,7 @@ def _dependencies(
         "model": to_dict(without_names(identity)),
         "asked": asked,
         "gdn_kernel": gdn_kernel(model),
+        "products": described_algorithms(model.device),
         "environment": environment,
         "code": code_digest(),
         "variables": {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Measure prefill, decoding, kernels and whole suites, and compare them with the hardware's limits.",
+    help="Measure prefill, decoding, kernels, products and whole suites, and compare them with the hardware's limits.",
 )
 
 SHAPE = typer.Option(
@@ -152,6 +152,27 @@ def kernels(
     contexts, batches = parse_contexts(ctx), _batches(batch)
     opened = _open("kernels", target, {"ctx": contexts, "batch": batches, "repeats": repeats})
     bench_kernels(opened.session, opened.model, contexts, batches, repeats=repeats, against=opened.against)
+    _finish(opened.session, target)
+
+
+@app.command("products", epilog="Example: evalkit bench products --shape olmo-hybrid-7b --keep")
+@takes(TARGET)
+def products(
+    keep: bool = typer.Option(
+        False, "--keep", help="Use the fastest algorithms in later runs on this kind of GPU (kept in the kernel cache)."
+    ),
+    *,
+    target: Target,
+) -> None:
+    """Measure cuBLAS's algorithms for the products of long prompts, under a lasting load.
+
+    A row for cuBLAS's own choice and one for the fastest algorithm that gives the same bits, by tokens and matrix.
+    """
+    from model_adapters.bench.products import bench_products
+    from model_adapters.kernels.large_product.kept_algorithms import MEASURED_TOKENS
+
+    opened = _open("products", target, {"ctx": MEASURED_TOKENS, "keep": keep})
+    bench_products(opened.session, opened.model, keep=keep)
     _finish(opened.session, target)
 
 

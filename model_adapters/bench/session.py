@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from model_adapters.bench.ceilings import measure_ceilings
 from model_adapters.bench.record import BenchRecord, BenchRow, Ceilings, Timing
 from model_adapters.failures import is_out_of_memory
+from model_adapters.kernels.large_product.kept_algorithms import described_algorithms
 from model_adapters.messages import first_line
 
 PACKAGES = ("torch", "transformers", "triton", "flash-linear-attention")
@@ -111,7 +112,7 @@ def new_record(mode: str, name: str, model: PreTrainedModel, *, seed: int, optio
         device=device_name(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
         seed=seed,
-        versions={"python": platform.python_version(), **_versions(PACKAGES)},
+        versions={"python": platform.python_version(), **_versions(PACKAGES), **_algorithms(model.device)},
         options=options,
     )
 
@@ -122,6 +123,12 @@ def device_name(device: torch.device) -> str:
         return str(torch.cuda.get_device_name(device))
     threads = torch.get_num_threads()
     return f"{platform.machine()} CPU, {threads} thread{'s' if threads > 1 else ''}, {sys.platform}"
+
+
+def _algorithms(device: torch.device) -> dict[str, str]:
+    """Whether products run by algorithms that were measured, instead of by cuBLAS's own choice."""
+    kept = described_algorithms(device)
+    return {"product algorithms": f"{len(kept)} kept"} if kept else {}
 
 
 def _versions(names: Sequence[str]) -> dict[str, str]:

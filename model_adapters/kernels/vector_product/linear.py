@@ -1,4 +1,5 @@
-"""Linear products on Triton kernels if there are one or a few tokens; otherwise on PyTorch's own."""
+"""Linear products: on Triton kernels if there are one or a few tokens, otherwise on cuBLAS, as PyTorch calls it or by
+an algorithm that was measured to be faster."""
 
 import torch
 import torch.nn.functional as F
@@ -6,6 +7,7 @@ from torch import nn
 
 from model_adapters.kernels.compiling import verdicts_kept
 from model_adapters.kernels.kernel_cache import checked_once
+from model_adapters.kernels.large_product.product import large_product
 from model_adapters.kernels.trial import KERNEL_DTYPES, random_sample, trial
 
 _SAMPLE_ROWS = 5
@@ -23,7 +25,8 @@ def linear(x: torch.Tensor, weight_ND: torch.Tensor, bias_N: torch.Tensor | None
         from model_adapters.kernels.vector_product.triton_few_rows import few_rows_product
 
         return few_rows_product(x, weight_ND)
-    return F.linear(x, weight_ND, bias_N)
+    product = large_product(x, weight_ND) if bias_N is None else None
+    return F.linear(x, weight_ND, bias_N) if product is None else product
 
 
 def add_product(residual: torch.Tensor, x: torch.Tensor, layer: nn.Linear) -> torch.Tensor:
@@ -40,6 +43,8 @@ def add_product(residual: torch.Tensor, x: torch.Tensor, layer: nn.Linear) -> to
         from model_adapters.kernels.vector_product.triton_few_rows import few_rows_product
 
         return few_rows_product(x, layer.weight, residual)
+    if large_product(x, layer.weight, residual) is not None:
+        return residual
     # In place: out of place, the residual would be copied first.
     residual.flatten(0, -2).addmm_(x.flatten(0, -2), layer.weight.t())
     return residual
