@@ -14,6 +14,7 @@ from model_adapters.engine.fast_modules.merged_linear import ROW_MULTIPLE, merge
 from model_adapters.engine.fast_modules.norms_and_mlps import ROTATE, place_elementwise
 from model_adapters.engine.fast_modules.olmo_attention import place_fused_projections
 from model_adapters.engine.fast_modules.olmo_layers import place_fused_layers
+from model_adapters.engine.fast_modules.rotary_tables import place_rotary_tables
 from model_adapters.engine.forward.model_runner import ModelRunner
 from model_adapters.engine.memory.passes import Pass
 from model_adapters.engine.memory.rows import Row
@@ -44,10 +45,29 @@ def place_layers(model: Any) -> None:
         patches_of(model).place(layer, "forward", fast_forward(layer))
 
 
+def place_all(model: Any) -> None:
+    """As `choose_kernels` does on a GPU."""
+    for place in (place_vector_products, place_elementwise, place_rotary_tables, place_fused_projections):
+        place(model, patches_of(model))
+    place_layers(model)
+    place_fused_layers(model, patches_of(model), fast_rule=True)
+
+
 def prefill(model: Any, token_ids: tuple[int, ...], segment_tokens: int) -> torch.Tensor:
     runner = ModelRunner(model)
     cache = runner.new_cache(slots=1, max_tokens=len(token_ids))
     return runner.prefill(cache, 0, token_ids, segment_tokens)
+
+
+@pytest.mark.parametrize(("family", "layer"), [("olmo_hybrid", "linear_attn"), ("olmo3", "self_attn")])
+def test_processes_that_place_the_same_kernels_describe_them_alike(family: str, layer: str) -> None:
+    models = [small_model(family, **ONE_LAYER_OF_EACH_KIND[family]).to(DEVICE) for _ in range(2)]
+    for model in models:
+        place_all(model)
+    first, second = (patches_of(model).described(model) for model in models)
+    assert first == second
+    assert {"model.norm", "model.layers.0", f"model.layers.0.{layer}"} <= {line.split()[0] for line in first}
+    assert all("model_adapters.engine.fast_modules." in line for line in first)
 
 
 @pytest.mark.parametrize("family", HYBRIDS)
