@@ -76,7 +76,7 @@ def _fit(x: torch.Tensor, weight: torch.Tensor, residual: torch.Tensor | None) -
     """Whether all tensors are plain, alike and aligned, and contiguous except that x may be a slice of wider rows."""
     if x.device.type not in DEVICES or x.dtype not in TYPES or any(size % ROW_MULTIPLE for size in weight.shape):
         return False
-    if type(weight) not in (torch.Tensor, nn.Parameter):
+    if type(x) is not torch.Tensor or type(weight) not in (torch.Tensor, nn.Parameter):
         return False
     tensors = (x, weight) if residual is None else (x, weight, residual)
     alike = all((tensor.dtype, tensor.device) == (x.dtype, x.device) for tensor in tensors)
