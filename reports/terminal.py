@@ -102,8 +102,9 @@ def _print_bars(console: Console, bars: Lines) -> None:
     low, high = bars.y_range or (0.0, max((value for one in bars.series for value in one.y), default=0.0) or 1.0)
     shown = []
     for one in bars.series:
-        for x, y, bottom, top in zip(one.x, one.y, one.low, one.high, strict=True):
-            value = measured(y, None if bottom == top else (bottom, top), 1)
+        lacking = one.incomplete or (False,) * len(one.x)
+        for x, y, bottom, top, incomplete in zip(one.x, one.y, one.low, one.high, lacking, strict=True):
+            value = measured(y, None if bottom == top else (bottom, top), 1) + (", incomplete" if incomplete else "")
             shown.append((x, (f"{x:,.0f}", one_line(one.name), value), (y - low) / (high - low)))
     shown.sort(key=lambda line: line[0])
     widths = [max(len(texts[place]) for _, texts, _ in shown) for place in range(3)]

@@ -74,9 +74,9 @@ def test_a_table_without_room_for_its_words_is_a_list() -> None:
 def test_scores_by_length_are_bars(encoding: str, bar: str) -> None:
     record = replace(FULL, summary=FULL.summary[1:])
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
-    print_report(Console(file=file, width=70, highlight=False), run_report(record))
+    print_report(Console(file=file, width=82, highlight=False), run_report(record))
     file.seek(0)
-    assert f"65,536  80.1 [76.5, 83.6]  {bar}" in file.read().splitlines()
+    assert f"65,536  80.1 [76.5, 83.6], incomplete  {bar}" in file.read().splitlines()
 
 
 def test_two_models_share_a_length() -> None:
@@ -86,6 +86,16 @@ def test_two_models_share_a_length() -> None:
     assert file.getvalue().splitlines()[1:] == [
         "4,096  base   50.0               ██████▌",
         "       other  25.0 [20.0, 30.0]  ███▎",
+    ]
+
+
+def test_means_that_lack_samples_are_marked() -> None:
+    bars = by_length("", "", [series_of("", [(4096, 50.0, (40, 60)), (8192, 25.0, None)], {4096})])
+    file = io.StringIO()
+    print_report(Console(file=file, width=60, highlight=False), Report("", (), (), (), bars=bars))
+    assert file.getvalue().splitlines()[1:] == [
+        "4,096  50.0 [40.0, 60.0], incomplete  ███████████",
+        "8,192  25.0                           █████▌",
     ]
 
 
