@@ -166,13 +166,14 @@ def products(
 ) -> None:
     """Measure cuBLAS's algorithms for the products of long prompts, under a lasting load.
 
-    A row for cuBLAS's own choice and one for the fastest algorithm that gives the same bits, by tokens and matrix.
+    A row for the fastest algorithm that gives the bits of cuBLAS's own choice, by tokens and matrix, and unless
+    --against is none one for that choice.
     """
     from model_adapters.bench.products import bench_products
     from model_adapters.kernels.large_product.kept_algorithms import MEASURED_TOKENS
 
     opened = _open("products", target, {"ctx": MEASURED_TOKENS, "keep": keep})
-    bench_products(opened.session, opened.model, keep=keep)
+    bench_products(opened.session, opened.model, keep=keep, against=opened.against)
     _finish(opened.session, target)
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from transformers import PreTrainedModel
 
+from evalkit import files
 from evalkit.errors import UsageError
 from model_adapters.bench.device_time import Call, call_seconds
 from model_adapters.bench.memory import random_prompt
@@ -46,21 +47,25 @@ class Compared(NamedTuple):
     """By that algorithm, or by cuBLAS's choice."""
 
 
-def bench_products(session: BenchSession, model: PreTrainedModel, *, keep: bool) -> None:
-    """Rows for cuBLAS's choice and for the fastest algorithm that gives the same bits, by tokens and matrix.
+def bench_products(session: BenchSession, model: PreTrainedModel, *, keep: bool, against: bool) -> None:
+    """Rows for the fastest algorithm that gives the bits of cuBLAS's choice, by tokens and matrix.
 
-    `keep` stores the fastest for later processes on this kind of GPU. Raises UsageError without a CUDA device.
+    `keep` stores the fastest for later processes on this kind of GPU; `against` adds rows for cuBLAS's choice. Raises
+    UsageError without a CUDA device, and if `keep` has nowhere to write.
     """
     kept = kept_algorithms(model.device)
     if kept is None:
         raise UsageError(f"products need a CUDA device, but the model is on {model.device}; use --device cuda")
+    if keep:
+        with files.writing(f"--keep {kept.path}", "let EVALKIT_CACHE name another folder"):
+            kept.rewrite()
     shapes = product_shapes(model)
     if not shapes:
         raise UsageError(f"no product of this model in {model.dtype} can have another algorithm; use --dtype bfloat16")
     warm_up(model.device)
     for shape in sorted(shapes, key=str):
         for tokens in MEASURED_TOKENS:
-            measure(session, model.device, shape, tokens, kept if keep else None)
+            measure(session, model.device, shape, tokens, kept if keep else None, against=against)
 
 
 def product_shapes(model: PreTrainedModel) -> set[ProductShape]:
@@ -80,9 +85,15 @@ def warm_up(device: torch.device) -> None:
 
 
 def measure(
-    session: BenchSession, device: torch.device, shape: ProductShape, tokens: int, kept: KeptAlgorithms | None
+    session: BenchSession,
+    device: torch.device,
+    shape: ProductShape,
+    tokens: int,
+    kept: KeptAlgorithms | None,
+    *,
+    against: bool,
 ) -> None:
-    """Two rows for one number of tokens, and the fastest algorithm in `kept`."""
+    """The rows for one number of tokens, and the fastest algorithm in `kept`."""
     row = BenchRow(what="product", case=f"{tokens:,} × {shape}", by=OURS, tokens=tokens)
 
     def attempt() -> BenchRow:
@@ -90,7 +101,8 @@ def measure(
         found = compared(own, others, lambda call: window_seconds(call, device))
         if kept is not None:
             kept.keep(shape, tokens, found.fastest)
-        session.add(replace(row, by=CUBLAS, timing=Timing.of(found.own)))
+        if against:
+            session.add(replace(row, by=CUBLAS, timing=Timing.of(found.own)))
         return replace(row, timing=Timing.of(found.seconds), details={"algorithms": 1 + len(others)})
 
     session.attempt(row, attempt)
@@ -107,19 +119,15 @@ def calls(device: torch.device, shape: ProductShape, tokens: int) -> tuple[Call,
     def own() -> object:
         return out_MN.addmm_(x_MK, weight_NK.t()) if shape.added else torch.mm(x_MK, weight_NK.t(), out=out_MN)
 
-    def result(call: Callable[[], object]) -> torch.Tensor | None:
-        out_MN.copy_(held_MN)
-        return out_MN.clone() if call() is not False else None
-
-    others: dict[bytes, Call] = {}
-    expected = result(own)
+    own()
+    others, expected_MN = dict[bytes, Call](), out_MN.clone()
     for algorithm in products.candidates(tokens, CANDIDATES):
 
         def call(algorithm: bytes = algorithm) -> bool:
             return products.multiply(algorithm, x_MK, weight_NK, out_MN)
 
-        found = result(call)
-        if found is not None and expected is not None and torch.equal(found, expected):
+        out_MN.copy_(held_MN)
+        if call() and torch.equal(out_MN, expected_MN):
             others[algorithm] = call
     out_MN.zero_()  # sums do not grow beyond what the dtype holds
     return own, others

@@ -154,14 +154,19 @@ def environment_of(device: torch.device) -> dict[str, str | None]:
 
     A library whose code may change without its version is None.
     """
-    properties = torch.cuda.get_device_properties(device)
     return {
-        "gpu": f"{properties.name}, capability {properties.major}.{properties.minor}",
+        "gpu": kind_of_gpu(device),
         "cuda": str(torch.version.cuda),
         "cudnn": _cudnn(),
         **{name: installed_code(name) for name in _PACKAGES},
         "code": code_digest(*_CODE)[:16],
     }
+
+
+def kind_of_gpu(device: torch.device) -> str:
+    """The name of a GPU's kind and its compute capability."""
+    properties = torch.cuda.get_device_properties(device)
+    return f"{properties.name}, capability {properties.major}.{properties.minor}"
 
 
 def _cudnn() -> str:

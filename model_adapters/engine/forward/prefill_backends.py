@@ -61,6 +61,7 @@ def _cpu_flash(
 def attend_with_cudnn(
     q_BHTD: torch.Tensor, k_BGSD: torch.Tensor, v_BGSE: torch.Tensor, causal: bool, scale: float
 ) -> Attended:
+    """Attention by cuDNN, `(out_BHTE, lse_BHT)`; raises RuntimeError where it has no kernel for these tensors."""
     found = torch.ops.aten._scaled_dot_product_cudnn_attention(
         q_BHTD, k_BGSD, v_BGSE, None, True, 0.0, causal, False, scale=scale
     )

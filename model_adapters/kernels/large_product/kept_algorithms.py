@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 
 from evalkit import files
-from model_adapters.kernels.kernel_cache import REMEMBERED_DEVICES, kernel_folder
+from model_adapters.kernels.kernel_cache import REMEMBERED_DEVICES, kernel_folder, kind_of_gpu
 from model_adapters.kernels.large_product.cublas_lt import ALGORITHM_BYTES, ProductShape, load_cublas_lt
 
 MEASURED_TOKENS = (4096, 8192)
@@ -34,9 +34,6 @@ class KeptAlgorithms:
         self.path = kernel_folder() / f"products-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
         self._algorithms = self._read()
 
-    def __bool__(self) -> bool:
-        return bool(self._algorithms)
-
     def find(self, shape: ProductShape, tokens: int) -> bytes | None:
         """The algorithm for a product of so many tokens; None for cuBLAS's own choice."""
         measured = measured_tokens(tokens)
@@ -52,6 +49,14 @@ class KeptAlgorithms:
             self._algorithms.pop(name, None)
         else:
             self._algorithms[name] = algorithm
+        self._write()
+
+    def rewrite(self) -> None:
+        """Write what the file holds once more; raises OSError if it cannot be written."""
+        self._algorithms = self._read()
+        self._write()
+
+    def _write(self) -> None:
         content = {"environment": self._environment, "algorithms": self.described()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(self.path) as out:
@@ -85,10 +90,9 @@ def kept_algorithms(device: torch.device) -> KeptAlgorithms | None:
 
 @lru_cache(maxsize=16)
 def _of_gpu(index: int) -> KeptAlgorithms:
-    library, properties = load_cublas_lt(), torch.cuda.get_device_properties(index)
+    library = load_cublas_lt()
     version = "" if library is None else str(library.cublasLtGetVersion())
-    capability = f"capability {properties.major}.{properties.minor}"
-    return KeptAlgorithms({"gpu": f"{properties.name}, {capability}", "cublas_lt": version})
+    return KeptAlgorithms({"gpu": kind_of_gpu(torch.device("cuda", index)), "cublas_lt": version})
 
 
 def described_algorithms(device: torch.device) -> dict[str, str]:
