@@ -93,9 +93,7 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
         stated = checkpoint.config
         if forced is not None:
             stated = {**stated, "rope_parameters": forced.configure(config)}
-        limit = position_limit(skeleton(checkpoint, config, trust_remote_code))
-        limit = None if limit is not None and limit.reads_alone else limit
-        _refuse_beyond(checkpoint.name, limit, ctxs)
+        limit = _limit_for(checkpoint, config, ctxs, trust_remote_code)
         dtype = find_dtype(options.dtype, place)
         layout = checkpoint_support(checkpoint, config, dtype, trust_remote_code)
         weights = weight_files(checkpoint)
@@ -134,6 +132,16 @@ def load_model(options: ModelOptions, ctxs: Sequence[int] = ()) -> LoadedModel:
     found_notes = (end.warning, unapplied_settings(checkpoint), in_one_piece)
     notes = (*warnings, *(note for note in found_notes if note is not None), *kernel_notes)
     return LoadedModel(built, tokenizer, identity, checkpoint.sidecar.tokens_seen, notes, limit, files, tuple(ctxs))
+
+
+def _limit_for(
+    checkpoint: Checkpoint, config: PreTrainedConfig, ctxs: Sequence[int], trust_remote_code: bool
+) -> PositionLimit | None:
+    """The limit of a checkpoint's positions, unless a prompt that is read alone has none; refuses lengths beyond it."""
+    limit = position_limit(skeleton(checkpoint, config, trust_remote_code))
+    limit = None if limit is not None and limit.reads_alone else limit
+    _refuse_beyond(checkpoint.name, limit, ctxs)
+    return limit
 
 
 def checkpoint_fingerprint(checkpoint: Checkpoint, *, trust_remote_code: bool) -> str:

@@ -81,13 +81,9 @@ def run(
     """
     if suite is None:
         named = _plan_name(plan, run_options)
-        if once and interval is not None:
-            raise UsageError("--once looks once, and --interval is the time between two looks; leave one of them out")
+        pause = _pause(watch, interval, once=once)
         if watch is not None:
-            pause = SECONDS_BETWEEN_LOOKS if interval is None else interval
-            raise typer.Exit(_watch(named, out, watch, None if once else pause, dry_run=dry_run))
-        if interval is not None or once:
-            raise UsageError(f"--{'once' if once else 'interval'} goes with --watch, which names the checkpoints")
+            raise typer.Exit(_watch(named, out, watch, pause, dry_run=dry_run))
         raise typer.Exit(_run_plan(named, out, run_options, dry_run=dry_run))
     if plan is not None or dry_run or watch is not None or interval is not None or once:
         raise UsageError("--suite runs one suite and no plan; leave out the plan and its options, or --suite")
@@ -98,6 +94,15 @@ def run(
     shorthands = {"shots": shots, "samples": samples, "include_path": include_path, "seed": seed, "tasks": tasks}
     values = _assigned(settings, {key: value for key, value in shorthands.items() if value is not None})
     raise typer.Exit(run_suite(name, values, model_options, run_options, where=""))
+
+
+def _pause(watch: str | None, interval: float | None, *, once: bool) -> float | None:
+    """Seconds between two looks for checkpoints, None for a single look; UsageError for options without --watch."""
+    if once and interval is not None:
+        raise UsageError("--once looks once, and --interval is the time between two looks; leave one of them out")
+    if watch is None and (interval is not None or once):
+        raise UsageError(f"--{'once' if once else 'interval'} goes with --watch, which names the checkpoints")
+    return None if once else SECONDS_BETWEEN_LOOKS if interval is None else interval
 
 
 def _assigned(settings: Sequence[str], shorthands: Mapping[str, str | int]) -> dict[str, str | int]:

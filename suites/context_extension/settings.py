@@ -82,13 +82,8 @@ class ExtensionSettings:
             raise UsageError(f"context {ctx:,}: an extension is tested from {MIN_CTX:,} tokens on; raise --ctx")
         if samples < 1:
             raise UsageError(f"{samples} samples: at least 1 is needed; raise --samples")
-        if depths is not None and not 1 <= depths <= MAX_DEPTHS:
-            raise UsageError(f"{depths} depths: from 1 to {MAX_DEPTHS} are possible; change --depths")
-        if depths is not None and depths > samples:
-            raise UsageError(
-                f"{depths} depths: each needs a sample, and a task has {counted(samples, 'sample')} per length; "
-                "lower --depths, or raise --samples"
-            )
+        if depths is not None:
+            _check_depths(depths, samples)
         if windows < 1:
             raise UsageError(f"{windows} windows: at least 1 is needed; raise --windows")
         if text is not None and not text.is_file():
@@ -151,3 +146,13 @@ def grid_lengths(ctx: int) -> tuple[int, ...]:
         lengths.append(length)
         length *= 2
     return (*lengths, ctx)
+
+
+def _check_depths(depths: int, samples: int) -> None:
+    if not 1 <= depths <= MAX_DEPTHS:
+        raise UsageError(f"{depths} depths: from 1 to {MAX_DEPTHS} are possible; change --depths")
+    if depths > samples:
+        raise UsageError(
+            f"{depths} depths: each needs a sample, and a task has {counted(samples, 'sample')} per length; "
+            "lower --depths, or raise --samples"
+        )
