@@ -169,9 +169,11 @@ def products(
     A row for the fastest algorithm that gives the bits of cuBLAS's own choice, by tokens and matrix, and unless
     --against is none one for that choice.
     """
-    from model_adapters.bench.products import bench_products
+    from model_adapters.bench.products import bench_products, place_of_algorithms
     from model_adapters.kernels.large_product.kept_algorithms import MEASURED_TOKENS
+    from model_adapters.loading import find_device
 
+    place_of_algorithms(find_device(target.options.device), keep=keep)  # before a model is made or loaded
     opened = _open("products", target, {"ctx": MEASURED_TOKENS, "keep": keep})
     bench_products(opened.session, opened.model, keep=keep, against=opened.against)
     _finish(opened.session, target)

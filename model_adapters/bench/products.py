@@ -51,14 +51,9 @@ def bench_products(session: BenchSession, model: PreTrainedModel, *, keep: bool,
     """Rows for the fastest algorithm that gives the bits of cuBLAS's choice, by tokens and matrix.
 
     `keep` stores the fastest for later processes on this kind of GPU; `against` adds rows for cuBLAS's choice. Raises
-    UsageError without a CUDA device, and if `keep` has nowhere to write.
+    UsageError as `place_of_algorithms` does, and if the model has no such products.
     """
-    kept = kept_algorithms(model.device)
-    if kept is None:
-        raise UsageError(f"products need a CUDA device, but the model is on {model.device}; use --device cuda")
-    if keep:
-        with files.writing(f"--keep {kept.path}", "let EVALKIT_CACHE name another folder"):
-            kept.rewrite()
+    kept = place_of_algorithms(model.device, keep=keep)
     shapes = product_shapes(model)
     if not shapes:
         raise UsageError(f"no product of this model in {model.dtype} can have another algorithm; use --dtype bfloat16")
@@ -66,6 +61,17 @@ def bench_products(session: BenchSession, model: PreTrainedModel, *, keep: bool,
     for shape in sorted(shapes, key=str):
         for tokens in MEASURED_TOKENS:
             measure(session, model.device, shape, tokens, kept if keep else None, against=against)
+
+
+def place_of_algorithms(device: torch.device, *, keep: bool) -> KeptAlgorithms:
+    """Where the algorithms for a device are kept; UsageError if it has none, or if `keep` could not write there."""
+    kept = kept_algorithms(device)
+    if kept is None:
+        raise UsageError(f"products need a CUDA device, and this is {device}; use --device cuda")
+    if keep:
+        with files.writing(f"--keep {kept.path}", "let EVALKIT_CACHE name another folder"):
+            kept.rewrite()
+    return kept
 
 
 def product_shapes(model: PreTrainedModel) -> set[ProductShape]:

@@ -68,7 +68,9 @@ def test_a_budget_ends_a_run_early(evalkit: Evalkit) -> None:
         ("prefill --shape huge", "--shape 'huge' is unknown; write one of olmo-hybrid-7b, olmo3-7b, small"),
         ("decode --shape small --batch 0", "--batch: 0 sequences decode nothing; write 1 or 1,32"),
         ("prefill --shape small --against vllm", "--against 'vllm' is unknown; write transformers or none"),
-        ("products --shape small", "products need a CUDA device, but the model is on cpu; use --device cuda"),
+        ("products --shape small --device cpu", "products need a CUDA device, and this is cpu; use --device cuda"),
+        # Refused before a model is made, which would not fit here.
+        ("products --shape olmo3-7b --device cpu", "products need a CUDA device, and this is cpu; use --device cuda"),
         ("prefill --shape small --json /", "--json / cannot be written: Is a directory; name another file"),
     ],
 )

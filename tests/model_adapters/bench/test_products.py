@@ -81,7 +81,7 @@ def test_a_window_has_at_least_one_call() -> None:
 def test_a_cpu_is_refused_in_one_line() -> None:
     model = small_model("olmo_hybrid")
     session = session_of(model)
-    with pytest.raises(UsageError, match=r"^products need a CUDA device, but the model is on cpu; use --device cuda$"):
+    with pytest.raises(UsageError, match=r"^products need a CUDA device, and this is cpu; use --device cuda$"):
         bench_products(session, model, keep=False, against=True)
 
 
